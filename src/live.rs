@@ -1,0 +1,378 @@
+//! A live pull: the event loop, when to fall back to docker, when to try again.
+//!
+//! **Invariant:** once a pull has begun nothing falls back, and every wait looks at signals on every tick.
+
+use crate::args::{Log as Where, Progress, Pull as Options};
+use crate::auth::{self, Environment, Found};
+use crate::child::TICK;
+use crate::context::{self, Host, Variables};
+use crate::docker_cli::{self, Ended};
+use crate::engine::{Engine, Error, Read};
+use crate::event::{Lines, MAX_LINE};
+use crate::failure::Kind;
+use crate::lock::{self, Lock};
+use crate::log;
+use crate::output::Output;
+use crate::plain::{Glyphs, Patience};
+use crate::pull::{End, Verdict};
+use crate::recording::{Header, Recorder};
+use crate::reference::{Reference, percent_encode};
+use crate::replay::NO_IMAGE;
+use crate::report::{Method, Opening, Retry, Stamp};
+use crate::signals::{self, Signals};
+use crate::story::{Brought, Story, complain, log_sink, stdout_sink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long the closing lines wait for a reader that is slow.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// How long an engine that broke off may take to come back.
+const RESTART: Duration = Duration::from_secs(60);
+
+/// Seconds before each further attempt; the last one stays.
+const WAITS: [u64; 5] = [5, 10, 20, 40, 60];
+
+/// The least that is allowed for an extraction of which nothing is to be seen: a large layer takes long on an SD card.
+const EXTRACTION: Duration = Duration::from_secs(3600);
+
+/// How long questions asked beside the pull (is the image there? how much room is left?) may take.
+const QUESTION: Duration = Duration::from_secs(10);
+
+/// A pull on its way.
+struct Live<'a> {
+    options: &'a Options,
+    reference: &'a Reference,
+    signals: Signals,
+    began: Instant,
+    story: Story,
+}
+
+/// How an image can be pulled.
+enum Way {
+    Api(Engine),
+    /// With the reason.
+    Cli(String),
+    /// Not at all.
+    No(End),
+}
+
+/// Pulls `reference`; the exit code.
+pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
+    let signals = Signals::catch(true);
+    let (started, began) = (crate::replay::now(), Instant::now());
+    let glyphs = Glyphs::from_environment(options.ascii);
+    let stamp = Stamp(started);
+    let image = reference.to_string();
+    let lock = lock::take(&image);
+    let attached = if let Lock::Held(process) = &lock { Some(process.clone()) } else { None };
+
+    let mut sinks: Vec<_> = stdout_sink(options, stamp, Patience::Live(CLOSING)).into_iter().collect();
+    let log = match &options.log {
+        Where::Default => Some(Path::new(log::PATH)),
+        Where::File(path) => Some(path.as_path()),
+        Where::Off => None,
+    };
+    sinks.extend(log.and_then(|path| log_sink(path, options, stamp, attached.is_some())));
+    let recorder = options.record.as_deref().and_then(|path| {
+        let name = format!("recording {}", path.display());
+        match Recorder::create(path) {
+            Ok(recorder) => Some((name, recorder)),
+            Err(error) => {
+                complain(&format!("{name}: {error}; the pull goes on without it"), glyphs);
+                None
+            }
+        }
+    });
+    let story = Story::new(sinks, recorder, glyphs);
+    let mut live = Live { options, reference, signals, began, story };
+
+    let environment = Environment::from_process();
+    let way = live.way(&environment);
+    let (method, reason, engine) = match &way {
+        Way::Api(engine) => (Method::Api, None, Some(engine)),
+        Way::Cli(reason) => (Method::Cli, Some(reason.clone()), None),
+        Way::No(_) => (Method::Api, None, None),
+    };
+    let header = Header {
+        image: image.clone(),
+        started: Some(started),
+        engine: engine.map(|engine| engine.version.clone()).unwrap_or_default(),
+        api: engine.map(|engine| engine.api.clone()).unwrap_or_default(),
+    };
+    live.story.open(live.at(), &Opening { image, method, reason, attached }, Some(&header));
+    live.run(way, &environment)
+}
+
+impl Live<'_> {
+    /// Milliseconds since the pull began.
+    fn at(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn way(&self, environment: &Environment) -> Way {
+        let go_on = &mut || self.signals.came().is_none();
+        match context::find(
+            self.options.host.as_deref(),
+            &Variables::from_process(),
+            environment.config_directory().as_deref(),
+        ) {
+            Host::Other { reason, .. } => Way::Cli(reason),
+            Host::Unix(socket) => match Engine::ping(&socket, go_on) {
+                Ok(engine) => Way::Api(engine),
+                Err(Error::Connect(reason)) => Way::Cli(reason),
+                Err(error) => Way::No(self.cut(error)),
+            },
+        }
+    }
+
+    /// An error of the engine as the end of a stream.
+    fn cut(&self, error: Error) -> End {
+        match (error, self.signals.came()) {
+            (_, Some(signal)) => End::Signal(signal),
+            (error, None) => End::Cut(Some(error.to_string())),
+        }
+    }
+
+    /// Attempts until one decides.
+    fn run(mut self, way: Way, environment: &Environment) -> u8 {
+        let credentials = match self.credentials(&way, environment) {
+            Ok(found) => found,
+            Err(reason) => return self.close(&way, &End::Cut(Some(reason))),
+        };
+        for warning in &credentials.warnings {
+            self.story.warn(self.at(), warning);
+        }
+        let (mut number, mut after_bytes) = (0, 0);
+        loop {
+            let end = match &way {
+                Way::Api(engine) => self.attempt(engine, &credentials.header),
+                Way::Cli(_) => self.attempt_cli(),
+                Way::No(end) => end.clone(),
+            };
+            let reason = match self.verdict(&way, &end) {
+                Verdict::Failed(reason) => reason,
+                _ => return self.close(&way, &end),
+            };
+            let kind = Kind::of(&reason);
+            let has_moved = self.story.pull.moved().0 > 0;
+            after_bytes += u64::from(has_moved);
+            let may_pass = matches!(kind, Kind::Unreachable | Kind::ServerError | Kind::EngineGone | Kind::Stalled);
+            let is_dear = has_moved && after_bytes > 1 && !self.keeps_layers(&way);
+            if number >= self.options.retries || !may_pass || is_dear || matches!(way, Way::No(_)) {
+                self.explain(&way, kind, &credentials);
+                return self.close(&way, &end);
+            }
+            let wait = WAITS[usize::try_from(number).unwrap_or(usize::MAX).min(WAITS.len() - 1)];
+            number += 1;
+            let retry = Retry { number, limit: Some(self.options.retries), wait, reason };
+            self.story.retry(self.at(), &retry);
+            if let Some(end) = self.wait_for_retry(&way, wait) {
+                return self.close(&way, &end);
+            }
+        }
+    }
+
+    /// What the registry is sent. Docker's CLI finds its own, unless there is a token file.
+    fn credentials(&self, way: &Way, environment: &Environment) -> Result<Found, String> {
+        let registry = self.reference.registry();
+        match (&self.options.token_file, way) {
+            (Some(file), _) => auth::from_token_file(file, self.options.token_user.as_deref(), registry),
+            (None, Way::Api(_)) => Ok(auth::find(registry, environment, &mut || self.signals.came().is_some())),
+            (None, Way::Cli(_) | Way::No(_)) => Ok(Found::default()),
+        }
+    }
+
+    /// One pull over the socket.
+    fn attempt(&mut self, engine: &Engine, credentials: &str) -> End {
+        let signals = self.signals.clone();
+        let mut connection =
+            match engine
+                .pull(self.reference, self.options.platform.as_deref(), credentials, &mut || signals.came().is_none())
+            {
+                Ok(connection) => connection,
+                Err(error) => return self.cut(error),
+            };
+        let mut lines = Lines::new(MAX_LINE);
+        let (mut idle, mut before) = (Duration::ZERO, Instant::now());
+        loop {
+            if let Some(signal) = signals.came() {
+                return End::Signal(signal);
+            }
+            let mut has_moved = false;
+            let (began, story) = (self.began, &mut self.story);
+            let at = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let mut tell = |line: &[u8]| has_moved |= story.line(at(), line) == Brought::Movement;
+            match connection.read(&mut |body| lines.feed(body, &mut tell)) {
+                Read::Bytes => {}
+                Read::Tick => self.story.advance(self.at()),
+                Read::End(end) => {
+                    lines.end(&mut tell);
+                    return end;
+                }
+            }
+            // Never more than a tick at once: a process that was stopped and goes on has not stalled.
+            idle = if has_moved { Duration::ZERO } else { idle + before.elapsed().min(TICK) };
+            before = Instant::now();
+            if let Some(limit) = self.stall_limit().filter(|limit| idle >= *limit) {
+                return End::Stalled(Some(format!("nothing has moved for {}s", limit.as_secs())));
+            }
+        }
+    }
+
+    /// How long nothing may move at this point of the pull.
+    fn stall_limit(&self) -> Option<Duration> {
+        let limit = Some(Duration::from_secs(self.options.stall_timeout)).filter(|limit| !limit.is_zero())?;
+        Some(if self.story.pull.may_extract_unseen() { limit.max(EXTRACTION) } else { limit })
+    }
+
+    /// One pull by docker's CLI.
+    fn attempt_cli(&mut self) -> End {
+        let signals = self.signals.clone();
+        let image = self.reference.to_string();
+        let began = self.began;
+        let at = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let request = docker_cli::Request {
+            image: &image,
+            platform: self.options.platform.as_deref(),
+            host: self.options.host.as_deref(),
+            config: None,
+        };
+        let story = std::cell::RefCell::new(&mut self.story);
+        let ended = docker_cli::pull(
+            &request,
+            &mut |line| {
+                story.borrow_mut().line(at(), line);
+            },
+            &mut || story.borrow_mut().advance(at()),
+            &mut || signals.came(),
+        );
+        match ended {
+            Ok(Ended::Exit(code)) => End::Exited(code),
+            Ok(Ended::Signal(signal)) => End::Signal(signal),
+            Err(reason) => End::Cut(Some(reason)),
+        }
+    }
+
+    /// Whether the pull has succeeded, asking the engine where the stream does not tell.
+    fn verdict(&self, way: &Way, end: &End) -> Verdict {
+        match (self.story.pull.verdict(end), way) {
+            (Verdict::Undecided(id), Way::Api(engine)) => {
+                let path = format!("/images/{}/json", percent_encode(&self.reference.to_string()));
+                match self.ask(engine, &path).as_ref().and_then(|image| image["Id"].as_str()) {
+                    Some(found) if found.trim_start_matches("sha256:").starts_with(&id) => Verdict::Success,
+                    _ => Verdict::Failed(format!("{NO_IMAGE} {id}")),
+                }
+            }
+            (verdict, _) => verdict,
+        }
+    }
+
+    /// What the engine answers to a question beside the pull; nothing where it does not know.
+    fn ask(&self, engine: &Engine, path: &str) -> Option<serde_json::Value> {
+        let answer = engine.get(path, &[], Instant::now() + QUESTION, &mut || self.signals.came().is_none()).ok()?;
+        if answer.status == 200 { serde_json::from_slice(&answer.body).ok() } else { None }
+    }
+
+    /// Whether the engine keeps what a broken pull has fetched: the containerd store does, the graphdriver does not.
+    fn keeps_layers(&self, way: &Way) -> bool {
+        let Way::Api(engine) = way else { return false };
+        self.story.pull.is_containerd
+            || self
+                .ask(engine, "/info")
+                .is_some_and(|info| info["DriverStatus"].to_string().contains("io.containerd.snapshotter"))
+    }
+
+    /// What a reader should know beside the reason.
+    fn explain(&mut self, way: &Way, kind: Kind, credentials: &Found) {
+        let registry = self.reference.registry();
+        let text = match (kind, way) {
+            (Kind::Login, Way::Api(_)) => match &credentials.user {
+                Some(user) => format!("{registry} was asked as user {user} (from {})", credentials.origin),
+                None => format!("no credentials for {registry} were found (looked in: {})", credentials.origin),
+            },
+            (Kind::DiskFull, Way::Api(engine)) => {
+                let root =
+                    self.ask(engine, "/info").and_then(|info| Some(PathBuf::from(info["DockerRootDir"].as_str()?)));
+                let Some((root, disk)) = root.and_then(|root| rustix::fs::statvfs(&root).ok().map(|disk| (root, disk)))
+                else {
+                    return;
+                };
+                let free = crate::bar::bytes(disk.f_bavail.saturating_mul(disk.f_frsize));
+                format!("{free} free where the engine keeps its images ({})", root.display())
+            }
+            _ => return,
+        };
+        self.story.warn(self.at(), &text);
+    }
+
+    /// Waits before another attempt, and for an engine that is on its way back; the end where there is to be none.
+    fn wait_for_retry(&mut self, way: &Way, seconds: u64) -> Option<End> {
+        // Less than a second more by chance, so that a fleet does not come back in one moment.
+        let jitter = Instant::now().elapsed().subsec_nanos() ^ std::process::id() ^ crate::replay::now().nanosecond();
+        let until = Instant::now() + Duration::from_secs(seconds) + Duration::from_millis(u64::from(jitter % 1000));
+        while Instant::now() < until {
+            std::thread::sleep(TICK.min(until - Instant::now()));
+            if let Some(signal) = self.signals.came() {
+                return Some(End::Signal(signal));
+            }
+            self.story.advance(self.at());
+        }
+        let Way::Api(engine) = way else { return None };
+        let until = Instant::now() + RESTART;
+        loop {
+            let signals = &self.signals;
+            match Engine::ping(&engine.socket, &mut || signals.came().is_none()) {
+                Ok(_) => return None,
+                Err(_) if self.signals.came().is_none() && Instant::now() < until => std::thread::sleep(TICK),
+                Err(error) => return Some(self.cut(error)),
+            }
+            self.story.advance(self.at());
+        }
+    }
+
+    fn close(mut self, way: &Way, end: &End) -> u8 {
+        let verdict = self.verdict(way, end);
+        let exit = match (&verdict, end) {
+            (Verdict::Success, _) => 0,
+            (Verdict::Interrupted(signal), _) => signals::exit_code(*signal),
+            (_, End::Exited(code)) => *code,
+            _ => 1,
+        };
+        let at = self.at();
+        self.story.close(at, end, &verdict, exit);
+        if self.options.progress == Progress::Quiet {
+            self.say_quietly(&verdict);
+        }
+        exit
+    }
+
+    /// All that `--quiet` says: docker's full reference, or why there is nothing to refer to.
+    fn say_quietly(&self, verdict: &Verdict) {
+        let glyphs = Glyphs::from_environment(self.options.ascii);
+        match verdict {
+            Verdict::Success => {
+                let Reference { tag, digest, .. } = self.reference;
+                let (registry, repository) = (self.reference.registry(), self.reference.repository());
+                let tag = match (tag, digest) {
+                    (None, None) => ":latest".to_owned(),
+                    (tag, digest) => {
+                        let (tag, digest) =
+                            (tag.iter().map(|tag| format!(":{tag}")), digest.iter().map(|digest| format!("@{digest}")));
+                        tag.chain(digest).collect()
+                    }
+                };
+                if let Ok(mut stdout) = Output::stdout() {
+                    // Without a reader there is nobody to tell; the exit code stands.
+                    let _ = stdout.offer(format!("{registry}/{repository}{tag}\n").as_bytes(), CLOSING);
+                }
+            }
+            Verdict::Failed(reason) | Verdict::Undecided(reason) => {
+                complain(&format!("{}: {reason}", self.reference), glyphs)
+            }
+            Verdict::Interrupted(signal) => {
+                complain(&format!("{}: interrupted by signal {signal}", self.reference), glyphs)
+            }
+        }
+    }
+}

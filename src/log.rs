@@ -1,0 +1,154 @@
+//! The log file.
+//!
+//! It is the only thing that customers see of a pull, it is written by several processes at once, and logrotate takes
+//! it away while they write. A log that fails is given up with a warning: it never stops a pull.
+//!
+//! **Invariant:** a regular file, opened without following a link at its end; one `write(2)` a line, so that lines of
+//! several processes never mix.
+
+use crate::report::{Line, Part, Sink, Stamp};
+use crate::text;
+use rustix::fs::OFlags;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::path::{Path, PathBuf};
+
+/// Where the log is unless told otherwise.
+pub(crate) const PATH: &str = "/var/log/alm/docker-pull.log";
+
+/// Everyone may read the log and look into its directory, whatever the umask of the one who makes them.
+const FILE_MODE: u32 = 0o644;
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// The log as a sink.
+pub(crate) struct Log {
+    path: PathBuf,
+    file: File,
+    /// Device and inode of `file`: another file under the path means that the log was rotated.
+    identity: (u64, u64),
+    /// The last write was cut short: the next line begins on a line of its own.
+    is_torn: bool,
+    stamp: Stamp,
+    options: Options,
+    buffer: String,
+}
+
+/// What goes into the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    /// The engine's own lines too.
+    pub(crate) raw: bool,
+    /// Colour codes too.
+    pub(crate) color: bool,
+    /// Only the opening and the closing: another process is writing the same pull.
+    pub(crate) brief: bool,
+}
+
+impl Log {
+    pub(crate) fn open(path: &Path, stamp: Stamp, options: Options) -> io::Result<Self> {
+        let (file, identity) = open(path)?;
+        Ok(Self { path: path.to_owned(), file, identity, is_torn: false, stamp, options, buffer: String::new() })
+    }
+
+    fn reopen_if_rotated(&mut self) -> io::Result<()> {
+        let is_same = std::fs::symlink_metadata(&self.path).is_ok_and(|now| identity(&now) == self.identity);
+        if !is_same {
+            (self.file, self.identity) = open(&self.path)?;
+            self.is_torn = false;
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Log {
+    fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
+        if self.options.brief && line.part == Part::Body {
+            return Ok(());
+        }
+        self.buffer.clear();
+        if self.is_torn {
+            self.buffer.push('\n');
+        }
+        let before = self.buffer.len();
+        if let Some(raw) = line.raw.filter(|_| self.options.raw) {
+            self.stamp.push_time(line.at, &mut self.buffer);
+            self.buffer.push_str(raw);
+            self.buffer.push('\n');
+        }
+        if let Some(text) = line.text {
+            self.stamp.push(line.at, &mut self.buffer);
+            if self.options.color {
+                text::push_green(text, &mut self.buffer)
+            } else {
+                self.buffer.push_str(text)
+            }
+            self.buffer.push('\n');
+        }
+        if self.buffer.len() == before {
+            return Ok(());
+        }
+        self.reopen_if_rotated()?;
+        let written = self.file.write(self.buffer.as_bytes())?;
+        self.is_torn = written < self.buffer.len();
+        Ok(())
+    }
+}
+
+fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Opens the log to append to it, and makes it with its directory where it is missing.
+fn open(path: &Path) -> io::Result<(File, (u64, u64))> {
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let mut options = OpenOptions::new();
+    options.append(true).mode(FILE_MODE).custom_flags(flags.bits().cast_signed());
+    let file = match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_directory(path)?;
+            match options.create_new(true).open(path) {
+                Ok(file) => {
+                    file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+                    file
+                }
+                // Another process was faster.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.create_new(false).open(path)?,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            return Err(io::Error::other("is a symbolic link, which is not followed"));
+        }
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => {
+            return Err(not_regular("FIFO or socket"));
+        }
+        opened => opened?,
+    };
+    let metadata = file.metadata()?;
+    let kind = metadata.file_type();
+    if !kind.is_file() {
+        let is_device = kind.is_char_device() || kind.is_block_device();
+        return Err(not_regular(if is_device { "device" } else { "FIFO or socket" }));
+    }
+    Ok((file, identity(&metadata)))
+}
+
+fn not_regular(kind: &str) -> io::Error {
+    io::Error::other(format!("is a {kind}, not a regular file"))
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> =
+        path.ancestors().skip(1).take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    for directory in missing.into_iter().rev() {
+        match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
+            Ok(()) => std::fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE))?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! Writing to a terminal or a pipe without ever blocking on it.
+//!
+//! A pipe that nobody reads, a terminal stopped with Ctrl-S or behind a dead SSH connection: none of them may hold up
+//! a pull or its end. The flags of a shared file description are not ours to change, so a terminal is opened anew.
+//!
+//! **Invariant:** no call blocks longer than the wait it was given, and what is written is whole lines.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::time::Duration;
+
+/// As much as a pipe takes without blocking once it says that it takes anything (`PIPE_BUF` of Linux).
+const PIECE: usize = 4096;
+
+/// One of the program's own outputs.
+pub(crate) struct Output {
+    file: File,
+    /// The rest of a line that did not fit: it comes before all else.
+    rest: Vec<u8>,
+}
+
+impl Output {
+    pub(crate) fn stdout() -> io::Result<Self> {
+        Self::of(io::stdout().as_fd().try_clone_to_owned()?, "/proc/self/fd/1")
+    }
+
+    pub(crate) fn stderr() -> io::Result<Self> {
+        Self::of(io::stderr().as_fd().try_clone_to_owned()?, "/proc/self/fd/2")
+    }
+
+    fn of(shared: OwnedFd, path: &str) -> io::Result<Self> {
+        let mut file = File::from(shared);
+        // A terminal says that it takes bytes and then blocks when it takes fewer than it is given.
+        if file.is_terminal() {
+            let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+            // Refused (the terminal of another user, no /proc) it is used as it is, asked before each piece.
+            if let Ok(own) = OpenOptions::new().write(true).custom_flags(flags.bits().cast_signed()).open(path) {
+                file = own;
+            }
+        }
+        Ok(Self { file, rest: Vec::new() })
+    }
+
+    /// Writes `bytes`, whole lines, if there is room within `wait`. What does not fit is left out, but never half a line.
+    pub(crate) fn offer(&mut self, bytes: &[u8], wait: Duration) -> io::Result<()> {
+        let rest = std::mem::take(&mut self.rest);
+        let mut left = self.write_some(&rest, wait)?;
+        if left > 0 {
+            self.rest = rest[rest.len() - left..].to_vec();
+            return Ok(());
+        }
+        left = self.write_some(bytes, wait)?;
+        if left > 0 && left < bytes.len() {
+            self.rest = bytes[bytes.len() - left..].to_vec();
+        }
+        Ok(())
+    }
+
+    /// Writes all of `bytes`, however long that takes, as long as `go_on` says so each time nothing could be written.
+    pub(crate) fn write(&mut self, bytes: &[u8], tick: Duration, go_on: &mut dyn FnMut() -> bool) -> io::Result<()> {
+        let mut left = bytes.len();
+        while left > 0 {
+            left = self.write_some(&bytes[bytes.len() - left..], tick)?;
+            if left > 0 && !go_on() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes until there is no room for `wait`; how many bytes are left.
+    fn write_some(&mut self, bytes: &[u8], wait: Duration) -> io::Result<usize> {
+        let mut written = 0;
+        while written < bytes.len() && is_writable(&self.file, wait)? {
+            match self.file.write(&bytes[written..bytes.len().min(written + PIECE)]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(bytes.len() - written)
+    }
+}
+
+/// Waits until `file` can be read without blocking, for `wait` at most.
+pub(crate) fn is_readable(file: &File, wait: Duration) -> io::Result<bool> {
+    is_ready(file, PollFlags::IN, wait)
+}
+
+fn is_writable(file: &File, wait: Duration) -> io::Result<bool> {
+    is_ready(file, PollFlags::OUT, wait)
+}
+
+fn is_ready(file: &File, flags: PollFlags, wait: Duration) -> io::Result<bool> {
+    let mut files = [PollFd::new(file, flags)];
+    let wait = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: wait.subsec_nanos().into() };
+    match poll(&mut files, Some(&wait)) {
+        // Also when it has failed or hung up: then the write tells how.
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,508 @@
+//! The story of a pull: what an [`Update`] brings in lines of text, and when.
+//!
+//! Apart from the sinks that write the lines, so that the log, a pipe and a terminal tell the same story, and from the
+//! clock, so that a replay tells it as the live pull did, byte for byte.
+//!
+//! **Invariant:** pure. Every time is `at`: whole milliseconds since the pull began, as the caller took them. Text of an
+//! engine is made safe here, before it becomes part of a line.
+
+use crate::bar;
+use crate::failure::Kind;
+use crate::pull::{Layer, Pull, Update, Verdict};
+use crate::text;
+use std::fmt::{Arguments, Write as _};
+use std::io;
+use time::{Duration, OffsetDateTime};
+
+/// How long lines of a layer's progress are apart, and from when on they are further apart, in milliseconds.
+const INTERVAL: u64 = 2_000;
+const LONG_INTERVAL: u64 = 10_000;
+const LONG_PULL: u64 = 5 * 60_000;
+
+/// How long `queued` lines wait for more layers to be announced, so that they can tell how many there are.
+const HOLD: u64 = 250;
+
+/// After how long without movement a line says so; then each time after twice as long.
+const FIRST_NOTICE: u64 = 60_000;
+
+/// The longest human line in characters, less its stamp `[2025-11-19 10:30:15] `.
+const MAX_HUMAN: usize = 1_000 - 22;
+
+/// The longest raw line in bytes.
+const MAX_RAW: usize = 64 << 10;
+
+const RULE: &str = "==========================================";
+
+/// Which part of the story a line belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Opening,
+    Body,
+    Closing,
+}
+
+/// One step of the story: a line for people, or what the engine said, or both.
+#[derive(Debug)]
+pub(crate) struct Line<'a> {
+    /// Milliseconds since the pull began.
+    pub(crate) at: u64,
+    pub(crate) part: Part,
+    /// The engine's own line, which caused this one.
+    pub(crate) raw: Option<&'a str>,
+    /// Safe, of bounded length, without stamp or line end; `None` where the raw line is all there is to say.
+    pub(crate) text: Option<&'a str>,
+}
+
+/// The wall clock of a pull: `at` after `started`, in the offset that `started` has. A clock that steps in the middle of
+/// a pull (a Pi has none of its own) cannot disorder the story.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp(pub(crate) OffsetDateTime);
+
+impl Stamp {
+    /// Appends `[2025-11-19 10:30:15] `.
+    pub(crate) fn push(self, at: u64, out: &mut String) {
+        let now = self.time(at);
+        let (year, month, day) = now.to_calendar_date();
+        let _ = write!(
+            out,
+            "[{year:04}-{:02}-{day:02} {:02}:{:02}:{:02}] ",
+            u8::from(month),
+            now.hour(),
+            now.minute(),
+            now.second()
+        );
+    }
+
+    /// Appends `[10:30:15] `.
+    pub(crate) fn push_time(self, at: u64, out: &mut String) {
+        let now = self.time(at);
+        let _ = write!(out, "[{:02}:{:02}:{:02}] ", now.hour(), now.minute(), now.second());
+    }
+
+    fn time(self, at: u64) -> OffsetDateTime {
+        let at = i64::try_from(at).unwrap_or(i64::MAX);
+        // The end of the calendar is no reason to stop a story.
+        self.0.checked_add(Duration::milliseconds(at)).unwrap_or(self.0)
+    }
+}
+
+/// Where lines go.
+pub(crate) trait Sink {
+    /// Writes one line. After an error the sink is not used again.
+    fn line(&mut self, line: &Line<'_>) -> io::Result<()>;
+}
+
+/// How an image is pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    Api,
+    Cli,
+}
+
+/// What is known when an attempt begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Opening {
+    pub(crate) image: String,
+    pub(crate) method: Method,
+    /// Why the fallback is used.
+    pub(crate) reason: Option<String>,
+    /// The process that is pulling the same image already.
+    pub(crate) attached: Option<String>,
+}
+
+/// Another attempt that is to begin after a wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Retry {
+    /// 1 for the second attempt.
+    pub(crate) number: u64,
+    /// How many there may be.
+    pub(crate) limit: Option<u64>,
+    /// Seconds until it begins.
+    pub(crate) wait: u64,
+    /// Why the one before failed.
+    pub(crate) reason: String,
+}
+
+/// What was shown of a layer.
+#[derive(Default)]
+struct Shown {
+    /// Whether its `queued` line is out.
+    announced: bool,
+    /// When the last line of this phase that counts for the interval was shown.
+    at: Option<u64>,
+    /// The last bar of this phase.
+    text: String,
+    /// How many bars of this phase were shown.
+    bars: usize,
+}
+
+/// Turns updates into lines. The callback that every method takes is given the lines in their order.
+pub(crate) struct Report {
+    shown: Vec<Shown>,
+    /// Layers whose `queued` line is held back; with the count of finished layers where the layer is cached.
+    held: Vec<(usize, Option<usize>)>,
+    /// When the first of them was told.
+    held_since: u64,
+    /// When anything moved last.
+    moved_at: u64,
+    /// When the next notice of no progress is due, counted from `moved_at`.
+    notice: u64,
+    /// The layer that moved last.
+    moving: Option<usize>,
+    text: String,
+    raw: String,
+}
+
+type Out<'a> = &'a mut dyn FnMut(&Line<'_>);
+
+impl Report {
+    pub(crate) fn new() -> Self {
+        Self {
+            shown: Vec::new(),
+            held: Vec::new(),
+            held_since: 0,
+            moved_at: 0,
+            notice: FIRST_NOTICE,
+            moving: None,
+            text: String::new(),
+            raw: String::new(),
+        }
+    }
+
+    /// The block at the top, and before it the reason where it is not the usual one.
+    pub(crate) fn open(&mut self, opening: &Opening, at: u64, out: Out<'_>) {
+        self.moved(at);
+        let (mode, method) = match opening.method {
+            Method::Api => ("enhanced mode", "Docker Socket API (detailed progress)"),
+            Method::Cli => ("docker CLI", "docker pull CLI"),
+        };
+        if let Some(reason) = &opening.reason {
+            self.say(at, Part::Opening, out, format_args!("⚠️  {}; using the docker CLI", text::safe(reason)));
+        }
+        self.say(at, Part::Opening, out, format_args!("{RULE}"));
+        self.say(at, Part::Opening, out, format_args!("📦 PULLING IMAGE ({mode})"));
+        self.say(at, Part::Opening, out, format_args!("{RULE}"));
+        self.say(at, Part::Opening, out, format_args!("Image: {}", text::safe(&opening.image)));
+        self.say(at, Part::Opening, out, format_args!("Method: {method}"));
+        self.say(at, Part::Opening, out, format_args!("{RULE}"));
+        if let Some(process) = &opening.attached {
+            let process = text::safe(process);
+            self.say(
+                at,
+                Part::Opening,
+                out,
+                format_args!("⚠️  {process} is pulling this image already: watching its transfer"),
+            );
+        }
+    }
+
+    /// A warning of our own.
+    pub(crate) fn warn(&mut self, warning: &str, at: u64, out: Out<'_>) {
+        self.say(at, Part::Opening, out, format_args!("⚠️  {}", text::safe(warning)));
+    }
+
+    /// The lines that time alone brings, each with the time it was due. To be called before each event and on each tick.
+    pub(crate) fn advance(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
+        if !self.held.is_empty() && at >= self.held_since + HOLD {
+            self.release(pull, self.held_since + HOLD, out);
+        }
+        while at.saturating_sub(self.moved_at) >= self.notice {
+            let due = self.moved_at + self.notice;
+            let seconds = self.notice / 1000;
+            let layer = self.moving.and_then(|at| pull.layers.get(at)).filter(|layer| !layer.is_finished());
+            match layer {
+                Some(Layer { id, size: Some(size), done, .. }) if done < size => {
+                    let (id, done, size) = (text::safe(id), bar::bytes(*done), bar::bytes(*size));
+                    self.say(
+                        due,
+                        Part::Body,
+                        out,
+                        format_args!("⏳ No progress for {seconds}s ({id}: {done} / {size})"),
+                    );
+                }
+                Some(Layer { id, .. }) => {
+                    let id = text::safe(id);
+                    self.say(due, Part::Body, out, format_args!("⏳ No progress for {seconds}s ({id})"));
+                }
+                None => self.say(due, Part::Body, out, format_args!("⏳ No progress for {seconds}s")),
+            }
+            self.notice *= 2;
+        }
+    }
+
+    /// An event was applied to `pull`; `line` is what the engine said, and `announces` whether it was about layers that
+    /// are yet to come ([`Event::announces`]).
+    pub(crate) fn event(
+        &mut self,
+        pull: &Pull,
+        update: &Update<'_>,
+        announces: bool,
+        line: &[u8],
+        at: u64,
+        out: Out<'_>,
+    ) {
+        if !announces && !self.held.is_empty() {
+            self.release(pull, at, out);
+        }
+        if !matches!(update, Update::Nothing | Update::Heard) {
+            self.moved(at);
+        }
+        if self.shown.len() < pull.layers.len() {
+            self.shown.resize_with(pull.layers.len(), Shown::default);
+        }
+        let is_progress = matches!(update, Update::Nothing | Update::Downloaded(_) | Update::Extracted(_));
+        if !is_progress {
+            self.raw.clear();
+            let _ = write!(self.raw, "{}", text::safe(&String::from_utf8_lossy(line)));
+            text::cut_bytes(&mut self.raw, MAX_RAW);
+        }
+        let body = Part::Body;
+        match update {
+            Update::Nothing | Update::Silent | Update::Heard => {}
+            Update::PullingFrom(repository) => {
+                self.say(at, body, out, format_args!("🔄 Pulling from {}", text::safe(repository)))
+            }
+            Update::Digest(digest) => self.say(at, body, out, format_args!("🔐 Image digest: {}", text::safe(digest))),
+            Update::Status(status) => self.say(at, body, out, format_args!("📊 Status: {}", text::safe(status))),
+            Update::Warning(warning) => self.say(at, body, out, format_args!("⚠️  {}", text::safe(warning))),
+            Update::Queued(layer) => self.hold(*layer, None, at),
+            Update::Cached(layer, finished) => {
+                if self.held.is_empty() && self.shown[*layer].announced {
+                    self.cached(pull, *layer, *finished, at, out);
+                } else {
+                    self.hold(*layer, Some(*finished), at);
+                }
+            }
+            Update::Downloading(layer) | Update::Downloaded(layer) => self.download(pull, *layer, at, out),
+            Update::Retrying(layer, seconds) => {
+                let id = text::safe(&pull.layers[*layer].id);
+                self.say(at, body, out, format_args!("🔁 Layer {id}: retrying in {seconds}s"));
+            }
+            Update::Verifying(layer) => {
+                self.end_download(pull, *layer, at, out);
+                let id = text::safe(&pull.layers[*layer].id);
+                self.say(at, body, out, format_args!("🔍 Layer {id}: Verifying checksum..."));
+            }
+            Update::DownloadComplete(layer) => {
+                self.end_download(pull, *layer, at, out);
+                let id = text::safe(&pull.layers[*layer].id);
+                self.say(at, body, out, format_args!("✅ Layer {id}: Download complete"));
+            }
+            Update::Extracting(layer) => {
+                let id = text::safe(&pull.layers[*layer].id);
+                self.say(at, body, out, format_args!("📂 Layer {id}: Extracting..."));
+                self.begin_phase(*layer, Some(at));
+            }
+            Update::Extracted(layer) => self.extraction(pull, *layer, at, out),
+            Update::Complete(layer, finished) => self.complete(pull, *layer, *finished, at, out),
+        }
+        if !self.raw.is_empty() {
+            out(&Line { at, part: body, raw: Some(&self.raw), text: None });
+            self.raw.clear();
+        }
+    }
+
+    /// A broken attempt is followed by another.
+    pub(crate) fn retry(&mut self, retry: &Retry, at: u64, out: Out<'_>) {
+        self.shown.clear();
+        self.held.clear();
+        self.moving = None;
+        self.moved(at);
+        let Retry { number, limit, wait, reason } = retry;
+        let reason = text::safe(reason);
+        match limit {
+            Some(limit) => {
+                self.say(at, Part::Body, out, format_args!("🔁 Retry {number}/{limit} in {wait}s: {reason}"))
+            }
+            None => self.say(at, Part::Body, out, format_args!("🔁 Retry {number} in {wait}s: {reason}")),
+        }
+    }
+
+    /// The stream is over: what was held back, and the closing block. `registry` is named in advice.
+    pub(crate) fn close(&mut self, pull: &mut Pull, verdict: &Verdict, registry: Option<&str>, at: u64, out: Out<'_>) {
+        self.advance(pull, at, out);
+        if !self.held.is_empty() {
+            self.release(pull, at, out);
+        }
+        if *verdict == Verdict::Success {
+            pull.succeed();
+            while let Some(update) = pull.complete_next() {
+                if let Update::Complete(layer, finished) = update {
+                    self.complete(pull, layer, finished, at, out);
+                }
+            }
+        }
+        let closing = Part::Closing;
+        self.say(at, closing, out, format_args!("{RULE}"));
+        match verdict {
+            Verdict::Success => self.say(at, closing, out, format_args!("✅ PULL SUCCESSFUL")),
+            Verdict::Interrupted(signal) => {
+                self.say(at, closing, out, format_args!("🛑 PULL INTERRUPTED ({})", signal_name(*signal)));
+            }
+            Verdict::Failed(reason) | Verdict::Undecided(reason) => {
+                self.say(at, closing, out, format_args!("❌ PULL FAILED: {}", text::safe(reason)));
+                if let Some(advice) = Kind::of(reason).advice(registry) {
+                    self.say(at, closing, out, format_args!("💡 {}", text::safe(&advice)));
+                }
+            }
+        }
+        let percent = pull.overall();
+        self.say(
+            at,
+            closing,
+            out,
+            format_args!("Overall Progress: {} {percent}%", bar::bar(percent, 100, bar::OVERALL)),
+        );
+        let layers = pull.layers.len();
+        if layers > 0 {
+            self.say(at, closing, out, format_args!("Layers: {}/{layers} completed", pull.finished));
+            let (moved, is_all) = pull.moved();
+            let (least, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
+            match bar::speed(moved, at).filter(|_| moved > 0) {
+                Some(speed) => {
+                    self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s ({speed})"))
+                }
+                None => self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s")),
+            }
+        }
+        self.say(at, closing, out, format_args!("{RULE}"));
+    }
+
+    fn moved(&mut self, at: u64) {
+        self.moved_at = at;
+        self.notice = FIRST_NOTICE;
+    }
+
+    fn hold(&mut self, layer: usize, finished: Option<usize>, at: u64) {
+        if self.held.is_empty() {
+            self.held_since = at;
+        }
+        self.held.push((layer, finished));
+    }
+
+    /// Lets the held lines out, `queued` ones first.
+    fn release(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
+        let held = std::mem::take(&mut self.held);
+        for &(layer, _) in &held {
+            if !std::mem::replace(&mut self.shown[layer].announced, true) {
+                let id = text::safe(&pull.layers[layer].id);
+                let total = pull.layers.len();
+                self.say(at, Part::Body, out, format_args!("📋 Layer {id} queued (total: {total} layers)"));
+            }
+        }
+        for (layer, finished) in held {
+            if let Some(finished) = finished {
+                self.cached(pull, layer, finished, at, out);
+            }
+        }
+    }
+
+    fn cached(&mut self, pull: &Pull, layer: usize, finished: usize, at: u64, out: Out<'_>) {
+        let (id, total) = (text::safe(&pull.layers[layer].id), pull.layers.len());
+        self.say(at, Part::Body, out, format_args!("💾 Layer {id}: Already cached ({finished}/{total})"));
+    }
+
+    fn complete(&mut self, pull: &Pull, layer: usize, finished: usize, at: u64, out: Out<'_>) {
+        let (id, total) = (text::safe(&pull.layers[layer].id), pull.layers.len());
+        if let Layer { extracted: Some(_), .. } = pull.layers[layer] {
+            self.end_extraction(pull, layer, at, out);
+        }
+        self.say(at, Part::Body, out, format_args!("✅ Layer {id}: Complete ({finished}/{total})"));
+    }
+
+    fn download(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
+        self.moving = Some(layer);
+        if let Layer { id, size: Some(size), done, .. } = &pull.layers[layer]
+            && self.is_due(layer, at)
+        {
+            self.download_bar(layer, id, *done, *size, at, out);
+        }
+    }
+
+    /// A download that showed a second bar is shown full before the line that ends it.
+    fn end_download(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
+        self.moving = Some(layer);
+        if let Layer { id, size: Some(size), .. } = &pull.layers[layer]
+            && self.shown[layer].bars > 1
+        {
+            self.download_bar(layer, id, *size, *size, at, out);
+        }
+        self.begin_phase(layer, None);
+    }
+
+    fn download_bar(&mut self, layer: usize, id: &str, done: u64, size: u64, at: u64, out: Out<'_>) {
+        let (bar, percent) = (bar::bar(done, size, bar::LAYER), bar::percent(done, size));
+        let (id, done, size) = (text::safe(id), bar::bytes(done), bar::bytes(size));
+        self.show(layer, at, out, format_args!("⬇️  Layer {id}: {bar} {percent}% ({done} / {size})"));
+    }
+
+    fn extraction(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
+        self.moving = Some(layer);
+        if let Layer { id, extracted: Some((done, whole)), .. } = &pull.layers[layer]
+            && self.is_due(layer, at)
+        {
+            self.extraction_bar(layer, id, *done, *whole, at, out);
+        }
+    }
+
+    fn end_extraction(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
+        if self.shown[layer].bars > 0 {
+            self.extraction_bar(layer, &pull.layers[layer].id, 1, 1, at, out);
+        }
+    }
+
+    fn extraction_bar(&mut self, layer: usize, id: &str, done: u64, whole: u64, at: u64, out: Out<'_>) {
+        let (bar, percent) = (bar::bar(done, whole, bar::LAYER), bar::percent(done, whole));
+        self.show(layer, at, out, format_args!("📂 Layer {}: Extracting {bar} {percent}%", text::safe(id)));
+    }
+
+    fn begin_phase(&mut self, layer: usize, shown_at: Option<u64>) {
+        let shown = &mut self.shown[layer];
+        (shown.at, shown.bars) = (shown_at, 0);
+        shown.text.clear();
+    }
+
+    fn is_due(&self, layer: usize, at: u64) -> bool {
+        let interval = if at >= LONG_PULL { LONG_INTERVAL } else { INTERVAL };
+        self.shown[layer].at.is_none_or(|last| at.saturating_sub(last) >= interval)
+    }
+
+    /// A line of progress, unless it is what was shown of this layer last.
+    fn show(&mut self, layer: usize, at: u64, out: Out<'_>, line: Arguments<'_>) {
+        self.text.clear();
+        // Writing into a String cannot fail.
+        let _ = self.text.write_fmt(line);
+        let shown = &mut self.shown[layer];
+        if shown.text != self.text {
+            shown.text.clone_from(&self.text);
+            shown.at = Some(at);
+            shown.bars += 1;
+            self.emit(at, Part::Body, out);
+        }
+    }
+
+    fn say(&mut self, at: u64, part: Part, out: Out<'_>, line: Arguments<'_>) {
+        self.text.clear();
+        let _ = self.text.write_fmt(line);
+        self.emit(at, part, out);
+    }
+
+    /// Hands on `self.text`, with the raw line where that is still to come.
+    fn emit(&mut self, at: u64, part: Part, out: Out<'_>) {
+        text::cut(&mut self.text, MAX_HUMAN);
+        let raw = Some(self.raw.as_str()).filter(|raw| !raw.is_empty());
+        out(&Line { at, part, raw, text: Some(&self.text) });
+        self.raw.clear();
+    }
+}
+
+/// The name of a signal that this program answers to.
+pub(crate) fn signal_name(signal: i32) -> String {
+    match signal {
+        1 => "SIGHUP".into(),
+        2 => "SIGINT".into(),
+        9 => "SIGKILL".into(),
+        15 => "SIGTERM".into(),
+        other => format!("signal {other}"),
+    }
+}

@@ -1,0 +1,1 @@
+//! Pulls from a fake engine on a real socket.

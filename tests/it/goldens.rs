@@ -1,0 +1,1 @@
+//! Replays of the fixtures, compared byte for byte.

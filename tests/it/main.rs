@@ -1,0 +1,11 @@
+//! The integration tests: one binary, which drives the real executable.
+
+mod support;
+
+mod fake;
+mod goldens;
+mod readme;
+mod real;
+mod screen;
+mod tidy;
+mod view;
