@@ -279,6 +279,32 @@ fn a_stopped_terminal_misses_frames_but_no_lines() {
 }
 
 #[test]
+fn a_complaint_in_the_middle_is_a_line_of_its_own() {
+    let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("complaint.log");
+    let _ = fs::remove_file(&log);
+    let mut tty = Tty::start(80, 24, &[], &["--replay", "-", "--log", log.to_str().expect("UTF-8")]);
+    let (first, all) = (until(RETRIES, 1.0), until(RETRIES, 18.0));
+    tty.feed(&first);
+    assert!(tty.watch(QUIET));
+    // The log cannot be opened again: this is no file.
+    fs::remove_file(&log).expect("removed");
+    fs::create_dir(&log).expect("a directory");
+    tty.feed(&all[first.len()..]);
+    assert!(tty.watch(QUIET));
+    fs::remove_dir(&log).expect("removed");
+    let screen = tty.screen();
+    let mut expected = fs::read_to_string(path("../tests/it/screen/80.txt")).expect("the screen without it");
+    let complaint: Vec<_> = screen.lines().filter(|line| line.contains("docker-pull-with-progress")).collect();
+    let [complaint] = complaint[..] else { panic!("{screen}") };
+    assert!(complaint.starts_with("docker-pull-with-progress: log /"), "{screen}");
+    // It may be wrapped; it takes no other line away.
+    expected.retain(|c| c != '\n');
+    let rest: String = screen.lines().filter(|line| expected.contains(line)).collect();
+    assert_eq!(rest, expected, "{screen}");
+    tty.assert_in_order();
+}
+
+#[test]
 fn a_terminal_that_is_gone_does_not_stop_the_story() {
     let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("gone.log");
     let _ = fs::remove_file(&log);
