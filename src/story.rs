@@ -97,7 +97,7 @@ impl Story {
     /// Shows how things stand, where that is shown at all; no line comes of it.
     pub(crate) fn frame(&mut self, at: u64) {
         let Self { pull, sinks, stderr, .. } = self;
-        each(sinks, *stderr, |sink| sink.frame(pull, at));
+        each(sinks, *stderr, &mut |sink| sink.frame(pull, at));
     }
 
     /// Something of our own that a reader should know.
@@ -128,7 +128,7 @@ impl Story {
         let Self { pull, report, sinks, stderr, registry, .. } = self;
         report.close(pull, verdict, registry.as_deref(), at, &mut |line| give(sinks, line, *stderr));
         let mut closing = Closing { at, pull, verdict, exit };
-        each(sinks, *stderr, |sink| sink.close(&mut closing));
+        each(sinks, *stderr, &mut |sink| sink.close(&mut closing));
     }
 
     fn record(&mut self, write: impl FnOnce(&mut Recorder) -> io::Result<()>) {
@@ -190,11 +190,11 @@ pub(crate) fn log_sink(path: &Path, options: &args::Pull, stamp: Stamp, brief: b
 }
 
 fn give(sinks: &mut Vec<Named>, line: &Line<'_>, stderr: Glyphs) {
-    each(sinks, stderr, |sink| sink.line(line));
+    each(sinks, stderr, &mut |sink| sink.line(line));
 }
 
 /// Does it to each sink, and gives up those that fail.
-fn each(sinks: &mut Vec<Named>, stderr: Glyphs, mut act: impl FnMut(&mut dyn Sink) -> io::Result<()>) {
+fn each(sinks: &mut Vec<Named>, stderr: Glyphs, act: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) {
     let mut complaints = Vec::new();
     sinks.retain_mut(|(name, sink)| match act(&mut **sink) {
         Ok(()) => true,

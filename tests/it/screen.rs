@@ -184,7 +184,8 @@ fn check(screen: &str, name: &str) {
 
 #[test]
 fn whole_screens_at_a_moment() {
-    let cases: [(&str, &str, f64, u16, u16, &[(&str, &str)]); 10] = [
+    type Case<'a> = (&'a str, &'a str, f64, u16, u16, &'a [(&'a str, &'a str)]);
+    let cases: [Case<'_>; 10] = [
         ("80", RETRIES, 18.0, 80, 24, &[]),
         ("60", RETRIES, 18.0, 60, 20, &[]),
         ("200", RETRIES, 18.0, 200, 50, &[]),
