@@ -186,13 +186,17 @@ impl Live<'_> {
     /// One pull over the socket.
     fn attempt(&mut self, engine: &Engine, credentials: &str) -> End {
         let signals = self.signals.clone();
-        let mut connection =
-            match engine
-                .pull(self.reference, self.options.platform.as_deref(), credentials, &mut || signals.came().is_none())
-            {
-                Ok(connection) => connection,
-                Err(error) => return self.cut(error),
-            };
+        let (began, story) = (self.began, &mut self.story);
+        let at = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let go_on = &mut || {
+            // The engine is silent until it has the manifest, which can take minutes.
+            story.advance(at());
+            signals.came().is_none()
+        };
+        let mut connection = match engine.pull(self.reference, self.options.platform.as_deref(), credentials, go_on) {
+            Ok(connection) => connection,
+            Err(error) => return self.cut(error),
+        };
         let mut lines = Lines::new(MAX_LINE);
         let (mut idle, mut before) = (Duration::ZERO, Instant::now());
         loop {
