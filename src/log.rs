@@ -81,9 +81,9 @@ impl Sink for Log {
         if let Some(text) = line.text {
             self.stamp.push(line.at, &mut self.buffer);
             if self.options.color {
-                text::push_green(text, &mut self.buffer)
+                text::push_green(text, &mut self.buffer);
             } else {
-                self.buffer.push_str(text)
+                self.buffer.push_str(text);
             }
             self.buffer.push('\n');
         }

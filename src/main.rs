@@ -3,6 +3,8 @@
 mod args;
 mod auth;
 mod bar;
+mod base64;
+mod check;
 mod child;
 mod context;
 mod docker_cli;
@@ -26,6 +28,7 @@ mod text;
 
 use args::Mode;
 use plain::Glyphs;
+use reference::Reference;
 use std::process::ExitCode;
 
 /// The exit code of wrong usage: nothing was pulled.
@@ -47,14 +50,23 @@ fn run(mode: Mode) -> u8 {
             print!("{text}");
             0
         }
-        Mode::Pull(options) => match reference::Reference::parse(&options.image) {
-            Ok(reference) => live::pull(&reference, &options),
-            Err(error) => {
-                story::complain(&error.to_string(), Glyphs::from_environment(options.ascii));
-                USAGE
-            }
-        },
+        Mode::Pull(options) => with_reference(&options, live::pull),
+        Mode::Check(options) => with_reference(&options, check::check),
+        Mode::Running(name, options) => {
+            with_reference(&options, |image, options| check::running(&name, image, options))
+        }
         Mode::Replay(file, speed, options) => replay::replay(&file, speed, &options),
         _ => 3,
+    }
+}
+
+/// An image that cannot be pulled is refused before anything else is done.
+fn with_reference(options: &args::Pull, run: impl FnOnce(&Reference, &args::Pull) -> u8) -> u8 {
+    match Reference::parse(&options.image) {
+        Ok(reference) => run(&reference, options),
+        Err(error) => {
+            story::complain(&error.to_string(), Glyphs::from_environment(options.ascii));
+            USAGE
+        }
     }
 }

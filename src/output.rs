@@ -24,14 +24,14 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn stdout() -> io::Result<Self> {
-        Self::of(io::stdout().as_fd().try_clone_to_owned()?, "/proc/self/fd/1")
+        Ok(Self::of(io::stdout().as_fd().try_clone_to_owned()?, "/proc/self/fd/1"))
     }
 
     pub(crate) fn stderr() -> io::Result<Self> {
-        Self::of(io::stderr().as_fd().try_clone_to_owned()?, "/proc/self/fd/2")
+        Ok(Self::of(io::stderr().as_fd().try_clone_to_owned()?, "/proc/self/fd/2"))
     }
 
-    fn of(shared: OwnedFd, path: &str) -> io::Result<Self> {
+    fn of(shared: OwnedFd, path: &str) -> Self {
         let mut file = File::from(shared);
         // A terminal says that it takes bytes and then blocks when it takes fewer than it is given.
         if file.is_terminal() {
@@ -41,7 +41,7 @@ impl Output {
                 file = own;
             }
         }
-        Ok(Self { file, rest: Vec::new() })
+        Self { file, rest: Vec::new() }
     }
 
     /// Writes `bytes`, whole lines, if there is room within `wait`. What does not fit is left out, but never half a line.

@@ -129,6 +129,7 @@ pub(crate) enum Verdict {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that was seen in the stream")]
 pub(crate) struct Pull {
     pub(crate) layers: Vec<Layer>,
     /// How many of them are complete or cached.
@@ -234,9 +235,8 @@ impl Pull {
         };
         let layer = &mut self.layers[at];
         match step {
-            Step::Announced => Update::Nothing,
             Step::Waiting if layer.phase == Phase::Queued => Update::Silent,
-            Step::Waiting => Update::Nothing,
+            Step::Announced | Step::Waiting => Update::Nothing,
             Step::Downloading(bytes) => Self::downloading(layer, at, bytes),
             Step::Retrying(seconds) => match layer.phase {
                 _ if layer.is_downloaded() => Update::Nothing,

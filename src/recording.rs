@@ -303,8 +303,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {
 
 #[derive(serde::Deserialize)]
 struct Attempt {
-    #[serde(default)]
-    attempt: Lenient,
+    #[serde(default, rename = "attempt")]
+    number: Lenient,
     #[serde(default)]
     mode: Lenient,
     #[serde(default)]
@@ -320,7 +320,7 @@ struct Attempt {
 impl Attempt {
     fn entry(self, header: &Header) -> Entry<'static> {
         let method = if self.mode.0 == "cli" { Method::Cli } else { Method::Api };
-        let number: u64 = self.attempt.0.parse().unwrap_or(1);
+        let number: u64 = self.number.0.parse().unwrap_or(1);
         if number > 1 {
             let wait = self.wait.0.parse().unwrap_or(0);
             let retry = Retry { number: number - 1, limit: self.retries.0.parse().ok(), wait, reason: self.reason.0 };

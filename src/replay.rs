@@ -133,13 +133,12 @@ impl Player<'_> {
         self.wait();
         let at = self.at;
         match entry {
-            Entry::Open(opening) if self.story.is_none() => self.open(opening),
-            Entry::Open(_) | Entry::Other => {}
+            Entry::Open(opening) if self.story.is_none() => self.open(&opening),
             Entry::Retry(retry) => self.story().retry(at, &retry),
             Entry::Warning(text) => self.story().warn(at, &text),
             // Read by a short cut, it may be a broken row rather than a row with a line that nobody understands.
             Entry::Line(text) if self.tell(&text) == Brought::NotUnderstood => recording::check(line)?,
-            Entry::Line(_) => {}
+            Entry::Line(_) | Entry::Open(_) | Entry::Other => {}
             Entry::End(end, exit) => self.end = Some((end, exit)),
         }
         Ok(())
@@ -157,12 +156,12 @@ impl Player<'_> {
                 Some(header) => header.image.clone(),
                 None => format!("not told (capture {})", self.path.display()),
             };
-            self.open(Opening { image, method: Method::Api, reason: None, attached: None });
+            self.open(&Opening { image, method: Method::Api, reason: None, attached: None });
         }
         self.story.as_mut().expect("begun above")
     }
 
-    fn open(&mut self, opening: Opening) {
+    fn open(&mut self, opening: &Opening) {
         let stamp = Stamp(self.header.as_ref().and_then(|header| header.started).unwrap_or_else(now));
         let signals = self.signals.clone();
         let patience = Patience::Endless(Box::new(move || signals.came().is_none()));
@@ -171,7 +170,7 @@ impl Player<'_> {
             sinks.extend(log_sink(path, self.options, stamp, opening.attached.is_some()));
         }
         let mut story = Story::new(sinks, None, Glyphs::from_environment(self.options.ascii));
-        story.open(self.at, &opening, None);
+        story.open(self.at, opening, None);
         self.method = opening.method;
         self.story = Some(story);
     }

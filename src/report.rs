@@ -260,7 +260,7 @@ impl Report {
         match update {
             Update::Nothing | Update::Silent | Update::Heard => {}
             Update::PullingFrom(repository) => {
-                self.say(at, body, out, format_args!("🔄 Pulling from {}", text::safe(repository)))
+                self.say(at, body, out, format_args!("🔄 Pulling from {}", text::safe(repository)));
             }
             Update::Digest(digest) => self.say(at, body, out, format_args!("🔐 Image digest: {}", text::safe(digest))),
             Update::Status(status) => self.say(at, body, out, format_args!("📊 Status: {}", text::safe(status))),
@@ -312,7 +312,7 @@ impl Report {
         let reason = text::safe(reason);
         match limit {
             Some(limit) => {
-                self.say(at, Part::Body, out, format_args!("🔁 Retry {number}/{limit} in {wait}s: {reason}"))
+                self.say(at, Part::Body, out, format_args!("🔁 Retry {number}/{limit} in {wait}s: {reason}"));
             }
             None => self.say(at, Part::Body, out, format_args!("🔁 Retry {number} in {wait}s: {reason}")),
         }
@@ -360,7 +360,7 @@ impl Report {
             let (least, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
             match bar::speed(moved, at).filter(|_| moved > 0) {
                 Some(speed) => {
-                    self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s ({speed})"))
+                    self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s ({speed})"));
                 }
                 None => self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s")),
             }
