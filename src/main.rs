@@ -1,4 +1,28 @@
-//! `docker-pull-with-progress`: pulls a Docker image and tells, layer by layer, how far it is.
+//! Pulls a Docker image and tells, layer by layer, how far it is.
+//!
+//! The rooms, in rows: a room may use rooms of lower rows only, and those of row 3 never use each other. Rows 0 and 1
+//! are pure; row 2 knows processes and outputs, row 3 the world.
+//!
+//! | row | rooms |
+//! |---|---|
+//! | 6 | main: arguments → mode → exit code |
+//! | 5 | live: a pull; replay: a recording; check: `--check`, `--running` |
+//! | 4 | story: one pull being told, to all sinks |
+//! | 3 | args, engine (the socket), auth and context (docker's configuration), `docker_cli` (the fallback), recording, log, plain (stdout), lock, signals |
+//! | 2 | child (a process read with a time limit), output (writes that never block), report (updates → lines), failure (reasons → advice) |
+//! | 1 | pull (events → state), reference (image names) |
+//! | 0 | event (bytes → lines → events), http (a response), bar, text (hostile text, ASCII), base64 |
+//!
+//! ```text
+//! UnixStream → http::Response → event::Lines ─┬→ recording
+//!              --replay, docker_cli's lines ──┴→ event::parse → Pull::apply → Update → Report → Line → sinks
+//!                                     end of stream → Pull::verdict → closing block, exit code
+//! ```
+//!
+//! Time is `at`, milliseconds since the pull began, below row 4: so a replay prints what the live pull printed. Exit codes:
+//! 0 pulled; 1 failed; 2 wrong usage; 3 `--check` cannot tell; 128+n ended by signal n; in the fallback docker's own.
+//!
+//! **Invariant:** no threads, no unsafe code; every wait looks at signals on every tick of 50 ms.
 
 mod args;
 mod auth;
