@@ -9,8 +9,8 @@
 //! | 5 | live: a pull; replay: a recording; check: `--check`, `--running` |
 //! | 4 | story: one pull being told, to all sinks |
 //! | 3 | args, engine (the socket), auth and context (docker's configuration), `docker_cli` (the fallback), recording, log, plain (stdout), lock, signals |
-//! | 2 | child (a process read with a time limit), output (writes that never block), report (updates → lines), failure (reasons → advice) |
-//! | 1 | pull (events → state), reference (image names) |
+//! | 2 | child (a process read with a time limit), output (writes that never block), report (updates → lines) |
+//! | 1 | pull (events → state), reference (image names), failure (reasons → advice) |
 //! | 0 | event (bytes → lines → events), http (a response), bar, text (hostile text, ASCII), base64 |
 //!
 //! ```text
