@@ -150,7 +150,7 @@ impl Asking {
 
     /// The local image; none where it is missing.
     fn image(&self, reference: &Reference) -> Result<Option<Value>, Answer> {
-        self.get(&format!("/images/{}/json", percent_encode(&reference.to_string())))
+        self.get(&format!("/images/{}/json", percent_encode(&reference.local())))
     }
 
     /// What the registry has under the reference, asked by the engine.
@@ -163,7 +163,7 @@ impl Asking {
                 self.signals.came().is_some() || Instant::now() >= self.until
             }),
         };
-        let path = format!("/distribution/{}/json", percent_encode(&reference.to_string()));
+        let path = format!("/distribution/{}/json", percent_encode(&reference.local()));
         let headers = [("X-Registry-Auth", credentials.header.as_str())];
         let answer = self.engine.get(&path, &headers, self.until, &mut || self.signals.came().is_none());
         let answer = answer.map_err(|error| Unread::Other(unanswered(&error, &self.signals)))?;

@@ -38,7 +38,15 @@ const WORDS: &[(Kind, &[&str])] = &[
         &["permission denied on the engine's socket", "permission denied while trying to connect to the docker"],
     ),
     (Kind::NoDocker, &["no docker command was found"]),
-    (Kind::EngineDown, &["cannot connect to the docker daemon", "is the docker daemon running"]),
+    (
+        Kind::EngineDown,
+        &[
+            "cannot connect to the docker daemon",
+            "is the docker daemon running",
+            "there is no docker socket at",
+            "nothing listens on the docker socket",
+        ],
+    ),
     (Kind::EngineGone, &["the engine broke off", "the engine's socket"]),
     (Kind::Version, &["client version"]),
     (Kind::Stalled, &["nothing has moved for"]),
@@ -133,7 +141,7 @@ const WORDS: &[(Kind, &[&str])] = &[
 impl Kind {
     /// The kind of a reason in an engine's, docker's or our own words.
     pub(crate) fn of(reason: &str) -> Self {
-        let reason = reason.to_lowercase();
+        let reason = reason.to_ascii_lowercase();
         let known = WORDS.iter().find(|(_, words)| words.iter().any(|word| reason.contains(word)));
         known.map_or(Self::Other, |&(kind, _)| kind)
     }

@@ -158,7 +158,12 @@ impl Live<'_> {
             let kind = Kind::of(&reason);
             let has_moved = self.story.pull.moved().0 > 0;
             after_bytes += u64::from(has_moved);
-            let may_pass = matches!(kind, Kind::Unreachable | Kind::ServerError | Kind::EngineGone | Kind::Stalled);
+            let may_pass = match kind {
+                Kind::Unreachable | Kind::ServerError | Kind::EngineGone | Kind::Stalled => true,
+                // It was there a moment ago.
+                Kind::EngineDown => matches!(way, Way::Api(_)),
+                _ => false,
+            };
             let is_dear = has_moved && after_bytes > 1 && !self.keeps_layers(way);
             if number >= self.options.retries || !may_pass || is_dear || matches!(way, Way::No(_)) {
                 self.explain(way, kind, &credentials);
@@ -264,7 +269,7 @@ impl Live<'_> {
     fn verdict(&self, way: &Way, end: &End) -> Verdict {
         match (self.story.pull.verdict(end), way) {
             (Verdict::Undecided(id), Way::Api(engine)) => {
-                let path = format!("/images/{}/json", percent_encode(&self.reference.to_string()));
+                let path = format!("/images/{}/json", percent_encode(&self.reference.local()));
                 match self.ask(engine, &path).as_ref().and_then(|image| image["Id"].as_str()) {
                     Some(found) if found.trim_start_matches("sha256:").starts_with(&id) => Verdict::Success,
                     _ => Verdict::Failed(format!("{NO_IMAGE} {id}")),
