@@ -372,19 +372,26 @@ pub(crate) struct Lines {
     /// The length of the line so far, of which `partial` holds at most the limit.
     length: usize,
     limit: usize,
+    /// Empty lines are handed on too.
+    keeps_empty: bool,
 }
 
 impl Lines {
     /// Lines of at most `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { partial: Vec::new(), length: 0, limit }
+        Self { partial: Vec::new(), length: 0, limit, keeps_empty: false }
+    }
+
+    /// The same with empty lines, for a reader that counts lines.
+    pub(crate) fn with_empty(limit: usize) -> Self {
+        Self { keeps_empty: true, ..Self::new(limit) }
     }
 
     /// Takes the next bytes and hands every line that they end to `line`.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
         while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
             if self.length == 0 && end <= self.limit {
-                emit(&bytes[..end], line);
+                emit(&bytes[..end], self.keeps_empty, line);
             } else {
                 self.keep(&bytes[..end]);
                 self.flush(line);
@@ -396,7 +403,9 @@ impl Lines {
 
     /// Hands on what is left when the stream ends without a line end.
     pub(crate) fn end(&mut self, line: &mut dyn FnMut(&[u8])) {
-        self.flush(line);
+        if self.length > 0 {
+            self.flush(line);
+        }
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -412,18 +421,18 @@ impl Lines {
             self.partial.truncate(kept);
             self.partial.extend_from_slice(format!("… (cut: a line of {} bytes)", self.length).as_bytes());
         }
-        emit(&self.partial, line);
+        emit(&self.partial, self.keeps_empty, line);
         self.partial.clear();
         self.partial.shrink_to(KEPT_OF_TOO_LONG);
         self.length = 0;
     }
 }
 
-fn emit(mut bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
+fn emit(mut bytes: &[u8], keeps_empty: bool, line: &mut dyn FnMut(&[u8])) {
     while let [rest @ .., b'\r'] = bytes {
         bytes = rest;
     }
-    if !bytes.iter().all(u8::is_ascii_whitespace) {
+    if keeps_empty || !bytes.iter().all(u8::is_ascii_whitespace) {
         line(bytes);
     }
 }

@@ -34,6 +34,8 @@ struct Player<'a> {
     began: Instant,
     /// From the first entry on.
     story: Option<Story>,
+    /// A line that is not empty was there.
+    has_begun: bool,
     /// Its header; none for a bare capture.
     header: Option<Header>,
     method: Method,
@@ -68,6 +70,7 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
         speed,
         began: Instant::now(),
         story: None,
+        has_begun: false,
         header: None,
         method: Method::Api,
         at: 0,
@@ -75,7 +78,7 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
         end: None,
         error: None,
     };
-    let mut lines = Lines::new(MAX_ROW);
+    let mut lines = Lines::with_empty(MAX_ROW);
     let mut buffer = vec![0; 16 << 10];
     loop {
         match output::is_readable(&file, TICK)
@@ -109,6 +112,9 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
 impl Player<'_> {
     fn line(&mut self, line: &[u8]) {
         self.number += 1;
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return;
+        }
         if self.error.is_some() || self.end.is_some() || self.signals.came().is_some() {
             return;
         }
@@ -118,7 +124,7 @@ impl Player<'_> {
     }
 
     fn play(&mut self, line: &[u8]) -> Result<(), String> {
-        if self.number == 1 {
+        if !std::mem::replace(&mut self.has_begun, true) {
             self.header = recording::header(line)?;
             if self.header.is_some() {
                 return Ok(());
@@ -197,7 +203,7 @@ impl Player<'_> {
         if let Some(signal) = self.signals.came() {
             return Ok(signals::exit_code(signal));
         }
-        if self.number == 0 {
+        if !self.has_begun {
             return Err(format!("{}: line 1: empty; there is nothing to replay", self.path.display()));
         }
         let at = self.at;
