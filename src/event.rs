@@ -104,7 +104,8 @@ pub(crate) fn parse(line: &[u8]) -> Event<'_> {
 /// Understands one line that `docker pull` writes without a terminal.
 pub(crate) fn parse_cli(line: &[u8]) -> Event<'_> {
     const ERRORS: [&str; 4] = ["Error response from daemon: ", "error during connect: ", "Error: ", "error: "];
-    let Ok(text) = std::str::from_utf8(line) else {
+    // A recording has the replacement character where the line was not UTF-8, and must not be understood better.
+    let Some(text) = std::str::from_utf8(line).ok().filter(|text| !text.contains('\u{fffd}')) else {
         return Event::Unknown;
     };
     for prefix in ERRORS {
@@ -173,8 +174,8 @@ fn after<'a>(text: Cow<'a, str>, prefix: &str) -> Cow<'a, str> {
     }
 }
 
-/// A line that is no event. It is an error all the same where an object has a key `error` or `errorDetail` at its top.
-fn malformed(line: &[u8]) -> Event<'_> {
+/// A line that is no JSON in UTF-8. It is an error all the same where an object has a key `error` or `errorDetail` at its top.
+pub(crate) fn malformed(line: &[u8]) -> Event<'_> {
     if has_error_key(line) {
         Event::Error(format!(
             "the engine reported an error in a form not understood: {}",

@@ -19,8 +19,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
-/// A line of a recording holds a line of an engine and a few characters more.
-const MAX_ROW: usize = MAX_LINE + 64;
+/// A row of a recording holds a line of an engine and a few characters more. One that was not JSON is a JSON string there,
+/// in which a control character takes six bytes.
+const MAX_ROW: usize = 6 * MAX_LINE + 64;
 
 /// Why a pull without a final status and without an image has failed; the engine's last id follows.
 pub(crate) const NO_IMAGE: &str = "the engine ended the pull without saying that it succeeded, and has no image";
@@ -144,8 +145,11 @@ impl Player<'_> {
             Entry::Retry(retry) => self.story().retry(at, &retry),
             Entry::Warning(text) => self.story().warn(at, &text),
             // Read by a short cut, it may be a broken row rather than a row with a line that nobody understands.
-            Entry::Line(text) if self.tell(&text) == Brought::NotUnderstood => recording::check(line)?,
+            Entry::Line(text) if self.tell(text) == Brought::NotUnderstood => recording::check(line)?,
             Entry::Line(_) => {}
+            Entry::Raw(text) => {
+                self.story().raw_line(at, text.as_bytes());
+            }
             Entry::End(end, exit) => self.end = Some((end, exit)),
         }
         Ok(())
