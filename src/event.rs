@@ -13,8 +13,9 @@ use std::fmt;
 /// The longest line that is read whole, in bytes. Engines' own lines are under 1 KB; a longer one is an attack or a fault.
 pub(crate) const MAX_LINE: usize = 1 << 20;
 
-/// What is kept of a line that was too long, in bytes: as much as the log shows of any raw line.
-const KEPT_OF_TOO_LONG: usize = 64 << 10;
+/// What is kept of a line that was too long, in bytes: as much as the log shows of any raw line (64 KiB), less the words
+/// that tell of the rest. Otherwise these would be cut off again.
+const KEPT_OF_TOO_LONG: usize = (64 << 10) - 64;
 
 /// The longest id of a layer, in bytes: a digest with its algorithm has 71. What is longer is no id.
 const MAX_ID: usize = 128;
