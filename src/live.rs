@@ -67,7 +67,9 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
     let lock = lock::take(&image);
     let attached = if let Lock::Held(process) = &lock { Some(process.clone()) } else { None };
 
-    let mut sinks: Vec<_> = stdout_sink(options, stamp, Patience::Live(CLOSING)).into_iter().collect();
+    let told = signals.clone();
+    let patience = Patience::Live(CLOSING, Box::new(move || told.came().is_some()));
+    let mut sinks: Vec<_> = stdout_sink(options, stamp, patience).into_iter().collect();
     let log = match &options.log {
         Where::Default => Some(Path::new(log::PATH)),
         Where::File(path) => Some(path.as_path()),
