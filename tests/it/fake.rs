@@ -10,8 +10,8 @@ mod log;
 mod signals;
 
 use crate::support::{
-    Ended, Engine, FIXTURES, LAST_CHUNK, LIMIT, Running, Step, Temp, answer, chunk, engine_lines, eventually, head,
-    human_lines, program, run, stream, texts,
+    Ended, Engine, FIXTURES, LAST_CHUNK, LIMIT, Request, Running, Step, Temp, answer, chunk, engine_lines, eventually,
+    head, human_lines, program, run, stream, texts,
 };
 use std::process::Command;
 
@@ -217,7 +217,7 @@ fn podman_is_asked_for_the_image() {
     let check = |inspected: Vec<u8>, expected: i32| {
         let temp = Temp::new();
         let pulled = stream(&lines);
-        let engine = Engine::serve(&temp.join("docker.sock"), move |request| {
+        let engine = Engine::serve(&temp.join("docker.sock"), move |request: &Request| {
             vec![Step::Write(match &request.line {
                 line if line.ends_with("/_ping") => answer(200, "OK"),
                 line if line.starts_with("POST ") => pulled.clone(),

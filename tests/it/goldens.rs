@@ -508,11 +508,12 @@ fn a_pull_by_the_docker_cli_is_played_from_its_words() {
         "Status: Downloaded newer image for alpine:latest",
         "docker.io/library/alpine:latest",
     ];
-    let rows: String = lines.iter().enumerate().map(|(at, line)| format!("[0.{at},\"r\",\"{line}\"]\n")).collect();
+    let rows: Vec<String> = (0..).zip(lines).map(|(at, line)| format!("[0.{at},\"r\",\"{line}\"]")).collect();
+    let rows = rows.join("\n");
     let attempt = r#"[0.000,"a",{"attempt":1,"mode":"cli","reason":"there is no Docker socket at /x"}]"#;
     for exit in [0, 7] {
         let end = format!(r#"[1.0,"x",{{"end":"complete","exit":{exit}}}]"#);
-        let (ended, log) = play(format!("{HEADER}\n{attempt}\n{rows}{end}\n"));
+        let (ended, log) = play(format!("{HEADER}\n{attempt}\n{rows}\n{end}\n"));
         assert_eq!(ended.code, Some(exit), "{log}");
         let told = texts(&log);
         assert_eq!(told[0], "⚠️  there is no Docker socket at /x; using the docker CLI");

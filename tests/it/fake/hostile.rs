@@ -93,15 +93,15 @@ fn what_other_programs_name_us_is_escaped_too() {
 
 #[test]
 fn long_lines_are_cut_and_memory_is_not_filled() {
-    const LONG: usize = 10_000_000;
-    let long = "x".repeat(LONG);
+    const HUGE: usize = 10_000_000;
+    let huge = "x".repeat(HUGE);
     for (name, line) in [
-        ("status", format!(r#"{{"status":"Status: {long}"}}"#)),
-        ("id", format!(r#"{{"status":"Pulling fs layer","progressDetail":{{}},"id":"{long}"}}"#)),
-        ("error", format!(r#"{{"error":"{long}"}}"#)),
-        ("garbage", long.clone()),
-        ("control characters", "\u{1}".repeat(LONG)),
-        ("nothing but brackets", "[".repeat(LONG)),
+        ("status", format!(r#"{{"status":"Status: {huge}"}}"#)),
+        ("id", format!(r#"{{"status":"Pulling fs layer","progressDetail":{{}},"id":"{huge}"}}"#)),
+        ("error", format!(r#"{{"error":"{huge}"}}"#)),
+        ("garbage", huge.clone()),
+        ("control characters", "\u{1}".repeat(HUGE)),
+        ("nothing but brackets", "[".repeat(HUGE)),
     ] {
         let temp = Temp::new();
         // It stays until it was looked at.

@@ -156,6 +156,14 @@ fn a_directory_that_goes_away_is_made_again() {
     assert!(temp.read("d/log").contains("✅ PULL SUCCESSFUL"));
 }
 
+/// A file system that is taken away at the end.
+struct Mounted<'a>(&'a std::path::Path);
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("/bin/umount").arg("--lazy").arg(self.0).status();
+    }
+}
+
 #[test]
 fn a_full_disk_costs_the_log_and_not_the_pull() {
     let temp = Temp::new();
@@ -164,12 +172,6 @@ fn a_full_disk_costs_the_log_and_not_the_pull() {
     let mounted =
         Command::new("/bin/mount").args(["-t", "tmpfs", "-o", "size=64k,mode=755", "tmpfs"]).arg(&disk).status();
     assert!(mounted.is_ok_and(|status| status.success()), "this test mounts a file system: run it as root");
-    struct Mounted<'a>(&'a std::path::Path);
-    impl Drop for Mounted<'_> {
-        fn drop(&mut self) {
-            let _ = Command::new("/bin/umount").arg("--lazy").arg(self.0).status();
-        }
-    }
     let _mounted = Mounted(&disk);
     // All but the last bytes of a page.
     let mut filler = fs::File::create(disk.join("filler")).expect("a file");

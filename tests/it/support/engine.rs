@@ -180,10 +180,10 @@ impl Shared {
 
 /// The head of a request, which stays to be read.
 fn peek_head(stream: &UnixStream) -> Option<String> {
-    let mut buffer = [0; 64 << 10];
+    let mut buffer = vec![0; 64 << 10];
     let mut before = 0;
     loop {
-        let (count, _) = recv(stream, &mut buffer[..], RecvFlags::PEEK).ok()?;
+        let (count, _) = recv(stream, buffer.as_mut_slice(), RecvFlags::PEEK).ok()?;
         if let Some(end) = buffer[..count].windows(4).position(|four| four == b"\r\n\r\n") {
             return Some(String::from_utf8_lossy(&buffer[..end + 4]).into_owned());
         }
