@@ -69,7 +69,9 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
     let lock = lock::take(&image);
     let attached = if let Lock::Held(process) = &lock { Some(process.clone()) } else { None };
 
-    let mut sinks: Vec<_> = stdout_sink(options, stamp, Patience::Live(CLOSING)).into_iter().collect();
+    let told = signals.clone();
+    let patience = Patience::Live(CLOSING, Box::new(move || told.came().is_some()));
+    let mut sinks: Vec<_> = stdout_sink(options, stamp, patience).into_iter().collect();
     let log = match &options.log {
         Where::Default => Some(Path::new(log::PATH)),
         Where::File(path) => Some(path.as_path()),
@@ -140,7 +142,7 @@ impl Live<'_> {
     fn run(mut self, way: &Way, environment: &Environment) -> u8 {
         let credentials = match self.credentials(way, environment) {
             Ok(found) => found,
-            Err(reason) => return self.close(way, &End::Cut(Some(reason))),
+            Err(reason) => return self.close_told(&End::Cut(Some(reason))),
         };
         for warning in &credentials.warnings {
             self.story.warn(self.at(), warning);
@@ -152,10 +154,9 @@ impl Live<'_> {
                 Way::Cli { address, .. } => self.attempt_cli(address, credentials.docker_config.as_deref()),
                 Way::No(end) => end.clone(),
             };
-            let Verdict::Failed(reason) = self.verdict(way, &end) else {
-                return self.close(way, &end);
-            };
-            let kind = Kind::of(&reason);
+            let verdict = self.verdict(way, &end);
+            let Verdict::Failed(reason) = &verdict else { return self.close(&end, &verdict) };
+            let kind = Kind::of(reason);
             let has_moved = self.story.pull.moved().0 > 0;
             after_bytes += u64::from(has_moved);
             let may_pass = match kind {
@@ -167,14 +168,14 @@ impl Live<'_> {
             let is_dear = has_moved && after_bytes > 1 && !self.keeps_layers(way);
             if number >= self.options.retries || !may_pass || is_dear || matches!(way, Way::No(_)) {
                 self.explain(way, kind, &credentials);
-                return self.close(way, &end);
+                return self.close(&end, &verdict);
             }
             let wait = WAITS[usize::try_from(number).unwrap_or(usize::MAX).min(WAITS.len() - 1)];
             number += 1;
-            let retry = Retry { number, limit: Some(self.options.retries), wait, reason };
+            let retry = Retry { number, limit: Some(self.options.retries), wait, reason: reason.clone() };
             self.story.retry(self.at(), &retry);
             if let Some(end) = self.wait_for_retry(way, wait) {
-                return self.close(way, &end);
+                return self.close_told(&end);
             }
         }
     }
@@ -342,18 +343,23 @@ impl Live<'_> {
         }
     }
 
-    fn close(mut self, way: &Way, end: &End) -> u8 {
-        let verdict = self.verdict(way, end);
-        let exit = match (&verdict, end) {
+    /// Closes with an end that decides by itself.
+    fn close_told(self, end: &End) -> u8 {
+        let verdict = self.story.pull.verdict(end);
+        self.close(end, &verdict)
+    }
+
+    fn close(mut self, end: &End, verdict: &Verdict) -> u8 {
+        let exit = match (verdict, end) {
             (Verdict::Success, _) => 0,
             (Verdict::Interrupted(signal), _) => signals::exit_code(*signal),
             (_, End::Exited(code)) => *code,
             _ => 1,
         };
         let at = self.at();
-        self.story.close(at, end, &verdict, exit);
+        self.story.close(at, end, verdict, exit);
         if self.options.progress == Progress::Quiet {
-            self.say_quietly(&verdict);
+            self.say_quietly(verdict);
         }
         exit
     }

@@ -11,6 +11,9 @@ use crate::text;
 use std::io;
 use std::time::Duration;
 
+/// How long a reader that is slow is waited for when a signal is to end us, which must take less than 100 ms.
+const STOPPING: Duration = Duration::from_millis(30);
+
 /// Which characters an output can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Glyphs {
@@ -47,8 +50,9 @@ impl Glyphs {
 
 /// What to do when nobody reads.
 pub(crate) enum Patience {
-    /// Leave lines out: a live pull goes on. The closing lines are waited for so long, in all.
-    Live(Duration),
+    /// Leave lines out: a live pull goes on. The closing lines are waited for so long, in all; but for a moment only
+    /// once this says that we were told to stop.
+    Live(Duration, Box<dyn Fn() -> bool>),
     /// Wait, as long as this says so each time a tick has passed.
     Endless(Box<dyn FnMut() -> bool>),
 }
@@ -78,10 +82,13 @@ impl Sink for Plain {
         }
         self.buffer.push('\n');
         match &mut self.patience {
-            Patience::Live(_) if line.part != Part::Closing => {
+            Patience::Live(..) if line.part != Part::Closing => {
                 self.output.offer(self.buffer.as_bytes(), Duration::ZERO)
             }
-            Patience::Live(left) => {
+            Patience::Live(left, is_told_to_stop) => {
+                if is_told_to_stop() {
+                    *left = (*left).min(STOPPING);
+                }
                 let before = std::time::Instant::now();
                 let written = self.output.offer(self.buffer.as_bytes(), *left);
                 *left = left.saturating_sub(before.elapsed());

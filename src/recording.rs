@@ -49,8 +49,10 @@ pub(crate) enum Entry<'a> {
     Open(Opening),
     /// Another attempt is to begin.
     Retry(Retry),
-    /// A line of the engine (or of docker).
-    Line(Cow<'a, [u8]>),
+    /// A line of the engine.
+    Line(&'a [u8]),
+    /// A line of the engine that was not JSON, or one of docker.
+    Raw(String),
     Warning(String),
     /// The stream ended; with the exit code that the pull had, where it is known.
     End(End, Option<u8>),
@@ -113,7 +115,7 @@ impl Recorder {
     /// Writes a line of the engine.
     pub(crate) fn line(&mut self, at: u64, line: &[u8]) -> io::Result<()> {
         match std::str::from_utf8(line) {
-            Ok(text) if serde_json::from_str::<IgnoredAny>(text).is_ok() && !text.contains(['\r', '\n']) => {
+            Ok(text) if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
                 self.entry(at, "e");
                 self.line.extend_from_slice(line);
             }
@@ -240,8 +242,8 @@ pub(crate) fn entry<'a>(line: &'a [u8], header: &Header) -> Result<(u64, Entry<'
     let at = ((at * 1000.0 + 1e-4) as u64).min(MAX_AT);
     let broken = |error: serde_json::Error| format!("data of \"{code}\": {error}");
     let entry = match &*code {
-        "e" => Entry::Line(Cow::Borrowed(data.as_bytes())),
-        "r" => Entry::Line(Cow::Owned(serde_json::from_str::<String>(data).map_err(broken)?.into_bytes())),
+        "e" => Entry::Line(data.as_bytes()),
+        "r" => Entry::Raw(serde_json::from_str(data).map_err(broken)?),
         "w" => Entry::Warning(serde_json::from_str(data).map_err(broken)?),
         "a" => serde_json::from_str::<Attempt>(data).map_err(broken)?.entry(header),
         "x" => serde_json::from_str::<Ending>(data).map_err(broken)?.entry(),

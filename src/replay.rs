@@ -18,8 +18,9 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A line of a recording holds a line of an engine and a few characters more.
-const MAX_ROW: usize = MAX_LINE + 64;
+/// A row of a recording holds a line of an engine and a few characters more. One that was not JSON is a JSON string there,
+/// in which a control character takes six bytes.
+const MAX_ROW: usize = 6 * MAX_LINE + 64;
 
 /// A recording as it is played.
 struct Player<'a> {
@@ -30,6 +31,8 @@ struct Player<'a> {
     began: Instant,
     /// From the first entry on.
     story: Option<Story>,
+    /// A line that is not empty was there.
+    has_begun: bool,
     /// Its header; none for a bare capture.
     header: Option<Header>,
     method: Method,
@@ -64,6 +67,7 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
         speed,
         began: Instant::now(),
         story: None,
+        has_begun: false,
         header: None,
         method: Method::Api,
         at: 0,
@@ -71,7 +75,7 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
         end: None,
         error: None,
     };
-    let mut lines = Lines::new(MAX_ROW);
+    let mut lines = Lines::with_empty(MAX_ROW);
     let mut buffer = vec![0; 16 << 10];
     loop {
         match output::is_readable(&file, TICK)
@@ -105,6 +109,9 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
 impl Player<'_> {
     fn line(&mut self, line: &[u8]) {
         self.number += 1;
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return;
+        }
         if self.error.is_some() || self.end.is_some() || self.signals.came().is_some() {
             return;
         }
@@ -114,7 +121,7 @@ impl Player<'_> {
     }
 
     fn play(&mut self, line: &[u8]) -> Result<(), String> {
-        if self.number == 1 {
+        if !std::mem::replace(&mut self.has_begun, true) {
             self.header = recording::header(line)?;
             if self.header.is_some() {
                 return Ok(());
@@ -133,8 +140,11 @@ impl Player<'_> {
             Entry::Retry(retry) => self.story().retry(at, &retry),
             Entry::Warning(text) => self.story().warn(at, &text),
             // Read by a short cut, it may be a broken row rather than a row with a line that nobody understands.
-            Entry::Line(text) if self.tell(&text) == Brought::NotUnderstood => recording::check(line)?,
+            Entry::Line(text) if self.tell(text) == Brought::NotUnderstood => recording::check(line)?,
             Entry::Line(_) | Entry::Open(_) | Entry::Other => {}
+            Entry::Raw(text) => {
+                self.story().raw_line(at, text.as_bytes());
+            }
             Entry::End(end, exit) => self.end = Some((end, exit)),
         }
         Ok(())
@@ -192,7 +202,7 @@ impl Player<'_> {
         if let Some(signal) = self.signals.came() {
             return Ok(signals::exit_code(signal));
         }
-        if self.number == 0 {
+        if !self.has_begun {
             return Err(format!("{}: line 1: empty; there is nothing to replay", self.path.display()));
         }
         let at = self.at;

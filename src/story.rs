@@ -61,14 +61,27 @@ impl Story {
 
     /// The engine (or docker) said this.
     pub(crate) fn line(&mut self, at: u64, line: &[u8]) -> Brought {
-        self.record(|recorder| recorder.line(at, line));
-        let Self { pull, report, sinks, stderr, .. } = self;
-        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
-        report.advance(pull, at, out);
         let event = match self.method {
             Method::Api => event::parse(line),
             Method::Cli => event::parse_cli(line),
         };
+        self.event(at, line, event)
+    }
+
+    /// The engine said this, which was not JSON and may look like it now; or docker did.
+    pub(crate) fn raw_line(&mut self, at: u64, line: &[u8]) -> Brought {
+        let event = match self.method {
+            Method::Api => event::malformed(line),
+            Method::Cli => event::parse_cli(line),
+        };
+        self.event(at, line, event)
+    }
+
+    fn event(&mut self, at: u64, line: &[u8], event: Event<'_>) -> Brought {
+        self.record(|recorder| recorder.line(at, line));
+        let Self { pull, report, sinks, stderr, .. } = self;
+        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        report.advance(pull, at, out);
         let announces = event.announces();
         let is_unknown = event == Event::Unknown;
         if is_unknown {
