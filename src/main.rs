@@ -22,7 +22,9 @@ mod replay;
 mod report;
 mod signals;
 mod story;
+mod tail;
 mod text;
+mod view;
 
 use args::Mode;
 use plain::Glyphs;
@@ -55,6 +57,7 @@ fn run(mode: Mode) -> u8 {
             }
         },
         Mode::Replay(file, speed, options) => replay::replay(&file, speed, &options),
+        Mode::View(options) => view::view(&options),
         _ => 3,
     }
 }
