@@ -48,7 +48,9 @@ mod replay;
 mod report;
 mod signals;
 mod story;
+mod tail;
 mod text;
+mod view;
 
 use args::Mode;
 use plain::Glyphs;
@@ -80,6 +82,7 @@ fn run(mode: Mode) -> u8 {
             with_reference(&options, |image, options| check::running(&name, image, options))
         }
         Mode::Replay(file, speed, options) => replay::replay(&file, speed, &options),
+        Mode::View(options) => view::view(&options),
         _ => 3,
     }
 }
