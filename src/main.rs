@@ -35,7 +35,9 @@ mod docker_cli;
 mod engine;
 mod event;
 mod failure;
+mod frame;
 mod http;
+mod json;
 mod live;
 mod lock;
 mod log;
@@ -46,6 +48,7 @@ mod recording;
 mod reference;
 mod replay;
 mod report;
+mod screen;
 mod signals;
 mod story;
 mod tail;
@@ -53,7 +56,7 @@ mod text;
 mod view;
 
 use args::Mode;
-use plain::Glyphs;
+use output::Glyphs;
 use reference::Reference;
 use std::process::ExitCode;
 
@@ -83,7 +86,6 @@ fn run(mode: Mode) -> u8 {
         }
         Mode::Replay(file, speed, options) => replay::replay(&file, speed, &options),
         Mode::View(options) => view::view(&options),
-        _ => 3,
     }
 }
 

@@ -54,7 +54,7 @@ impl Layer {
         matches!(self.phase, Phase::Complete | Phase::Cached)
     }
 
-    fn is_downloaded(&self) -> bool {
+    pub(crate) fn is_downloaded(&self) -> bool {
         matches!(self.phase, Phase::Downloaded | Phase::Extracting | Phase::Complete | Phase::Cached)
     }
 

@@ -16,7 +16,7 @@
 //! **Invariant:** what was written is read back as the same lines at the same millisecond.
 
 use crate::pull::End;
-use crate::report::{Method, Opening, Retry};
+use crate::report::{Method, Opening, Retry, rfc3339};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -177,25 +177,6 @@ fn mode(method: Method) -> &'static str {
         Method::Api => "api",
         Method::Cli => "cli",
     }
-}
-
-/// `2025-11-19T10:30:15.250+05:30`
-fn rfc3339(time: OffsetDateTime) -> String {
-    let (date, offset) = (time.date(), time.offset());
-    let (hours, minutes, _) = offset.as_hms();
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}{}{:02}:{:02}",
-        date.year(),
-        u8::from(date.month()),
-        date.day(),
-        time.hour(),
-        time.minute(),
-        time.second(),
-        time.millisecond(),
-        if offset.is_negative() { '-' } else { '+' },
-        hours.unsigned_abs(),
-        minutes.unsigned_abs()
-    )
 }
 
 /// Reads the first line of a file: the header of a recording, `None` where it is a bare capture of an engine's JSON lines.

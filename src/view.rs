@@ -9,8 +9,7 @@
 use crate::args::View as Options;
 use crate::child::TICK;
 use crate::log;
-use crate::output::Output;
-use crate::plain::Glyphs;
+use crate::output::{Glyphs, Output};
 use crate::signals::{self, Signals};
 use crate::story::{complain, is_colored};
 use crate::tail::{LONG_STAMP, Line, SHORT_STAMP, Tail, is_like};
