@@ -157,8 +157,8 @@ revive() { # NAME
     ! running "$1" || die "$1 is running"
     case $1 in
         engine)
-            # Where pid 1 does not reap, the pid in there looks alive.
-            rm -f "$dir/docker.pid"
+            # Where pid 1 does not reap, the pids in there look alive; its containerd died with the engine.
+            rm -f "$dir/docker.pid" "$dir/exec/containerd/containerd.pid"
             engine "$(cat "$dir/driver")" || { tail -n 20 "$dir/engine.log" >&2 && die 'the engine does not start'; }
             running engine
             sed -i "s/^ENGINE_PID=.*/ENGINE_PID=$pid/" "$dir/env" ;;
