@@ -88,18 +88,54 @@ impl Lab {
         succeed(Command::new(SCRIPT).arg(what).arg(self.dir.join("lab")).arg(part));
     }
 
-    /// What docker's CLI answers.
-    pub(super) fn docker(&self, args: &[&str]) -> String {
-        succeed(self.command("docker").arg("-H").arg(format!("unix://{}", self.socket().display())).args(args))
+    /// What docker's CLI answers of the engine at `socket`.
+    fn docker(&self, socket: &Path, args: &[&str]) -> String {
+        succeed(self.command("docker").arg("-H").arg(format!("unix://{}", socket.display())).args(args))
     }
 
     pub(super) fn has(&self, image: &str) -> bool {
-        self.docker(&["image", "ls", "-q", image]).lines().count() > 0
+        self.has_at(&self.socket(), image)
+    }
+
+    pub(super) fn has_at(&self, socket: &Path, image: &str) -> bool {
+        self.docker(socket, &["image", "ls", "-q", image]).lines().count() > 0
     }
 
     /// Makes the next pull a fresh one.
     pub(super) fn forget_images(&self) {
-        self.docker(&["image", "prune", "-af"]);
+        self.docker(&self.socket(), &["image", "prune", "-af"]);
+    }
+
+    /// Podman's service, with images of its own.
+    pub(super) fn podman(&self) -> Podman {
+        let dir = self.dir.join("podman");
+        let (socket, log) = (dir.join("podman.sock"), dir.join("log"));
+        fs::create_dir_all(dir.join("home/.config/containers")).expect("a directory");
+        let policy = dir.join("home/.config/containers/policy.json");
+        fs::write(policy, "{\"default\":[{\"type\":\"insecureAcceptAnything\"}]}").expect("a policy");
+        let registries = [&self.registry, &self.private]
+            .map(|registry| format!("[[registry]]\nlocation = \"{registry}\"\ninsecure = true\n"));
+        fs::write(dir.join("registries.conf"), registries.concat()).expect("the registries");
+        let mut command = self.command("setpriv");
+        command.args(["--pdeathsig", "KILL", "podman"]);
+        for (option, name) in [("--root", "root"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
+            command.arg(option).arg(dir.join(name));
+        }
+        command.args(["--storage-driver", "vfs", "system", "service", "--time", "0"]);
+        command.arg(format!("unix://{}", socket.display()));
+        command.env("HOME", dir.join("home")).env("XDG_RUNTIME_DIR", dir.join("xdg"));
+        command.env("CONTAINERS_REGISTRIES_CONF", dir.join("registries.conf"));
+        let file = File::create(&log).expect("a file");
+        command.stdout(file.try_clone().expect("a file")).stderr(file);
+        let mut podman = Podman { child: command.spawn().expect("setpriv runs"), socket };
+        let until = Instant::now() + Duration::from_secs(30);
+        while UnixStream::connect(&podman.socket).is_err() {
+            let log = || fs::read_to_string(&log).unwrap_or_default();
+            assert!(podman.child.try_wait().expect("a child").is_none(), "podman does not start:\n{}", log());
+            assert!(Instant::now() < until, "podman does not answer:\n{}", log());
+            thread::sleep(Duration::from_millis(20));
+        }
+        podman
     }
 
     /// A command with nothing of the environment that the tests run in but PATH.
@@ -163,6 +199,18 @@ impl Drop for Lab {
     }
 }
 
+pub(super) struct Podman {
+    child: Child,
+    pub(super) socket: PathBuf,
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// A pull on its way.
 pub(super) struct Running {
     name: String,
@@ -212,6 +260,7 @@ impl Running {
         let took = self.began.elapsed();
         let (out, err, log) = (self.read("out"), self.read("err"), self.read("log"));
         let pulled = Pulled { name: self.name.clone(), exit, out, err, log, took };
+        println!("{pulled}"); // the history of a test that fails later
         pulled.check();
         let again = self.stem.with_extension("again.log");
         let replay = Command::new(PROGRAM)
@@ -296,9 +345,10 @@ impl Pulled {
     /// These stand in the output, in this order.
     #[track_caller]
     pub(super) fn says(&self, texts: &[&str]) -> &Self {
-        let mut lines = self.lines();
+        let mut rest = self.out.as_str();
         for text in texts {
-            assert!(lines.any(|line| line.contains(text)), "no {text:?}, or not in this order ({texts:?}), in {self}");
+            let found = rest.split_once(text);
+            rest = found.unwrap_or_else(|| panic!("no {text:?}, or not in this order ({texts:?}), in {self}")).1;
         }
         self
     }
