@@ -376,12 +376,7 @@ impl Pulled {
                 self.says(&[&format!("📋 Layer {layer} {total}"), &format!("💾 Layer {layer}: Already cached (")]);
                 self.never_says(&[&format!("Layer {layer}: [")]);
             } else {
-                self.says(&[
-                    &format!("📋 Layer {layer} {total}"),
-                    &format!("✅ Layer {layer}: Download complete"),
-                    &format!("📂 Layer {layer}: Extracting..."),
-                    &format!("✅ Layer {layer}: Complete ("),
-                ]);
+                self.says(&[&format!("📋 Layer {layer} {total}"), &format!("✅ Layer {layer}: Complete (")]);
             }
             self.never_goes_back(layer);
         }
@@ -402,9 +397,18 @@ impl Pulled {
         self.never_says(&["PULL FAILED", "INTERRUPTED"])
     }
 
-    /// The percents of a layer, phase by phase, never fall.
+    /// The phases of a layer come in order, of which the engine may leave some out, and their percents never fall.
     #[track_caller]
     fn never_goes_back(&self, layer: &str) {
+        const PHASES: [&str; 6] =
+            ["queued", ": [", ": Verifying", ": Download complete", ": Extracting...", ": Extracting ["];
+        let phase = |line: &str| {
+            let rest = line.split_once("Layer ")?.1.strip_prefix(layer)?.trim_start();
+            // A broken connection may come late in a download.
+            let is_known = !rest.starts_with(": retrying");
+            is_known.then(|| PHASES.iter().position(|start| rest.starts_with(start)).unwrap_or(PHASES.len()))
+        };
+        assert!(self.lines().filter_map(phase).is_sorted(), "the phases of {layer}: {self}");
         for phase in ["⬇️  Layer", "📂 Layer"] {
             let start = format!("{phase} {layer}: ");
             let percent =
