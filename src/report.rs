@@ -198,8 +198,8 @@ struct Shown {
     announced: bool,
     /// When the last line of this phase that counts for the interval was shown.
     at: Option<u64>,
-    /// The last bar of this phase.
-    text: String,
+    /// What the last bar of this phase said: percent, bytes as shown, size.
+    numbers: Option<(u64, u64, u64)>,
     /// How many bars of this phase were shown.
     bars: usize,
 }
@@ -513,10 +513,14 @@ impl Report {
     }
 
     fn download_bar(&mut self, pull: &Pull, layer: usize, done: u64, size: u64, at: u64, out: Out<'_>) {
-        let (bar, percent) = (bar::bar(done, size, bar::LAYER), bar::percent(done, size));
+        let percent = bar::percent(done, size);
+        if !self.is_news(layer, at, (percent, bar::shown(done), size)) {
+            return;
+        }
+        let bar = bar::bar(done, size, bar::LAYER);
         let ((told, id), done, size) = (told(pull, layer), bar::bytes(done), bar::bytes(size));
         let about = About::Layer(told, Phase::Downloading);
-        self.show(layer, at, about, out, format_args!("⬇️  Layer {id}: {bar} {percent}% ({done} / {size})"));
+        self.tell(at, Part::Body, about, out, format_args!("⬇️  Layer {id}: {bar} {percent}% ({done} / {size})"));
     }
 
     fn extraction(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
@@ -535,16 +539,20 @@ impl Report {
     }
 
     fn extraction_bar(&mut self, pull: &Pull, layer: usize, done: u64, whole: u64, at: u64, out: Out<'_>) {
-        let (bar, percent) = (bar::bar(done, whole, bar::LAYER), bar::percent(done, whole));
+        let percent = bar::percent(done, whole);
+        if !self.is_news(layer, at, (percent, 0, 0)) {
+            return;
+        }
+        let bar = bar::bar(done, whole, bar::LAYER);
         let (told, id) = told(pull, layer);
         let about = About::Layer(told, Phase::Extracting);
-        self.show(layer, at, about, out, format_args!("📂 Layer {id}: Extracting {bar} {percent}%"));
+        self.tell(at, Part::Body, about, out, format_args!("📂 Layer {id}: Extracting {bar} {percent}%"));
     }
 
     fn begin_phase(&mut self, layer: usize, shown_at: Option<u64>) {
         let shown = &mut self.shown[layer];
         (shown.at, shown.bars) = (shown_at, 0);
-        shown.text.clear();
+        shown.numbers = None;
     }
 
     fn is_due(&self, layer: usize, at: u64) -> bool {
@@ -552,18 +560,16 @@ impl Report {
         self.shown[layer].at.is_none_or(|last| at.saturating_sub(last) >= interval)
     }
 
-    /// A line of progress, unless it is what was shown of this layer last.
-    fn show(&mut self, layer: usize, at: u64, about: About<'_>, out: Out<'_>, line: Arguments<'_>) {
-        self.text.clear();
-        // Writing into a String cannot fail.
-        let _ = self.text.write_fmt(line);
+    /// Whether a bar says anything that the layer's last one did not. Asked before the line is made: on a slow link most
+    /// events move a bar by less than can be seen.
+    fn is_news(&mut self, layer: usize, at: u64, numbers: (u64, u64, u64)) -> bool {
         let shown = &mut self.shown[layer];
-        if shown.text != self.text {
-            shown.text.clone_from(&self.text);
-            shown.at = Some(at);
+        let is_news = shown.numbers != Some(numbers);
+        if is_news {
+            (shown.numbers, shown.at) = (Some(numbers), Some(at));
             shown.bars += 1;
-            self.emit(at, Part::Body, about, out);
         }
+        is_news
     }
 
     fn say(&mut self, at: u64, part: Part, out: Out<'_>, line: Arguments<'_>) {

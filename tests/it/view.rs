@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -179,7 +179,9 @@ impl Follower {
     /// Ends it; its exit code and what it said on stderr.
     fn end(&mut self, signal: Signal) -> (i32, String) {
         self.send(signal);
-        let code = self.exit().code().unwrap();
+        // A signal that comes before it is caught ends the program as any other.
+        let status = self.exit();
+        let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap();
         let mut stderr = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
         (code, stderr)
