@@ -4,6 +4,7 @@
 //! installs; where that is missing they fail.
 
 mod lab;
+mod state;
 
 use lab::{Lab, Link, PROGRAM, base64};
 use rustix::process::Signal;
