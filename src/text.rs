@@ -111,16 +111,16 @@ pub(crate) fn push_green(text: &str, out: &mut String) {
 /// What stands for a character where only ASCII may be shown: a word for each emoji. The console of a Pi has none of
 /// these in its font either. Two blanks after an emoji are one after a word.
 const WORDS: [(&str, &str); 20] = [
-    ("📦 ", "PULL "),
-    ("🔄 ", "FROM "),
-    ("📋 ", "LAYER "),
+    ("📦 ", "BEGIN "),
+    ("🔄 ", "SOURCE "),
+    ("📋 ", "QUEUE "),
     ("⬇️  ", "DOWN "),
     ("🔍 ", "CHECK "),
     ("✅ ", "OK "),
     ("📂 ", "UNPACK "),
     ("💾 ", "CACHED "),
     ("🔐 ", "DIGEST "),
-    ("📊 ", "STATUS "),
+    ("📊 ", "RESULT "),
     ("⏳ ", "WAIT "),
     ("🔁 ", "RETRY "),
     ("⚠️  ", "WARNING "),
