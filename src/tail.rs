@@ -423,4 +423,42 @@ mod tests {
             assert!(tail.look().is_ok() && read(&mut tail).is_empty());
         });
     }
+
+    #[test]
+    fn a_rotated_line_may_become_whole_before_newer_ones_are_shown() {
+        with_log("settled", b"one\nha", |path| {
+            let mut tail = Tail::open(path, 9, false, true).unwrap();
+            assert_eq!(read(&mut tail), [b"one"]);
+            let began = Instant::now();
+            let old = path.with_extension("1");
+            fs::write(path, "one\nhal").unwrap();
+            fs::rename(path, &old).unwrap();
+            fs::write(path, "new\n").unwrap();
+            tail.look().unwrap();
+            let early = read(&mut tail);
+            // On a machine that stood still in between there is nothing to be seen.
+            if began.elapsed() < SETTLED {
+                assert!(early.is_empty());
+                fs::write(&old, "one\nhalf\n").unwrap();
+                tail.look().unwrap();
+                assert_eq!(read(&mut tail), [&b"half"[..], b"new"]);
+            }
+            fs::remove_file(&old).unwrap();
+        });
+    }
+
+    #[test]
+    fn a_number_missing_in_mid_rotation_hides_no_generation() {
+        with_log("hole", b"one\n", |path| {
+            let mut tail = Tail::open(path, 9, false, true).unwrap();
+            let [second, third] = [2, 3].map(|number| tail.numbered(number));
+            fs::rename(path, &third).unwrap();
+            fs::write(&second, "two\n").unwrap();
+            fs::write(path, "three\n").unwrap();
+            tail.look().unwrap();
+            assert_eq!(read(&mut tail), [&b"one"[..], b"two", b"three"]);
+            fs::remove_file(second).unwrap();
+            fs::remove_file(third).unwrap();
+        });
+    }
 }
