@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,7 @@ fn pulls() {
     slow_pull(&lab);
     fallback(&lab);
     interrupted(&lab);
+    two_at_once(&lab);
 }
 
 /// Over a link that lets one see the progress.
@@ -155,6 +157,29 @@ fn interrupted(lab: &Lab) {
     }
     link.set_rate(50 * MB);
     lab.pull(&image, &[]).pulled(8, 0);
+}
+
+/// The second pull of an image watches the first one's transfer. A hang-up stops neither.
+fn two_at_once(lab: &Lab) {
+    let link = Link::to(&lab.registry, 3 * MB);
+    let image = format!("{}/three", link.address);
+    lab.forget_images();
+    let mut first = lab.begin_pull(&image, &[]);
+    first.await_text("⬇️");
+    let mut second = lab.command(PROGRAM);
+    second.args(["--no-log", "--host"]).arg(lab.socket()).arg(&image).stdout(Stdio::piped());
+    let second = second.spawn().expect("the program runs");
+    first.signal(Signal::HUP);
+    let first_pid = first.pid();
+    first.finish().pulled(3, 0);
+    let second = second.wait_with_output().expect("its output");
+    let text = String::from_utf8_lossy(&second.stdout);
+    let told = format!("⚠️  process {first_pid} is pulling this image already");
+    for expected in [&told, "Complete (3/3)", "✅ PULL SUCCESSFUL", "Layers: 3/3 completed"] {
+        assert!(second.status.success() && text.contains(expected), "no {expected:?} in {text}");
+    }
+    // Once, and not twice.
+    assert!(link.carried() < 14 * MB, "{} bytes came", link.carried());
 }
 
 /// Private images: no login, a wrong one, docker's own, a helper's, a token's; and no secret in anything written.
