@@ -424,6 +424,18 @@ fn engine_restarts(lab: &Lab) {
     pulled.ended_with(0).says(&["🔁 Retry 1/3 in 5s: ", "(8/8)", "✅ PULL SUCCESSFUL", "Layers: 8/8 completed"]);
     assert!(lab.has(&image), "{pulled}");
 
+    // Twice: what has come is lost each time, and data are dear.
+    lab.forget_images();
+    link.set_rate(2 * MB);
+    let mut pull = lab.begin_pull(&image, &[]);
+    pull.await_text("⬇️");
+    lab.order("kill", "engine");
+    lab.order("revive", "engine");
+    pull.await_texts(&["🔁 Retry 1/3", "⬇️"]);
+    lab.order("kill", "engine");
+    pull.finish().ended_with(1).says(&["🔁 Retry 1/3", "⬇️", "❌ PULL FAILED: the engine broke off"]);
+    lab.order("revive", "engine");
+
     // It does not come back: the truth, at once where nothing is to be tried again.
     lab.forget_images();
     for (retries, signal) in [("0", None), ("1", Some(Signal::TERM))] {

@@ -247,12 +247,23 @@ impl Running {
     }
 
     /// Waits until `text` is on standard output.
+    #[track_caller]
     pub(super) fn await_text(&mut self, text: &str) {
+        self.await_texts(&[text]);
+    }
+
+    /// Waits until all of `texts` are on standard output, in this order.
+    #[track_caller]
+    pub(super) fn await_texts(&mut self, texts: &[&str]) {
         let until = Instant::now() + LIMIT;
-        while !self.read("out").contains(text) {
+        loop {
+            let out = self.read("out");
+            if texts.iter().try_fold(out.as_str(), |rest, text| Some(rest.split_once(text)?.1)).is_some() {
+                return;
+            }
             let ended = self.child.try_wait().expect("a child").is_some();
-            let (out, err, name) = (self.read("out"), self.read("err"), &self.name);
-            assert!(!ended && Instant::now() < until, "{name} never said {text:?}:\n{out}{err}");
+            let (err, name) = (self.read("err"), &self.name);
+            assert!(!ended && Instant::now() < until, "{name} never said {texts:?}:\n{out}{err}");
             thread::sleep(Duration::from_millis(10));
         }
     }
