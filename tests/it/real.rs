@@ -56,8 +56,9 @@ fn pulls() {
     refused.ended_with(1).says(&["❌ PULL FAILED:", "💡 check that this device reaches the registry 127.0.0.1:1:"]);
     refused.says(&["connection refused"]);
     for bad in ["", "Upper", "-rf", "a b"] {
-        let status = lab.command(PROGRAM).arg("--no-log").arg("--").arg(bad).status();
-        assert_eq!(status.expect("the program runs").code(), Some(2), "{bad:?}");
+        let refused = lab.command(PROGRAM).arg("--no-log").arg("--").arg(bad).output().expect("the program runs");
+        assert_eq!(refused.status.code(), Some(2), "{bad:?}: {refused:?}");
+        assert!(refused.stdout.is_empty() && refused.stderr.starts_with(b"docker-pull-with-progress: "), "{refused:?}");
     }
     let quiet = lab.command(PROGRAM).args(["-q", "--no-log", "--host"]).arg(lab.socket()).arg(image("tiny")).output();
     let quiet = quiet.expect("the program runs");
@@ -173,7 +174,8 @@ fn two_at_once(lab: &Lab) {
     let second = second.spawn().expect("the program runs");
     first.signal(Signal::HUP);
     let first_pid = first.pid();
-    first.finish().pulled(3, 0);
+    // Which of the two is told that the image came and which that it is up to date is the engine's.
+    first.finish().ended_with(0).says(&["Complete (3/3)", "✅ PULL SUCCESSFUL", "Layers: 3/3 completed"]);
     let second = second.wait_with_output().expect("its output");
     let text = String::from_utf8_lossy(&second.stdout);
     let told = format!("⚠️  process {first_pid} is pulling this image already");
