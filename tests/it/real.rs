@@ -6,7 +6,7 @@
 mod lab;
 mod state;
 
-use lab::{Lab, Link, PROGRAM, base64, succeed};
+use lab::{Lab, Link, PROGRAM, base64};
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -68,8 +68,6 @@ fn pulls() {
     fallback(&lab);
     interrupted(&lab);
     two_at_once(&lab);
-    is_current(&lab);
-    is_running(&lab);
 }
 
 /// Over a link that lets one see the progress.
@@ -184,63 +182,6 @@ fn two_at_once(lab: &Lab) {
     }
     // Once, and not twice.
     assert!(link.carried() < 14 * MB, "{} bytes came", link.carried());
-}
-
-/// `--check`: what the registry has against what is here.
-fn is_current(lab: &Lab) {
-    let image = |name: &str| format!("{}/{name}", lab.registry);
-    let (three, old, other) = (image("three"), image("three:v2"), image("other:name"));
-    lab.forget_images();
-    lab.state(&["--check", &three], 1, "no: ");
-    assert!(!lab.has(&three), "a check must not pull");
-    lab.pull(&three, &[]).pulled(3, 0);
-    lab.state(&["--check", &three], 0, "yes: ");
-    let digest = lab.docker(&["image", "inspect", "--format", "{{index .RepoDigests 0}}", &three]);
-    lab.state(&["--check", digest.trim()], 0, "yes: ");
-    lab.state(&["--check", &image("three:missing")], 3, "cannot tell: ");
-    // The same image under another name, which the registry does not have, and then has.
-    lab.docker(&["tag", &three, &other]);
-    lab.state(&["--check", &other], 3, "cannot tell: ");
-    lab.docker(&["push", "-q", &other]);
-    lab.state(&["--check", &other], 0, "yes: ");
-    lab.state(&["--check", &three], 0, "yes: ");
-    // Here it is another one than there.
-    lab.pull(&old, &[]).pulled(3, 2);
-    lab.docker(&["tag", &old, &three]);
-    lab.state(&["--check", &three], 1, "no: ");
-    // Somebody pushes a newer one; a pull makes it current.
-    lab.docker(&["push", "-q", &three]);
-    lab.docker(&["tag", &other, &three]);
-    lab.state(&["--check", &three], 1, "newer");
-    lab.pull(&three, &[]).ended_with(0);
-    lab.state(&["--check", &three], 0, "yes: ");
-    lab.state(&["--check", "127.0.0.1:1/three"], 1, "no: ");
-    lab.docker(&["tag", &three, "127.0.0.1:1/three"]);
-    lab.state(&["--check", "127.0.0.1:1/three"], 3, "cannot tell: ");
-    lab.state(&["--check", &three, "--host", "tcp://127.0.0.1:1"], 3, "cannot tell: ");
-}
-
-/// `--running`: what a container runs against what is here.
-fn is_running(lab: &Lab) {
-    let dir = lab.dir.join("waits");
-    fs::create_dir(&dir).expect("a directory");
-    fs::write(dir.join("waits.c"), "int pause(void); int main(void) { return pause(); }\n").expect("a file");
-    succeed(lab.command("cc").current_dir(&dir).args(["-static", "-o", "waits", "waits.c"]));
-    succeed(lab.command("tar").current_dir(&dir).args(["-cf", "waits.tar", "waits"]));
-    let tar = dir.join("waits.tar");
-    let (image, three) = (format!("{}/waits", lab.registry), format!("{}/three", lab.registry));
-    lab.docker(&["import", "-c", "ENTRYPOINT [\"/waits\"]", tar.to_str().expect("plain"), &image]);
-    lab.docker(&["run", "-d", "--name", "app", "--net", "none", &image]);
-    lab.state(&["--running", "app", &image], 0, "yes: ");
-    lab.state(&["--running", "nobody", &image], 1, "no: ");
-    lab.state(&["--running", "app", &three], 1, "no: ");
-    lab.state(&["--running", "app", &format!("{}/nothing", lab.registry)], 1, "no: ");
-    // A new image under the same name, as after a pull.
-    lab.docker(&["tag", &three, &image]);
-    lab.state(&["--running", "app", &image], 1, "no: ");
-    lab.docker(&["rm", "-f", "app"]);
-    lab.state(&["--running", "app", &three], 1, "no: ");
-    lab.state(&["--running", "app", &three, "--host", "unix:///nonexistent/docker.sock"], 3, "cannot tell: ");
 }
 
 /// Private images: no login, a wrong one, docker's own, a helper's, a token's; and no secret in anything written.
