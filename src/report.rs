@@ -296,7 +296,7 @@ impl Report {
     }
 
     /// An event was applied to `pull`; `line` is what the engine said, and `announces` whether it was about layers that
-    /// are yet to come ([`Event::announces`]).
+    /// are yet to come ([`announces`](crate::event::Event::announces)).
     pub(crate) fn event(
         &mut self,
         pull: &Pull,

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,8 +56,9 @@ fn pulls() {
     refused.ended_with(1).says(&["❌ PULL FAILED:", "💡 check that this device reaches the registry 127.0.0.1:1:"]);
     refused.says(&["connection refused"]);
     for bad in ["", "Upper", "-rf", "a b"] {
-        let status = lab.command(PROGRAM).arg("--no-log").arg("--").arg(bad).status();
-        assert_eq!(status.expect("the program runs").code(), Some(2), "{bad:?}");
+        let refused = lab.command(PROGRAM).arg("--no-log").arg("--").arg(bad).output().expect("the program runs");
+        assert_eq!(refused.status.code(), Some(2), "{bad:?}: {refused:?}");
+        assert!(refused.stdout.is_empty() && refused.stderr.starts_with(b"docker-pull-with-progress: "), "{refused:?}");
     }
     let quiet = lab.command(PROGRAM).args(["-q", "--no-log", "--host"]).arg(lab.socket()).arg(image("tiny")).output();
     let quiet = quiet.expect("the program runs");
@@ -65,6 +67,7 @@ fn pulls() {
     slow_pull(&lab);
     fallback(&lab);
     interrupted(&lab);
+    two_at_once(&lab);
 }
 
 /// Over a link that lets one see the progress.
@@ -155,6 +158,30 @@ fn interrupted(lab: &Lab) {
     }
     link.set_rate(50 * MB);
     lab.pull(&image, &[]).pulled(8, 0);
+}
+
+/// The second pull of an image watches the first one's transfer. A hang-up stops neither.
+fn two_at_once(lab: &Lab) {
+    let link = Link::to(&lab.registry, 3 * MB);
+    let image = format!("{}/three", link.address);
+    lab.forget_images();
+    let mut first = lab.begin_pull(&image, &[]);
+    first.await_text("⬇️");
+    let mut second = lab.command(PROGRAM);
+    second.args(["--no-log", "--host"]).arg(lab.socket()).arg(&image).stdout(Stdio::piped());
+    let second = second.spawn().expect("the program runs");
+    first.signal(Signal::HUP);
+    let first_pid = first.pid();
+    // Which of the two is told that the image came and which that it is up to date is the engine's.
+    first.finish().ended_with(0).says(&["Complete (3/3)", "✅ PULL SUCCESSFUL", "Layers: 3/3 completed"]);
+    let second = second.wait_with_output().expect("its output");
+    let text = String::from_utf8_lossy(&second.stdout);
+    let told = format!("⚠️  process {first_pid} is pulling this image already");
+    for expected in [&told, "Complete (3/3)", "✅ PULL SUCCESSFUL", "Layers: 3/3 completed"] {
+        assert!(second.status.success() && text.contains(expected), "no {expected:?} in {text}");
+    }
+    // Once, and not twice.
+    assert!(link.carried() < 14 * MB, "{} bytes came", link.carried());
 }
 
 /// Private images: no login, a wrong one, docker's own, a helper's, a token's; and no secret in anything written.
@@ -251,6 +278,8 @@ fn token_file(lab: &Lab, image: &str) {
     let options = ["--token-file", file, "--token-user", "fleet"];
     lab.forget_images();
     lab.pull(image, &options).pulled(3, 0).never_says(&["⚠️"]);
+    lab.state(&["--check", image, options[0], options[1], options[2], options[3]], 0, "yes: ");
+    lab.state(&["--check", image], 3, "cannot tell: ");
     write_private(&token, &lab.password, 0o644);
     lab.pull(image, &options).ended_with(0).says(&["⚠️", file, "Image is up to date"]);
     write_private(&token, "wrong", 0o600);
@@ -337,6 +366,18 @@ fn engine_restarts(lab: &Lab) {
     let pulled = pull.finish();
     pulled.ended_with(0).says(&["🔁 Retry 1/3 in 5s: ", "(8/8)", "✅ PULL SUCCESSFUL", "Layers: 8/8 completed"]);
     assert!(lab.has(&image), "{pulled}");
+
+    // Twice: what has come is lost each time, and data are dear.
+    lab.forget_images();
+    link.set_rate(2 * MB);
+    let mut pull = lab.begin_pull(&image, &[]);
+    pull.await_text("⬇️");
+    lab.order("kill", "engine");
+    lab.order("revive", "engine");
+    pull.await_texts(&["🔁 Retry 1/3", "⬇️"]);
+    lab.order("kill", "engine");
+    pull.finish().ended_with(1).says(&["🔁 Retry 1/3", "⬇️", "❌ PULL FAILED: the engine broke off"]);
+    lab.order("revive", "engine");
 
     // It does not come back: the truth, at once where nothing is to be tried again.
     lab.forget_images();

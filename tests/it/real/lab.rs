@@ -88,9 +88,25 @@ impl Lab {
         succeed(Command::new(SCRIPT).arg(what).arg(self.dir.join("lab")).arg(part));
     }
 
-    /// What docker's CLI answers of the engine at `socket`.
-    fn docker(&self, socket: &Path, args: &[&str]) -> String {
+    /// What docker's CLI answers.
+    #[track_caller]
+    pub(super) fn docker(&self, args: &[&str]) -> String {
+        self.docker_at(&self.socket(), args)
+    }
+
+    #[track_caller]
+    fn docker_at(&self, socket: &Path, args: &[&str]) -> String {
         succeed(self.command("docker").arg("-H").arg(format!("unix://{}", socket.display())).args(args))
+    }
+
+    /// Fails unless `--check` or `--running` ends with `exit` and says `text`, in one line.
+    #[track_caller]
+    pub(super) fn state(&self, args: &[&str], exit: i32, text: &str) {
+        let output = self.command(PROGRAM).arg("--host").arg(self.socket()).args(args).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(exit), "{args:?}: {output:?}");
+        assert!(said.lines().count() == 1 && said.contains(text), "{args:?} does not say {text:?}: {output:?}");
+        assert!(!said.contains(&self.password), "{args:?} tells the secret");
     }
 
     pub(super) fn has(&self, image: &str) -> bool {
@@ -98,12 +114,12 @@ impl Lab {
     }
 
     pub(super) fn has_at(&self, socket: &Path, image: &str) -> bool {
-        self.docker(socket, &["image", "ls", "-q", image]).lines().count() > 0
+        self.docker_at(socket, &["image", "ls", "-q", image]).lines().count() > 0
     }
 
     /// Makes the next pull a fresh one.
     pub(super) fn forget_images(&self) {
-        self.docker(&self.socket(), &["image", "prune", "-af"]);
+        self.docker(&["image", "prune", "-af"]);
     }
 
     /// Podman's service, with images of its own.
@@ -231,12 +247,23 @@ impl Running {
     }
 
     /// Waits until `text` is on standard output.
+    #[track_caller]
     pub(super) fn await_text(&mut self, text: &str) {
+        self.await_texts(&[text]);
+    }
+
+    /// Waits until all of `texts` are on standard output, in this order.
+    #[track_caller]
+    pub(super) fn await_texts(&mut self, texts: &[&str]) {
         let until = Instant::now() + LIMIT;
-        while !self.read("out").contains(text) {
+        loop {
+            let out = self.read("out");
+            if texts.iter().try_fold(out.as_str(), |rest, text| Some(rest.split_once(text)?.1)).is_some() {
+                return;
+            }
             let ended = self.child.try_wait().expect("a child").is_some();
-            let (out, err, name) = (self.read("out"), self.read("err"), &self.name);
-            assert!(!ended && Instant::now() < until, "{name} never said {text:?}:\n{out}{err}");
+            let (err, name) = (self.read("err"), &self.name);
+            assert!(!ended && Instant::now() < until, "{name} never said {texts:?}:\n{out}{err}");
             thread::sleep(Duration::from_millis(10));
         }
     }

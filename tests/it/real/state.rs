@@ -1,6 +1,7 @@
 //! The state checks that Puppet runs, against a real engine and a real registry.
 
 use super::lab::{Lab, PROGRAM, succeed};
+use std::fs;
 
 const LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -40,6 +41,12 @@ fn checks() {
             private
         }],
     );
+    // The same image under another name, which the registry does not have, and then has.
+    docker(&["tag", &three, &image("other:name")]);
+    ask(3, "cannot tell: ", &["--check", &image("other:name")]);
+    docker(&["push", "-q", &image("other:name")]);
+    ask(0, "yes:", &["--check", &image("other:name")]);
+    ask(0, "yes:", &["--check", &three]);
     // The tag moves in the registry.
     lab.pull(&second, &[]).ended_with(0);
     docker(&["tag", &second, &image("moving")]);
@@ -72,6 +79,7 @@ fn checks() {
     docker(&["create", "--name", "web", &three, "/nothing"]);
     ask(1, "container web does not run", &["--running", "web", &three]);
     ask(1, "is not here", &["--running", "web", &image("eight")]);
+    runs(&lab);
 
     lab.order("kill", "registry");
     ask(3, "connection refused", &["--check", &three]);
@@ -83,4 +91,27 @@ fn checks() {
 fn ask_dead(lab: &Lab, host: &str, image: &str) {
     let output = lab.command(PROGRAM).args(["--host", host, "--check", image]).output().expect("the program runs");
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// `--running`: what a container runs against what is here.
+fn runs(lab: &Lab) {
+    let dir = lab.dir.join("waits");
+    fs::create_dir(&dir).expect("a directory");
+    fs::write(dir.join("waits.c"), "int pause(void); int main(void) { return pause(); }\n").expect("a file");
+    succeed(lab.command("cc").current_dir(&dir).args(["-static", "-o", "waits", "waits.c"]));
+    succeed(lab.command("tar").current_dir(&dir).args(["-cf", "waits.tar", "waits"]));
+    let tar = dir.join("waits.tar");
+    let (image, three) = (format!("{}/waits", lab.registry), format!("{}/three", lab.registry));
+    lab.docker(&["import", "-c", "ENTRYPOINT [\"/waits\"]", tar.to_str().expect("plain"), &image]);
+    lab.docker(&["run", "-d", "--name", "app", "--net", "none", &image]);
+    lab.state(&["--running", "app", &image], 0, "yes: ");
+    lab.state(&["--running", "nobody", &image], 1, "no: ");
+    lab.state(&["--running", "app", &three], 1, "no: ");
+    lab.state(&["--running", "app", &format!("{}/nothing", lab.registry)], 1, "no: ");
+    // A new image under the same name, as after a pull.
+    lab.docker(&["tag", &three, &image]);
+    lab.state(&["--running", "app", &image], 1, "no: ");
+    lab.docker(&["rm", "-f", "app"]);
+    lab.state(&["--running", "app", &three], 1, "no: ");
+    lab.state(&["--running", "app", &three, "--host", "unix:///nonexistent/docker.sock"], 3, "cannot tell: ");
 }
