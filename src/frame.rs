@@ -274,8 +274,12 @@ fn facts(pull: &Pull, meter: &Meter, mut before: usize, mut room: usize, out: &m
     }
 }
 
-/// A line of the log with its bar made as short as `columns` ask for; the same where that does not help.
+/// A line of the log with its bar, or the rule that it is, made as short as `columns` ask for. Any other line is left to
+/// the terminal to wrap: a digest is to be had whole.
 pub(crate) fn fit(text: &str, columns: usize) -> Cow<'_, str> {
+    if text.bytes().all(|byte| byte == b'=') {
+        return text[..text.len().min(columns)].into();
+    }
     let excess = text.chars().count().saturating_sub(columns);
     let bar = ["[█", "[░"].iter().find_map(|start| text.find(start)).filter(|_| excess > 0);
     if let Some((before, rest)) = bar.map(|start| text.split_at(start))
@@ -299,4 +303,132 @@ fn line(width: usize, out: &mut String, write: impl FnOnce(&mut String) -> fmt::
     }
     out.truncate(start + out[start..].trim_end().len());
     out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event;
+
+    const MB: u64 = 1_000_000;
+
+    fn event(pull: &mut Pull, id: &str, status: &str, bytes: Option<(u64, u64)>) {
+        let detail = bytes.map(|(current, total)| format!("\"current\":{current},\"total\":{total}"));
+        let detail = detail.unwrap_or_default();
+        let line = format!(r#"{{"status":"{status}","progressDetail":{{{detail}}},"id":"{id}"}}"#);
+        pull.apply(event::parse(line.as_bytes()));
+    }
+
+    /// One layer in each phase, and more that wait.
+    fn pull() -> Pull {
+        let mut pull = Pull::default();
+        pull.apply(event::parse(br#"{"status":"Pulling from x","id":"latest"}"#));
+        for id in ["cached", "complete", "extracting1234", "f\u{e9}e", "downloading0", "retrying", "w1", "w2", "w3"] {
+            event(&mut pull, id, "Pulling fs layer", None);
+        }
+        event(&mut pull, "cached", "Already exists", None);
+        event(&mut pull, "complete", "Extracting", Some((5 * MB, 5 * MB)));
+        event(&mut pull, "complete", "Pull complete", None);
+        event(&mut pull, "extracting1234", "Extracting", Some((1 << 62, u64::MAX)));
+        event(&mut pull, "f\u{e9}e", "Downloading", Some((5, 999_999_999)));
+        event(&mut pull, "f\u{e9}e", "Download complete", None);
+        event(&mut pull, "downloading0", "Downloading", Some((12 * MB, 50 * MB)));
+        event(&mut pull, "retrying", "Downloading", Some((1, 12_345)));
+        event(&mut pull, "retrying", "Retrying in 25 seconds", None);
+        pull
+    }
+
+    fn drawn(pull: &mut Pull, meter: &Meter, columns: usize, rows: usize) -> String {
+        let mut out = String::new();
+        draw(pull, meter, columns, rows, &mut out);
+        out
+    }
+
+    #[test]
+    fn no_width_and_no_height_is_passed() {
+        let mut pull = pull();
+        let meter = Meter { speed: Some(u64::MAX), left: Some(MOST_LEFT - 1), ..Meter::default() };
+        for columns in (1..=200).chain([1000]) {
+            for rows in 1..=30 {
+                let area = drawn(&mut pull, &meter, columns, rows);
+                assert!(
+                    area.lines().count() < rows.max(2) && (rows > 1 || area.is_empty()),
+                    "{columns}x{rows}\n{area}"
+                );
+                // No character here is wider than one cell, so cells can be counted so.
+                assert!(area.chars().all(|c| c.is_ascii() || "█░≥".contains(c)), "{area}");
+                assert!(area.lines().all(|line| line.chars().count() < columns), "{columns}x{rows}\n{area}");
+            }
+        }
+        for columns in 20..=200 {
+            let area = drawn(&mut pull, &meter, columns, 30);
+            assert!(area.contains('%') && area.contains("downloading0") && area.contains("2/9 layers"), "{area}");
+        }
+    }
+
+    #[test]
+    fn what_waits_is_folded() {
+        let mut pull = pull();
+        let check = |pull: &mut Pull, rows, expected: &[&str]| {
+            let area = drawn(pull, &Meter::default(), 40, rows);
+            let words = area.lines().map(|line| line.split_once(" [").map_or(line, |(words, _)| words.trim_end()));
+            let words: Vec<_> = words.take_while(|line| !line.starts_with('[')).collect();
+            assert_eq!(words, expected, "{area}");
+        };
+        let [extracting, downloaded] = ["extracting12 Extracting", "f?e          Downloaded"];
+        let [downloading, retrying] = ["downloading0 Downloading", "retrying     Retrying 25s"];
+        let waiting = ["w1           Waiting", "w2           Waiting", "w3           Waiting"];
+        let [w1, w2, w3] = waiting;
+        check(&mut pull, 11, &[extracting, downloaded, downloading, retrying, w1, w2, w3]);
+        check(&mut pull, 10, &[extracting, downloaded, downloading, retrying, w1, "+ 2 waiting"]);
+        check(&mut pull, 8, &[extracting, downloading, retrying, "+ 1 downloaded, 3 waiting"]);
+        check(&mut pull, 6, &[extracting, "+ 2 active, 1 downloaded, 3 waiting"]);
+        check(&mut pull, 5, &["+ 3 active, 1 downloaded, 3 waiting"]);
+        check(&mut pull, 4, &[]);
+    }
+
+    #[test]
+    fn speed_looks_back_ten_seconds_and_time_left_needs_all_sizes() {
+        let (mut pull, mut meter) = (Pull::default(), Meter::default());
+        event(&mut pull, "a", "Pulling fs layer", None);
+        event(&mut pull, "b", "Pulling fs layer", None);
+        let mut download = |meter: &mut Meter, at: u64, megabytes: u64| {
+            event(&mut pull, "a", "Downloading", Some((megabytes * MB, 100 * MB)));
+            meter.look(&pull, at);
+            (meter.speed, meter.left)
+        };
+        // What came before the first byte does not count.
+        meter.look(&Pull::default(), 0);
+        meter.look(&Pull::default(), 30_000);
+        assert_eq!(download(&mut meter, 30_600, 1), (None, None), "too early to tell");
+        assert_eq!(download(&mut meter, 30_900, 2), (None, None), "between two samples");
+        assert_eq!(download(&mut meter, 32_000, 4), (Some(2 * MB), None), "a size is unknown");
+        assert_eq!(download(&mut meter, 40_000, 20), (Some(2 * MB), None));
+        assert_eq!(download(&mut meter, 50_000, 60), (Some(4 * MB), None), "the last ten seconds");
+        event(&mut pull, "b", "Downloading", Some((0, 20 * MB)));
+        meter.look(&pull, 50_500);
+        assert_eq!((meter.speed, meter.left), (Some(3_809_523), Some(16)));
+        for at in 51..70 {
+            meter.look(&pull, at * 1000);
+        }
+        assert_eq!((meter.speed, meter.left), (Some(0), None), "stalled");
+        event(&mut pull, "a", "Download complete", None);
+        event(&mut pull, "b", "Download complete", None);
+        for second in 0..=2 {
+            event(&mut pull, "a", "Extracting", Some((second * 10 * MB, 100 * MB)));
+            meter.look(&pull, 80_000 + second * 1000);
+        }
+        assert_eq!(meter.left, Some(10), "100MB to extract at 10MB/s");
+    }
+
+    #[test]
+    fn log_lines_fit_where_only_their_looks_suffer() {
+        let check = |text, columns, expected| assert_eq!(fit(text, columns), expected);
+        check("Overall Progress: [██████████] 100%", 35, "Overall Progress: [██████████] 100%");
+        check("Overall Progress: [█████░░░░░] 50%", 31, "Overall Progress: [███░░░░] 50%");
+        check("Overall Progress: [█████░░░░░] 50%", 20, "Overall Progress: [█████░░░░░] 50%");
+        check("==========", 4, "====");
+        check("sha256:0123456789", 4, "sha256:0123456789");
+        check("", 4, "");
+    }
 }

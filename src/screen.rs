@@ -233,3 +233,58 @@ fn restore_on_panic(glyphs: Glyphs) {
         before(panic);
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use std::fs::{File, OpenOptions};
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+    use time::OffsetDateTime;
+
+    /// Draws a frame and half of another.
+    #[test]
+    #[ignore = "panics: for the next test, which runs it in a terminal"]
+    fn panics() {
+        let patience = Patience::Live(Duration::ZERO);
+        let output = Output::stdout().expect("a terminal");
+        let mut screen = Screen::new(output, Stamp(OffsetDateTime::UNIX_EPOCH), Glyphs::All, true, patience);
+        screen.frame(&mut Pull::default(), 0).expect("a frame");
+        let half = screen.output.offer(b"\x1b[?2026h\r\x1b[2A\x1b[32mhalf a fra", Duration::ZERO);
+        assert!(!half.expect("a terminal"), "for a test");
+    }
+
+    #[test]
+    fn a_panic_in_mid_frame_leaves_the_terminal_in_order() {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
+        grantpt(&master).and_then(|()| unlockpt(&master)).expect("its other side");
+        let path = ptsname(&master, Vec::new()).expect("its name").into_string().expect("in ASCII");
+        let terminal = OpenOptions::new().read(true).write(true).open(path).expect("its other side");
+        let mut child = Command::new(std::env::current_exe().expect("this"))
+            .args(["--exact", "screen::tests::panics", "--ignored", "--nocapture", "--test-threads=1"])
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::null())
+            .stdout(terminal.try_clone().expect("a copy"))
+            .stderr(terminal)
+            .spawn()
+            .expect("this again");
+        let mut said = Vec::new();
+        let mut buffer = [0; 4096];
+        // It ends with EIO, when nobody has the other side open any more.
+        while let Ok(count @ 1..) = File::read(&mut File::from(master.try_clone().expect("a copy")), &mut buffer) {
+            said.extend_from_slice(&buffer[..count]);
+        }
+        assert!(!child.wait().expect("an end").success());
+        let said = String::from_utf8(said).expect("UTF-8");
+        // What is shown is shown for good: no frame is left open.
+        assert!(said.rfind(SHOW) > said.rfind(HOLD), "{said:?}");
+        let mut shown = avt::Terminal::with_scrollback(80, 40, None).expect("a terminal");
+        shown.feed(said.as_str());
+        let mut lines = shown.screen().visible_lines();
+        let message = lines.find(|line| line.text().starts_with("thread 'screen::tests::panics'"));
+        let message = message.unwrap_or_else(|| panic!("{said:?}"));
+        assert!(message.cells()[0].pen().is_default() && shown.cursor().visible);
+        assert!(!shown.screen().text().join("\n").contains("half a fra"), "{said:?}");
+    }
+}

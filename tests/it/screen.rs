@@ -1,1 +1,496 @@
-//! The live view on a real pseudo-terminal.
+//! The live view on a real pseudo-terminal, as a terminal emulator shows it in the end, and its sister for programs.
+//!
+//! `screen/CASE.txt` is a whole screen as it stands when a recording was played up to a moment; `UPDATE=1` renews them.
+//! The recording comes through a pipe that is then left open, so that the moment stays for as long as it takes to look.
+
+use avt::Terminal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+use serde_json::Value;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_docker-pull-with-progress");
+
+/// When nothing has come for so long the screen stands still: four frames could have come.
+const QUIET: Duration = Duration::from_millis(400);
+
+/// What a frame begins and ends with.
+const HOLD: &str = "\x1b[?2026h";
+const SHOW: &str = "\x1b[?2026l";
+
+const EIGHT: &str = "dockerd-20.10.24/fresh-eight-fast.jsonl";
+const RETRIES: &str = "dockerd-20.10.24/reg-rst-once.jsonl";
+const KILLED: &str = "dockerd-20.10.24/kill9-dockerd-midpull.jsonl";
+const CONTAINERD: &str = "dockerd-28.5.2-containerd/fresh-eight-fast.jsonl";
+
+/// The program in a terminal.
+struct Tty {
+    master: File,
+    child: Child,
+    recording: Option<ChildStdin>,
+    terminal: Terminal,
+    /// What each read brought, and when.
+    reads: Vec<(Instant, String)>,
+    partial: Vec<u8>,
+}
+
+impl Tty {
+    fn start(columns: u16, rows: u16, env: &[(&str, &str)], args: &[&str]) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
+        grantpt(&master).and_then(|()| unlockpt(&master)).expect("its other side");
+        let path = ptsname(&master, Vec::new()).expect("its name").into_string().expect("in ASCII");
+        resize(&master, columns, rows);
+        let slave = OpenOptions::new().read(true).write(true).open(path).expect("its other side");
+        let mut child = Command::new(PROGRAM)
+            .args(args)
+            .env_clear()
+            .envs([("TERM", "xterm-256color"), ("LC_ALL", "C.UTF-8")])
+            .envs(env.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(slave.try_clone().expect("a copy"))
+            .stderr(slave)
+            .spawn()
+            .expect("the program");
+        let recording = child.stdin.take();
+        let terminal = Terminal::with_scrollback(columns.into(), rows.into(), None).expect("a terminal");
+        Self { master: File::from(master), child, recording, terminal, reads: Vec::new(), partial: Vec::new() }
+    }
+
+    /// Plays a recording up to a moment.
+    fn at(recording: &str, seconds: f64, columns: u16, rows: u16, env: &[(&str, &str)]) -> Self {
+        let mut tty = Self::start(columns, rows, env, &["--replay", "-", "--progress", "tty"]);
+        tty.feed(&until(recording, seconds));
+        assert!(tty.watch(QUIET), "it goes on");
+        tty
+    }
+
+    fn feed(&mut self, lines: &str) {
+        self.recording.as_mut().expect("the pipe").write_all(lines.as_bytes()).expect("a reader");
+    }
+
+    /// Takes what comes until nothing has come for `quiet`; whether there may be more.
+    fn watch(&mut self, quiet: Duration) -> bool {
+        let wait = Timespec { tv_sec: 0, tv_nsec: quiet.subsec_nanos().into() };
+        let mut buffer = [0; 16 << 10];
+        while poll(&mut [PollFd::new(&self.master, PollFlags::IN)], Some(&wait)).expect("poll") > 0 {
+            match self.master.read(&mut buffer) {
+                Ok(count @ 1..) => {
+                    self.partial.extend_from_slice(&buffer[..count]);
+                    let whole = match std::str::from_utf8(&self.partial) {
+                        Ok(text) => text.len(),
+                        Err(error) => error.valid_up_to(),
+                    };
+                    let text = String::from_utf8(self.partial.drain(..whole).collect()).expect("checked");
+                    self.terminal.feed(text.as_str());
+                    self.reads.push((Instant::now(), text));
+                }
+                // Linux says EIO when nobody has the other side open any more.
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    fn resize(&mut self, columns: u16, rows: u16) {
+        self.terminal.resize(columns.into(), rows.into());
+        resize(&self.master, columns, rows);
+    }
+
+    fn press(&mut self, key: &[u8]) {
+        self.master.write_all(key).expect("a keyboard");
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the program");
+    }
+
+    /// Waits for the end.
+    fn end(&mut self) -> ExitStatus {
+        self.recording = None;
+        let started = Instant::now();
+        while self.watch(QUIET) {
+            assert!(started.elapsed() < Duration::from_secs(20), "it does not end");
+        }
+        self.child.wait().expect("a status")
+    }
+
+    /// The screen as text.
+    fn screen(&self) -> String {
+        let lines = self.terminal.screen().visible_lines();
+        let text: Vec<String> = lines.map(|line| line.text().trim_end().to_owned()).collect();
+        text.join("\n").trim_end().to_owned() + "\n"
+    }
+
+    fn raw(&self) -> String {
+        self.reads.iter().map(|(_, text)| text.as_str()).collect()
+    }
+
+    /// Whatever has happened: the cursor is to be seen below everything, and in no colour.
+    fn assert_in_order(&mut self) {
+        let (cursor, screen) = (self.terminal.cursor(), self.screen());
+        let below = screen.lines().count();
+        assert!(cursor.visible);
+        assert_eq!((cursor.col, cursor.row), (0, below), "{screen}");
+        self.terminal.feed("x");
+        assert!(self.terminal.screen().line(below).expect("a line").cells()[0].pen().is_default());
+    }
+}
+
+impl Drop for Tty {
+    fn drop(&mut self) {
+        // After a test that failed, or one that has seen enough.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn resize(terminal: impl std::os::fd::AsFd, columns: u16, rows: u16) {
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(terminal, size).expect("a new size");
+}
+
+fn path(fixture: &str) -> String {
+    format!("{}/fixtures/{fixture}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(fixture: &str) -> String {
+    fs::read_to_string(path(fixture)).expect(fixture)
+}
+
+/// The recording up to a moment.
+fn until(fixture: &str, seconds: f64) -> String {
+    let text = read(fixture);
+    let is_before = |line: &&str| {
+        let time = line.strip_prefix('[').and_then(|entry| entry.split(',').next());
+        time.is_none_or(|time| time.parse::<f64>().expect("a time") < seconds)
+    };
+    text.lines().take_while(is_before).flat_map(|line| [line, "\n"]).collect()
+}
+
+fn check(screen: &str, name: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/screen").join(name).with_extension("txt");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, screen).expect("written");
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(screen == expected, "{} is\n{expected}\nbut now\n{screen}", path.display());
+}
+
+#[test]
+fn whole_screens_at_a_moment() {
+    let cases: [(&str, &str, f64, u16, u16, &[(&str, &str)]); 10] = [
+        ("80", RETRIES, 18.0, 80, 24, &[]),
+        ("60", RETRIES, 18.0, 60, 20, &[]),
+        ("200", RETRIES, 18.0, 200, 50, &[]),
+        ("opening", RETRIES, 0.02, 80, 24, &[]),
+        ("retrying", RETRIES, 4.0, 80, 24, &[]),
+        ("extracting", RETRIES, 37.4, 80, 24, &[]),
+        ("folded", RETRIES, 0.6, 80, 8, &[]),
+        ("console", RETRIES, 18.0, 80, 24, &[("TERM", "linux")]),
+        ("ascii", RETRIES, 18.0, 80, 24, &[("LC_ALL", "C")]),
+        ("containerd", CONTAINERD, 1.5, 80, 24, &[]),
+    ];
+    for (name, recording, seconds, columns, rows, env) in cases {
+        let mut tty = Tty::at(recording, seconds, columns, rows, env);
+        check(&tty.screen(), name);
+        assert!(name != "ascii" || tty.raw().is_ascii());
+        assert!(name != "console" || !tty.raw().contains("\x1b[?"));
+        tty.assert_in_order();
+    }
+}
+
+#[test]
+fn the_end_of_a_success_and_of_a_failure() {
+    for (name, recording, exit) in [("success", EIGHT, 0), ("failure", KILLED, 1)] {
+        let mut tty = Tty::at(recording, 1.0, 80, 24, &[]);
+        let first = until(recording, 1.0).len();
+        tty.feed(&read(recording)[first..]);
+        assert_eq!(tty.end().code(), Some(exit));
+        check(&tty.screen(), name);
+        tty.assert_in_order();
+    }
+}
+
+#[test]
+fn a_new_size_is_painted_anew() {
+    let mut tty = Tty::at(RETRIES, 18.0, 80, 40, &[]);
+    for (columns, name) in [(60, "resized-60"), (130, "resized-130"), (80, "resized-80")] {
+        tty.resize(columns, 40);
+        tty.signal(Signal::WINCH);
+        assert!(tty.watch(QUIET));
+        check(&tty.screen(), name);
+        if name == "resized-60" {
+            // What the wrapped lines have pushed up is in the history, and nothing of the log was drawn over.
+            let all = tty.terminal.screen().text().join("\n");
+            check(&(all.trim_end().to_owned() + "\n"), "resized-history");
+        }
+    }
+    tty.assert_in_order();
+}
+
+#[test]
+fn sigterm_leaves_the_terminal_in_order() {
+    for speed in ["1", "0.02"] {
+        let mut tty = Tty::start(80, 24, &[], &["--replay", &path(RETRIES), "--speed", speed]);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(1500) {
+            tty.watch(Duration::from_millis(50));
+        }
+        let told = Instant::now();
+        tty.signal(Signal::TERM);
+        assert_eq!(tty.end().code(), Some(143));
+        let screen = tty.screen();
+        assert!(screen.contains("🛑 PULL INTERRUPTED (SIGTERM)"), "{screen}");
+        assert!(screen.ends_with("==========================================\n"), "{screen}");
+        assert!(speed != "1" || screen.contains("\n1e8e54156f91 Downloading  ["), "what was under way: {screen}");
+        let last = tty.reads.last().expect("a closing block").0;
+        // 100 ms on a machine that has nothing else to do.
+        assert!(last - told < Duration::from_millis(400), "{:?}", last - told);
+        tty.assert_in_order();
+    }
+}
+
+#[test]
+fn a_stopped_terminal_misses_frames_but_no_lines() {
+    let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("stopped.log");
+    let _ = fs::remove_file(&log);
+    let mut tty = Tty::start(80, 24, &[], &["--replay", "-", "--log", log.to_str().expect("UTF-8")]);
+    let (first, all) = (until(RETRIES, 1.0), until(RETRIES, 18.0));
+    tty.feed(&first);
+    assert!(tty.watch(QUIET));
+    let ctrl_s = b"\x13";
+    tty.press(ctrl_s);
+    tty.feed(&all[first.len()..]);
+    let reads = tty.reads.len();
+    assert!(tty.watch(QUIET));
+    assert_eq!(tty.reads.len(), reads);
+    assert!(fs::read_to_string(&log).expect("a log").contains("[2026-11-23 17:39:43] ⬇️  Layer 1e8e54156f91"));
+    let ctrl_q = b"\x11";
+    tty.press(ctrl_q);
+    assert!(tty.watch(QUIET));
+    check(&tty.screen(), "80");
+    tty.assert_in_order();
+}
+
+#[test]
+fn a_complaint_in_the_middle_is_a_line_of_its_own() {
+    let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("complaint.log");
+    let _ = fs::remove_file(&log);
+    let mut tty = Tty::start(80, 24, &[], &["--replay", "-", "--log", log.to_str().expect("UTF-8")]);
+    let (first, all) = (until(RETRIES, 1.0), until(RETRIES, 18.0));
+    tty.feed(&first);
+    assert!(tty.watch(QUIET));
+    // The log cannot be opened again: this is no file.
+    fs::remove_file(&log).expect("removed");
+    fs::create_dir(&log).expect("a directory");
+    tty.feed(&all[first.len()..]);
+    assert!(tty.watch(QUIET));
+    fs::remove_dir(&log).expect("removed");
+    let screen = tty.screen();
+    let mut expected = fs::read_to_string(path("../tests/it/screen/80.txt")).expect("the screen without it");
+    let complaint: Vec<_> = screen.lines().filter(|line| line.contains("docker-pull-with-progress")).collect();
+    let [complaint] = complaint[..] else { panic!("{screen}") };
+    assert!(complaint.starts_with("docker-pull-with-progress: log /"), "{screen}");
+    // It may be wrapped; it takes no other line away.
+    expected.retain(|c| c != '\n');
+    let rest: String = screen.lines().filter(|line| expected.contains(line)).collect();
+    assert_eq!(rest, expected, "{screen}");
+    tty.assert_in_order();
+}
+
+#[test]
+fn a_terminal_that_is_gone_does_not_stop_the_story() {
+    let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("gone.log");
+    let _ = fs::remove_file(&log);
+    let mut tty = Tty::start(80, 24, &[], &["--replay", "-", "--log", log.to_str().expect("UTF-8")]);
+    let first = until(RETRIES, 1.0);
+    tty.feed(&first);
+    assert!(tty.watch(QUIET));
+    // Hung up: the other side is closed.
+    tty.master = File::open("/dev/null").expect("nothing");
+    tty.feed(&read(RETRIES)[first.len()..]);
+    tty.recording = None;
+    assert_eq!(tty.child.wait().expect("a status").code(), Some(0));
+    assert!(fs::read_to_string(&log).expect("a log").contains("✅ PULL SUCCESSFUL"));
+}
+
+#[test]
+fn ten_frames_a_second_at_most_each_one_write() {
+    for speed in ["1", "13"] {
+        let mut tty = Tty::start(80, 24, &[], &["--replay", &path(RETRIES), "--speed", speed]);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(2500) {
+            tty.watch(Duration::from_millis(1));
+        }
+        tty.signal(Signal::STOP);
+        assert!(tty.watch(QUIET));
+        let raw = tty.raw();
+        let frames = raw.matches(HOLD).count();
+        assert!((10..=26).contains(&frames), "{frames} frames in 2.5 s");
+        // How often the process has called write(2), as the kernel counts.
+        let io = fs::read_to_string(format!("/proc/{}/io", tty.child.id())).expect("its counts");
+        let writes = io.lines().find_map(|line| line.strip_prefix("syscw: ")).expect("the count");
+        assert_eq!(writes, frames.to_string());
+        assert!(raw.starts_with(HOLD) && raw.ends_with(SHOW) && raw.matches(SHOW).count() == frames, "{raw:?}");
+        assert!(!raw.contains("\x1b[2J") && !raw.contains("\x1b[H"), "clears the screen: {raw:?}");
+    }
+}
+
+#[test]
+fn as_fast_as_possible_draws_few_frames() {
+    let mut tty = Tty::at(RETRIES, 1.0, 80, 24, &[]);
+    let row = |done: u32| {
+        let detail = format!(r#""progressDetail":{{"current":{},"total":120036820}}"#, 10_000_000 + done * 100);
+        format!("[2.0,\"e\",{{\"status\":\"Downloading\",{detail},\"id\":\"1e8e54156f91\"}}]\n")
+    };
+    let lines: String = (0..20_000).map(row).collect();
+    let mut pipe = tty.recording.take().expect("the pipe");
+    let feeder = std::thread::spawn(move || {
+        let _ = pipe.write_all(lines.as_bytes());
+        pipe
+    });
+    let begun = Instant::now();
+    assert!(tty.watch(QUIET));
+    let frames = tty.raw().matches(HOLD).count();
+    assert!(frames as u128 <= begun.elapsed().as_millis() / 100 + 3, "{frames} frames");
+    drop(feeder.join());
+}
+
+#[test]
+fn nothing_is_written_when_nothing_moves() {
+    let mut tty = Tty::at(RETRIES, 18.0, 80, 24, &[]);
+    let reads = tty.reads.len();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(tty.watch(QUIET));
+    assert_eq!(tty.reads.len(), reads);
+}
+
+#[test]
+fn colour_is_green_bars_and_can_be_had_without() {
+    let green = |env: &[(&str, &str)]| {
+        let tty = Tty::at(RETRIES, 18.0, 80, 24, env);
+        tty.raw().matches("\x1b[32m").count()
+    };
+    assert!(green(&[]) > 4);
+    assert_eq!(green(&[("NO_COLOR", "1")]), 0);
+}
+
+#[test]
+fn where_no_cursor_moves_there_are_lines() {
+    for term in ["dumb", ""] {
+        let mut tty = Tty::start(80, 24, &[("TERM", term)], &["--replay", &path(EIGHT), "--progress", "tty"]);
+        assert_eq!(tty.end().code(), Some(0));
+        assert!(!tty.raw().contains(HOLD) && tty.raw().contains("queued"), "{term:?}: {}", tty.raw());
+    }
+    let output = Command::new(PROGRAM)
+        .args(["--replay", &path(EIGHT), "--progress", "tty"])
+        .env("TERM", "xterm")
+        .output()
+        .expect("the program");
+    assert!(output.status.success() && !output.stdout.contains(&0x1b));
+}
+
+fn start_json(env: &[(&str, &str)]) -> Child {
+    Command::new(PROGRAM)
+        .args(["--replay", "-", "--progress", "json"])
+        .env("LC_ALL", "C.UTF-8")
+        .envs(env.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program")
+}
+
+/// What `--progress json` says of a recording, as it is and understood, and the exit code.
+fn json(recording: String, env: &[(&str, &str)]) -> (String, Vec<Value>, i32) {
+    let mut child = start_json(env);
+    let mut pipe = child.stdin.take().expect("the pipe");
+    let feeder = std::thread::spawn(move || drop(pipe.write_all(recording.as_bytes())));
+    let output = child.wait_with_output().expect("an end");
+    feeder.join().expect("fed");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let rows = text.lines().map(parse).collect();
+    (text, rows, output.status.code().expect("a code"))
+}
+
+#[test]
+fn every_capture_is_json_and_ends_with_its_end() {
+    let mut count = 0;
+    for engine in fs::read_dir(path("")).expect("fixtures").flatten() {
+        for file in fs::read_dir(engine.path()).into_iter().flatten().flatten() {
+            if file.path().extension().is_none_or(|kind| kind != "jsonl") {
+                continue;
+            }
+            let (text, rows, exit) = json(fs::read_to_string(file.path()).expect("a recording"), &[]);
+            let last = rows.last().unwrap_or_else(|| panic!("{}: silent", file.path().display()));
+            assert_eq!(last["exit"], exit, "{text}");
+            assert_eq!(last["text"] == "Failed", exit != 0, "{text}");
+            assert_eq!(rows.iter().filter(|row| !row["exit"].is_null()).count(), 1, "{text}");
+            assert!(last["details"].is_string() || exit == 0, "{text}");
+            for row in &rows {
+                assert!(row["time"].is_string() && row["id"].is_string() && row["text"].is_string(), "{row}");
+                assert!(["Working", "Done", "Warning", "Error"].contains(&row["status"].as_str().expect("a status")));
+                assert!(row["parent_id"].is_null() || row["parent_id"] == last["id"], "{row}");
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 3);
+}
+
+#[test]
+fn the_words_of_json() {
+    let (text, rows, _) = json(read(EIGHT), &[]);
+    let find = |what: &str, of: &str| rows.iter().find(|row| row["text"] == what && row["id"] == of).expect(&text);
+    let row = find("Downloading", "1e8e54156f91");
+    let (current, total) = (row["current"].as_u64().expect("bytes"), row["total"].as_u64().expect("bytes"));
+    assert_eq!(row["percent"], current * 100 / total);
+    assert_eq!(row["parent_id"], "127.0.0.1:5000/eight:latest");
+    let row = find("Pull complete", "5b3348b0b36b");
+    assert!(row["status"] == "Done" && row["percent"] == 100, "{row}");
+    let last = rows.last().expect("an end");
+    assert!(last["id"] == "127.0.0.1:5000/eight:latest" && last["text"] == "Pulled" && last["status"] == "Done");
+    assert!(last["layers"] == 8 && last["percent"] == 100 && last["seconds"] == 3.009, "{last}");
+    assert!(last["digest"].as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{last}");
+    assert!(last["details"].as_str().is_some_and(|status| status.starts_with("Downloaded newer image")), "{last}");
+    assert!(last["bytes"].as_u64() > Some(220_000_000), "{last}");
+}
+
+#[test]
+fn hostile_text_stays_text_in_json() {
+    let hostile = r#"{"version":1,"image":"a\"b\u001b[2J:é","started":"2025-11-19T10:30:15.250+05:30"}
+[0.1,"e",{"status":"Pulling fs layer","progressDetail":{},"id":"\"}\n\u009b\u202e📦"}]
+[0.2,"e",{"errorDetail":{"message":"\"quoted\" \\ https://x/?Signature=secret\n{"},"error":""}]
+[0.2,"x",{"end":"complete"}]
+"#;
+    for env in [&[][..], &[("LC_ALL", "C")]] {
+        let (text, rows, exit) = json(hostile.to_owned(), env);
+        assert_eq!((rows.len(), exit), (3, 1), "{text}");
+        assert!(!text.contains(['\u{9b}', '\u{202e}']) && !text.contains("secret"), "{text}");
+        assert_eq!(text.is_ascii(), !env.is_empty());
+        assert_eq!(rows[1]["id"], "\"}\\u{a}\\u{9b}\\u{202e}📦");
+        assert_eq!(rows[2]["time"], "2025-11-19T10:30:15.450+05:30");
+    }
+}
+
+#[test]
+fn json_ends_with_its_end_on_a_signal_too() {
+    let mut child = start_json(&[]);
+    let fed = until(RETRIES, 3.0);
+    child.stdin.as_mut().expect("the pipe").write_all(fed.as_bytes()).expect("fed");
+    std::thread::sleep(Duration::from_millis(300));
+    kill_process(Pid::from_child(&child), Signal::INT).expect("the program");
+    let mut text = String::new();
+    child.stdout.take().expect("its output").read_to_string(&mut text).expect("UTF-8");
+    assert_eq!(child.wait().expect("an end").code(), Some(130));
+    let last: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
+    assert!(last["text"] == "Failed" && last["exit"] == 130, "{last}");
+    assert_eq!(last["details"], "interrupted by SIGINT");
+}
