@@ -247,7 +247,7 @@ mod tests {
     #[test]
     #[ignore = "panics: for the next test, which runs it in a terminal"]
     fn panics() {
-        let patience = Patience::Live(Duration::ZERO);
+        let patience = Patience::Live(Duration::ZERO, Box::new(|| false));
         let output = Output::stdout().expect("a terminal");
         let mut screen = Screen::new(output, Stamp(OffsetDateTime::UNIX_EPOCH), Glyphs::All, true, patience);
         screen.frame(&mut Pull::default(), 0).expect("a frame");
