@@ -26,6 +26,7 @@ mod text;
 
 use args::Mode;
 use plain::Glyphs;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 /// The exit code of wrong usage: nothing was pulled.
@@ -44,8 +45,11 @@ fn main() -> ExitCode {
 fn run(mode: Mode) -> u8 {
     match mode {
         Mode::Say(text) => {
-            print!("{text}");
-            0
+            // Not print!, which panics where nobody reads.
+            match io::stdout().write_all(text.as_bytes()) {
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => 1,
+                _ => 0,
+            }
         }
         Mode::Pull(options) => match reference::Reference::parse(&options.image) {
             Ok(reference) => live::pull(&reference, &options),

@@ -379,3 +379,21 @@ fn a_stream_in_any_pieces_is_the_same_story() {
         assert_eq!((ended.code, stamps_off(&ended.stdout)), (Some(0), expected.clone()), "split at {at}");
     }
 }
+
+#[test]
+fn help_is_told_to_whoever_reads() {
+    let temp = Temp::new();
+    let check = |stdout: std::process::Stdio, code: i32| {
+        let mut running = Running::start_as_is(program(&temp).arg("--help").stdout(stdout));
+        assert_eq!(running.wait().0, Some(code));
+    };
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    check(writer.into(), 0);
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    check(full.into(), 1);
+    for (args, begins) in [(&["--help"][..], "Pulls a Docker image"), (&["-V"], "docker-pull-with-progress 0")] {
+        let ended = run(program(&temp).args(args));
+        assert!(ended.code == Some(0) && ended.stdout.starts_with(begins) && ended.stderr.is_empty(), "{ended:?}");
+    }
+}
