@@ -14,13 +14,12 @@ use crate::lock::{self, Lock};
 use crate::log;
 use crate::output::Output;
 use crate::plain::{Glyphs, Patience};
-use crate::pull::{End, Verdict};
+use crate::pull::{End, NO_IMAGE, Verdict};
 use crate::recording::{Header, Recorder};
 use crate::reference::{Reference, percent_encode};
-use crate::replay::NO_IMAGE;
 use crate::report::{Method, Opening, Retry, Stamp};
 use crate::signals::{self, Signals};
-use crate::story::{Brought, Story, complain, log_sink, stdout_sink};
+use crate::story::{Brought, Story, complain, log_sink, now, stdout_sink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -60,7 +59,7 @@ enum Way {
 /// Pulls `reference`; the exit code.
 pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
     let signals = Signals::catch(true);
-    let (started, began) = (crate::replay::now(), Instant::now());
+    let (started, began) = (now(), Instant::now());
     let glyphs = Glyphs::from_environment(options.ascii);
     let stamp = Stamp(started);
     let image = reference.to_string();
@@ -309,7 +308,7 @@ impl Live<'_> {
     /// Waits before another attempt, and for an engine that is on its way back; the end where there is to be none.
     fn wait_for_retry(&mut self, way: &Way, seconds: u64) -> Option<End> {
         // Less than a second more by chance, so that a fleet does not come back in one moment.
-        let jitter = Instant::now().elapsed().subsec_nanos() ^ std::process::id() ^ crate::replay::now().nanosecond();
+        let jitter = Instant::now().elapsed().subsec_nanos() ^ std::process::id() ^ now().nanosecond();
         let until = Instant::now() + Duration::from_secs(seconds) + Duration::from_millis(u64::from(jitter % 1000));
         while Instant::now() < until {
             std::thread::sleep(TICK.min(until - Instant::now()));

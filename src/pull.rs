@@ -20,6 +20,9 @@ const DOWNLOAD_SHARE: u64 = 70;
 /// Why a pull has failed whose stream ended without its last chunk: what a killed engine leaves.
 pub(crate) const BROKEN_OFF: &str = "the engine broke off: the connection ended in the middle of the pull";
 
+/// Why a pull without a final status and without an image has failed; the engine's last id follows.
+pub(crate) const NO_IMAGE: &str = "the engine ended the pull without saying that it succeeded, and has no image";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Queued,

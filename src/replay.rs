@@ -7,24 +7,20 @@ use crate::child::TICK;
 use crate::event::{Lines, MAX_LINE};
 use crate::output;
 use crate::plain::{Glyphs, Patience};
-use crate::pull::{End, Verdict};
+use crate::pull::{End, NO_IMAGE, Verdict};
 use crate::recording::{self, Entry, Header};
 use crate::report::{Method, Opening, Stamp};
 use crate::signals::{self, Signals};
-use crate::story::{Brought, Story, complain, log_sink, stdout_sink};
+use crate::story::{Brought, Story, complain, log_sink, now, stdout_sink};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use time::OffsetDateTime;
 
 /// A row of a recording holds a line of an engine and a few characters more. One that was not JSON is a JSON string there,
 /// in which a control character takes six bytes.
 const MAX_ROW: usize = 6 * MAX_LINE + 64;
-
-/// Why a pull without a final status and without an image has failed; the engine's last id follows.
-pub(crate) const NO_IMAGE: &str = "the engine ended the pull without saying that it succeeded, and has no image";
 
 /// A recording as it is played.
 struct Player<'a> {
@@ -235,10 +231,4 @@ impl Player<'_> {
         // Waited for in vain: the reader was slower than our end.
         Ok(self.signals.came().map_or(exit, signals::exit_code))
     }
-}
-
-/// The time of now in the local offset, in whole milliseconds.
-pub(crate) fn now() -> OffsetDateTime {
-    let now = OffsetDateTime::now_local().unwrap_or_else(|_| OffsetDateTime::now_utc());
-    now.replace_millisecond(now.millisecond()).unwrap_or(now)
 }

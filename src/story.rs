@@ -16,6 +16,7 @@ use crate::report::{Line, Method, Opening, Report, Retry, Sink, Stamp};
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
+use time::OffsetDateTime;
 
 /// Where lines go, and what that is called when it fails.
 pub(crate) type Named = (String, Box<dyn Sink>);
@@ -198,4 +199,10 @@ pub(crate) fn complain(text: &str, glyphs: Glyphs) {
         // Where even that fails there is nobody left to tell.
         let _ = stderr.offer(line.as_bytes(), Duration::from_millis(50));
     }
+}
+
+/// The time of now in the local offset, in whole milliseconds.
+pub(crate) fn now() -> OffsetDateTime {
+    let now = OffsetDateTime::now_local().unwrap_or_else(|_| OffsetDateTime::now_utc());
+    now.replace_millisecond(now.millisecond()).unwrap_or(now)
 }
