@@ -352,7 +352,7 @@ impl<'de> serde::de::DeserializeSeed<'de> for Shallow {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         struct Text;
-        impl<'de> Visitor<'de> for Text {
+        impl Visitor<'_> for Text {
             type Value = Value;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a text")

@@ -38,7 +38,15 @@ const WORDS: &[(Kind, &[&str])] = &[
         &["permission denied on the engine's socket", "permission denied while trying to connect to the docker"],
     ),
     (Kind::NoDocker, &["no docker command was found"]),
-    (Kind::EngineDown, &["cannot connect to the docker daemon", "is the docker daemon running"]),
+    (
+        Kind::EngineDown,
+        &[
+            "cannot connect to the docker daemon",
+            "is the docker daemon running",
+            "there is no docker socket at",
+            "nothing listens on the docker socket",
+        ],
+    ),
     (Kind::EngineGone, &["the engine broke off", "the engine's socket"]),
     (Kind::Version, &["client version"]),
     (Kind::Stalled, &["nothing has moved for"]),
@@ -133,7 +141,7 @@ const WORDS: &[(Kind, &[&str])] = &[
 impl Kind {
     /// The kind of a reason in an engine's, docker's or our own words.
     pub(crate) fn of(reason: &str) -> Self {
-        let reason = reason.to_lowercase();
+        let reason = reason.to_ascii_lowercase();
         let known = WORDS.iter().find(|(_, words)| words.iter().any(|word| reason.contains(word)));
         known.map_or(Self::Other, |&(kind, _)| kind)
     }
@@ -175,10 +183,13 @@ impl Kind {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(reason: &str, expected: Kind) {
+        assert_eq!(Kind::of(reason), expected, "{reason}");
+    }
+
     #[test]
-    fn the_words_of_engines_tell_the_kind() {
-        let check = |reason: &str, expected| assert_eq!(Kind::of(reason), expected, "{reason}");
-        // Our own.
+    fn our_own_words_and_dockers_tell_the_kind() {
         check("permission denied on the engine's socket /var/run/docker.sock", Kind::SocketDenied);
         check("no docker command was found on PATH (/bin)", Kind::NoDocker);
         check(crate::pull::BROKEN_OFF, Kind::EngineGone);
@@ -188,7 +199,6 @@ mod tests {
         check("nothing has moved for too long", Kind::Stalled);
         check("after its final status the engine went on with something that is not understood", Kind::Other);
         check("docker pull ended with exit code 1", Kind::Other);
-        // docker's own.
         check(
             "Got permission denied while trying to connect to the Docker daemon socket at unix:///x",
             Kind::SocketDenied,
@@ -198,7 +208,13 @@ mod tests {
             "Cannot connect to the Docker daemon at tcp://127.0.0.1:1. Is the docker daemon running?",
             Kind::EngineDown,
         );
-        // From engine-facts: the graphdriver, the containerd store, podman.
+        check("", Kind::Other);
+        check("something new", Kind::Other);
+    }
+
+    /// The graphdriver's, the containerd store's, podman's.
+    #[test]
+    fn the_words_of_engines_tell_the_kind() {
         check("manifest for 127.0.0.1:5005/three:nope not found: manifest unknown: manifest unknown", Kind::NotFound);
         check(
             r#"failed to resolve reference "127.0.0.1:5007/three:nope": 127.0.0.1:5007/three:nope: not found"#,
@@ -253,9 +269,9 @@ mod tests {
             "image with reference 127.0.0.1:5005/tiny was found but does not match the specified platform: wanted linux/arm64, actual: linux/amd64",
             Kind::Platform,
         );
-        check(r#"failed to resolve reference: no match for platform in manifest: not found"#, Kind::Platform);
+        check("failed to resolve reference: no match for platform in manifest: not found", Kind::Platform);
         check(
-            r#"choosing an image from manifest list docker://a: no image found in manifest list for architecture arm64"#,
+            "choosing an image from manifest list docker://a: no image found in manifest list for architecture arm64",
             Kind::Platform,
         );
         check("unknown blob", Kind::Damaged);
@@ -288,8 +304,6 @@ mod tests {
         );
         check("received unexpected HTTP status: 503 Service Unavailable", Kind::ServerError);
         check("unexpected status from GET request to http://127.0.0.1/v2/: 502 Bad Gateway", Kind::ServerError);
-        check("", Kind::Other);
-        check("something new", Kind::Other);
     }
 
     #[test]

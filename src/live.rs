@@ -6,14 +6,13 @@ use crate::args::{Log as Where, Progress, Pull as Options};
 use crate::auth::{self, Environment, Found};
 use crate::child::TICK;
 use crate::context::{self, Host, Variables};
-use crate::docker_cli::{self, Ended};
+use crate::docker_cli::{self, Ended, PrivateConfig};
 use crate::engine::{Engine, Error, Read};
 use crate::event::{Lines, MAX_LINE};
 use crate::failure::Kind;
 use crate::lock::{self, Lock};
 use crate::log;
-use crate::output::Output;
-use crate::plain::{Glyphs, Patience};
+use crate::output::{Glyphs, Output, Patience};
 use crate::pull::{End, NO_IMAGE, Verdict};
 use crate::recording::{Header, Recorder};
 use crate::reference::{Reference, percent_encode};
@@ -27,13 +26,13 @@ use std::time::{Duration, Instant};
 const CLOSING: Duration = Duration::from_secs(1);
 
 /// How long an engine that broke off may take to come back.
-const RESTART: Duration = Duration::from_secs(60);
+const RESTART: Duration = Duration::from_mins(1);
 
 /// Seconds before each further attempt; the last one stays.
 const WAITS: [u64; 5] = [5, 10, 20, 40, 60];
 
 /// The least that is allowed for an extraction of which nothing is to be seen: a large layer takes long on an SD card.
-const EXTRACTION: Duration = Duration::from_secs(3600);
+const EXTRACTION: Duration = Duration::from_hours(1);
 
 /// How long questions asked beside the pull (is the image there? how much room is left?) may take.
 const QUESTION: Duration = Duration::from_secs(10);
@@ -50,8 +49,11 @@ struct Live<'a> {
 /// How an image can be pulled.
 enum Way {
     Api(Engine),
-    /// With the reason.
-    Cli(String),
+    Cli {
+        reason: String,
+        /// The engine that was meant, for a docker that is not to look for it itself.
+        address: String,
+    },
     /// Not at all.
     No(End),
 }
@@ -92,7 +94,7 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
     let way = live.way(&environment);
     let (method, reason, engine) = match &way {
         Way::Api(engine) => (Method::Api, None, Some(engine)),
-        Way::Cli(reason) => (Method::Cli, Some(reason.clone()), None),
+        Way::Cli { reason, .. } => (Method::Cli, Some(reason.clone()), None),
         Way::No(_) => (Method::Api, None, None),
     };
     let header = Header {
@@ -102,7 +104,7 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
         api: engine.map(|engine| engine.api.clone()).unwrap_or_default(),
     };
     live.story.open(live.at(), &Opening { image, method, reason, attached }, Some(&header));
-    live.run(way, &environment)
+    live.run(&way, &environment)
 }
 
 impl Live<'_> {
@@ -118,10 +120,10 @@ impl Live<'_> {
             &Variables::from_process(),
             environment.config_directory().as_deref(),
         ) {
-            Host::Other { reason, .. } => Way::Cli(reason),
+            Host::Other { reason, address } => Way::Cli { reason, address },
             Host::Unix(socket) => match Engine::ping(&socket, go_on) {
                 Ok(engine) => Way::Api(engine),
-                Err(Error::Connect(reason)) => Way::Cli(reason),
+                Err(Error::Connect(reason)) => Way::Cli { reason, address: format!("unix://{}", socket.display()) },
                 Err(error) => Way::No(self.cut(error)),
             },
         }
@@ -136,8 +138,8 @@ impl Live<'_> {
     }
 
     /// Attempts until one decides.
-    fn run(mut self, way: Way, environment: &Environment) -> u8 {
-        let credentials = match self.credentials(&way, environment) {
+    fn run(mut self, way: &Way, environment: &Environment) -> u8 {
+        let credentials = match self.credentials(way, environment) {
             Ok(found) => found,
             Err(reason) => return self.close_told(&End::Cut(Some(reason))),
         };
@@ -146,27 +148,32 @@ impl Live<'_> {
         }
         let (mut number, mut after_bytes) = (0, 0);
         loop {
-            let end = match &way {
+            let end = match way {
                 Way::Api(engine) => self.attempt(engine, &credentials.header),
-                Way::Cli(_) => self.attempt_cli(),
+                Way::Cli { address, .. } => self.attempt_cli(address, credentials.docker_config.as_deref()),
                 Way::No(end) => end.clone(),
             };
-            let verdict = self.verdict(&way, &end);
+            let verdict = self.verdict(way, &end);
             let Verdict::Failed(reason) = &verdict else { return self.close(&end, &verdict) };
             let kind = Kind::of(reason);
             let has_moved = self.story.pull.moved().0 > 0;
             after_bytes += u64::from(has_moved);
-            let may_pass = matches!(kind, Kind::Unreachable | Kind::ServerError | Kind::EngineGone | Kind::Stalled);
-            let is_dear = has_moved && after_bytes > 1 && !self.keeps_layers(&way);
+            let may_pass = match kind {
+                Kind::Unreachable | Kind::ServerError | Kind::EngineGone | Kind::Stalled => true,
+                // It was there a moment ago.
+                Kind::EngineDown => matches!(way, Way::Api(_)),
+                _ => false,
+            };
+            let is_dear = has_moved && after_bytes > 1 && !self.keeps_layers(way);
             if number >= self.options.retries || !may_pass || is_dear || matches!(way, Way::No(_)) {
-                self.explain(&way, kind, &credentials);
+                self.explain(way, kind, &credentials);
                 return self.close(&end, &verdict);
             }
             let wait = WAITS[usize::try_from(number).unwrap_or(usize::MAX).min(WAITS.len() - 1)];
             number += 1;
             let retry = Retry { number, limit: Some(self.options.retries), wait, reason: reason.clone() };
             self.story.retry(self.at(), &retry);
-            if let Some(end) = self.wait_for_retry(&way, wait) {
+            if let Some(end) = self.wait_for_retry(way, wait) {
                 return self.close_told(&end);
             }
         }
@@ -178,7 +185,7 @@ impl Live<'_> {
         match (&self.options.token_file, way) {
             (Some(file), _) => auth::from_token_file(file, self.options.token_user.as_deref(), registry),
             (None, Way::Api(_)) => Ok(auth::find(registry, environment, &mut || self.signals.came().is_some())),
-            (None, Way::Cli(_) | Way::No(_)) => Ok(Found::default()),
+            (None, Way::Cli { .. } | Way::No(_)) => Ok(Found::default()),
         }
     }
 
@@ -226,16 +233,21 @@ impl Live<'_> {
     }
 
     /// One pull by docker's CLI.
-    fn attempt_cli(&mut self) -> End {
+    fn attempt_cli(&mut self, address: &str, config: Option<&str>) -> End {
         let signals = self.signals.clone();
         let image = self.reference.to_string();
         let began = self.began;
         let at = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let config = match config.map(PrivateConfig::create).transpose() {
+            Ok(config) => config,
+            Err(reason) => return End::Cut(Some(reason)),
+        };
         let request = docker_cli::Request {
             image: &image,
             platform: self.options.platform.as_deref(),
-            host: self.options.host.as_deref(),
-            config: None,
+            // With another configuration docker would not find the engine of the user's own.
+            host: self.options.host.as_deref().or(config.is_some().then_some(address)),
+            config: config.as_ref().map(PrivateConfig::path),
         };
         let story = std::cell::RefCell::new(&mut self.story);
         let ended = docker_cli::pull(
@@ -257,7 +269,7 @@ impl Live<'_> {
     fn verdict(&self, way: &Way, end: &End) -> Verdict {
         match (self.story.pull.verdict(end), way) {
             (Verdict::Undecided(id), Way::Api(engine)) => {
-                let path = format!("/images/{}/json", percent_encode(&self.reference.to_string()));
+                let path = format!("/images/{}/json", percent_encode(&self.reference.local()));
                 match self.ask(engine, &path).as_ref().and_then(|image| image["Id"].as_str()) {
                     Some(found) if found.trim_start_matches("sha256:").starts_with(&id) => Verdict::Success,
                     _ => Verdict::Failed(format!("{NO_IMAGE} {id}")),
@@ -372,10 +384,10 @@ impl Live<'_> {
                 }
             }
             Verdict::Failed(reason) | Verdict::Undecided(reason) => {
-                complain(&format!("{}: {reason}", self.reference), glyphs)
+                complain(&format!("{}: {reason}", self.reference), glyphs);
             }
             Verdict::Interrupted(signal) => {
-                complain(&format!("{}: interrupted by signal {signal}", self.reference), glyphs)
+                complain(&format!("{}: interrupted by signal {signal}", self.reference), glyphs);
             }
         }
     }

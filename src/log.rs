@@ -173,7 +173,7 @@ mod tests {
     const OPTIONS: Options = Options { raw: true, color: false, brief: false };
 
     fn line<'a>(part: Part, raw: Option<&'a str>, text: Option<&'a str>) -> Line<'a> {
-        Line { at: 1000, part, raw, text }
+        Line { at: 1000, part, raw, text, about: crate::report::About::Looks }
     }
 
     #[test]

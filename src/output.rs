@@ -5,77 +5,164 @@
 //!
 //! **Invariant:** no call blocks longer than the wait it was given, and what is written is whole lines.
 
+use crate::text;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// As much as a pipe takes without blocking once it says that it takes anything (`PIPE_BUF` of Linux).
 const PIECE: usize = 4096;
 
+/// How long one wait for a reader is when there is no end to the waiting: short enough to answer a signal in.
+const WAIT: Duration = Duration::from_millis(50);
+
+/// How long a reader that is slow is waited for when a signal is to end us, which must take less than 100 ms.
+const STOPPING: Duration = Duration::from_millis(30);
+
+/// Which characters an output can show: emoji and bars on a modern terminal, bars alone on the console of a Pi, pure
+/// ASCII where the locale is not UTF-8 (Puppet fails a resource for a single other byte).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Glyphs {
+    All,
+    /// The console of Linux: its font has blocks and no emoji.
+    Console,
+    Ascii,
+}
+
+impl Glyphs {
+    /// What the locale and the terminal allow; `ascii` asks for no more than that.
+    pub(crate) fn from_environment(ascii: bool) -> Self {
+        let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let locale =
+            set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default().to_lowercase();
+        if ascii || !(locale.contains("utf-8") || locale.contains("utf8")) {
+            Self::Ascii
+        } else if set("TERM").as_deref() == Some("linux") {
+            Self::Console
+        } else {
+            Self::All
+        }
+    }
+
+    /// Appends `text` to `out` in these characters.
+    pub(crate) fn push(self, text: &str, out: &mut String) {
+        match self {
+            Self::All => out.push_str(text),
+            Self::Console => text::without_emoji(text, out),
+            Self::Ascii => text::ascii(text, out),
+        }
+    }
+}
+
+/// What to do when nobody reads.
+pub(crate) enum Patience {
+    /// Leave lines out: a live pull goes on. The closing lines are waited for so long, in all; but for a moment only
+    /// once this says that we were told to stop.
+    Live(Duration, Box<dyn Fn() -> bool>),
+    /// Wait, as long as this says so each time a tick has passed. A reader that wants no more is no error.
+    Endless(Box<dyn FnMut() -> bool>),
+}
+
+impl Patience {
+    /// Writes whole lines; `is_closing` are those that are waited for.
+    pub(crate) fn write(&mut self, output: &mut Output, lines: &[u8], is_closing: bool) -> io::Result<()> {
+        match self {
+            Self::Live(..) if !is_closing => output.offer(lines, Duration::ZERO).map(drop),
+            Self::Live(left, is_told_to_stop) => {
+                if is_told_to_stop() {
+                    *left = (*left).min(STOPPING);
+                }
+                let before = Instant::now();
+                let written = output.offer(lines, *left);
+                *left = left.saturating_sub(before.elapsed());
+                written.map(drop)
+            }
+            Self::Endless(go_on) => output.write(lines, WAIT, go_on).map_err(|error| match error.kind() {
+                io::ErrorKind::BrokenPipe => io::ErrorKind::Interrupted.into(),
+                _ => error,
+            }),
+        }
+    }
+}
+
 /// One of the program's own outputs.
 pub(crate) struct Output {
     file: File,
+    /// How much is written at once: a terminal opened anew takes what it can of anything and never blocks.
+    piece: usize,
     /// The rest of a line that did not fit: it comes before all else.
     rest: Vec<u8>,
 }
 
 impl Output {
     pub(crate) fn stdout() -> io::Result<Self> {
-        Self::of(io::stdout().as_fd().try_clone_to_owned()?, "/proc/self/fd/1")
+        Ok(Self::of(io::stdout().as_fd().try_clone_to_owned()?, "/proc/self/fd/1"))
     }
 
     pub(crate) fn stderr() -> io::Result<Self> {
-        Self::of(io::stderr().as_fd().try_clone_to_owned()?, "/proc/self/fd/2")
+        Ok(Self::of(io::stderr().as_fd().try_clone_to_owned()?, "/proc/self/fd/2"))
     }
 
-    fn of(shared: OwnedFd, path: &str) -> io::Result<Self> {
-        let mut file = File::from(shared);
+    fn of(shared: OwnedFd, path: &str) -> Self {
+        let (mut file, mut piece) = (File::from(shared), PIECE);
         // A terminal says that it takes bytes and then blocks when it takes fewer than it is given.
         if file.is_terminal() {
             let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
             // Refused (the terminal of another user, no /proc) it is used as it is, asked before each piece.
             if let Ok(own) = OpenOptions::new().write(true).custom_flags(flags.bits().cast_signed()).open(path) {
-                file = own;
+                (file, piece) = (own, usize::MAX);
             }
         }
-        Ok(Self { file, rest: Vec::new() })
+        Self { file, piece, rest: Vec::new() }
     }
 
-    /// Writes `bytes`, whole lines, if there is room within `wait`. What does not fit is left out, but never half a line.
-    pub(crate) fn offer(&mut self, bytes: &[u8], wait: Duration) -> io::Result<()> {
+    /// Writes `bytes`, whole lines, if there is room within `wait`; whether it was taken. What does not fit is left out,
+    /// but never in half: of what is begun the rest comes before all else.
+    pub(crate) fn offer(&mut self, bytes: &[u8], wait: Duration) -> io::Result<bool> {
         let rest = std::mem::take(&mut self.rest);
         let mut left = self.write_some(&rest, wait)?;
         if left > 0 {
             self.rest = rest[rest.len() - left..].to_vec();
-            return Ok(());
+            return Ok(false);
         }
         left = self.write_some(bytes, wait)?;
         if left > 0 && left < bytes.len() {
             self.rest = bytes[bytes.len() - left..].to_vec();
         }
-        Ok(())
+        Ok(left < bytes.len())
     }
 
     /// Writes all of `bytes`, however long that takes, as long as `go_on` says so each time nothing could be written.
     pub(crate) fn write(&mut self, bytes: &[u8], tick: Duration, go_on: &mut dyn FnMut() -> bool) -> io::Result<()> {
-        let mut left = bytes.len();
-        while left > 0 {
-            left = self.write_some(&bytes[bytes.len() - left..], tick)?;
-            if left > 0 && !go_on() {
-                return Err(io::ErrorKind::Interrupted.into());
+        let rest = std::mem::take(&mut self.rest);
+        for bytes in [&rest, bytes] {
+            let mut left = bytes.len();
+            while left > 0 {
+                left = self.write_some(&bytes[bytes.len() - left..], tick)?;
+                if left > 0 && !go_on() {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
             }
         }
         Ok(())
+    }
+
+    /// Columns and rows of the terminal; what a terminal has that does not know (a serial line).
+    pub(crate) fn size(&self) -> (usize, usize) {
+        match rustix::termios::tcgetwinsize(&self.file) {
+            Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
+            _ => (80, 24),
+        }
     }
 
     /// Writes until there is no room for `wait`; how many bytes are left.
     fn write_some(&mut self, bytes: &[u8], wait: Duration) -> io::Result<usize> {
         let mut written = 0;
         while written < bytes.len() && is_writable(&self.file, wait)? {
-            match self.file.write(&bytes[written..bytes.len().min(written + PIECE)]) {
+            match self.file.write(&bytes[written..bytes.len().min(written.saturating_add(self.piece))]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => written += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -117,7 +204,7 @@ mod tests {
 
     fn pipe() -> (PipeReader, Output) {
         let (reader, writer) = io::pipe().unwrap();
-        (reader, Output::of(writer.into(), "/nonexistent").unwrap())
+        (reader, Output::of(writer.into(), "/nonexistent"))
     }
 
     /// What can be read without waiting.

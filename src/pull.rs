@@ -54,7 +54,7 @@ impl Layer {
         matches!(self.phase, Phase::Complete | Phase::Cached)
     }
 
-    fn is_downloaded(&self) -> bool {
+    pub(crate) fn is_downloaded(&self) -> bool {
         matches!(self.phase, Phase::Downloaded | Phase::Extracting | Phase::Complete | Phase::Cached)
     }
 
@@ -132,6 +132,7 @@ pub(crate) enum Verdict {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that was seen in the stream")]
 pub(crate) struct Pull {
     pub(crate) layers: Vec<Layer>,
     /// How many of them are complete or cached.
@@ -237,9 +238,8 @@ impl Pull {
         };
         let layer = &mut self.layers[at];
         match step {
-            Step::Announced => Update::Nothing,
             Step::Waiting if layer.phase == Phase::Queued => Update::Silent,
-            Step::Waiting => Update::Nothing,
+            Step::Announced | Step::Waiting => Update::Nothing,
             Step::Downloading(bytes) => Self::downloading(layer, at, bytes),
             Step::Retrying(seconds) => match layer.phase {
                 _ if layer.is_downloaded() => Update::Nothing,
@@ -724,7 +724,9 @@ mod tests {
         let failed = |reason: &str| Verdict::Failed(reason.to_owned());
         let check = |said: &[&str], end: End, expected: Verdict| {
             let mut pull = Pull::default();
-            said.iter().for_each(|text| say(&mut pull, text));
+            for text in said {
+                say(&mut pull, text);
+            }
             assert_eq!(pull.verdict(&end), expected, "{said:?} {end:?}");
         };
         check(&[FROM, STATUS], End::Complete, Verdict::Success);

@@ -16,7 +16,7 @@
 //! **Invariant:** what was written is read back as the same lines at the same millisecond.
 
 use crate::pull::End;
-use crate::report::{Method, Opening, Retry};
+use crate::report::{Method, Opening, Retry, rfc3339};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -179,25 +179,6 @@ fn mode(method: Method) -> &'static str {
     }
 }
 
-/// `2025-11-19T10:30:15.250+05:30`
-fn rfc3339(time: OffsetDateTime) -> String {
-    let (date, offset) = (time.date(), time.offset());
-    let (hours, minutes, _) = offset.as_hms();
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}{}{:02}:{:02}",
-        date.year(),
-        u8::from(date.month()),
-        date.day(),
-        time.hour(),
-        time.minute(),
-        time.second(),
-        time.millisecond(),
-        if offset.is_negative() { '-' } else { '+' },
-        hours.unsigned_abs(),
-        minutes.unsigned_abs()
-    )
-}
-
 /// Reads the first line of a file: the header of a recording, `None` where it is a bare capture of an engine's JSON lines.
 pub(crate) fn header(line: &[u8]) -> Result<Option<Header>, String> {
     #[derive(serde::Deserialize)]
@@ -305,8 +286,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {
 
 #[derive(serde::Deserialize)]
 struct Attempt {
-    #[serde(default)]
-    attempt: Lenient,
+    #[serde(default, rename = "attempt")]
+    number: Lenient,
     #[serde(default)]
     mode: Lenient,
     #[serde(default)]
@@ -322,7 +303,7 @@ struct Attempt {
 impl Attempt {
     fn entry(self, header: &Header) -> Entry<'static> {
         let method = if self.mode.0 == "cli" { Method::Cli } else { Method::Api };
-        let number: u64 = self.attempt.0.parse().unwrap_or(1);
+        let number: u64 = self.number.0.parse().unwrap_or(1);
         if number > 1 {
             let wait = self.wait.0.parse().unwrap_or(0);
             let retry = Retry { number: number - 1, limit: self.retries.0.parse().ok(), wait, reason: self.reason.0 };

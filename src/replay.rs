@@ -5,8 +5,7 @@
 use crate::args::{Log as Where, Pull as Options};
 use crate::child::TICK;
 use crate::event::{Lines, MAX_LINE};
-use crate::output;
-use crate::plain::{Glyphs, Patience};
+use crate::output::{self, Glyphs, Patience};
 use crate::pull::{End, NO_IMAGE, Verdict};
 use crate::recording::{self, Entry, Header};
 use crate::report::{Method, Opening, Stamp};
@@ -86,12 +85,12 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
                 break;
             }
             Ok(Some(count)) => lines.feed(&buffer[..count], &mut |line| player.line(line)),
-            Ok(None) => {}
+            Ok(None) => player.frame(player.at),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => player.error = Some(format!("{name}: {error}")),
         }
         if let Some(signal) = signals.came() {
-            return signals::exit_code(signal);
+            return player.interrupt(signal);
         }
         if player.error.is_some() || player.end.is_some() {
             break;
@@ -132,17 +131,18 @@ impl Player<'_> {
             return Ok(());
         };
         let (at, entry) = recording::entry(line, header)?;
-        self.at = self.at.max(at);
-        self.wait();
+        self.wait(at.max(self.at));
+        if self.signals.came().is_some() {
+            return Ok(());
+        }
         let at = self.at;
         match entry {
-            Entry::Open(opening) if self.story.is_none() => self.open(opening),
-            Entry::Open(_) | Entry::Other => {}
+            Entry::Open(opening) if self.story.is_none() => self.open(&opening),
             Entry::Retry(retry) => self.story().retry(at, &retry),
             Entry::Warning(text) => self.story().warn(at, &text),
             // Read by a short cut, it may be a broken row rather than a row with a line that nobody understands.
             Entry::Line(text) if self.tell(text) == Brought::NotUnderstood => recording::check(line)?,
-            Entry::Line(_) => {}
+            Entry::Line(_) | Entry::Open(_) | Entry::Other => {}
             Entry::Raw(text) => {
                 self.story().raw_line(at, text.as_bytes());
             }
@@ -163,12 +163,12 @@ impl Player<'_> {
                 Some(header) => header.image.clone(),
                 None => format!("not told (capture {})", self.path.display()),
             };
-            self.open(Opening { image, method: Method::Api, reason: None, attached: None });
+            self.open(&Opening { image, method: Method::Api, reason: None, attached: None });
         }
         self.story.as_mut().expect("begun above")
     }
 
-    fn open(&mut self, opening: Opening) {
+    fn open(&mut self, opening: &Opening) {
         let stamp = Stamp(self.header.as_ref().and_then(|header| header.started).unwrap_or_else(now));
         let signals = self.signals.clone();
         let patience = Patience::Endless(Box::new(move || signals.came().is_none()));
@@ -177,23 +177,45 @@ impl Player<'_> {
             sinks.extend(log_sink(path, self.options, stamp, opening.attached.is_some()));
         }
         let mut story = Story::new(sinks, None, Glyphs::from_environment(self.options.ascii));
-        story.open(self.at, &opening, None);
+        story.open(self.at, opening, None);
         self.method = opening.method;
         self.story = Some(story);
     }
 
-    /// Waits until it is time for the entry, where the speed is given.
-    fn wait(&self) {
-        let Some(speed) = self.speed else { return };
-        // A time too long to be told is as good as for ever.
-        let due =
-            Duration::try_from_secs_f64(Duration::from_millis(self.at).as_secs_f64() / speed).unwrap_or(Duration::MAX);
-        while let Some(left) = due.checked_sub(self.began.elapsed()).filter(|left| !left.is_zero()) {
-            if self.signals.came().is_some() {
-                return;
-            }
-            std::thread::sleep(left.min(TICK));
+    fn frame(&mut self, at: u64) {
+        if let Some(story) = &mut self.story {
+            story.frame(at);
         }
+    }
+
+    /// Waits until it is time for the entry, where the speed is given, and shows meanwhile that time passes.
+    fn wait(&mut self, until: u64) {
+        if let Some(speed) = self.speed {
+            // A time too long to be told is as good as for ever.
+            let due = Duration::try_from_secs_f64(Duration::from_millis(until).as_secs_f64() / speed)
+                .unwrap_or(Duration::MAX);
+            while let Some(left) = due.checked_sub(self.began.elapsed()).filter(|left| !left.is_zero()) {
+                if self.signals.came().is_some() {
+                    return;
+                }
+                std::thread::sleep(left.min(TICK));
+                // As a cast it is cut to what fits.
+                #[allow(clippy::cast_sign_loss)]
+                let now = (self.began.elapsed().as_secs_f64() * speed * 1000.0) as u64;
+                self.at = now.clamp(self.at, until);
+                self.frame(self.at);
+            }
+        }
+        self.at = until;
+    }
+
+    /// We were told to stop: what there is of the story ends as that of a pull would.
+    fn interrupt(mut self, signal: i32) -> u8 {
+        let (at, exit) = (self.at, signals::exit_code(signal));
+        if let Some(story) = &mut self.story {
+            story.close(at, &End::Signal(signal), &Verdict::Interrupted(signal), exit);
+        }
+        exit
     }
 
     fn finish(mut self) -> Result<u8, String> {

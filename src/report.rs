@@ -8,9 +8,9 @@
 
 use crate::bar;
 use crate::failure::Kind;
-use crate::pull::{Layer, Pull, Update, Verdict};
+use crate::pull::{Layer, Phase, Pull, Update, Verdict};
 use crate::text;
-use std::fmt::{Arguments, Write as _};
+use std::fmt::{Arguments, Display, Write as _};
 use std::io;
 use time::{Duration, OffsetDateTime};
 
@@ -41,12 +41,38 @@ pub(crate) enum Part {
     Closing,
 }
 
+/// What a line tells, for sinks that tell it in a way of their own. Text in here is as it came, not yet safe to show.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum About<'a> {
+    /// Nothing that no other line tells: rules, headings, the closing block.
+    Looks,
+    Image(Topic, &'a str),
+    /// A layer and the phase that the line is about: the layer itself may be further on.
+    Layer(&'a Layer, Phase),
+}
+
+/// What is told of the image as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Topic {
+    /// Its name: the pull begins.
+    Name,
+    Repository,
+    Digest,
+    Status,
+    Warning,
+    /// Why there is to be another attempt.
+    Retry,
+    /// The layer that moved last, when nothing has moved for long.
+    Stuck,
+}
+
 /// One step of the story: a line for people, or what the engine said, or both.
 #[derive(Debug)]
 pub(crate) struct Line<'a> {
     /// Milliseconds since the pull began.
     pub(crate) at: u64,
     pub(crate) part: Part,
+    pub(crate) about: About<'a>,
     /// The engine's own line, which caused this one.
     pub(crate) raw: Option<&'a str>,
     /// Safe, of bounded length, without stamp or line end; `None` where the raw line is all there is to say.
@@ -79,17 +105,59 @@ impl Stamp {
         let _ = write!(out, "[{:02}:{:02}:{:02}] ", now.hour(), now.minute(), now.second());
     }
 
-    fn time(self, at: u64) -> OffsetDateTime {
+    pub(crate) fn time(self, at: u64) -> OffsetDateTime {
         let at = i64::try_from(at).unwrap_or(i64::MAX);
         // The end of the calendar is no reason to stop a story.
         self.0.checked_add(Duration::milliseconds(at)).unwrap_or(self.0)
     }
 }
 
-/// Where lines go.
+/// `2025-11-19T10:30:15.250+05:30`
+pub(crate) fn rfc3339(time: OffsetDateTime) -> String {
+    let (date, offset) = (time.date(), time.offset());
+    let (hours, minutes, _) = offset.as_hms();
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}{}{:02}:{:02}",
+        date.year(),
+        u8::from(date.month()),
+        date.day(),
+        time.hour(),
+        time.minute(),
+        time.second(),
+        time.millisecond(),
+        if offset.is_negative() { '-' } else { '+' },
+        hours.unsigned_abs(),
+        minutes.unsigned_abs()
+    )
+}
+
+/// Where the story goes. After an error a sink is not used again.
 pub(crate) trait Sink {
-    /// Writes one line. After an error the sink is not used again.
+    /// Writes one line.
     fn line(&mut self, line: &Line<'_>) -> io::Result<()>;
+
+    /// Shows how things stand, if it shows that at all. Called after each event and on each tick.
+    fn frame(&mut self, _pull: &mut Pull, _at: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Something else is about to be written to the terminal.
+    fn step_aside(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The last line is out.
+    fn close(&mut self, _closing: &mut Closing<'_>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How the story ended.
+pub(crate) struct Closing<'a> {
+    pub(crate) at: u64,
+    pub(crate) pull: &'a mut Pull,
+    pub(crate) verdict: &'a Verdict,
+    pub(crate) exit: u8,
 }
 
 /// How an image is pulled.
@@ -130,8 +198,8 @@ struct Shown {
     announced: bool,
     /// When the last line of this phase that counts for the interval was shown.
     at: Option<u64>,
-    /// The last bar of this phase.
-    text: String,
+    /// What the last bar of this phase said: percent, bytes as shown, size.
+    numbers: Option<(u64, u64, u64)>,
     /// How many bars of this phase were shown.
     bars: usize,
 }
@@ -177,28 +245,27 @@ impl Report {
             Method::Cli => ("docker CLI", "docker pull CLI"),
         };
         if let Some(reason) = &opening.reason {
-            self.say(at, Part::Opening, out, format_args!("⚠️  {}; using the docker CLI", text::safe(reason)));
+            let about = About::Image(Topic::Warning, reason);
+            let line = format_args!("⚠️  {}; using the docker CLI", text::safe(reason));
+            self.tell(at, Part::Opening, about, out, line);
         }
         self.say(at, Part::Opening, out, format_args!("{RULE}"));
         self.say(at, Part::Opening, out, format_args!("📦 PULLING IMAGE ({mode})"));
         self.say(at, Part::Opening, out, format_args!("{RULE}"));
-        self.say(at, Part::Opening, out, format_args!("Image: {}", text::safe(&opening.image)));
+        let about = About::Image(Topic::Name, &opening.image);
+        self.tell(at, Part::Opening, about, out, format_args!("Image: {}", text::safe(&opening.image)));
         self.say(at, Part::Opening, out, format_args!("Method: {method}"));
         self.say(at, Part::Opening, out, format_args!("{RULE}"));
         if let Some(process) = &opening.attached {
-            let process = text::safe(process);
-            self.say(
-                at,
-                Part::Opening,
-                out,
-                format_args!("⚠️  {process} is pulling this image already: watching its transfer"),
-            );
+            let warning = format!("{process} is pulling this image already: watching its transfer");
+            self.warn(&warning, at, out);
         }
     }
 
     /// A warning of our own.
     pub(crate) fn warn(&mut self, warning: &str, at: u64, out: Out<'_>) {
-        self.say(at, Part::Opening, out, format_args!("⚠️  {}", text::safe(warning)));
+        let about = About::Image(Topic::Warning, warning);
+        self.tell(at, Part::Opening, about, out, format_args!("⚠️  {}", text::safe(warning)));
     }
 
     /// The lines that time alone brings, each with the time it was due. To be called before each event and on each tick.
@@ -210,21 +277,19 @@ impl Report {
             let due = self.moved_at + self.notice;
             let seconds = self.notice / 1000;
             let layer = self.moving.and_then(|at| pull.layers.get(at)).filter(|layer| !layer.is_finished());
+            let about = About::Image(Topic::Stuck, layer.map_or("", |layer| &layer.id));
+            let body = Part::Body;
             match layer {
                 Some(Layer { id, size: Some(size), done, .. }) if done < size => {
                     let (id, done, size) = (text::safe(id), bar::bytes(*done), bar::bytes(*size));
-                    self.say(
-                        due,
-                        Part::Body,
-                        out,
-                        format_args!("⏳ No progress for {seconds}s ({id}: {done} / {size})"),
-                    );
+                    let line = format_args!("⏳ No progress for {seconds}s ({id}: {done} / {size})");
+                    self.tell(due, body, about, out, line);
                 }
                 Some(Layer { id, .. }) => {
                     let id = text::safe(id);
-                    self.say(due, Part::Body, out, format_args!("⏳ No progress for {seconds}s ({id})"));
+                    self.tell(due, body, about, out, format_args!("⏳ No progress for {seconds}s ({id})"));
                 }
-                None => self.say(due, Part::Body, out, format_args!("⏳ No progress for {seconds}s")),
+                None => self.tell(due, body, about, out, format_args!("⏳ No progress for {seconds}s")),
             }
             self.notice *= 2;
         }
@@ -260,11 +325,21 @@ impl Report {
         match update {
             Update::Nothing | Update::Silent | Update::Heard => {}
             Update::PullingFrom(repository) => {
-                self.say(at, body, out, format_args!("🔄 Pulling from {}", text::safe(repository)))
+                let about = About::Image(Topic::Repository, repository);
+                self.tell(at, body, about, out, format_args!("🔄 Pulling from {}", text::safe(repository)));
             }
-            Update::Digest(digest) => self.say(at, body, out, format_args!("🔐 Image digest: {}", text::safe(digest))),
-            Update::Status(status) => self.say(at, body, out, format_args!("📊 Status: {}", text::safe(status))),
-            Update::Warning(warning) => self.say(at, body, out, format_args!("⚠️  {}", text::safe(warning))),
+            Update::Digest(digest) => {
+                let about = About::Image(Topic::Digest, digest);
+                self.tell(at, body, about, out, format_args!("🔐 Image digest: {}", text::safe(digest)));
+            }
+            Update::Status(status) => {
+                let about = About::Image(Topic::Status, status);
+                self.tell(at, body, about, out, format_args!("📊 Status: {}", text::safe(status)));
+            }
+            Update::Warning(warning) => {
+                let about = About::Image(Topic::Warning, warning);
+                self.tell(at, body, about, out, format_args!("⚠️  {}", text::safe(warning)));
+            }
             Update::Queued(layer) => self.hold(*layer, None, at),
             Update::Cached(layer, finished) => {
                 if self.held.is_empty() && self.shown[*layer].announced {
@@ -275,29 +350,33 @@ impl Report {
             }
             Update::Downloading(layer) | Update::Downloaded(layer) => self.download(pull, *layer, at, out),
             Update::Retrying(layer, seconds) => {
-                let id = text::safe(&pull.layers[*layer].id);
-                self.say(at, body, out, format_args!("🔁 Layer {id}: retrying in {seconds}s"));
+                let (layer, id) = told(pull, *layer);
+                let about = About::Layer(layer, Phase::Retrying(*seconds));
+                self.tell(at, body, about, out, format_args!("🔁 Layer {id}: retrying in {seconds}s"));
             }
             Update::Verifying(layer) => {
                 self.end_download(pull, *layer, at, out);
-                let id = text::safe(&pull.layers[*layer].id);
-                self.say(at, body, out, format_args!("🔍 Layer {id}: Verifying checksum..."));
+                let (layer, id) = told(pull, *layer);
+                let about = About::Layer(layer, Phase::Verifying);
+                self.tell(at, body, about, out, format_args!("🔍 Layer {id}: Verifying checksum..."));
             }
             Update::DownloadComplete(layer) => {
                 self.end_download(pull, *layer, at, out);
-                let id = text::safe(&pull.layers[*layer].id);
-                self.say(at, body, out, format_args!("✅ Layer {id}: Download complete"));
+                let (layer, id) = told(pull, *layer);
+                let about = About::Layer(layer, Phase::Downloaded);
+                self.tell(at, body, about, out, format_args!("✅ Layer {id}: Download complete"));
             }
             Update::Extracting(layer) => {
-                let id = text::safe(&pull.layers[*layer].id);
-                self.say(at, body, out, format_args!("📂 Layer {id}: Extracting..."));
                 self.begin_phase(*layer, Some(at));
+                let (layer, id) = told(pull, *layer);
+                let about = About::Layer(layer, Phase::Extracting);
+                self.tell(at, body, about, out, format_args!("📂 Layer {id}: Extracting..."));
             }
             Update::Extracted(layer) => self.extraction(pull, *layer, at, out),
             Update::Complete(layer, finished) => self.complete(pull, *layer, *finished, at, out),
         }
         if !self.raw.is_empty() {
-            out(&Line { at, part: body, raw: Some(&self.raw), text: None });
+            out(&Line { at, part: body, about: About::Looks, raw: Some(&self.raw), text: None });
             self.raw.clear();
         }
     }
@@ -309,12 +388,13 @@ impl Report {
         self.moving = None;
         self.moved(at);
         let Retry { number, limit, wait, reason } = retry;
-        let reason = text::safe(reason);
+        let (about, reason) = (About::Image(Topic::Retry, reason), text::safe(reason));
+        let body = Part::Body;
         match limit {
             Some(limit) => {
-                self.say(at, Part::Body, out, format_args!("🔁 Retry {number}/{limit} in {wait}s: {reason}"))
+                self.tell(at, body, about, out, format_args!("🔁 Retry {number}/{limit} in {wait}s: {reason}"));
             }
-            None => self.say(at, Part::Body, out, format_args!("🔁 Retry {number} in {wait}s: {reason}")),
+            None => self.tell(at, body, about, out, format_args!("🔁 Retry {number} in {wait}s: {reason}")),
         }
     }
 
@@ -360,7 +440,7 @@ impl Report {
             let (least, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
             match bar::speed(moved, at).filter(|_| moved > 0) {
                 Some(speed) => {
-                    self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s ({speed})"))
+                    self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s ({speed})"));
                 }
                 None => self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s")),
             }
@@ -385,9 +465,9 @@ impl Report {
         let held = std::mem::take(&mut self.held);
         for &(layer, _) in &held {
             if !std::mem::replace(&mut self.shown[layer].announced, true) {
-                let id = text::safe(&pull.layers[layer].id);
-                let total = pull.layers.len();
-                self.say(at, Part::Body, out, format_args!("📋 Layer {id} queued (total: {total} layers)"));
+                let ((layer, id), total) = (told(pull, layer), pull.layers.len());
+                let about = About::Layer(layer, Phase::Queued);
+                self.tell(at, Part::Body, about, out, format_args!("📋 Layer {id} queued (total: {total} layers)"));
             }
         }
         for (layer, finished) in held {
@@ -398,68 +478,81 @@ impl Report {
     }
 
     fn cached(&mut self, pull: &Pull, layer: usize, finished: usize, at: u64, out: Out<'_>) {
-        let (id, total) = (text::safe(&pull.layers[layer].id), pull.layers.len());
-        self.say(at, Part::Body, out, format_args!("💾 Layer {id}: Already cached ({finished}/{total})"));
+        let ((layer, id), total) = (told(pull, layer), pull.layers.len());
+        let about = About::Layer(layer, Phase::Cached);
+        self.tell(at, Part::Body, about, out, format_args!("💾 Layer {id}: Already cached ({finished}/{total})"));
     }
 
     fn complete(&mut self, pull: &Pull, layer: usize, finished: usize, at: u64, out: Out<'_>) {
-        let (id, total) = (text::safe(&pull.layers[layer].id), pull.layers.len());
         if let Layer { extracted: Some(_), .. } = pull.layers[layer] {
             self.end_extraction(pull, layer, at, out);
         }
-        self.say(at, Part::Body, out, format_args!("✅ Layer {id}: Complete ({finished}/{total})"));
+        let ((layer, id), total) = (told(pull, layer), pull.layers.len());
+        let about = About::Layer(layer, Phase::Complete);
+        self.tell(at, Part::Body, about, out, format_args!("✅ Layer {id}: Complete ({finished}/{total})"));
     }
 
     fn download(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
         self.moving = Some(layer);
-        if let Layer { id, size: Some(size), done, .. } = &pull.layers[layer]
+        if let Layer { size: Some(size), done, .. } = pull.layers[layer]
             && self.is_due(layer, at)
         {
-            self.download_bar(layer, id, *done, *size, at, out);
+            self.download_bar(pull, layer, done, size, at, out);
         }
     }
 
     /// A download that showed a second bar is shown full before the line that ends it.
     fn end_download(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
         self.moving = Some(layer);
-        if let Layer { id, size: Some(size), .. } = &pull.layers[layer]
+        if let Some(size) = pull.layers[layer].size
             && self.shown[layer].bars > 1
         {
-            self.download_bar(layer, id, *size, *size, at, out);
+            self.download_bar(pull, layer, size, size, at, out);
         }
         self.begin_phase(layer, None);
     }
 
-    fn download_bar(&mut self, layer: usize, id: &str, done: u64, size: u64, at: u64, out: Out<'_>) {
-        let (bar, percent) = (bar::bar(done, size, bar::LAYER), bar::percent(done, size));
-        let (id, done, size) = (text::safe(id), bar::bytes(done), bar::bytes(size));
-        self.show(layer, at, out, format_args!("⬇️  Layer {id}: {bar} {percent}% ({done} / {size})"));
+    fn download_bar(&mut self, pull: &Pull, layer: usize, done: u64, size: u64, at: u64, out: Out<'_>) {
+        let percent = bar::percent(done, size);
+        if !self.is_news(layer, at, (percent, bar::shown(done), size)) {
+            return;
+        }
+        let bar = bar::bar(done, size, bar::LAYER);
+        let ((told, id), done, size) = (told(pull, layer), bar::bytes(done), bar::bytes(size));
+        let about = About::Layer(told, Phase::Downloading);
+        self.tell(at, Part::Body, about, out, format_args!("⬇️  Layer {id}: {bar} {percent}% ({done} / {size})"));
     }
 
     fn extraction(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
         self.moving = Some(layer);
-        if let Layer { id, extracted: Some((done, whole)), .. } = &pull.layers[layer]
+        if let Some((done, whole)) = pull.layers[layer].extracted
             && self.is_due(layer, at)
         {
-            self.extraction_bar(layer, id, *done, *whole, at, out);
+            self.extraction_bar(pull, layer, done, whole, at, out);
         }
     }
 
     fn end_extraction(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
         if self.shown[layer].bars > 0 {
-            self.extraction_bar(layer, &pull.layers[layer].id, 1, 1, at, out);
+            self.extraction_bar(pull, layer, 1, 1, at, out);
         }
     }
 
-    fn extraction_bar(&mut self, layer: usize, id: &str, done: u64, whole: u64, at: u64, out: Out<'_>) {
-        let (bar, percent) = (bar::bar(done, whole, bar::LAYER), bar::percent(done, whole));
-        self.show(layer, at, out, format_args!("📂 Layer {}: Extracting {bar} {percent}%", text::safe(id)));
+    fn extraction_bar(&mut self, pull: &Pull, layer: usize, done: u64, whole: u64, at: u64, out: Out<'_>) {
+        let percent = bar::percent(done, whole);
+        if !self.is_news(layer, at, (percent, 0, 0)) {
+            return;
+        }
+        let bar = bar::bar(done, whole, bar::LAYER);
+        let (told, id) = told(pull, layer);
+        let about = About::Layer(told, Phase::Extracting);
+        self.tell(at, Part::Body, about, out, format_args!("📂 Layer {id}: Extracting {bar} {percent}%"));
     }
 
     fn begin_phase(&mut self, layer: usize, shown_at: Option<u64>) {
         let shown = &mut self.shown[layer];
         (shown.at, shown.bars) = (shown_at, 0);
-        shown.text.clear();
+        shown.numbers = None;
     }
 
     fn is_due(&self, layer: usize, at: u64) -> bool {
@@ -467,33 +560,41 @@ impl Report {
         self.shown[layer].at.is_none_or(|last| at.saturating_sub(last) >= interval)
     }
 
-    /// A line of progress, unless it is what was shown of this layer last.
-    fn show(&mut self, layer: usize, at: u64, out: Out<'_>, line: Arguments<'_>) {
-        self.text.clear();
-        // Writing into a String cannot fail.
-        let _ = self.text.write_fmt(line);
+    /// Whether a bar says anything that the layer's last one did not. Asked before the line is made: on a slow link most
+    /// events move a bar by less than can be seen.
+    fn is_news(&mut self, layer: usize, at: u64, numbers: (u64, u64, u64)) -> bool {
         let shown = &mut self.shown[layer];
-        if shown.text != self.text {
-            shown.text.clone_from(&self.text);
-            shown.at = Some(at);
+        let is_news = shown.numbers != Some(numbers);
+        if is_news {
+            (shown.numbers, shown.at) = (Some(numbers), Some(at));
             shown.bars += 1;
-            self.emit(at, Part::Body, out);
         }
+        is_news
     }
 
     fn say(&mut self, at: u64, part: Part, out: Out<'_>, line: Arguments<'_>) {
+        self.tell(at, part, About::Looks, out, line);
+    }
+
+    fn tell(&mut self, at: u64, part: Part, about: About<'_>, out: Out<'_>, line: Arguments<'_>) {
         self.text.clear();
         let _ = self.text.write_fmt(line);
-        self.emit(at, part, out);
+        self.emit(at, part, about, out);
     }
 
     /// Hands on `self.text`, with the raw line where that is still to come.
-    fn emit(&mut self, at: u64, part: Part, out: Out<'_>) {
+    fn emit(&mut self, at: u64, part: Part, about: About<'_>, out: Out<'_>) {
         text::cut(&mut self.text, MAX_HUMAN);
         let raw = Some(self.raw.as_str()).filter(|raw| !raw.is_empty());
-        out(&Line { at, part, raw, text: Some(&self.text) });
+        out(&Line { at, part, about, raw, text: Some(&self.text) });
         self.raw.clear();
     }
+}
+
+/// A layer, and its id as it may be shown.
+fn told(pull: &Pull, layer: usize) -> (&Layer, impl Display) {
+    let layer = &pull.layers[layer];
+    (layer, text::safe(&layer.id))
 }
 
 /// The name of a signal that this program answers to.

@@ -6,13 +6,15 @@
 
 use crate::args::{self, Progress, When};
 use crate::event::{self, Event};
+use crate::json::Json;
 use crate::log::{self, Log};
-use crate::output::Output;
-use crate::plain::{Glyphs, Patience, Plain};
+use crate::output::{Glyphs, Output, Patience};
+use crate::plain::Plain;
 use crate::pull::{End, Pull, Update, Verdict};
 use crate::recording::{Header, Recorder};
 use crate::reference::Reference;
-use crate::report::{Line, Method, Opening, Report, Retry, Sink, Stamp};
+use crate::report::{Closing, Line, Method, Opening, Report, Retry, Sink, Stamp};
+use crate::screen::Screen;
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
@@ -57,6 +59,7 @@ impl Story {
         });
         let Self { report, sinks, stderr, .. } = self;
         report.open(opening, at, &mut |line| give(sinks, line, *stderr));
+        self.frame(at);
     }
 
     /// The engine (or docker) said this.
@@ -89,17 +92,26 @@ impl Story {
         }
         let update = pull.apply(event);
         report.event(pull, &update, announces, line, at, out);
-        match update {
+        let brought = match update {
             _ if is_unknown => Brought::NotUnderstood,
             Update::Nothing | Update::Heard => Brought::Nothing,
             _ => Brought::Movement,
-        }
+        };
+        self.frame(at);
+        brought
     }
 
     /// Time has passed.
     pub(crate) fn advance(&mut self, at: u64) {
         let Self { pull, report, sinks, stderr, .. } = self;
         report.advance(pull, at, &mut |line| give(sinks, line, *stderr));
+        self.frame(at);
+    }
+
+    /// Shows how things stand, where that is shown at all; no line comes of it.
+    pub(crate) fn frame(&mut self, at: u64) {
+        let Self { pull, sinks, stderr, .. } = self;
+        each(sinks, *stderr, |sink| sink.frame(pull, at));
     }
 
     /// Something of our own that a reader should know.
@@ -109,6 +121,7 @@ impl Story {
         let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
         report.advance(pull, at, out);
         report.warn(warning, at, out);
+        self.frame(at);
     }
 
     /// The attempt has failed, and another is to begin.
@@ -120,6 +133,7 @@ impl Story {
         report.advance(pull, at, out);
         pull.start_again();
         report.retry(retry, at, out);
+        self.frame(at);
     }
 
     /// The story is over.
@@ -127,14 +141,17 @@ impl Story {
         self.record(|recorder| recorder.end(at, end, exit));
         let Self { pull, report, sinks, stderr, registry, .. } = self;
         report.close(pull, verdict, registry.as_deref(), at, &mut |line| give(sinks, line, *stderr));
+        let mut closing = Closing { at, pull, verdict, exit };
+        each(sinks, *stderr, |sink| sink.close(&mut closing));
     }
 
     fn record(&mut self, write: impl FnOnce(&mut Recorder) -> io::Result<()>) {
         if let Some((name, recorder)) = &mut self.recorder
             && let Err(error) = write(recorder)
         {
-            complain(&format!("{name}: {error}; the pull goes on without it"), self.stderr);
+            let complaint = format!("{name}: {error}; the pull goes on without it");
             self.recorder = None;
+            interrupt(&mut self.sinks, &complaint, self.stderr);
         }
     }
 }
@@ -161,8 +178,16 @@ pub(crate) fn stdout_sink(options: &args::Pull, stamp: Stamp, patience: Patience
     let output = Output::stdout().ok()?;
     let glyphs = Glyphs::from_environment(options.ascii);
     let color = is_colored(options.color);
-    let plain = Plain { output, stamp, glyphs, color, patience, buffer: String::new(), colored: String::new() };
-    Some(("standard output".to_owned(), Box::new(plain)))
+    let has_cursor = || {
+        io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
+    };
+    let sink: Box<dyn Sink> = match options.progress {
+        Progress::Json => Box::new(Json::new(output, stamp, glyphs, patience)),
+        // Bars in place need a cursor to move, also when they were asked for.
+        Progress::Auto | Progress::Tty if has_cursor() => Box::new(Screen::new(output, stamp, glyphs, color, patience)),
+        _ => Box::new(Plain { output, stamp, glyphs, color, patience, buffer: String::new(), colored: String::new() }),
+    };
+    Some(("standard output".to_owned(), sink))
 }
 
 /// The log, where one is wanted. Where it cannot be had that is said, and the pull goes on.
@@ -179,16 +204,34 @@ pub(crate) fn log_sink(path: &Path, options: &args::Pull, stamp: Stamp, brief: b
 }
 
 fn give(sinks: &mut Vec<Named>, line: &Line<'_>, stderr: Glyphs) {
-    sinks.retain_mut(|(name, sink)| match sink.line(line) {
+    each(sinks, stderr, |sink| sink.line(line));
+}
+
+/// Does it to each sink, and gives up those that fail.
+fn each(sinks: &mut Vec<Named>, stderr: Glyphs, mut act: impl FnMut(&mut dyn Sink) -> io::Result<()>) {
+    let mut complaints = Vec::new();
+    sinks.retain_mut(|(name, sink)| match act(&mut **sink) {
         Ok(()) => true,
         Err(error) => {
-            // A reader that wants no more (`| head`) is told nothing: he knows.
-            if error.kind() != io::ErrorKind::BrokenPipe {
-                complain(&format!("{name}: {error}; the pull goes on without it"), stderr);
+            // Of a replay or a viewer whose reader wants no more (`| head`): he knows.
+            if error.kind() != io::ErrorKind::Interrupted {
+                complaints.push(format!("{name}: {error}; the pull goes on without it"));
             }
             false
         }
     });
+    for complaint in complaints {
+        interrupt(sinks, &complaint, stderr);
+    }
+}
+
+/// Complains in the middle of the story; stderr may be the same terminal.
+fn interrupt(sinks: &mut [Named], complaint: &str, stderr: Glyphs) {
+    for (_, sink) in sinks {
+        // What it wants to say about itself it will say when it is next used.
+        let _ = sink.step_aside();
+    }
+    complain(complaint, stderr);
 }
 
 /// One line on stderr, if there is room for it.

@@ -184,7 +184,7 @@ fn a_closed_standard_output_does_not_stop_a_pull() {
     };
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    check(writer.into(), "");
+    check(writer.into(), "standard output: Broken pipe");
     let full = File::options().write(true).open("/dev/full").expect("/dev/full");
     check(full.into(), "standard output: No space left on device");
     check(Stdio::null(), "");

@@ -1,0 +1,302 @@
+//! What a terminal shows of a pull at one moment: a line for each layer on its way, and the whole under them.
+//!
+//! Apart from the terminal that it is painted on, so that every width and every moment can be tested as text.
+//!
+//! **Invariant:** pure. No line is as wide as the terminal, and no area as high; every character has one cell, which is
+//! why ids are cut down to ASCII here. What is finished is not here: it stands in the log above.
+
+use crate::bar;
+use crate::pull::{Layer, Phase, Pull};
+use std::borrow::Cow;
+use std::fmt::{self, Display, Write as _};
+
+/// How far back the speed looks, and how far its samples are apart, in milliseconds. Speed and time left change with
+/// each sample and not with each frame: they are to be read.
+const WINDOW: u64 = 10_000;
+const SAMPLE: u64 = 500;
+
+/// From how many milliseconds on a speed can be told.
+const LEAST: u64 = 1_000;
+
+/// Longer than that is not told: it would be a guess.
+const MOST_LEFT: u64 = 100 * 3600;
+
+/// Cells of an id, as docker shows it, and of a phase (`Retrying 25s`).
+const ID: usize = 12;
+const PHASE: usize = 12;
+
+/// Cells of `100%` with a blank before it, and of `123MB / 456MB` with two.
+const PERCENT: usize = 5;
+const BYTES: usize = 15;
+
+/// Cells of `Overall `.
+const LABEL: usize = 8;
+
+/// A bar of fewer cells says nothing.
+const LEAST_BAR: usize = 5;
+
+/// From how many cells on the whole has one line rather than two: bar, percentage and the longest numbers.
+const ONE_LINE: usize = LABEL + bar::OVERALL + 2 + PERCENT + 60;
+
+/// How fast a pull is and how long it may still take, from what it was seen doing.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    /// Time and bytes downloaded; the first one is `WINDOW` old or as old as the first byte.
+    samples: Vec<(u64, u64)>,
+    /// Bytes a second.
+    speed: Option<u64>,
+    /// Seconds.
+    left: Option<u64>,
+    /// Bytes that were extracted at the last sample, in all, and in how many milliseconds of extracting.
+    extracted: u64,
+    unpacked: u64,
+    unpacking: u64,
+    is_unpacking: bool,
+}
+
+impl Meter {
+    /// To be called often; looks every `SAMPLE` milliseconds.
+    pub(crate) fn look(&mut self, pull: &Pull, at: u64) {
+        let last = self.samples.last().copied().unwrap_or_default();
+        let passed = at.saturating_sub(last.0);
+        if passed < SAMPLE && !self.samples.is_empty() {
+            return;
+        }
+        let (bytes, _) = pull.moved();
+        if self.samples.len() == 1 && last.1 == bytes {
+            // It has not begun: what was waited for the first byte does not count.
+            self.samples.clear();
+        }
+        self.samples.push((at, bytes));
+        while self.samples.get(1).is_some_and(|second| at.saturating_sub(second.0) >= WINDOW) {
+            self.samples.remove(0);
+        }
+        let first = self.samples[0];
+        let span = at.saturating_sub(first.0);
+        self.speed = (span >= LEAST).then(|| rate(bytes.saturating_sub(first.1), span));
+        self.unpack(pull, passed);
+        self.left = self.time_left(pull);
+    }
+
+    fn unpack(&mut self, pull: &Pull, passed: u64) {
+        let parts = pull.layers.iter().filter_map(|layer| layer.extracted);
+        let extracted = parts.fold(0_u64, |sum, (done, _)| sum.saturating_add(done));
+        if self.is_unpacking {
+            self.unpacked = self.unpacked.saturating_add(extracted.saturating_sub(self.extracted));
+            self.unpacking += passed;
+        }
+        self.extracted = extracted;
+        self.is_unpacking =
+            pull.layers.iter().any(|layer| layer.phase == Phase::Extracting && layer.extracted.is_some());
+    }
+
+    /// The longer of what is left to download and to extract, at the speeds seen: the two go on side by side.
+    fn time_left(&self, pull: &Pull) -> Option<u64> {
+        let (mut download, mut extraction) = (0_u64, 0_u64);
+        for layer in pull.layers.iter().filter(|layer| !layer.is_finished()) {
+            let size = layer.size.or((layer.phase == Phase::Downloaded).then_some(layer.done))?;
+            download = download.saturating_add(size.saturating_sub(layer.done));
+            let (done, whole) = layer.extracted.unwrap_or((0, size));
+            extraction = extraction.saturating_add(whole.saturating_sub(done));
+        }
+        let download = match self.speed? {
+            _ if download == 0 => 0,
+            0 => return None,
+            speed => download.div_ceil(speed),
+        };
+        let extraction = match rate(self.unpacked, self.unpacking) {
+            0 => 0,
+            speed if self.unpacking >= LEAST => extraction.div_ceil(speed),
+            _ => 0,
+        };
+        Some(download.max(extraction)).filter(|left| (1..MOST_LEFT).contains(left))
+    }
+}
+
+/// Bytes a second.
+fn rate(bytes: u64, milliseconds: u64) -> u64 {
+    let rate = (u128::from(bytes) * 1000).checked_div(u128::from(milliseconds)).unwrap_or(0);
+    u64::try_from(rate).unwrap_or(u64::MAX)
+}
+
+/// Appends the lines of the layers and of the whole, at most `rows - 1` of them and `columns - 1` wide.
+pub(crate) fn draw(pull: &mut Pull, meter: &Meter, columns: usize, rows: usize, out: &mut String) {
+    let (width, most) = (columns.saturating_sub(1), rows.saturating_sub(1));
+    let whole = if width >= ONE_LINE { 1 } else { 2 }.min(most);
+    // One row is left to the log above, where there is one to spare.
+    layers(pull, columns, (most - whole).saturating_sub(1), out);
+    if whole > 0 {
+        overall(pull, meter, width, whole, out);
+    }
+}
+
+/// Appends a line for each layer on its way. Where there are more than `most`, those that wait are counted in one line.
+pub(crate) fn layers(pull: &Pull, columns: usize, most: usize, out: &mut String) {
+    let open = || pull.layers.iter().filter(|layer| !layer.is_finished());
+    let mut count = [0; 3];
+    open().for_each(|layer| count[rank(layer.phase)] += 1);
+    let mut room = if count.iter().sum::<usize>() > most { most.saturating_sub(1) } else { most };
+    let mut shown = count.map(|count| {
+        let shown = count.min(room);
+        room -= shown;
+        shown
+    });
+    for (count, shown) in count.iter_mut().zip(shown) {
+        *count -= shown;
+    }
+    for layer in open() {
+        let left = &mut shown[rank(layer.phase)];
+        if *left > 0 {
+            *left -= 1;
+            line(columns.saturating_sub(1), out, |out| layer_line(layer, columns.saturating_sub(1), out));
+        }
+    }
+    if most > 0 && count != [0; 3] {
+        line(columns.saturating_sub(1), out, |out| {
+            let words = ["active", "downloaded", "waiting"];
+            let parts = count.iter().zip(words).filter(|(count, _)| **count > 0);
+            parts
+                .enumerate()
+                .try_for_each(|(at, (count, word))| write!(out, "{}{count} {word}", if at == 0 { "+ " } else { ", " }))
+        });
+    }
+}
+
+/// Which layers are shown first: those on which something happens, then those that wait to be extracted.
+fn rank(phase: Phase) -> usize {
+    match phase {
+        Phase::Queued => 2,
+        Phase::Downloaded => 1,
+        _ => 0,
+    }
+}
+
+fn layer_line(layer: &Layer, width: usize, out: &mut String) -> fmt::Result {
+    out.extend(layer.id.chars().take(ID).map(|c| if c.is_ascii_graphic() { c } else { '?' }));
+    let id = layer.id.chars().count().min(ID);
+    write!(out, "{:1$} ", "", ID - id)?;
+    let (done, whole) = match (layer.phase, layer.extracted, layer.size) {
+        (Phase::Queued, ..) => (0, None),
+        (Phase::Extracting, extracted, _) => extracted.map_or((0, None), |(done, whole)| (done, Some(whole))),
+        (_, _, size) => (layer.done, size),
+    };
+    let whole = whole.filter(|whole| *whole > 0);
+    let cells = width.saturating_sub(ID + 1 + PHASE + 1 + PERCENT + 2);
+    let has_bytes = cells >= LEAST_BAR + 3 + BYTES;
+    let cells = if has_bytes { cells - BYTES } else { cells }.min(bar::LAYER);
+    if width < ID + 1 + PHASE + PERCENT {
+        return whole.map_or(Ok(()), |whole| write!(out, "{:>3}%", bar::percent(done, whole)));
+    }
+    match layer.phase {
+        Phase::Queued => write!(out, "{:PHASE$}", "Waiting"),
+        Phase::Downloading => write!(out, "{:PHASE$}", "Downloading"),
+        Phase::Retrying(seconds) => write!(out, "{:PHASE$}", Text(format_args!("Retrying {seconds}s"))),
+        Phase::Verifying => write!(out, "{:PHASE$}", "Verifying"),
+        Phase::Downloaded => write!(out, "{:PHASE$}", "Downloaded"),
+        Phase::Extracting => write!(out, "{:PHASE$}", "Extracting"),
+        Phase::Complete | Phase::Cached => write!(out, "{:PHASE$}", "Complete"),
+    }?;
+    let Some(whole) = whole else { return Ok(()) };
+    if cells >= LEAST_BAR {
+        write!(out, " {}", bar::bar(done, whole, cells))?;
+    }
+    write!(out, " {:>3}%", bar::percent(done, whole))?;
+    if has_bytes {
+        // A downloaded layer has but one number.
+        let is_all = done >= whole && layer.phase != Phase::Extracting;
+        let part = fmt::from_fn(|f| if is_all { Ok(()) } else { write!(f, "{} / ", bar::bytes(done)) });
+        write!(out, "  {:>1$}", Text(format_args!("{part}{}", bar::bytes(whole))), BYTES - 2)?;
+    }
+    Ok(())
+}
+
+/// Something to be padded as a whole.
+struct Text<'a>(fmt::Arguments<'a>);
+
+impl Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.to_string())
+    }
+}
+
+fn overall(pull: &mut Pull, meter: &Meter, width: usize, rows: usize, out: &mut String) {
+    let percent = pull.overall();
+    let has_label = width >= LABEL + bar::OVERALL + 2 + PERCENT;
+    let indent = if has_label { LABEL } else { 0 };
+    let cells = bar::OVERALL.min(width.saturating_sub(2 + PERCENT));
+    let is_one_line = rows == 1 && width >= ONE_LINE;
+    line(width, out, |out| {
+        out.push_str(if has_label { "Overall " } else { "" });
+        if cells >= LEAST_BAR {
+            write!(out, "{} ", bar::bar(percent, 100, cells))?;
+        }
+        write!(out, "{percent:>3}%")?;
+        if is_one_line { facts(pull, meter, 2, width - (LABEL + bar::OVERALL + 2 + PERCENT), out) } else { Ok(()) }
+    });
+    if rows > 1 {
+        line(width, out, |out| facts(pull, meter, indent, width, out));
+    }
+}
+
+/// Layers, bytes, speed and time left, as many of them as have room, in this order; `before` are the blanks before them.
+fn facts(pull: &Pull, meter: &Meter, mut before: usize, mut room: usize, out: &mut String) -> fmt::Result {
+    let moving = || pull.layers.iter().filter(|layer| layer.phase != Phase::Cached);
+    let sum = |count: fn(&Layer) -> u64| moving().map(count).fold(0, u64::saturating_add);
+    let (done, known) = (sum(|layer| layer.done), sum(|layer| layer.size.unwrap_or(layer.done)));
+    let least = if moving().any(|layer| layer.size.is_none()) { "≥" } else { "" };
+    let is_downloading = moving().any(|layer| !layer.is_downloaded());
+    let mut add = |fact: fmt::Arguments<'_>| {
+        let fact = fact.to_string();
+        let cells = before + fact.chars().count();
+        if cells > room {
+            // Neither this one nor a shorter one after it: they would be taken for one another.
+            room = 0;
+            return Ok(());
+        }
+        room -= cells;
+        write!(out, "{:1$}{fact}", "", std::mem::replace(&mut before, 2))
+    };
+    let layers = pull.layers.len();
+    if layers > 0 {
+        add(format_args!("{}/{layers} layers", pull.finished))?;
+    }
+    if known > 0 {
+        add(format_args!("{} / {least}{}", bar::bytes(done), bar::bytes(known)))?;
+    }
+    if let Some(speed) = meter.speed.filter(|_| is_downloading).and_then(|speed| bar::speed(speed, 1000)) {
+        add(format_args!("{speed}"))?;
+    }
+    match meter.left {
+        None => Ok(()),
+        Some(left @ ..60) => add(format_args!("{left}s left")),
+        Some(left @ ..3600) => add(format_args!("{}m{:02}s left", left / 60, left % 60)),
+        Some(left) => add(format_args!("{}h{:02}m left", left / 3600, left / 60 % 60)),
+    }
+}
+
+/// A line of the log with its bar made as short as `columns` ask for; the same where that does not help.
+pub(crate) fn fit(text: &str, columns: usize) -> Cow<'_, str> {
+    let excess = text.chars().count().saturating_sub(columns);
+    let bar = ["[█", "[░"].iter().find_map(|start| text.find(start)).filter(|_| excess > 0);
+    if let Some((before, rest)) = bar.map(|start| text.split_at(start))
+        && let Some((bar, after)) = rest.split_once(']')
+        && let cells = bar.chars().count() - 1
+        && cells >= excess + LEAST_BAR
+    {
+        let filled = bar.chars().filter(|c| *c == '█').count();
+        return format!("{before}{}{after}", bar::bar(filled as u64, cells as u64, cells - excess)).into();
+    }
+    text.into()
+}
+
+/// Appends what `write` writes, cut to `width` cells, and a line end.
+fn line(width: usize, out: &mut String, write: impl FnOnce(&mut String) -> fmt::Result) {
+    let start = out.len();
+    // Writing into a String cannot fail.
+    let _ = write(out);
+    if let Some((end, _)) = out[start..].char_indices().nth(width) {
+        out.truncate(start + end);
+    }
+    out.truncate(start + out[start..].trim_end().len());
+    out.push('\n');
+}
