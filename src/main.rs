@@ -6,10 +6,10 @@
 //! | row | rooms |
 //! |---|---|
 //! | 6 | main: arguments → mode → exit code |
-//! | 5 | live: a pull; replay: a recording; check: `--check`, `--running` |
+//! | 5 | live: a pull; replay: a recording; check: `--check`, `--running`; view: `alm pull` |
 //! | 4 | story: one pull being told, to all sinks |
-//! | 3 | args, engine (the socket), auth and context (docker's configuration), `docker_cli` (the fallback), recording, log, plain (stdout), lock, signals |
-//! | 2 | child (a process read with a time limit), output (writes that never block), report (updates → lines) |
+//! | 3 | args, engine (the socket), auth and context (docker's configuration), `docker_cli` (the fallback), recording, log, plain, screen, json (stdout: lines, live bars, objects), tail (the log, backwards and on), lock, signals |
+//! | 2 | child (a process read with a time limit), output (writes that never block), report (updates → lines), frame (live bars as text) |
 //! | 1 | pull (events → state), reference (image names), failure (reasons → advice) |
 //! | 0 | event (bytes → lines → events), http (a response), bar, text (hostile text, ASCII), base64 |
 //!
@@ -58,6 +58,7 @@ mod view;
 use args::Mode;
 use output::Glyphs;
 use reference::Reference;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 /// The exit code of wrong usage: nothing was pulled.
@@ -76,8 +77,11 @@ fn main() -> ExitCode {
 fn run(mode: Mode) -> u8 {
     match mode {
         Mode::Say(text) => {
-            print!("{text}");
-            0
+            // Not print!, which panics where nobody reads.
+            match io::stdout().write_all(text.as_bytes()) {
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => 1,
+                _ => 0,
+            }
         }
         Mode::Pull(options) => with_reference(&options, live::pull),
         Mode::Check(options) => with_reference(&options, check::check),

@@ -193,3 +193,109 @@ fn is_ready(file: &File, flags: PollFlags, wait: Duration) -> io::Result<bool> {
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{PipeReader, Read as _};
+    use std::time::Instant;
+
+    const NOW: Duration = Duration::ZERO;
+
+    fn pipe() -> (PipeReader, Output) {
+        let (reader, writer) = io::pipe().unwrap();
+        (reader, Output::of(writer.into(), "/nonexistent"))
+    }
+
+    /// What can be read without waiting.
+    fn drain(reader: &PipeReader) -> Vec<u8> {
+        let mut file = File::from(reader.as_fd().try_clone_to_owned().unwrap());
+        let mut found = Vec::new();
+        while is_readable(&file, NOW).unwrap() {
+            let mut buffer = [0; 4096];
+            let count = file.read(&mut buffer).unwrap();
+            found.extend_from_slice(&buffer[..count]);
+        }
+        found
+    }
+
+    #[test]
+    fn lines_that_do_not_fit_are_left_out_whole() {
+        let (reader, mut output) = pipe();
+        let mut offered = 0;
+        // Far more than a pipe holds, in lines that do not divide a page.
+        for number in 0..5000 {
+            let line = format!("{number:0>100}\n");
+            output.offer(line.as_bytes(), NOW).unwrap();
+            offered += line.len();
+        }
+        let first = drain(&reader);
+        assert!(first.len() > 10_000 && first.len() < offered);
+        output.offer(b"next\n", NOW).unwrap();
+        let mut all = first;
+        all.extend(drain(&reader));
+        let text = String::from_utf8(all).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.last(), Some(&"next"));
+        assert!(lines[..lines.len() - 1].iter().all(|line| line.len() == 100), "half a line");
+        assert!(lines.is_sorted());
+    }
+
+    #[test]
+    fn a_long_line_goes_on_where_it_was_broken_off() {
+        let (reader, mut output) = pipe();
+        let long = format!("{}\n", "x".repeat(200_000));
+        output.offer(long.as_bytes(), NOW).unwrap();
+        output.offer(b"left out\n", NOW).unwrap();
+        let mut all = Vec::new();
+        for _ in 0..1000 {
+            all.extend(drain(&reader));
+            if output.rest.is_empty() {
+                break;
+            }
+            output.offer(b"left out\n", NOW).unwrap();
+        }
+        all.extend(drain(&reader));
+        let text = String::from_utf8(all).unwrap();
+        assert!(text.starts_with(&long));
+        assert!(text[long.len()..].lines().all(|line| line == "left out"));
+    }
+
+    #[test]
+    fn whoever_waits_loses_nothing() {
+        let (mut reader, mut output) = pipe();
+        let bytes = b"0123456789\n".repeat(50_000);
+        let expected = bytes.clone();
+        std::thread::scope(|scope| {
+            let read = scope.spawn(move || {
+                let mut all = vec![0; expected.len()];
+                reader.read_exact(&mut all).map(|()| all == expected)
+            });
+            output.write(&bytes, Duration::from_millis(1), &mut || true).unwrap();
+            assert!(read.join().unwrap().unwrap());
+        });
+    }
+
+    #[test]
+    fn waiting_ends_when_it_is_told_to() {
+        let (_reader, mut output) = pipe();
+        let bytes = vec![b'x'; 1 << 20];
+        let mut ticks = 0;
+        let error = output.write(&bytes, Duration::from_millis(1), &mut || {
+            ticks += 1;
+            ticks < 3
+        });
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::Interrupted);
+        assert_eq!(ticks, 3);
+        let begun = Instant::now();
+        output.offer(b"x\n", Duration::from_millis(20)).unwrap();
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_an_error() {
+        let (reader, mut output) = pipe();
+        drop(reader);
+        assert_eq!(output.offer(b"x\n", NOW).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+}

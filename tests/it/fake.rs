@@ -379,3 +379,49 @@ fn a_stream_in_any_pieces_is_the_same_story() {
         assert_eq!((ended.code, stamps_off(&ended.stdout)), (Some(0), expected.clone()), "split at {at}");
     }
 }
+
+#[test]
+fn help_is_told_to_whoever_reads() {
+    let temp = Temp::new();
+    let check = |stdout: std::process::Stdio, code: i32| {
+        let mut running = Running::start_as_is(program(&temp).arg("--help").stdout(stdout));
+        assert_eq!(running.wait().0, Some(code));
+    };
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    check(writer.into(), 0);
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    check(full.into(), 1);
+    for (args, begins) in [(&["--help"][..], "Pulls a Docker image"), (&["-V"], "docker-pull-with-progress 0")] {
+        let ended = run(program(&temp).args(args));
+        assert!(ended.code == Some(0) && ended.stdout.starts_with(begins) && ended.stderr.is_empty(), "{ended:?}");
+    }
+}
+
+#[test]
+fn chunks_need_not_be_lines() {
+    let body: String = GOOD.iter().map(|line| (*line).to_owned() + "\r\n").collect();
+    for size in [1, 7, 64, 1000, 100_000] {
+        let pieces = body
+            .as_bytes()
+            .chunks(size)
+            .map(|piece| [format!("{:x};ext=\"a\"\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat());
+        let framed = [head(), pieces.collect::<Vec<_>>().concat(), b"0\r\nTrailer: x\r\n\r\n".to_vec()].concat();
+        let (ended, log) = pull_of(vec![Step::Write(framed)]);
+        assert_eq!(ended.code, Some(0), "chunks of {size}: {log}");
+        assert!(log.contains("Layers: 1/1 completed"), "chunks of {size}: {log}");
+    }
+}
+
+#[test]
+fn a_pull_in_which_nothing_moves_is_given_up() {
+    let temp = Temp::new();
+    // The same bar again and again is no movement.
+    let same = chunk(BAR).repeat(3);
+    let engine = Engine::new(&temp, vec![begun(&GOOD[..3]), Step::Write(same), Step::Stall]);
+    let ended = run(pull(&temp, &engine).args(["--stall-timeout", "1", "--record", &temp.at("r.jsonl")]));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(told(&ended.stdout, "❌ PULL FAILED: "), "nothing has moved for 1s");
+    assert!(engine.was_left());
+    replays_like(&temp, &ended, "stalled");
+}

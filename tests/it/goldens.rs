@@ -231,7 +231,7 @@ fn check_prefixes(engine: &str) {
         let text = fs::read_to_string(recording(case)).expect("a recording");
         let lines: Vec<&str> = text.lines().collect();
         // Long ones not at every line: what lies between are bars.
-        let step = 1 + lines.len() / 60;
+        let step = 1 + lines.len() / 30;
         let is_told = |line: &&&str| line.contains("\"Status: ");
         let has_finished = |line: &&&str| line.contains("Download complete") || line.contains("Already exists");
         for count in (1..lines.len() - 1).step_by(step) {

@@ -134,10 +134,10 @@ fn long_lines_are_cut_and_memory_is_not_filled() {
 }
 
 #[test]
-fn a_million_layers_are_not_kept() {
+fn layers_without_end_are_not_kept() {
     let temp = Temp::new();
     let lines =
-        (0..100_000).map(|at| format!(r#"{{"status":"Pulling fs layer","progressDetail":{{}},"id":"layer{at}"}}"#));
+        (0..20_000).map(|at| format!(r#"{{"status":"Pulling fs layer","progressDetail":{{}},"id":"layer{at}"}}"#));
     let mut body = head();
     lines.for_each(|line| body.extend(chunk(line)));
     body.extend(chunk(WARNING));

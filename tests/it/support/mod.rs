@@ -60,7 +60,6 @@ impl Temp {
     /// Writes a shell script that can be run; its path.
     pub(crate) fn script(&self, name: &str, script: &str) -> String {
         use std::os::unix::fs::PermissionsExt as _;
-        // Under another name first: a file that another thread's child has inherited for writing cannot be run.
         let path = self.write(name, format!("#!/bin/sh\n{script}\n"));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a script for the test");
         path
