@@ -313,3 +313,154 @@ fn color(parser: &mut lexopt::Parser) -> Result<When, lexopt::Error> {
         other => Err(format!("--color takes auto, always or never, not '{other}'").into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Result<Mode, String> {
+        parse(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn a_pull_and_its_options() {
+        let check = |line: &str, expected: Pull| assert_eq!(parse_line(line), Ok(Mode::Pull(expected)), "{line}");
+        let alpine = || Pull { image: "alpine".into(), ..Pull::default() };
+        check("p alpine", alpine());
+        check("/usr/bin/docker-pull-with-progress -- alpine", alpine());
+        check("p -- -x", Pull { image: "-x".into(), ..Pull::default() });
+        check("p -q alpine", Pull { progress: Progress::Quiet, ..alpine() });
+        check("p alpine --quiet", Pull { progress: Progress::Quiet, ..alpine() });
+        for (word, progress) in [
+            ("auto", Progress::Auto),
+            ("plain", Progress::Plain),
+            ("tty", Progress::Tty),
+            ("json", Progress::Json),
+            ("quiet", Progress::Quiet),
+        ] {
+            check(&format!("p --progress {word} alpine"), Pull { progress, ..alpine() });
+            check(&format!("p --progress={word} alpine"), Pull { progress, ..alpine() });
+        }
+        check("p --progress tty -q alpine", Pull { progress: Progress::Quiet, ..alpine() });
+        check("p --log /l alpine", Pull { log: Log::File("/l".into()), ..alpine() });
+        check("p --no-log alpine", Pull { log: Log::Off, ..alpine() });
+        check("p --no-raw --ascii alpine", Pull { raw: false, ascii: true, ..alpine() });
+        check("p --color always alpine", Pull { color: When::Always, ..alpine() });
+        check("p --color=never alpine", Pull { color: When::Never, ..alpine() });
+        check("p --platform linux/arm/v7 alpine", Pull { platform: Some("linux/arm/v7".into()), ..alpine() });
+        check("p --record /r alpine", Pull { record: Some("/r".into()), ..alpine() });
+        check("p --token-file /t alpine", Pull { token_file: Some("/t".into()), ..alpine() });
+        check(
+            "p --token-user u --token-file /t alpine",
+            Pull { token_file: Some("/t".into()), token_user: Some("u".into()), ..alpine() },
+        );
+        check("p --retries 0 --stall-timeout 0 alpine", Pull { retries: 0, stall_timeout: 0, ..alpine() });
+        check("p --host unix:///s alpine", Pull { host: Some("unix:///s".into()), ..alpine() });
+        let defaults = Pull::default();
+        assert_eq!((defaults.retries, defaults.stall_timeout, defaults.raw), (3, 600, true));
+    }
+
+    #[test]
+    fn the_other_modes() {
+        let check = |line: &str, expected: Mode| assert_eq!(parse_line(line), Ok(expected), "{line}");
+        let alpine = || Pull { image: "alpine".into(), ..Pull::default() };
+        check("p --check alpine", Mode::Check(alpine()));
+        check("p alpine --check", Mode::Check(alpine()));
+        check("p --running web alpine", Mode::Running("web".into(), alpine()));
+        check("p --replay f", Mode::Replay("f".into(), None, Pull::default()));
+        check("p --replay -", Mode::Replay("-".into(), None, Pull::default()));
+        check("p --speed 2.5 --replay f", Mode::Replay("f".into(), Some(2.5), Pull::default()));
+        let logged = Pull { log: Log::File("l".into()), ..Pull::default() };
+        check("p --replay f --log l", Mode::Replay("f".into(), None, logged));
+        let view = View::default;
+        check("p --view", Mode::View(view()));
+        check("alm-pull", Mode::View(view()));
+        check("/usr/bin/alm pull", Mode::View(view()));
+        check("alm-pull -f", Mode::View(View { follow: true, ..view() }));
+        check("alm pull -n 5 --follow", Mode::View(View { lines: 5, follow: true, ..view() }));
+        check("alm pull -n0", Mode::View(View { lines: 0, ..view() }));
+        check("p --view --lines=7 --raw", Mode::View(View { lines: 7, raw: true, ..view() }));
+        let looks = View { log: Some("l".into()), color: When::Always, ascii: true, ..view() };
+        check("p --log l --color always --ascii --view", Mode::View(looks.clone()));
+        check("alm-pull --log l --color always --ascii", Mode::View(looks));
+        assert_eq!(view().lines, 50);
+    }
+
+    #[test]
+    fn texts_to_print() {
+        let check = |line: &str, begins: &str| match parse_line(line) {
+            Ok(Mode::Say(text)) => assert!(text.starts_with(begins) && text.ends_with('\n'), "{line}: {text}"),
+            other => panic!("{line}: {other:?}"),
+        };
+        check("p --help", "Pulls a Docker image");
+        check("p alpine -h", "Pulls a Docker image");
+        check("p --version", "docker-pull-with-progress ");
+        check("p -V", "docker-pull-with-progress ");
+        check("p --view --help", "Shows the progress");
+        check("alm-pull --help", "Shows the progress");
+        check("alm pull -h", "Shows the progress");
+        check("alm-pull -V", "docker-pull-with-progress ");
+        check("alm", "Usage: alm pull");
+        check("alm help", "Usage: alm pull");
+        check("alm --help", "Usage: alm pull");
+        check("alm --version", "docker-pull-with-progress ");
+        for text in [USAGE, VIEW_USAGE, ALM_USAGE] {
+            assert!(text.is_ascii() && text.lines().all(|line| line.len() <= 125));
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_told_in_one_line() {
+        let check = |line: &str, says: &str| match parse_line(line) {
+            Err(error) => {
+                assert!(error.contains(says), "{line}: {error}");
+                assert!(!error.contains('\n') && !error.ends_with('.'), "{line}: {error}");
+            }
+            mode => panic!("{line}: {mode:?}"),
+        };
+        check("p", "no image was named");
+        check("p --check", "no image was named");
+        check("p --running web", "no image was named");
+        check("p a b", "unexpected argument 'b'");
+        check("p --frobnicate a", "--frobnicate");
+        check("p -x a", "-x");
+        check("p --log", "--log");
+        check("p --log= a", "--log is empty");
+        check("p --host= a", "--host is empty");
+        check("p --quiet=yes a", "--quiet");
+        check("p --progress fancy a", "--progress takes auto, plain, tty, json or quiet, not 'fancy'");
+        check("p --color blue a", "--color takes auto, always or never, not 'blue'");
+        check("p --retries -1 a", "--retries takes a whole number, not '-1'");
+        check("p --retries 1.5 a", "--retries takes a whole number");
+        check("p --stall-timeout x a", "--stall-timeout takes a whole number, not 'x'");
+        check("p --stall-timeout 99999999999999999999 a", "--stall-timeout takes a whole number");
+        check("p --replay f a", "unexpected argument 'a'");
+        check("p a --replay f", "--replay takes a file and no image, but there is 'a'");
+        check("p --speed 2 a", "--speed goes with --replay only");
+        for speed in ["0", "-1", "NaN", "inf", "x", "1e999"] {
+            check(&format!("p --speed {speed} --replay f"), "--speed takes a number above 0");
+        }
+        check("p --token-user u a", "--token-user goes with --token-file only");
+        check("p --check --running web a", "exclude each other");
+        check("p --replay f --check a", "exclude each other");
+        check("p --check --view", "--view goes with no image and no other mode");
+        check("p a --view", "--view goes with no image and no other mode");
+        check("p --view a", "a");
+        check("alm-pull a", "a");
+        check("alm-pull --lines x", "--lines takes a whole number, not 'x'");
+        check("alm frobnicate", "unknown command 'frobnicate'");
+        check("alm -x", "-x");
+    }
+
+    #[test]
+    fn text_that_is_not_unicode_is_wrong_usage() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let bytes = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+        assert!(parse([bytes(b"p"), bytes(b"a\xff")]).is_err());
+        assert!(parse([bytes(b"p"), bytes(b"--platform"), bytes(b"\xff"), bytes(b"a")]).is_err());
+        // But a path may be anything.
+        assert!(parse([bytes(b"p"), bytes(b"--log"), bytes(b"/\xff"), bytes(b"a")]).is_ok());
+        assert!(parse([bytes(b"\xff"), bytes(b"a")]).is_ok());
+        assert!(parse([]).is_err());
+    }
+}

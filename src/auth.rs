@@ -22,6 +22,7 @@ use rustix::fs::OFlags;
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
+use crate::base64;
 use crate::child::{Setup, collect, program};
 
 /// Docker Hub's name wherever docker keeps credentials, from the days of the first index.
@@ -102,6 +103,8 @@ pub(crate) struct Found {
     /// For messages: where the credentials came from, or all the places that had none.
     pub(crate) origin: String,
     pub(crate) warnings: Vec<String>,
+    /// A config.json with just these, where they came from a token file: docker's CLI takes them no other way.
+    pub(crate) docker_config: Option<String>,
 }
 
 /// What the engine is sent, by docker's names for it; no value is empty.
@@ -122,7 +125,7 @@ fn found(mut credentials: Credentials, server: &str, origin: String, warnings: V
     }
     // A map of strings cannot fail to become JSON.
     let json = serde_json::to_vec(&credentials).unwrap_or_default();
-    Found { header: base64url(&json), user, origin, warnings }
+    Found { header: base64::url_safe(&json), user, origin, warnings, docker_config: None }
 }
 
 /// The credentials docker would use for `registry`, a host as it stands in a reference. `tick` is called at least every
@@ -226,7 +229,7 @@ fn entry(entry: &Value) -> Result<Credentials, String> {
     }
     let auth = text(entry, "auth")?;
     if !auth.is_empty() {
-        let bytes = from_base64(&auth).ok_or("\"auth\" is not base64")?;
+        let bytes = base64::decode(&auth).ok_or("\"auth\" is not base64")?;
         let pair = String::from_utf8_lossy(&bytes);
         let (user, password) = pair.split_once(':').unwrap_or_default();
         if user.is_empty() {
@@ -324,7 +327,10 @@ pub(crate) fn from_token_file(path: &Path, user: Option<&str>, registry: &str) -
         _ => "oauth2accesstoken",
     });
     let credentials = Credentials::from([("username", user.to_owned()), ("password", token.to_owned())]);
-    Ok(found(credentials, server(registry), place, warnings))
+    let server = server(registry);
+    let pair = base64::standard(format!("{user}:{token}").as_bytes());
+    let docker_config = Some(serde_json::json!({ "auths": { server: { "auth": pair } } }).to_string());
+    Ok(Found { docker_config, ..found(credentials, server, place, warnings) })
 }
 
 struct File {
@@ -386,45 +392,6 @@ fn text(object: &Value, name: &str) -> Result<String, String> {
         Value::String(text) => Ok(text.clone()),
         _ => Err(format!("{name:?} is not text")),
     }
-}
-
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// The URL-safe alphabet, padded: with any other the engine silently sees no credentials.
-fn base64url(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |at| usize::from(*chunk.get(at).unwrap_or(&0));
-        let word = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for place in 0..4 {
-            text.push(match BASE64[word >> (18 - 6 * place) & 63] {
-                _ if place > chunk.len() => '=',
-                b'+' => '-',
-                b'/' => '_',
-                letter => letter.into(),
-            });
-        }
-    }
-    text
-}
-
-/// The standard alphabet; as in Go the padding must be there and line ends do not matter.
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let text = text.replace(['\r', '\n'], "");
-    if !text.len().is_multiple_of(4) {
-        return None;
-    }
-    let body = text.strip_suffix("==").or(text.strip_suffix('=')).unwrap_or(&text);
-    let mut bytes = Vec::with_capacity(body.len());
-    for chunk in body.as_bytes().chunks(4) {
-        let mut word = 0;
-        for letter in chunk {
-            word = word << 6 | BASE64.iter().position(|known| known == letter)? as u32;
-        }
-        word <<= 6 * (4 - chunk.len());
-        bytes.extend_from_slice(&word.to_be_bytes()[1..chunk.len()]);
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]
@@ -498,7 +465,7 @@ mod tests {
 
     fn decoded(found: &Found) -> Value {
         let standard = found.header.replace('-', "+").replace('_', "/");
-        serde_json::from_slice(&from_base64(&standard).unwrap()).unwrap()
+        serde_json::from_slice(&base64::decode(&standard).unwrap()).unwrap()
     }
 
     fn value(json: &str) -> Value {
@@ -507,39 +474,11 @@ mod tests {
 
     /// `user:password` as config.json has it.
     fn auth(pair: &str) -> String {
-        base64url(pair.as_bytes()).replace('-', "+").replace('_', "/")
+        base64::standard(pair.as_bytes())
     }
 
     fn sent(user: &str, password: &str, server: &str) -> Value {
         serde_json::json!({"username": user, "password": password, "serveraddress": server})
-    }
-
-    #[test]
-    fn base64_of_rfc_4648_and_as_go_takes_it() {
-        for (plain, coded) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-            ("{}", "e30="),
-        ] {
-            assert_eq!(base64url(plain.as_bytes()), coded);
-            assert_eq!(from_base64(coded).unwrap(), plain.as_bytes());
-        }
-        assert_eq!(base64url(&[0xfb, 0xff, 0xfe]), "-__-");
-        assert_eq!(from_base64("+//+"), Some(vec![0xfb, 0xff, 0xfe]));
-        assert_eq!(from_base64("Zm9v\r\nYg==\n"), Some(b"foob".to_vec()));
-        for wrong in ["Zg", "Zg=", "Z", "=", "====", "Z===", "Zg==Zg==", "-__-", "Zm 9", "Zmé="] {
-            assert_eq!(from_base64(wrong), None, "{wrong:?}");
-        }
-        for length in 0..300 {
-            let bytes: Vec<u8> = (0..length).map(|at: u16| (at * 7 % 256) as u8).collect();
-            let standard = base64url(&bytes).replace('-', "+").replace('_', "/");
-            assert_eq!(from_base64(&standard), Some(bytes));
-        }
     }
 
     /// `user password server`, `-` for nothing, or JSON.
@@ -727,7 +666,7 @@ mod tests {
         let limited = Environment { helper_limit: Duration::from_millis(200), ..home.environment() };
         let (header, found) = look("h", &limited);
         assert_eq!(header, value("{}"));
-        assert_eq!(found.warnings, ["credential helper docker-credential-x did not answer within 0.2s"]);
+        assert_eq!(found.warnings, ["credential helper docker-credential-x did not answer within 0s"]);
 
         let mut ticks = 0;
         let found = find("h", &home.environment(), &mut || {

@@ -52,6 +52,17 @@ pub(crate) fn bytes(count: u64) -> impl Display {
     })
 }
 
+/// `count` cut down to what [`bytes`] shows of it: equal for counts that look alike.
+pub(crate) fn shown(count: u64) -> u64 {
+    let step = match count {
+        GB.. => GB / 10,
+        MB.. => MB,
+        KB.. => KB,
+        _ => 1,
+    };
+    count - count % step
+}
+
 /// Bytes a second from bytes and milliseconds, one decimal from MB/s on (`4.6MB/s`). `None` where no time has passed.
 pub(crate) fn speed(count: u64, milliseconds: u64) -> Option<impl Display> {
     if milliseconds == 0 {
@@ -119,6 +130,15 @@ mod tests {
         check(1_000_000_000, "1.0GB");
         check(1_499_999_999, "1.4GB");
         check(u64::MAX, "18446744073.7GB");
+    }
+
+    #[test]
+    fn counts_that_look_alike_are_shown_alike() {
+        let counts = (0..64).flat_map(|bit| [1_u64 << bit, (1 << bit) / 1000 * 999, (1 << bit) + 77_777]);
+        for pair in counts.flat_map(|count| (0..7).map(move |more| (count, count + 10_u64.pow(more)))) {
+            let alike = bytes(pair.0).to_string() == bytes(pair.1).to_string();
+            assert_eq!(shown(pair.0) == shown(pair.1), alike, "{pair:?}");
+        }
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub(crate) fn collect(
             return Err(format!("wrote more than {} KiB", max >> 10));
         }
         if waited >= limit {
-            return Err(format!("did not answer within {}s", limit.as_secs_f32()));
+            return Err(format!("did not answer within {}s", limit.as_secs()));
         }
         if tick() {
             return Err("was interrupted".to_owned());

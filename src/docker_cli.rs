@@ -8,8 +8,11 @@ use crate::child::{Child, Read, Setup, program};
 use crate::event::{Lines, MAX_LINE};
 use rustix::process::Signal;
 use std::ffi::OsStr;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -27,6 +30,51 @@ pub(crate) struct Request<'a> {
     pub(crate) host: Option<&'a str>,
     /// A directory with a config.json to be used instead of the user's.
     pub(crate) config: Option<&'a Path>,
+}
+
+/// A directory with a config.json of our own, which nobody else may read and which goes with this value.
+///
+/// On a tmpfs, so that a secret never touches a disk or an SD card.
+pub(crate) struct PrivateConfig(PathBuf);
+
+impl PrivateConfig {
+    pub(crate) fn create(config: &str) -> Result<Self, String> {
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let places = runtime.into_iter().chain(["/run", "/dev/shm"].map(PathBuf::from));
+        for place in places.filter(|place| is_tmpfs(place)) {
+            let path = place.join(format!("docker-pull-with-progress-{}", std::process::id()));
+            // Never one that is there already: it might be somebody else's, waiting for the secret.
+            if DirBuilder::new().mode(0o700).create(&path).is_ok() {
+                let directory = Self(path);
+                let mut file = OpenOptions::new();
+                file.write(true).create_new(true).mode(0o600);
+                let written =
+                    file.open(directory.0.join("config.json")).and_then(|mut file| file.write_all(config.as_bytes()));
+                if written.is_ok() {
+                    return Ok(directory);
+                }
+            }
+        }
+        Err("the token file cannot be handed to docker: no tmpfs for a private configuration directory was found"
+            .into())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for PrivateConfig {
+    fn drop(&mut self) {
+        // Should it fail, there is nobody who could do more than the next boot does.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Whether what is written below `path` stays in memory.
+fn is_tmpfs(path: &Path) -> bool {
+    // TMPFS_MAGIC and RAMFS_MAGIC of Linux.
+    rustix::fs::statfs(path).is_ok_and(|disk| matches!(u64::try_from(disk.f_type), Ok(0x0102_1994 | 0x8584_58F6)))
 }
 
 /// How docker ended.

@@ -13,8 +13,9 @@ use std::fmt;
 /// The longest line that is read whole, in bytes. Engines' own lines are under 1 KB; a longer one is an attack or a fault.
 pub(crate) const MAX_LINE: usize = 1 << 20;
 
-/// What is kept of a line that was too long, in bytes: as much as the log shows of any raw line.
-const KEPT_OF_TOO_LONG: usize = 64 << 10;
+/// What is kept of a line that was too long, in bytes: as much as the log shows of any raw line (64 KiB), less the words
+/// that tell of the rest. Otherwise these would be cut off again.
+const KEPT_OF_TOO_LONG: usize = (64 << 10) - 64;
 
 /// The longest id of a layer, in bytes: a digest with its algorithm has 71. What is longer is no id.
 const MAX_ID: usize = 128;
@@ -104,7 +105,8 @@ pub(crate) fn parse(line: &[u8]) -> Event<'_> {
 /// Understands one line that `docker pull` writes without a terminal.
 pub(crate) fn parse_cli(line: &[u8]) -> Event<'_> {
     const ERRORS: [&str; 4] = ["Error response from daemon: ", "error during connect: ", "Error: ", "error: "];
-    let Ok(text) = std::str::from_utf8(line) else {
+    // A recording has the replacement character where the line was not UTF-8, and must not be understood better.
+    let Some(text) = std::str::from_utf8(line).ok().filter(|text| !text.contains('\u{fffd}')) else {
         return Event::Unknown;
     };
     for prefix in ERRORS {
@@ -173,8 +175,8 @@ fn after<'a>(text: Cow<'a, str>, prefix: &str) -> Cow<'a, str> {
     }
 }
 
-/// A line that is no event. It is an error all the same where an object has a key `error` or `errorDetail` at its top.
-fn malformed(line: &[u8]) -> Event<'_> {
+/// A line that is no JSON in UTF-8. It is an error all the same where an object has a key `error` or `errorDetail` at its top.
+pub(crate) fn malformed(line: &[u8]) -> Event<'_> {
     if has_error_key(line) {
         Event::Error(format!(
             "the engine reported an error in a form not understood: {}",
@@ -350,7 +352,7 @@ impl<'de> serde::de::DeserializeSeed<'de> for Shallow {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         struct Text;
-        impl<'de> Visitor<'de> for Text {
+        impl Visitor<'_> for Text {
             type Value = Value;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a text")
@@ -372,19 +374,26 @@ pub(crate) struct Lines {
     /// The length of the line so far, of which `partial` holds at most the limit.
     length: usize,
     limit: usize,
+    /// Empty lines are handed on too.
+    keeps_empty: bool,
 }
 
 impl Lines {
     /// Lines of at most `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { partial: Vec::new(), length: 0, limit }
+        Self { partial: Vec::new(), length: 0, limit, keeps_empty: false }
+    }
+
+    /// The same with empty lines, for a reader that counts lines.
+    pub(crate) fn with_empty(limit: usize) -> Self {
+        Self { keeps_empty: true, ..Self::new(limit) }
     }
 
     /// Takes the next bytes and hands every line that they end to `line`.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
         while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
             if self.length == 0 && end <= self.limit {
-                emit(&bytes[..end], line);
+                emit(&bytes[..end], self.keeps_empty, line);
             } else {
                 self.keep(&bytes[..end]);
                 self.flush(line);
@@ -396,7 +405,9 @@ impl Lines {
 
     /// Hands on what is left when the stream ends without a line end.
     pub(crate) fn end(&mut self, line: &mut dyn FnMut(&[u8])) {
-        self.flush(line);
+        if self.length > 0 {
+            self.flush(line);
+        }
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -407,23 +418,24 @@ impl Lines {
 
     fn flush(&mut self, line: &mut dyn FnMut(&[u8])) {
         if self.length > self.limit {
-            let kept = self.limit.min(KEPT_OF_TOO_LONG);
+            // Less than there is, so that it can be seen whether a character ends there.
+            let kept = KEPT_OF_TOO_LONG.min(self.limit.saturating_sub(1));
             let kept = (0..=kept).rev().find(|&at| is_boundary(&self.partial, at)).unwrap_or(0);
             self.partial.truncate(kept);
             self.partial.extend_from_slice(format!("… (cut: a line of {} bytes)", self.length).as_bytes());
         }
-        emit(&self.partial, line);
+        emit(&self.partial, self.keeps_empty, line);
         self.partial.clear();
         self.partial.shrink_to(KEPT_OF_TOO_LONG);
         self.length = 0;
     }
 }
 
-fn emit(mut bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
+fn emit(mut bytes: &[u8], keeps_empty: bool, line: &mut dyn FnMut(&[u8])) {
     while let [rest @ .., b'\r'] = bytes {
         bytes = rest;
     }
-    if !bytes.iter().all(u8::is_ascii_whitespace) {
+    if keeps_empty || !bytes.iter().all(u8::is_ascii_whitespace) {
         line(bytes);
     }
 }
@@ -431,4 +443,257 @@ fn emit(mut bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
 /// Whether a character of UTF-8 begins (or the text ends) at `at`.
 fn is_boundary(bytes: &[u8], at: usize) -> bool {
     bytes.get(at).is_none_or(|byte| byte & 0xC0 != 0x80)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(id: &str, step: Step) -> Event<'_> {
+        Event::Layer { id: Cow::Borrowed(id), step }
+    }
+
+    #[test]
+    fn every_shape_on_the_wire() {
+        let check = |line: &str, expected| assert_eq!(parse(line.as_bytes()), expected, "{line}");
+        // The graphdriver's.
+        check(r#"{"status":"Pulling from three","id":"latest"}"#, Event::PullingFrom("three".into()));
+        check(r#"{"status":"Already exists","progressDetail":{},"id":"b9b"}"#, layer("b9b", Step::Cached));
+        check(r#"{"status":"Pulling fs layer","progressDetail":{},"id":"b9b"}"#, layer("b9b", Step::Announced));
+        check(r#"{"status":"Waiting","progressDetail":{},"id":"3e1"}"#, layer("3e1", Step::Waiting));
+        check(
+            r#"{"status":"Downloading","progressDetail":{"current":65117,"total":5001727},"progress":"[\u003e   ]  65.12kB/5.002MB","id":"b9b"}"#,
+            layer("b9b", Step::Downloading(Some((65_117, 5_001_727)))),
+        );
+        check(r#"{"status":"Downloading","progressDetail":{},"id":"124"}"#, layer("124", Step::Downloading(None)));
+        check(r#"{"status":"Retrying in 5 seconds","progressDetail":{},"id":"0d8"}"#, layer("0d8", Step::Retrying(5)));
+        check(r#"{"status":"Retrying in 1 second","progressDetail":{},"id":"0d8"}"#, layer("0d8", Step::Retrying(1)));
+        check(r#"{"status":"Verifying Checksum","progressDetail":{},"id":"b9b"}"#, layer("b9b", Step::Verifying));
+        let downloaded = |hide_counts| layer("b9b", Step::Downloaded { hide_counts });
+        check(r#"{"status":"Download complete","progressDetail":{},"id":"b9b"}"#, downloaded(false));
+        check(
+            r#"{"status":"Extracting","progressDetail":{"current":65536,"total":5001727},"progress":"…","id":"b9b"}"#,
+            layer("b9b", Step::Extracting(Some((65_536, 5_001_727)))),
+        );
+        check(r#"{"status":"Pull complete","progressDetail":{},"id":"b9b"}"#, layer("b9b", Step::Complete));
+        check(r#"{"status":"Digest: sha256:9760a0"}"#, Event::Digest("sha256:9760a0".into()));
+        check(r#"{"status":"Status: Image is up to date for a"}"#, Event::Status("Image is up to date for a".into()));
+        check(r#"{"status":"WARNING: mind"}"#, Event::Warning("mind".into()));
+        // The containerd store's.
+        check(r#"{"status":"Download complete","progressDetail":{"hidecounts":true},"id":"b9b"}"#, downloaded(true));
+        check(
+            r#"{"status":"Pull complete","progressDetail":{"hidecounts":true},"id":"b9b"}"#,
+            layer("b9b", Step::Complete),
+        );
+        check(
+            r#"{"status":"Extracting","progressDetail":{"current":1,"units":"s"},"progress":"1 s","id":"b9b"}"#,
+            layer("b9b", Step::Extracting(None)),
+        );
+        check(
+            r#"{"status":"Extracting","progressDetail":{"current":1,"total":9,"units":"s"},"id":"b9b"}"#,
+            layer("b9b", Step::Extracting(None)),
+        );
+        // Keys in any order, escapes, keys of later versions.
+        check(
+            r#"{"id":"b\u0039b","new":{"a":[1]},"progressDetail":{"total":9,"new":1,"current":5},"status":"Down\u006coading"}"#,
+            layer("b9b", Step::Downloading(Some((5, 9)))),
+        );
+        // Refusals.
+        check(r#"{"message":"no such image"}"#, Event::Refusal("no such image".into()));
+        check(r#"{"message":""}"#, Event::Unknown);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_unknown() {
+        for line in [
+            "",
+            "{}",
+            "null",
+            "[]",
+            "5",
+            "\"error\"",
+            "not JSON",
+            "{\"status\":\"Downloading\"",
+            r#"{"status":"Something new"}"#,
+            r#"{"status":"Something new","progressDetail":{},"id":"a"}"#,
+            r#"{"status":"Downloading","progressDetail":{}}"#,
+            r#"{"status":"Downloading","progressDetail":{},"id":""}"#,
+            r#"{"status":"Downloading","id":"a"}"#,
+            r#"{"status":"Status:"}"#,
+            r#"{"status":"Status: x","progressDetail":{},"id":"a"}"#,
+            r#"{"status":5,"progressDetail":{},"id":"a"}"#,
+            r#"{"status":"Downloading","progressDetail":5,"id":"a"}"#,
+            r#"{"status":"Downloading","progressDetail":{},"id":5}"#,
+            r#"{"status":"Downloading","status":"Downloading","progressDetail":{},"id":"a"}"#,
+            r#"{"status":"Retrying in a while","progressDetail":{},"id":"a"}"#,
+            r#"{"status":"Retrying in -1 seconds","progressDetail":{},"id":"a"}"#,
+            r#"{"status":"\ud800"}"#,
+            r#"{"aux":{"error":"x"}}"#,
+            r#"{"aux":"error"}"#,
+            r#"{"status":"Status: x"} {"status":"Status: x"}"#,
+            r#"{"status":"\"error\":"}"#,
+        ] {
+            assert_eq!(parse(line.as_bytes()), Event::Unknown, "{line}");
+        }
+        assert_eq!(parse(b"{\"status\":\"Status: \xff\"}"), Event::Unknown);
+        let id = "x".repeat(MAX_ID + 1);
+        let line = format!(r#"{{"status":"Waiting","progressDetail":{{}},"id":"{id}"}}"#);
+        assert_eq!(parse(line.as_bytes()), Event::Unknown);
+        let line = line.replacen('x', "", 1);
+        assert_eq!(parse(line.as_bytes()), layer(&id[1..], Step::Waiting));
+        for bracket in ["[", "{\"a\":", "{\"progressDetail\":["] {
+            assert_eq!(parse(bracket.repeat(100_000).as_bytes()), Event::Unknown);
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_not_known() {
+        let check = |current: &str, total: &str, expected| {
+            let line = format!(
+                r#"{{"status":"Downloading","progressDetail":{{"current":{current},"total":{total}}},"id":"a"}}"#
+            );
+            assert_eq!(parse(line.as_bytes()), expected, "{line}");
+        };
+        let unknown = || layer("a", Step::Downloading(None));
+        check("0", "1", layer("a", Step::Downloading(Some((0, 1)))));
+        check("18446744073709551615", "9", layer("a", Step::Downloading(Some((u64::MAX, 9)))));
+        check("5", "0", unknown());
+        check("-1", "5", unknown());
+        check("1", "-5", unknown());
+        check("18446744073709551616", "5", unknown());
+        check("1.5", "5", unknown());
+        check("1e3", "5", unknown());
+        check("null", "5", unknown());
+        check("\"1\"", "5", unknown());
+        check("{\"message\":\"1\"}", "[1,[2]]", unknown());
+        check("true", "5", unknown());
+        // These are not JSON, or no number that fits: the line is not understood, and is no error.
+        check("NaN", "5", Event::Unknown);
+        check("1e400", "5", Event::Unknown);
+        check("01", "5", Event::Unknown);
+    }
+
+    #[test]
+    fn an_error_is_an_error_however_malformed() {
+        let check = |line: &str, expected: &str| {
+            assert_eq!(parse(line.as_bytes()), Event::Error(expected.to_owned()), "{line}");
+        };
+        check(r#"{"errorDetail":{"message":"full"},"error":"x"}"#, "full");
+        check(r#"{"error":"x","errorDetail":{"message":"full"}}"#, "full");
+        check(r#"{"errorDetail":{"code":401,"message":"full"},"error":"x","progressDetail":{}}"#, "full");
+        check(r#"{"error":"x"}"#, "x");
+        check(r#"{"errorDetail":"x"}"#, "x");
+        check(r#"{"status":"Status: fine","error":"x"}"#, "x");
+        check(r#"{"status":"Downloading","progressDetail":{},"id":"a","error":"x"}"#, "x");
+        for line in [
+            r#"{"errorDetail":7}"#,
+            r#"{"errorDetail":null}"#,
+            r#"{"errorDetail":true}"#,
+            r#"{"errorDetail":1.5}"#,
+            r#"{"errorDetail":-1}"#,
+            r#"{"errorDetail":{}}"#,
+            r#"{"errorDetail":{"code":1}}"#,
+            r#"{"errorDetail":{"message":""}}"#,
+            r#"{"errorDetail":{"message":5}}"#,
+            r#"{"errorDetail":{"message":{"message":"x"}}}"#,
+            r#"{"errorDetail":[{"message":"x"}]}"#,
+            r#"{"error":""}"#,
+            r#"{"error":null}"#,
+            r#"{"error":{"message":null}}"#,
+            r#"{"error":"a","error":"b"}"#,
+            r#"{"error":"\ud800"}"#,
+            r#"{"status":5,"error":"x"}"#,
+            r#"{"error" : "cut"#,
+            r#"{"error":"#,
+            r#"{"error"  :"#,
+            r#"{"status":"a\"b","errorDetail":{"mess"#,
+            r#"{"a":[{"b":"}"}],"error":1e400}"#,
+            r#"{"errorDetail":{"message":"a"}} trailing"#,
+            r#"  {"error":}"#,
+        ] {
+            let expected = format!("the engine reported an error in a form not understood: {line}");
+            assert_eq!(parse(line.as_bytes()), Event::Error(expected), "{line}");
+        }
+        assert!(matches!(parse(b"{\"error\":\"\xff\"}"), Event::Error(_)));
+        let deep = format!("{{\"error\":{}", "[".repeat(100_000));
+        assert!(matches!(parse(deep.as_bytes()), Event::Error(_)));
+    }
+
+    #[test]
+    fn what_docker_writes_without_a_terminal() {
+        let check = |line: &str, expected| assert_eq!(parse_cli(line.as_bytes()), expected, "{line}");
+        check("Using default tag: latest", Event::Aside);
+        check("latest: Pulling from library/alpine", Event::PullingFrom("library/alpine".into()));
+        check("b9b: Pulling fs layer", layer("b9b", Step::Announced));
+        check("b9b: Waiting", layer("b9b", Step::Waiting));
+        check("b9b: Already exists", layer("b9b", Step::Cached));
+        check("b9b: Verifying Checksum", layer("b9b", Step::Verifying));
+        check("b9b: Download complete", layer("b9b", Step::Downloaded { hide_counts: false }));
+        check("b9b: Pull complete", layer("b9b", Step::Complete));
+        check("b9b: Retrying in 5 seconds", layer("b9b", Step::Retrying(5)));
+        check("Digest: sha256:00", Event::Digest("sha256:00".into()));
+        check("Status: Downloaded newer image for a", Event::Status("Downloaded newer image for a".into()));
+        check("WARNING: mind", Event::Warning("mind".into()));
+        check("docker.io/library/alpine:latest", Event::Aside);
+        check("Error response from daemon: no such thing", Event::Error("no such thing".into()));
+        check("error during connect: EOF", Event::Error("EOF".into()));
+        let down = "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?";
+        check(down, Event::Error(down.into()));
+        check("something: new", Event::Unknown);
+        check("a b: Pull complete", Event::Unknown);
+        check(": Pull complete", Event::Unknown);
+        check("something new", Event::Unknown);
+        check("Status: \u{fffd}", Event::Unknown);
+        assert_eq!(parse_cli(b"Status: \xff"), Event::Unknown);
+    }
+
+    /// The lines that come of these pieces.
+    fn cut<'a>(limit: usize, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
+        let (mut lines, mut found) = (Lines::new(limit), Vec::new());
+        let mut keep = |line: &[u8]| found.push(String::from_utf8_lossy(line).into_owned());
+        pieces.for_each(|piece| lines.feed(piece, &mut keep));
+        lines.end(&mut keep);
+        found
+    }
+
+    #[test]
+    fn lines_are_the_same_wherever_the_pieces_break() {
+        let text = "one\r\n\r\n\n  \r\ntwo é\rstill two\r\r\nthree\n\u{1F4E6}\n\nlast".as_bytes();
+        let expected = ["one", "two é\rstill two", "three", "\u{1F4E6}", "last"];
+        assert_eq!(cut(100, [text].into_iter()), expected);
+        for at in 0..=text.len() {
+            assert_eq!(cut(100, [&text[..at], &text[at..]].into_iter()), expected, "split at {at}");
+        }
+        for size in 1..=text.len() {
+            assert_eq!(cut(100, text.chunks(size)), expected, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn long_lines_are_cut_and_say_how_long_they_were() {
+        let check = |text: &str, expected: &[&str]| {
+            for size in 1..=text.len() {
+                assert_eq!(cut(10, text.as_bytes().chunks(size)), expected, "{text:?} in pieces of {size}");
+            }
+        };
+        check("0123456789\nx\n", &["0123456789", "x"]);
+        check("0123456789a\nx\n", &["012345678… (cut: a line of 11 bytes)", "x"]);
+        check("012345678é0\nx", &["012345678… (cut: a line of 12 bytes)", "x"]);
+        check("ééééééé\n", &["éééé… (cut: a line of 14 bytes)"]);
+        check("0123456789abc", &["012345678… (cut: a line of 13 bytes)"]);
+        let long = vec![b'x'; MAX_LINE];
+        assert_eq!(cut(MAX_LINE, long.chunks(4096))[0].len(), MAX_LINE);
+        let longer = vec![b'x'; MAX_LINE + 1];
+        let line = &cut(MAX_LINE, longer.chunks(4096))[0];
+        assert!(line.ends_with("xx… (cut: a line of 1048577 bytes)") && line.len() <= 64 << 10, "{}", line.len());
+    }
+
+    #[test]
+    fn empty_lines_count_where_lines_are_counted() {
+        let mut found = Vec::new();
+        let mut lines = Lines::with_empty(10);
+        lines.feed(b"\n\r\na\n", &mut |line| found.push(line.len()));
+        lines.end(&mut |line| found.push(line.len()));
+        assert_eq!(found, [0, 0, 1]);
+    }
 }

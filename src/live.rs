@@ -6,21 +6,19 @@ use crate::args::{Log as Where, Progress, Pull as Options};
 use crate::auth::{self, Environment, Found};
 use crate::child::TICK;
 use crate::context::{self, Host, Variables};
-use crate::docker_cli::{self, Ended};
+use crate::docker_cli::{self, Ended, PrivateConfig};
 use crate::engine::{Engine, Error, Read};
 use crate::event::{Lines, MAX_LINE};
 use crate::failure::Kind;
 use crate::lock::{self, Lock};
 use crate::log;
-use crate::output::Output;
-use crate::plain::{Glyphs, Patience};
-use crate::pull::{End, Verdict};
+use crate::output::{Glyphs, Output, Patience};
+use crate::pull::{End, NO_IMAGE, Verdict};
 use crate::recording::{Header, Recorder};
 use crate::reference::{Reference, percent_encode};
-use crate::replay::NO_IMAGE;
 use crate::report::{Method, Opening, Retry, Stamp};
 use crate::signals::{self, Signals};
-use crate::story::{Brought, Story, complain, log_sink, stdout_sink};
+use crate::story::{Brought, Story, complain, log_sink, now, stdout_sink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -28,13 +26,13 @@ use std::time::{Duration, Instant};
 const CLOSING: Duration = Duration::from_secs(1);
 
 /// How long an engine that broke off may take to come back.
-const RESTART: Duration = Duration::from_secs(60);
+const RESTART: Duration = Duration::from_mins(1);
 
 /// Seconds before each further attempt; the last one stays.
 const WAITS: [u64; 5] = [5, 10, 20, 40, 60];
 
 /// The least that is allowed for an extraction of which nothing is to be seen: a large layer takes long on an SD card.
-const EXTRACTION: Duration = Duration::from_secs(3600);
+const EXTRACTION: Duration = Duration::from_hours(1);
 
 /// How long questions asked beside the pull (is the image there? how much room is left?) may take.
 const QUESTION: Duration = Duration::from_secs(10);
@@ -51,8 +49,11 @@ struct Live<'a> {
 /// How an image can be pulled.
 enum Way {
     Api(Engine),
-    /// With the reason.
-    Cli(String),
+    Cli {
+        reason: String,
+        /// The engine that was meant, for a docker that is not to look for it itself.
+        address: String,
+    },
     /// Not at all.
     No(End),
 }
@@ -60,14 +61,16 @@ enum Way {
 /// Pulls `reference`; the exit code.
 pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
     let signals = Signals::catch(true);
-    let (started, began) = (crate::replay::now(), Instant::now());
+    let (started, began) = (now(), Instant::now());
     let glyphs = Glyphs::from_environment(options.ascii);
     let stamp = Stamp(started);
     let image = reference.to_string();
     let lock = lock::take(&image);
     let attached = if let Lock::Held(process) = &lock { Some(process.clone()) } else { None };
 
-    let mut sinks: Vec<_> = stdout_sink(options, stamp, Patience::Live(CLOSING)).into_iter().collect();
+    let told = signals.clone();
+    let patience = Patience::Live(CLOSING, Box::new(move || told.came().is_some()));
+    let mut sinks: Vec<_> = stdout_sink(options, stamp, patience).into_iter().collect();
     let log = match &options.log {
         Where::Default => Some(Path::new(log::PATH)),
         Where::File(path) => Some(path.as_path()),
@@ -91,7 +94,7 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
     let way = live.way(&environment);
     let (method, reason, engine) = match &way {
         Way::Api(engine) => (Method::Api, None, Some(engine)),
-        Way::Cli(reason) => (Method::Cli, Some(reason.clone()), None),
+        Way::Cli { reason, .. } => (Method::Cli, Some(reason.clone()), None),
         Way::No(_) => (Method::Api, None, None),
     };
     let header = Header {
@@ -101,7 +104,7 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
         api: engine.map(|engine| engine.api.clone()).unwrap_or_default(),
     };
     live.story.open(live.at(), &Opening { image, method, reason, attached }, Some(&header));
-    live.run(way, &environment)
+    live.run(&way, &environment)
 }
 
 impl Live<'_> {
@@ -117,10 +120,10 @@ impl Live<'_> {
             &Variables::from_process(),
             environment.config_directory().as_deref(),
         ) {
-            Host::Other { reason, .. } => Way::Cli(reason),
+            Host::Other { reason, address } => Way::Cli { reason, address },
             Host::Unix(socket) => match Engine::ping(&socket, go_on) {
                 Ok(engine) => Way::Api(engine),
-                Err(Error::Connect(reason)) => Way::Cli(reason),
+                Err(Error::Connect(reason)) => Way::Cli { reason, address: format!("unix://{}", socket.display()) },
                 Err(error) => Way::No(self.cut(error)),
             },
         }
@@ -135,40 +138,43 @@ impl Live<'_> {
     }
 
     /// Attempts until one decides.
-    fn run(mut self, way: Way, environment: &Environment) -> u8 {
-        let credentials = match self.credentials(&way, environment) {
+    fn run(mut self, way: &Way, environment: &Environment) -> u8 {
+        let credentials = match self.credentials(way, environment) {
             Ok(found) => found,
-            Err(reason) => return self.close(&way, &End::Cut(Some(reason))),
+            Err(reason) => return self.close_told(&End::Cut(Some(reason))),
         };
         for warning in &credentials.warnings {
             self.story.warn(self.at(), warning);
         }
         let (mut number, mut after_bytes) = (0, 0);
         loop {
-            let end = match &way {
+            let end = match way {
                 Way::Api(engine) => self.attempt(engine, &credentials.header),
-                Way::Cli(_) => self.attempt_cli(),
+                Way::Cli { address, .. } => self.attempt_cli(address, credentials.docker_config.as_deref()),
                 Way::No(end) => end.clone(),
             };
-            let reason = match self.verdict(&way, &end) {
-                Verdict::Failed(reason) => reason,
-                _ => return self.close(&way, &end),
-            };
-            let kind = Kind::of(&reason);
+            let verdict = self.verdict(way, &end);
+            let Verdict::Failed(reason) = &verdict else { return self.close(&end, &verdict) };
+            let kind = Kind::of(reason);
             let has_moved = self.story.pull.moved().0 > 0;
             after_bytes += u64::from(has_moved);
-            let may_pass = matches!(kind, Kind::Unreachable | Kind::ServerError | Kind::EngineGone | Kind::Stalled);
-            let is_dear = has_moved && after_bytes > 1 && !self.keeps_layers(&way);
+            let may_pass = match kind {
+                Kind::Unreachable | Kind::ServerError | Kind::EngineGone | Kind::Stalled => true,
+                // It was there a moment ago.
+                Kind::EngineDown => matches!(way, Way::Api(_)),
+                _ => false,
+            };
+            let is_dear = has_moved && after_bytes > 1 && !self.keeps_layers(way);
             if number >= self.options.retries || !may_pass || is_dear || matches!(way, Way::No(_)) {
-                self.explain(&way, kind, &credentials);
-                return self.close(&way, &end);
+                self.explain(way, kind, &credentials);
+                return self.close(&end, &verdict);
             }
             let wait = WAITS[usize::try_from(number).unwrap_or(usize::MAX).min(WAITS.len() - 1)];
             number += 1;
-            let retry = Retry { number, limit: Some(self.options.retries), wait, reason };
+            let retry = Retry { number, limit: Some(self.options.retries), wait, reason: reason.clone() };
             self.story.retry(self.at(), &retry);
-            if let Some(end) = self.wait_for_retry(&way, wait) {
-                return self.close(&way, &end);
+            if let Some(end) = self.wait_for_retry(way, wait) {
+                return self.close_told(&end);
             }
         }
     }
@@ -179,7 +185,7 @@ impl Live<'_> {
         match (&self.options.token_file, way) {
             (Some(file), _) => auth::from_token_file(file, self.options.token_user.as_deref(), registry),
             (None, Way::Api(_)) => Ok(auth::find(registry, environment, &mut || self.signals.came().is_some())),
-            (None, Way::Cli(_) | Way::No(_)) => Ok(Found::default()),
+            (None, Way::Cli { .. } | Way::No(_)) => Ok(Found::default()),
         }
     }
 
@@ -231,16 +237,21 @@ impl Live<'_> {
     }
 
     /// One pull by docker's CLI.
-    fn attempt_cli(&mut self) -> End {
+    fn attempt_cli(&mut self, address: &str, config: Option<&str>) -> End {
         let signals = self.signals.clone();
         let image = self.reference.to_string();
         let began = self.began;
         let at = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let config = match config.map(PrivateConfig::create).transpose() {
+            Ok(config) => config,
+            Err(reason) => return End::Cut(Some(reason)),
+        };
         let request = docker_cli::Request {
             image: &image,
             platform: self.options.platform.as_deref(),
-            host: self.options.host.as_deref(),
-            config: None,
+            // With another configuration docker would not find the engine of the user's own.
+            host: self.options.host.as_deref().or(config.is_some().then_some(address)),
+            config: config.as_ref().map(PrivateConfig::path),
         };
         let story = std::cell::RefCell::new(&mut self.story);
         let ended = docker_cli::pull(
@@ -262,7 +273,7 @@ impl Live<'_> {
     fn verdict(&self, way: &Way, end: &End) -> Verdict {
         match (self.story.pull.verdict(end), way) {
             (Verdict::Undecided(id), Way::Api(engine)) => {
-                let path = format!("/images/{}/json", percent_encode(&self.reference.to_string()));
+                let path = format!("/images/{}/json", percent_encode(&self.reference.local()));
                 match self.ask(engine, &path).as_ref().and_then(|image| image["Id"].as_str()) {
                     Some(found) if found.trim_start_matches("sha256:").starts_with(&id) => Verdict::Success,
                     _ => Verdict::Failed(format!("{NO_IMAGE} {id}")),
@@ -313,7 +324,7 @@ impl Live<'_> {
     /// Waits before another attempt, and for an engine that is on its way back; the end where there is to be none.
     fn wait_for_retry(&mut self, way: &Way, seconds: u64) -> Option<End> {
         // Less than a second more by chance, so that a fleet does not come back in one moment.
-        let jitter = Instant::now().elapsed().subsec_nanos() ^ std::process::id() ^ crate::replay::now().nanosecond();
+        let jitter = Instant::now().elapsed().subsec_nanos() ^ std::process::id() ^ now().nanosecond();
         let until = Instant::now() + Duration::from_secs(seconds) + Duration::from_millis(u64::from(jitter % 1000));
         while Instant::now() < until {
             std::thread::sleep(TICK.min(until - Instant::now()));
@@ -335,18 +346,23 @@ impl Live<'_> {
         }
     }
 
-    fn close(mut self, way: &Way, end: &End) -> u8 {
-        let verdict = self.verdict(way, end);
-        let exit = match (&verdict, end) {
+    /// Closes with an end that decides by itself.
+    fn close_told(self, end: &End) -> u8 {
+        let verdict = self.story.pull.verdict(end);
+        self.close(end, &verdict)
+    }
+
+    fn close(mut self, end: &End, verdict: &Verdict) -> u8 {
+        let exit = match (verdict, end) {
             (Verdict::Success, _) => 0,
             (Verdict::Interrupted(signal), _) => signals::exit_code(*signal),
             (_, End::Exited(code)) => *code,
             _ => 1,
         };
         let at = self.at();
-        self.story.close(at, end, &verdict, exit);
+        self.story.close(at, end, verdict, exit);
         if self.options.progress == Progress::Quiet {
-            self.say_quietly(&verdict);
+            self.say_quietly(verdict);
         }
         exit
     }
@@ -372,10 +388,10 @@ impl Live<'_> {
                 }
             }
             Verdict::Failed(reason) | Verdict::Undecided(reason) => {
-                complain(&format!("{}: {reason}", self.reference), glyphs)
+                complain(&format!("{}: {reason}", self.reference), glyphs);
             }
             Verdict::Interrupted(signal) => {
-                complain(&format!("{}: interrupted by signal {signal}", self.reference), glyphs)
+                complain(&format!("{}: interrupted by signal {signal}", self.reference), glyphs);
             }
         }
     }

@@ -68,12 +68,16 @@ impl Sink for Log {
         if self.options.brief && line.part == Part::Body {
             return Ok(());
         }
+        let raw = line.raw.filter(|_| self.options.raw);
+        if raw.is_none() && line.text.is_none() {
+            return Ok(());
+        }
+        self.reopen_if_rotated()?;
         self.buffer.clear();
         if self.is_torn {
             self.buffer.push('\n');
         }
-        let before = self.buffer.len();
-        if let Some(raw) = line.raw.filter(|_| self.options.raw) {
+        if let Some(raw) = raw {
             self.stamp.push_time(line.at, &mut self.buffer);
             self.buffer.push_str(raw);
             self.buffer.push('\n');
@@ -81,16 +85,12 @@ impl Sink for Log {
         if let Some(text) = line.text {
             self.stamp.push(line.at, &mut self.buffer);
             if self.options.color {
-                text::push_green(text, &mut self.buffer)
+                text::push_green(text, &mut self.buffer);
             } else {
-                self.buffer.push_str(text)
+                self.buffer.push_str(text);
             }
             self.buffer.push('\n');
         }
-        if self.buffer.len() == before {
-            return Ok(());
-        }
-        self.reopen_if_rotated()?;
         let written = self.file.write(self.buffer.as_bytes())?;
         self.is_torn = written < self.buffer.len();
         Ok(())
@@ -151,4 +151,82 @@ fn make_directory(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::OffsetDateTime;
+
+    /// A log in a directory of its own, and the way to read it.
+    fn with_log(options: Options, tell: impl FnOnce(&mut Log, &Path)) -> String {
+        let name = format!("log-test-{}-{:?}", std::process::id(), std::thread::current().id());
+        let directory = std::env::temp_dir().join(name);
+        let path = directory.join("a/log");
+        let mut log = Log::open(&path, Stamp(OffsetDateTime::UNIX_EPOCH), options).unwrap();
+        tell(&mut log, &path);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_dir_all(&directory).unwrap();
+        text
+    }
+
+    const OPTIONS: Options = Options { raw: true, color: false, brief: false };
+
+    fn line<'a>(part: Part, raw: Option<&'a str>, text: Option<&'a str>) -> Line<'a> {
+        Line { at: 1000, part, raw, text, about: crate::report::About::Looks }
+    }
+
+    #[test]
+    fn what_is_written() {
+        let lines = [
+            line(Part::Opening, None, Some("opening")),
+            line(Part::Body, Some("{}"), Some("[█░] 50%")),
+            line(Part::Body, Some("{\"a\":1}"), None),
+            line(Part::Closing, None, Some("closing")),
+        ];
+        let check = |options, expected: &str| {
+            let text = with_log(options, |log, _| lines.iter().for_each(|line| log.line(line).unwrap()));
+            assert_eq!(text, expected, "{options:?}");
+        };
+        let stamp = "[1970-01-01 00:00:01] ";
+        check(
+            OPTIONS,
+            &format!("{stamp}opening\n[00:00:01] {{}}\n{stamp}[█░] 50%\n[00:00:01] {{\"a\":1}}\n{stamp}closing\n"),
+        );
+        check(Options { raw: false, ..OPTIONS }, &format!("{stamp}opening\n{stamp}[█░] 50%\n{stamp}closing\n"));
+        check(Options { brief: true, ..OPTIONS }, &format!("{stamp}opening\n{stamp}closing\n"));
+        check(
+            Options { raw: false, color: true, ..OPTIONS },
+            &format!("{stamp}opening\n{stamp}\x1b[32m[█░]\x1b[0m 50%\n{stamp}closing\n"),
+        );
+    }
+
+    #[test]
+    fn after_a_torn_line_the_next_begins_anew() {
+        let text = with_log(OPTIONS, |log, _| {
+            log.file.write_all(b"torn").unwrap();
+            log.is_torn = true;
+            log.line(&line(Part::Body, None, Some("next"))).unwrap();
+            log.line(&line(Part::Body, None, Some("last"))).unwrap();
+        });
+        assert_eq!(text, "torn\n[1970-01-01 00:00:01] next\n[1970-01-01 00:00:01] last\n");
+    }
+
+    #[test]
+    fn another_file_under_the_path_is_opened() {
+        let text = with_log(OPTIONS, |log, path| {
+            log.line(&line(Part::Body, None, Some("before"))).unwrap();
+            log.is_torn = true;
+            std::fs::rename(path, path.with_extension("1")).unwrap();
+            log.line(&line(Part::Body, None, Some("after"))).unwrap();
+        });
+        assert_eq!(text, "[1970-01-01 00:00:01] after\n");
+    }
+
+    #[test]
+    fn a_path_without_a_name_is_an_error() {
+        for path in ["", "/", "."] {
+            assert!(open(Path::new(path)).is_err(), "{path}");
+        }
+    }
 }

@@ -19,6 +19,9 @@ const PIECE: usize = 4096;
 /// How long one wait for a reader is when there is no end to the waiting: short enough to answer a signal in.
 const WAIT: Duration = Duration::from_millis(50);
 
+/// How long a reader that is slow is waited for when a signal is to end us, which must take less than 100 ms.
+const STOPPING: Duration = Duration::from_millis(30);
+
 /// Which characters an output can show: emoji and bars on a modern terminal, bars alone on the console of a Pi, pure
 /// ASCII where the locale is not UTF-8 (Puppet fails a resource for a single other byte).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,9 +59,10 @@ impl Glyphs {
 
 /// What to do when nobody reads.
 pub(crate) enum Patience {
-    /// Leave lines out: a live pull goes on. The closing lines are waited for so long, in all.
-    Live(Duration),
-    /// Wait, as long as this says so each time a tick has passed.
+    /// Leave lines out: a live pull goes on. The closing lines are waited for so long, in all; but for a moment only
+    /// once this says that we were told to stop.
+    Live(Duration, Box<dyn Fn() -> bool>),
+    /// Wait, as long as this says so each time a tick has passed. A reader that wants no more is no error.
     Endless(Box<dyn FnMut() -> bool>),
 }
 
@@ -66,14 +70,20 @@ impl Patience {
     /// Writes whole lines; `is_closing` are those that are waited for.
     pub(crate) fn write(&mut self, output: &mut Output, lines: &[u8], is_closing: bool) -> io::Result<()> {
         match self {
-            Self::Live(_) if !is_closing => output.offer(lines, Duration::ZERO).map(drop),
-            Self::Live(left) => {
+            Self::Live(..) if !is_closing => output.offer(lines, Duration::ZERO).map(drop),
+            Self::Live(left, is_told_to_stop) => {
+                if is_told_to_stop() {
+                    *left = (*left).min(STOPPING);
+                }
                 let before = Instant::now();
                 let written = output.offer(lines, *left);
                 *left = left.saturating_sub(before.elapsed());
                 written.map(drop)
             }
-            Self::Endless(go_on) => output.write(lines, WAIT, go_on),
+            Self::Endless(go_on) => output.write(lines, WAIT, go_on).map_err(|error| match error.kind() {
+                io::ErrorKind::BrokenPipe => io::ErrorKind::Interrupted.into(),
+                _ => error,
+            }),
         }
     }
 }
@@ -89,14 +99,14 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn stdout() -> io::Result<Self> {
-        Self::of(io::stdout().as_fd().try_clone_to_owned()?, "/proc/self/fd/1")
+        Ok(Self::of(io::stdout().as_fd().try_clone_to_owned()?, "/proc/self/fd/1"))
     }
 
     pub(crate) fn stderr() -> io::Result<Self> {
-        Self::of(io::stderr().as_fd().try_clone_to_owned()?, "/proc/self/fd/2")
+        Ok(Self::of(io::stderr().as_fd().try_clone_to_owned()?, "/proc/self/fd/2"))
     }
 
-    fn of(shared: OwnedFd, path: &str) -> io::Result<Self> {
+    fn of(shared: OwnedFd, path: &str) -> Self {
         let (mut file, mut piece) = (File::from(shared), PIECE);
         // A terminal says that it takes bytes and then blocks when it takes fewer than it is given.
         if file.is_terminal() {
@@ -106,7 +116,7 @@ impl Output {
                 (file, piece) = (own, usize::MAX);
             }
         }
-        Ok(Self { file, piece, rest: Vec::new() })
+        Self { file, piece, rest: Vec::new() }
     }
 
     /// Writes `bytes`, whole lines, if there is room within `wait`; whether it was taken. What does not fit is left out,
@@ -181,5 +191,111 @@ fn is_ready(file: &File, flags: PollFlags, wait: Duration) -> io::Result<bool> {
         Ok(ready) => Ok(ready > 0),
         Err(rustix::io::Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{PipeReader, Read as _};
+    use std::time::Instant;
+
+    const NOW: Duration = Duration::ZERO;
+
+    fn pipe() -> (PipeReader, Output) {
+        let (reader, writer) = io::pipe().unwrap();
+        (reader, Output::of(writer.into(), "/nonexistent"))
+    }
+
+    /// What can be read without waiting.
+    fn drain(reader: &PipeReader) -> Vec<u8> {
+        let mut file = File::from(reader.as_fd().try_clone_to_owned().unwrap());
+        let mut found = Vec::new();
+        while is_readable(&file, NOW).unwrap() {
+            let mut buffer = [0; 4096];
+            let count = file.read(&mut buffer).unwrap();
+            found.extend_from_slice(&buffer[..count]);
+        }
+        found
+    }
+
+    #[test]
+    fn lines_that_do_not_fit_are_left_out_whole() {
+        let (reader, mut output) = pipe();
+        let mut offered = 0;
+        // Far more than a pipe holds, in lines that do not divide a page.
+        for number in 0..5000 {
+            let line = format!("{number:0>100}\n");
+            output.offer(line.as_bytes(), NOW).unwrap();
+            offered += line.len();
+        }
+        let first = drain(&reader);
+        assert!(first.len() > 10_000 && first.len() < offered);
+        output.offer(b"next\n", NOW).unwrap();
+        let mut all = first;
+        all.extend(drain(&reader));
+        let text = String::from_utf8(all).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.last(), Some(&"next"));
+        assert!(lines[..lines.len() - 1].iter().all(|line| line.len() == 100), "half a line");
+        assert!(lines.is_sorted());
+    }
+
+    #[test]
+    fn a_long_line_goes_on_where_it_was_broken_off() {
+        let (reader, mut output) = pipe();
+        let long = format!("{}\n", "x".repeat(200_000));
+        output.offer(long.as_bytes(), NOW).unwrap();
+        output.offer(b"left out\n", NOW).unwrap();
+        let mut all = Vec::new();
+        for _ in 0..1000 {
+            all.extend(drain(&reader));
+            if output.rest.is_empty() {
+                break;
+            }
+            output.offer(b"left out\n", NOW).unwrap();
+        }
+        all.extend(drain(&reader));
+        let text = String::from_utf8(all).unwrap();
+        assert!(text.starts_with(&long));
+        assert!(text[long.len()..].lines().all(|line| line == "left out"));
+    }
+
+    #[test]
+    fn whoever_waits_loses_nothing() {
+        let (mut reader, mut output) = pipe();
+        let bytes = b"0123456789\n".repeat(50_000);
+        let expected = bytes.clone();
+        std::thread::scope(|scope| {
+            let read = scope.spawn(move || {
+                let mut all = vec![0; expected.len()];
+                reader.read_exact(&mut all).map(|()| all == expected)
+            });
+            output.write(&bytes, Duration::from_millis(1), &mut || true).unwrap();
+            assert!(read.join().unwrap().unwrap());
+        });
+    }
+
+    #[test]
+    fn waiting_ends_when_it_is_told_to() {
+        let (_reader, mut output) = pipe();
+        let bytes = vec![b'x'; 1 << 20];
+        let mut ticks = 0;
+        let error = output.write(&bytes, Duration::from_millis(1), &mut || {
+            ticks += 1;
+            ticks < 3
+        });
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::Interrupted);
+        assert_eq!(ticks, 3);
+        let begun = Instant::now();
+        output.offer(b"x\n", Duration::from_millis(20)).unwrap();
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_an_error() {
+        let (reader, mut output) = pipe();
+        drop(reader);
+        assert_eq!(output.offer(b"x\n", NOW).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

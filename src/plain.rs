@@ -4,8 +4,7 @@
 //!
 //! **Invariant:** the raw lines of the engine never come here.
 
-use crate::output::Output;
-pub(crate) use crate::output::{Glyphs, Patience};
+use crate::output::{Glyphs, Output, Patience};
 use crate::report::{Line, Part, Sink, Stamp};
 use crate::text;
 use std::io;

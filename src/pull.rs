@@ -20,6 +20,9 @@ const DOWNLOAD_SHARE: u64 = 70;
 /// Why a pull has failed whose stream ended without its last chunk: what a killed engine leaves.
 pub(crate) const BROKEN_OFF: &str = "the engine broke off: the connection ended in the middle of the pull";
 
+/// Why a pull without a final status and without an image has failed; the engine's last id follows.
+pub(crate) const NO_IMAGE: &str = "the engine ended the pull without saying that it succeeded, and has no image";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Queued,
@@ -129,6 +132,7 @@ pub(crate) enum Verdict {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that was seen in the stream")]
 pub(crate) struct Pull {
     pub(crate) layers: Vec<Layer>,
     /// How many of them are complete or cached.
@@ -234,9 +238,8 @@ impl Pull {
         };
         let layer = &mut self.layers[at];
         match step {
-            Step::Announced => Update::Nothing,
             Step::Waiting if layer.phase == Phase::Queued => Update::Silent,
-            Step::Waiting => Update::Nothing,
+            Step::Announced | Step::Waiting => Update::Nothing,
             Step::Downloading(bytes) => Self::downloading(layer, at, bytes),
             Step::Retrying(seconds) => match layer.phase {
                 _ if layer.is_downloaded() => Update::Nothing,
@@ -463,5 +466,332 @@ impl Pull {
         let percent = part.checked_div(whole).unwrap_or(0).min(99) as u64;
         self.overall = self.overall.max(percent);
         self.overall
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Step::{Announced, Cached, Complete, Downloading, Extracting, Retrying, Verifying, Waiting};
+
+    const DOWNLOADED: Step = Step::Downloaded { hide_counts: false };
+
+    fn step(pull: &mut Pull, id: &str, step: Step) -> Update<'static> {
+        pull.apply_in_test(Event::Layer { id: id.to_owned().into(), step })
+    }
+
+    fn say(pull: &mut Pull, text: &str) {
+        pull.apply_in_test(crate::event::parse_cli(text.to_owned().as_bytes()));
+    }
+
+    impl Pull {
+        /// As [`Pull::apply`], of which only what owns nothing comes back.
+        fn apply_in_test(&mut self, event: Event<'_>) -> Update<'static> {
+            match self.apply(event) {
+                Update::Queued(at) => Update::Queued(at),
+                Update::Cached(at, finished) => Update::Cached(at, finished),
+                Update::Downloading(at) => Update::Downloading(at),
+                Update::Downloaded(at) => Update::Downloaded(at),
+                Update::Retrying(at, seconds) => Update::Retrying(at, seconds),
+                Update::Verifying(at) => Update::Verifying(at),
+                Update::DownloadComplete(at) => Update::DownloadComplete(at),
+                Update::Extracting(at) => Update::Extracting(at),
+                Update::Extracted(at) => Update::Extracted(at),
+                Update::Complete(at, finished) => Update::Complete(at, finished),
+                Update::Silent => Update::Silent,
+                Update::Nothing => Update::Nothing,
+                _ => Update::Heard,
+            }
+        }
+    }
+
+    #[test]
+    fn a_layer_goes_its_way_once() {
+        let mut pull = Pull::default();
+        for (what, expected) in [
+            (Announced, Update::Queued(0)),
+            (Announced, Update::Nothing),
+            (Waiting, Update::Silent),
+            (Downloading(Some((1, 10))), Update::Downloading(0)),
+            (Waiting, Update::Nothing),
+            (Downloading(Some((1, 10))), Update::Nothing),
+            (Downloading(None), Update::Nothing),
+            (Downloading(Some((5, 10))), Update::Downloaded(0)),
+            (Downloading(Some((3, 10))), Update::Nothing),
+            (Verifying, Update::Verifying(0)),
+            (Verifying, Update::Nothing),
+            (DOWNLOADED, Update::DownloadComplete(0)),
+            (DOWNLOADED, Update::Nothing),
+            (Verifying, Update::Nothing),
+            (Retrying(5), Update::Nothing),
+            (Downloading(Some((6, 10))), Update::Nothing),
+            (Extracting(Some((2, 10))), Update::Extracting(0)),
+            (Extracting(Some((2, 10))), Update::Nothing),
+            (Extracting(Some((1, 10))), Update::Nothing),
+            (Extracting(Some((9, 10))), Update::Extracted(0)),
+            (Extracting(None), Update::Nothing),
+            (Complete, Update::Complete(0, 1)),
+            (Complete, Update::Nothing),
+            (Cached, Update::Nothing),
+            (Extracting(Some((1, 10))), Update::Nothing),
+            (DOWNLOADED, Update::Nothing),
+        ] {
+            assert_eq!(step(&mut pull, "a", what), expected, "{what:?}");
+        }
+        assert_eq!((pull.layers.len(), pull.finished, pull.moved()), (1, 1, (10, true)));
+    }
+
+    #[test]
+    fn after_a_broken_connection_the_bytes_go_on() {
+        // As dockerd 20.10 told it: a false 100 %, waits, then the total is what remains.
+        let mut pull = Pull::default();
+        step(&mut pull, "a", Announced);
+        let mut check = |what, expected, done| {
+            assert_eq!(step(&mut pull, "a", what), expected, "{what:?}");
+            assert_eq!(pull.layers[0].done, done, "{what:?}");
+        };
+        check(Downloading(Some((9_469_531, 120_036_820))), Update::Downloading(0), 9_469_531);
+        check(Downloading(Some((120_036_820, 120_036_820))), Update::Nothing, 9_469_531);
+        check(Retrying(5), Update::Retrying(0, 5), 9_469_531);
+        check(Retrying(4), Update::Nothing, 9_469_531);
+        check(Retrying(1), Update::Nothing, 9_469_531);
+        check(Downloading(Some((556_572, 110_075_769))), Update::Downloading(0), 10_517_623);
+        check(Downloading(Some((1_113_628, 110_075_769))), Update::Downloaded(0), 11_074_679);
+        check(Downloading(Some((110_075_769, 110_075_769))), Update::Nothing, 11_074_679);
+        // A second wait is told again, as is a longer one after it.
+        check(Retrying(10), Update::Retrying(0, 10), 11_074_679);
+        check(Retrying(9), Update::Nothing, 11_074_679);
+        check(Retrying(15), Update::Retrying(0, 15), 11_074_679);
+        // Begun anew from nothing: nothing is shown until it is further than it was.
+        check(Downloading(Some((1, 120_036_820))), Update::Downloading(0), 11_074_679);
+        check(Downloading(Some((11_000_000, 120_036_820))), Update::Nothing, 11_074_679);
+        check(DOWNLOADED, Update::DownloadComplete(0), 120_036_820);
+    }
+
+    #[test]
+    fn a_download_that_was_never_seen_unfinished_is_no_news() {
+        let mut pull = Pull::default();
+        step(&mut pull, "a", Announced);
+        assert_eq!(step(&mut pull, "a", Downloading(Some((112, 112)))), Update::Silent);
+        assert_eq!(step(&mut pull, "a", Downloading(Some((113, 112)))), Update::Nothing);
+        assert_eq!(pull.moved(), (0, true));
+        step(&mut pull, "a", DOWNLOADED);
+        assert_eq!(pull.moved(), (112, true));
+    }
+
+    #[test]
+    fn absurd_numbers_do_not_break_the_arithmetic() {
+        let numbers = [0, 1, 2, 1 << 62, 1 << 63, u64::MAX - 1, u64::MAX];
+        let mut pull = Pull::default();
+        step(&mut pull, "a", Announced);
+        step(&mut pull, "b", Announced);
+        let mut before = 0;
+        for current in numbers {
+            for total in numbers {
+                step(&mut pull, "a", Downloading(Some((current, total))));
+                step(&mut pull, "b", Extracting(Some((current, total))));
+                let layer = &pull.layers[0];
+                assert!(layer.done <= layer.size.unwrap_or(0) && layer.done >= before, "{current}/{total}");
+                before = layer.done;
+                assert!(pull.overall() < 100);
+            }
+        }
+        step(&mut pull, "a", Complete);
+        step(&mut pull, "b", Complete);
+        assert_eq!(pull.overall(), 99);
+    }
+
+    #[test]
+    fn each_id_counts_once() {
+        let mut pull = Pull::default();
+        say(&mut pull, "1: Pulling from a");
+        // The containerd store says of a layer that it is there after it has announced it, and then that it is complete.
+        for (id, what, expected) in [
+            ("a", Announced, Update::Queued(0)),
+            ("b", Announced, Update::Queued(1)),
+            ("a", Announced, Update::Nothing),
+            ("a", Cached, Update::Cached(0, 1)),
+            ("a", Complete, Update::Nothing),
+            ("c", Cached, Update::Cached(2, 2)),
+            ("c", Cached, Update::Nothing),
+            ("c", Announced, Update::Nothing),
+            // Never announced: a manifest or a configuration.
+            ("d", Downloading(Some((1, 2))), Update::Nothing),
+            ("d", DOWNLOADED, Update::Nothing),
+            ("d", Complete, Update::Nothing),
+            ("b", Complete, Update::Complete(1, 3)),
+        ] {
+            assert_eq!(step(&mut pull, id, what), expected, "{id} {what:?}");
+        }
+        assert_eq!((pull.layers.len(), pull.finished), (3, 3));
+    }
+
+    #[test]
+    fn layers_without_end_are_not_kept() {
+        let mut pull = Pull::default();
+        for id in 0..10 * MAX_LAYERS {
+            step(&mut pull, &id.to_string(), Announced);
+        }
+        assert_eq!(pull.layers.len(), MAX_LAYERS);
+    }
+
+    #[test]
+    fn podmans_configuration_is_no_layer() {
+        let mut pull = Pull::default();
+        for (id, what) in [
+            ("a", Announced),
+            ("a", Downloading(Some((5, 10)))),
+            ("a", DOWNLOADED),
+            ("config", Announced),
+            ("config", DOWNLOADED),
+            ("config", DOWNLOADED),
+        ] {
+            step(&mut pull, id, what);
+        }
+        assert_eq!(pull.verdict(&End::Complete), Verdict::Undecided("config".into()));
+        assert!(pull.has_finished_layer());
+        pull.succeed();
+        assert_eq!(pull.complete_next(), Some(Update::Complete(0, 1)));
+        assert_eq!(pull.complete_next(), None);
+        assert_eq!((pull.layers.len(), pull.finished, pull.overall()), (1, 1, 100));
+        assert_eq!(pull.moved(), (10, true));
+    }
+
+    #[test]
+    fn another_attempt_begins_anew_and_keeps_what_was_moved() {
+        let mut pull = Pull::default();
+        step(&mut pull, "a", Announced);
+        step(&mut pull, "a", Downloading(Some((900, 1000))));
+        assert!(pull.overall() > 80);
+        pull.start_again();
+        assert_eq!((pull.overall(), pull.layers.len(), pull.moved()), (0, 0, (900, true)));
+        step(&mut pull, "a", Announced);
+        step(&mut pull, "a", Downloading(Some((100, 1000))));
+        assert_eq!(pull.moved(), (1000, true));
+        pull.start_again();
+        assert_eq!(pull.moved(), (1000, true));
+    }
+
+    #[test]
+    fn the_whole_is_weighed_by_bytes() {
+        let check = |is_docker: bool, steps: &[(&str, Step)], expected: u64| {
+            let mut pull = Pull::default();
+            if is_docker {
+                say(&mut pull, "1: Pulling from a");
+            }
+            for &(id, what) in steps {
+                step(&mut pull, id, what);
+            }
+            assert_eq!(pull.overall(), expected, "{steps:?}");
+        };
+        check(true, &[], 0);
+        check(true, &[("a", Announced)], 0);
+        check(true, &[("a", Announced), ("a", Downloading(Some((50, 100))))], 35);
+        // Where no extraction is to be expected all is download.
+        check(false, &[("a", Announced), ("a", Downloading(Some((50, 100))))], 50);
+        check(true, &[("a", Announced), ("a", Downloading(Some((50, 100)))), ("a", DOWNLOADED)], 70);
+        check(true, &[("a", Announced), ("a", Extracting(Some((50, 100))))], 85);
+        check(true, &[("a", Announced), ("a", Extracting(None))], 70);
+        // A large layer weighs more than a small one, an unknown one as much as the mean.
+        let (large, small) = (Downloading(Some((1, 900))), Downloading(Some((99, 100))));
+        check(true, &[("a", Announced), ("b", Announced), ("a", large), ("b", small)], 7);
+        check(true, &[("a", Announced), ("b", Announced), ("a", large), ("a", Complete)], 50);
+        check(true, &[("a", Cached), ("b", Announced)], 50);
+        check(true, &[("a", Complete)], 0);
+        check(true, &[("a", Announced), ("a", Complete)], 99);
+    }
+
+    #[test]
+    fn the_whole_never_goes_back() {
+        let mut pull = Pull::default();
+        say(&mut pull, "1: Pulling from a");
+        step(&mut pull, "a", Announced);
+        step(&mut pull, "a", Downloading(Some((99, 100))));
+        assert_eq!(pull.overall(), 69);
+        step(&mut pull, "b", Announced);
+        step(&mut pull, "b", Downloading(Some((1, 1_000_000))));
+        assert_eq!(pull.overall(), 69);
+    }
+
+    #[test]
+    fn the_verdict() {
+        const FROM: &str = "1: Pulling from a";
+        const STATUS: &str = "Status: Downloaded newer image for a:1";
+        const ERROR: &str = "Error: no space left";
+        const WARNING: &str = "WARNING: mind";
+        const LAYER: &str = "abc: Pulling fs layer";
+        const READY: &str = "abc: Download complete";
+        let failed = |reason: &str| Verdict::Failed(reason.to_owned());
+        let check = |said: &[&str], end: End, expected: Verdict| {
+            let mut pull = Pull::default();
+            for text in said {
+                say(&mut pull, text);
+            }
+            assert_eq!(pull.verdict(&end), expected, "{said:?} {end:?}");
+        };
+        check(&[FROM, STATUS], End::Complete, Verdict::Success);
+        check(&[STATUS, WARNING, WARNING], End::Complete, Verdict::Success);
+        let strange = "after its final status the engine went on with something that is not understood";
+        check(&[FROM, STATUS, "something new"], End::Complete, failed(strange));
+        check(&[FROM, STATUS, READY], End::Complete, failed(strange));
+        check(&[FROM, STATUS, READY, STATUS], End::Complete, Verdict::Success);
+        check(&[FROM, STATUS, ERROR], End::Complete, failed("no space left"));
+        check(&[ERROR, FROM, STATUS], End::Complete, failed("no space left"));
+        check(&[ERROR, "Error: second"], End::Complete, failed("no space left"));
+        let silent = "the engine ended the pull without saying that it succeeded";
+        check(&[], End::Complete, failed(silent));
+        check(&[FROM], End::Complete, failed(silent));
+        check(&[FROM, LAYER, READY], End::Complete, failed(silent));
+        check(&[LAYER, READY], End::Complete, Verdict::Undecided("abc".into()));
+        check(&[LAYER, READY, ERROR], End::Complete, failed("no space left"));
+        check(&[FROM, STATUS], End::Cut(None), failed(BROKEN_OFF));
+        check(&[FROM, STATUS], End::Cut(Some("why".into())), failed("why"));
+        check(&[FROM, ERROR], End::Cut(Some("why".into())), failed("no space left"));
+        check(&[FROM], End::Stalled(None), failed("nothing has moved for too long"));
+        check(&[FROM], End::Stalled(Some("why".into())), failed("why"));
+        check(&[], End::Refused(404), failed("the engine answered HTTP status 404 without a reason"));
+        check(&[FROM, STATUS], End::Refused(500), failed("the engine answered HTTP status 500 without a reason"));
+        check(&[FROM, STATUS], End::Signal(15), Verdict::Interrupted(15));
+        check(&[ERROR], End::Signal(2), Verdict::Interrupted(2));
+        // docker decides by its exit code alone.
+        check(&[ERROR], End::Exited(0), Verdict::Success);
+        check(&[], End::Exited(0), Verdict::Success);
+        check(&[STATUS], End::Exited(1), failed("docker pull ended with exit code 1"));
+        check(&[ERROR], End::Exited(1), failed("no space left"));
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_its_own_words() {
+        let check = |lines: &[&str], expected: &str| {
+            let mut pull = Pull::default();
+            for line in lines {
+                let event = crate::event::parse(line.as_bytes());
+                if event == Event::Unknown {
+                    pull.hear(line.as_bytes());
+                }
+                pull.apply(event);
+            }
+            assert_eq!(pull.verdict(&End::Refused(400)), Verdict::Failed(expected.into()), "{lines:?}");
+        };
+        check(&[r#"{"message":"no such image"}"#], "no such image");
+        check(&["plain text", "and more"], "plain text");
+        check(&["plain text", r#"{"message":"no such image"}"#, r#"{"message":"second"}"#], "no such image");
+        check(&[r#"{"error":"broken"}"#, r#"{"message":"no such image"}"#], "broken");
+    }
+
+    #[test]
+    fn an_extraction_may_go_on_unseen_once_all_is_downloaded() {
+        let mut pull = Pull::default();
+        assert!(!pull.may_extract_unseen());
+        step(&mut pull, "a", Announced);
+        step(&mut pull, "b", Announced);
+        step(&mut pull, "a", DOWNLOADED);
+        assert!(!pull.may_extract_unseen());
+        step(&mut pull, "b", DOWNLOADED);
+        assert!(pull.may_extract_unseen());
+        step(&mut pull, "a", Extracting(Some((1, 10))));
+        assert!(!pull.may_extract_unseen(), "this engine shows its extraction");
+        step(&mut pull, "a", Extracting(Some((10, 10))));
+        assert!(pull.may_extract_unseen());
     }
 }

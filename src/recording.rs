@@ -49,8 +49,10 @@ pub(crate) enum Entry<'a> {
     Open(Opening),
     /// Another attempt is to begin.
     Retry(Retry),
-    /// A line of the engine (or of docker).
-    Line(Cow<'a, [u8]>),
+    /// A line of the engine.
+    Line(&'a [u8]),
+    /// A line of the engine that was not JSON, or one of docker.
+    Raw(String),
     Warning(String),
     /// The stream ended; with the exit code that the pull had, where it is known.
     End(End, Option<u8>),
@@ -113,7 +115,7 @@ impl Recorder {
     /// Writes a line of the engine.
     pub(crate) fn line(&mut self, at: u64, line: &[u8]) -> io::Result<()> {
         match std::str::from_utf8(line) {
-            Ok(text) if serde_json::from_str::<IgnoredAny>(text).is_ok() && !text.contains(['\r', '\n']) => {
+            Ok(text) if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
                 self.entry(at, "e");
                 self.line.extend_from_slice(line);
             }
@@ -221,8 +223,8 @@ pub(crate) fn entry<'a>(line: &'a [u8], header: &Header) -> Result<(u64, Entry<'
     let at = ((at * 1000.0 + 1e-4) as u64).min(MAX_AT);
     let broken = |error: serde_json::Error| format!("data of \"{code}\": {error}");
     let entry = match &*code {
-        "e" => Entry::Line(Cow::Borrowed(data.as_bytes())),
-        "r" => Entry::Line(Cow::Owned(serde_json::from_str::<String>(data).map_err(broken)?.into_bytes())),
+        "e" => Entry::Line(data.as_bytes()),
+        "r" => Entry::Raw(serde_json::from_str(data).map_err(broken)?),
         "w" => Entry::Warning(serde_json::from_str(data).map_err(broken)?),
         "a" => serde_json::from_str::<Attempt>(data).map_err(broken)?.entry(header),
         "x" => serde_json::from_str::<Ending>(data).map_err(broken)?.entry(),
@@ -284,8 +286,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {
 
 #[derive(serde::Deserialize)]
 struct Attempt {
-    #[serde(default)]
-    attempt: Lenient,
+    #[serde(default, rename = "attempt")]
+    number: Lenient,
     #[serde(default)]
     mode: Lenient,
     #[serde(default)]
@@ -301,7 +303,7 @@ struct Attempt {
 impl Attempt {
     fn entry(self, header: &Header) -> Entry<'static> {
         let method = if self.mode.0 == "cli" { Method::Cli } else { Method::Api };
-        let number: u64 = self.attempt.0.parse().unwrap_or(1);
+        let number: u64 = self.number.0.parse().unwrap_or(1);
         if number > 1 {
             let wait = self.wait.0.parse().unwrap_or(0);
             let retry = Retry { number: number - 1, limit: self.retries.0.parse().ok(), wait, reason: self.reason.0 };
@@ -355,5 +357,185 @@ impl<'de> Deserialize<'de> for Lenient {
             Some(b'0'..=b'9') => raw.to_owned(),
             _ => String::new(),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn a_header() -> Header {
+        Header { image: "a:1".into(), started: None, engine: String::new(), api: String::new() }
+    }
+
+    /// What `write` writes.
+    fn written(write: impl FnOnce(&mut Recorder) -> io::Result<()>) -> String {
+        let path = std::env::temp_dir().join(format!(
+            "recording-test-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        let mut recorder = Recorder::create(&path).unwrap();
+        write(&mut recorder).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        text
+    }
+
+    #[test]
+    fn what_is_written_is_the_format() {
+        let started = OffsetDateTime::parse("2025-11-19T10:30:15.250+05:30", &Rfc3339).ok();
+        let header = Header { image: "a\"\u{1b}:1".into(), started, engine: "20.10".into(), api: "1.41".into() };
+        let check = |text: String, expected: &str| assert_eq!(text, format!("{expected}\n"));
+        check(
+            written(|to| to.header(&header)),
+            r#"{"version":1,"image":"a\"\u001b:1","started":"2025-11-19T10:30:15.250+05:30","engine":"20.10","api":"1.41"}"#,
+        );
+        let mut opening = Opening { image: "a:1".into(), method: Method::Api, reason: None, attached: None };
+        check(written(|to| to.open(0, &opening)), r#"[0.000,"a",{"attempt":1,"mode":"api"}]"#);
+        opening =
+            Opening { method: Method::Cli, reason: Some("no".into()), attached: Some("process 1".into()), ..opening };
+        check(
+            written(|to| to.open(5, &opening)),
+            r#"[0.005,"a",{"attempt":1,"mode":"cli","reason":"no","attached":"process 1"}]"#,
+        );
+        let retry = Retry { number: 2, limit: Some(3), wait: 5, reason: "off".into() };
+        check(
+            written(|to| to.retry(61_001, &retry, Method::Api)),
+            r#"[61.001,"a",{"attempt":3,"mode":"api","wait":5,"retries":3,"reason":"off"}]"#,
+        );
+        check(written(|to| to.line(26, br#"{"a" : 1}"#)), r#"[0.026,"e",{"a" : 1}]"#);
+        check(written(|to| to.line(31, b"not \"JSON\"")), r#"[0.031,"r","not \"JSON\""]"#);
+        check(written(|to| to.line(31, b"{\"a\":\"\xff\"}")), "[0.031,\"r\",\"{\\\"a\\\":\\\"\u{fffd}\\\"}\"]");
+        check(written(|to| to.warning(1, "mind\n")), r#"[0.001,"w","mind\n"]"#);
+        let check_end = |end, exit, expected| check(written(|to| to.end(15_200, &end, exit)), expected);
+        check_end(End::Complete, 0, r#"[15.200,"x",{"end":"complete","exit":0}]"#);
+        check_end(End::Exited(7), 7, r#"[15.200,"x",{"end":"complete","exit":7}]"#);
+        check_end(End::Cut(None), 1, r#"[15.200,"x",{"end":"cut","exit":1}]"#);
+        check_end(End::Cut(Some("a".into())), 1, r#"[15.200,"x",{"end":"cut","reason":"a","exit":1}]"#);
+        check_end(End::Refused(404), 1, r#"[15.200,"x",{"end":"refused 404","exit":1}]"#);
+        check_end(End::Stalled(None), 1, r#"[15.200,"x",{"end":"stalled","exit":1}]"#);
+        check_end(End::Signal(15), 143, r#"[15.200,"x",{"end":"signal 15","exit":143}]"#);
+    }
+
+    #[test]
+    fn times_are_read_back_to_the_millisecond() {
+        for at in (0..3_000_000).step_by(97).chain([0, 1, 999, 1000, 1001, 86_400_000, MAX_AT]) {
+            for row in [
+                format!("[{}.{:03},\"e\",{{\"status\":1}}]", at / 1000, at % 1000),
+                format!("[{}.{:03} ,\"e\", {{}}]", at / 1000, at % 1000),
+            ] {
+                assert_eq!(entry(row.as_bytes(), &a_header()).unwrap().0, at, "{row}");
+            }
+        }
+        let check = |time: &str, expected| {
+            assert_eq!(entry(format!("[{time},\"z\",0]").as_bytes(), &a_header()).unwrap().0, expected, "{time}");
+        };
+        check("0", 0);
+        check("-1", 0);
+        check("1e3", 1_000_000);
+        check("0.0104", 10);
+        check("38.5549", 38_554);
+        check("1e300", MAX_AT);
+    }
+
+    #[test]
+    fn both_ways_of_reading_a_row_agree() {
+        for row in [
+            r#"[0.5,"e",{"status":"a"}]"#,
+            r#"[12,"e",{"status":"a]","b":[1,"x"]}]"#,
+            r#"[0.001,"e",{"status":"\",\"e\",{\"status\":"}]"#,
+        ] {
+            let quick = Row::quick(row).expect("the short form");
+            let slow: Row<'_> = serde_json::from_str(row).unwrap();
+            assert_eq!(
+                (quick.at.to_bits(), &quick.code, quick.data),
+                (slow.at.to_bits(), &slow.code, slow.data),
+                "{row}"
+            );
+        }
+        for row in [
+            r#"[0.5, "e",{"status":"a"}]"#,
+            r#"[-1,"e",{"status":"a"}]"#,
+            r#"[1e3,"e",{"status":"a"}]"#,
+            r#"["x","e",{"status":"a"}]"#,
+            r#"[0.5,"z",{},"e",{"status":"a"}]"#,
+            r#"[0.5,"e",{"id":"a","status":"b"}]"#,
+            r#"[0.5,"e",{"status":"a"}"#,
+            r#"[,"e",{"status":"a"}]"#,
+        ] {
+            assert!(Row::quick(row).is_none(), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_first_line_is_a_header_a_capture_or_neither() {
+        let image = |line: &str| header(line.as_bytes()).map(|header| header.map(|header| header.image));
+        assert_eq!(image(r#"{"version":1,"image":"a"}"#), Ok(Some("a".into())));
+        assert_eq!(image(r#"{"version":null}"#), Ok(None));
+        assert_eq!(image(r#"{"version":2,"image":5}"#), Ok(Some("5".into())));
+        assert_eq!(image(r#"{"status":"Pulling from a","id":"1"}"#), Ok(None));
+        assert_eq!(image(r#"{"status":"cut"#), Ok(None));
+        assert_eq!(image(r#"{"errorDetail":{},"error":"x"}"#), Ok(None));
+        for line in [r#"{"version":1"#, "", "[]", "[0.1,\"e\",{}]", "null", "text", "HTTP/1.1 200 OK"] {
+            assert!(image(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn entries() {
+        let check = |row: &str, expected: &str| {
+            let (_, entry) = entry(row.as_bytes(), &a_header()).unwrap();
+            assert_eq!(format!("{entry:?}"), expected, "{row}");
+        };
+        check(r#"[0,"r","a\nb"]"#, r#"Raw("a\nb")"#);
+        check(r#"[0,"w","mind"]"#, r#"Warning("mind")"#);
+        check(r#"[0,"zz",{"a":1}]"#, "Other");
+        check(r#"[0,"\u007a",{"a":1},5]"#, "Other");
+        check(
+            r#"[0,"a",{"mode":"cli","attempt":1}]"#,
+            r#"Open(Opening { image: "a:1", method: Cli, reason: None, attached: None })"#,
+        );
+        check(
+            r#"[0,"a",{"mode":5,"attempt":"x","new":[]}]"#,
+            r#"Open(Opening { image: "a:1", method: Api, reason: None, attached: None })"#,
+        );
+        check(
+            r#"[0,"a",{"attempt":2,"wait":5,"retries":3,"reason":"off"}]"#,
+            r#"Retry(Retry { number: 1, limit: Some(3), wait: 5, reason: "off" })"#,
+        );
+        check(r#"[0,"a",{"attempt":3}]"#, r#"Retry(Retry { number: 2, limit: None, wait: 0, reason: "" })"#);
+        check(r#"[0,"x",{"end":"complete","exit":0}]"#, "End(Complete, Some(0))");
+        check(r#"[0,"x",{"end":"complete"}]"#, "End(Complete, None)");
+        check(r#"[0,"x",{"end":"complete","exit":256}]"#, "End(Complete, None)");
+        check(r#"[0,"x",{"end":"refused 404"}]"#, "End(Refused(404), None)");
+        check(r#"[0,"x",{"end":"refused"}]"#, "End(Refused(0), None)");
+        check(r#"[0,"x",{"end":"stalled"}]"#, "End(Stalled(None), None)");
+        check(r#"[0,"x",{"end":"signal 15","exit":143}]"#, "End(Signal(15), Some(143))");
+        check(r#"[0,"x",{"end":"cut","reason":"off"}]"#, r#"End(Cut(Some("off")), None)"#);
+        check(r#"[0,"x",{}]"#, "End(Cut(None), None)");
+        for row in [
+            "",
+            "[",
+            "[]",
+            "[0]",
+            "[0,\"e\"]",
+            "{}",
+            "5",
+            "[0,5,{}]",
+            "[\"0\",\"e\",{}]",
+            "[0,\"e\",{}",
+            "[0,\"r\",5]",
+            "[0,\"x\",5]",
+            "[0,\"a\",null]",
+        ] {
+            assert!(entry(row.as_bytes(), &a_header()).is_err(), "{row}");
+        }
+        assert_eq!(entry(b"[0,\"e\",\"\xff\"]", &a_header()).unwrap_err(), "not UTF-8");
+        assert!(check_is_broken(r#"[0,"e",{"status":"a"]"#) && !check_is_broken(r#"[0,"e",{"status":"a"}]"#));
+    }
+
+    fn check_is_broken(row: &str) -> bool {
+        super::check(row.as_bytes()).is_err()
     }
 }

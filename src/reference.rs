@@ -54,6 +54,12 @@ impl Reference {
         given.unwrap_or("latest")
     }
 
+    /// The name by which an engine knows the image once it is there: of a tag and a digest the digest wins.
+    pub(crate) fn local(&self) -> String {
+        let mark = if self.digest.is_some() { '@' } else { ':' };
+        format!("{}{mark}{}", self.name, self.tag_or_digest())
+    }
+
     /// The registry's `host[:port]`, as the docker CLI keys its credentials but for Docker Hub.
     pub(crate) fn registry(&self) -> &str {
         split_registry(&self.name).0

@@ -5,25 +5,21 @@
 use crate::args::{Log as Where, Pull as Options};
 use crate::child::TICK;
 use crate::event::{Lines, MAX_LINE};
-use crate::output;
-use crate::plain::{Glyphs, Patience};
-use crate::pull::{End, Verdict};
+use crate::output::{self, Glyphs, Patience};
+use crate::pull::{End, NO_IMAGE, Verdict};
 use crate::recording::{self, Entry, Header};
 use crate::report::{Method, Opening, Stamp};
 use crate::signals::{self, Signals};
-use crate::story::{Brought, Story, complain, log_sink, stdout_sink};
+use crate::story::{Brought, Story, complain, log_sink, now, stdout_sink};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use time::OffsetDateTime;
 
-/// A line of a recording holds a line of an engine and a few characters more.
-const MAX_ROW: usize = MAX_LINE + 64;
-
-/// Why a pull without a final status and without an image has failed; the engine's last id follows.
-pub(crate) const NO_IMAGE: &str = "the engine ended the pull without saying that it succeeded, and has no image";
+/// A row of a recording holds a line of an engine and a few characters more. One that was not JSON is a JSON string there,
+/// in which a control character takes six bytes.
+const MAX_ROW: usize = 6 * MAX_LINE + 64;
 
 /// A recording as it is played.
 struct Player<'a> {
@@ -34,6 +30,8 @@ struct Player<'a> {
     began: Instant,
     /// From the first entry on.
     story: Option<Story>,
+    /// A line that is not empty was there.
+    has_begun: bool,
     /// Its header; none for a bare capture.
     header: Option<Header>,
     method: Method,
@@ -68,6 +66,7 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
         speed,
         began: Instant::now(),
         story: None,
+        has_begun: false,
         header: None,
         method: Method::Api,
         at: 0,
@@ -75,7 +74,7 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
         end: None,
         error: None,
     };
-    let mut lines = Lines::new(MAX_ROW);
+    let mut lines = Lines::with_empty(MAX_ROW);
     let mut buffer = vec![0; 16 << 10];
     loop {
         match output::is_readable(&file, TICK)
@@ -109,6 +108,9 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
 impl Player<'_> {
     fn line(&mut self, line: &[u8]) {
         self.number += 1;
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return;
+        }
         if self.error.is_some() || self.end.is_some() || self.signals.came().is_some() {
             return;
         }
@@ -118,7 +120,7 @@ impl Player<'_> {
     }
 
     fn play(&mut self, line: &[u8]) -> Result<(), String> {
-        if self.number == 1 {
+        if !std::mem::replace(&mut self.has_begun, true) {
             self.header = recording::header(line)?;
             if self.header.is_some() {
                 return Ok(());
@@ -135,13 +137,15 @@ impl Player<'_> {
         }
         let at = self.at;
         match entry {
-            Entry::Open(opening) if self.story.is_none() => self.open(opening),
-            Entry::Open(_) | Entry::Other => {}
+            Entry::Open(opening) if self.story.is_none() => self.open(&opening),
             Entry::Retry(retry) => self.story().retry(at, &retry),
             Entry::Warning(text) => self.story().warn(at, &text),
             // Read by a short cut, it may be a broken row rather than a row with a line that nobody understands.
-            Entry::Line(text) if self.tell(&text) == Brought::NotUnderstood => recording::check(line)?,
-            Entry::Line(_) => {}
+            Entry::Line(text) if self.tell(text) == Brought::NotUnderstood => recording::check(line)?,
+            Entry::Line(_) | Entry::Open(_) | Entry::Other => {}
+            Entry::Raw(text) => {
+                self.story().raw_line(at, text.as_bytes());
+            }
             Entry::End(end, exit) => self.end = Some((end, exit)),
         }
         Ok(())
@@ -159,12 +163,12 @@ impl Player<'_> {
                 Some(header) => header.image.clone(),
                 None => format!("not told (capture {})", self.path.display()),
             };
-            self.open(Opening { image, method: Method::Api, reason: None, attached: None });
+            self.open(&Opening { image, method: Method::Api, reason: None, attached: None });
         }
         self.story.as_mut().expect("begun above")
     }
 
-    fn open(&mut self, opening: Opening) {
+    fn open(&mut self, opening: &Opening) {
         let stamp = Stamp(self.header.as_ref().and_then(|header| header.started).unwrap_or_else(now));
         let signals = self.signals.clone();
         let patience = Patience::Endless(Box::new(move || signals.came().is_none()));
@@ -173,7 +177,7 @@ impl Player<'_> {
             sinks.extend(log_sink(path, self.options, stamp, opening.attached.is_some()));
         }
         let mut story = Story::new(sinks, None, Glyphs::from_environment(self.options.ascii));
-        story.open(self.at, &opening, None);
+        story.open(self.at, opening, None);
         self.method = opening.method;
         self.story = Some(story);
     }
@@ -221,7 +225,7 @@ impl Player<'_> {
         if let Some(signal) = self.signals.came() {
             return Ok(signals::exit_code(signal));
         }
-        if self.number == 0 {
+        if !self.has_begun {
             return Err(format!("{}: line 1: empty; there is nothing to replay", self.path.display()));
         }
         let at = self.at;
@@ -249,10 +253,4 @@ impl Player<'_> {
         // Waited for in vain: the reader was slower than our end.
         Ok(self.signals.came().map_or(exit, signals::exit_code))
     }
-}
-
-/// The time of now in the local offset, in whole milliseconds.
-pub(crate) fn now() -> OffsetDateTime {
-    let now = OffsetDateTime::now_local().unwrap_or_else(|_| OffsetDateTime::now_utc());
-    now.replace_millisecond(now.millisecond()).unwrap_or(now)
 }

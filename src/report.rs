@@ -198,8 +198,8 @@ struct Shown {
     announced: bool,
     /// When the last line of this phase that counts for the interval was shown.
     at: Option<u64>,
-    /// The last bar of this phase.
-    text: String,
+    /// What the last bar of this phase said: percent, bytes as shown, size.
+    numbers: Option<(u64, u64, u64)>,
     /// How many bars of this phase were shown.
     bars: usize,
 }
@@ -296,7 +296,7 @@ impl Report {
     }
 
     /// An event was applied to `pull`; `line` is what the engine said, and `announces` whether it was about layers that
-    /// are yet to come ([`Event::announces`]).
+    /// are yet to come ([`announces`](crate::event::Event::announces)).
     pub(crate) fn event(
         &mut self,
         pull: &Pull,
@@ -440,7 +440,7 @@ impl Report {
             let (least, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
             match bar::speed(moved, at).filter(|_| moved > 0) {
                 Some(speed) => {
-                    self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s ({speed})"))
+                    self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s ({speed})"));
                 }
                 None => self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s")),
             }
@@ -513,10 +513,14 @@ impl Report {
     }
 
     fn download_bar(&mut self, pull: &Pull, layer: usize, done: u64, size: u64, at: u64, out: Out<'_>) {
-        let (bar, percent) = (bar::bar(done, size, bar::LAYER), bar::percent(done, size));
+        let percent = bar::percent(done, size);
+        if !self.is_news(layer, at, (percent, bar::shown(done), size)) {
+            return;
+        }
+        let bar = bar::bar(done, size, bar::LAYER);
         let ((told, id), done, size) = (told(pull, layer), bar::bytes(done), bar::bytes(size));
         let about = About::Layer(told, Phase::Downloading);
-        self.show(layer, at, about, out, format_args!("⬇️  Layer {id}: {bar} {percent}% ({done} / {size})"));
+        self.tell(at, Part::Body, about, out, format_args!("⬇️  Layer {id}: {bar} {percent}% ({done} / {size})"));
     }
 
     fn extraction(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
@@ -535,16 +539,20 @@ impl Report {
     }
 
     fn extraction_bar(&mut self, pull: &Pull, layer: usize, done: u64, whole: u64, at: u64, out: Out<'_>) {
-        let (bar, percent) = (bar::bar(done, whole, bar::LAYER), bar::percent(done, whole));
+        let percent = bar::percent(done, whole);
+        if !self.is_news(layer, at, (percent, 0, 0)) {
+            return;
+        }
+        let bar = bar::bar(done, whole, bar::LAYER);
         let (told, id) = told(pull, layer);
         let about = About::Layer(told, Phase::Extracting);
-        self.show(layer, at, about, out, format_args!("📂 Layer {id}: Extracting {bar} {percent}%"));
+        self.tell(at, Part::Body, about, out, format_args!("📂 Layer {id}: Extracting {bar} {percent}%"));
     }
 
     fn begin_phase(&mut self, layer: usize, shown_at: Option<u64>) {
         let shown = &mut self.shown[layer];
         (shown.at, shown.bars) = (shown_at, 0);
-        shown.text.clear();
+        shown.numbers = None;
     }
 
     fn is_due(&self, layer: usize, at: u64) -> bool {
@@ -552,18 +560,16 @@ impl Report {
         self.shown[layer].at.is_none_or(|last| at.saturating_sub(last) >= interval)
     }
 
-    /// A line of progress, unless it is what was shown of this layer last.
-    fn show(&mut self, layer: usize, at: u64, about: About<'_>, out: Out<'_>, line: Arguments<'_>) {
-        self.text.clear();
-        // Writing into a String cannot fail.
-        let _ = self.text.write_fmt(line);
+    /// Whether a bar says anything that the layer's last one did not. Asked before the line is made: on a slow link most
+    /// events move a bar by less than can be seen.
+    fn is_news(&mut self, layer: usize, at: u64, numbers: (u64, u64, u64)) -> bool {
         let shown = &mut self.shown[layer];
-        if shown.text != self.text {
-            shown.text.clone_from(&self.text);
-            shown.at = Some(at);
+        let is_news = shown.numbers != Some(numbers);
+        if is_news {
+            (shown.numbers, shown.at) = (Some(numbers), Some(at));
             shown.bars += 1;
-            self.emit(at, Part::Body, about, out);
         }
+        is_news
     }
 
     fn say(&mut self, at: u64, part: Part, out: Out<'_>, line: Arguments<'_>) {
@@ -599,5 +605,409 @@ pub(crate) fn signal_name(signal: i32) -> String {
         9 => "SIGKILL".into(),
         15 => "SIGTERM".into(),
         other => format!("signal {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event;
+    use crate::pull::End;
+    use time::format_description::well_known::Rfc3339;
+
+    /// A report and what it has told: `milliseconds text`, raw lines in `<>`.
+    struct Told {
+        pull: Pull,
+        report: Report,
+        lines: Vec<String>,
+    }
+
+    impl Told {
+        fn new() -> Self {
+            Self { pull: Pull::default(), report: Report::new(), lines: Vec::new() }
+        }
+
+        fn keep(lines: &mut Vec<String>) -> impl FnMut(&Line<'_>) {
+            |line| {
+                if let Some(raw) = line.raw {
+                    lines.push(format!("{} <{raw}>", line.at));
+                }
+                if let Some(text) = line.text {
+                    lines.push(format!("{} {text}", line.at));
+                }
+            }
+        }
+
+        fn say(&mut self, at: u64, line: &str) {
+            let Self { pull, report, lines } = self;
+            let out = &mut Self::keep(lines);
+            report.advance(pull, at, out);
+            let event = event::parse(line.as_bytes());
+            let announces = event.announces();
+            let update = pull.apply(event);
+            report.event(pull, &update, announces, line.as_bytes(), at, out);
+        }
+
+        /// Something about a layer.
+        fn step(&mut self, at: u64, id: &str, status: &str) {
+            self.say(at, &format!(r#"{{"status":"{status}","progressDetail":{{}},"id":"{id}"}}"#));
+        }
+
+        fn bar(&mut self, at: u64, id: &str, status: &str, current: u64, total: u64) {
+            let detail = format!(r#"{{"current":{current},"total":{total}}}"#);
+            self.say(at, &format!(r#"{{"status":"{status}","progressDetail":{detail},"id":"{id}"}}"#));
+        }
+
+        fn tick(&mut self, at: u64) {
+            self.report.advance(&self.pull, at, &mut Self::keep(&mut self.lines));
+        }
+
+        fn close(&mut self, at: u64, end: &End) {
+            let verdict = self.pull.verdict(end);
+            self.report.close(&mut self.pull, &verdict, Some("127.0.0.1:5000"), at, &mut Self::keep(&mut self.lines));
+        }
+
+        /// What was told since the last time, without raw lines and with bars as `[3]`, the count of their full cells.
+        fn since(&mut self) -> Vec<String> {
+            let lines = std::mem::take(&mut self.lines);
+            let human = lines.into_iter().filter(|line| !line.contains(" <"));
+            human
+                .map(|line| match (line.find(['█', '░']), line.rfind(['█', '░'])) {
+                    (Some(from), Some(to)) => {
+                        let full = line.matches('█').count();
+                        format!("{}{full}{}", &line[..from], &line[to + '█'.len_utf8()..])
+                    }
+                    _ => line,
+                })
+                .collect()
+        }
+    }
+
+    #[test]
+    fn queued_lines_wait_for_the_others() {
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        told.step(100, "b", "Already exists");
+        told.step(200, "b", "Waiting");
+        told.tick(249);
+        assert!(told.since().is_empty());
+        // Due a quarter of a second after the first, and told with that time however late it is looked at.
+        told.tick(400);
+        let expected = [
+            "250 📋 Layer a queued (total: 2 layers)",
+            "250 📋 Layer b queued (total: 2 layers)",
+            "250 💾 Layer b: Already cached (1/2)",
+        ];
+        assert_eq!(told.since(), expected);
+        // Later ones wait for themselves; whatever is no announcement ends the waiting at once.
+        told.step(1000, "c", "Pulling fs layer");
+        told.step(1001, "d", "Pulling fs layer");
+        told.step(1002, "c", "Waiting");
+        assert!(told.since().is_empty());
+        told.bar(1003, "c", "Downloading", 1, 4);
+        let expected = [
+            "1003 📋 Layer c queued (total: 4 layers)",
+            "1003 📋 Layer d queued (total: 4 layers)",
+            "1003 ⬇️  Layer c: [10] 25% (1B / 4B)",
+        ];
+        assert_eq!(told.since(), expected);
+        // One that was announced and is there after all.
+        told.step(2000, "d", "Already exists");
+        assert_eq!(told.since(), ["2000 💾 Layer d: Already cached (2/4)"]);
+    }
+
+    #[test]
+    fn the_order_of_announcement_and_time_does_not_matter_to_a_replay() {
+        // An event that comes after the line was due: first the line, with the time it was due.
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        told.step(300, "b", "Pulling fs layer");
+        assert_eq!(told.since(), ["250 📋 Layer a queued (total: 1 layers)"]);
+        told.tick(550);
+        assert_eq!(told.since(), ["550 📋 Layer b queued (total: 2 layers)"]);
+    }
+
+    #[test]
+    fn bars_come_every_two_seconds_a_layer() {
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        told.step(0, "b", "Pulling fs layer");
+        for at in (0..=5000).step_by(500) {
+            told.bar(at, "a", "Downloading", 1 + at, 10_000);
+            told.bar(at + 100, "b", "Downloading", 1 + at, 10_000);
+        }
+        let bars: Vec<String> = told.since().into_iter().filter(|line| line.contains('⬇')).collect();
+        let expected = [
+            "0 ⬇️  Layer a: [0] 0% (1B / 10KB)",
+            "100 ⬇️  Layer b: [0] 0% (1B / 10KB)",
+            "2000 ⬇️  Layer a: [8] 20% (2KB / 10KB)",
+            "2100 ⬇️  Layer b: [8] 20% (2KB / 10KB)",
+            "4000 ⬇️  Layer a: [16] 40% (4KB / 10KB)",
+            "4100 ⬇️  Layer b: [16] 40% (4KB / 10KB)",
+        ];
+        assert_eq!(bars, expected);
+    }
+
+    #[test]
+    fn bars_of_a_long_pull_come_every_ten_seconds() {
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        for at in (0..=320_000).step_by(1000) {
+            told.bar(at, "a", "Downloading", 1 + at, 1_000_000);
+        }
+        let lines = told.since();
+        let times: Vec<u64> = lines
+            .iter()
+            .filter(|line| line.contains('⬇'))
+            .filter_map(|line| line.split(' ').next()?.parse().ok())
+            .collect();
+        let gaps: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let long = times.iter().position(|&at| at >= LONG_PULL).expect("a long pull");
+        assert!(gaps[..long - 1].iter().all(|&gap| gap == 2000), "{gaps:?}");
+        assert!(gaps[long..].iter().all(|&gap| gap == 10_000), "{gaps:?}");
+    }
+
+    #[test]
+    fn a_bar_is_not_repeated() {
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        told.bar(0, "a", "Downloading", 1000, 1_000_000);
+        told.bar(3000, "a", "Downloading", 1001, 1_000_000);
+        told.bar(6000, "a", "Downloading", 1999, 1_000_000);
+        told.bar(6001, "a", "Downloading", 2000, 1_000_000);
+        let expected = [
+            "0 📋 Layer a queued (total: 1 layers)",
+            "0 ⬇️  Layer a: [0] 0% (1KB / 1MB)",
+            "6001 ⬇️  Layer a: [0] 0% (2KB / 1MB)",
+        ];
+        assert_eq!(told.since(), expected);
+    }
+
+    #[test]
+    fn each_phase_counts_anew_and_ends_full() {
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        told.bar(10, "a", "Downloading", 1, 100);
+        told.bar(2010, "a", "Downloading", 60, 100);
+        told.step(2500, "a", "Verifying Checksum");
+        told.step(2600, "a", "Download complete");
+        told.bar(2700, "a", "Extracting", 10, 100);
+        told.bar(2800, "a", "Extracting", 20, 100);
+        told.bar(4700, "a", "Extracting", 50, 100);
+        told.step(4800, "a", "Pull complete");
+        let expected = [
+            "10 📋 Layer a queued (total: 1 layers)",
+            "10 ⬇️  Layer a: [0] 1% (1B / 100B)",
+            "2010 ⬇️  Layer a: [24] 60% (60B / 100B)",
+            "2500 ⬇️  Layer a: [40] 100% (100B / 100B)",
+            "2500 🔍 Layer a: Verifying checksum...",
+            "2600 ✅ Layer a: Download complete",
+            "2700 📂 Layer a: Extracting...",
+            "4700 📂 Layer a: Extracting [20] 50%",
+            "4800 📂 Layer a: Extracting [40] 100%",
+            "4800 ✅ Layer a: Complete (1/1)",
+        ];
+        assert_eq!(told.since(), expected);
+    }
+
+    #[test]
+    fn a_phase_that_showed_no_later_bar_ends_without_one() {
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        told.bar(10, "a", "Downloading", 1, 100);
+        told.bar(900, "a", "Downloading", 99, 100);
+        told.step(1000, "a", "Download complete");
+        told.say(1100, r#"{"status":"Extracting","progressDetail":{"current":1,"units":"s"},"id":"a"}"#);
+        told.say(9100, r#"{"status":"Extracting","progressDetail":{"current":9,"units":"s"},"id":"a"}"#);
+        told.step(9200, "a", "Pull complete");
+        let expected = [
+            "10 📋 Layer a queued (total: 1 layers)",
+            "10 ⬇️  Layer a: [0] 1% (1B / 100B)",
+            "1000 ✅ Layer a: Download complete",
+            "1100 📂 Layer a: Extracting...",
+            "9200 ✅ Layer a: Complete (1/1)",
+        ];
+        assert_eq!(told.since(), expected);
+    }
+
+    #[test]
+    fn a_full_count_that_nothing_confirms_is_not_shown() {
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        told.bar(10, "a", "Downloading", 30, 100);
+        told.bar(3000, "a", "Downloading", 100, 100);
+        for seconds in (1..=5).rev() {
+            told.step(8000 - seconds * 1000, "a", &format!("Retrying in {seconds} seconds"));
+        }
+        told.bar(8000, "a", "Downloading", 10, 70);
+        let expected = [
+            "10 📋 Layer a queued (total: 1 layers)",
+            "10 ⬇️  Layer a: [12] 30% (30B / 100B)",
+            "3000 🔁 Layer a: retrying in 5s",
+            "8000 ⬇️  Layer a: [16] 40% (40B / 100B)",
+        ];
+        assert_eq!(told.since(), expected);
+    }
+
+    #[test]
+    fn stillness_is_told_after_one_two_and_four_minutes() {
+        let mut told = Told::new();
+        told.report.moved(0);
+        told.tick(59_999);
+        assert!(told.since().is_empty());
+        told.tick(60_000);
+        assert_eq!(told.since(), ["60000 ⏳ No progress for 60s"]);
+        told.step(60_500, "a", "Pulling fs layer");
+        told.bar(61_000, "a", "Downloading", 12_000_000, 50_000_000);
+        told.since();
+        // The containerd store repeats itself whether or not anything moves: that is no movement.
+        for at in (61_100..=301_500).step_by(100) {
+            told.bar(at, "a", "Downloading", 12_000_000, 50_000_000);
+        }
+        let expected = [
+            "121000 ⏳ No progress for 60s (a: 12MB / 50MB)",
+            "181000 ⏳ No progress for 120s (a: 12MB / 50MB)",
+            "301000 ⏳ No progress for 240s (a: 12MB / 50MB)",
+        ];
+        assert_eq!(told.since(), expected);
+        // Movement begins it anew; what is known of the layer is told.
+        told.step(400_000, "a", "Download complete");
+        told.since();
+        told.tick(460_000);
+        assert_eq!(told.since(), ["460000 ⏳ No progress for 60s (a)"]);
+        told.step(470_000, "a", "Pull complete");
+        told.since();
+        told.tick(1_000_000);
+        let expected = [
+            "530000 ⏳ No progress for 60s",
+            "590000 ⏳ No progress for 120s",
+            "710000 ⏳ No progress for 240s",
+            "950000 ⏳ No progress for 480s",
+        ];
+        assert_eq!(told.since(), expected);
+    }
+
+    #[test]
+    fn the_engines_lines_come_before_what_they_caused() {
+        let mut told = Told::new();
+        let progress = r#"{"status":"Downloading","progressDetail":{"current":2,"total":9},"id":"a"}"#;
+        for (at, line) in [
+            (0, r#"{"status":"Pulling from x","id":"1"}"#),
+            (1, r#"{"status":"Pulling fs layer","progressDetail":{},"id":"a"}"#),
+            (300, r#"{"status":"Downloading","progressDetail":{"current":1,"total":9},"id":"a"}"#),
+            (301, progress),
+            (5000, progress),
+            (5001, "not \u{1b} JSON"),
+            (5002, r#"{"error":"full"}"#),
+        ] {
+            told.say(at, line);
+        }
+        let expected = [
+            r#"0 <{"status":"Pulling from x","id":"1"}>"#,
+            "0 🔄 Pulling from x",
+            r#"1 <{"status":"Pulling fs layer","progressDetail":{},"id":"a"}>"#,
+            "251 📋 Layer a queued (total: 1 layers)",
+            r#"300 <{"status":"Downloading","progressDetail":{"current":1,"total":9},"id":"a"}>"#,
+            "300 ⬇️  Layer a: [████░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░] 11% (1B / 9B)",
+            "5001 <not \\u{1b} JSON>",
+            r#"5002 <{"error":"full"}>"#,
+        ];
+        assert_eq!(told.lines, expected);
+    }
+
+    #[test]
+    fn the_closing_block() {
+        let bar = |full| format!("[{full}]");
+        let mut told = Told::new();
+        told.say(0, r#"{"status":"Pulling from x","id":"1"}"#);
+        told.step(0, "a", "Pulling fs layer");
+        told.step(0, "b", "Pulling fs layer");
+        told.bar(0, "a", "Downloading", 35_000_000, 70_000_000);
+        told.step(9000, "a", "Download complete");
+        told.since();
+        told.close(15_000, &End::Cut(Some("no space left on device".into())));
+        let failed = [
+            format!("15000 {RULE}"),
+            "15000 ❌ PULL FAILED: no space left on device".into(),
+            "15000 💡 make room where Docker keeps its images (df -h /var/lib/docker; docker image prune), then pull again".into(),
+            format!("15000 Overall Progress: {} 35%", bar(17)),
+            "15000 Layers: 0/2 completed".into(),
+            "15000 Downloaded: 70MB in 15s (4.6MB/s)".into(),
+            format!("15000 {RULE}"),
+        ];
+        assert_eq!(told.since(), failed);
+        told.say(15_000, r#"{"status":"Status: Downloaded newer image for x"}"#);
+        told.since();
+        told.close(15_000, &End::Complete);
+        let succeeded = [
+            "15000 ✅ Layer a: Complete (1/2)".to_owned(),
+            "15000 ✅ Layer b: Complete (2/2)".into(),
+            format!("15000 {RULE}"),
+            "15000 ✅ PULL SUCCESSFUL".into(),
+            format!("15000 Overall Progress: {} 100%", bar(50)),
+            "15000 Layers: 2/2 completed".into(),
+            "15000 Downloaded: ≥70MB in 15s (4.6MB/s)".into(),
+            format!("15000 {RULE}"),
+        ];
+        // The size of b was never told.
+        assert_eq!(told.since(), succeeded);
+        let mut told = Told::new();
+        told.close(0, &End::Signal(15));
+        let interrupted = [
+            format!("0 {RULE}"),
+            "0 🛑 PULL INTERRUPTED (SIGTERM)".into(),
+            format!("0 Overall Progress: {} 0%", bar(0)),
+            format!("0 {RULE}"),
+        ];
+        assert_eq!(told.since(), interrupted);
+    }
+
+    #[test]
+    fn what_is_held_back_comes_before_the_closing_block() {
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        told.close(10, &End::Signal(2));
+        assert_eq!(told.since()[..2], ["10 📋 Layer a queued (total: 1 layers)".to_owned(), format!("10 {RULE}")]);
+    }
+
+    #[test]
+    fn a_retry_is_told_with_its_number() {
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        let mut retry = Retry { number: 1, limit: Some(3), wait: 5, reason: "broken\noff".into() };
+        told.report.retry(&retry, 10, &mut Told::keep(&mut told.lines));
+        retry.limit = None;
+        told.report.retry(&retry, 20, &mut Told::keep(&mut told.lines));
+        assert_eq!(told.since(), ["10 🔁 Retry 1/3 in 5s: broken\\u{a}off", "20 🔁 Retry 1 in 5s: broken\\u{a}off"]);
+    }
+
+    #[test]
+    fn lines_are_bounded() {
+        let mut told = Told::new();
+        told.say(0, &format!(r#"{{"status":"Status: {}"}}"#, "é".repeat(50_000)));
+        assert!(told.lines[0].len() <= MAX_RAW + 5 && told.lines[0].contains("… (cut: "));
+        let human = &told.lines[1];
+        assert_eq!(human.chars().count(), 2 + MAX_HUMAN);
+        assert!(human.contains("… (cut: "), "{human}");
+    }
+
+    #[test]
+    fn stamps_are_the_start_and_what_has_passed() {
+        let check = |started: &str, at, expected: &str| {
+            let started = OffsetDateTime::parse(started, &Rfc3339).expect("a time");
+            let mut text = String::new();
+            Stamp(started).push(at, &mut text);
+            assert_eq!(text, format!("[{expected}] "));
+            text.clear();
+            Stamp(started).push_time(at, &mut text);
+            assert_eq!(text, format!("[{}] ", &expected[11..]));
+        };
+        let started = "2025-11-19T10:30:15.250+05:30";
+        check(started, 0, "2025-11-19 10:30:15");
+        check(started, 749, "2025-11-19 10:30:15");
+        check(started, 750, "2025-11-19 10:30:16");
+        check(started, 86_400_000, "2025-11-20 10:30:15");
+        check("2024-02-28T23:59:59.999-11:00", 1, "2024-02-29 00:00:00");
+        check("9999-12-31T23:59:59Z", u64::MAX, "9999-12-31 23:59:59");
     }
 }

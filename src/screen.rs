@@ -141,7 +141,7 @@ impl Sink for Screen {
         }
         let is_closing = line.part == Part::Closing;
         if !is_closing && self.log.len() + text.len() > MOST_LOG {
-            if let Patience::Live(_) = self.patience {
+            if let Patience::Live(..) = self.patience {
                 self.lost += 1;
                 return Ok(());
             }
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     #[ignore = "panics: for the next test, which runs it in a terminal"]
     fn panics() {
-        let patience = Patience::Live(Duration::ZERO);
+        let patience = Patience::Live(Duration::ZERO, Box::new(|| false));
         let output = Output::stdout().expect("a terminal");
         let mut screen = Screen::new(output, Stamp(OffsetDateTime::UNIX_EPOCH), Glyphs::All, true, patience);
         screen.frame(&mut Pull::default(), 0).expect("a frame");

@@ -27,7 +27,7 @@ impl Signals {
 
     /// The number of the signal that came last.
     pub(crate) fn came(&self) -> Option<i32> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|&signal| signal != 0).map(|signal| signal as i32)
+        Some(self.0.load(Ordering::Relaxed)).filter(|&signal| signal != 0).and_then(|signal| i32::try_from(signal).ok())
     }
 }
 

@@ -8,8 +8,8 @@ use crate::args::{self, Progress, When};
 use crate::event::{self, Event};
 use crate::json::Json;
 use crate::log::{self, Log};
-use crate::output::Output;
-use crate::plain::{Glyphs, Patience, Plain};
+use crate::output::{Glyphs, Output, Patience};
+use crate::plain::Plain;
 use crate::pull::{End, Pull, Update, Verdict};
 use crate::recording::{Header, Recorder};
 use crate::reference::Reference;
@@ -18,6 +18,7 @@ use crate::screen::Screen;
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
+use time::OffsetDateTime;
 
 /// Where lines go, and what that is called when it fails.
 pub(crate) type Named = (String, Box<dyn Sink>);
@@ -63,14 +64,27 @@ impl Story {
 
     /// The engine (or docker) said this.
     pub(crate) fn line(&mut self, at: u64, line: &[u8]) -> Brought {
-        self.record(|recorder| recorder.line(at, line));
-        let Self { pull, report, sinks, stderr, .. } = self;
-        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
-        report.advance(pull, at, out);
         let event = match self.method {
             Method::Api => event::parse(line),
             Method::Cli => event::parse_cli(line),
         };
+        self.event(at, line, event)
+    }
+
+    /// The engine said this, which was not JSON and may look like it now; or docker did.
+    pub(crate) fn raw_line(&mut self, at: u64, line: &[u8]) -> Brought {
+        let event = match self.method {
+            Method::Api => event::malformed(line),
+            Method::Cli => event::parse_cli(line),
+        };
+        self.event(at, line, event)
+    }
+
+    fn event(&mut self, at: u64, line: &[u8], event: Event<'_>) -> Brought {
+        self.record(|recorder| recorder.line(at, line));
+        let Self { pull, report, sinks, stderr, .. } = self;
+        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        report.advance(pull, at, out);
         let announces = event.announces();
         let is_unknown = event == Event::Unknown;
         if is_unknown {
@@ -199,8 +213,8 @@ fn each(sinks: &mut Vec<Named>, stderr: Glyphs, act: &mut dyn FnMut(&mut dyn Sin
     sinks.retain_mut(|(name, sink)| match act(&mut **sink) {
         Ok(()) => true,
         Err(error) => {
-            // A reader that wants no more (`| head`) is told nothing: he knows.
-            if error.kind() != io::ErrorKind::BrokenPipe {
+            // Of a replay or a viewer whose reader wants no more (`| head`): he knows.
+            if error.kind() != io::ErrorKind::Interrupted {
                 complaints.push(format!("{name}: {error}; the pull goes on without it"));
             }
             false
@@ -228,4 +242,10 @@ pub(crate) fn complain(text: &str, glyphs: Glyphs) {
         // Where even that fails there is nobody left to tell.
         let _ = stderr.offer(line.as_bytes(), Duration::from_millis(50));
     }
+}
+
+/// The time of now in the local offset, in whole milliseconds.
+pub(crate) fn now() -> OffsetDateTime {
+    let now = OffsetDateTime::now_local().unwrap_or_else(|_| OffsetDateTime::now_utc());
+    now.replace_millisecond(now.millisecond()).unwrap_or(now)
 }

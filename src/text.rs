@@ -111,16 +111,16 @@ pub(crate) fn push_green(text: &str, out: &mut String) {
 /// What stands for a character where only ASCII may be shown: a word for each emoji. The console of a Pi has none of
 /// these in its font either. Two blanks after an emoji are one after a word.
 const WORDS: [(&str, &str); 20] = [
-    ("📦 ", "PULL "),
-    ("🔄 ", "FROM "),
-    ("📋 ", "LAYER "),
+    ("📦 ", "BEGIN "),
+    ("🔄 ", "SOURCE "),
+    ("📋 ", "QUEUE "),
     ("⬇️  ", "DOWN "),
     ("🔍 ", "CHECK "),
     ("✅ ", "OK "),
     ("📂 ", "UNPACK "),
     ("💾 ", "CACHED "),
     ("🔐 ", "DIGEST "),
-    ("📊 ", "STATUS "),
+    ("📊 ", "RESULT "),
     ("⏳ ", "WAIT "),
     ("🔁 ", "RETRY "),
     ("⚠️  ", "WARNING "),
@@ -152,7 +152,9 @@ pub(crate) fn without_emoji(text: &str, out: &mut String) {
 pub(crate) fn ascii(text: &str, out: &mut String) {
     let mut rest = text;
     'next: while let Some(c) = rest.chars().next() {
-        if !c.is_ascii() {
+        if c.is_ascii() {
+            out.push(c);
+        } else {
             for (from, to) in &WORDS {
                 if let Some(after) = rest.strip_prefix(from) {
                     out.push_str(to);
@@ -161,8 +163,6 @@ pub(crate) fn ascii(text: &str, out: &mut String) {
                 }
             }
             let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
-        } else {
-            out.push(c);
         }
         rest = &rest[c.len_utf8()..];
     }

@@ -1,8 +1,10 @@
 #!/bin/bash
 # A private Docker Engine with two registries on loopback, for the tests and the demo:
-#   tests/lab.sh install     apt-get what is missing of docker.io, docker-registry, apache2-utils
-#   tests/lab.sh start DIR   start them in DIR (new or empty), push the images, write DIR/env
-#   tests/lab.sh stop DIR    stop them, empty DIR and, if start made it, remove it
+#   tests/lab.sh install [PACKAGE...]  apt-get what is missing of docker.io, docker-registry, apache2-utils and these
+#   tests/lab.sh start DIR             start them in DIR (new or empty), push the images, write DIR/env
+#   tests/lab.sh kill DIR NAME         SIGKILL for one of engine, registry, private
+#   tests/lab.sh revive DIR NAME       start that one again where it was
+#   tests/lab.sh stop DIR              stop them, empty DIR and, if start made it, remove it
 # No other engine or registry of the machine is touched, and several labs may run at once.
 set -euo pipefail
 
@@ -19,6 +21,9 @@ install() {
     command -v dockerd >/dev/null || missing+=(docker.io)
     command -v docker-registry >/dev/null || missing+=(docker-registry)
     command -v htpasswd >/dev/null || missing+=(apache2-utils)
+    for package in "$@"; do
+        [ "$(dpkg-query -Wf '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+    done
     [ ${#missing[@]} -gt 0 ] || return 0
     # Or the packages would start services. One with our mark was left by a run that was killed.
     if [ ! -e $policy ] || grep -qsxF "$mark" $policy; then
@@ -67,6 +72,7 @@ lab_docker() {
 answers() { lab_docker version </dev/null >/dev/null 2>&1; } # its first request is GET /_ping
 
 engine() { # STORAGE-DRIVER
+    echo "$1" >"$dir/driver"
     # Its mounts end with its mount namespace. The empty /run, /opt and /etc/docker in there keep it from
     # the system's containerd, daemon.json and key.json. With no init the cgroups may not be mounted.
     # shellcheck disable=SC2016
@@ -78,9 +84,13 @@ engine() { # STORAGE-DRIVER
     await engine answers
 }
 
-registry() { # NAME [CONFIG-LINE]; leaves its address in $address; the kernel picks a free port
+registry() { # NAME [CONFIG-LINE]; the kernel picks a free port
     printf '%s\n' 'version: 0.1' "storage: {filesystem: {rootdirectory: $dir/store}}" \
         'http: {addr: "127.0.0.1:0", secret: lab}' "${@:2}" >"$dir/$1.yml"
+    serve "$1"
+}
+
+serve() { # NAME; leaves its address in $address
     launch "$1" docker-registry serve "$dir/$1.yml"
     await "$1" grep -qs 'listening on' "$dir/$1.log"
     address=$(grep -om1 '127\.0\.0\.1:[1-9][0-9]*' "$dir/$1.log")
@@ -133,6 +143,33 @@ start() {
     trap - EXIT
 }
 
+name() { [[ -s $dir/.lab && $1 == @(engine|registry|private) ]] || die "nothing to $2: $*"; }
+
+end() { # NAME
+    name "$1" kill
+    running "$1" || die "$1 is not running"
+    kill -s KILL "$pid"
+    halt "$1"
+}
+
+revive() { # NAME
+    name "$1" revive
+    ! running "$1" || die "$1 is running"
+    case $1 in
+        engine)
+            # Where pid 1 does not reap, the pids in there look alive; its containerd died with the engine.
+            rm -f "$dir/docker.pid" "$dir/exec/containerd/containerd.pid"
+            engine "$(cat "$dir/driver")" || { tail -n 20 "$dir/engine.log" >&2 && die 'the engine does not start'; }
+            running engine
+            sed -i "s/^ENGINE_PID=.*/ENGINE_PID=$pid/" "$dir/env" ;;
+        *)
+            # On the port that it had.
+            address=$(grep -om1 '127\.0\.0\.1:[1-9][0-9]*' "$dir/$1.log")
+            sed -i "s/127\.0\.0\.1:0/$address/" "$dir/$1.yml"
+            serve "$1" || { tail -n 20 "$dir/$1.log" >&2 && die "$1 does not start"; } ;;
+    esac
+}
+
 stop() {
     read -r made 2>/dev/null <"$dir/.lab" || return 0
     for name in engine registry private; do halt $name; done
@@ -143,7 +180,12 @@ stop() {
 
 PATH=$PATH:/usr/sbin:/sbin
 trap 'exit 130' INT; trap 'exit 143' TERM
-case "${1-} $#" in 'install 1' | 'start 2' | 'stop 2') ;; *) sed -n 's/^#   //p' "$0" >&2 && exit 2 ;; esac
+case "${1-} $#" in
+    install\ *) set -- install "${@:2}" ;;
+    'start 2' | 'stop 2') dir=$(realpath -m -- "$2"); set -- "$1" ;;
+    'kill 3') dir=$(realpath -m -- "$2"); set -- end "$3" ;;
+    'revive 3') dir=$(realpath -m -- "$2"); set -- revive "$3" ;;
+    *) sed -n 's/^#   //p' "$0" >&2 && exit 2 ;;
+esac
 [ "$(id -u)" = 0 ] || die "needs root: sudo tests/lab.sh $*"
-[ $# = 1 ] || dir=$(realpath -m -- "$2")
-"$1"
+"$@"

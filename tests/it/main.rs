@@ -2,6 +2,7 @@
 
 mod support;
 
+mod check;
 mod fake;
 mod goldens;
 mod readme;

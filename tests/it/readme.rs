@@ -1,1 +1,121 @@
-//! What the README claims.
+//! What the README claims: its commands run, its output is real, its options are those of the program.
+
+use crate::support::{Engine, FIXTURES, PROGRAM, Request, Step, Temp, answer, clean, program, run, stream};
+use std::path::Path;
+use std::process::Command;
+
+const README: &str = include_str!("../../README.md");
+const CI: &str = include_str!("../../.ci/run");
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The lines of the README's blocks of commands.
+fn commands() -> impl Iterator<Item = &'static str> {
+    README.split("```sh\n").skip(1).flat_map(|block| block.split("```").next().unwrap_or_default().lines())
+}
+
+/// An engine that has pulled, checked and run whatever it is asked for.
+fn engine(temp: &Temp) -> Engine {
+    const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    Engine::serve(Path::new(&temp.at("docker.sock")), |request: &Request| {
+        let has = |part: &str| request.line.contains(part);
+        vec![Step::Write(if has("/_ping") {
+            b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\nOK".to_vec()
+        } else if has("/images/create") {
+            stream([r#"{"status":"Status: Image is up to date for it"}"#])
+        } else if has("/distribution/") {
+            answer(200, &format!("{{\"Descriptor\":{{\"digest\":\"{DIGEST}\"}}}}"))
+        } else if has("/containers/") {
+            answer(200, r#"{"Image":"sha256:1d","State":{"Running":true}}"#)
+        } else {
+            answer(200, &format!("{{\"Id\":\"sha256:1d\",\"RepoDigests\":[\"a@{DIGEST}\"]}}"))
+        })]
+    })
+}
+
+#[test]
+fn every_command_runs() {
+    let temp = Temp::new();
+    let engine = engine(&temp);
+    let log = temp.write("log", "[2025-11-19 10:30:15] one line\n");
+    let token = temp.write("token", "not-a-secret");
+    // The names of an installation; the log is the test's own.
+    temp.script("docker-pull-with-progress", &format!("exec {PROGRAM} \"$@\" --log {log}"));
+    temp.script("alm-pull", &format!("exec {PROGRAM} --view --log {log} \"$@\""));
+    temp.script("alm", "shift; exec alm-pull \"$@\"");
+    temp.script("sudo", "exec \"$@\"");
+    let mut count = 0;
+    for line in commands() {
+        count += 1;
+        // These two are what CI runs, this very test among the second's.
+        if let Some(script) = line.strip_prefix("bash ") {
+            assert!(CI.contains(script) && Path::new(ROOT).join(script).is_file(), "CI does not run {script}");
+            continue;
+        }
+        let line = line
+            .replace("cargo run --release --locked --", "docker-pull-with-progress")
+            .replace("/opt/alm/config/gcp-registry-token", &token);
+        // What follows the log goes on until it is ended.
+        let (line, code) = if line.split(' ').any(|word| word == "-f") {
+            (format!("timeout --preserve-status -s INT 2 {line}"), 130)
+        } else {
+            (line, 0)
+        };
+        let mut shell = clean(Command::new("sh"), &temp);
+        shell.args(["-ec", &line]).current_dir(ROOT).env("DOCKER_HOST", engine.host());
+        shell.env("PATH", format!("{}:/usr/bin:/bin", temp.at("")));
+        let ended = run(&mut shell);
+        assert_eq!(ended.code, Some(code), "{line}\n{}{}", ended.stdout, ended.stderr);
+    }
+    assert!(count >= 8, "the README has {count} commands");
+}
+
+#[test]
+fn its_output_is_real() {
+    let temp = Temp::new();
+    let file = format!("{FIXTURES}/dockerd-20.10.24/fresh-three.jsonl");
+    let played = run(program(&temp).args(["--replay", &file])).stdout;
+    let block = README.split("```\n").nth(1).expect("the README begins with output");
+    let mut real = played.lines();
+    for line in block.lines().filter(|line| *line != "…") {
+        assert!(real.any(|real| real == line), "not in the output, or not in this order: {line}");
+    }
+}
+
+#[test]
+fn its_options_are_those_of_the_program() {
+    let temp = Temp::new();
+    let help = run(program(&temp).arg("--help")).stdout;
+    let options = |text: &str| {
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+        let mut options: Vec<String> =
+            words.filter(|word| word.starts_with("--") && word.len() > 3).map(str::to_owned).collect();
+        options.sort();
+        options.dedup();
+        options
+    };
+    let table =
+        README.split("| option | meaning |").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a table");
+    for option in options(&help) {
+        let is_mode = ["--check", "--running", "--replay", "--view", "--help", "--version"].contains(&option.as_str());
+        assert!(is_mode || options(table).contains(&option), "the README's table lacks {option}");
+    }
+    for option in options(table) {
+        assert!(options(&help).contains(&option), "--help lacks {option}");
+    }
+}
+
+#[test]
+fn its_signs_are_those_of_the_program() {
+    let temp = Temp::new();
+    for line in README.lines().filter(|line| line.starts_with("| ") && line.matches('`').count() == 2) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, sign, word, ..] = cells[..] else { continue };
+        if sign.is_ascii() || sign.contains('`') {
+            continue;
+        }
+        // A status with the sign in it is shown in ASCII by the word.
+        let capture = temp.write("capture", format!("{{\"status\":\"Status: {sign}  x\"}}\n"));
+        let shown = run(program(&temp).args(["--ascii", "--replay", &capture])).stdout.replace("  ", " ");
+        assert!(shown.contains(&format!("Status: {} x", word.trim_matches('`'))), "{sign} is not {word}: {shown}");
+    }
+}

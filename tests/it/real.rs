@@ -1,1 +1,487 @@
 //! Pulls from a real engine and real registries.
+//!
+//! Few tests of many steps, for each has a laboratory of its own to start. They need root, and what `tests/run.sh`
+//! installs; where that is missing they fail.
+
+mod lab;
+mod state;
+
+use lab::{Lab, Link, PROGRAM, base64};
+use rustix::process::Signal;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const MB: u64 = 1_000_000;
+
+#[test]
+fn pulls() {
+    let lab = Lab::start("pulls");
+    let registry = &lab.registry;
+    let image = |name: &str| format!("{registry}/{name}");
+
+    for (name, count) in [("tiny", 1), ("three", 3), ("eight", 8)] {
+        let pulled = lab.pull(&image(name), &[]);
+        pulled.pulled(count, 0).says(&[
+            "==========",
+            "📦 PULLING IMAGE (enhanced mode)",
+            &format!("Image: {registry}/{name}:latest"),
+            "Method: Docker Socket API (detailed progress)",
+            "==========",
+            &format!("🔄 Pulling from {name}"),
+        ]);
+        assert_eq!(pulled.err, "", "{pulled}");
+        assert!(pulled.log.contains("{\"status\":\"Pull complete\""), "raw lines: {}", pulled.log);
+        assert!(lab.has(&image(name)), "{pulled}");
+    }
+
+    let again = lab.pull(&image("three:latest"), &[]);
+    again.ended_with(0).says(&["📊 Status: Image is up to date for", "✅ PULL SUCCESSFUL", "█] 100%", "=========="]);
+    again.never_says(&["📋", "Layers:", "Downloaded:"]);
+
+    lab.pull(&image("three:v2"), &[]).pulled(3, 2).says(&["(1/3)", "(2/3)", "(3/3)"]);
+    let digest = again.between("🔐 Image digest: ", " ").to_owned();
+    lab.forget_images();
+    lab.pull(&image(&format!("three:nonsense@{digest}")), &[]).pulled(3, 0);
+
+    let missing = lab.pull(&image("three:missing"), &[]);
+    missing.ended_with(1).says(&["❌ PULL FAILED: manifest for", "💡 check the image's name and tag", "] 0%"]);
+    missing.never_says(&["PULL SUCCESSFUL", "🔁"]);
+    lab.pull(&image("nothing/here"), &[]).ended_with(1).says(&["❌ PULL FAILED:", "💡 check the image's name and tag"]);
+    // Nothing listens there: port 1 is below what the kernel gives.
+    let refused = lab.pull("127.0.0.1:1/three", &["--retries", "0"]);
+    refused.ended_with(1).says(&["❌ PULL FAILED:", "💡 check that this device reaches the registry 127.0.0.1:1:"]);
+    refused.says(&["connection refused"]);
+    for bad in ["", "Upper", "-rf", "a b"] {
+        let refused = lab.command(PROGRAM).arg("--no-log").arg("--").arg(bad).output().expect("the program runs");
+        assert_eq!(refused.status.code(), Some(2), "{bad:?}: {refused:?}");
+        assert!(refused.stdout.is_empty() && refused.stderr.starts_with(b"docker-pull-with-progress: "), "{refused:?}");
+    }
+    let quiet = lab.command(PROGRAM).args(["-q", "--no-log", "--host"]).arg(lab.socket()).arg(image("tiny")).output();
+    let quiet = quiet.expect("the program runs");
+    assert_eq!(String::from_utf8_lossy(&quiet.stdout), format!("{registry}/tiny:latest\n"), "{quiet:?}");
+
+    slow_pull(&lab);
+    fallback(&lab);
+    interrupted(&lab);
+    two_at_once(&lab);
+}
+
+/// Over a link that lets one see the progress.
+fn slow_pull(lab: &Lab) {
+    let link = Link::to(&lab.registry, 3 * MB);
+    lab.forget_images();
+    let slow = lab.pull(&format!("{}/three", link.address), &[]);
+    slow.pulled(3, 0);
+    assert!((3..8).contains(&slow.took.as_secs()), "{slow}");
+    let bars: Vec<_> = slow.lines().filter(|line| line.starts_with("⬇️  Layer")).collect();
+    // 10 MB take over three seconds: a bar at once for each layer, another after two, and the last one's end.
+    assert!((5..=9).contains(&bars.len()), "{} bars in {slow}", bars.len());
+    assert!(bars.iter().any(|bar| (20..90).contains(&percent(bar))), "{slow}");
+    assert!(slow.between("Downloaded: ", " (").starts_with("10MB in "), "{slow}");
+}
+
+fn percent(bar: &str) -> u32 {
+    let digits = bar.split_once("] ").and_then(|(_, rest)| rest.split('%').next());
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("no percent in {bar}"))
+}
+
+/// Where there is no Unix socket docker's CLI pulls, and tells of layers as well.
+fn fallback(lab: &Lab) {
+    let (engine, link) = (Link::to_socket(&lab.socket()), Link::to(&lab.registry, 5 * MB));
+    let host = format!("tcp://{}", engine.address);
+    let pull = |image: &str| {
+        lab.begin_with(image, |command| {
+            command.args(["--host", &host]);
+        })
+        .finish()
+    };
+    lab.forget_images();
+    let slow = pull(&format!("{}/three", link.address));
+    slow.ended_with(0).says(&[
+        &format!("{host} is not a Unix socket"),
+        "📦 PULLING IMAGE (docker CLI)",
+        "Method: docker pull CLI",
+        "🔄 Pulling from three",
+        "queued (total: 3 layers)",
+        "Complete (1/3)",
+        "Complete (2/3)",
+        "Complete (3/3)",
+        "🔐 Image digest: sha256:",
+        "📊 Status: Downloaded newer image for",
+        "✅ PULL SUCCESSFUL",
+        "Layers: 3/3 completed",
+    ]);
+    pull(&format!("{}/three", link.address)).ended_with(0).says(&["Image is up to date", "✅ PULL SUCCESSFUL"]);
+    let missing = pull(&format!("{}/three:missing", lab.registry));
+    missing.ended_with(1).says(&["❌ PULL FAILED:", "💡 check the image's name and tag"]);
+    missing.never_says(&["PULL SUCCESSFUL"]);
+
+    let none = lab.begin_with("alpine", |command| {
+        command.args(["--host", "unix:///nonexistent/docker.sock"]);
+    });
+    let none = none.finish();
+    none.ended_with(1).says(&[
+        "there is no Docker socket at /nonexistent/docker.sock",
+        "📦 PULLING IMAGE (docker CLI)",
+        "❌ PULL FAILED: ",
+        "💡 start Docker",
+    ]);
+    let none = lab.begin_with("alpine", |command| {
+        command.args(["--host", "unix:///nonexistent/docker.sock"]).env("PATH", "/nonexistent");
+    });
+    none.finish().ended_with(1).says(&["❌ PULL FAILED: no docker command was found", "💡 install Docker"]);
+}
+
+/// Stopped in the middle it cancels the pull in the engine, and the next one is whole.
+fn interrupted(lab: &Lab) {
+    let link = Link::to(&lab.registry, 2 * MB);
+    let image = format!("{}/eight", link.address);
+    lab.forget_images();
+    for (signal, exit, name) in [(Signal::TERM, 143, "SIGTERM"), (Signal::INT, 130, "SIGINT")] {
+        let mut pull = lab.begin_pull(&image, &[]);
+        pull.await_text("⬇️");
+        pull.signal(signal);
+        let began = Instant::now();
+        let stopped = pull.finish();
+        assert!(began.elapsed() < Duration::from_millis(500), "{:?}: {stopped}", began.elapsed());
+        stopped.ended_with(exit).says(&["⬇️", &format!("🛑 PULL INTERRUPTED ({name})")]);
+        stopped.never_says(&["PULL SUCCESSFUL", "PULL FAILED"]);
+        thread::sleep(Duration::from_millis(500));
+        let carried = link.carried();
+        thread::sleep(Duration::from_millis(500));
+        assert_eq!(link.carried(), carried, "the engine goes on pulling after {stopped}");
+        assert!(!lab.has(&image), "{stopped}");
+    }
+    link.set_rate(50 * MB);
+    lab.pull(&image, &[]).pulled(8, 0);
+}
+
+/// The second pull of an image watches the first one's transfer. A hang-up stops neither.
+fn two_at_once(lab: &Lab) {
+    let link = Link::to(&lab.registry, 3 * MB);
+    let image = format!("{}/three", link.address);
+    lab.forget_images();
+    let mut first = lab.begin_pull(&image, &[]);
+    first.await_text("⬇️");
+    let mut second = lab.command(PROGRAM);
+    second.args(["--no-log", "--host"]).arg(lab.socket()).arg(&image).stdout(Stdio::piped());
+    let second = second.spawn().expect("the program runs");
+    first.signal(Signal::HUP);
+    let first_pid = first.pid();
+    // Which of the two is told that the image came and which that it is up to date is the engine's.
+    first.finish().ended_with(0).says(&["Complete (3/3)", "✅ PULL SUCCESSFUL", "Layers: 3/3 completed"]);
+    let second = second.wait_with_output().expect("its output");
+    let text = String::from_utf8_lossy(&second.stdout);
+    let told = format!("⚠️  process {first_pid} is pulling this image already");
+    for expected in [&told, "Complete (3/3)", "✅ PULL SUCCESSFUL", "Layers: 3/3 completed"] {
+        assert!(second.status.success() && text.contains(expected), "no {expected:?} in {text}");
+    }
+    // Once, and not twice.
+    assert!(link.carried() < 14 * MB, "{} bytes came", link.carried());
+}
+
+/// Private images: no login, a wrong one, docker's own, a helper's, a token's; and no secret in anything written.
+#[test]
+fn credentials() {
+    let lab = Lab::start("credentials");
+    let (private, password) = (&lab.private, &lab.password);
+    let image = format!("{private}/three:latest");
+    let config = lab.dir.join("config");
+    let with_config = |image: &str, options: &[&str]| {
+        let options = options.to_owned();
+        let pull = lab.begin_with(image, |command| {
+            command.args(["--host", lab.socket().to_str().expect("plain")]).args(options).env("DOCKER_CONFIG", &config);
+        });
+        pull.finish()
+    };
+
+    let none = lab.pull(&image, &[]);
+    none.ended_with(1).says(&[
+        &format!("⚠️  no credentials for {private} were found (looked in: "),
+        "❌ PULL FAILED: ",
+        &format!("💡 log in as the user that runs this: docker login {private}"),
+    ]);
+    none.never_says(&["🔁", "PULL SUCCESSFUL"]);
+
+    // A login that the registry no longer takes.
+    fs::create_dir(&config).expect("a directory");
+    let old = base64(b"fleet:old-password");
+    let auths = format!("{{\"auths\":{{\"{private}\":{{\"auth\":\"{old}\"}}}}}}");
+    fs::write(config.join("config.json"), auths).expect("config.json");
+    let wrong = with_config(&image, &[]);
+    wrong.ended_with(1).says(&[
+        &format!("⚠️  {private} was asked as user fleet (from {}", config.join("config.json").display()),
+        "❌ PULL FAILED: ",
+        "💡 log in",
+    ]);
+    wrong.never_says(&["🔁", "old-password", &old]);
+
+    fs::write(config.join("config.json"), "{\"auths\": [").expect("config.json");
+    let broken = with_config(&format!("{}/tiny", lab.registry), &[]);
+    broken.pulled(1, 0).says(&["⚠️", "config.json"]);
+    with_config(&image, &[]).ended_with(1).says(&["config.json", "❌ PULL FAILED: "]);
+
+    // Docker's own login, by DOCKER_CONFIG and in the home directory.
+    fs::remove_file(config.join("config.json")).expect("config.json");
+    let log_in = |variable: &str, value: &Path| {
+        let mut login = lab.command("docker");
+        login.arg("-H").arg(format!("unix://{}", lab.socket().display()));
+        login.args(["login", "--username", "fleet", "--password-stdin", private]).env(variable, value);
+        login.stdin(fs::File::open(lab.dir.join("lab/password")).expect("the password"));
+        let login = login.output().expect("docker runs");
+        assert!(login.status.success(), "docker login: {login:?}");
+    };
+    log_in("DOCKER_CONFIG", &config);
+    with_config(&image, &[]).pulled(3, 0);
+    lab.pull(&image, &[]).ended_with(1).says(&["no credentials"]);
+    log_in("HOME", &lab.dir.join("home"));
+    lab.pull(&image, &[]).ended_with(0).says(&["Image is up to date"]);
+    fs::remove_dir_all(lab.dir.join("home/.docker")).expect("docker's directory");
+
+    // A helper, which is a program on PATH.
+    let helpers = lab.dir.join("helpers");
+    fs::create_dir(&helpers).expect("a directory");
+    let script = format!(
+        "#!/bin/sh\nread -r server\necho \"$1 $server\" >>'{}'\n\
+         printf '{{\"ServerURL\":\"%s\",\"Username\":\"fleet\",\"Secret\":\"%s\"}}' \"$server\" \"$(cat '{}')\"\n",
+        helpers.join("asked").display(),
+        lab.dir.join("lab/password").display(),
+    );
+    write_private(&helpers.join("docker-credential-lab"), &script, 0o755);
+    fs::write(config.join("config.json"), format!("{{\"credHelpers\":{{\"{private}\":\"lab\"}}}}"))
+        .expect("config.json");
+    let path = format!("{}:{}", helpers.display(), std::env::var("PATH").expect("a PATH"));
+    lab.forget_images();
+    let helped = lab.begin_with(&image, |command| {
+        command.args(["--host", lab.socket().to_str().expect("plain")]).env("DOCKER_CONFIG", &config).env("PATH", path);
+    });
+    helped.finish().pulled(3, 0);
+    assert_eq!(fs::read_to_string(helpers.join("asked")).expect("asked"), format!("get {private}\n"));
+    // Without it on PATH.
+    let helpless = with_config(&image, &["--retries", "0"]);
+    helpless.ended_with(1).says(&["⚠️", "docker-credential-lab", "❌ PULL FAILED: "]);
+
+    token_file(&lab, &image);
+    lab.keeps_the_secret();
+    assert!(!password.is_empty());
+}
+
+/// A password in a file, over the socket and by docker's CLI.
+fn token_file(lab: &Lab, image: &str) {
+    let token = lab.dir.join("token");
+    let file = token.to_str().expect("plain");
+    write_private(&token, &format!("{}\n", lab.password), 0o600);
+    let options = ["--token-file", file, "--token-user", "fleet"];
+    lab.forget_images();
+    lab.pull(image, &options).pulled(3, 0).never_says(&["⚠️"]);
+    lab.state(&["--check", image, options[0], options[1], options[2], options[3]], 0, "yes: ");
+    lab.state(&["--check", image], 3, "cannot tell: ");
+    write_private(&token, &lab.password, 0o644);
+    lab.pull(image, &options).ended_with(0).says(&["⚠️", file, "Image is up to date"]);
+    write_private(&token, "wrong", 0o600);
+    let wrong = lab.pull(image, &options);
+    wrong.ended_with(1).says(&["was asked as user fleet", file, "❌ PULL FAILED: "]);
+    let missing = lab.pull(image, &["--token-file", "/nonexistent/token"]);
+    missing.ended_with(1).says(&["❌ PULL FAILED: ", "/nonexistent/token"]);
+
+    write_private(&token, &lab.password, 0o600);
+    lab.forget_images();
+    let (engine, link) = (Link::to_socket(&lab.socket()), Link::to(&lab.private, 5 * MB));
+    let mut pull = lab.begin_with(&format!("{}/three", link.address), |command| {
+        command.args(["--host", &format!("tcp://{}", engine.address)]).args(options);
+    });
+    pull.await_text("📋");
+    let docker = children(pull.pid());
+    assert!(!docker.is_empty(), "docker runs below process {}", pull.pid());
+    for process in docker {
+        for file in ["cmdline", "environ"] {
+            let text = fs::read(format!("/proc/{process}/{file}")).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            assert!(!text.contains(&lab.password), "the secret is in the {file} of docker: {text}");
+        }
+    }
+    pull.finish().ended_with(0).says(&["(docker CLI)", "✅ PULL SUCCESSFUL", "Layers: 3/3"]);
+    let left = fs::read_dir(lab.dir.join("home")).expect("home").count();
+    assert_eq!(left, 0, "something was left in the home directory");
+}
+
+fn children(pid: u32) -> Vec<String> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    children.unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+}
+
+fn write_private(path: &Path, text: &str, mode: u32) {
+    fs::write(path, text).expect("a file");
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its mode");
+}
+
+/// What breaks in the middle, and that the next run heals.
+#[test]
+fn faults() {
+    // All images and their layers take less than a third of it.
+    let lab = Lab::start_on_disk_of("faults", "500M");
+    registry_restarts(&lab);
+    engine_restarts(&lab);
+    link_stalls(&lab);
+    disk_fills(&lab);
+}
+
+fn registry_restarts(lab: &Lab) {
+    // Not there when the pull begins: we try again.
+    lab.order("kill", "registry");
+    let mut pull = lab.begin_pull(&format!("{}/tiny", lab.registry), &[]);
+    pull.await_text("🔁 Retry 1/3 in 5s: ");
+    lab.order("revive", "registry");
+    let pulled = pull.finish();
+    pulled.pulled(1, 0).says(&["🔁 Retry 1/3 in 5s: ", "connection refused", "✅ PULL SUCCESSFUL"]);
+
+    // Gone in the middle: the engine tries again.
+    let link = Link::to(&lab.registry, 2 * MB);
+    let image = format!("{}/three", link.address);
+    let mut pull = lab.begin_pull(&image, &[]);
+    pull.await_text("⬇️");
+    lab.order("kill", "registry");
+    link.reset();
+    pull.await_text("retrying in ");
+    link.set_rate(20 * MB);
+    lab.order("revive", "registry");
+    let pulled = pull.finish();
+    pulled.pulled(3, 0).says(&["⬇️", "🔁 Layer", "✅ PULL SUCCESSFUL"]);
+    assert!(lab.has(&image), "{pulled}");
+}
+
+fn engine_restarts(lab: &Lab) {
+    let link = Link::to(&lab.registry, 2 * MB);
+    let image = format!("{}/eight", link.address);
+    let mut pull = lab.begin_pull(&image, &[]);
+    pull.await_text("⬇️");
+    lab.order("kill", "engine");
+    pull.await_text("🔁 Retry 1/3 in 5s: the engine broke off");
+    lab.order("revive", "engine");
+    link.set_rate(20 * MB);
+    let pulled = pull.finish();
+    pulled.ended_with(0).says(&["🔁 Retry 1/3 in 5s: ", "(8/8)", "✅ PULL SUCCESSFUL", "Layers: 8/8 completed"]);
+    assert!(lab.has(&image), "{pulled}");
+
+    // Twice: what has come is lost each time, and data are dear.
+    lab.forget_images();
+    link.set_rate(2 * MB);
+    let mut pull = lab.begin_pull(&image, &[]);
+    pull.await_text("⬇️");
+    lab.order("kill", "engine");
+    lab.order("revive", "engine");
+    pull.await_texts(&["🔁 Retry 1/3", "⬇️"]);
+    lab.order("kill", "engine");
+    pull.finish().ended_with(1).says(&["🔁 Retry 1/3", "⬇️", "❌ PULL FAILED: the engine broke off"]);
+    lab.order("revive", "engine");
+
+    // It does not come back: the truth, at once where nothing is to be tried again.
+    lab.forget_images();
+    for (retries, signal) in [("0", None), ("1", Some(Signal::TERM))] {
+        link.set_rate(2 * MB);
+        let mut pull = lab.begin_pull(&image, &["--retries", retries]);
+        pull.await_text("⬇️");
+        lab.order("kill", "engine");
+        if let Some(signal) = signal {
+            pull.await_text("🔁 Retry 1/1");
+            pull.signal(signal);
+        }
+        let began = Instant::now();
+        let ended = pull.finish();
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}: {ended}", began.elapsed());
+        match signal {
+            None => ended.ended_with(1).says(&["⬇️", "❌ PULL FAILED: the engine broke off", "💡 look at Docker"]),
+            Some(_) => ended.ended_with(143).says(&["🔁 Retry", "🛑 PULL INTERRUPTED (SIGTERM)"]),
+        };
+        ended.never_says(&["PULL SUCCESSFUL", "] 100%"]);
+        lab.order("revive", "engine");
+    }
+    link.set_rate(20 * MB);
+    lab.pull(&image, &[]).pulled(8, 0);
+}
+
+fn link_stalls(lab: &Lab) {
+    let link = Link::to(&lab.registry, 2 * MB);
+    let image = format!("{}/eight", link.address);
+    lab.forget_images();
+    let mut pull = lab.begin_pull(&image, &["--stall-timeout", "3", "--retries", "0"]);
+    pull.await_text("⬇️");
+    link.set_rate(0);
+    let stalled = pull.finish();
+    stalled.ended_with(1).says(&["⬇️", "❌ PULL FAILED: nothing has moved for 3s", "💡 look at the network"]);
+    assert!((3..6).contains(&stalled.took.as_secs()), "{stalled}");
+
+    link.set_rate(2 * MB);
+    let mut pull = lab.begin_pull(&image, &["--stall-timeout", "3"]);
+    pull.await_text("⬇️");
+    link.set_rate(0);
+    pull.await_text("🔁 Retry 1/3 in 5s: nothing has moved for 3s");
+    link.reset();
+    link.set_rate(20 * MB);
+    pull.finish().ended_with(0).says(&["🔁 Retry 1/3", "(8/8)", "✅ PULL SUCCESSFUL", "Layers: 8/8 completed"]);
+}
+
+fn disk_fills(lab: &Lab) {
+    let filler = lab.dir.join("lab/filler");
+    let image = format!("{}/zeros", lab.registry);
+    let room = 40 * MB;
+    let disk = rustix::fs::statvfs(lab.dir.join("lab").as_path()).expect("the disk");
+    let free = disk.f_bavail * disk.f_frsize;
+    fs::write(&filler, vec![1; usize::try_from(free - room).expect("fits")]).expect("a filled disk");
+    let full = lab.pull(&image, &[]);
+    full.ended_with(1).says(&["⚠️", "❌ PULL FAILED: ", "💡 make room where Docker keeps its images"]);
+    full.says(&["no space left on device"]).never_says(&["🔁", "PULL SUCCESSFUL"]);
+    let told = full.between("⚠️  ", " free where the engine keeps its images");
+    assert!(
+        told.ends_with("MB") && told.trim_end_matches("MB").parse::<u64>().is_ok_and(|mb| mb <= 40),
+        "{told}: {full}"
+    );
+    fs::remove_file(&filler).expect("a file");
+    lab.pull(&image, &[]).pulled(2, 0);
+}
+
+/// Podman's socket, which speaks as docker's and says less.
+#[test]
+fn podman() {
+    let lab = Lab::start("podman");
+    let podman = lab.podman();
+    let pull = |image: &str, options: &[&str]| {
+        let pull = lab.begin_with(image, |command| {
+            command.arg("--host").arg(format!("unix://{}", podman.socket.display())).args(options);
+        });
+        pull.finish()
+    };
+    for (name, count) in [("tiny", 1), ("three", 3), ("eight", 8)] {
+        let image = format!("{}/{name}", lab.registry);
+        let fresh = pull(&image, &[]);
+        fresh.ended_with(0).says(&[
+            "📦 PULLING IMAGE (enhanced mode)",
+            "📋 Layer",
+            "Download complete",
+            &format!("Complete ({count}/{count})"),
+            "✅ PULL SUCCESSFUL",
+            "] 100%",
+            &format!("Layers: {count}/{count} completed"),
+        ]);
+        assert!(lab.has_at(&podman.socket, &image), "{fresh}");
+    }
+    let again = pull(&format!("{}/three", lab.registry), &[]);
+    again.ended_with(0).says(&["💾 Layer", "✅ PULL SUCCESSFUL", "Layers: 3/3 completed"]);
+    let missing = pull(&format!("{}/three:missing", lab.registry), &[]);
+    missing.ended_with(1).says(&["❌ PULL FAILED: ", "💡 check the image's name and tag"]);
+    missing.never_says(&["PULL SUCCESSFUL", "🔁"]);
+
+    let private = format!("{}/three:v2", lab.private);
+    pull(&private, &[]).ended_with(1).says(&["no credentials for", "❌ PULL FAILED: ", "💡 log in"]);
+    let token = lab.dir.join("token");
+    let options = ["--token-file", token.to_str().expect("plain"), "--token-user", "fleet"];
+    write_private(&token, "wrong", 0o600);
+    pull(&private, &options).ended_with(1).says(&["was asked as user fleet", "❌ PULL FAILED: "]);
+    write_private(&token, &lab.password, 0o600);
+    pull(&private, &options).ended_with(0).says(&["✅ PULL SUCCESSFUL", "Layers: 3/3 completed"]);
+    lab.keeps_the_secret();
+}

@@ -1,1 +1,199 @@
 //! Rules about the code itself.
+//!
+//! What is tested of a file in `src` is what stands before its `#[cfg(test)]`.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+/// More lines of code than this and a file has two ideas.
+const MOST_LINES: usize = 300;
+
+/// The files that are over, to be split; none may come to them.
+const OVER: &[&str] = &["auth", "event", "live", "pull", "report"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below `directory`.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+/// The name and the text before the tests of every room.
+fn rooms() -> Vec<(String, String)> {
+    let name = |path: &Path| path.file_stem().expect("a name").to_string_lossy().into_owned();
+    let code = |path: &Path| {
+        let text = fs::read_to_string(path).expect("a source file");
+        text.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default().to_owned()
+    };
+    files(&root().join("src")).iter().map(|path| (name(path), code(path))).collect()
+}
+
+/// The lines of code: what is neither empty nor a comment.
+fn code_lines(code: &str) -> impl Iterator<Item = &str> {
+    code.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"))
+}
+
+/// The row of every room, as the table in the `//!` of `src/main.rs` has it: `| 3 | args, engine (the socket) |` or
+/// `| 5 | live: a pull; replay: a recording |`.
+fn rows(main: &str) -> HashMap<String, u32> {
+    let mut rows = HashMap::new();
+    for line in main.lines().filter_map(|line| line.strip_prefix("//! | ")) {
+        let Some((row, names)) = line.split_once(" | ") else { continue };
+        let Ok(row) = row.parse() else { continue };
+        // Without what stands in parentheses, and of each part what stands before its colon.
+        let plain: String = names.split('(').map(|part| part.split_once(')').map_or(part, |(_, rest)| rest)).collect();
+        for part in plain.replace(" and ", ",").split([',', ';', '|']) {
+            let name = part.split(':').next().unwrap_or_default().trim().trim_matches('`');
+            rows.entry(name.to_owned()).or_insert(row);
+        }
+    }
+    rows
+}
+
+#[test]
+fn a_room_uses_only_rooms_on_lower_rows() {
+    let rooms = rooms();
+    let (_, main) = rooms.iter().find(|(name, _)| name == "main").expect("src/main.rs");
+    let rows = rows(main);
+    let mut wrong = Vec::new();
+    for (name, code) in rooms.iter().filter(|(name, _)| name != "main") {
+        let Some(row) = rows.get(name) else {
+            wrong.push(format!("{name}.rs has no row in the table of main.rs"));
+            continue;
+        };
+        let used = code_lines(code).flat_map(|line| line.split("crate::").skip(1));
+        for other in used.filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()) {
+            match rows.get(other) {
+                Some(lower) if lower < row => {}
+                Some(other_row) => wrong.push(format!("{name}.rs (row {row}) uses {other}.rs (row {other_row})")),
+                None => wrong.push(format!("{name}.rs uses crate::{other}, which is no room: name rooms one by one")),
+            }
+        }
+    }
+    wrong.sort();
+    wrong.dedup();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_room_says_what_it_is_and_what_holds() {
+    for (name, code) in rooms() {
+        let top: Vec<&str> = code.lines().take_while(|line| line.starts_with("//!")).collect();
+        assert!(!top.is_empty(), "{name}.rs does not open with //!");
+        let says = top.iter().any(|line| line.contains("**Invariant:**"));
+        assert!(says, "{name}.rs has no sentence **Invariant:**");
+    }
+}
+
+#[test]
+fn files_hold_one_idea() {
+    for (name, code) in rooms() {
+        let count = code_lines(&code).count();
+        let is_over = OVER.contains(&name.as_str());
+        assert!(is_over || count <= MOST_LINES, "{name}.rs has {count} lines of code");
+        assert!(!is_over || count > MOST_LINES, "{name}.rs has {count} lines of code: take it out of the list");
+    }
+}
+
+#[test]
+fn what_panics_or_blocks_is_not_used() {
+    // In two pieces, so that this file does not find itself.
+    let forbidden = [
+        ("print", "ln!(", "panics on a closed pipe"),
+        ("print", "!(", "panics on a closed pipe"),
+        ("to", "do!(", "is not done"),
+        ("unimplement", "ed!(", "is not done"),
+        ("dbg", "!(", "is for debugging"),
+        (".unw", "rap()", "says nothing of why it cannot fail"),
+        ("stdout().lo", "ck()", "blocks on a full pipe: see output.rs"),
+        ("thread::spa", "wn", "there are no threads"),
+    ];
+    for (name, code) in rooms() {
+        for line in code_lines(&code) {
+            for (start, end, reason) in &forbidden {
+                assert!(!line.contains(&format!("{start}{end}")), "{name}.rs: {start}{end} {reason}: {line}");
+            }
+        }
+    }
+}
+
+/// The text files of the project that a reader gets.
+fn texts() -> Vec<(PathBuf, String)> {
+    let top = fs::read_dir(root()).expect("the project").flatten().map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> = top.filter(|path| path.is_file()).collect();
+    for directory in ["src", "tests", "fixtures", "deploy", "fuzz", ".ci"] {
+        paths.extend(files(&root().join(directory)));
+    }
+    let read = |path: PathBuf| Some((path.clone(), fs::read_to_string(&path).ok()?));
+    paths.into_iter().filter(|path| !path.ends_with(".git")).filter_map(read).collect()
+}
+
+#[test]
+fn no_path_is_of_one_machine() {
+    let forbidden = [("/wo", "rk/"), ("/ro", "ot/"), ("/tmp/", "wt"), ("/Use", "rs/")].map(|(a, b)| format!("{a}{b}"));
+    for (path, text) in texts() {
+        for line in text.lines() {
+            for machine in &forbidden {
+                assert!(!line.contains(machine.as_str()), "{}: {machine}: {line}", path.display());
+            }
+            // Raspberry Pi OS has this user.
+            let home = line.split("/home/").nth(1);
+            assert!(home.is_none_or(|user| user.starts_with("pi") || user.starts_with('"')), "{line}");
+        }
+    }
+}
+
+#[test]
+fn tests_talk_to_this_machine_only() {
+    let is_ours = |address: &Ipv4Addr| {
+        address.is_loopback() || address.is_unspecified() || address.is_private() || address.is_documentation()
+    };
+    for (path, text) in texts().into_iter().filter(|(path, _)| !path.ends_with("Cargo.lock")) {
+        let shown = path.display();
+        for word in text.split(|c: char| !c.is_ascii_digit() && c != '.') {
+            if let Ok(address) = word.trim_matches('.').parse() {
+                assert!(is_ours(&address), "{shown}: {address}");
+            }
+        }
+        // The scripts may say where to get what is missing.
+        let is_script = path.extension().is_some_and(|extension| extension == "sh");
+        if is_script || !["tests", "fixtures"].iter().any(|part| path.starts_with(root().join(part))) {
+            continue;
+        }
+        for rest in text.split("://").skip(1) {
+            let host = rest.split(|c: char| !c.is_alphanumeric() && !"-._".contains(c)).next().unwrap_or_default();
+            let is_reserved = [".invalid", ".test", ".example", "example.com"].iter().any(|end| host.ends_with(end));
+            let is_name = host.trim_matches('.').contains('.') && host.contains(char::is_alphabetic);
+            assert!(!is_name || is_reserved, "{shown}: {host}");
+        }
+    }
+}
+
+#[test]
+fn no_file_says_what_it_was_written_with() {
+    // An editor's mark, a merge, a line end of another system, an invisible character.
+    for (path, text) in texts() {
+        let is_source =
+            path.extension().is_some_and(|extension| ["rs", "toml", "md", "sh"].iter().any(|e| extension == *e));
+        if !is_source {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let at = format!("{}:{}", path.display(), number + 1);
+            assert!(!line.ends_with([' ', '\t', '\r']), "{at}: a blank at the end");
+            assert!(!["<<<<<<<", ">>>>>>>"].iter().any(|mark| line.starts_with(mark)), "{at}: a merge");
+            assert!(!line.contains(['\u{202e}', '\u{200b}', '\u{feff}', '\t']), "{at}: a character that is not seen");
+        }
+        assert!(text.is_empty() || text.ends_with('\n'), "{}: no line end at its end", path.display());
+    }
+}

@@ -1,1 +1,230 @@
-//! What several of the tests need.
+//! What several of the tests need: the executable in a clean environment, directories that remove themselves, and a fake
+//! engine on a real socket.
+//!
+//! **Invariant:** no test depends on how fast the machine is. What must happen is waited for with a generous limit; what
+//! must not happen is looked for after something that comes later.
+
+mod engine;
+
+pub(crate) use engine::{Engine, LAST_CHUNK, Request, Step, answer, chunk, head, stream};
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long anything may take that must happen.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+/// The executable under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_docker-pull-with-progress");
+
+/// The fixtures.
+pub(crate) const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
+
+/// A directory of a test's own, which goes with it.
+pub(crate) struct Temp {
+    path: PathBuf,
+    /// Not to be found anywhere else: it is in the names of images too, since their locks are the whole machine's.
+    name: String,
+}
+
+impl Temp {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("dpwp{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(&name);
+        fs::create_dir(&path).expect("a directory for the test");
+        Self { path, name }
+    }
+
+    /// An image that no other test pulls.
+    pub(crate) fn image(&self) -> String {
+        format!("127.0.0.1:5000/{}:1", self.name)
+    }
+
+    /// The file `name` in it, which need not exist.
+    pub(crate) fn at(&self, name: &str) -> String {
+        self.path.join(name).to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    /// Writes the file `name`; its path.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        fs::write(self.path.join(name), content).expect("a file for the test");
+        self.at(name)
+    }
+
+    /// Writes a shell script that can be run; its path.
+    pub(crate) fn script(&self, name: &str, script: &str) -> String {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.write(name, format!("#!/bin/sh\n{script}\n"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a script for the test");
+        path
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path.join(name)).unwrap_or_default()
+    }
+}
+
+impl Deref for Temp {
+    type Target = Path;
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+        let locks = fs::read_dir("/run/lock").into_iter().flatten().flatten();
+        for lock in locks.filter(|lock| lock.file_name().to_string_lossy().contains(&self.name.replace('-', "_"))) {
+            let _ = fs::remove_file(lock.path());
+        }
+    }
+}
+
+/// The executable, with an environment that holds nothing but what each test needs. There is no docker on its PATH.
+pub(crate) fn program(temp: &Temp) -> Command {
+    clean(Command::new(PROGRAM), temp)
+}
+
+/// The same for another program, such as a shell that runs the executable.
+pub(crate) fn clean(mut command: Command, temp: &Temp) -> Command {
+    command.env_clear().env("LANG", "C.UTF-8").env("TZ", "UTC").env("HOME", &**temp).env("PATH", &**temp);
+    command.current_dir(&**temp).stdin(Stdio::null());
+    command
+}
+
+/// How a program ended, and what it said.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// `None` where a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs `command` to its end.
+pub(crate) fn run(command: &mut Command) -> Ended {
+    Running::start(command).end()
+}
+
+/// Runs `command` with `input` on its standard input.
+pub(crate) fn run_with(command: &mut Command, input: &[u8]) -> Ended {
+    let mut running = Running::start(command.stdin(Stdio::piped()));
+    let mut stdin = running.child.stdin.take().expect("piped above");
+    std::thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(input));
+        running.end()
+    })
+}
+
+/// A program on its way. It does not outlive the test.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+}
+
+impl Running {
+    /// Starts `command`, its output kept in pipes unless the test has sent it elsewhere (see [`Running::start_as_is`]).
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self::start_as_is(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+    }
+
+    pub(crate) fn start_as_is(command: &mut Command) -> Self {
+        let begun = Instant::now();
+        loop {
+            match command.spawn() {
+                // A script just written is busy for as long as a child that another thread forks meanwhile holds it.
+                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy && begun.elapsed() < LIMIT => {}
+                child => return Self { child: child.expect("the program starts") },
+            }
+        }
+    }
+
+    /// Sends a signal, which must reach it.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("the program still runs");
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child of ours").is_some()
+    }
+
+    /// Its exit code, once it has ended by itself, and after how long.
+    pub(crate) fn wait(&mut self) -> (Option<i32>, Duration) {
+        let begun = Instant::now();
+        assert!(eventually(LIMIT, || self.has_ended()), "the program has not ended after {LIMIT:?}");
+        (self.child.wait().expect("a child of ours").code(), begun.elapsed())
+    }
+
+    /// All it says until it ends.
+    pub(crate) fn end(mut self) -> Ended {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let (out, err) = (self.child.stdout.take(), self.child.stderr.take());
+        std::thread::scope(|scope| {
+            scope.spawn(|| err.map(|mut err| err.read_to_end(&mut stderr)));
+            scope.spawn(|| out.map(|mut out| out.read_to_end(&mut stdout)));
+            let _ = self.wait();
+        });
+        let text = |bytes| String::from_utf8(bytes).expect("the program writes UTF-8");
+        Ended { code: self.wait().0, stdout: text(stdout), stderr: text(stderr) }
+    }
+
+    /// The most memory it has had, in KB; to be asked while it runs.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0");
+        peak.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether `condition` comes true within `limit`.
+pub(crate) fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let begun = Instant::now();
+    loop {
+        if condition() {
+            return true;
+        }
+        if begun.elapsed() > limit {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The human lines of a log, without the engine's own.
+pub(crate) fn human_lines(log: &str) -> String {
+    // `[2025-11-19 10:30:15] ` and not `[10:30:15] `
+    log.split_inclusive('\n').filter(|line| line.get(5..6) == Some("-")).collect()
+}
+
+/// The human lines without their stamps.
+pub(crate) fn texts(log: &str) -> Vec<&str> {
+    log.lines().filter(|line| line.get(5..6) == Some("-")).map(|line| &line[22..]).collect()
+}
+
+/// The engine's lines in a recording: all that is `"e"` or `"r"`, as they came.
+pub(crate) fn engine_lines(recording: &str) -> Vec<String> {
+    let rows = recording.lines().skip(1);
+    let data = |row: &str| {
+        let (_, row) = row.split_once(",\"")?;
+        match row.split_at(4) {
+            ("e\",{", _) => Some(row[3..row.len() - 1].to_owned()),
+            ("r\",\"", _) => serde_json::from_str(&row[3..row.len() - 1]).ok(),
+            _ => None,
+        }
+    };
+    rows.filter_map(data).collect()
+}

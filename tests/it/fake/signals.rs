@@ -1,0 +1,225 @@
+//! Signals, whatever the program is waiting for.
+//!
+//! The limit is 100 ms. A machine that runs many tests at once can hold any process up for longer, so what is held to
+//! it is the best of several tries; each of them must end in a time that no forgotten wait of ours would allow.
+
+use super::*;
+use rustix::process::Signal;
+use std::fs::File;
+use std::process::Stdio;
+use std::time::Duration;
+
+const LIMIT_OF_BEST: Duration = Duration::from_millis(100);
+const LIMIT_OF_EACH: Duration = Duration::from_secs(2);
+
+/// An engine in the middle of a pull.
+fn busy(temp: &Temp) -> Engine {
+    Engine::new(temp, vec![begun(&GOOD[..3]), Step::Stall])
+}
+
+/// Interrupts what `start` starts, several times.
+fn check(mut start: impl FnMut(&Temp) -> (Running, Option<Engine>), signal: Signal, code: i32) {
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        let temp = Temp::new();
+        let (mut running, engine) = start(&temp);
+        running.signal(signal);
+        let (ended, took) = running.wait();
+        assert_eq!(ended, Some(code));
+        assert!(took < LIMIT_OF_EACH, "{took:?}");
+        assert!(engine.is_none_or(|engine| engine.was_left()), "the connection was not closed");
+        best = best.min(took);
+    }
+    assert!(best < LIMIT_OF_BEST, "{best:?}");
+}
+
+#[test]
+fn during_a_stream() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let start = |temp: &Temp| {
+            let engine = busy(temp);
+            let running = Running::start(&mut pull(temp, &engine));
+            assert!(eventually(LIMIT, || temp.read("log").contains("12MB / 50MB")));
+            (running, Some(engine))
+        };
+        check(start, signal, code);
+    }
+}
+
+#[test]
+fn before_the_engine_answers() {
+    let start = |temp: &Temp| {
+        let engine = Engine::new(temp, vec![Step::Stall]);
+        let running = Running::start(&mut pull(temp, &engine));
+        assert!(eventually(LIMIT, || engine.requests().len() == 2));
+        (running, Some(engine))
+    };
+    check(start, Signal::TERM, 143);
+}
+
+#[test]
+fn during_a_ping() {
+    let start = |temp: &Temp| {
+        let engine = Engine::serve(&temp.join("docker.sock"), |_| vec![Step::Stall]);
+        let running = Running::start(&mut pull(temp, &engine));
+        assert!(eventually(LIMIT, || engine.requests().len() == 1));
+        (running, Some(engine))
+    };
+    check(start, Signal::TERM, 143);
+}
+
+#[test]
+fn while_it_waits_to_try_again() {
+    let start = |temp: &Temp| {
+        let engine = Engine::new(temp, vec![begun(&GOOD[..3])]);
+        let running = Running::start(pull(temp, &engine).args(["--retries", "3"]));
+        assert!(eventually(LIMIT, || temp.read("log").contains("🔁 Retry 1/3 in 5s: ")));
+        (running, None)
+    };
+    check(start, Signal::TERM, 143);
+}
+
+/// A pipe that is full and that nobody reads: both its ends.
+fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    use rustix::fs::{OFlags, fcntl_setfl};
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    fcntl_setfl(&writer, OFlags::NONBLOCK).expect("a pipe");
+    while rustix::io::write(&writer, &[b'x'; 4096]).is_ok() {}
+    fcntl_setfl(&writer, OFlags::empty()).expect("a pipe");
+    (reader, writer)
+}
+
+#[test]
+fn while_standard_output_is_a_full_pipe() {
+    let start = |temp: &Temp| {
+        let engine = busy(temp);
+        let (reader, writer) = full_pipe();
+        // Open for as long as the tests run, and read by nobody.
+        std::mem::forget(reader);
+        let error = writer.try_clone().expect("a pipe");
+        let running = Running::start_as_is(pull(temp, &engine).stdout(writer).stderr(error));
+        assert!(eventually(LIMIT, || temp.read("log").contains("12MB / 50MB")), "a full pipe stops the pull");
+        (running, Some(engine))
+    };
+    check(start, Signal::TERM, 143);
+}
+
+#[test]
+fn the_end_waits_a_while_for_a_slow_reader() {
+    let temp = Temp::new();
+    let engine = Engine::new(&temp, whole(GOOD));
+    let (reader, writer) = full_pipe();
+    let mut running = Running::start_as_is(pull(&temp, &engine).stdout(writer).stderr(Stdio::null()));
+    assert!(eventually(LIMIT, || temp.read("log").contains("PULL SUCCESSFUL")));
+    let mut said = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut { reader }, &mut said);
+    assert_eq!(running.wait().0, Some(0));
+    // Whole lines only, and where any of the closing ones came in time, the last too.
+    let said = String::from_utf8_lossy(&said).trim_start_matches('x').to_owned();
+    assert!(said.is_empty() || said.ends_with('\n'), "{said}");
+}
+
+#[test]
+fn while_the_log_is_a_fifo() {
+    let start = |temp: &Temp| {
+        let engine = busy(temp);
+        rustix::fs::mknodat(rustix::fs::CWD, temp.join("log"), rustix::fs::FileType::Fifo, 0o644.into(), 0)
+            .expect("a FIFO");
+        let running = Running::start(&mut pull(temp, &engine));
+        assert!(eventually(LIMIT, || engine.requests().len() == 2));
+        (running, Some(engine))
+    };
+    check(start, Signal::TERM, 143);
+}
+
+#[test]
+fn while_the_recording_is_a_fifo() {
+    let start = |temp: &Temp| {
+        let engine = busy(temp);
+        rustix::fs::mknodat(rustix::fs::CWD, temp.join("r"), rustix::fs::FileType::Fifo, 0o644.into(), 0)
+            .expect("a FIFO");
+        let running = Running::start(pull(temp, &engine).args(["--record", &temp.at("r")]));
+        assert!(eventually(LIMIT, || temp.read("log").contains("12MB / 50MB")));
+        (running, Some(engine))
+    };
+    check(start, Signal::TERM, 143);
+}
+
+#[test]
+fn during_a_replay_that_nobody_reads() {
+    let temp = Temp::new();
+    let (_reader, writer) = full_pipe();
+    let path = format!("{FIXTURES}/dockerd-20.10.24/fresh-three.jsonl");
+    let mut running = Running::start_as_is(program(&temp).args(["--replay", &path]).stdout(writer));
+    // It waits for its reader, however long that takes.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!running.has_ended());
+    running.signal(Signal::INT);
+    let (code, took) = running.wait();
+    assert_eq!(code, Some(130));
+    assert!(took < LIMIT_OF_EACH, "{took:?}");
+}
+
+#[test]
+fn during_a_replay_in_its_own_time() {
+    let start = |temp: &Temp| {
+        let path = format!("{FIXTURES}/dockerd-20.10.24/registry-stall-midpull.jsonl");
+        let running = Running::start(program(temp).args(["--replay", &path, "--speed", "1", "--log", &temp.at("log")]));
+        assert!(eventually(LIMIT, || temp.read("log").contains("queued")));
+        (running, None)
+    };
+    check(start, Signal::TERM, 143);
+}
+
+#[test]
+fn a_closed_standard_output_does_not_stop_a_pull() {
+    let check = |stdout: Stdio, stderr: &str| {
+        let temp = Temp::new();
+        let engine = Engine::new(&temp, whole(GOOD));
+        let mut running = Running::start_as_is(pull(&temp, &engine).stdout(stdout).stderr(Stdio::piped()));
+        assert_eq!(running.wait().0, Some(0));
+        assert!(temp.read("log").contains("✅ PULL SUCCESSFUL"));
+        let said = running.end().stderr;
+        assert!(said.contains(stderr) && said.lines().count() == usize::from(!stderr.is_empty()), "{said}");
+    };
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    check(writer.into(), "standard output: Broken pipe");
+    let full = File::options().write(true).open("/dev/full").expect("/dev/full");
+    check(full.into(), "standard output: No space left on device");
+    check(Stdio::null(), "");
+}
+
+#[test]
+fn standard_streams_may_be_missing() {
+    for closed in ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"] {
+        let temp = Temp::new();
+        let engine = Engine::new(&temp, whole(GOOD));
+        let mut command = crate::support::clean(Command::new("/bin/sh"), &temp);
+        let arguments =
+            ["--host", &engine.host(), "--log", &temp.at("log"), "--record", &temp.at("r"), &temp.image()].join(" ");
+        let ended = run(command.args(["-c", &format!("exec {} {arguments} {closed}", crate::support::PROGRAM)]));
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{closed}");
+        let log = temp.read("log");
+        assert!(log.contains("✅ PULL SUCCESSFUL"), "{closed}: {log}");
+        let recording = temp.read("r");
+        assert!(!recording.contains("========="), "{closed}: the output is in a file of ours: {recording}");
+    }
+}
+
+#[test]
+fn a_stopped_process_has_not_stalled() {
+    let temp = Temp::new();
+    let engine = Engine::new(
+        &temp,
+        vec![begun(&GOOD[..3]), Step::Wait, Step::Write([chunk(DONE), chunk(STATUS), LAST_CHUNK.to_vec()].concat())],
+    );
+    let running = Running::start(pull(&temp, &engine).args(["--stall-timeout", "2"]));
+    assert!(eventually(LIMIT, || temp.read("log").contains("12MB / 50MB")));
+    running.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_millis(2500));
+    running.signal(Signal::CONT);
+    engine.go();
+    let ended = running.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}

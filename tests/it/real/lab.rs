@@ -1,0 +1,600 @@
+//! A laboratory: a private engine with two registries (`tests/lab.sh`), pulls from it, and a link that can be slow.
+//!
+//! **Invariant:** a lab that cannot start fails the test with the reason. A lab ends with its test, however that ends:
+//! what cleans up waits for the end of a pipe that only the test holds.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_docker-pull-with-progress");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab.sh");
+
+/// No pull of these tests takes as long.
+const LIMIT: Duration = Duration::from_secs(100);
+
+pub(super) struct Lab {
+    /// Short, for sockets lie below it.
+    pub(super) dir: PathBuf,
+    pub(super) registry: String,
+    pub(super) private: String,
+    pub(super) password: String,
+    runs: AtomicUsize,
+    janitor: Child,
+}
+
+impl Lab {
+    /// An engine on the machine's disk.
+    pub(super) fn start(name: &str) -> Self {
+        Self::begin(name, None)
+    }
+
+    /// With an engine and registries whose disk is a file system of its own, of `size` (`200M`).
+    pub(super) fn start_on_disk_of(name: &str, size: &str) -> Self {
+        Self::begin(name, Some(size))
+    }
+
+    fn begin(name: &str, size: Option<&str>) -> Self {
+        let dir = PathBuf::from(format!("/tmp/pull-{name}-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+        let janitor = Command::new("sh")
+            .args(["-c", "cat; \"$0\" stop \"$1/lab\"; ! mountpoint -q \"$1/lab\" || umount \"$1/lab\"; rm -rf \"$1\""])
+            .args([SCRIPT.as_ref(), dir.as_os_str()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // Ctrl-C, and a runner that ends a test which takes too long, are for the test alone.
+            .process_group(0)
+            .spawn()
+            .expect("sh runs");
+        let (registry, private, password) = (String::new(), String::new(), String::new());
+        let mut lab = Self { dir, registry, private, password, runs: AtomicUsize::new(0), janitor };
+        for name in ["lab", "home"] {
+            fs::create_dir(lab.dir.join(name)).expect("a directory");
+        }
+        if let Some(size) = size {
+            let size = format!("size={size}");
+            succeed(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "lab"]).arg(lab.dir.join("lab")));
+        }
+        succeed(Command::new(SCRIPT).arg("start").arg(lab.dir.join("lab")));
+        let env = fs::read_to_string(lab.dir.join("lab/env")).expect("the lab's env");
+        let value = |name| {
+            let value = env.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            value.unwrap_or_else(|| panic!("no {name} in {env}")).to_owned()
+        };
+        (lab.registry, lab.private) = (value("REGISTRY"), value("PRIVATE_REGISTRY"));
+        fs::read_to_string(lab.dir.join("lab/password"))
+            .expect("the lab's password")
+            .trim()
+            .clone_into(&mut lab.password);
+        lab
+    }
+
+    pub(super) fn socket(&self) -> PathBuf {
+        self.dir.join("lab/docker.sock")
+    }
+
+    /// `kill` or `revive` for one of the lab's parts.
+    pub(super) fn order(&self, what: &str, part: &str) {
+        succeed(Command::new(SCRIPT).arg(what).arg(self.dir.join("lab")).arg(part));
+    }
+
+    /// What docker's CLI answers.
+    #[track_caller]
+    pub(super) fn docker(&self, args: &[&str]) -> String {
+        self.docker_at(&self.socket(), args)
+    }
+
+    #[track_caller]
+    fn docker_at(&self, socket: &Path, args: &[&str]) -> String {
+        succeed(self.command("docker").arg("-H").arg(format!("unix://{}", socket.display())).args(args))
+    }
+
+    /// Fails unless `--check` or `--running` ends with `exit` and says `text`, in one line.
+    #[track_caller]
+    pub(super) fn state(&self, args: &[&str], exit: i32, text: &str) {
+        let output = self.command(PROGRAM).arg("--host").arg(self.socket()).args(args).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(exit), "{args:?}: {output:?}");
+        assert!(said.lines().count() == 1 && said.contains(text), "{args:?} does not say {text:?}: {output:?}");
+        assert!(!said.contains(&self.password), "{args:?} tells the secret");
+    }
+
+    pub(super) fn has(&self, image: &str) -> bool {
+        self.has_at(&self.socket(), image)
+    }
+
+    pub(super) fn has_at(&self, socket: &Path, image: &str) -> bool {
+        self.docker_at(socket, &["image", "ls", "-q", image]).lines().count() > 0
+    }
+
+    /// Makes the next pull a fresh one.
+    pub(super) fn forget_images(&self) {
+        self.docker(&["image", "prune", "-af"]);
+    }
+
+    /// Podman's service, with images of its own.
+    pub(super) fn podman(&self) -> Podman {
+        let dir = self.dir.join("podman");
+        let (socket, log) = (dir.join("podman.sock"), dir.join("log"));
+        fs::create_dir_all(dir.join("home/.config/containers")).expect("a directory");
+        let policy = dir.join("home/.config/containers/policy.json");
+        fs::write(policy, "{\"default\":[{\"type\":\"insecureAcceptAnything\"}]}").expect("a policy");
+        let registries = [&self.registry, &self.private]
+            .map(|registry| format!("[[registry]]\nlocation = \"{registry}\"\ninsecure = true\n"));
+        fs::write(dir.join("registries.conf"), registries.concat()).expect("the registries");
+        let mut command = self.command("setpriv");
+        command.args(["--pdeathsig", "KILL", "podman"]);
+        for (option, name) in [("--root", "root"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
+            command.arg(option).arg(dir.join(name));
+        }
+        command.args(["--storage-driver", "vfs", "system", "service", "--time", "0"]);
+        command.arg(format!("unix://{}", socket.display()));
+        command.env("HOME", dir.join("home")).env("XDG_RUNTIME_DIR", dir.join("xdg"));
+        command.env("CONTAINERS_REGISTRIES_CONF", dir.join("registries.conf"));
+        let file = File::create(&log).expect("a file");
+        command.stdout(file.try_clone().expect("a file")).stderr(file);
+        let mut podman = Podman { child: command.spawn().expect("setpriv runs"), socket };
+        let until = Instant::now() + Duration::from_secs(30);
+        while UnixStream::connect(&podman.socket).is_err() {
+            let log = || fs::read_to_string(&log).unwrap_or_default();
+            assert!(podman.child.try_wait().expect("a child").is_none(), "podman does not start:\n{}", log());
+            assert!(Instant::now() < until, "podman does not answer:\n{}", log());
+            thread::sleep(Duration::from_millis(20));
+        }
+        podman
+    }
+
+    /// A command with nothing of the environment that the tests run in but PATH.
+    pub(super) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let path = std::env::var_os("PATH").expect("a PATH");
+        command.env_clear().env("PATH", path).env("HOME", self.dir.join("home")).env("LANG", "C.UTF-8");
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Begins to pull with the engine of the lab; see [`Self::begin_with`].
+    pub(super) fn begin_pull(&self, image: &str, options: &[&str]) -> Running {
+        self.begin_with(image, |command| {
+            command.arg("--host").arg(format!("unix://{}", self.socket().display())).args(options);
+        })
+    }
+
+    /// Begins to pull. Log and recording are written always, for [`Running::finish`] compares them.
+    pub(super) fn begin_with(&self, image: &str, setup: impl FnOnce(&mut Command)) -> Running {
+        let number = self.runs.fetch_add(1, SeqCst);
+        let path = |end: &str| self.dir.join(format!("{number}.{end}"));
+        let mut command = self.command(PROGRAM);
+        command.arg("--log").arg(path("log")).arg("--record").arg(path("rec"));
+        setup(&mut command);
+        command.arg(image);
+        command.stdout(File::create(path("out")).expect("a file")).stderr(File::create(path("err")).expect("a file"));
+        let name = format!("pull {number} of {image}");
+        let child = command.spawn().expect("the program runs");
+        Running { name, stem: self.dir.join(number.to_string()), child, began: Instant::now() }
+    }
+
+    pub(super) fn pull(&self, image: &str, options: &[&str]) -> Pulled {
+        self.begin_pull(image, options).finish()
+    }
+
+    /// Fails if the password is in anything that was written by a pull.
+    pub(super) fn keeps_the_secret(&self) {
+        let pair = base64(format!("fleet:{}", self.password).as_bytes());
+        let header = base64(format!("\"password\":\"{}", self.password).as_bytes());
+        let mut seen = 0;
+        for entry in fs::read_dir(&self.dir).expect("the lab's directory") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|end| ["out", "err", "log", "rec"].contains(&end.to_str().unwrap_or(""))) {
+                let text = String::from_utf8_lossy(&fs::read(&path).expect("a file")).into_owned();
+                for secret in [&self.password, &pair, &header] {
+                    assert!(!text.contains(secret.trim_end_matches('=')), "{} has the secret:\n{text}", path.display());
+                }
+                seen += 1;
+            }
+        }
+        assert!(seen >= 4, "{seen} files were looked at");
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        drop(self.janitor.stdin.take());
+        // It has its own limits.
+        let _ = self.janitor.wait();
+    }
+}
+
+pub(super) struct Podman {
+    child: Child,
+    pub(super) socket: PathBuf,
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A pull on its way.
+pub(super) struct Running {
+    name: String,
+    stem: PathBuf,
+    child: Child,
+    began: Instant,
+}
+
+impl Running {
+    fn read(&self, end: &str) -> String {
+        let path = self.stem.with_extension(end);
+        String::from_utf8(fs::read(&path).unwrap_or_default())
+            .unwrap_or_else(|_| panic!("{} is not UTF-8", path.display()))
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until `text` is on standard output.
+    #[track_caller]
+    pub(super) fn await_text(&mut self, text: &str) {
+        self.await_texts(&[text]);
+    }
+
+    /// Waits until all of `texts` are on standard output, in this order.
+    #[track_caller]
+    pub(super) fn await_texts(&mut self, texts: &[&str]) {
+        let until = Instant::now() + LIMIT;
+        loop {
+            let out = self.read("out");
+            if texts.iter().try_fold(out.as_str(), |rest, text| Some(rest.split_once(text)?.1)).is_some() {
+                return;
+            }
+            let ended = self.child.try_wait().expect("a child").is_some();
+            let (err, name) = (self.read("err"), &self.name);
+            assert!(!ended && Instant::now() < until, "{name} never said {texts:?}:\n{out}{err}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub(super) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("the pull is running");
+    }
+
+    /// Waits for the end and compares what was written: the log without its raw lines is what stood on standard output,
+    /// and the recording played again gives the same output, log and exit code.
+    pub(super) fn finish(mut self) -> Pulled {
+        let exit = loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                break status.code().unwrap_or_else(|| panic!("{} died of {:?}", self.name, status.signal()));
+            }
+            let (out, name) = (self.read("out"), &self.name);
+            assert!(self.began.elapsed() < LIMIT, "{name} does not end:\n{out}");
+            thread::sleep(Duration::from_millis(5));
+        };
+        let took = self.began.elapsed();
+        let (out, err, log) = (self.read("out"), self.read("err"), self.read("log"));
+        let pulled = Pulled { name: self.name.clone(), exit, out, err, log, took };
+        println!("{pulled}"); // the history of a test that fails later
+        pulled.check();
+        let again = self.stem.with_extension("again.log");
+        let replay = Command::new(PROGRAM)
+            .arg("--replay")
+            .arg(self.stem.with_extension("rec"))
+            .arg("--log")
+            .arg(&again)
+            .env("LC_ALL", "C.UTF-8")
+            .output();
+        let replay = replay.expect("the program runs");
+        let replayed = String::from_utf8_lossy(&replay.stdout);
+        assert_eq!(replayed, pulled.out, "the replay of {pulled}");
+        assert_eq!(fs::read_to_string(again).expect("the replay's log"), pulled.log, "the replay's log of {pulled}");
+        assert_eq!(replay.status.code(), Some(exit), "the replay's exit code of {pulled}");
+        pulled
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Ended long ago, unless the test fails.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A pull that has ended.
+pub(super) struct Pulled {
+    name: String,
+    pub(super) exit: i32,
+    pub(super) out: String,
+    pub(super) err: String,
+    pub(super) log: String,
+    pub(super) took: Duration,
+}
+
+impl std::fmt::Display for Pulled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, exit, out, err, took, .. } = self;
+        write!(f, "{name} (exit {exit}, {took:?}):\n{out}{err}")
+    }
+}
+
+impl Pulled {
+    /// What holds for every pull.
+    fn check(&self) {
+        let is_raw = |line: &&str| line.get(9..10) == Some("]");
+        let human: String = self.log.lines().filter(|line| !is_raw(line)).flat_map(|line| [line, "\n"]).collect();
+        assert_eq!(human, self.out, "the log without raw lines, of {self}");
+        let stamps: Vec<_> = self.out.lines().map(|line| line.get(..21).unwrap_or_default()).collect();
+        assert!(stamps.iter().all(|stamp| stamp.ends_with(']')), "a stamp each: {self}");
+        assert!(stamps.is_sorted(), "stamps in order: {self}");
+        let counts: Vec<(u32, u32)> =
+            self.lines().filter(|line| line.contains("Complete (") || line.contains("cached (")).map(counts).collect();
+        assert!(counts.iter().all(|(n, of)| n <= of), "n/N: {self}");
+        if !self.out.contains("🔁 Retry") {
+            assert!(counts.iter().map(|(n, _)| n).is_sorted_by(|a, b| a < b), "n grows: {self}");
+        }
+        for bar in self.lines().filter_map(|line| Some(line.split_once(": [")?.1.split_once(']')?.0)) {
+            let width = if bar.chars().count() == 50 { 50 } else { 40 };
+            assert!(bar.chars().count() == width && bar.chars().all(|cell| "█░".contains(cell)), "{bar} of {self}");
+        }
+    }
+
+    /// Without their stamps.
+    pub(super) fn lines(&self) -> impl Iterator<Item = &str> {
+        self.out.lines().map(|line| &line[22..])
+    }
+
+    /// What `line` says between `start` and `end`, for the first line that has `start`.
+    pub(super) fn between(&self, start: &str, end: &str) -> &str {
+        let found = self.lines().find_map(|line| line.split_once(start)?.1.split(end).next());
+        found.unwrap_or_else(|| panic!("no {start:?} in {self}"))
+    }
+
+    #[track_caller]
+    pub(super) fn ended_with(&self, exit: i32) -> &Self {
+        assert_eq!(self.exit, exit, "the exit code of {self}");
+        self
+    }
+
+    /// These stand in the output, in this order.
+    #[track_caller]
+    pub(super) fn says(&self, texts: &[&str]) -> &Self {
+        let mut rest = self.out.as_str();
+        for text in texts {
+            let found = rest.split_once(text);
+            rest = found.unwrap_or_else(|| panic!("no {text:?}, or not in this order ({texts:?}), in {self}")).1;
+        }
+        self
+    }
+
+    #[track_caller]
+    pub(super) fn never_says(&self, texts: &[&str]) -> &Self {
+        for text in texts {
+            assert!(!self.out.contains(text) && !self.err.contains(text), "{text:?} in {self}");
+        }
+        self
+    }
+
+    /// A success of `count` layers, `cached` of which were there: each layer's lines in order, and the block at the end.
+    #[track_caller]
+    pub(super) fn pulled(&self, count: u32, cached: usize) -> &Self {
+        self.ended_with(0);
+        let layers: Vec<_> =
+            self.lines().filter_map(|line| line.strip_prefix("📋 Layer ")?.split(' ').next()).collect();
+        assert_eq!(layers.len(), usize::try_from(count).unwrap_or(0), "a queued line a layer: {self}");
+        let total = format!("queued (total: {count} layers)");
+        let mut found = 0;
+        for layer in layers {
+            if self.out.contains(&format!("💾 Layer {layer}: Already cached")) {
+                found += 1;
+                self.says(&[&format!("📋 Layer {layer} {total}"), &format!("💾 Layer {layer}: Already cached (")]);
+                self.never_says(&[&format!("Layer {layer}: [")]);
+            } else {
+                self.says(&[&format!("📋 Layer {layer} {total}"), &format!("✅ Layer {layer}: Complete (")]);
+            }
+            self.never_goes_back(layer);
+        }
+        assert_eq!(found, cached, "cached layers: {self}");
+        self.says(&[
+            "📦 PULLING IMAGE",
+            "Image: ",
+            "Method: ",
+            "📋 Layer",
+            &format!("({count}/{count})"),
+            "🔐 Image digest: sha256:",
+            "📊 Status: Downloaded newer image for ",
+            "✅ PULL SUCCESSFUL",
+            "] 100%",
+            &format!("Layers: {count}/{count} completed"),
+            "Downloaded: ",
+        ]);
+        self.never_says(&["PULL FAILED", "INTERRUPTED"])
+    }
+
+    /// The phases of a layer come in order, of which the engine may leave some out, and their percents never fall.
+    #[track_caller]
+    fn never_goes_back(&self, layer: &str) {
+        const PHASES: [&str; 6] =
+            ["queued", ": [", ": Verifying", ": Download complete", ": Extracting...", ": Extracting ["];
+        let phase = |line: &str| {
+            let rest = line.split_once("Layer ")?.1.strip_prefix(layer)?.trim_start();
+            // A broken connection may come late in a download.
+            let is_known = !rest.starts_with(": retrying");
+            is_known.then(|| PHASES.iter().position(|start| rest.starts_with(start)).unwrap_or(PHASES.len()))
+        };
+        assert!(self.lines().filter_map(phase).is_sorted(), "the phases of {layer}: {self}");
+        for phase in ["⬇️  Layer", "📂 Layer"] {
+            let start = format!("{phase} {layer}: ");
+            let percent =
+                |line: &str| line.strip_prefix(&start)?.split_once("] ")?.1.split('%').next()?.parse::<u8>().ok();
+            assert!(self.lines().filter_map(percent).is_sorted(), "{layer} goes back: {self}");
+        }
+    }
+}
+
+fn counts(line: &str) -> (u32, u32) {
+    let pair = line.rsplit_once('(').and_then(|(_, pair)| pair.trim_end_matches(')').split_once('/'));
+    pair.and_then(|(n, of)| Some((n.parse().ok()?, of.parse().ok()?))).unwrap_or_else(|| panic!("no counts: {line}"))
+}
+
+/// What the command prints; it must succeed.
+#[track_caller]
+pub(super) fn succeed(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        let _ = write!(text, "{}", String::from_utf8_lossy(&output.stderr));
+        panic!("{command:?}: {}:\n{text}", output.status);
+    }
+    text
+}
+
+pub(super) fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let bits = group.iter().fold(0, |bits, byte| bits << 8 | usize::from(*byte)) << (8 * (3 - group.len()));
+        for index in 0..4 {
+            let cell = char::from(ALPHABET[bits >> (18 - 6 * index) & 63]);
+            text.push(if index <= group.len() { cell } else { '=' });
+        }
+    }
+    text
+}
+
+/// A link between an engine and what it talks to, on a port of its own: as slow as one likes, and it can break.
+pub(super) struct Link {
+    pub(super) address: String,
+    state: Arc<State>,
+}
+
+struct State {
+    /// Bytes in a second; 0 stalls.
+    rate: AtomicU64,
+    /// Connections of an earlier age are reset.
+    age: AtomicU64,
+    carried: AtomicU64,
+    /// When the next bytes may pass.
+    next: Mutex<Instant>,
+}
+
+/// Where a link leads.
+#[derive(Clone)]
+pub(super) enum Target {
+    Tcp(String),
+    Unix(PathBuf),
+}
+
+impl Link {
+    pub(super) fn to(registry: &str, rate: u64) -> Self {
+        Self::open(Target::Tcp(registry.to_owned()), rate)
+    }
+
+    /// A Unix socket made reachable over TCP.
+    pub(super) fn to_socket(path: &Path) -> Self {
+        Self::open(Target::Unix(path.to_owned()), u64::MAX)
+    }
+
+    fn open(target: Target, rate: u64) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let next = Mutex::new(Instant::now());
+        let state = State { rate: AtomicU64::new(rate), age: AtomicU64::new(0), carried: AtomicU64::new(0), next };
+        let state = Arc::new(state);
+        let shared = Arc::clone(&state);
+        // It ends with the process.
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                // Dropped without an upstream: that is how a broken link looks.
+                let _ = carry(&client, &target, &shared);
+            }
+        });
+        Self { address, state }
+    }
+
+    pub(super) fn set_rate(&self, rate: u64) {
+        self.state.rate.store(rate, SeqCst);
+    }
+
+    /// Resets all connections.
+    pub(super) fn reset(&self) {
+        self.state.age.fetch_add(1, SeqCst);
+    }
+
+    /// How many bytes have come this way.
+    pub(super) fn carried(&self) -> u64 {
+        self.state.carried.load(SeqCst)
+    }
+}
+
+/// Two threads a connection, one each way; only what comes from the target is held back.
+fn carry(client: &TcpStream, target: &Target, state: &Arc<State>) -> io::Result<()> {
+    let age = state.age.load(SeqCst);
+    let (mut up, mut down, mut answer) = (client.try_clone()?, client.try_clone()?, client.try_clone()?);
+    answer.set_nodelay(true)?;
+    let (mut to, mut from): (Box<dyn Write + Send>, Box<dyn Read + Send>) = match target {
+        Target::Tcp(address) => {
+            let stream = TcpStream::connect(address)?;
+            (Box::new(stream.try_clone()?), Box::new(stream))
+        }
+        Target::Unix(path) => {
+            let stream = UnixStream::connect(path)?;
+            (Box::new(stream.try_clone()?), Box::new(stream))
+        }
+    };
+    thread::spawn(move || io::copy(&mut up, &mut to));
+    let state = Arc::clone(state);
+    thread::spawn(move || {
+        let mut buffer = [0; 16 << 10];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            if !state.pass(count, age) {
+                // Gone without a goodbye.
+                let _ = rustix::net::sockopt::set_socket_linger(&down, Some(Duration::ZERO));
+                break;
+            }
+            if answer.write_all(&buffer[..count]).is_err() {
+                break;
+            }
+        }
+        let _ = down.flush();
+        let _ = down.shutdown(Shutdown::Both);
+    });
+    Ok(())
+}
+
+impl State {
+    /// Waits until `count` bytes may pass; whether the connection still stands.
+    fn pass(&self, count: usize, age: u64) -> bool {
+        let mut due = None;
+        loop {
+            if self.age.load(SeqCst) != age {
+                return false;
+            }
+            let rate = self.rate.load(SeqCst);
+            if due.is_none() && rate > 0 {
+                let mut next = self.next.lock().expect("the link's clock");
+                *next = (*next).max(Instant::now()) + Duration::from_micros(count as u64 * 1_000_000 / rate);
+                due = Some(*next);
+            }
+            match due {
+                Some(due) if rate > 0 && due <= Instant::now() => break,
+                _ => thread::sleep(Duration::from_millis(2)),
+            }
+        }
+        self.carried.fetch_add(count as u64, SeqCst);
+        true
+    }
+}

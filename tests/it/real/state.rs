@@ -1,0 +1,117 @@
+//! The state checks that Puppet runs, against a real engine and a real registry.
+
+use super::lab::{Lab, PROGRAM, succeed};
+use std::fs;
+
+const LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+#[test]
+fn checks() {
+    let lab = Lab::start("state");
+    let host = format!("unix://{}", lab.socket().display());
+    let docker = |args: &[&str]| succeed(lab.command("docker").args(["-H", &host]).args(args));
+    let images = || {
+        let list = docker(&["image", "ls", "-a", "--format", "{{.Repository}}:{{.Tag}} {{.Digest}} {{.ID}}"]);
+        let mut lines: Vec<String> = list.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let ask = |code: i32, says: &str, args: &[&str]| {
+        let before = images();
+        let output = lab.command(PROGRAM).args(["--host", &host]).args(args).output().expect("the program runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
+        assert!(text.contains(says) && text.lines().count() == 1 && output.stderr.is_empty(), "{args:?}: {text}");
+        assert_eq!(images(), before, "{args:?} changed something");
+    };
+    let image = |name: &str| format!("{}/{name}", lab.registry);
+    let (three, second, tiny) = (image("three"), image("three:v2"), image("tiny"));
+
+    ask(1, "is not here; the registry has sha256:", &["--check", &three]);
+    lab.pull(&three, &[]).ended_with(0);
+    ask(0, "is what the registry has", &["--check", &three]);
+    ask(3, "unknown", &["--check", &image("never:pushed")]);
+    ask(
+        3,
+        "no credentials were found",
+        &["--check", &{
+            let private = format!("{}/three", lab.private);
+            docker(&["tag", &three, &private]);
+            private
+        }],
+    );
+    // The same image under another name, which the registry does not have, and then has.
+    docker(&["tag", &three, &image("other:name")]);
+    ask(3, "cannot tell: ", &["--check", &image("other:name")]);
+    docker(&["push", "-q", &image("other:name")]);
+    ask(0, "yes:", &["--check", &image("other:name")]);
+    ask(0, "yes:", &["--check", &three]);
+    // The tag moves in the registry.
+    lab.pull(&second, &[]).ended_with(0);
+    docker(&["tag", &second, &image("moving")]);
+    docker(&["push", "-q", &image("moving")]);
+    ask(0, "yes:", &["--check", &image("moving")]);
+    docker(&["tag", &three, &image("moving")]);
+    ask(1, "is newer in the registry", &["--check", &image("moving")]);
+    lab.pull(&image("moving"), &[]).ended_with(0);
+    ask(0, "yes:", &["--check", &image("moving")]);
+
+    // An index for several platforms, and a digest of it.
+    let url = format!("http://{}/v2/tiny/manifests", lab.registry);
+    let script = format!(
+        "m=$(curl -sf -H 'Accept: {MANIFEST}' {url}/latest); d=$(printf %s \"$m\" | sha256sum | cut -d' ' -f1)
+         e() {{ printf '{{\"mediaType\":\"{MANIFEST}\",\"size\":%d,\"digest\":\"sha256:%s\",\"platform\":{{\"os\":\"linux\",\"architecture\":\"%s\"}}}}' ${{#m}} $d $1; }}
+         curl -sf -o /dev/null -D - -X PUT -H 'Content-Type: {LIST}' {url}/multi -d \"{{\\\"schemaVersion\\\":2,\\\"mediaType\\\":\\\"{LIST}\\\",\\\"manifests\\\":[$(e amd64),$(e arm64)]}}\" \
+         | tr -d '\\r' | sed -n 's/^Docker-Content-Digest: //p'"
+    );
+    let digest = succeed(lab.command("bash").args(["-ec", &script])).trim().to_owned();
+    assert!(digest.starts_with("sha256:"), "{digest}");
+    let (multi, pinned) = (image("tiny:multi"), format!("{tiny}:multi@{digest}"));
+    ask(1, &digest, &["--check", &multi]);
+    ask(1, "is not here", &["--check", &pinned]);
+    lab.pull(&multi, &[]).ended_with(0);
+    ask(0, &digest, &["--check", &multi]);
+    ask(0, "is here", &["--check", &pinned]);
+
+    // Containers of images that have no program in them can be made, if not run.
+    ask(1, "there is no container web", &["--running", "web", &three]);
+    docker(&["create", "--name", "web", &three, "/nothing"]);
+    ask(1, "container web does not run", &["--running", "web", &three]);
+    ask(1, "is not here", &["--running", "web", &image("eight")]);
+    runs(&lab);
+
+    lab.order("kill", "registry");
+    ask(3, "connection refused", &["--check", &three]);
+    ask(0, "is here", &["--check", &pinned]);
+    lab.order("kill", "engine");
+    ask_dead(&lab, &host, &three);
+}
+
+fn ask_dead(lab: &Lab, host: &str, image: &str) {
+    let output = lab.command(PROGRAM).args(["--host", host, "--check", image]).output().expect("the program runs");
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// `--running`: what a container runs against what is here.
+fn runs(lab: &Lab) {
+    let dir = lab.dir.join("waits");
+    fs::create_dir(&dir).expect("a directory");
+    fs::write(dir.join("waits.c"), "int pause(void); int main(void) { return pause(); }\n").expect("a file");
+    succeed(lab.command("cc").current_dir(&dir).args(["-static", "-o", "waits", "waits.c"]));
+    succeed(lab.command("tar").current_dir(&dir).args(["-cf", "waits.tar", "waits"]));
+    let tar = dir.join("waits.tar");
+    let (image, three) = (format!("{}/waits", lab.registry), format!("{}/three", lab.registry));
+    lab.docker(&["import", "-c", "ENTRYPOINT [\"/waits\"]", tar.to_str().expect("plain"), &image]);
+    lab.docker(&["run", "-d", "--name", "app", "--net", "none", &image]);
+    lab.state(&["--running", "app", &image], 0, "yes: ");
+    lab.state(&["--running", "nobody", &image], 1, "no: ");
+    lab.state(&["--running", "app", &three], 1, "no: ");
+    lab.state(&["--running", "app", &format!("{}/nothing", lab.registry)], 1, "no: ");
+    // A new image under the same name, as after a pull.
+    lab.docker(&["tag", &three, &image]);
+    lab.state(&["--running", "app", &image], 1, "no: ");
+    lab.docker(&["rm", "-f", "app"]);
+    lab.state(&["--running", "app", &three], 1, "no: ");
+    lab.state(&["--running", "app", &three, "--host", "unix:///nonexistent/docker.sock"], 3, "cannot tell: ");
+}

@@ -1,0 +1,19 @@
+#!/bin/bash
+# All tests, from nothing: installs the Debian packages that they need and are missing, then runs them. Nothing that is
+# installed is started; the tests start engines and registries of their own and end them.
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+command -v cargo >/dev/null || { echo 'run.sh: needs Rust: https://rustup.rs' >&2; exit 1; }
+[ "$(id -u)" = 0 ] || {
+    # shellcheck disable=SC2016 # to be expanded by who copies it
+    echo 'run.sh: needs root, for an Engine of its own: sudo -E env "PATH=$PATH" tests/run.sh' >&2
+    exit 1
+}
+tests/lab.sh install curl podman procps tmux
+# What a developer's shell says of Docker is not for the tests.
+unset "${!DOCKER_@}" "${!CONTAINERS_@}"
+if cargo nextest --version >/dev/null 2>&1; then
+    exec cargo nextest run --locked "$@" </dev/null
+fi
+exec cargo test --locked "$@" </dev/null
