@@ -95,7 +95,8 @@ emulate() { # ARCHITECTURE: programs for it can be started in a chroot
 # What dpkg and the tests themselves leave anywhere.
 files() { (cd "$root" && find . -xdev ! -path './var/lib/dpkg/*' ! -path './var/log/dpkg.log' ! -path './var/log/alternatives.log' \
     ! -path './tmp/*' ! -path './var/lib/logrotate/*' ! -path './run/*' | sort); }
-inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME=/root "$@"; }
+# With a /proc of its own, which systemd-tmpfiles asks for.
+inside() { unshare --mount --pid --fork "--mount-proc=$root/proc" chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME=/root "$@"; }
 
 clean() { # ARCHITECTURE
     local root=$tmp/$1 base=$target/debootstrap-$1.tar package version log=var/log/alm/docker-pull.log before
