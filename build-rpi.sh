@@ -57,9 +57,18 @@ has_debian_route() {
 
 find_zig() { [ -x "$zig" ] || zig=$(command -v zig); }
 
+check() { # that the selected architecture can be built for and tried
+    has_rustup_target || has_debian_route || die "no way to build for $triple; one of these opens it:" \
+        "  rustup target add $triple" \
+        "  build-rpi.sh install   (Debian, as root: ${PACKAGES[*]} from apt, $ZIGLANG from PyPI)"
+    for program in "${run[0]-python3}" python3 readelf; do
+        command -v "$program" >/dev/null || die "$program is missing (Debian: apt-get install qemu-user-static python3 binutils)"
+    done
+}
+
 build() { # for the selected architecture; leaves its path in $built
     # Without tables for unwinding, which an aborting program has no use for, and without the paths of who built it.
-    local flags=(-Cforce-unwind-tables=no -Ctarget-feature=+crt-static -Crelocation-model=static
+    local flags=(-Cforce-unwind-tables=no -Ctarget-feature=+crt-static
         "--remap-path-prefix=$PWD=." "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo")
     local variable=${triple^^}
     variable=CARGO_TARGET_${variable//-/_}_LINKER
@@ -67,24 +76,21 @@ build() { # for the selected architecture; leaves its path in $built
     if has_rustup_target; then
         echo "route: rustup's target $triple, linked by rust-lld"
         export "$variable=rust-lld"
-    elif has_debian_route; then
+    else
         echo "route: Debian's $(/usr/bin/rustc --version | cut -d' ' -f1,2), std built for size, linked by zig $("$zig" version)"
         # The crt objects and the C library are zig's. The cc crate names a target that zig does not know.
-        cat >"$tmp/cc" <<END
+        mkdir -p "$target/static"
+        cat >"$target/static/cc-$deb" <<END
 #!/bin/bash
 for a; do shift; [[ \$a = --target=* ]] || set -- "\$@" "\$a"; done
 exec "$zig" cc -target ${zig_target[*]} "\$@"
 END
-        chmod +x "$tmp/cc"
-        export "$variable=$tmp/cc" "CC_${triple//-/_}=$tmp/cc"
+        chmod +x "$target/static/cc-$deb"
+        export "$variable=$target/static/cc-$deb" "CC_${triple//-/_}=$target/static/cc-$deb"
         export ZIG_GLOBAL_CACHE_DIR=$target/zig/cache ZIG_LOCAL_CACHE_DIR=$target/zig/cache
         flags+=(-Clink-self-contained=no)
         command=(env PATH="/usr/bin:$PATH" RUSTC_BOOTSTRAP=1 "${command[@]}"
             "-Zbuild-std=std,panic_abort" -Zbuild-std-features=optimize_for_size)
-    else
-        die "no way to build for $triple; one of these opens it:" \
-            "  rustup target add $triple" \
-            '  build-rpi.sh install    (Debian, root: '"${PACKAGES[*]} from apt, $ZIGLANG from PyPI)"
     fi
     local IFS=$'\x1f'
     CARGO_ENCODED_RUSTFLAGS="${flags[*]}" "${command[@]}"
@@ -96,7 +102,6 @@ tell() { env -i PATH="$PATH" HOME="$tmp" LANG=C.UTF-8 "$@" 2>&1 || echo "exit co
 
 prove() { # EXECUTABLE
     local headers socket=$tmp/$deb.sock record=$tmp/$deb.jsonl count=0
-    [ ${#run[@]} = 0 ] || command -v "${run[0]}" >/dev/null || die "${run[0]} is missing: apt-get install qemu-user-static"
     headers=$(readelf -lW "$1")
     ! grep -q INTERP <<<"$headers" || die "$1 is not static"
     [ "$deb" != armhf ] || readelf -A "$1" | grep -q 'Tag_CPU_arch: v6$' || die "$1 is not for ARMv6"
@@ -128,7 +133,11 @@ tmp=$(mktemp -d)
 trap '[ -z "$engine" ] || kill "$engine" 2>/dev/null; rm -rf "$tmp"' EXIT
 trap 'exit 130' INT; trap 'exit 143' TERM
 
-step 'the host'
+for architecture; do
+    select_architecture "$architecture"
+    check
+done
+step 'the host, for comparison'
 cargo build --release --locked --target-dir "$target"
 reference=$target/release/$NAME
 mkdir -p dist
