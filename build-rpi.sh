@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-PACKAGES=(rustc-web cargo-web rust-web-src python3-pip dpkg-dev lintian qemu-user-static binutils)
+PACKAGES=(rustc-web cargo-web rust-web-src dpkg-dev lintian qemu-user-static binutils)
 ZIGLANG=ziglang==0.17.1
 NAME=docker-pull-with-progress
 target=${CARGO_TARGET_DIR:-target}
@@ -21,6 +21,7 @@ install_all() {
     for package in "${PACKAGES[@]}"; do
         dpkg-query -Wf '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
     done
+    python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
     if [ ${#missing[@]} -gt 0 ]; then
         echo "build-rpi.sh: apt-get install ${missing[*]}"
         set -- apt-get -qq -y -o DPkg::Lock::Timeout=120
@@ -60,7 +61,7 @@ find_zig() { [ -x "$zig" ] || zig=$(command -v zig); }
 check() { # that the selected architecture can be built for and tried
     has_rustup_target || has_debian_route || die "no way to build for $triple; one of these opens it:" \
         "  rustup target add $triple" \
-        "  build-rpi.sh install   (Debian, as root: ${PACKAGES[*]} from apt, $ZIGLANG from PyPI)"
+        "  build-rpi.sh install   (Debian, as root: ${PACKAGES[*]} from apt, $ZIGLANG by pip)"
     for program in "${run[0]-python3}" python3 readelf; do
         command -v "$program" >/dev/null || die "$program is missing (Debian: apt-get install qemu-user-static python3 binutils)"
     done
