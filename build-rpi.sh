@@ -116,7 +116,8 @@ prove() { # EXECUTABLE
     engine=$!
     for _ in {1..100}; do [ ! -S "$socket" ] || break; sleep 0.05; done
     tell "${run[@]}" "$1" --host "unix://$socket" --no-log --record "$record" tiny >"$tmp/pull"
-    kill $engine
+    kill "$engine"
+    engine=''
     grep -q 'PULL SUCCESSFUL' "$tmp/pull" || { cat "$tmp/pull" >&2; die "$1 did not pull"; }
     cmp "$tmp/pull" <(tell "$reference" --replay "$record") || die "the replay of its own pull differs"
     echo "proved${run[0]+ under ${run[*]}}: static, --version, $count replays as the host's, a pull"
@@ -131,7 +132,7 @@ esac
 
 engine=''
 tmp=$(mktemp -d)
-trap '[ -z "$engine" ] || kill "$engine" 2>/dev/null; rm -rf "$tmp"' EXIT
+trap '[ -z "$engine" ] || kill "$engine" || true; rm -rf "$tmp"' EXIT
 trap 'exit 130' INT; trap 'exit 143' TERM
 
 for architecture; do
