@@ -1,0 +1,158 @@
+#!/bin/bash
+# Static executables and Debian packages for Raspberry Pis and servers, built, proved, and left in dist/:
+#   build-rpi.sh [aarch64|armv6|amd64|all]   build [all]
+#   build-rpi.sh install                     apt-get and pip what is missing, on Debian without rustup's targets
+# aarch64 (Debian's arm64) is for a Pi 3 and later with a 64-bit system, armv6 (armhf) for every Pi with a 32-bit one.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+PACKAGES=(rustc-web cargo-web rust-web-src dpkg-dev lintian qemu-user-static binutils)
+ZIGLANG=ziglang==0.17.1
+NAME=docker-pull-with-progress
+target=${CARGO_TARGET_DIR:-target}
+target=$(realpath -m "$target")
+zig=$target/zig/ziglang/zig
+
+die() { printf 'build-rpi.sh: %s\n' "$@" >&2 && exit 1; }
+step() { printf '== %s ==\n' "$*"; }
+
+install_all() {
+    local missing=()
+    for package in "${PACKAGES[@]}"; do
+        dpkg-query -Wf '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done
+    python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
+    if [ ${#missing[@]} -gt 0 ]; then
+        echo "build-rpi.sh: apt-get install ${missing[*]}"
+        set -- apt-get -qq -y -o DPkg::Lock::Timeout=120
+        export DEBIAN_FRONTEND=noninteractive
+        "$@" update >&2
+        "$@" install --no-install-recommends "${missing[@]}" </dev/null >&2
+    fi
+    [ -x "$zig" ] || python3 -m pip install -q --root-user-action=ignore --target "$target/zig" "$ZIGLANG"
+}
+
+select_architecture() { # NAME; sets what depends on the architecture
+    case $1 in
+        aarch64) deb=arm64 triple=aarch64-unknown-linux-musl zig_target=(aarch64-linux-musl) ;;
+        armv6) deb=armhf triple=arm-unknown-linux-musleabihf zig_target=(arm-linux-musleabihf -mcpu=arm1176jzf_s) ;;
+        amd64) deb=amd64 triple=x86_64-unknown-linux-musl zig_target=(x86_64-linux-musl) ;;
+    esac
+    case $deb-$(uname -m) in
+        arm64-aarch64 | amd64-x86_64) run=() ;;
+        arm64-*) run=(qemu-aarch64-static) ;;
+        # The processor of the first Pi, on which an instruction of ARMv7 ends the program.
+        armhf-*) run=(qemu-arm-static -cpu arm1176) ;;
+        amd64-*) run=(qemu-x86_64-static) ;;
+    esac
+}
+
+has_rustup_target() { [ -d "$(rustc --print target-libdir --target "$triple" 2>/dev/null)" ]; }
+
+has_debian_route() {
+    find_zig && [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] &&
+        [ -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library" ] &&
+        # A std must match its compiler exactly.
+        [ "$(dpkg-query -Wf '${source:Version} ' rustc-web rust-web-src cargo-web | tr ' ' '\n' | sort -u | wc -w)" = 1 ]
+}
+
+find_zig() { [ -x "$zig" ] || zig=$(command -v zig); }
+
+check() { # that the selected architecture can be built for and tried
+    has_rustup_target || has_debian_route || die "no way to build for $triple; one of these opens it:" \
+        "  rustup target add $triple" \
+        "  build-rpi.sh install   (Debian, as root: ${PACKAGES[*]} from apt, $ZIGLANG by pip)"
+    for program in "${run[0]-python3}" python3 readelf; do
+        command -v "$program" >/dev/null || die "$program is missing (Debian: apt-get install qemu-user-static python3 binutils)"
+    done
+}
+
+build() { # for the selected architecture; leaves its path in $built
+    # Without tables for unwinding, which an aborting program has no use for, and without the paths of who built it.
+    local flags=(-Cforce-unwind-tables=no -Ctarget-feature=+crt-static
+        "--remap-path-prefix=$PWD=." "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo")
+    local variable=${triple^^}
+    variable=CARGO_TARGET_${variable//-/_}_LINKER
+    local command=(cargo build --release --locked --target "$triple" --target-dir "$target/static")
+    if has_rustup_target; then
+        echo "route: rustup's target $triple, linked by rust-lld"
+        export "$variable=rust-lld"
+    else
+        echo "route: Debian's $(/usr/bin/rustc --version | cut -d' ' -f1,2), std built for size, linked by zig $("$zig" version)"
+        # The crt objects and the C library are zig's. The cc crate names a target that zig does not know.
+        mkdir -p "$target/static"
+        cat >"$target/static/cc-$deb" <<END
+#!/bin/bash
+for a; do shift; [[ \$a = --target=* ]] || set -- "\$@" "\$a"; done
+exec "$zig" cc -target ${zig_target[*]} "\$@"
+END
+        chmod +x "$target/static/cc-$deb"
+        export "$variable=$target/static/cc-$deb" "CC_${triple//-/_}=$target/static/cc-$deb"
+        export ZIG_GLOBAL_CACHE_DIR=$target/zig/cache ZIG_LOCAL_CACHE_DIR=$target/zig/cache
+        flags+=(-Clink-self-contained=no)
+        command=(env PATH="/usr/bin:$PATH" RUSTC_BOOTSTRAP=1 "${command[@]}"
+            "-Zbuild-std=std,panic_abort" -Zbuild-std-features=optimize_for_size)
+    fi
+    local IFS=$'\x1f'
+    CARGO_ENCODED_RUSTFLAGS="${flags[*]}" "${command[@]}"
+    built=$target/static/$triple/release/$NAME
+}
+
+# What the program prints on both outputs, and its exit code; the same environment everywhere.
+tell() { env -i PATH="$PATH" HOME="$tmp" LANG=C.UTF-8 "$@" 2>&1 || echo "exit code $?"; }
+
+prove() { # EXECUTABLE
+    local headers socket=$tmp/$deb.sock record=$tmp/$deb.jsonl count=0
+    headers=$(readelf -lW "$1")
+    ! grep -q INTERP <<<"$headers" || die "$1 is not static"
+    [ "$deb" != armhf ] || readelf -A "$1" | grep -q 'Tag_CPU_arch: v6$' || die "$1 is not for ARMv6"
+    [ "$(tell "${run[@]}" "$1" --version)" = "$("$reference" --version)" ] || die "$1 --version differs"
+    while IFS= read -r -d '' fixture; do
+        cmp <(tell "${run[@]}" "$1" --replay "$fixture") <(tell "$reference" --replay "$fixture") ||
+            die "$1 --replay $fixture differs from $reference"
+        count=$((count + 1))
+    done < <(find fixtures -name '*.jsonl' -print0)
+    python3 tests/fake-engine.py "$socket" fixtures/http/dockerd-20.10.24-fresh-tiny.raw &
+    engine=$!
+    for _ in {1..100}; do [ ! -S "$socket" ] || break; sleep 0.05; done
+    tell "${run[@]}" "$1" --host "unix://$socket" --no-log --record "$record" tiny >"$tmp/pull"
+    kill "$engine"
+    engine=''
+    grep -q 'PULL SUCCESSFUL' "$tmp/pull" || { cat "$tmp/pull" >&2; die "$1 did not pull"; }
+    cmp "$tmp/pull" <(tell "$reference" --replay "$record") || die "the replay of its own pull differs"
+    echo "proved${run[0]+ under ${run[*]}}: static, --version, $count replays as the host's, a pull"
+}
+
+[ "$*" != install ] || { install_all; exit; }
+case $*,$# in
+    all,1 | ,0) set -- aarch64 armv6 amd64 ;;
+    aarch64,1 | armv6,1 | amd64,1) ;;
+    *) sed -n 's/^#   //p' "$0" >&2; exit 2 ;;
+esac
+
+engine=''
+tmp=$(mktemp -d)
+trap '[ -z "$engine" ] || kill "$engine" || true; rm -rf "$tmp"' EXIT
+trap 'exit 130' INT; trap 'exit 143' TERM
+
+for architecture; do
+    select_architecture "$architecture"
+    check
+done
+step 'the host, for comparison'
+cargo build --release --locked --target-dir "$target"
+reference=$target/release/$NAME
+mkdir -p dist
+for architecture; do
+    step "$architecture"
+    select_architecture "$architecture"
+    build
+    prove "$built"
+    rm -f "dist/$NAME-$deb" "dist/$NAME"_*"_$deb.deb"
+    install -m 755 "$built" "dist/$NAME-$deb"
+    ! command -v dpkg-deb >/dev/null || deploy/debian/package.sh "dist/$NAME-$deb" "$deb" "$reference" dist
+done
+step dist
+cd dist
+sha256sum "$NAME"* >SHA256SUMS
+stat -c '%8s  %n' "$NAME"*

@@ -1,0 +1,42 @@
+#!/bin/bash
+# A man page out of the program's own words: man.sh EXECUTABLE [DATE]; its name is the page's.
+# A heading of the help text is a line that begins with a word and a colon; usages and options stand before two blanks.
+set -euo pipefail
+
+name=${1##*/}
+version=$("$1" --version)
+"$1" --help | awk -v name="$name" -v version="${version##* }" -v date="${2-}" '
+    function quoted(text) {
+        gsub(/\\/, "\\e", text); gsub(/-/, "\\-", text); gsub(/^[.'\'']/, "\\\\\\&&", text)
+        return text
+    }
+    function entry(text,  at) { # what is to be typed, two blanks or more, what it does
+        at = match(text, /   *[^ ]/)
+        print ".TP\n.B " quoted(at ? substr(text, 1, at - 1) : text)
+        if (at) print quoted(substr(text, at + RLENGTH - 1))
+    }
+    NR == 1 {
+        printf ".TH %s 1 \"%s\" \"%s\" \"User Commands\"\n.SH NAME\n", toupper(name), date, version
+        summary = tolower(substr($0, 1, 1)) substr($0, 2)
+        sub(/\.$/, "", summary)
+        print quoted(name) " \\- " quoted(summary)
+        next
+    }
+    /^[A-Z][a-z ]*:/ {
+        section = toupper(substr($0, 1, index($0, ":") - 1))
+        title = section == "USAGE" ? "SYNOPSIS" : section == "EXIT CODES" ? "EXIT STATUS" : section
+        print ".SH " title
+        sub(/^[^:]*: */, "")
+        if ($0 == "") next
+    }
+    /^$/ { next }
+    section == "USAGE" { sub(/^ */, ""); entry($0); next }
+    section == "EXIT CODES" { sub(/^ */, ""); gsub(/   */, "\n.br\n"); print ".PP\n" quoted($0); next }
+    /^ *-.*[^ ]  |^ *-[^.;:]*$/ { sub(/^ */, ""); entry($0); next }
+    /^   / { sub(/^ */, ""); print quoted($0); next }
+    { sub(/^ */, ""); print ".PP\n" quoted($0) }
+    END {
+        print ".SH FILES\n.TP\n.I /var/log/alm/docker\\-pull.log\nthe log, unless another is asked for"
+        other = name == "alm-pull" ? "docker-pull-with-progress" : "alm-pull"
+        print ".SH SEE ALSO\n.BR " quoted(other) " (1)," "\n.BR docker\\-pull (1)"
+    }'

@@ -1,0 +1,49 @@
+#!/bin/bash
+# A Debian package around an executable: package.sh EXECUTABLE ARCHITECTURE HOST-EXECUTABLE DIR
+# HOST-EXECUTABLE is the same program, runs here, and is asked for what the man pages say. The same input gives the same package.
+set -euo pipefail
+
+name=docker-pull-with-progress
+here=$(dirname "$0")
+executable=$1 architecture=$2 host=$(realpath "$3") out=$4
+version=$(dpkg-parsechangelog -l "$here/changelog" -S Version)
+[ "${version%-*}" = "$("$host" --version | sed 's/.* //')" ] || {
+    echo "package.sh: $here/changelog has no entry for $("$host" --version)" >&2
+    exit 1
+}
+SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -l "$here/changelog" -S Timestamp)
+export SOURCE_DATE_EPOCH
+umask 022
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+
+put() { install -D -m "$1" "$2" "$tree/$3"; }
+tree=$root/tree
+doc=$tree/usr/share/doc/$name
+put 755 "$executable" usr/bin/$name
+ln -s $name "$tree/usr/bin/alm-pull"
+put 644 "$here/tmpfiles.conf" usr/lib/tmpfiles.d/$name.conf
+put 644 "$here/logrotate" etc/logrotate.d/$name
+put 644 "$here/completion" usr/share/bash-completion/completions/$name
+ln -s $name "$tree/usr/share/bash-completion/completions/alm-pull"
+put 644 "$here/copyright" usr/share/doc/$name/copyright
+put 644 "$here/lintian-overrides" usr/share/lintian/overrides/$name
+gzip -9n <"$here/changelog" >"$doc/changelog.Debian.gz"
+gzip -9n <"$here/../../CHANGELOG.md" >"$doc/changelog.gz"
+mkdir -p "$tree/var/log/alm" "$tree/usr/share/man/man1"
+ln -s "$host" "$root/$name"
+ln -s "$host" "$root/alm-pull"
+for page in $name alm-pull; do
+    "$here/man.sh" "$root/$page" "$(date -u -d "@$SOURCE_DATE_EPOCH" +%F)" | gzip -9n >"$tree/usr/share/man/man1/$page.1.gz"
+done
+
+control=$tree/DEBIAN
+put 755 "$here/postrm" DEBIAN/postrm
+echo /etc/logrotate.d/$name >"$control/conffiles"
+(cd "$tree" && find usr -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum) >"$control/md5sums"
+size=$(du -sk --apparent-size --exclude=DEBIAN "$tree" | cut -f1)
+maintainer=$(dpkg-parsechangelog -l "$here/changelog" -S Maintainer)
+sed "s/@VERSION@/$version/; s/@ARCHITECTURE@/$architecture/; s/@SIZE@/$size/; s/@MAINTAINER@/$maintainer/" \
+    "$here/control" >"$control/control"
+find "$tree" -exec touch -hd "@$SOURCE_DATE_EPOCH" {} +
+dpkg-deb --root-owner-group -Zxz --build "$tree" "$out/${name}_${version}_$architecture.deb" >/dev/null
