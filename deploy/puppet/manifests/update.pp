@@ -1,0 +1,63 @@
+# @summary The flow of a node: log in, pull all images, then recreate the containers whose image is new
+#
+# The profiles use it; it can stand in a profile of your own.
+#
+# @param images
+#   The images by a name of their own, in the order in which they are pulled.
+# @param registry
+#   The registry to log in to; where unset, none.
+# @param token_file
+#   The file that holds the registry's password; where unset, docker's own credentials serve.
+# @param token_user
+#   The user that goes with it.
+# @param docker_login
+#   Whether docker itself is logged in, for everybody on the node who uses it; else the file goes to the pulls alone.
+# @param remove_replaced
+#   Whether to remove the images that containers ran before.
+#
+# @example An image of one's own
+#   alm_pull::update { 'kiosk':
+#     images => { 'kiosk' => { 'image' => 'registry.example.com/kiosk:stable', 'container' => 'kiosk' } },
+#   }
+define alm_pull::update (
+  Hash[String[1], Alm_pull::Imagespec] $images,
+  Optional[Alm_pull::Registry] $registry = undef,
+  Optional[Alm_pull::Path] $token_file = undef,
+  Optional[String[1]] $token_user = undef,
+  Boolean $docker_login = false,
+  Boolean $remove_replaced = false,
+) {
+  include alm_pull
+
+  if $docker_login and $registry and $token_file {
+    alm_pull::login { $registry:
+      token_file => $token_file,
+      token_user => $token_user,
+    }
+    $token = {}
+  } else {
+    $token = { 'token_file' => $token_file, 'token_user' => $token_user }
+  }
+
+  # One container may stop for a moment only when all that can be fetched has been: pulls first. Each container needs its
+  # own image alone, so that an image that cannot be had does not hold up the others.
+  $images.each |$name, $entry| {
+    alm_pull::image { $name:
+      image    => $entry['image'],
+      platform => $entry['platform'],
+      timeout  => $entry['timeout'],
+      *        => $token,
+    }
+  }
+
+  $images.each |$name, $entry| {
+    if $entry['container'] {
+      alm_pull::container { $entry['container']:
+        image           => $entry['image'],
+        run_args        => alm_pull::first($entry['run_args'], []),
+        command         => alm_pull::first($entry['command'], []),
+        remove_replaced => alm_pull::first($entry['remove_replaced'], $remove_replaced),
+      }
+    }
+  }
+}
