@@ -4,6 +4,8 @@
 #
 # @param images
 #   The images by a name of their own, in the order in which they are pulled.
+# @param references
+#   What to pull instead of the `image` of some of `images`, by the same names.
 # @param registry
 #   The registry to log in to; where unset, none.
 # @param token_file
@@ -21,6 +23,7 @@
 #   }
 define alm_pull::update (
   Hash[String[1], Alm_pull::Imagespec] $images,
+  Hash[String[1], Alm_pull::Reference] $references = {},
   Optional[Alm_pull::Registry] $registry = undef,
   Optional[Alm_pull::Path] $token_file = undef,
   Optional[String[1]] $token_user = undef,
@@ -28,6 +31,12 @@ define alm_pull::update (
   Boolean $remove_replaced = false,
 ) {
   include alm_pull
+
+  $unknown = $references.keys - $images.keys
+  unless $unknown.empty {
+    fail("alm_pull: references names ${unknown.join(', ')}, which images does not have")
+  }
+  $wanted = $images.map |$name, $entry| { [$name, $entry + { 'image' => alm_pull::first($references[$name], $entry['image']) }] }
 
   if $docker_login and $registry and $token_file {
     alm_pull::login { $registry:
@@ -41,7 +50,9 @@ define alm_pull::update (
 
   # One container may stop for a moment only when all that can be fetched has been: pulls first. Each container needs its
   # own image alone, so that an image that cannot be had does not hold up the others.
-  $images.each |$name, $entry| {
+  $wanted.each |$pair| {
+    [$name, $entry] = $pair
+
     alm_pull::image { $name:
       image    => $entry['image'],
       platform => $entry['platform'],
@@ -50,7 +61,9 @@ define alm_pull::update (
     }
   }
 
-  $images.each |$name, $entry| {
+  $wanted.each |$pair| {
+    [$name, $entry] = $pair
+
     if $entry['container'] {
       alm_pull::container { $entry['container']:
         image           => $entry['image'],

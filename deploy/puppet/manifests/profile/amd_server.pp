@@ -3,8 +3,10 @@
 # As on a Raspberry Pi; a server of its own kind in Hiera.
 #
 # @param images
-#   The images by a name of their own, in the order in which they are pulled. Hiera's levels are merged, so that one of
-#   them may say no more than a node's tag.
+#   The images by a name of their own, in the order in which they are pulled. Hiera's levels are merged, an image of a
+#   more particular one taking the place of the whole image of the same name.
+# @param references
+#   What this node pulls instead of the `image` of some of `images`, by the same names.
 # @param registry
 #   The registry to log in to.
 # @param token_file
@@ -20,6 +22,7 @@
 #   include alm_pull::profile::amd_server
 class alm_pull::profile::amd_server (
   Hash[String[1], Alm_pull::Imagespec] $images,
+  Hash[String[1], Alm_pull::Reference] $references = {},
   Optional[Alm_pull::Registry] $registry = 'europe-west1-docker.pkg.dev',
   Optional[Alm_pull::Path] $token_file = '/opt/alm/config/gcp-registry-token',
   Optional[String[1]] $token_user = undef,
@@ -30,6 +33,7 @@ class alm_pull::profile::amd_server (
 
   alm_pull::update { 'amd_server':
     images          => $images,
+    references      => $references,
     registry        => $registry,
     token_file      => $token_file,
     token_user      => $token_user,
