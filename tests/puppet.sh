@@ -98,8 +98,9 @@ publish() { # NAME [BYTES]: a new image NAME:latest in the registry, and none of
     docker rmi "$REGISTRY/$1:latest" >/dev/null
 }
 
-image() { docker image inspect -f '{{.Id}}' "$HUB/$1:latest" 2>/dev/null || echo none; }
-container() { docker container inspect -f '{{.Id}}' "$1" 2>/dev/null || echo none; }
+# The id, or nothing where there is none.
+image() { docker images --no-trunc -q "$HUB/$1:latest"; }
+container() { docker ps -a --no-trunc -q --filter "name=^/$1\$"; }
 runs() { [ "$(docker container inspect -f '{{.State.Running}} {{.Image}}' "$1")" = "true $(cat "$dir/published-$1")" ]; }
 state() { docker ps -a --no-trunc --format '{{.ID}} {{.Names}} {{.State}}' | sort; docker images -a --no-trunc -q | sort; }
 no_leftovers() { [ -z "$(docker ps -a -q --filter name='\.(new|replaced)$')" ]; }
@@ -182,7 +183,7 @@ try() { # NAME COMMAND...
 parse() {
     find "$module" -name '*.pp' -exec puppet parser validate --confdir "$dir/conf" --vardir "$dir/var" {} +
     find "$module" -name '*.epp' -exec puppet epp validate --confdir "$dir/conf" --vardir "$dir/var" {} +
-    find "$module" -name '*.yaml' -exec ruby -ryaml -e 'ARGV.each { |file| YAML.load_file(file) }' {} +
+    find "$module" -name '*.yaml' -exec ruby -ryaml -e 'ARGV.each { |file| YAML.load_file(file, aliases: true) }' {} +
     ruby -rjson -e 'JSON.parse(File.read(ARGV[0]))' "$module/metadata.json"
 }
 lint() { (cd "$module" && puppet-lint --fail-on-warnings --relative .); }
@@ -199,7 +200,7 @@ fresh_noop() {
     # The executable is not there yet, so that its checks cannot run: Puppet says so. What counts is that nothing happens.
     puppet_ --noop || true
     [ -z "$(docker ps -aq)" ]
-    [ "$(image app)" = none ]
+    [ -z "$(image app)" ]
     [ ! -e "$dir/libexec" ]
     said 'Exec\[docker-pull .*app:latest\]|Class\[Alm_pull'
 }
@@ -288,7 +289,7 @@ registry_down() {
     # Nor is a container made of the old image.
     docker rm -f app
     apply 4
-    [ "$(container app)" = none ]
+    [ -z "$(container app)" ]
 }
 registry_back() { link_up; apply 2; did "docker-pull $HUB/app:latest" 'docker-recreate app'; runs app; settled; }
 
@@ -438,15 +439,17 @@ wrong_password() {
     did "docker-pull $HUB/app:latest" 'docker-recreate app'
 }
 
+log_out() { env -i PATH="$PATH" DOCKER_CONFIG="$dir/docker" docker -H "unix://$ENGINE_SOCKET" logout "$HUB"; }
+
 logged_out() {
-    env -i PATH="$PATH" DOCKER_CONFIG="$dir/docker" docker -H "unix://$ENGINE_SOCKET" logout "$HUB"
+    log_out
     apply 2
     did "docker-login $HUB"
     settled
 }
 
 token_alone() {
-    env -i PATH="$PATH" DOCKER_CONFIG="$dir/docker" docker -H "unix://$ENGINE_SOCKET" logout "$HUB"
+    log_out
     node 'alm_pull::profile::raspberry_pi::docker_login: false'
     publish app
     new_app
@@ -458,13 +461,23 @@ token_alone() {
 }
 
 no_secrets() {
-    apply 0 --debug
+    # What docker is started with, too.
+    mkdir "$dir/spy"
+    printf '#!/bin/sh\n{ echo "docker $*"; env; } >>%s\nexec %s "$@"\n' "$dir/spy/seen" "$(type -P docker)" >"$dir/spy/docker"
+    chmod 755 "$dir/spy/docker"
+    log_out
     publish app
+    node "alm_pull::path: [$dir/spy, /usr/bin, /bin]"
     apply 2 --debug
+    did "docker-login $HUB" "docker-pull $HUB/app:latest" 'docker-recreate app'
+    cp "$dir/out" "$dir/spy/out"
+    apply 0 --debug
+    grep -q 'docker login --username fleet --password-stdin' "$dir/spy/seen"
     local secret
     for secret in "$(cat "$dir/lab/password")" "$(printf 'fleet:%s' "$(cat "$dir/lab/password")" | base64 -w0)"; do
-        gone grep -rlF -- "$secret" "$dir/out" "$dir/var" "$dir/puppetlog" "$dir/run" "$dir/log" "$dir/public"
+        gone grep -rlF -- "$secret" "$dir/spy" "$dir/out" "$dir/var" "$dir/puppetlog" "$dir/run" "$dir/log" "$dir/public"
     done
+    node
 }
 
 from_url() {
@@ -590,7 +603,7 @@ try 'agent killed in mid-pull (SIGKILL): next run repairs' agent_ended KILL
 try 'wrong password: fails loudly, recreates nothing' wrong_password
 try 'logged out by hand: healed' logged_out
 try 'token file without docker login' token_alone
-try 'no secret in output, reports, logs' no_secrets
+try 'no secret in output, reports, logs, arguments, environment' no_secrets
 try 'executable from a URL; a wrong checksum is refused' from_url
 [ -z "${SLOW-}" ] || try "a pull longer than Puppet's own 300 seconds" long_pull 31000000 100000 300
 
