@@ -40,7 +40,7 @@ define alm_pull::container (
 
   exec { "docker-recreate ${container}":
     command     => [$helper, $mode] + $arguments,
-    unless      => [[$helper, 'current', $alm_pull::executable] + $arguments],
+    unless      => [$alm_pull::where_installed + [$helper, 'current', $alm_pull::executable] + $arguments],
     environment => $alm_pull::command_environment,
     path        => $alm_pull::path,
     cwd         => '/',

@@ -61,7 +61,7 @@ define alm_pull::image (
   # `journalctl -u puppet -f | grep docker-pull` finds the progress by this title.
   exec { "docker-pull ${image}":
     command     => $asking + $pulling + [$image],
-    unless      => [$asking + ['--check', $image]],
+    unless      => [$alm_pull::where_installed + $asking + ['--check', $image]],
     environment => $alm_pull::command_environment,
     path        => $alm_pull::path,
     cwd         => '/',

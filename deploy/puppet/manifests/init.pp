@@ -105,6 +105,9 @@ class alm_pull (
 ) {
   contain alm_pull::install
 
+  # In a first run under --noop the executable is not there yet; Puppet would call that an error of the check.
+  $where_installed = ['/bin/sh', '-c', '[ -x "$0" ] && exec "$0" "$@"']
+
   # What every command gets. Puppet has taken HOME away: the tool and docker find root's home by themselves.
   $command_environment = $environment + [
     $host ? { undef => [], default => ["DOCKER_HOST=${host}"] },

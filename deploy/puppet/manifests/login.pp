@@ -22,9 +22,11 @@ define alm_pull::login (
 
   $arguments = [$registry, $token_file, $token_user].filter |$word| { $word =~ NotUndef }
 
+  $helper = "${alm_pull::libexec}/login"
+
   exec { "docker-login ${registry}":
-    command     => ["${alm_pull::libexec}/login", 'login'] + $arguments,
-    unless      => [["${alm_pull::libexec}/login", 'current'] + $arguments],
+    command     => [$helper, 'login'] + $arguments,
+    unless      => [$alm_pull::where_installed + [$helper, 'current'] + $arguments],
     environment => $alm_pull::command_environment,
     path        => $alm_pull::path,
     cwd         => '/',

@@ -8,6 +8,7 @@ at_exit { FileUtils.remove_entry(modules) }
 File.symlink(module_root, File.join(modules, 'alm_pull'))
 
 REGISTRY = 'europe-west1-docker.pkg.dev'.freeze
+WHERE_INSTALLED = ['/bin/sh', '-c', '[ -x "$0" ] && exec "$0" "$@"'].freeze
 PULLER = '/usr/bin/docker-pull-with-progress'.freeze
 
 # Matches a command that has all of the words.

@@ -9,7 +9,7 @@ describe 'alm_pull::image' do
   it 'pulls where the check does not say that there is nothing to pull' do
     is_expected.to contain_exec("docker-pull #{title}").with(
       'command' => [PULLER, '--ascii', '--retries', '3', '--stall-timeout', '600', '--log', '/var/log/alm/docker-pull.log', title],
-      'unless' => [[PULLER, '--ascii', '--check', title]],
+      'unless' => [WHERE_INSTALLED + [PULLER, '--ascii', '--check', title]],
       'timeout' => 0,
       'logoutput' => true,
       'cwd' => '/',
@@ -30,7 +30,7 @@ describe 'alm_pull::image' do
       is_expected.to contain_exec("docker-pull #{title}").with(
         'command' => [PULLER, '--ascii', '--token-file', '/t', '--token-user', 'u', '--retries', '0', '--stall-timeout', '60',
                       '--log', '/var/log/alm/docker-pull.log', title],
-        'unless' => [[PULLER, '--ascii', '--token-file', '/t', '--token-user', 'u', '--check', title]],
+        'unless' => [WHERE_INSTALLED + [PULLER, '--ascii', '--token-file', '/t', '--token-user', 'u', '--check', title]],
         'environment' => ['A=b', 'DOCKER_HOST=unix:///run/d.sock', 'DOCKER_CONFIG=/root/.docker'],
         'timeout' => 600,
         'logoutput' => 'on_failure',
@@ -68,7 +68,7 @@ describe 'alm_pull::image' do
     it 'recreates it where it is not as it should be' do
       is_expected.to contain_exec('docker-recreate app').with(
         'command' => ['/usr/local/lib/alm-pull/container', 'recreate'] + arguments,
-        'unless' => [['/usr/local/lib/alm-pull/container', 'current', PULLER] + arguments],
+        'unless' => [WHERE_INSTALLED + ['/usr/local/lib/alm-pull/container', 'current', PULLER] + arguments],
       ).that_requires("Exec[docker-pull #{title}]")
     end
 
