@@ -145,7 +145,7 @@ puppet_() { # ARGUMENT...: as the agent would; what it says is in $dir/out
 apply() { # EXIT-CODE ARGUMENT...
     local code=0
     puppet_ "${@:2}" || code=$?
-    sed -i '/^Error: Facter: /d' "$dir/out" # of what it may not see in a sandbox; no concern of the module's
+    sed -Ei '/^(Error|Warning): Facter: /d' "$dir/out" # of what it may not see in a sandbox; no concern of the module's
     cat "$dir/out"
     [ $code = "$1" ] || { echo "exit $code instead of $1"; return 1; }
 }
