@@ -65,8 +65,8 @@
 #   class { 'alm_pull':
 #     install        => 'file',
 #     source         => {
-#       'arm64' => 'https://example.com/docker-pull-with-progress-aarch64',
-#       'armhf' => 'https://example.com/docker-pull-with-progress-armv6',
+#       'arm64' => 'https://example.com/docker-pull-with-progress-arm64',
+#       'armhf' => 'https://example.com/docker-pull-with-progress-armhf',
 #     },
 #     checksum_value => {
 #       'arm64' => 'f2ca1bb6c7e907d06dafe4687e579fce76b37e4e93b7605022da52e6ccc26fd2',

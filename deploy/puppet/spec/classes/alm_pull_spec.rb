@@ -29,7 +29,7 @@ describe 'alm_pull' do
 
     it 'takes the userland\'s' do
       is_expected.to contain_file(executable).with(
-        'source' => %r{-aarch64$}, 'checksum' => 'sha256', 'checksum_value' => '0' * 64, 'mode' => '0755',
+        'source' => %r{-arm64$}, 'checksum' => 'sha256', 'checksum_value' => '0' * 64, 'mode' => '0755',
       )
     end
 
