@@ -548,8 +548,8 @@ source=$PULL architecture=$(dpkg --print-architecture) sum=$(sha256sum <"$PULL" 
 surroundings=("PATH=$PATH" "HOME=$dir/home" LANG=C.UTF-8)
 mkdir -p "$dir"/{conf/data,bin,modules,home,docker}
 ln -s "$module" "$dir/modules/alm_pull"
-# As Puppet 8 has them by default.
-printf '%s\n' '[main]' strict=error strict_variables=true include_legacy_facts=false >"$dir/conf/puppet.conf"
+# As Puppet 8 has them by default; and Debian's Puppet keeps its ssldir wherever the vardir is.
+printf '%s\n' '[main]' strict=error strict_variables=true include_legacy_facts=false "ssldir=$dir/ssl" >"$dir/conf/puppet.conf"
 
 try 'static: parser, templates, data' parse
 try 'static: puppet-lint' lint
