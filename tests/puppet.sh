@@ -266,6 +266,8 @@ new_app() { # ENVIRONMENT...
     gone env LC_ALL=C grep '[^ -~]' "$dir/out"
 }
 
+newer_app() { publish app; new_app; }
+
 new_arguments() {
     arguments --network none --env greeting=hello
     apply 2
@@ -589,7 +591,7 @@ try 'first run: logs in, pulls, creates all' first_run
 try 'the old script gives way, an own alm stays' moved_over
 try 'second run: changes nothing' second_run
 try '--noop with a new image: pulls nothing' noop_pulls_nothing
-try 'new app image: pulls and recreates app alone' new_app
+try 'new app image: pulls and recreates app alone' newer_app
 try 'and then changes nothing' second_run
 try 'other arguments: recreates app alone' new_arguments
 try 'container removed by hand: healed' removed
