@@ -1,0 +1,21 @@
+# @summary The node's own value of a parameter that may differ by architecture
+#
+# @param parameter
+#   The parameter's name, for the error.
+# @param value
+#   Its value: one for all, or a hash by dpkg's architecture.
+# @return [Optional[String[1]]]
+#   The value for this node.
+#
+# @api private
+function alm_pull::by_architecture(String[1] $parameter, Optional[Alm_pull::Byarchitecture] $value) >> Optional[String[1]] {
+  if $value =~ Hash {
+    $architecture = $alm_pull::architecture
+    unless $architecture in $value {
+      fail("alm_pull: ${parameter} has nothing for the architecture '${architecture}', only for ${value.keys.join(', ')}")
+    }
+    $value[$architecture]
+  } else {
+    $value
+  }
+}

@@ -1,0 +1,11 @@
+# @summary The first of some values that is set
+#
+# @param values
+#   The values, the most particular first.
+# @return [Any]
+#   The first that is not undef; undef where none is.
+#
+# @api private
+function alm_pull::first(Any *$values) >> Any {
+  $values.filter |$value| { $value =~ NotUndef }[0]
+}

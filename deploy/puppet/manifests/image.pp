@@ -1,0 +1,88 @@
+# @summary Pulls one image, and keeps a container on it where one is named
+#
+# The pull runs where `docker-pull-with-progress --check` does not say that the local image is what the registry has, so
+# that a run without news changes nothing. A pull that fails is a failed resource; nothing that needs the image goes on.
+#
+# @param image
+#   The image.
+# @param container
+#   The container to keep on the image; where unset, the image is pulled and no more.
+# @param run_args
+#   The container's options, as `docker run` takes them, one element a word. They can be read in reports and in the
+#   process list: pass secrets with `--env-file`.
+# @param command
+#   The container's command and its arguments, where the image's own will not do.
+# @param remove_replaced
+#   Whether to remove the image that the container ran before; where unset, as `alm_pull` says.
+# @param platform
+#   Pull for another platform than the engine's.
+# @param token_file
+#   A file that holds the registry's password; where unset, as `alm_pull` says.
+# @param token_user
+#   The user that goes with it.
+# @param timeout
+#   Seconds after which Puppet ends the pull; where unset, as `alm_pull` says.
+# @param logoutput
+#   Whether the progress goes into Puppet's log; where unset, as `alm_pull` says.
+#
+# @example An image with its container
+#   alm_pull::image { 'app':
+#     image     => 'europe-west1-docker.pkg.dev/project/app/app:latest',
+#     container => 'app',
+#     run_args  => ['--network', 'host', '--restart', 'unless-stopped', '--volume', '/opt/alm/data:/data'],
+#   }
+define alm_pull::image (
+  Alm_pull::Reference $image = $title,
+  Optional[Alm_pull::Containername] $container = undef,
+  Array[String[1]] $run_args = [],
+  Array[String] $command = [],
+  Optional[Boolean] $remove_replaced = undef,
+  Optional[String[1]] $platform = undef,
+  Optional[Alm_pull::Path] $token_file = undef,
+  Optional[String[1]] $token_user = undef,
+  Optional[Integer[0]] $timeout = undef,
+  Optional[Variant[Boolean, Enum['on_failure']]] $logoutput = undef,
+) {
+  include alm_pull
+
+  $password = alm_pull::first($token_file, $alm_pull::token_file)
+  $user = alm_pull::first($token_user, $alm_pull::token_user)
+
+  # Pure ASCII, whatever the locale: any other byte fails the resource where Ruby's locale is C.
+  $options = {
+    '--platform'   => $platform,
+    '--token-file' => $password,
+    '--token-user' => $password ? { undef => undef, default => $user },
+  }.filter |$option, $value| { $value =~ NotUndef }
+  $asking = [$alm_pull::executable, '--ascii', Array($options)].flatten
+  $limits = { '--retries' => $alm_pull::retries, '--stall-timeout' => $alm_pull::stall_timeout, '--log' => $alm_pull::log }
+  $pulling = Array($limits).flatten.map |$word| { String($word) }
+
+  # `journalctl -u puppet -f | grep docker-pull` finds the progress by this title.
+  exec { "docker-pull ${image}":
+    command     => $asking + $pulling + [$image],
+    unless      => [$alm_pull::where_installed + $asking + ['--check', $image]],
+    environment => $alm_pull::command_environment,
+    path        => $alm_pull::path,
+    cwd         => '/',
+    timeout     => alm_pull::first($timeout, $alm_pull::timeout),
+    logoutput   => alm_pull::first($logoutput, $alm_pull::logoutput),
+    require     => Class['alm_pull'],
+  }
+
+  # Where the image's registry is logged in to, that comes first.
+  $registry = $image ? {
+    /\A(localhost|[^\/]*[.:][^\/]*)\// => $1,
+    default                            => 'docker.io',
+  }
+  Exec <| title == "docker-login ${registry}" |> -> Exec["docker-pull ${image}"]
+
+  if $container {
+    alm_pull::container { $container:
+      image           => $image,
+      run_args        => $run_args,
+      command         => $command,
+      remove_replaced => $remove_replaced,
+    }
+  }
+}

@@ -1,0 +1,102 @@
+# @summary The executable, its links, the helper for containers, the log's directory and rotation
+#
+# @api private
+class alm_pull::install {
+  $executable = $alm_pull::executable
+
+  file { $alm_pull::libexec:
+    ensure => directory,
+    owner  => 'root',
+    group  => 'root',
+    mode   => '0755',
+  }
+
+  ['container', 'login'].each |$helper| {
+    file { "${alm_pull::libexec}/${helper}":
+      ensure => file,
+      owner  => 'root',
+      group  => 'root',
+      mode   => '0755',
+      source => "puppet:///modules/alm_pull/${helper}.sh",
+    }
+  }
+
+  case $alm_pull::install {
+    'package': {
+      $provider = $alm_pull::package_source ? { undef => undef, default => 'dpkg' }
+
+      package { $alm_pull::package_name:
+        ensure   => $alm_pull::package_ensure,
+        provider => $provider,
+        source   => $alm_pull::package_source,
+      }
+
+      $installed = Package[$alm_pull::package_name]
+    }
+    'file': {
+      $source = alm_pull::by_architecture('source', $alm_pull::source)
+      $sum = alm_pull::by_architecture('checksum_value', $alm_pull::checksum_value)
+
+      if $source == undef {
+        fail("alm_pull: install => 'file' needs a source")
+      }
+      if $source =~ /\Ahttps?:/ and $sum == undef {
+        fail("alm_pull: ${source} needs a checksum_value")
+      }
+
+      file { $executable:
+        ensure         => file,
+        owner          => 'root',
+        group          => 'root',
+        mode           => '0755',
+        source         => $source,
+        checksum       => 'sha256',
+        checksum_value => $sum,
+      }
+
+      $installed = File[$executable]
+    }
+    default: {
+      $installed = undef
+    }
+  }
+
+  if $alm_pull::manage_links {
+    # A link at the old script's place: a script there would keep winning in PATH.
+    ['docker-pull-with-progress', 'alm-pull'].each |$name| {
+      file { "${alm_pull::bin}/${name}":
+        ensure  => link,
+        target  => $executable,
+        require => $installed,
+      }
+    }
+
+    # Whoever has an `alm` of another kind keeps it.
+    file { "${alm_pull::bin}/alm":
+      ensure  => link,
+      target  => $executable,
+      replace => false,
+      require => $installed,
+    }
+  }
+
+  if $alm_pull::manage_log {
+    $directory = regsubst($alm_pull::log, '/[^/]+\z', '')
+
+    # As everybody may read it: the customers' users follow it with `alm pull -f`.
+    file { $directory:
+      ensure => directory,
+      owner  => 'root',
+      group  => 'root',
+      mode   => '0755',
+    }
+
+    file { $alm_pull::logrotate:
+      ensure  => file,
+      owner   => 'root',
+      group   => 'root',
+      mode    => '0644',
+      content => epp('alm_pull/logrotate.epp', { 'log' => $alm_pull::log }),
+    }
+  }
+}

@@ -1,0 +1,76 @@
+# @summary The flow of a node: log in, pull all images, then recreate the containers whose image is new
+#
+# The profiles use it; it can stand in a profile of your own.
+#
+# @param images
+#   The images by a name of their own, in the order in which they are pulled.
+# @param references
+#   What to pull instead of the `image` of some of `images`, by the same names.
+# @param registry
+#   The registry to log in to; where unset, none.
+# @param token_file
+#   The file that holds the registry's password; where unset, docker's own credentials serve.
+# @param token_user
+#   The user that goes with it.
+# @param docker_login
+#   Whether docker itself is logged in, for everybody on the node who uses it; else the file goes to the pulls alone.
+# @param remove_replaced
+#   Whether to remove the images that containers ran before.
+#
+# @example An image of one's own
+#   alm_pull::update { 'kiosk':
+#     images => { 'kiosk' => { 'image' => 'registry.example.com/kiosk:stable', 'container' => 'kiosk' } },
+#   }
+define alm_pull::update (
+  Hash[String[1], Alm_pull::Imagespec] $images,
+  Hash[String[1], Alm_pull::Reference] $references = {},
+  Optional[Alm_pull::Registry] $registry = undef,
+  Optional[Alm_pull::Path] $token_file = undef,
+  Optional[String[1]] $token_user = undef,
+  Boolean $docker_login = false,
+  Boolean $remove_replaced = false,
+) {
+  include alm_pull
+
+  $unknown = $references.keys - $images.keys
+  unless $unknown.empty {
+    fail("alm_pull: references names ${unknown.join(', ')}, which images does not have")
+  }
+  $wanted = $images.map |$name, $entry| { [$name, $entry + { 'image' => alm_pull::first($references[$name], $entry['image']) }] }
+
+  if $docker_login and $registry and $token_file {
+    alm_pull::login { $registry:
+      token_file => $token_file,
+      token_user => $token_user,
+    }
+    $token = {}
+  } else {
+    $token = { 'token_file' => $token_file, 'token_user' => $token_user }
+  }
+
+  # One container may stop for a moment only when all that can be fetched has been: pulls first. Each container needs its
+  # own image alone, so that an image that cannot be had does not hold up the others.
+  $wanted.each |$pair| {
+    [$name, $entry] = $pair
+
+    alm_pull::image { $name:
+      image    => $entry['image'],
+      platform => $entry['platform'],
+      timeout  => $entry['timeout'],
+      *        => $token,
+    }
+  }
+
+  $wanted.each |$pair| {
+    [$name, $entry] = $pair
+
+    if $entry['container'] {
+      alm_pull::container { $entry['container']:
+        image           => $entry['image'],
+        run_args        => alm_pull::first($entry['run_args'], []),
+        command         => alm_pull::first($entry['command'], []),
+        remove_replaced => alm_pull::first($entry['remove_replaced'], $remove_replaced),
+      }
+    }
+  }
+}

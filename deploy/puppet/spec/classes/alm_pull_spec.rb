@@ -1,0 +1,90 @@
+require 'spec_helper'
+
+describe 'alm_pull' do
+  context 'with a package' do
+    let(:params) { { 'install' => 'package' } }
+
+    it { is_expected.to compile.with_all_deps }
+    it { is_expected.to contain_package('docker-pull-with-progress').with_ensure('installed').without_provider }
+
+    it 'takes the old script\'s place' do
+      is_expected.to contain_file('/usr/local/bin/docker-pull-with-progress')
+        .with('ensure' => 'link', 'target' => PULLER).that_requires('Package[docker-pull-with-progress]')
+    end
+
+    it { is_expected.to contain_file('/usr/local/bin/alm').with('ensure' => 'link', 'replace' => false) }
+    it { is_expected.not_to contain_file('/etc/logrotate.d/docker-pull-with-progress') }
+  end
+
+  context 'with a .deb on the node' do
+    let(:params) { { 'install' => 'package', 'package_source' => '/opt/a.deb', 'package_ensure' => 'latest' } }
+
+    it { is_expected.to contain_package('docker-pull-with-progress').with('provider' => 'dpkg', 'source' => '/opt/a.deb') }
+  end
+
+  context 'with files by architecture, from Hiera' do
+    executable = '/usr/local/lib/alm-pull/docker-pull-with-progress'
+
+    it { is_expected.to compile.with_all_deps }
+
+    it 'takes the userland\'s' do
+      is_expected.to contain_file(executable).with(
+        'source' => %r{-arm64$}, 'checksum' => 'sha256', 'checksum_value' => '0' * 64, 'mode' => '0755',
+      )
+    end
+
+    it { is_expected.to contain_file('/usr/local/bin/docker-pull-with-progress').with_target(executable) }
+    it { is_expected.to contain_file('/var/log/alm').with_mode('0755') }
+    it { is_expected.to contain_file('/etc/logrotate.d/docker-pull-with-progress').with_content(%r{^/var/log/alm/docker-pull\.log \{}) }
+    it { is_expected.to contain_file('/etc/logrotate.d/docker-pull-with-progress').without_content(%r{^\s*copytruncate}) }
+
+    context 'of which there is none' do
+      let(:facts) { { 'alm_pull_architecture' => 'riscv64' } }
+
+      it { is_expected.to compile.and_raise_error(%r{nothing for the architecture 'riscv64', only for arm64, armhf, amd64}) }
+    end
+
+    context 'where the fact has not come yet' do
+      let(:facts) { { 'alm_pull_architecture' => nil } }
+
+      it { is_expected.to compile.and_raise_error(%r{nothing for the architecture ''}) }
+    end
+  end
+
+  context 'with a file for all' do
+    let(:params) { { 'install' => 'file', 'source' => 'puppet:///modules/site/puller', 'checksum_value' => 'ab' } }
+
+    it { is_expected.to contain_file('/usr/local/lib/alm-pull/docker-pull-with-progress').with_source('puppet:///modules/site/puller') }
+  end
+
+  context 'with installing left to others' do
+    let(:params) { { 'install' => 'none', 'executable' => '/opt/bin/puller', 'manage_links' => false } }
+
+    it { is_expected.to compile.with_all_deps }
+    it { is_expected.not_to contain_file('/usr/local/bin/alm') }
+    it { is_expected.not_to contain_package('docker-pull-with-progress') }
+    it { is_expected.to contain_file('/usr/local/lib/alm-pull/container').with_mode('0755') }
+  end
+
+  context 'with an environment that is none' do
+    let(:params) { { 'environment' => ['no value'] } }
+
+    it { is_expected.to compile.and_raise_error(%r{environment}) }
+  end
+
+  context 'without Hiera' do
+    let(:hiera_config) { File.expand_path('../../hiera.yaml', __dir__) }
+
+    context 'with a file and no source' do
+      let(:params) { { 'install' => 'file' } }
+
+      it { is_expected.to compile.and_raise_error(%r{needs a source}) }
+    end
+
+    context 'with a URL and no sum' do
+      let(:params) { { 'install' => 'file', 'source' => 'https://example.com/puller' } }
+
+      it { is_expected.to compile.and_raise_error(%r{needs a checksum_value}) }
+    end
+  end
+end

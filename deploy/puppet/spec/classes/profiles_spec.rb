@@ -1,0 +1,78 @@
+require 'spec_helper'
+
+init = "#{REGISTRY}/project/alm-init/alm-init:latest"
+app = "#{REGISTRY}/project/alm-app/alm-app:latest"
+telemetry = "#{REGISTRY}/project/alm-telemetry/alm-telemetry:latest"
+
+['raspberry_pi', 'amd_server', 'dev_machine'].each do |profile|
+  describe "alm_pull::profile::#{profile}" do
+    it { is_expected.to compile.with_all_deps }
+    it { is_expected.to have_alm_pull__image_resource_count(3) }
+    it { is_expected.to have_alm_pull__container_resource_count(2) }
+
+    [init, app, telemetry].each do |image|
+      it { is_expected.to contain_exec("docker-pull #{image}").that_requires('Class[alm_pull]') }
+    end
+    it { is_expected.to contain_exec('docker-recreate alm-app').that_requires("Exec[docker-pull #{app}]") }
+    it { is_expected.to contain_exec('docker-recreate alm-telemetry').that_requires("Exec[docker-pull #{telemetry}]") }
+
+    it 'does everything by state, nothing by event' do
+      catalogue.resources.select { |resource| resource.type == 'Exec' }.each do |resource|
+        expect(resource[:refreshonly]).to be_nil
+        expect(resource[:unless]).not_to be_nil
+      end
+    end
+  end
+end
+
+['raspberry_pi', 'amd_server'].each do |profile|
+  describe "alm_pull::profile::#{profile}" do
+    it 'logs in first' do
+      is_expected.to contain_exec("docker-login #{REGISTRY}").with_command(
+        ['/usr/local/lib/alm-pull/login', 'login', REGISTRY, '/opt/alm/config/gcp-registry-token'],
+      ).that_comes_before([init, app, telemetry].map { |image| "Exec[docker-pull #{image}]" })
+    end
+
+    it { is_expected.to contain_exec('docker-recreate alm-app').with_command(words('recreate-and-remove')) }
+
+    context 'without a login of docker' do
+      let(:params) { { 'docker_login' => false } }
+
+      it { is_expected.not_to contain_exec("docker-login #{REGISTRY}") }
+
+      it 'hands the token\'s file to pull and check alike' do
+        token = words('--token-file', '/opt/alm/config/gcp-registry-token')
+        is_expected.to contain_exec("docker-pull #{app}").with_command(token).with_unless(token)
+      end
+    end
+  end
+end
+
+describe 'alm_pull::profile::dev_machine' do
+  it { is_expected.not_to contain_exec("docker-login #{REGISTRY}") }
+  it { is_expected.to contain_exec('docker-recreate alm-app').with_command(words('recreate')) }
+
+  it 'leaves credentials to docker' do
+    expect(catalogue.resource('exec', "docker-pull #{app}")[:command]).not_to include('--token-file')
+  end
+end
+
+describe 'alm_pull::profile::raspberry_pi' do
+  context 'on a node with an image of its own' do
+    let(:facts) { { 'networking' => { 'fqdn' => 'pi-1.example.com' } } }
+
+    it { is_expected.to contain_exec("docker-pull #{REGISTRY}/project/alm-app/alm-app:next") }
+    it { is_expected.not_to contain_exec("docker-pull #{app}") }
+    it { is_expected.to contain_exec("docker-pull #{telemetry}") }
+
+    it 'runs it with the arguments of all' do
+      is_expected.to contain_exec('docker-recreate alm-app').with_command(words('--network', 'host', '--env-file'))
+    end
+  end
+
+  context 'with a reference to no image' do
+    let(:params) { { 'references' => { 'apps' => 'a:1' } } }
+
+    it { is_expected.to compile.and_raise_error(%r{references names apps}) }
+  end
+end

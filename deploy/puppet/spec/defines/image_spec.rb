@@ -1,0 +1,97 @@
+require 'spec_helper'
+
+describe 'alm_pull::image' do
+  let(:title) { 'registry.example.com:5000/app:1' }
+  let(:pre_condition) { "class { 'alm_pull': install => 'package' }" }
+
+  it { is_expected.to compile.with_all_deps }
+
+  it 'pulls where the check does not say that there is nothing to pull' do
+    is_expected.to contain_exec("docker-pull #{title}").with(
+      'command' => [PULLER, '--ascii', '--retries', '3', '--stall-timeout', '600', '--log', '/var/log/alm/docker-pull.log', title],
+      'unless' => [WHERE_INSTALLED + [PULLER, '--ascii', '--check', title]],
+      'timeout' => 0,
+      'logoutput' => true,
+      'cwd' => '/',
+    )
+  end
+
+  it { is_expected.to have_alm_pull__container_resource_count(0) }
+
+  context 'with all that the class can say' do
+    let(:pre_condition) do
+      "class { 'alm_pull':
+        install => 'package', host => 'unix:///run/d.sock', docker_config => '/root/.docker', environment => ['A=b'],
+        token_file => '/t', token_user => 'u', timeout => 600, logoutput => 'on_failure', retries => 0, stall_timeout => 60,
+      }"
+    end
+
+    it do
+      is_expected.to contain_exec("docker-pull #{title}").with(
+        'command' => [PULLER, '--ascii', '--token-file', '/t', '--token-user', 'u', '--retries', '0', '--stall-timeout', '60',
+                      '--log', '/var/log/alm/docker-pull.log', title],
+        'unless' => [WHERE_INSTALLED + [PULLER, '--ascii', '--token-file', '/t', '--token-user', 'u', '--check', title]],
+        'environment' => ['A=b', 'DOCKER_HOST=unix:///run/d.sock', 'DOCKER_CONFIG=/root/.docker'],
+        'timeout' => 600,
+        'logoutput' => 'on_failure',
+      )
+    end
+
+    context 'and the image otherwise' do
+      let(:params) { { 'token_file' => '/own', 'timeout' => 0, 'logoutput' => false, 'platform' => 'linux/arm/v6' } }
+
+      it do
+        is_expected.to contain_exec("docker-pull #{title}").with(
+          'command' => words('--platform', 'linux/arm/v6', '--token-file', '/own'), 'timeout' => 0, 'logoutput' => false,
+        )
+      end
+    end
+  end
+
+  context 'with a login to its registry' do
+    let(:pre_condition) { "class { 'alm_pull': install => 'package' } alm_pull::login { 'registry.example.com:5000': }" }
+
+    it { is_expected.to contain_exec("docker-pull #{title}").that_requires('Exec[docker-login registry.example.com:5000]') }
+  end
+
+  context 'with a login to Docker Hub and an image of it' do
+    let(:title) { 'team/app:1' }
+    let(:pre_condition) { "class { 'alm_pull': install => 'package' } alm_pull::login { 'docker.io': token_user => 'me' }" }
+
+    it { is_expected.to contain_exec('docker-pull team/app:1').that_requires('Exec[docker-login docker.io]') }
+  end
+
+  context 'with a container' do
+    let(:params) { { 'container' => 'app', 'run_args' => ['-d', '--network', 'host'], 'command' => ['serve', '--all'] } }
+    let(:arguments) { ['app', title, '--network', 'host', title, 'serve', '--all'] }
+
+    it 'recreates it where it is not as it should be' do
+      is_expected.to contain_exec('docker-recreate app').with(
+        'command' => ['/usr/local/lib/alm-pull/container', 'recreate'] + arguments,
+        'unless' => [WHERE_INSTALLED + ['/usr/local/lib/alm-pull/container', 'current', PULLER] + arguments],
+      ).that_requires("Exec[docker-pull #{title}]")
+    end
+
+    context 'that is to remove the replaced image' do
+      let(:params) { super().merge('remove_replaced' => true) }
+
+      it { is_expected.to contain_exec('docker-recreate app').with_command(words('recreate-and-remove')) }
+    end
+
+    ['--rm', '--name', '--name=other'].each do |option|
+      context "with #{option}" do
+        let(:params) { { 'container' => 'app', 'run_args' => [option] } }
+
+        it { is_expected.to compile.and_raise_error(%r{#{option} is not for the container app}) }
+      end
+    end
+  end
+
+  ['--privileged', '-v', 'a b', 'a;b', ''].each do |image|
+    context "with '#{image}' for an image" do
+      let(:params) { { 'image' => image } }
+
+      it { is_expected.to compile.and_raise_error(%r{image}) }
+    end
+  end
+end

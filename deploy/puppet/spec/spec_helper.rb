@@ -1,0 +1,29 @@
+# Needs rspec-puppet alone. The module is found under its own name wherever it is checked out.
+require 'rspec-puppet'
+require 'tmpdir'
+
+module_root = File.expand_path('..', __dir__)
+modules = Dir.mktmpdir
+at_exit { FileUtils.remove_entry(modules) }
+File.symlink(module_root, File.join(modules, 'alm_pull'))
+
+REGISTRY = 'europe-west1-docker.pkg.dev'.freeze
+WHERE_INSTALLED = ['/bin/sh', '-c', '[ -x "$0" ] && exec "$0" "$@"'].freeze
+PULLER = '/usr/bin/docker-pull-with-progress'.freeze
+
+# Matches a command that has all of the words.
+def words(*expected)
+  ->(command) { (expected - command.flatten).empty? }
+end
+
+RSpec.configure do |config|
+  config.module_path = modules
+  config.hiera_config = File.join(module_root, 'examples/hiera.yaml')
+  config.strict_variables = true
+  config.default_facts = {
+    'alm_pull_architecture' => 'arm64',
+    'kernel' => 'Linux',
+    'os' => { 'family' => 'Debian', 'name' => 'Debian', 'architecture' => 'aarch64' },
+    'networking' => { 'fqdn' => 'pi-2.example.com' },
+  }
+end
