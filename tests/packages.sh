@@ -40,18 +40,18 @@ quick() {
     local tree=$tmp/tree package page help
     for package in dist/*.deb; do
         rm -rf "$tree" && dpkg-deb -R "$package" "$tree"
-        same "$(cd "$tree" && find . ! -type d ! -path './DEBIAN/*' -printf '%M %P %l\n' | sort -k2)" "\
--rw-r--r-- etc/logrotate.d/$NAME 
+        same "$(cd "$tree" && find . ! -type d ! -path './DEBIAN/*' -printf '%M %P %l\n' | sed 's/ $//' | sort -k2)" "\
+-rw-r--r-- etc/logrotate.d/$NAME
 lrwxrwxrwx usr/bin/alm-pull $NAME
--rwxr-xr-x usr/bin/$NAME 
--rw-r--r-- usr/lib/tmpfiles.d/$NAME.conf 
+-rwxr-xr-x usr/bin/$NAME
+-rw-r--r-- usr/lib/tmpfiles.d/$NAME.conf
 lrwxrwxrwx usr/share/bash-completion/completions/alm-pull $NAME
--rw-r--r-- usr/share/bash-completion/completions/$NAME 
--rw-r--r-- usr/share/doc/$NAME/changelog.Debian.gz 
--rw-r--r-- usr/share/doc/$NAME/changelog.gz 
--rw-r--r-- usr/share/doc/$NAME/copyright 
--rw-r--r-- usr/share/lintian/overrides/$NAME 
--rw-r--r-- usr/share/man/man1/alm-pull.1.gz 
+-rw-r--r-- usr/share/bash-completion/completions/$NAME
+-rw-r--r-- usr/share/doc/$NAME/changelog.Debian.gz
+-rw-r--r-- usr/share/doc/$NAME/changelog.gz
+-rw-r--r-- usr/share/doc/$NAME/copyright
+-rw-r--r-- usr/share/lintian/overrides/$NAME
+-rw-r--r-- usr/share/man/man1/alm-pull.1.gz
 -rw-r--r-- usr/share/man/man1/$NAME.1.gz "
         cmp "$tree/usr/bin/$NAME" "dist/$NAME-$(dpkg-deb -f "$package" Architecture)"
         lintian --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs --allow-root "$package"

@@ -21,7 +21,7 @@ describe 'alm_pull::image' do
   context 'with all that the class can say' do
     let(:pre_condition) do
       "class { 'alm_pull':
-        install => 'package', host => 'unix:///run/d.sock', docker_config => '/root/.docker', environment => ['A=b'],
+        install => 'package', host => 'unix:///run/d.sock', docker_config => '/etc/alm/docker', environment => ['A=b'],
         token_file => '/t', token_user => 'u', timeout => 600, logoutput => 'on_failure', retries => 0, stall_timeout => 60,
       }"
     end
@@ -31,7 +31,7 @@ describe 'alm_pull::image' do
         'command' => [PULLER, '--ascii', '--token-file', '/t', '--token-user', 'u', '--retries', '0', '--stall-timeout', '60',
                       '--log', '/var/log/alm/docker-pull.log', title],
         'unless' => [WHERE_INSTALLED + [PULLER, '--ascii', '--token-file', '/t', '--token-user', 'u', '--check', title]],
-        'environment' => ['A=b', 'DOCKER_HOST=unix:///run/d.sock', 'DOCKER_CONFIG=/root/.docker'],
+        'environment' => ['A=b', 'DOCKER_HOST=unix:///run/d.sock', 'DOCKER_CONFIG=/etc/alm/docker'],
         'timeout' => 600,
         'logoutput' => 'on_failure',
       )
