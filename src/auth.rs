@@ -9,14 +9,12 @@
 //! secret are not `Debug`.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, IsTerminal as _, Read as _, stdin};
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Read as _};
+use std::mem;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
-use std::{env, mem};
 
 use rustix::fs::OFlags;
 use serde::Deserialize as _;
@@ -24,12 +22,10 @@ use serde_json::{Map, Value};
 
 use crate::base64;
 use crate::child::{Setup, collect, program};
+use crate::environment::Environment;
 
 /// Docker Hub's name wherever docker keeps credentials, from the days of the first index.
 const HUB: &str = "https://index.docker.io/v1/";
-
-/// A helper may ask a cloud for a token over a slow link; docker would wait for ever.
-const HELPER_LIMIT: Duration = Duration::from_secs(30);
 
 /// A helper's way to say that it has nothing, on its standard output.
 const NOT_FOUND: &[u8] = b"credentials not found in native keychain";
@@ -37,61 +33,11 @@ const NOT_FOUND: &[u8] = b"credentials not found in native keychain";
 /// The user name that says that the secret is an identity token.
 const TOKEN_USER: &str = "<token>";
 
-/// Where programs are looked for when PATH is unset (under cron and Puppet it can be).
-const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
-
 /// Far above any real token or answer; a service account's key has 2.4 KB.
 const SECRET_MAX: usize = 64 << 10;
 
 /// Far above any real config.json.
 const CONFIG_MAX: usize = 1 << 20;
-
-/// What the search reads of the process, so that a test can have its own.
-pub(crate) struct Environment {
-    pub(crate) docker_config: Option<PathBuf>,
-    pub(crate) docker_auth_config: Option<String>,
-    pub(crate) home: Option<PathBuf>,
-    /// Where helpers are, and where they find their own programs.
-    pub(crate) path: OsString,
-    pub(crate) helper_limit: Duration,
-    /// Somebody can answer a helper that asks for a passphrase.
-    pub(crate) terminal: bool,
-}
-
-impl Environment {
-    pub(crate) fn from_process() -> Self {
-        let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
-        Self {
-            docker_config: variable("DOCKER_CONFIG").map(PathBuf::from),
-            docker_auth_config: variable("DOCKER_AUTH_CONFIG").map(|text| text.to_string_lossy().into_owned()),
-            home: home(),
-            path: variable("PATH").unwrap_or(DEFAULT_PATH.into()),
-            helper_limit: HELPER_LIMIT,
-            terminal: stdin().is_terminal(),
-        }
-    }
-
-    /// Docker's configuration directory, whether it exists or not.
-    pub(crate) fn config_directory(&self) -> Option<PathBuf> {
-        self.docker_config.clone().or_else(|| Some(self.home.as_ref()?.join(".docker")))
-    }
-}
-
-/// HOME is unset under Puppet; then the passwd database answers, in std, but for a HOME that is set and empty.
-fn home() -> Option<PathBuf> {
-    match env::var_os("HOME") {
-        Some(home) if home.is_empty() => {
-            home_in(&fs::read_to_string("/etc/passwd").ok()?, rustix::process::getuid().as_raw())
-        }
-        _ => env::home_dir().filter(|home| !home.as_os_str().is_empty()),
-    }
-}
-
-fn home_in(passwd: &str, uid: u32) -> Option<PathBuf> {
-    let mut users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let user = users.find(|user| user.len() == 7 && user[2].parse() == Ok(uid))?;
-    Some(PathBuf::from(user[5]))
-}
 
 /// What a search came to.
 #[derive(Default)]
@@ -400,6 +346,9 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+    use std::path::PathBuf;
+    use std::time::Duration;
+    use std::{env, fs};
 
     /// In every entry, helper and token file below; nothing but a header may have it, and there it is coded.
     const SECRET: &str = "s3cr:t+/é";
@@ -740,22 +689,5 @@ mod tests {
         assert_eq!(from_token_file(&path, None, "h").err().unwrap(), format!("token file {place}: no such file"));
         let error = from_token_file(&home.0, None, "h").err().unwrap();
         assert_eq!(error, format!("token file {}: not a regular file", home.0.display()));
-    }
-
-    #[test]
-    fn where_the_configuration_is() {
-        let home = Home::new("");
-        let directory = |docker_config: Option<&str>, home_directory: Option<&str>| {
-            let (docker_config, home_directory) = (docker_config.map(PathBuf::from), home_directory.map(PathBuf::from));
-            Environment { docker_config, home: home_directory, ..home.environment() }.config_directory()
-        };
-        assert_eq!(directory(Some("/c"), Some("/h")), Some("/c".into()));
-        assert_eq!(directory(None, Some("/h")), Some("/h/.docker".into()));
-        assert_eq!(directory(None, None), None);
-        let passwd = "root:x:0:0:root:/root:/bin/bash\nbroken:x:7\npi:x:1000:1000:,,,:/home/pi:/bin/sh\n";
-        assert_eq!(home_in(passwd, 0), Some("/root".into()));
-        assert_eq!(home_in(passwd, 1000), Some("/home/pi".into()));
-        assert_eq!(home_in(passwd, 7), None);
-        assert!(Environment::from_process().config_directory().is_some());
     }
 }

@@ -6,9 +6,10 @@
 //! **Invariant:** an exit code of 0 or 1 is something that was found out; all else is 3, with the reason.
 
 use crate::args::Pull as Options;
-use crate::auth::{self, Environment};
+use crate::auth;
 use crate::context::{self, Host, Variables};
 use crate::engine::{Engine, Error};
+use crate::environment::Environment;
 use crate::failure::Kind;
 use crate::output::{Glyphs, Output};
 use crate::reference::{Reference, percent_encode};

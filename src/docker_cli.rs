@@ -5,7 +5,7 @@
 //! **Invariant:** docker's exit code is the answer, whatever its lines say.
 
 use crate::child::{Child, Read, Setup, program};
-use crate::event::{Lines, MAX_LINE};
+use crate::lines::{Lines, MAX_LINE};
 use rustix::process::Signal;
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, OpenOptions};

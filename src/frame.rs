@@ -6,7 +6,8 @@
 //! why ids are cut down to ASCII here. What is finished is not here: it stands in the log above.
 
 use crate::bar;
-use crate::pull::{Layer, Phase, Pull};
+use crate::layer::{Layer, Phase};
+use crate::pull::Pull;
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write as _};
 

@@ -6,9 +6,12 @@
 //! **Invariant:** every line is one JSON object, whatever an engine or a registry says; the last one tells the exit code.
 
 use crate::bar;
+use crate::layer::{Layer, Phase};
+use crate::line::{About, Line, Part, Topic, signal_name};
 use crate::output::{Glyphs, Output, Patience};
-use crate::pull::{Layer, Phase, Verdict};
-use crate::report::{About, Closing, Line, Part, Sink, Stamp, Topic, rfc3339, signal_name};
+use crate::pull::Verdict;
+use crate::sink::{Closing, Sink};
+use crate::stamp::{Stamp, rfc3339};
 use crate::text;
 use serde::Serialize;
 use std::fmt::Write as _;

@@ -3,39 +3,34 @@
 //! **Invariant:** once a pull has begun nothing falls back, and every wait looks at signals on every tick.
 
 use crate::args::{Log as Where, Progress, Pull as Options};
-use crate::auth::{self, Environment, Found};
+use crate::auth::{self, Found};
 use crate::child::TICK;
 use crate::context::{self, Host, Variables};
 use crate::docker_cli::{self, Ended, PrivateConfig};
 use crate::engine::{Engine, Error, Read};
-use crate::event::{Lines, MAX_LINE};
+use crate::environment::Environment;
 use crate::failure::Kind;
+use crate::line::{Method, Opening, Retry};
+use crate::lines::{Lines, MAX_LINE};
 use crate::lock::{self, Lock};
 use crate::log;
-use crate::output::{Glyphs, Output, Patience};
+use crate::output::{Glyphs, Patience};
 use crate::pull::{End, NO_IMAGE, Verdict};
+use crate::questions::Questions;
 use crate::recording::{Header, Recorder};
-use crate::reference::{Reference, percent_encode};
-use crate::report::{Method, Opening, Retry, Stamp};
+use crate::reference::Reference;
+use crate::retry::Attempts;
 use crate::signals::{self, Signals};
-use crate::story::{Brought, Story, complain, log_sink, now, stdout_sink};
-use std::path::{Path, PathBuf};
+use crate::stamp::Stamp;
+use crate::story::{self, Brought, CLOSING, Story, complain, log_sink, now, stdout_sink};
+use std::path::Path;
 use std::time::{Duration, Instant};
-
-/// How long the closing lines wait for a reader that is slow.
-const CLOSING: Duration = Duration::from_secs(1);
 
 /// How long an engine that broke off may take to come back.
 const RESTART: Duration = Duration::from_mins(1);
 
-/// Seconds before each further attempt; the last one stays.
-const WAITS: [u64; 5] = [5, 10, 20, 40, 60];
-
 /// The least that is allowed for an extraction of which nothing is to be seen: a large layer takes long on an SD card.
 const EXTRACTION: Duration = Duration::from_hours(1);
-
-/// How long questions asked beside the pull (is the image there? how much room is left?) may take.
-const QUESTION: Duration = Duration::from_secs(10);
 
 /// A pull on its way.
 struct Live<'a> {
@@ -146,7 +141,7 @@ impl Live<'_> {
         for warning in &credentials.warnings {
             self.story.warn(self.at(), warning);
         }
-        let (mut number, mut after_bytes) = (0, 0);
+        let mut attempts = Attempts::new(self.options.retries);
         loop {
             let end = match way {
                 Way::Api(engine) => self.attempt(engine, &credentials.header),
@@ -157,20 +152,14 @@ impl Live<'_> {
             let Verdict::Failed(reason) = &verdict else { return self.close(&end, &verdict) };
             let kind = Kind::of(reason);
             let has_moved = self.story.pull.moved().0 > 0;
-            after_bytes += u64::from(has_moved);
-            let may_pass = match kind {
-                Kind::Unreachable | Kind::ServerError | Kind::EngineGone | Kind::Stalled => true,
-                // It was there a moment ago.
-                Kind::EngineDown => matches!(way, Way::Api(_)),
-                _ => false,
+            let next = match way {
+                Way::No(_) => None,
+                _ => attempts.next(kind, has_moved, matches!(way, Way::Api(_)), &mut || self.keeps_layers(way)),
             };
-            let is_dear = has_moved && after_bytes > 1 && !self.keeps_layers(way);
-            if number >= self.options.retries || !may_pass || is_dear || matches!(way, Way::No(_)) {
+            let Some((number, wait)) = next else {
                 self.explain(way, kind, &credentials);
                 return self.close(&end, &verdict);
-            }
-            let wait = WAITS[usize::try_from(number).unwrap_or(usize::MAX).min(WAITS.len() - 1)];
-            number += 1;
+            };
             let retry = Retry { number, limit: Some(self.options.retries), wait, reason: reason.clone() };
             self.story.retry(self.at(), &retry);
             if let Some(end) = self.wait_for_retry(way, wait) {
@@ -273,9 +262,8 @@ impl Live<'_> {
     fn verdict(&self, way: &Way, end: &End) -> Verdict {
         match (self.story.pull.verdict(end), way) {
             (Verdict::Undecided(id), Way::Api(engine)) => {
-                let path = format!("/images/{}/json", percent_encode(&self.reference.local()));
-                match self.ask(engine, &path).as_ref().and_then(|image| image["Id"].as_str()) {
-                    Some(found) if found.trim_start_matches("sha256:").starts_with(&id) => Verdict::Success,
+                match Questions::new(engine, &self.signals).image_id(self.reference) {
+                    Some(found) if found.starts_with(&id) => Verdict::Success,
                     _ => Verdict::Failed(format!("{NO_IMAGE} {id}")),
                 }
             }
@@ -283,19 +271,10 @@ impl Live<'_> {
         }
     }
 
-    /// What the engine answers to a question beside the pull; nothing where it does not know.
-    fn ask(&self, engine: &Engine, path: &str) -> Option<serde_json::Value> {
-        let answer = engine.get(path, &[], Instant::now() + QUESTION, &mut || self.signals.came().is_none()).ok()?;
-        if answer.status == 200 { serde_json::from_slice(&answer.body).ok() } else { None }
-    }
-
     /// Whether the engine keeps what a broken pull has fetched: the containerd store does, the graphdriver does not.
     fn keeps_layers(&self, way: &Way) -> bool {
         let Way::Api(engine) = way else { return false };
-        self.story.pull.is_containerd
-            || self
-                .ask(engine, "/info")
-                .is_some_and(|info| info["DriverStatus"].to_string().contains("io.containerd.snapshotter"))
+        self.story.pull.is_containerd || Questions::new(engine, &self.signals).has_containerd_store()
     }
 
     /// What a reader should know beside the reason.
@@ -307,14 +286,8 @@ impl Live<'_> {
                 None => format!("no credentials for {registry} were found (looked in: {})", credentials.origin),
             },
             (Kind::DiskFull, Way::Api(engine)) => {
-                let root =
-                    self.ask(engine, "/info").and_then(|info| Some(PathBuf::from(info["DockerRootDir"].as_str()?)));
-                let Some((root, disk)) = root.and_then(|root| rustix::fs::statvfs(&root).ok().map(|disk| (root, disk)))
-                else {
-                    return;
-                };
-                let free = crate::bar::bytes(disk.f_bavail.saturating_mul(disk.f_frsize));
-                format!("{free} free where the engine keeps its images ({})", root.display())
+                let Some((root, free)) = Questions::new(engine, &self.signals).room() else { return };
+                format!("{} free where the engine keeps its images ({})", crate::bar::bytes(free), root.display())
             }
             _ => return,
         };
@@ -362,37 +335,8 @@ impl Live<'_> {
         let at = self.at();
         self.story.close(at, end, verdict, exit);
         if self.options.progress == Progress::Quiet {
-            self.say_quietly(verdict);
+            story::say_quietly(self.reference, verdict, Glyphs::from_environment(self.options.ascii));
         }
         exit
-    }
-
-    /// All that `--quiet` says: docker's full reference, or why there is nothing to refer to.
-    fn say_quietly(&self, verdict: &Verdict) {
-        let glyphs = Glyphs::from_environment(self.options.ascii);
-        match verdict {
-            Verdict::Success => {
-                let Reference { tag, digest, .. } = self.reference;
-                let (registry, repository) = (self.reference.registry(), self.reference.repository());
-                let tag = match (tag, digest) {
-                    (None, None) => ":latest".to_owned(),
-                    (tag, digest) => {
-                        let (tag, digest) =
-                            (tag.iter().map(|tag| format!(":{tag}")), digest.iter().map(|digest| format!("@{digest}")));
-                        tag.chain(digest).collect()
-                    }
-                };
-                if let Ok(mut stdout) = Output::stdout() {
-                    // Without a reader there is nobody to tell; the exit code stands.
-                    let _ = stdout.offer(format!("{registry}/{repository}{tag}\n").as_bytes(), CLOSING);
-                }
-            }
-            Verdict::Failed(reason) | Verdict::Undecided(reason) => {
-                complain(&format!("{}: {reason}", self.reference), glyphs);
-            }
-            Verdict::Interrupted(signal) => {
-                complain(&format!("{}: interrupted by signal {signal}", self.reference), glyphs);
-            }
-        }
     }
 }

@@ -6,7 +6,9 @@
 //! **Invariant:** a regular file, opened without following a link at its end; one `write(2)` a line, so that lines of
 //! several processes never mix.
 
-use crate::report::{Line, Part, Sink, Stamp};
+use crate::line::{Line, Part};
+use crate::sink::Sink;
+use crate::stamp::Stamp;
 use crate::text;
 use rustix::fs::OFlags;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
@@ -173,7 +175,7 @@ mod tests {
     const OPTIONS: Options = Options { raw: true, color: false, brief: false };
 
     fn line<'a>(part: Part, raw: Option<&'a str>, text: Option<&'a str>) -> Line<'a> {
-        Line { at: 1000, part, raw, text, about: crate::report::About::Looks }
+        Line { at: 1000, part, raw, text, about: crate::line::About::Looks }
     }
 
     #[test]

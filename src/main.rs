@@ -7,14 +7,14 @@
 //! |---|---|
 //! | 6 | main: arguments → mode → exit code |
 //! | 5 | live: a pull; replay: a recording; check: `--check`, `--running`; view: `alm pull` |
-//! | 4 | story: one pull being told, to all sinks |
+//! | 4 | story: one pull being told, to all sinks; questions: what the engine is asked beside it |
 //! | 3 | args, engine (the socket), auth and context (docker's configuration), `docker_cli` (the fallback), recording, log, plain, screen, json (stdout: lines, live bars, objects), tail (the log, backwards and on), lock, signals |
-//! | 2 | child (a process read with a time limit), output (writes that never block), report (updates → lines), frame (live bars as text) |
-//! | 1 | pull (events → state), reference (image names), failure (reasons → advice) |
-//! | 0 | event (bytes → lines → events), http (a response), bar, text (hostile text, ASCII), base64 |
+//! | 2 | child (a process read with a time limit), output (writes that never block), environment (what is read of the process), report (updates → lines), sink (what lines are told to), frame (live bars as text), retry (whether, when) |
+//! | 1 | pull (events → state), line (of the story), reference (image names), failure (reasons → advice) |
+//! | 0 | lines (bytes → lines), event (a line → an event), http (a response), layer (of an image), pace (when a line is due), stamp (the clock as text), bar, text (hostile text, ASCII), base64 |
 //!
 //! ```text
-//! UnixStream → http::Response → event::Lines ─┬→ recording
+//! UnixStream → http::Response → lines::Lines ─┬→ recording
 //!              --replay, docker_cli's lines ──┴→ event::parse → Pull::apply → Update → Report → Line → sinks
 //!                                     end of stream → Pull::verdict → closing block, exit code
 //! ```
@@ -33,23 +33,32 @@ mod child;
 mod context;
 mod docker_cli;
 mod engine;
+mod environment;
 mod event;
 mod failure;
 mod frame;
 mod http;
 mod json;
+mod layer;
+mod line;
+mod lines;
 mod live;
 mod lock;
 mod log;
 mod output;
+mod pace;
 mod plain;
 mod pull;
+mod questions;
 mod recording;
 mod reference;
 mod replay;
 mod report;
+mod retry;
 mod screen;
 mod signals;
+mod sink;
+mod stamp;
 mod story;
 mod tail;
 mod text;

@@ -4,8 +4,10 @@
 //!
 //! **Invariant:** the raw lines of the engine never come here.
 
+use crate::line::{Line, Part};
 use crate::output::{Glyphs, Output, Patience};
-use crate::report::{Line, Part, Sink, Stamp};
+use crate::sink::Sink;
+use crate::stamp::Stamp;
 use crate::text;
 use std::io;
 

@@ -3,11 +3,12 @@
 //! Apart from what is shown, because three engines tell the same pull in three dialects and the truth (how many
 //! layers, how many bytes, whether it has succeeded) is worked out here once.
 //!
-//! **Invariant:** no clock, no output. The bytes of a layer never go back, the finished layers never outnumber the
-//! layers, and success is something that was said, never the absence of bad news.
+//! **Invariant:** no clock, no output. The finished layers never outnumber the layers, and success is something that was
+//! said, never the absence of bad news.
 
 use crate::bar::share;
 use crate::event::{Event, Step};
+use crate::layer::{Change, Layer, Phase};
 use std::borrow::Cow;
 
 /// More layers than any image has (Docker allows 127); what is announced beyond is passed over, so that a hostile
@@ -22,53 +23,6 @@ pub(crate) const BROKEN_OFF: &str = "the engine broke off: the connection ended 
 
 /// Why a pull without a final status and without an image has failed; the engine's last id follows.
 pub(crate) const NO_IMAGE: &str = "the engine ended the pull without saying that it succeeded, and has no image";
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Queued,
-    Downloading,
-    /// The engine waits this many seconds before it tries the layer again.
-    Retrying(u64),
-    Verifying,
-    Downloaded,
-    Extracting,
-    Complete,
-    Cached,
-}
-
-#[derive(Debug)]
-pub(crate) struct Layer {
-    pub(crate) id: String,
-    pub(crate) phase: Phase,
-    /// Bytes to download: the largest total seen.
-    pub(crate) size: Option<u64>,
-    /// Bytes downloaded.
-    pub(crate) done: u64,
-    /// Bytes extracted and bytes to extract (both compressed), where the engine tells.
-    pub(crate) extracted: Option<(u64, u64)>,
-}
-
-impl Layer {
-    /// Whether it has been counted as complete or cached.
-    pub(crate) fn is_finished(&self) -> bool {
-        matches!(self.phase, Phase::Complete | Phase::Cached)
-    }
-
-    pub(crate) fn is_downloaded(&self) -> bool {
-        matches!(self.phase, Phase::Downloaded | Phase::Extracting | Phase::Complete | Phase::Cached)
-    }
-
-    /// The engine says that all of it is here.
-    fn all_here(&mut self) {
-        self.done = self.size.unwrap_or(self.done);
-    }
-
-    fn learn_size(&mut self, total: u64) -> u64 {
-        let size = self.size.unwrap_or(0).max(total);
-        self.size = Some(size);
-        size
-    }
-}
 
 /// What an event changed. A layer is told by its index in [`Pull::layers`].
 #[derive(Debug, PartialEq, Eq)]
@@ -239,37 +193,27 @@ impl Pull {
         let layer = &mut self.layers[at];
         match step {
             Step::Waiting if layer.phase == Phase::Queued => Update::Silent,
-            Step::Announced | Step::Waiting => Update::Nothing,
-            Step::Downloading(bytes) => Self::downloading(layer, at, bytes),
-            Step::Retrying(seconds) => match layer.phase {
-                _ if layer.is_downloaded() => Update::Nothing,
-                Phase::Retrying(before) if before >= seconds => {
-                    layer.phase = Phase::Retrying(seconds);
-                    Update::Nothing
-                }
-                _ => {
-                    layer.phase = Phase::Retrying(seconds);
-                    Update::Retrying(at, seconds)
-                }
+            Step::Downloading(bytes) => match layer.download(bytes) {
+                Change::None => Update::Nothing,
+                Change::Unseen => Update::Silent,
+                Change::Began => Update::Downloading(at),
+                Change::Grew => Update::Downloaded(at),
             },
-            Step::Verifying if layer.phase == Phase::Verifying || layer.is_downloaded() => Update::Nothing,
-            Step::Verifying => {
-                layer.phase = Phase::Verifying;
-                layer.all_here();
-                Update::Verifying(at)
-            }
-            Step::Downloaded { .. } if layer.is_downloaded() => {
+            Step::Retrying(seconds) if layer.retry(seconds) => Update::Retrying(at, seconds),
+            Step::Verifying if layer.verify() => Update::Verifying(at),
+            Step::Announced | Step::Waiting | Step::Retrying(_) | Step::Verifying => Update::Nothing,
+            Step::Downloaded { .. } if layer.end_download() => Update::DownloadComplete(at),
+            Step::Downloaded { .. } => {
                 self.repeated = Some(at);
                 Update::Nothing
             }
-            Step::Downloaded { .. } => {
-                layer.phase = Phase::Downloaded;
-                layer.all_here();
-                Update::DownloadComplete(at)
-            }
             Step::Extracting(bytes) => {
                 self.shows_extraction = true;
-                Self::extracting(layer, at, bytes)
+                match layer.extract(bytes) {
+                    Change::None | Change::Unseen => Update::Nothing,
+                    Change::Began => Update::Extracting(at),
+                    Change::Grew => Update::Extracted(at),
+                }
             }
             Step::Complete | Step::Cached if layer.is_finished() => {
                 self.shows_extraction |= step == Step::Complete;
@@ -291,7 +235,7 @@ impl Pull {
         let at = self.layers.len();
         self.latest = at;
         let phase = if step == Step::Cached { Phase::Cached } else { Phase::Queued };
-        self.layers.push(Layer { id: id.to_owned(), phase, size: None, done: 0, extracted: None });
+        self.layers.push(Layer::new(id, phase));
         if step == Step::Cached {
             self.finished += 1;
             Update::Cached(at, self.finished)
@@ -300,70 +244,8 @@ impl Pull {
         }
     }
 
-    fn downloading(layer: &mut Layer, at: usize, bytes: Option<(u64, u64)>) -> Update<'static> {
-        if layer.is_downloaded() {
-            return Update::Nothing;
-        }
-        let begins = layer.phase != Phase::Downloading;
-        let before = layer.done;
-        // A full count is believed only when the end of the download confirms it: engines report one before a retry.
-        if let Some((current, total)) = bytes.filter(|(current, total)| current < total) {
-            let size = layer.learn_size(total);
-            // After a retry the total is what remains.
-            layer.done = layer.done.max(size - total + current);
-            layer.phase = Phase::Downloading;
-        } else {
-            if let Some((_, total)) = bytes {
-                layer.learn_size(total);
-            }
-            if layer.phase == Phase::Queued {
-                layer.phase = Phase::Downloading;
-                return Update::Silent;
-            }
-            return Update::Nothing;
-        }
-        if begins {
-            Update::Downloading(at)
-        } else if layer.done > before {
-            Update::Downloaded(at)
-        } else {
-            Update::Nothing
-        }
-    }
-
-    fn extracting(layer: &mut Layer, at: usize, bytes: Option<(u64, u64)>) -> Update<'static> {
-        if layer.is_finished() {
-            return Update::Nothing;
-        }
-        let begins = layer.phase != Phase::Extracting;
-        if begins {
-            layer.phase = Phase::Extracting;
-            layer.all_here();
-        }
-        let before = layer.extracted;
-        if let Some((current, total)) = bytes {
-            if layer.size.is_none() {
-                layer.done = layer.learn_size(total);
-            }
-            let (done, whole) = before.unwrap_or_default();
-            layer.extracted = Some((done.max(current), whole.max(total)));
-        }
-        if begins {
-            Update::Extracting(at)
-        } else if layer.extracted != before {
-            Update::Extracted(at)
-        } else {
-            Update::Nothing
-        }
-    }
-
     fn complete(&mut self, at: usize) -> Update<'static> {
-        let layer = &mut self.layers[at];
-        layer.phase = Phase::Complete;
-        layer.all_here();
-        if let Some((done, whole)) = &mut layer.extracted {
-            *done = *whole;
-        }
+        self.layers[at].complete();
         self.finished += 1;
         Update::Complete(at, self.finished)
     }

@@ -15,8 +15,9 @@
 //!
 //! **Invariant:** what was written is read back as the same lines at the same millisecond.
 
+use crate::line::{Method, Opening, Retry};
 use crate::pull::End;
-use crate::report::{Method, Opening, Retry, rfc3339};
+use crate::stamp::rfc3339;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;

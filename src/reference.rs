@@ -60,6 +60,11 @@ impl Reference {
         format!("{}{mark}{}", self.name, self.tag_or_digest())
     }
 
+    /// The whole name with its registry, as `docker pull --quiet` prints it.
+    pub(crate) fn full(&self) -> String {
+        format!("{}/{}{}", self.registry(), self.repository(), &self.to_string()[self.name.len()..])
+    }
+
     /// The registry's `host[:port]`, as the docker CLI keys its credentials but for Docker Hub.
     pub(crate) fn registry(&self) -> &str {
         split_registry(&self.name).0
@@ -270,6 +275,15 @@ mod tests {
         assert_eq!(actual, full(expected), "{text}");
         let again = Reference::parse(&reference.to_string()).unwrap();
         assert_eq!(again.to_string(), reference.to_string());
+    }
+
+    #[test]
+    fn what_quiet_prints() {
+        let full = |text: &str| Reference::parse(text).unwrap().full();
+        assert_eq!(full("alpine"), "docker.io/library/alpine:latest");
+        assert_eq!(full("index.docker.io/u/a:b"), "docker.io/u/a:b");
+        let both = format!("host:5000/a:b@sha256:{HEX}");
+        assert_eq!(full(&both), both);
     }
 
     fn check_error(text: &str, expected: &str) {

@@ -4,12 +4,13 @@
 
 use crate::args::{Log as Where, Pull as Options};
 use crate::child::TICK;
-use crate::event::{Lines, MAX_LINE};
+use crate::line::{Method, Opening};
+use crate::lines::{Lines, MAX_LINE};
 use crate::output::{self, Glyphs, Patience};
 use crate::pull::{End, NO_IMAGE, Verdict};
 use crate::recording::{self, Entry, Header};
-use crate::report::{Method, Opening, Stamp};
 use crate::signals::{self, Signals};
+use crate::stamp::Stamp;
 use crate::story::{Brought, Story, complain, log_sink, now, stdout_sink};
 use std::fs::File;
 use std::io::{self, Read as _};

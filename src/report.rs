@@ -8,22 +8,12 @@
 
 use crate::bar;
 use crate::failure::Kind;
-use crate::pull::{Layer, Phase, Pull, Update, Verdict};
+use crate::layer::{Layer, Phase};
+use crate::line::{About, Line, Method, Opening, Part, Retry, Topic, signal_name};
+use crate::pace::Pace;
+use crate::pull::{Pull, Update, Verdict};
 use crate::text;
-use std::fmt::{Arguments, Display, Write as _};
-use std::io;
-use time::{Duration, OffsetDateTime};
-
-/// How long lines of a layer's progress are apart, and from when on they are further apart, in milliseconds.
-const INTERVAL: u64 = 2_000;
-const LONG_INTERVAL: u64 = 10_000;
-const LONG_PULL: u64 = 5 * 60_000;
-
-/// How long `queued` lines wait for more layers to be announced, so that they can tell how many there are.
-const HOLD: u64 = 250;
-
-/// After how long without movement a line says so; then each time after twice as long.
-const FIRST_NOTICE: u64 = 60_000;
+use std::fmt::{Arguments, Write as _};
 
 /// The longest human line in characters, less its stamp `[2025-11-19 10:30:15] `.
 const MAX_HUMAN: usize = 1_000 - 22;
@@ -31,190 +21,17 @@ const MAX_HUMAN: usize = 1_000 - 22;
 /// The longest raw line in bytes.
 const MAX_RAW: usize = 64 << 10;
 
+/// Drawn over two cells from one, hence the second blank.
+const WARNING: &str = "⚠️  ";
+
 const RULE: &str = "==========================================";
 
-/// Which part of the story a line belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
-    Opening,
-    Body,
-    Closing,
-}
-
-/// What a line tells, for sinks that tell it in a way of their own. Text in here is as it came, not yet safe to show.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum About<'a> {
-    /// Nothing that no other line tells: rules, headings, the closing block.
-    Looks,
-    Image(Topic, &'a str),
-    /// A layer and the phase that the line is about: the layer itself may be further on.
-    Layer(&'a Layer, Phase),
-}
-
-/// What is told of the image as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Topic {
-    /// Its name: the pull begins.
-    Name,
-    Repository,
-    Digest,
-    Status,
-    Warning,
-    /// Why there is to be another attempt.
-    Retry,
-    /// The layer that moved last, when nothing has moved for long.
-    Stuck,
-}
-
-/// One step of the story: a line for people, or what the engine said, or both.
-#[derive(Debug)]
-pub(crate) struct Line<'a> {
-    /// Milliseconds since the pull began.
-    pub(crate) at: u64,
-    pub(crate) part: Part,
-    pub(crate) about: About<'a>,
-    /// The engine's own line, which caused this one.
-    pub(crate) raw: Option<&'a str>,
-    /// Safe, of bounded length, without stamp or line end; `None` where the raw line is all there is to say.
-    pub(crate) text: Option<&'a str>,
-}
-
-/// The wall clock of a pull: `at` after `started`, in the offset that `started` has. A clock that steps in the middle of
-/// a pull (a Pi has none of its own) cannot disorder the story.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Stamp(pub(crate) OffsetDateTime);
-
-impl Stamp {
-    /// Appends `[2025-11-19 10:30:15] `.
-    pub(crate) fn push(self, at: u64, out: &mut String) {
-        let now = self.time(at);
-        let (year, month, day) = now.to_calendar_date();
-        let _ = write!(
-            out,
-            "[{year:04}-{:02}-{day:02} {:02}:{:02}:{:02}] ",
-            u8::from(month),
-            now.hour(),
-            now.minute(),
-            now.second()
-        );
-    }
-
-    /// Appends `[10:30:15] `.
-    pub(crate) fn push_time(self, at: u64, out: &mut String) {
-        let now = self.time(at);
-        let _ = write!(out, "[{:02}:{:02}:{:02}] ", now.hour(), now.minute(), now.second());
-    }
-
-    pub(crate) fn time(self, at: u64) -> OffsetDateTime {
-        let at = i64::try_from(at).unwrap_or(i64::MAX);
-        // The end of the calendar is no reason to stop a story.
-        self.0.checked_add(Duration::milliseconds(at)).unwrap_or(self.0)
-    }
-}
-
-/// `2025-11-19T10:30:15.250+05:30`
-pub(crate) fn rfc3339(time: OffsetDateTime) -> String {
-    let (date, offset) = (time.date(), time.offset());
-    let (hours, minutes, _) = offset.as_hms();
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}{}{:02}:{:02}",
-        date.year(),
-        u8::from(date.month()),
-        date.day(),
-        time.hour(),
-        time.minute(),
-        time.second(),
-        time.millisecond(),
-        if offset.is_negative() { '-' } else { '+' },
-        hours.unsigned_abs(),
-        minutes.unsigned_abs()
-    )
-}
-
-/// Where the story goes. After an error a sink is not used again.
-pub(crate) trait Sink {
-    /// Writes one line.
-    fn line(&mut self, line: &Line<'_>) -> io::Result<()>;
-
-    /// Shows how things stand, if it shows that at all. Called after each event and on each tick.
-    fn frame(&mut self, _pull: &mut Pull, _at: u64) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Something else is about to be written to the terminal.
-    fn step_aside(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// The last line is out.
-    fn close(&mut self, _closing: &mut Closing<'_>) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// How the story ended.
-pub(crate) struct Closing<'a> {
-    pub(crate) at: u64,
-    pub(crate) pull: &'a mut Pull,
-    pub(crate) verdict: &'a Verdict,
-    pub(crate) exit: u8,
-}
-
-/// How an image is pulled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Method {
-    Api,
-    Cli,
-}
-
-/// What is known when an attempt begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Opening {
-    pub(crate) image: String,
-    pub(crate) method: Method,
-    /// Why the fallback is used.
-    pub(crate) reason: Option<String>,
-    /// The process that is pulling the same image already.
-    pub(crate) attached: Option<String>,
-}
-
-/// Another attempt that is to begin after a wait.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Retry {
-    /// 1 for the second attempt.
-    pub(crate) number: u64,
-    /// How many there may be.
-    pub(crate) limit: Option<u64>,
-    /// Seconds until it begins.
-    pub(crate) wait: u64,
-    /// Why the one before failed.
-    pub(crate) reason: String,
-}
-
-/// What was shown of a layer.
-#[derive(Default)]
-struct Shown {
-    /// Whether its `queued` line is out.
-    announced: bool,
-    /// When the last line of this phase that counts for the interval was shown.
-    at: Option<u64>,
-    /// What the last bar of this phase said: percent, bytes as shown, size.
-    numbers: Option<(u64, u64, u64)>,
-    /// How many bars of this phase were shown.
-    bars: usize,
-}
-
 /// Turns updates into lines. The callback that every method takes is given the lines in their order.
+#[derive(Default)]
 pub(crate) struct Report {
-    shown: Vec<Shown>,
+    pace: Pace,
     /// Layers whose `queued` line is held back; with the count of finished layers where the layer is cached.
     held: Vec<(usize, Option<usize>)>,
-    /// When the first of them was told.
-    held_since: u64,
-    /// When anything moved last.
-    moved_at: u64,
-    /// When the next notice of no progress is due, counted from `moved_at`.
-    notice: u64,
     /// The layer that moved last.
     moving: Option<usize>,
     text: String,
@@ -224,22 +41,9 @@ pub(crate) struct Report {
 type Out<'a> = &'a mut dyn FnMut(&Line<'_>);
 
 impl Report {
-    pub(crate) fn new() -> Self {
-        Self {
-            shown: Vec::new(),
-            held: Vec::new(),
-            held_since: 0,
-            moved_at: 0,
-            notice: FIRST_NOTICE,
-            moving: None,
-            text: String::new(),
-            raw: String::new(),
-        }
-    }
-
     /// The block at the top, and before it the reason where it is not the usual one.
     pub(crate) fn open(&mut self, opening: &Opening, at: u64, out: Out<'_>) {
-        self.moved(at);
+        self.pace.moved(at);
         let (mode, method) = match opening.method {
             Method::Api => ("enhanced mode", "Docker Socket API (detailed progress)"),
             Method::Cli => ("docker CLI", "docker pull CLI"),
@@ -252,8 +56,7 @@ impl Report {
         self.say(at, Part::Opening, out, format_args!("{RULE}"));
         self.say(at, Part::Opening, out, format_args!("📦 PULLING IMAGE ({mode})"));
         self.say(at, Part::Opening, out, format_args!("{RULE}"));
-        let about = About::Image(Topic::Name, &opening.image);
-        self.tell(at, Part::Opening, about, out, format_args!("Image: {}", text::safe(&opening.image)));
+        self.image(Topic::Name, "Image: ", &opening.image, at, Part::Opening, out);
         self.say(at, Part::Opening, out, format_args!("Method: {method}"));
         self.say(at, Part::Opening, out, format_args!("{RULE}"));
         if let Some(process) = &opening.attached {
@@ -264,18 +67,15 @@ impl Report {
 
     /// A warning of our own.
     pub(crate) fn warn(&mut self, warning: &str, at: u64, out: Out<'_>) {
-        let about = About::Image(Topic::Warning, warning);
-        self.tell(at, Part::Opening, about, out, format_args!("⚠️  {}", text::safe(warning)));
+        self.image(Topic::Warning, WARNING, warning, at, Part::Opening, out);
     }
 
     /// The lines that time alone brings, each with the time it was due. To be called before each event and on each tick.
     pub(crate) fn advance(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
-        if !self.held.is_empty() && at >= self.held_since + HOLD {
-            self.release(pull, self.held_since + HOLD, out);
+        if let Some(due) = self.pace.held_until().filter(|due| at >= *due) {
+            self.release(pull, due, out);
         }
-        while at.saturating_sub(self.moved_at) >= self.notice {
-            let due = self.moved_at + self.notice;
-            let seconds = self.notice / 1000;
+        while let Some((due, seconds)) = self.pace.still(at) {
             let layer = self.moving.and_then(|at| pull.layers.get(at)).filter(|layer| !layer.is_finished());
             let about = About::Image(Topic::Stuck, layer.map_or("", |layer| &layer.id));
             let body = Part::Body;
@@ -291,7 +91,6 @@ impl Report {
                 }
                 None => self.tell(due, body, about, out, format_args!("⏳ No progress for {seconds}s")),
             }
-            self.notice *= 2;
         }
     }
 
@@ -310,10 +109,7 @@ impl Report {
             self.release(pull, at, out);
         }
         if !matches!(update, Update::Nothing | Update::Heard) {
-            self.moved(at);
-        }
-        if self.shown.len() < pull.layers.len() {
-            self.shown.resize_with(pull.layers.len(), Shown::default);
+            self.pace.moved(at);
         }
         let is_progress = matches!(update, Update::Nothing | Update::Downloaded(_) | Update::Extracted(_));
         if !is_progress {
@@ -324,25 +120,13 @@ impl Report {
         let body = Part::Body;
         match update {
             Update::Nothing | Update::Silent | Update::Heard => {}
-            Update::PullingFrom(repository) => {
-                let about = About::Image(Topic::Repository, repository);
-                self.tell(at, body, about, out, format_args!("🔄 Pulling from {}", text::safe(repository)));
-            }
-            Update::Digest(digest) => {
-                let about = About::Image(Topic::Digest, digest);
-                self.tell(at, body, about, out, format_args!("🔐 Image digest: {}", text::safe(digest)));
-            }
-            Update::Status(status) => {
-                let about = About::Image(Topic::Status, status);
-                self.tell(at, body, about, out, format_args!("📊 Status: {}", text::safe(status)));
-            }
-            Update::Warning(warning) => {
-                let about = About::Image(Topic::Warning, warning);
-                self.tell(at, body, about, out, format_args!("⚠️  {}", text::safe(warning)));
-            }
+            Update::PullingFrom(name) => self.image(Topic::Repository, "🔄 Pulling from ", name, at, body, out),
+            Update::Digest(digest) => self.image(Topic::Digest, "🔐 Image digest: ", digest, at, body, out),
+            Update::Status(status) => self.image(Topic::Status, "📊 Status: ", status, at, body, out),
+            Update::Warning(warning) => self.image(Topic::Warning, WARNING, warning, at, body, out),
             Update::Queued(layer) => self.hold(*layer, None, at),
             Update::Cached(layer, finished) => {
-                if self.held.is_empty() && self.shown[*layer].announced {
+                if self.held.is_empty() && self.pace.is_announced(*layer) {
                     self.cached(pull, *layer, *finished, at, out);
                 } else {
                     self.hold(*layer, Some(*finished), at);
@@ -350,27 +134,21 @@ impl Report {
             }
             Update::Downloading(layer) | Update::Downloaded(layer) => self.download(pull, *layer, at, out),
             Update::Retrying(layer, seconds) => {
-                let (layer, id) = told(pull, *layer);
-                let about = About::Layer(layer, Phase::Retrying(*seconds));
-                self.tell(at, body, about, out, format_args!("🔁 Layer {id}: retrying in {seconds}s"));
+                let rest = format_args!(": retrying in {seconds}s");
+                self.layer(&pull.layers[*layer], Phase::Retrying(*seconds), at, out, rest);
             }
             Update::Verifying(layer) => {
                 self.end_download(pull, *layer, at, out);
-                let (layer, id) = told(pull, *layer);
-                let about = About::Layer(layer, Phase::Verifying);
-                self.tell(at, body, about, out, format_args!("🔍 Layer {id}: Verifying checksum..."));
+                let rest = format_args!(": Verifying checksum...");
+                self.layer(&pull.layers[*layer], Phase::Verifying, at, out, rest);
             }
             Update::DownloadComplete(layer) => {
                 self.end_download(pull, *layer, at, out);
-                let (layer, id) = told(pull, *layer);
-                let about = About::Layer(layer, Phase::Downloaded);
-                self.tell(at, body, about, out, format_args!("✅ Layer {id}: Download complete"));
+                self.layer(&pull.layers[*layer], Phase::Downloaded, at, out, format_args!(": Download complete"));
             }
             Update::Extracting(layer) => {
-                self.begin_phase(*layer, Some(at));
-                let (layer, id) = told(pull, *layer);
-                let about = About::Layer(layer, Phase::Extracting);
-                self.tell(at, body, about, out, format_args!("📂 Layer {id}: Extracting..."));
+                self.pace.begin_phase(*layer, Some(at));
+                self.layer(&pull.layers[*layer], Phase::Extracting, at, out, format_args!(": Extracting..."));
             }
             Update::Extracted(layer) => self.extraction(pull, *layer, at, out),
             Update::Complete(layer, finished) => self.complete(pull, *layer, *finished, at, out),
@@ -383,19 +161,14 @@ impl Report {
 
     /// A broken attempt is followed by another.
     pub(crate) fn retry(&mut self, retry: &Retry, at: u64, out: Out<'_>) {
-        self.shown.clear();
+        self.pace = Pace::default();
         self.held.clear();
         self.moving = None;
-        self.moved(at);
+        self.pace.moved(at);
         let Retry { number, limit, wait, reason } = retry;
         let (about, reason) = (About::Image(Topic::Retry, reason), text::safe(reason));
-        let body = Part::Body;
-        match limit {
-            Some(limit) => {
-                self.tell(at, body, about, out, format_args!("🔁 Retry {number}/{limit} in {wait}s: {reason}"));
-            }
-            None => self.tell(at, body, about, out, format_args!("🔁 Retry {number} in {wait}s: {reason}")),
-        }
+        let limit = limit.map(|limit| format!("/{limit}")).unwrap_or_default();
+        self.tell(at, Part::Body, about, out, format_args!("🔁 Retry {number}{limit} in {wait}s: {reason}"));
     }
 
     /// The stream is over: what was held back, and the closing block. `registry` is named in advice.
@@ -448,26 +221,20 @@ impl Report {
         self.say(at, closing, out, format_args!("{RULE}"));
     }
 
-    fn moved(&mut self, at: u64) {
-        self.moved_at = at;
-        self.notice = FIRST_NOTICE;
-    }
-
     fn hold(&mut self, layer: usize, finished: Option<usize>, at: u64) {
-        if self.held.is_empty() {
-            self.held_since = at;
-        }
+        self.pace.hold(at);
         self.held.push((layer, finished));
     }
 
     /// Lets the held lines out, `queued` ones first.
     fn release(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
+        self.pace.release();
         let held = std::mem::take(&mut self.held);
         for &(layer, _) in &held {
-            if !std::mem::replace(&mut self.shown[layer].announced, true) {
-                let ((layer, id), total) = (told(pull, layer), pull.layers.len());
-                let about = About::Layer(layer, Phase::Queued);
-                self.tell(at, Part::Body, about, out, format_args!("📋 Layer {id} queued (total: {total} layers)"));
+            if self.pace.announce(layer) {
+                let total = pull.layers.len();
+                let rest = format_args!(" queued (total: {total} layers)");
+                self.layer(&pull.layers[layer], Phase::Queued, at, out, rest);
             }
         }
         for (layer, finished) in held {
@@ -478,24 +245,22 @@ impl Report {
     }
 
     fn cached(&mut self, pull: &Pull, layer: usize, finished: usize, at: u64, out: Out<'_>) {
-        let ((layer, id), total) = (told(pull, layer), pull.layers.len());
-        let about = About::Layer(layer, Phase::Cached);
-        self.tell(at, Part::Body, about, out, format_args!("💾 Layer {id}: Already cached ({finished}/{total})"));
+        let rest = format_args!(": Already cached ({finished}/{})", pull.layers.len());
+        self.layer(&pull.layers[layer], Phase::Cached, at, out, rest);
     }
 
     fn complete(&mut self, pull: &Pull, layer: usize, finished: usize, at: u64, out: Out<'_>) {
         if let Layer { extracted: Some(_), .. } = pull.layers[layer] {
             self.end_extraction(pull, layer, at, out);
         }
-        let ((layer, id), total) = (told(pull, layer), pull.layers.len());
-        let about = About::Layer(layer, Phase::Complete);
-        self.tell(at, Part::Body, about, out, format_args!("✅ Layer {id}: Complete ({finished}/{total})"));
+        let rest = format_args!(": Complete ({finished}/{})", pull.layers.len());
+        self.layer(&pull.layers[layer], Phase::Complete, at, out, rest);
     }
 
     fn download(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
         self.moving = Some(layer);
         if let Layer { size: Some(size), done, .. } = pull.layers[layer]
-            && self.is_due(layer, at)
+            && self.pace.is_due(layer, at)
         {
             self.download_bar(pull, layer, done, size, at, out);
         }
@@ -505,85 +270,76 @@ impl Report {
     fn end_download(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
         self.moving = Some(layer);
         if let Some(size) = pull.layers[layer].size
-            && self.shown[layer].bars > 1
+            && self.pace.bars(layer) > 1
         {
             self.download_bar(pull, layer, size, size, at, out);
         }
-        self.begin_phase(layer, None);
+        self.pace.begin_phase(layer, None);
     }
 
     fn download_bar(&mut self, pull: &Pull, layer: usize, done: u64, size: u64, at: u64, out: Out<'_>) {
         let percent = bar::percent(done, size);
-        if !self.is_news(layer, at, (percent, bar::shown(done), size)) {
+        if !self.pace.is_news(layer, at, (percent, bar::shown(done), size)) {
             return;
         }
-        let bar = bar::bar(done, size, bar::LAYER);
-        let ((told, id), done, size) = (told(pull, layer), bar::bytes(done), bar::bytes(size));
-        let about = About::Layer(told, Phase::Downloading);
-        self.tell(at, Part::Body, about, out, format_args!("⬇️  Layer {id}: {bar} {percent}% ({done} / {size})"));
+        let (bar, done, size) = (bar::bar(done, size, bar::LAYER), bar::bytes(done), bar::bytes(size));
+        let rest = format_args!(": {bar} {percent}% ({done} / {size})");
+        self.layer(&pull.layers[layer], Phase::Downloading, at, out, rest);
     }
 
     fn extraction(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
         self.moving = Some(layer);
         if let Some((done, whole)) = pull.layers[layer].extracted
-            && self.is_due(layer, at)
+            && self.pace.is_due(layer, at)
         {
             self.extraction_bar(pull, layer, done, whole, at, out);
         }
     }
 
     fn end_extraction(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
-        if self.shown[layer].bars > 0 {
+        if self.pace.bars(layer) > 0 {
             self.extraction_bar(pull, layer, 1, 1, at, out);
         }
     }
 
     fn extraction_bar(&mut self, pull: &Pull, layer: usize, done: u64, whole: u64, at: u64, out: Out<'_>) {
         let percent = bar::percent(done, whole);
-        if !self.is_news(layer, at, (percent, 0, 0)) {
+        if !self.pace.is_news(layer, at, (percent, 0, 0)) {
             return;
         }
         let bar = bar::bar(done, whole, bar::LAYER);
-        let (told, id) = told(pull, layer);
-        let about = About::Layer(told, Phase::Extracting);
-        self.tell(at, Part::Body, about, out, format_args!("📂 Layer {id}: Extracting {bar} {percent}%"));
+        let rest = format_args!(": Extracting {bar} {percent}%");
+        self.layer(&pull.layers[layer], Phase::Extracting, at, out, rest);
     }
 
-    fn begin_phase(&mut self, layer: usize, shown_at: Option<u64>) {
-        let shown = &mut self.shown[layer];
-        (shown.at, shown.bars) = (shown_at, 0);
-        shown.numbers = None;
+    /// A line about the image: `lead`, and what is said of it.
+    fn image(&mut self, topic: Topic, lead: &str, said: &str, at: u64, part: Part, out: Out<'_>) {
+        self.tell(at, part, About::Image(topic, said), out, format_args!("{lead}{}", text::safe(said)));
     }
 
-    fn is_due(&self, layer: usize, at: u64) -> bool {
-        let interval = if at >= LONG_PULL { LONG_INTERVAL } else { INTERVAL };
-        self.shown[layer].at.is_none_or(|last| at.saturating_sub(last) >= interval)
-    }
-
-    /// Whether a bar says anything that the layer's last one did not. Asked before the line is made: on a slow link most
-    /// events move a bar by less than can be seen.
-    fn is_news(&mut self, layer: usize, at: u64, numbers: (u64, u64, u64)) -> bool {
-        let shown = &mut self.shown[layer];
-        let is_news = shown.numbers != Some(numbers);
-        if is_news {
-            (shown.numbers, shown.at) = (Some(numbers), Some(at));
-            shown.bars += 1;
-        }
-        is_news
+    /// A line about a layer and a phase: its name, and `rest`.
+    fn layer(&mut self, layer: &Layer, phase: Phase, at: u64, out: Out<'_>, rest: Arguments<'_>) {
+        let sign = match phase {
+            Phase::Queued => "📋",
+            Phase::Downloading => "⬇️ ",
+            Phase::Retrying(_) => "🔁",
+            Phase::Verifying => "🔍",
+            Phase::Downloaded | Phase::Complete => "✅",
+            Phase::Extracting => "📂",
+            Phase::Cached => "💾",
+        };
+        let about = About::Layer(layer, phase);
+        self.tell(at, Part::Body, about, out, format_args!("{sign} Layer {}{rest}", text::safe(&layer.id)));
     }
 
     fn say(&mut self, at: u64, part: Part, out: Out<'_>, line: Arguments<'_>) {
         self.tell(at, part, About::Looks, out, line);
     }
 
+    /// Hands on a line, with the raw line where that is still to come.
     fn tell(&mut self, at: u64, part: Part, about: About<'_>, out: Out<'_>, line: Arguments<'_>) {
         self.text.clear();
         let _ = self.text.write_fmt(line);
-        self.emit(at, part, about, out);
-    }
-
-    /// Hands on `self.text`, with the raw line where that is still to come.
-    fn emit(&mut self, at: u64, part: Part, about: About<'_>, out: Out<'_>) {
         text::cut(&mut self.text, MAX_HUMAN);
         let raw = Some(self.raw.as_str()).filter(|raw| !raw.is_empty());
         out(&Line { at, part, about, raw, text: Some(&self.text) });
@@ -591,29 +347,12 @@ impl Report {
     }
 }
 
-/// A layer, and its id as it may be shown.
-fn told(pull: &Pull, layer: usize) -> (&Layer, impl Display) {
-    let layer = &pull.layers[layer];
-    (layer, text::safe(&layer.id))
-}
-
-/// The name of a signal that this program answers to.
-pub(crate) fn signal_name(signal: i32) -> String {
-    match signal {
-        1 => "SIGHUP".into(),
-        2 => "SIGINT".into(),
-        9 => "SIGKILL".into(),
-        15 => "SIGTERM".into(),
-        other => format!("signal {other}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event;
+    use crate::pace::LONG_PULL;
     use crate::pull::End;
-    use time::format_description::well_known::Rfc3339;
 
     /// A report and what it has told: `milliseconds text`, raw lines in `<>`.
     struct Told {
@@ -624,7 +363,7 @@ mod tests {
 
     impl Told {
         fn new() -> Self {
-            Self { pull: Pull::default(), report: Report::new(), lines: Vec::new() }
+            Self { pull: Pull::default(), report: Report::default(), lines: Vec::new() }
         }
 
         fn keep(lines: &mut Vec<String>) -> impl FnMut(&Line<'_>) {
@@ -852,7 +591,7 @@ mod tests {
     #[test]
     fn stillness_is_told_after_one_two_and_four_minutes() {
         let mut told = Told::new();
-        told.report.moved(0);
+        told.report.pace.moved(0);
         told.tick(59_999);
         assert!(told.since().is_empty());
         told.tick(60_000);
@@ -989,25 +728,5 @@ mod tests {
         let human = &told.lines[1];
         assert_eq!(human.chars().count(), 2 + MAX_HUMAN);
         assert!(human.contains("… (cut: "), "{human}");
-    }
-
-    #[test]
-    fn stamps_are_the_start_and_what_has_passed() {
-        let check = |started: &str, at, expected: &str| {
-            let started = OffsetDateTime::parse(started, &Rfc3339).expect("a time");
-            let mut text = String::new();
-            Stamp(started).push(at, &mut text);
-            assert_eq!(text, format!("[{expected}] "));
-            text.clear();
-            Stamp(started).push_time(at, &mut text);
-            assert_eq!(text, format!("[{}] ", &expected[11..]));
-        };
-        let started = "2025-11-19T10:30:15.250+05:30";
-        check(started, 0, "2025-11-19 10:30:15");
-        check(started, 749, "2025-11-19 10:30:15");
-        check(started, 750, "2025-11-19 10:30:16");
-        check(started, 86_400_000, "2025-11-20 10:30:15");
-        check("2024-02-28T23:59:59.999-11:00", 1, "2024-02-29 00:00:00");
-        check("9999-12-31T23:59:59Z", u64::MAX, "9999-12-31 23:59:59");
     }
 }

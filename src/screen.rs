@@ -8,9 +8,12 @@
 //! not take is left out, its log lines come with the next.
 
 use crate::frame::{self, Meter};
+use crate::layer::Phase;
+use crate::line::{About, Line, Part};
 use crate::output::{Glyphs, Output, Patience};
-use crate::pull::{Phase, Pull, Verdict};
-use crate::report::{About, Closing, Line, Part, Sink, Stamp};
+use crate::pull::{Pull, Verdict};
+use crate::sink::{Closing, Sink};
+use crate::stamp::Stamp;
 use crate::text;
 use std::fmt::Write as _;
 use std::io;

@@ -7,18 +7,24 @@
 use crate::args::{self, Progress, When};
 use crate::event::{self, Event};
 use crate::json::Json;
+use crate::line::{Line, Method, Opening, Retry};
 use crate::log::{self, Log};
 use crate::output::{Glyphs, Output, Patience};
 use crate::plain::Plain;
 use crate::pull::{End, Pull, Update, Verdict};
 use crate::recording::{Header, Recorder};
 use crate::reference::Reference;
-use crate::report::{Closing, Line, Method, Opening, Report, Retry, Sink, Stamp};
+use crate::report::Report;
 use crate::screen::Screen;
+use crate::sink::{Closing, Sink};
+use crate::stamp::Stamp;
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
 use time::OffsetDateTime;
+
+/// How long the closing lines of a live pull wait for a reader that is slow.
+pub(crate) const CLOSING: Duration = Duration::from_secs(1);
 
 /// Where lines go, and what that is called when it fails.
 pub(crate) type Named = (String, Box<dyn Sink>);
@@ -45,7 +51,7 @@ pub(crate) enum Brought {
 
 impl Story {
     pub(crate) fn new(sinks: Vec<Named>, recorder: Option<(String, Recorder)>, stderr: Glyphs) -> Self {
-        let (pull, report) = (Pull::default(), Report::new());
+        let (pull, report) = (Pull::default(), Report::default());
         Self { pull, report, sinks, recorder, method: Method::Api, registry: None, stderr }
     }
 
@@ -232,6 +238,20 @@ fn interrupt(sinks: &mut [Named], complaint: &str, stderr: Glyphs) {
         let _ = sink.step_aside();
     }
     complain(complaint, stderr);
+}
+
+/// All that `--quiet` says: docker's full reference, or why there is nothing to refer to.
+pub(crate) fn say_quietly(reference: &Reference, verdict: &Verdict, stderr: Glyphs) {
+    match verdict {
+        Verdict::Success => {
+            if let Ok(mut stdout) = Output::stdout() {
+                // Without a reader there is nobody to tell; the exit code stands.
+                let _ = stdout.offer(format!("{}\n", reference.full()).as_bytes(), CLOSING);
+            }
+        }
+        Verdict::Failed(reason) | Verdict::Undecided(reason) => complain(&format!("{reference}: {reason}"), stderr),
+        Verdict::Interrupted(signal) => complain(&format!("{reference}: interrupted by signal {signal}"), stderr),
+    }
 }
 
 /// One line on stderr, if there is room for it.

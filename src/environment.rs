@@ -1,0 +1,83 @@
+//! What docker's clients read of their process: where its configuration is, and what helps to use it.
+//!
+//! **Invariant:** read once, at the start. `docker_auth_config` can hold a secret: not `Debug`.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal as _, stdin};
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{env, fs};
+
+/// A helper may ask a cloud for a token over a slow link; docker would wait for ever.
+const HELPER_LIMIT: Duration = Duration::from_secs(30);
+
+/// Where programs are looked for when PATH is unset (under cron and Puppet it can be).
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// What is read of the process, so that a test can have its own.
+pub(crate) struct Environment {
+    pub(crate) docker_config: Option<PathBuf>,
+    pub(crate) docker_auth_config: Option<String>,
+    pub(crate) home: Option<PathBuf>,
+    /// Where helpers are, and where they find their own programs.
+    pub(crate) path: OsString,
+    pub(crate) helper_limit: Duration,
+    /// Somebody can answer a helper that asks for a passphrase.
+    pub(crate) terminal: bool,
+}
+
+impl Environment {
+    pub(crate) fn from_process() -> Self {
+        let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
+        Self {
+            docker_config: variable("DOCKER_CONFIG").map(PathBuf::from),
+            docker_auth_config: variable("DOCKER_AUTH_CONFIG").map(|text| text.to_string_lossy().into_owned()),
+            home: home(),
+            path: variable("PATH").unwrap_or(DEFAULT_PATH.into()),
+            helper_limit: HELPER_LIMIT,
+            terminal: stdin().is_terminal(),
+        }
+    }
+
+    /// Docker's configuration directory, whether it exists or not.
+    pub(crate) fn config_directory(&self) -> Option<PathBuf> {
+        self.docker_config.clone().or_else(|| Some(self.home.as_ref()?.join(".docker")))
+    }
+}
+
+/// HOME is unset under Puppet; then the passwd database answers, in std, but for a HOME that is set and empty.
+fn home() -> Option<PathBuf> {
+    match env::var_os("HOME") {
+        Some(home) if home.is_empty() => {
+            home_in(&fs::read_to_string("/etc/passwd").ok()?, rustix::process::getuid().as_raw())
+        }
+        _ => env::home_dir().filter(|home| !home.as_os_str().is_empty()),
+    }
+}
+
+fn home_in(passwd: &str, uid: u32) -> Option<PathBuf> {
+    let mut users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let user = users.find(|user| user.len() == 7 && user[2].parse() == Ok(uid))?;
+    Some(PathBuf::from(user[5]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_configuration_is() {
+        let directory = |docker_config: Option<&str>, home: Option<&str>| {
+            let (docker_config, home) = (docker_config.map(PathBuf::from), home.map(PathBuf::from));
+            Environment { docker_config, home, ..Environment::from_process() }.config_directory()
+        };
+        assert_eq!(directory(Some("/c"), Some("/h")), Some("/c".into()));
+        assert_eq!(directory(None, Some("/h")), Some("/h/.docker".into()));
+        assert_eq!(directory(None, None), None);
+        let passwd = "root:x:0:0:root:/root:/bin/bash\nbroken:x:7\npi:x:1000:1000:,,,:/home/pi:/bin/sh\n";
+        assert_eq!(home_in(passwd, 0), Some("/root".into()));
+        assert_eq!(home_in(passwd, 1000), Some("/home/pi".into()));
+        assert_eq!(home_in(passwd, 7), None);
+        assert!(Environment::from_process().config_directory().is_some());
+    }
+}
