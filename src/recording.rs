@@ -251,9 +251,8 @@ impl<'a> Row<'a> {
     /// The form in which an engine's lines are written, read without looking at the line twice: a replay spends its
     /// time here. What the line says is checked when it is understood as an event.
     fn quick(text: &'a str) -> Option<Self> {
-        const CODE: &str = ",\"e\",";
-        let (at, _) = text.strip_prefix('[')?.split_once(",\"e\",{\"status\":")?;
-        let data = text.strip_suffix(']')?.get(1 + at.len() + CODE.len()..)?;
+        let (at, rest) = text.strip_prefix('[')?.split_once(',')?;
+        let data = rest.strip_prefix("\"e\",")?.strip_suffix(']').filter(|data| data.starts_with("{\"status\":"))?;
         if at.len() > 20 || !at.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
             return None;
         }
