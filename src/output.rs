@@ -106,7 +106,8 @@ impl Output {
         Ok(Self::of(io::stderr().as_fd().try_clone_to_owned()?, "/proc/self/fd/2"))
     }
 
-    fn of(shared: OwnedFd, path: &str) -> Self {
+    /// `path` leads to the same terminal, where it is one.
+    pub(crate) fn of(shared: OwnedFd, path: &str) -> Self {
         let (mut file, mut piece) = (File::from(shared), PIECE);
         // A terminal says that it takes bytes and then blocks when it takes fewer than it is given.
         if file.is_terminal() {

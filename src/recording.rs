@@ -113,10 +113,10 @@ impl Recorder {
         self.flush()
     }
 
-    /// Writes a line of the engine.
-    pub(crate) fn line(&mut self, at: u64, line: &[u8]) -> io::Result<()> {
+    /// Writes a line of the engine. Where it is not known yet that it is JSON (`is_json`), that costs an allocation to find out.
+    pub(crate) fn line(&mut self, at: u64, line: &[u8], is_json: bool) -> io::Result<()> {
         match std::str::from_utf8(line) {
-            Ok(text) if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
+            Ok(text) if is_json || serde_json::from_str::<IgnoredAny>(text).is_ok() => {
                 self.entry(at, "e");
                 self.line.extend_from_slice(line);
             }
@@ -252,9 +252,8 @@ impl<'a> Row<'a> {
     /// The form in which an engine's lines are written, read without looking at the line twice: a replay spends its
     /// time here. What the line says is checked when it is understood as an event.
     fn quick(text: &'a str) -> Option<Self> {
-        const CODE: &str = ",\"e\",";
-        let (at, _) = text.strip_prefix('[')?.split_once(",\"e\",{\"status\":")?;
-        let data = text.strip_suffix(']')?.get(1 + at.len() + CODE.len()..)?;
+        let (at, rest) = text.strip_prefix('[')?.split_once(',')?;
+        let data = rest.strip_prefix("\"e\",")?.strip_suffix(']').filter(|data| data.starts_with("{\"status\":"))?;
         if at.len() > 20 || !at.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
             return None;
         }
@@ -405,9 +404,10 @@ mod tests {
             written(|to| to.retry(61_001, &retry, Method::Api)),
             r#"[61.001,"a",{"attempt":3,"mode":"api","wait":5,"retries":3,"reason":"off"}]"#,
         );
-        check(written(|to| to.line(26, br#"{"a" : 1}"#)), r#"[0.026,"e",{"a" : 1}]"#);
-        check(written(|to| to.line(31, b"not \"JSON\"")), r#"[0.031,"r","not \"JSON\""]"#);
-        check(written(|to| to.line(31, b"{\"a\":\"\xff\"}")), "[0.031,\"r\",\"{\\\"a\\\":\\\"\u{fffd}\\\"}\"]");
+        check(written(|to| to.line(26, br#"{"a" : 1}"#, false)), r#"[0.026,"e",{"a" : 1}]"#);
+        check(written(|to| to.line(26, br#"{"a" : 1}"#, true)), r#"[0.026,"e",{"a" : 1}]"#);
+        check(written(|to| to.line(31, b"not \"JSON\"", false)), r#"[0.031,"r","not \"JSON\""]"#);
+        check(written(|to| to.line(31, b"{\"a\":\"\xff\"}", false)), "[0.031,\"r\",\"{\\\"a\\\":\\\"\u{fffd}\\\"}\"]");
         check(written(|to| to.warning(1, "mind\n")), r#"[0.001,"w","mind\n"]"#);
         let check_end = |end, exit, expected| check(written(|to| to.end(15_200, &end, exit)), expected);
         check_end(End::Complete, 0, r#"[15.200,"x",{"end":"complete","exit":0}]"#);

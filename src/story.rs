@@ -87,7 +87,9 @@ impl Story {
     }
 
     fn event(&mut self, at: u64, line: &[u8], event: Event<'_>) -> Brought {
-        self.record(|recorder| recorder.line(at, line));
+        // A layer's event was read as JSON, unless docker said it.
+        let is_json = self.method == Method::Api && matches!(event, Event::Layer { .. });
+        self.record(|recorder| recorder.line(at, line, is_json));
         let Self { pull, report, sinks, stderr, .. } = self;
         let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
         report.advance(pull, at, out);
@@ -268,4 +270,198 @@ pub(crate) fn complain(text: &str, glyphs: Glyphs) {
 pub(crate) fn now() -> OffsetDateTime {
     let now = OffsetDateTime::now_local().unwrap_or_else(|_| OffsetDateTime::now_utc());
     now.replace_millisecond(now.millisecond()).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Response;
+    use crate::lines::{Lines, MAX_LINE};
+    use crate::recording::{self, Entry};
+    use allocation_counter::{AllocationInfo, measure};
+    use std::fs::File;
+    use std::path::PathBuf;
+
+    const LAYERS: u64 = 4;
+    const SIZE: u64 = 500_000_000;
+
+    /// Each layer tells of itself so often, in milliseconds: what engines do.
+    const EVERY: u64 = 100;
+
+    /// What engines send again and again. `CURRENT`, `TOTAL` and `ID` are filled in.
+    const FORMS: [&str; 4] = [
+        // Both stores; the classic one escapes the `>` at first, in a key that is passed over.
+        r#"{"status":"Downloading","progressDetail":{"current":CURRENT,"total":TOTAL},"progress":"[\u003e  ]  1MB/2MB","id":"ID"}"#,
+        // The classic store.
+        r#"{"status":"Extracting","progressDetail":{"current":CURRENT,"total":TOTAL},"progress":"[=\u003e ]  1MB/2MB","id":"ID"}"#,
+        // The containerd store.
+        r#"{"status":"Extracting","progressDetail":{"current":CURRENT,"units":"s"},"progress":"1 s","id":"ID"}"#,
+        // What is not understood of the numbers.
+        r#"{"status":"Downloading","progressDetail":{"current":CURRENT,"total":-1},"id":"ID"}"#,
+    ];
+
+    /// Where the bytes come from.
+    #[derive(Debug, Clone, Copy)]
+    enum Source {
+        Socket,
+        Recording,
+    }
+
+    /// A pull of four layers as bytes, each piece with the time of its coming.
+    struct Stream {
+        source: Source,
+        pieces: Vec<(u64, Vec<u8>)>,
+    }
+
+    impl Stream {
+        /// `rounds` of progress, with all that comes before and after in a pull.
+        fn new(source: Source, form: &str, rounds: u64) -> Self {
+            let mut stream = Self { source, pieces: Vec::new() };
+            if let Source::Socket = source {
+                stream.pieces.push((0, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec()));
+            }
+            stream.push(0, r#"{"status":"Pulling from a","id":"latest"}"#);
+            let each = |stream: &mut Self, at, line: &str| {
+                for layer in 0..LAYERS {
+                    let id = format!("{layer:012}");
+                    stream.push(at, &line.replace("ID", &id).replace("TOTAL", &(SIZE + layer).to_string()));
+                }
+            };
+            each(&mut stream, 0, r#"{"status":"Pulling fs layer","progressDetail":{},"id":"ID"}"#);
+            for round in 0..rounds {
+                // From the half of the download to its end, however many rounds there are: no line is longer than the first.
+                let current = (SIZE / 2 + SIZE / 2 * round / rounds).to_string();
+                each(&mut stream, EVERY * round, &form.replace("CURRENT", &current));
+            }
+            let at = EVERY * rounds;
+            each(&mut stream, at, r#"{"status":"Pull complete","progressDetail":{},"id":"ID"}"#);
+            stream.push(at, r#"{"status":"Digest: sha256:0"}"#);
+            stream.push(at, r#"{"status":"Status: Downloaded newer image for a:latest"}"#);
+            stream
+        }
+
+        fn push(&mut self, at: u64, line: &str) {
+            let bytes = match self.source {
+                Source::Socket => format!("{:x}\r\n{line}\r\n\r\n", line.len() + 2),
+                Source::Recording => format!("[{}.{:03},\"e\",{line}]\n", at / 1000, at % 1000),
+            };
+            // In two, as reads do it when it comes to that.
+            let (first, second) = bytes.as_bytes().split_at(bytes.len() / 2);
+            self.pieces.extend([(at, first.to_vec()), (at, second.to_vec())]);
+        }
+
+        /// The pieces from the time `from` on.
+        fn position(&self, from: u64) -> usize {
+            self.pieces.iter().position(|(at, _)| *at >= from).expect("the stream lasts so long")
+        }
+    }
+
+    /// A pull that is told to the log, to standard output and to a recording.
+    struct Told {
+        directory: PathBuf,
+        story: Story,
+        response: Response,
+        lines: Lines,
+        header: Header,
+    }
+
+    impl Told {
+        fn new() -> Self {
+            let name = format!("story-test-{}-{:?}", std::process::id(), std::thread::current().id());
+            let directory = std::env::temp_dir().join(name);
+            let stamp = Stamp(OffsetDateTime::UNIX_EPOCH);
+            let options = log::Options { raw: true, color: false, brief: false };
+            let log = Log::open(&directory.join("log"), stamp, options).unwrap();
+            let null = File::options().write(true).open("/dev/null").unwrap();
+            let plain = Plain {
+                output: Output::of(null.into(), "/dev/null"),
+                stamp,
+                glyphs: Glyphs::All,
+                color: true,
+                patience: Patience::Endless(Box::new(|| true)),
+                buffer: String::new(),
+                colored: String::new(),
+            };
+            let sinks: Vec<Named> = vec![("log".into(), Box::new(log)), ("stdout".into(), Box::new(plain))];
+            let recorder = Recorder::create(&directory.join("recording")).unwrap();
+            let mut story = Story::new(sinks, Some(("recording".into(), recorder)), Glyphs::All);
+            let (image, empty) = ("a:latest".to_owned(), String::new());
+            let header = Header { image: image.clone(), started: None, engine: empty.clone(), api: empty };
+            story.open(0, &Opening { image, method: Method::Api, reason: None, attached: None }, Some(&header));
+            Self { directory, story, response: Response::new(), lines: Lines::new(MAX_LINE), header }
+        }
+
+        fn hear(&mut self, source: Source, pieces: &[(u64, Vec<u8>)]) {
+            let Self { story, response, lines, header, .. } = self;
+            for (at, piece) in pieces {
+                match source {
+                    Source::Socket => {
+                        let mut tell = |line: &[u8]| assert_ne!(story.line(*at, line), Brought::NotUnderstood);
+                        response.feed(piece, &mut |body| lines.feed(body, &mut tell)).unwrap();
+                    }
+                    Source::Recording => lines.feed(piece, &mut |row| match recording::entry(row, header) {
+                        Ok((time, Entry::Line(line))) if time == *at => {
+                            assert_ne!(story.line(time, line), Brought::NotUnderstood);
+                        }
+                        other => panic!("{other:?}"),
+                    }),
+                }
+            }
+        }
+
+        fn close(&mut self, at: u64) {
+            let verdict = self.story.pull.verdict(&End::Complete);
+            assert_eq!(verdict, Verdict::Success);
+            self.story.close(at, &End::Complete, &verdict, 0);
+            assert_eq!(self.story.sinks.len(), 2, "a sink has failed");
+        }
+
+        /// How many lines of the log have `text`.
+        fn logged(&self, text: &str) -> usize {
+            let log = std::fs::read_to_string(self.directory.join("log")).unwrap();
+            log.lines().filter(|line| line.contains(text)).count()
+        }
+    }
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.directory).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_event_that_moves_a_bar_allocates_nothing() {
+        for (source, form) in [Source::Socket, Source::Recording].into_iter().flat_map(|s| FORMS.map(|f| (s, f))) {
+            let rounds = 3_500;
+            let stream = Stream::new(source, form, rounds);
+            // Until every layer has had two bars; then through the change to rarer lines to the end of the download.
+            let (begin, end) = (stream.position(3_000), stream.position(EVERY * rounds));
+            let mut told = Told::new();
+            told.hear(source, &stream.pieces[..begin]);
+            let before = told.logged("%");
+            let counted = measure(|| told.hear(source, &stream.pieces[begin..end]));
+            assert_eq!(counted, AllocationInfo::default(), "{source:?} {form}");
+            let bars = told.logged("%") - before;
+            assert!(bars == 0 || bars > 150, "{bars} bars: {source:?} {form}");
+            assert_eq!(bars > 0, form.contains("TOTAL"), "{source:?} {form}");
+            told.hear(source, &stream.pieces[end..]);
+            told.close(EVERY * rounds);
+        }
+    }
+
+    #[test]
+    fn a_longer_pull_allocates_no_more() {
+        for (source, form) in [Source::Socket, Source::Recording].into_iter().flat_map(|s| FORMS.map(|f| (s, f))) {
+            let [short, long] = [100, 1_000].map(|rounds| {
+                let stream = Stream::new(source, form, rounds);
+                measure(|| {
+                    let mut told = Told::new();
+                    told.hear(source, &stream.pieces);
+                    told.close(EVERY * rounds);
+                })
+            });
+            assert!(short.count_total > 0, "{short:?}");
+            assert_eq!(long, short, "{source:?} {form}");
+        }
+    }
 }
