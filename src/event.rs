@@ -80,7 +80,9 @@ pub(crate) fn parse(line: &[u8]) -> Event<'_> {
     let Ok(text) = std::str::from_utf8(line) else {
         return malformed(line);
     };
-    let Ok(wire) = serde_json::from_str::<Wire<'_>>(text) else {
+    // An array would do for serde: values without their keys.
+    let Some(Ok(wire)) = text.trim_ascii_start().starts_with('{').then(|| serde_json::from_str::<Wire<'_>>(text))
+    else {
         return malformed(line);
     };
     if let Some(message) = wire.error_detail.or(wire.error) {
@@ -200,10 +202,9 @@ fn has_error_key(line: &[u8]) -> bool {
                 while at < line.len() && line[at] != b'"' {
                     at += 1 + usize::from(line[at] == b'\\');
                 }
-                let name = line.get(start..at).unwrap_or_default();
                 let is_key =
                     line.get(at + 1..).and_then(|rest| rest.iter().find(|b| !b.is_ascii_whitespace())) == Some(&b':');
-                if depth == 1 && is_key && (name == b"error" || name == b"errorDetail") {
+                if depth == 1 && is_key && is_error(&line[start - 1..=at]) {
                     return true;
                 }
             }
@@ -212,6 +213,11 @@ fn has_error_key(line: &[u8]) -> bool {
         at += 1;
     }
     false
+}
+
+/// Whether the text in quotes is such a key, of which there are many spellings: `"\u0065rror"`.
+fn is_error(quoted: &[u8]) -> bool {
+    serde_json::from_slice::<String>(quoted).is_ok_and(|name| name == "error" || name == "errorDetail")
 }
 
 /// A line as the engine writes it. Keys not named here (`progress`, `aux`, …) are passed over.
@@ -365,7 +371,8 @@ impl<'de> serde::de::DeserializeSeed<'de> for Shallow {
     }
 }
 
-/// Cuts bytes into lines, wherever the pieces break. Line ends (`\n`, `\r\n`) are taken off, empty lines passed over.
+/// Cuts bytes into lines, wherever the pieces break. Line ends and blanks around a line are taken off, empty lines passed
+/// over.
 ///
 /// A line of more than the limit is cut to its first 64 KiB, with words at its end that say so: memory stays bounded
 /// whatever comes.
@@ -431,11 +438,10 @@ impl Lines {
     }
 }
 
-fn emit(mut bytes: &[u8], keeps_empty: bool, line: &mut dyn FnMut(&[u8])) {
-    while let [rest @ .., b'\r'] = bytes {
-        bytes = rest;
-    }
-    if keeps_empty || !bytes.iter().all(u8::is_ascii_whitespace) {
+fn emit(bytes: &[u8], keeps_empty: bool, line: &mut dyn FnMut(&[u8])) {
+    // A recording does not keep blanks around JSON, and a replay must be told what the live pull was.
+    let bytes = bytes.trim_ascii();
+    if keeps_empty || !bytes.is_empty() {
         line(bytes);
     }
 }
@@ -532,6 +538,7 @@ mod tests {
             r#"{"aux":"error"}"#,
             r#"{"status":"Status: x"} {"status":"Status: x"}"#,
             r#"{"status":"\"error\":"}"#,
+            r#"["Status: x"]"#,
         ] {
             assert_eq!(parse(line.as_bytes()), Event::Unknown, "{line}");
         }
@@ -602,6 +609,7 @@ mod tests {
             r#"{"error":{"message":null}}"#,
             r#"{"error":"a","error":"b"}"#,
             r#"{"error":"\ud800"}"#,
+            r#"{"status":5,"\u0065rror":"x"}"#,
             r#"{"status":5,"error":"x"}"#,
             r#"{"error" : "cut"#,
             r#"{"error":"#,
@@ -658,7 +666,7 @@ mod tests {
 
     #[test]
     fn lines_are_the_same_wherever_the_pieces_break() {
-        let text = "one\r\n\r\n\n  \r\ntwo é\rstill two\r\r\nthree\n\u{1F4E6}\n\nlast".as_bytes();
+        let text = "one\r\n\r\n\n  \r\ntwo é\rstill two\r\r\n \tthree \n\u{1F4E6}\n\nlast".as_bytes();
         let expected = ["one", "two é\rstill two", "three", "\u{1F4E6}", "last"];
         assert_eq!(cut(100, [text].into_iter()), expected);
         for at in 0..=text.len() {
