@@ -73,7 +73,9 @@ pub(crate) fn parse(line: &[u8]) -> Event<'_> {
     let Ok(text) = std::str::from_utf8(line) else {
         return malformed(line);
     };
-    let Ok(wire) = serde_json::from_str::<Wire<'_>>(text) else {
+    // An array would do for serde: values without their keys.
+    let Some(Ok(wire)) = text.trim_ascii_start().starts_with('{').then(|| serde_json::from_str::<Wire<'_>>(text))
+    else {
         return malformed(line);
     };
     if let Some(message) = wire.error_detail.or(wire.error) {
@@ -193,10 +195,9 @@ fn has_error_key(line: &[u8]) -> bool {
                 while at < line.len() && line[at] != b'"' {
                     at += 1 + usize::from(line[at] == b'\\');
                 }
-                let name = line.get(start..at).unwrap_or_default();
                 let is_key =
                     line.get(at + 1..).and_then(|rest| rest.iter().find(|b| !b.is_ascii_whitespace())) == Some(&b':');
-                if depth == 1 && is_key && (name == b"error" || name == b"errorDetail") {
+                if depth == 1 && is_key && is_error(&line[start - 1..=at]) {
                     return true;
                 }
             }
@@ -205,6 +206,11 @@ fn has_error_key(line: &[u8]) -> bool {
         at += 1;
     }
     false
+}
+
+/// Whether the text in quotes is such a key, of which there are many spellings: `"\u0065rror"`.
+fn is_error(quoted: &[u8]) -> bool {
+    serde_json::from_slice::<String>(quoted).is_ok_and(|name| name == "error" || name == "errorDetail")
 }
 
 /// A line as the engine writes it. Keys not named here (`progress`, `aux`, …) are passed over.
@@ -445,6 +451,7 @@ mod tests {
             r#"{"aux":"error"}"#,
             r#"{"status":"Status: x"} {"status":"Status: x"}"#,
             r#"{"status":"\"error\":"}"#,
+            r#"["Status: x"]"#,
         ] {
             assert_eq!(parse(line.as_bytes()), Event::Unknown, "{line}");
         }
@@ -515,6 +522,7 @@ mod tests {
             r#"{"error":{"message":null}}"#,
             r#"{"error":"a","error":"b"}"#,
             r#"{"error":"\ud800"}"#,
+            r#"{"status":5,"\u0065rror":"x"}"#,
             r#"{"status":5,"error":"x"}"#,
             r#"{"error" : "cut"#,
             r#"{"error":"#,

@@ -126,7 +126,7 @@ fn what_panics_or_blocks_is_not_used() {
 fn texts() -> Vec<(PathBuf, String)> {
     let top = fs::read_dir(root()).expect("the project").flatten().map(|entry| entry.path());
     let mut paths: Vec<PathBuf> = top.filter(|path| path.is_file()).collect();
-    for directory in ["src", "tests", "fixtures", "deploy", "fuzz", ".ci"] {
+    for directory in ["src", "tests", "fixtures", "deploy", "fuzz/src", "fuzz/fuzz_targets", "fuzz/seeds", ".ci"] {
         paths.extend(files(&root().join(directory)));
     }
     let read = |path: PathBuf| Some((path.clone(), fs::read_to_string(&path).ok()?));

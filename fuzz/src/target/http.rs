@@ -1,0 +1,158 @@
+//! A response: the same wherever the delivery breaks it, and as `ureq-proto` reads it.
+//!
+//! Where the two may differ: `ureq-proto` wants `\r\n` everywhere, at most 20 characters in a chunk's size line with its
+//! extension and at most 128 header lines, takes `+5` and Unicode blanks in a chunk's size, knows only tokens as header
+//! names, takes `101` for the last head, refuses a `100` with headers and does not look for chunks in HTTP/1.0, where
+//! they are a fault; we refuse codings that we did not ask for, a second Transfer-Encoding, Content-Lengths that
+//! contradict each other and control characters in values. To refuse is always lawful in a head. Never may the two see
+//! different bodies, or we an end where it sees none.
+
+use super::Delivery;
+use crate::http::{Error, Response};
+use ureq_proto::client::{Call, RecvResponseResult, SendRequestResult};
+use ureq_proto::http::{Request, Version};
+use ureq_proto::{BodyMode, Error as Theirs};
+
+pub fn run(data: &[u8]) {
+    let delivery = Delivery::of(data);
+    let whole = read([delivery.stream].into_iter());
+    let in_pieces = read(delivery.pieces(usize::from).map(|(_, piece)| piece));
+    assert_eq!(in_pieces, whole, "the delivery matters");
+    assert_eq!(read(delivery.stream.chunks(1)), whole, "delivery byte by byte matters");
+    compare(&whole, delivery.stream);
+}
+
+#[derive(Debug, PartialEq)]
+enum End {
+    Complete,
+    /// Only the connection's end ends it.
+    Unframed,
+    Open,
+    Refused(String),
+}
+
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    status: Option<u16>,
+    /// With escapes, to be read in a finding.
+    body: String,
+    end: End,
+}
+
+fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
+    let (mut response, mut body, mut refused) = (Response::new(), Vec::new(), None::<Error>);
+    for piece in pieces {
+        let result = response.feed(piece, &mut |bytes| {
+            assert!(!bytes.is_empty(), "an empty piece of body");
+            body.extend_from_slice(bytes);
+        });
+        match &refused {
+            Some(before) => assert_eq!(result.as_ref(), Err(before), "an error has to last"),
+            None => refused = result.err(),
+        }
+    }
+    let end = match (refused, response.is_complete(), response.is_unframed()) {
+        (Some(error), false, false) => End::Refused(error.to_string()),
+        (None, true, false) => End::Complete,
+        (None, false, true) => End::Unframed,
+        (None, false, false) => End::Open,
+        state => panic!("two ends at once: {state:?}"),
+    };
+    if let End::Refused(reason) = &end {
+        assert!(reason.bytes().all(|byte| matches!(byte, b' '..=b'~')), "not fit to be shown: {reason:?}");
+    }
+    let head = response.head();
+    for text in head.into_iter().flat_map(|head| [&head.api_version, &head.server]).flatten() {
+        assert!(!text.contains(|c: char| c.is_ascii_control() && c != '\t'), "a control character in {text:?}");
+    }
+    Outcome { status: head.map(|head| head.status), body: body.escape_ascii().to_string(), end }
+}
+
+fn compare(ours: &Outcome, stream: &[u8]) {
+    let Some(theirs) = second_opinion(stream).transpose() else { return };
+    match (theirs, &ours.end) {
+        (Ok(theirs), End::Complete | End::Unframed) if theirs.end != End::Open => assert_eq!(*ours, theirs),
+        // It waits for the `\r` that we can do without.
+        (Ok(theirs), End::Complete | End::Unframed) => {
+            assert!(has_bare_feed(stream), "no end is there: {ours:?}, {theirs:?}");
+        }
+        (Ok(theirs), End::Open) => assert_eq!(theirs.end, End::Open, "the end was not seen: {ours:?}, {theirs:?}"),
+        (Ok(theirs), End::Refused(reason)) => {
+            assert!(theirs.end == End::Open || is_lawful(reason), "refused what is right: {reason}, {theirs:?}");
+        }
+        (Err(error), End::Complete | End::Open) if is_of_a_chunk(&error) => {
+            assert!(has_bare_feed(stream) || has_long_size(stream), "{error:?} was not seen: {ours:?}");
+        }
+        (Err(_), _) => {}
+    }
+}
+
+/// What of ours is refused and may be right for another.
+fn is_lawful(reason: &str) -> bool {
+    reason.starts_with("header line ")
+        || reason.starts_with("content length ")
+        || reason.starts_with("status line ")
+        || reason.starts_with("transfer encoding ")
+        || reason.starts_with("content encoding ")
+        || reason.starts_with("chunk size `+")
+        || reason.starts_with("chunk size ` ")
+        || reason.starts_with("more than 16 interim")
+        || reason.contains(" is longer than ")
+}
+
+fn is_of_a_chunk(error: &Theirs) -> bool {
+    matches!(error, Theirs::ChunkLenNotAscii | Theirs::ChunkLenNotANumber | Theirs::ChunkExpectedCrLf)
+}
+
+fn has_bare_feed(stream: &[u8]) -> bool {
+    stream.first() == Some(&b'\n') || stream.windows(2).any(|two| two[1] == b'\n' && two[0] != b'\r')
+}
+
+/// Whether a line is too long to be a chunk's size there.
+fn has_long_size(stream: &[u8]) -> bool {
+    stream.split(|&byte| byte == b'\n').any(|line| line.len() > 20 && line[0].is_ascii_hexdigit())
+}
+
+/// What `ureq-proto` reads; nothing where it does so by other rules.
+fn second_opinion(stream: &[u8]) -> Result<Option<Outcome>, Theirs> {
+    let request = Request::get("http://localhost/").body(()).expect("a request");
+    let mut call = Call::new(request)?.proceed();
+    call.write(&mut [0; 1024])?;
+    let Ok(Some(SendRequestResult::RecvResponse(mut call))) = call.proceed() else {
+        panic!("a request without a body is sent");
+    };
+    let mut rest = stream;
+    let response = loop {
+        let (used, response) = call.try_response(rest, false)?;
+        rest = &rest[used..];
+        match response {
+            None if used == 0 => return Ok(Some(Outcome { status: None, body: String::new(), end: End::Open })),
+            None => {}
+            Some(response) => break response,
+        }
+    };
+    let has_faulty_chunks =
+        response.version() == Version::HTTP_10 && response.headers().contains_key("transfer-encoding");
+    if response.status() == 101 || has_faulty_chunks {
+        return Ok(None);
+    }
+    let status = Some(response.status().as_u16());
+    let Some(RecvResponseResult::RecvBody(mut call)) = call.proceed() else {
+        return Ok(Some(Outcome { status, body: String::new(), end: End::Complete }));
+    };
+    let (mut body, mut buffer) = (Vec::new(), vec![0; stream.len() + 1]);
+    loop {
+        let (used, written) = call.read(rest, &mut buffer)?;
+        body.extend_from_slice(&buffer[..written]);
+        rest = &rest[used..];
+        if used == 0 {
+            break;
+        }
+    }
+    let end = match call.body_mode() {
+        BodyMode::CloseDelimited => End::Unframed,
+        _ if call.can_proceed() => End::Complete,
+        _ => End::Open,
+    };
+    Ok(Some(Outcome { status, body: body.escape_ascii().to_string(), end }))
+}

@@ -1,0 +1,336 @@
+//! The whole: an engine's answer over a socket, or a recording, to the lines of the log.
+//!
+//! What the live pull of an answer writes is held against the rules of the log, its verdict against a naive reading of
+//! the body, and all of it against a replay of the recording that was made of it.
+
+use super::{Delivery, directory};
+use crate::args::{Log as Where, Progress, Pull as Options, When};
+use crate::engine::{Connection, Engine, Read};
+use crate::http::Response;
+use crate::layer::Phase;
+use crate::line::{About, Line, Method, Opening, Retry};
+use crate::lines::{Lines, MAX_LINE};
+use crate::output::{Glyphs, Patience};
+use crate::pull::{End, NO_IMAGE, Verdict};
+use crate::recording::{Header, Recorder};
+use crate::reference::Reference;
+use crate::replay;
+use crate::signals;
+use crate::sink::Sink;
+use crate::stamp::Stamp;
+use crate::story::{Story, log_sink, stdout_sink};
+use serde_json::Value;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use time::OffsetDateTime;
+
+/// Flags of the input. A pull that has failed is tried once more.
+const RETRY: u8 = 0x08;
+/// A pull without a final status finds its image.
+const IMAGE: u8 = 0x10;
+/// We are told to stop before the end.
+const STOP: u8 = 0x20;
+/// Objects on standard output in place of lines.
+const JSON: u8 = 0x40;
+/// Another process is pulling the same.
+const ATTACHED: u8 = 0x80;
+
+/// As much as one read takes.
+const PIECE: usize = 8 << 10;
+
+const SIGTERM: i32 = 15;
+
+/// When every pull begins.
+const STARTED: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+pub fn run(data: &[u8]) {
+    thread_local!(static WORLD: RefCell<World> = RefCell::new(World::new()));
+    let delivery = Delivery::of(data);
+    WORLD.with_borrow_mut(|world| {
+        if delivery.stream.starts_with(b"HTTP/") {
+            let live = world.pull(&delivery);
+            let replayed = world.replay(delivery.flags & JSON != 0);
+            assert_eq!(replayed, live, "a replay is not what the live pull was");
+        } else {
+            fs::write(&world.recording, delivery.stream).expect("a recording");
+            let told = world.replay(delivery.flags & JSON != 0);
+            let is_capture = !delivery.stream.starts_with(b"{\"version\"");
+            if is_capture && told.log.contains(SUCCESSFUL) {
+                assert!(may_succeed(delivery.stream, true), "a false success");
+            }
+        }
+    });
+}
+
+const SUCCESSFUL: &str = "] ✅ PULL SUCCESSFUL\n";
+
+/// What came of it.
+#[derive(Debug, PartialEq)]
+struct Told {
+    exit: u8,
+    log: String,
+    stdout: String,
+}
+
+/// The files and the socket.
+struct World {
+    log: PathBuf,
+    recording: PathBuf,
+    stdout: File,
+    listener: UnixListener,
+    engine: Engine,
+    reference: Reference,
+}
+
+impl World {
+    fn new() -> Self {
+        let [log, recording, stdout, socket] =
+            ["log", "recording", "stdout", "socket"].map(|name| directory().join(name));
+        let stdout = OpenOptions::new().read(true).append(true).create(true).open(stdout).expect("a file");
+        rustix::stdio::dup2_stdout(&stdout).expect("a standard output of our own");
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        let engine = Engine { socket, version: "20.10".into(), api: "1.41".into() };
+        let reference = Reference::parse("127.0.0.1:5000/a:1").expect("a reference");
+        Self { log, recording, stdout, listener, engine, reference }
+    }
+
+    fn options(&mut self, is_json: bool) -> Options {
+        let _ = fs::remove_file(&self.log);
+        self.stdout.set_len(0).expect("an empty file");
+        Options {
+            progress: if is_json { Progress::Json } else { Progress::Plain },
+            log: Where::File(self.log.clone()),
+            ascii: true,
+            color: When::Never,
+            ..Options::default()
+        }
+    }
+
+    /// What was written since, held against the rules.
+    fn told(&self, exit: u8, is_json: bool) -> Told {
+        let read = |path: &str| fs::read_to_string(path).expect("UTF-8");
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let stdout = read(directory().join("stdout").to_str().expect("UTF-8"));
+        check_log(&log);
+        check_stdout(&stdout, is_json);
+        if !log.is_empty() {
+            assert_eq!(log.contains(SUCCESSFUL), exit == 0, "exit {exit}: {log}");
+        }
+        Told { exit, log, stdout }
+    }
+
+    fn replay(&mut self, is_json: bool) -> Told {
+        let options = self.options(is_json);
+        let exit = replay::replay(&self.recording, None, &options);
+        self.told(exit, is_json)
+    }
+
+    /// As `live.rs` does it, with a clock that the input winds.
+    fn pull(&mut self, delivery: &Delivery<'_>) -> Told {
+        let is_json = delivery.flags & JSON != 0;
+        let options = self.options(is_json);
+        let attached = (delivery.flags & ATTACHED != 0).then(|| "process 1".to_owned());
+        let patience = Patience::Endless(Box::new(|| true));
+        let stamp = Stamp(STARTED);
+        let mut sinks: Vec<_> = stdout_sink(&options, stamp, patience).into_iter().collect();
+        sinks.extend(log_sink(&self.log, &options, stamp, attached.is_some()));
+        sinks.push(("a check".to_owned(), Box::new(Check::default())));
+        let recorder = Recorder::create(&self.recording).expect("a recording");
+        let mut story = Story::new(sinks, Some(("a recording".to_owned(), recorder)), Glyphs::Ascii);
+
+        let image = self.reference.to_string();
+        let Engine { version: engine, api, .. } = &self.engine;
+        let header = Header { image: image.clone(), started: Some(STARTED), engine: engine.clone(), api: api.clone() };
+        let opening = Opening { image, method: Method::Api, reason: None, attached };
+        story.open(0, &opening, Some(&header));
+        let mut at = 0;
+        let mut end = self.attempt(delivery, &mut story, &mut at);
+        let mut verdict = story.pull.verdict(&end);
+        if let Verdict::Failed(reason) = &verdict
+            && delivery.flags & RETRY != 0
+        {
+            let retry = Retry { number: 1, limit: Some(3), wait: 5, reason: reason.clone() };
+            story.retry(at, &retry);
+            at += 5000;
+            end = self.attempt(delivery, &mut story, &mut at);
+            verdict = story.pull.verdict(&end);
+        }
+        let has_image = delivery.flags & IMAGE != 0;
+        let verdict = match verdict {
+            Verdict::Undecided(_) if has_image => Verdict::Success,
+            Verdict::Undecided(id) => Verdict::Failed(format!("{NO_IMAGE} {id}")),
+            verdict => verdict,
+        };
+        if verdict == Verdict::Success {
+            assert_eq!(end, End::Complete, "a false success");
+            assert!(may_succeed(&body(delivery.stream), has_image), "a false success");
+        }
+        let exit = match verdict {
+            Verdict::Success => 0,
+            Verdict::Interrupted(signal) => signals::exit_code(signal),
+            _ => 1,
+        };
+        story.close(at, &end, &verdict, exit);
+        assert!(story.pull.finished <= story.pull.layers.len());
+        self.told(exit, is_json)
+    }
+
+    /// One attempt: the input is what the engine answers.
+    fn attempt(&self, delivery: &Delivery<'_>, story: &mut Story, at: &mut u64) -> End {
+        let mut connection = self.engine.pull(&self.reference, None, "e30=", &mut || true).expect("a connection");
+        let (mut peer, _) = self.listener.accept().expect("a connection");
+        // Or what it does not read would reset the connection.
+        assert!(peer.read(&mut [0; 1024]).expect("a request") > 0);
+        let mut lines = Lines::new(MAX_LINE);
+        let pieces = delivery.pieces(|byte| 1 + usize::from(byte) * usize::from(byte) / 8);
+        for (byte, piece) in pieces.flat_map(|(byte, piece)| piece.chunks(PIECE).map(move |piece| (byte, piece))) {
+            peer.write_all(piece).expect("room in the socket");
+            if let Read::End(end) = read(&mut connection, &mut lines, story, *at) {
+                return end;
+            }
+            // Up to a minute, so that all that time alone brings comes too.
+            *at += u64::from(byte) * 237;
+            story.advance(*at);
+        }
+        if delivery.flags & STOP != 0 {
+            return End::Signal(SIGTERM);
+        }
+        drop::<UnixStream>(peer);
+        match read(&mut connection, &mut lines, story, *at) {
+            Read::End(end) => end,
+            read => panic!("no end: {read:?}"),
+        }
+    }
+}
+
+fn read(connection: &mut Connection, lines: &mut Lines, story: &mut Story, at: u64) -> Read {
+    let mut tell = |line: &[u8]| {
+        story.line(at, line);
+    };
+    let read = connection.read(&mut |body| lines.feed(body, &mut tell));
+    if let Read::End(_) = read {
+        lines.end(&mut tell);
+    }
+    read
+}
+
+/// The decoded body.
+fn body(answer: &[u8]) -> Vec<u8> {
+    let (mut response, mut body) = (Response::new(), Vec::new());
+    let _ = response.feed(answer, &mut |bytes| body.extend_from_slice(bytes));
+    assert!(response.is_complete() && response.head().is_some_and(|head| head.status == 200), "a false success");
+    body
+}
+
+/// Whether these lines may be those of a pull that has succeeded, by a naive reading.
+fn may_succeed(lines: &[u8], has_image: bool) -> bool {
+    let objects = || {
+        lines.split(|&byte| byte == b'\n').filter_map(|line| match serde_json::from_slice(line) {
+            Ok(Value::Object(object)) => Some(object),
+            _ => None,
+        })
+    };
+    let has_status = |start: &str| {
+        objects().any(|object| object.get("status").and_then(Value::as_str).is_some_and(|text| text.starts_with(start)))
+    };
+    let has_failed = objects().any(|object| object.contains_key("error") || object.contains_key("errorDetail"));
+    !has_failed && (has_status("Status: ") || (has_image && !has_status("Pulling from ")))
+}
+
+/// The log: whole lines, each with its stamp, without anything that acts on a terminal, and never more done than there is.
+fn check_log(log: &str) {
+    assert!(log.is_empty() || log.ends_with('\n'), "the last line is torn: {log:?}");
+    for line in log.split_terminator('\n') {
+        assert!(!line.contains(is_hostile), "a hostile character: {line:?}");
+        let (stamp, text) = line.strip_prefix('[').and_then(|line| line.split_once("] ")).expect("a stamp");
+        let shape: String = stamp.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        if shape == "00:00:00" {
+            assert!(text.len() <= 64 << 10, "a long raw line: {line}");
+            continue;
+        }
+        assert_eq!(shape, "0000-00-00 00:00:00", "{line}");
+        assert!(line.chars().count() <= 1000, "a long line: {line}");
+        if let Some((done, all)) = counts(text) {
+            assert!(done <= all, "{done} of {all}: {line}");
+        }
+    }
+}
+
+/// `2` and `3` of `✅ Layer a: Complete (2/3)`. What an engine says cannot begin a line, so it cannot look like one.
+fn counts(text: &str) -> Option<(u64, u64)> {
+    let (_, count) = if text.starts_with("✅ Layer ") || text.starts_with("💾 Layer ") {
+        text.strip_suffix(')')?.rsplit_once(" (")?
+    } else {
+        text.strip_suffix(" completed")?.split_once("Layers: ").filter(|(before, _)| before.is_empty())?
+    };
+    let (done, all) = count.split_once('/')?;
+    Some((done.parse().ok()?, all.parse().ok()?))
+}
+
+/// What must never be in the log.
+fn is_hostile(c: char) -> bool {
+    let code = u32::from(c);
+    code < 0x20
+        || (0x7f..0xa0).contains(&code)
+        || [0x61c, 0x200e, 0x200f, 0x2028, 0x2029, 0xfeff].contains(&code)
+        || (0x202a..=0x202e).contains(&code)
+        || (0x2066..=0x2069).contains(&code)
+}
+
+fn check_stdout(stdout: &str, is_json: bool) {
+    assert!(stdout.bytes().all(|byte| matches!(byte, b'\n' | b' '..=b'~')), "not ASCII: {stdout:?}");
+    assert!(stdout.is_empty() || stdout.ends_with('\n'), "the last line is torn: {stdout:?}");
+    if is_json {
+        for line in stdout.lines() {
+            let object: Value = serde_json::from_str(line).expect("JSON");
+            assert!(object["id"].is_string() && object["status"].is_string() && object["text"].is_string(), "{line}");
+            assert!(object["percent"].as_u64().unwrap_or(0) <= 100, "{line}");
+        }
+    }
+}
+
+/// A sink that looks at what is told of layers: bytes and percentages of a phase never go back, but for a percentage
+/// where the engine has named a larger size.
+#[derive(Default)]
+struct Check {
+    /// Done, size and percent, of a layer in a phase.
+    seen: HashMap<(String, bool), (u64, u64, u64)>,
+    at: u64,
+}
+
+impl Sink for Check {
+    fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
+        assert!(line.at >= self.at, "time goes back: {line:?}");
+        self.at = line.at;
+        let Some(text) = line.text else { return Ok(()) };
+        assert!(!text.contains(is_hostile), "{text:?}");
+        if text.starts_with("🔁 Retry ") {
+            self.seen.clear();
+        }
+        let About::Layer(layer, phase) = line.about else { return Ok(()) };
+        let is_extraction = phase == Phase::Extracting;
+        let (done, size) = match phase {
+            Phase::Downloading => (layer.done, layer.size.unwrap_or(0)),
+            Phase::Extracting => layer.extracted.unwrap_or_default(),
+            _ => return Ok(()),
+        };
+        let Some(percent) = percent(text) else { return Ok(()) };
+        assert!(percent <= 100 && done <= size.max(done), "{text}");
+        let now = (done, size, percent);
+        if let Some(before) = self.seen.insert((layer.id.clone(), is_extraction), now) {
+            assert!(before.0 <= done && before.1 <= size, "bytes go back from {before:?} to {now:?}: {text}");
+            assert!(before.2 <= percent || before.1 < size, "back from {before:?} to {now:?}: {text}");
+        }
+        Ok(())
+    }
+}
+
+/// `50` of `⬇️  Layer a: [██░░] 50% (5MB / 10MB)`.
+fn percent(text: &str) -> Option<u64> {
+    let (start, _) = text.rsplit_once('%')?;
+    start.rsplit_once("] ")?.1.parse().ok()
+}
