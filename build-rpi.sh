@@ -112,6 +112,7 @@ prove() { # EXECUTABLE
             die "$1 --replay $fixture differs from $reference"
         count=$((count + 1))
     done < <(find fixtures -name '*.jsonl' -print0)
+    [ $count -gt 0 ] || die 'there are no fixtures to replay'
     python3 tests/fake-engine.py "$socket" fixtures/http/dockerd-20.10.24-fresh-tiny.raw &
     engine=$!
     for _ in {1..100}; do [ ! -S "$socket" ] || break; sleep 0.05; done
