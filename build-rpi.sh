@@ -1,7 +1,7 @@
 #!/bin/bash
 # Static executables and Debian packages for Raspberry Pis and servers, built, proved, and left in dist/:
 #   build-rpi.sh [aarch64|armv6|amd64|all]   build [all]
-#   build-rpi.sh install                     apt-get and pip what is missing, on Debian without rustup's targets
+#   build-rpi.sh install                     apt-get (by sudo) and pip what is missing, on Debian without rustup's targets
 # aarch64 (Debian's arm64) is for a Pi 3 and later with a 64-bit system, armv6 (armhf) for every Pi with a 32-bit one.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -24,8 +24,8 @@ install_all() {
     python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
     if [ ${#missing[@]} -gt 0 ]; then
         echo "build-rpi.sh: apt-get install ${missing[*]}"
-        set -- apt-get -qq -y -o DPkg::Lock::Timeout=120
-        export DEBIAN_FRONTEND=noninteractive
+        set -- env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=120
+        [ "$(id -u)" = 0 ] || set -- sudo "$@"
         "$@" update >&2
         "$@" install --no-install-recommends "${missing[@]}" </dev/null >&2
     fi
@@ -61,7 +61,7 @@ find_zig() { [ -x "$zig" ] || zig=$(command -v zig); }
 check() { # that the selected architecture can be built for and tried
     has_rustup_target || has_debian_route || die "no way to build for $triple; one of these opens it:" \
         "  rustup target add $triple" \
-        "  build-rpi.sh install   (Debian, as root: ${PACKAGES[*]} from apt, $ZIGLANG by pip)"
+        "  build-rpi.sh install   (Debian: ${PACKAGES[*]} from apt, $ZIGLANG by pip)"
     for program in "${run[0]-python3}" python3 readelf; do
         command -v "$program" >/dev/null || die "$program is missing (Debian: apt-get install qemu-user-static python3 binutils)"
     done
