@@ -65,6 +65,11 @@ describe 'alm_pull::profile::raspberry_pi' do
     it { is_expected.not_to contain_exec("docker-pull #{app}") }
     it { is_expected.to contain_exec("docker-pull #{telemetry}") }
 
+    it 'keeps what it ran before, and is logged in as all' do
+      is_expected.to contain_exec('docker-recreate alm-app').with_command(words('recreate'))
+      is_expected.to contain_exec("docker-login #{REGISTRY}")
+    end
+
     it 'runs it with the arguments of all' do
       is_expected.to contain_exec('docker-recreate alm-app').with_command(words('--network', 'host', '--env-file'))
     end
