@@ -1,6 +1,6 @@
 #!/bin/bash
 # Tests the Debian packages in dist/, as build-rpi.sh leaves them:
-#   tests/packages.sh                        quickly, as anybody: contents, lintian, man pages, completion, routes
+#   tests/packages.sh                        quickly, as anybody: contents, lintian, man pages, completion, curl, routes
 #   tests/packages.sh amd64|armhf|arm64...   as root, in a clean Debian each: install, upgrade, remove, purge
 # The second way installs debootstrap and downloads 60 MB an architecture, kept below target/ for the next time.
 set -euo pipefail
@@ -83,6 +83,20 @@ CARGO_TARGET_${variable//-/_}_LINKER=rust-lld" "rustup's route for $architecture
     echo "routes: rustup's target where there is one; without any, what to install"
 }
 
+# The README's three lines for files of a release.
+installation() {
+    mkdir "$tmp/download" "$tmp/local"
+    printf '#!/bin/sh\nexec "$@"\n' >"$tmp/local/sudo"
+    chmod 755 "$tmp/local/sudo"
+    sed -n '/^    curl .*RELEASE/,/^    sudo install/p' README.md | sed "s|/usr/local/bin/|$tmp/local/|" >"$tmp/download.sh"
+    same "$(wc -l <"$tmp/download.sh")" 3 'lines for curl in the README: '
+    # shellcheck disable=SC2031 # it is changed in a subshell on purpose
+    same "$(cd "$tmp/download" && PATH="$tmp/local:$PATH" RELEASE="file://$OLDPWD/dist" bash -euo pipefail "$tmp/download.sh")" \
+        "$NAME-$(dpkg --print-architecture): OK"
+    cmp "$tmp/local/$NAME" "dist/$NAME-$(dpkg --print-architecture)"
+    echo 'installation by curl: as the README says'
+}
+
 quick() {
     local tree=$tmp/tree package page help
     (cd dist && sha256sum --quiet --strict -c SHA256SUMS && same "$(cut -d ' ' -f 3 SHA256SUMS)" "$(ls -1 $NAME*)" SHA256SUMS:\ )
@@ -123,6 +137,7 @@ lrwxrwxrwx usr/share/bash-completion/completions/alm-pull $NAME
     done
     same "$(completions $NAME --progress '' | xargs)" 'auto plain tty json quiet' 'completion: '
     echo 'man pages and completion: as --help'
+    installation
     routes
 }
 
