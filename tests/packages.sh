@@ -35,7 +35,7 @@ rules() { grep -v '^#' "$1" | sed -n '/{$/,/^}/ { /[{}]/!p }' | xargs; }
 # Every option that the help text names, and no other, has its entry in the man page and is completed.
 options() { grep -oE -- '(^|[ ,])-(-[a-z-]+|[a-zA-Z]\b)' | tr -d ' ,' | sort -u; }
 completions() { # NAME WORD...
-    # shellcheck source=/dev/null
+    # shellcheck source=/dev/null disable=SC2030
     (export PATH="$tmp/bin:$PATH" && . "$tmp/tree/usr/share/bash-completion/completions/$1"
      COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) && _docker_pull_with_progress "$1" && printf '%s\n' "${COMPREPLY[@]}")
 }
