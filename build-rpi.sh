@@ -1,7 +1,8 @@
 #!/bin/bash
 # Static executables and Debian packages for Raspberry Pis and servers, built, proved, and left in dist/:
 #   build-rpi.sh [aarch64|armv6|amd64|all]   build [all]
-#   build-rpi.sh install                     apt-get and pip what is missing, on Debian without rustup's targets
+#   build-rpi.sh install                     apt-get (by sudo) and pip what is missing, on Debian without rustup's targets
+#   build-rpi.sh profiles                    the table in the README: amd64 at every opt-level, by Debian's route
 # aarch64 (Debian's arm64) is for a Pi 3 and later with a 64-bit system, armv6 (armhf) for every Pi with a 32-bit one.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -24,8 +25,8 @@ install_all() {
     python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
     if [ ${#missing[@]} -gt 0 ]; then
         echo "build-rpi.sh: apt-get install ${missing[*]}"
-        set -- apt-get -qq -y -o DPkg::Lock::Timeout=120
-        export DEBIAN_FRONTEND=noninteractive
+        set -- env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=120
+        [ "$(id -u)" = 0 ] || set -- sudo "$@"
         "$@" update >&2
         "$@" install --no-install-recommends "${missing[@]}" </dev/null >&2
     fi
@@ -61,11 +62,13 @@ find_zig() { [ -x "$zig" ] || zig=$(command -v zig); }
 check() { # that the selected architecture can be built for and tried
     has_rustup_target || has_debian_route || die "no way to build for $triple; one of these opens it:" \
         "  rustup target add $triple" \
-        "  build-rpi.sh install   (Debian, as root: ${PACKAGES[*]} from apt, $ZIGLANG by pip)"
+        "  build-rpi.sh install   (Debian: ${PACKAGES[*]} from apt, $ZIGLANG by pip)"
     for program in "${run[0]-python3}" python3 readelf; do
         command -v "$program" >/dev/null || die "$program is missing (Debian: apt-get install qemu-user-static python3 binutils)"
     done
 }
+
+std_features=(-Zbuild-std-features=optimize_for_size)
 
 build() { # for the selected architecture; leaves its path in $built
     # Without tables for unwinding, which an aborting program has no use for, and without the paths of who built it.
@@ -91,7 +94,7 @@ END
         export ZIG_GLOBAL_CACHE_DIR=$target/zig/cache ZIG_LOCAL_CACHE_DIR=$target/zig/cache
         flags+=(-Clink-self-contained=no)
         command=(env PATH="/usr/bin:$PATH" RUSTC_BOOTSTRAP=1 "${command[@]}"
-            "-Zbuild-std=std,panic_abort" -Zbuild-std-features=optimize_for_size)
+            "-Zbuild-std=std,panic_abort" "${std_features[@]}")
     fi
     local IFS=$'\x1f'
     CARGO_ENCODED_RUSTFLAGS="${flags[*]}" "${command[@]}"
@@ -112,6 +115,7 @@ prove() { # EXECUTABLE
             die "$1 --replay $fixture differs from $reference"
         count=$((count + 1))
     done < <(find fixtures -name '*.jsonl' -print0)
+    [ $count -gt 0 ] || die 'there are no fixtures to replay'
     python3 tests/fake-engine.py "$socket" fixtures/http/dockerd-20.10.24-fresh-tiny.raw &
     engine=$!
     for _ in {1..100}; do [ ! -S "$socket" ] || break; sleep 0.05; done
@@ -123,8 +127,69 @@ prove() { # EXECUTABLE
     echo "proved${run[0]+ under ${run[*]}}: static, --version, $count replays as the host's, a pull"
 }
 
+# The most memory that a replay has had, in KiB, after a million progress lines of a real pull, and its CPU time for one of
+# them in microseconds: the median of nine runs.
+measure() { # EXECUTABLE
+    python3 - "$1" fixtures/dockerd-20.10.24/fresh-eight-fast.jsonl "$tmp/million" <<'PYTHON'
+import array, fcntl, json, os, statistics, subprocess, sys, termios, time
+program, recording, million = sys.argv[1:]
+rows = [json.loads(row) for row in open(recording)][1:]
+lines = [json.dumps(row[2], separators=(",", ":")) + "\n" for row in rows if row[1] == "e"]
+moving = [line for line in lines if '"current"' in line]
+start, end = lines.index(moving[0]), lines.index(moving[-1])
+head, tail = lines[:start], [line for line in lines[end:] if line not in moving]
+body = (moving * (1_000_000 // len(moving) + 1))[:1_000_000]
+open(million, "w").write("".join(head + body + tail))
+
+def start_replay(source, **pipe):
+    return subprocess.Popen([program, "--replay", source], stdout=subprocess.DEVNULL, env={}, **pipe)
+
+times = []
+for _ in range(9):
+    child = start_replay(million)
+    _, status, used = os.wait4(child.pid, 0)
+    times.append(used.ru_utime + used.ru_stime)
+    if status:
+        sys.exit(f"{program}: the replay ended with {status}")
+
+# What is left in a pipe says when all has been read; what rusage calls peak would be this very Python's.
+child = start_replay("-", stdin=subprocess.PIPE)
+child.stdin.write(open(million, "rb").read())
+child.stdin.flush()
+left = array.array("i", [1])
+while left[0]:
+    time.sleep(0.05)
+    fcntl.ioctl(child.stdin, termios.FIONREAD, left)
+time.sleep(0.2)
+peak = next(line.split()[1] for line in open(f"/proc/{child.pid}/status") if line.startswith("VmHWM:"))
+child.stdin.close()
+child.wait()
+print(peak, f"{statistics.median(times):.2f}")
+PYTHON
+}
+
+profiles() {
+    local level std peak time
+    select_architecture amd64
+    has_debian_route || die 'std can be built by the Debian way alone: build-rpi.sh install'
+    # No std is ready-made here.
+    has_rustup_target() { false; }
+    printf '| opt-level | std | bytes | peak, KiB | µs an event |\n|---|---|---|---|---|\n' >"$tmp/table"
+    for std in optimize_for_size default; do
+        std_features=()
+        [ $std = default ] || std_features=(-Zbuild-std-features=$std)
+        for level in s z 3; do
+            CARGO_PROFILE_RELEASE_OPT_LEVEL=$level build
+            read -r peak time < <(measure "$built")
+            echo "| $level | $std | $(stat -c %s "$built") | $peak | $time |" >>"$tmp/table"
+        done
+    done
+    cat "$tmp/table"
+}
+
 [ "$*" != install ] || { install_all; exit; }
 case $*,$# in
+    profiles,1) ;;
     all,1 | ,0) set -- aarch64 armv6 amd64 ;;
     aarch64,1 | armv6,1 | amd64,1) ;;
     *) sed -n 's/^#   //p' "$0" >&2; exit 2 ;;
@@ -135,6 +200,7 @@ tmp=$(mktemp -d)
 trap '[ -z "$engine" ] || kill "$engine" || true; rm -rf "$tmp"' EXIT
 trap 'exit 130' INT; trap 'exit 143' TERM
 
+[ "$*" != profiles ] || { profiles; exit; }
 for architecture; do
     select_architecture "$architecture"
     check

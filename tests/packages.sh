@@ -1,6 +1,6 @@
 #!/bin/bash
 # Tests the Debian packages in dist/, as build-rpi.sh leaves them:
-#   tests/packages.sh                        quickly, as anybody: contents, lintian, man pages, completion
+#   tests/packages.sh                        quickly, as anybody: contents, lintian, man pages, completion, curl, routes
 #   tests/packages.sh amd64|armhf|arm64...   as root, in a clean Debian each: install, upgrade, remove, purge
 # The second way installs debootstrap and downloads 60 MB an architecture, kept below target/ for the next time.
 set -euo pipefail
@@ -28,16 +28,80 @@ package() { # ARCHITECTURE
     printf '%s\n' "${found[0]}"
 }
 
+# What logrotate is told, comments and the log's path aside.
+RULES='weekly rotate 4 maxsize 1M compress delaycompress missingok notifempty create 0644 root root'
+rules() { grep -v '^#' "$1" | sed -n '/{$/,/^}/ { /[{}]/!p }' | xargs; }
+
 # Every option that the help text names, and no other, has its entry in the man page and is completed.
 options() { grep -oE -- '(^|[ ,])-(-[a-z-]+|[a-zA-Z]\b)' | tr -d ' ,' | sort -u; }
 completions() { # NAME WORD...
-    # shellcheck source=/dev/null
+    # shellcheck source=/dev/null disable=SC2030
     (export PATH="$tmp/bin:$PATH" && . "$tmp/tree/usr/share/bash-completion/completions/$1"
      COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) && _docker_pull_with_progress "$1" && printf '%s\n' "${COMPREPLY[@]}")
 }
 
+# Which way build-rpi.sh takes, with tools that only say what they have and how they were called.
+routes() {
+    local triple variable bin=$tmp/routes
+    mkdir -p "$bin" "$tmp/has"
+    # shellcheck disable=SC2016 # expanded in there
+    tools() { # NAME BODY...
+        while [ $# -gt 0 ]; do
+            printf '#!/bin/bash\n%s\n' "$2" >"$bin/$1"
+            chmod 755 "$bin/$1"
+            shift 2
+        done
+    }
+    # The build for the host succeeds, and the one for a target ends the script.
+    tools rustc "[ \"\$*\" = \"--print target-libdir --target \$TRIPLE\" ] && echo $tmp/has/\$TRIPLE" \
+        cargo "[[ \$* != *--target\ * ]] || { echo \"cargo \$*\"; env | grep -E '_LINKER=|BOOTSTRAP'; exit 1; }" \
+        dpkg-query 'echo 1.96-1 1.96-1 1.95-1'
+    route() { # ARCHITECTURE
+        ! env PATH="$bin:/usr/bin:/bin" CARGO_TARGET_DIR="$tmp/build" TRIPLE="$triple" ./build-rpi.sh "$1" 2>&1 ||
+            die "the build of $1 goes on without a compiler"
+    }
+    for architecture in aarch64 armv6 amd64; do
+        case $architecture in
+            aarch64) triple=aarch64-unknown-linux-musl ;;
+            armv6) triple=arm-unknown-linux-musleabihf ;;
+            amd64) triple=x86_64-unknown-linux-musl ;;
+        esac
+        # Neither a target of rustup's nor, with a std of another version than its compiler, Debian's.
+        same "$(route $architecture | sed -E 's/ +\(Debian: .* from apt, ziglang==[0-9.]+ by pip\)$//')" "\
+build-rpi.sh: no way to build for $triple; one of these opens it:
+build-rpi.sh:   rustup target add $triple
+build-rpi.sh:   build-rpi.sh install" "no route for $architecture: "
+        mkdir "$tmp/has/$triple"
+        variable=${triple^^}
+        same "$(route $architecture)" "\
+== the host, for comparison ==
+== $architecture ==
+route: rustup's target $triple, linked by rust-lld
+cargo build --release --locked --target $triple --target-dir $tmp/build/static
+CARGO_TARGET_${variable//-/_}_LINKER=rust-lld" "rustup's route for $architecture: "
+    done
+    echo "routes: rustup's target where there is one; without any, what to install"
+}
+
+# The README's three lines for files of a release.
+installation() {
+    mkdir "$tmp/download" "$tmp/local"
+    printf '#!/bin/sh\nexec "$@"\n' >"$tmp/local/sudo"
+    chmod 755 "$tmp/local/sudo"
+    sed -n '/^    curl .*RELEASE/,/^    sudo install/p' README.md | sed "s|/usr/local/bin/|$tmp/local/|" >"$tmp/download.sh"
+    same "$(wc -l <"$tmp/download.sh")" 3 'lines for curl in the README: '
+    # shellcheck disable=SC2031 # it is changed in a subshell on purpose
+    same "$(cd "$tmp/download" && PATH="$tmp/local:$PATH" RELEASE="file://$OLDPWD/dist" bash -euo pipefail "$tmp/download.sh")" \
+        "$NAME-$(dpkg --print-architecture): OK"
+    cmp "$tmp/local/$NAME" "dist/$NAME-$(dpkg --print-architecture)"
+    echo 'installation by curl: as the README says'
+}
+
 quick() {
     local tree=$tmp/tree package page help
+    (cd dist && sha256sum --quiet --strict -c SHA256SUMS && same "$(cut -d ' ' -f 3 SHA256SUMS)" "$(ls -1 $NAME*)" SHA256SUMS:\ )
+    same "$(rules deploy/debian/logrotate)" "$RULES" 'logrotate: '
+    same "$(rules deploy/puppet/templates/logrotate.epp)" "$RULES" "logrotate, Puppet's: "
     for package in dist/*.deb; do
         rm -rf "$tree" && dpkg-deb -R "$package" "$tree"
         same "$(cd "$tree" && find . ! -type d ! -path './DEBIAN/*' -printf '%M %P %l\n' | sed 's/ $//' | sort -k2)" "\
@@ -52,7 +116,7 @@ lrwxrwxrwx usr/share/bash-completion/completions/alm-pull $NAME
 -rw-r--r-- usr/share/doc/$NAME/copyright
 -rw-r--r-- usr/share/lintian/overrides/$NAME
 -rw-r--r-- usr/share/man/man1/alm-pull.1.gz
--rw-r--r-- usr/share/man/man1/$NAME.1.gz "
+-rw-r--r-- usr/share/man/man1/$NAME.1.gz"
         cmp "$tree/usr/bin/$NAME" "dist/$NAME-$(dpkg-deb -f "$package" Architecture)"
         lintian --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs --allow-root "$package"
         echo "$package: contents and lintian"
@@ -73,6 +137,8 @@ lrwxrwxrwx usr/share/bash-completion/completions/alm-pull $NAME
     done
     same "$(completions $NAME --progress '' | xargs)" 'auto plain tty json quiet' 'completion: '
     echo 'man pages and completion: as --help'
+    installation
+    routes
 }
 
 emulate() { # ARCHITECTURE: programs for it can be started in a chroot

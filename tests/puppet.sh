@@ -20,6 +20,7 @@ install_missing() (
     command -v puppet-lint >/dev/null || missing+=(puppet-lint)
     has_gem rspec-puppet || missing+=(ruby-rspec-puppet)
     has_gem puppet-strings || missing+=(puppet-strings)
+    command -v dpkg-scanpackages >/dev/null || missing+=(dpkg-dev)
     command -v shellcheck >/dev/null || missing+=(shellcheck)
     [ -e /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1 || missing+=(busybox-static)
     [ ${#missing[@]} -gt 0 ] || exit 0
@@ -123,9 +124,7 @@ alm_pull::log: $dir/log/docker-pull.log
 alm_pull::logrotate: $dir/logrotate
 alm_pull::host: unix://$ENGINE_SOCKET
 alm_pull::docker_config: $dir/docker
-alm_pull::profile::raspberry_pi::registry: $HUB
-alm_pull::profile::raspberry_pi::token_file: $dir/token
-alm_pull::profile::raspberry_pi::token_user: fleet
+alm_pull::profile::raspberry_pi::settings: {registry: '$HUB', token_file: '$dir/token', token_user: fleet}
 YAML
         [[ $* == *alm_pull::retries:* ]] || echo 'alm_pull::retries: 1'
     } >"$dir/conf/data/node.yaml"
@@ -139,7 +138,7 @@ arguments() { # WORD...: what app's container is run with, and its image, in a l
 puppet_() { # ARGUMENT...: as the agent would; what it says is in $dir/out
     env -i "${surroundings[@]}" "${PUPPET:-puppet}" apply --confdir "$dir/conf" --vardir "$dir/var" --logdir "$dir/puppetlog" \
         --rundir "$dir/run" --publicdir "$dir/public" --modulepath "$dir/modules" --color false \
-        --detailed-exitcodes "$@" "$dir/site.pp" >"$dir/out" 2>&1
+        --detailed-exitcodes "$@" "$dir/conf/site.pp" >"$dir/out" 2>&1
 }
 
 apply() { # EXIT-CODE ARGUMENT...
@@ -162,6 +161,23 @@ gone() { ! "$@"; }
 unsaid() { gone grep -E -- "$1" "$dir/out"; }
 settled() { apply 0; unsaid '^Notice: /Stage'; unsaid '^(Error|Warning):'; }
 untouched() { [ "$(state)" = "$1" ] || { echo "was: $1"; echo "is: $(state)"; return 1; }; }
+
+aside() { # FUNCTION: where nothing lasts that it changes in the system's directories, the node's data and dist/
+    mkdir -p "$dir/aside" dist
+    # shellcheck disable=SC2016 # expanded in there
+    unshare --mount --propagation slave sh -euc '
+        upper=$1 commands=$2
+        shift 2
+        mount -t tmpfs aside "$upper"
+        for directory; do
+            mkdir -p "$upper/new$directory" "$upper/work$directory"
+            mount -t overlay -o "lowerdir=$directory,upperdir=$upper/new$directory,workdir=$upper/work$directory" \
+                aside "$directory"
+        done
+        exec bash -euo pipefail -c "$commands"' sh "$dir/aside" \
+        "$(declare -p dir surroundings architecture PULL HUB ENGINE_SOCKET REGISTRY; declare -f; echo "$1")" \
+        /etc /usr /var "$dir/conf" "$PWD/dist"
+}
 
 # == Cases ==
 
@@ -376,12 +392,12 @@ no_home() { surroundings=(PATH=/usr/bin:/bin); publish app; new_app; settled; }
 long_pull() { # BYTES RATE: without the module's own timeout of 0 it would end after 3 seconds
     publish app "$1"
     rate "$2"
-    cp "$dir/site.pp" "$dir/site.pp.was"
-    [ "${3-}" = 300 ] || sed -i '1i Exec { timeout => 3 }' "$dir/site.pp"
+    cp "$dir/conf/site.pp" "$dir/site.pp.was"
+    [ "${3-}" = 300 ] || sed -i '1i Exec { timeout => 3 }' "$dir/conf/site.pp"
     local began=$SECONDS took code=0
     apply 2 || code=$?
     took=$((SECONDS - began))
-    mv "$dir/site.pp.was" "$dir/site.pp"
+    mv "$dir/site.pp.was" "$dir/conf/site.pp"
     rate 0
     [ $code = 0 ]
     [ $took -gt "${3:-5}" ]
@@ -457,12 +473,13 @@ logged_out() {
 
 token_alone() {
     log_out
-    node 'alm_pull::profile::raspberry_pi::docker_login: false'
+    # Hiera's levels are merged.
+    echo 'alm_pull::profile::raspberry_pi::settings: {docker_login: false}' >>"$dir/conf/data/above.yaml"
     publish app
     new_app
     settled
     gone grep '"auth"' "$dir/docker/config.json"
-    node
+    arguments --network none
     apply 2
     did "docker-login $HUB"
 }
@@ -519,6 +536,96 @@ from_url() {
     wait $httpd || true
     node
     settled
+    return $code
+}
+
+# An archive with two versions of the package, and the paths that the module has by itself.
+packaged() {
+    local version archive=/var/local/archive name=docker-pull-with-progress
+    rm -rf /etc/apt/sources.list /etc/apt/sources.list.d /usr/local/lib/alm-pull /usr/local/bin/alm{,-pull}
+    dpkg -P $name 2>/dev/null || true
+    mkdir -p $archive
+    deploy/debian/package.sh "$PULL" "$architecture" "$PULL" $archive
+    dpkg-deb -R $archive/*.deb /var/local/old
+    version=$(dpkg-deb -f $archive/*.deb Version)
+    sed -i 's/^Version: .*/Version: 0.0.1-1/' /var/local/old/DEBIAN/control
+    dpkg-deb -Znone -b /var/local/old "$archive/old.deb"
+    (cd $archive && dpkg-scanpackages -m . >Packages)
+    echo "deb [trusted=yes] file:$archive ./" >/etc/apt/sources.list
+    apt-get -qq update
+    # As the old script has left it.
+    printf '#!/bin/bash\nexit 99\n' >/usr/local/bin/$name
+    chmod 755 /usr/local/bin/$name
+    echo '--- {}' >"$dir/conf/data/node.yaml"
+    site() { # PARAMETER...
+        cat >"$dir/conf/site.pp" <<PP
+class { 'alm_pull': host => 'unix://$ENGINE_SOCKET', docker_config => '$dir/lab/config', $* }
+alm_pull::image { '$REGISTRY/init:latest': container => 'packaged', run_args => ['--network', 'none'] }
+PP
+    }
+    has() { # VERSION
+        # shellcheck disable=SC2016 # dpkg's own variables
+        [ "$(dpkg-query -Wf '${Version} ${db:Status-Status}' $name)" = "$1 installed" ]
+    }
+
+    site "package_ensure => '0.0.1-1'"
+    apply 2
+    did "docker-pull $REGISTRY/init:latest" 'docker-recreate packaged'
+    has 0.0.1-1
+    [ "$(readlink /usr/local/bin/$name)" = /usr/bin/$name ]
+    [ "$(readlink /usr/local/bin/alm)" = /usr/bin/$name ]
+    cmp /usr/bin/$name "$PULL"
+    grep -q 'PULL SUCCESSFUL' /var/log/alm/docker-pull.log
+    cmp /etc/logrotate.d/$name deploy/debian/logrotate
+    settled
+    site "package_ensure => 'latest'"
+    apply 2
+    did
+    has "$version"
+    settled
+    # Without an archive, from the file.
+    dpkg -P $name
+    rm /etc/apt/sources.list
+    apt-get -qq update
+    site "package_source => '$(echo $archive/${name}_*.deb)'"
+    apply 2
+    did
+    has "$version"
+    settled
+}
+package_installed() {
+    local code=0
+    aside packaged || code=$?
+    docker rm -f packaged
+    return $code
+}
+
+# The block of commands in the README, as it stands but for its REGISTRY.
+from_readme() {
+    awk '/^```bash$/ { on = 1; next } /^```$/ { on = 0 } on' README.md | sed "s|REGISTRY|$REGISTRY|g" >"$dir/conf/readme"
+    cat "$dir/conf/readme"
+    head -n 1 "$dir/conf/readme" | grep -q '\./build-rpi\.sh'
+    tail -n 1 "$dir/conf/readme" | grep -q 'sudo puppet apply'
+    [ "$(wc -l <"$dir/conf/readme")" -le 10 ]
+    # On a machine that has an engine of its own that one would be asked.
+    export DOCKER_HOST=unix://$ENGINE_SOCKET DOCKER_CONFIG=$dir/lab/config
+    # A root shell may have no sudo.
+    printf '#!/bin/sh\nexec "$@"\n' >/usr/local/bin/sudo
+    chmod 755 /usr/local/bin/sudo
+    PATH=/usr/local/bin:$PATH bash -euo pipefail "$dir/conf/readme"
+    runs app
+    grep -q 'PULL SUCCESSFUL' /var/log/alm/docker-pull.log
+    [ "$(docker container inspect -f '{{.Config.Image}}' app)" = "$REGISTRY/app:latest" ]
+    # It has converged.
+    echo "$(tail -n 1 "$dir/conf/readme") --detailed-exitcodes" >"$dir/conf/readme"
+    PATH=/usr/local/bin:$PATH bash -euo pipefail "$dir/conf/readme"
+}
+readme() {
+    local code=0
+    docker rm -f app || true
+    publish app
+    aside from_readme || code=$?
+    docker rm -f app
     return $code
 }
 
@@ -582,7 +689,7 @@ alm_pull::profile::raspberry_pi::images:
   app: {image: $HUB/app:latest, container: app}
   telemetry: {image: $HUB/telemetry:latest, container: telemetry, run_args: [-d, --network, none, --stop-signal, SIGKILL]}
 YAML
-echo 'include alm_pull::profile::raspberry_pi' >"$dir/site.pp"
+echo 'include alm_pull::profile::raspberry_pi' >"$dir/conf/site.pp"
 node
 arguments --network none
 
@@ -617,6 +724,8 @@ try 'logged out by hand: healed' logged_out
 try 'token file without docker login' token_alone
 try 'no secret in output, reports, logs, arguments, environment' no_secrets
 try 'executable from a URL; a wrong checksum is refused' from_url
+try 'executable from a package of an archive, upgraded; from a .deb' package_installed
+try "the README's lines, from build-rpi.sh to a converged node" readme
 [ -z "${SLOW-}" ] || try "a pull longer than Puppet's own 300 seconds" long_pull 31000000 100000 300
 
 echo

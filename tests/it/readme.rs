@@ -70,6 +70,15 @@ fn every_command_runs() {
 }
 
 #[test]
+fn the_way_to_a_node_is_run_by_ci() {
+    // tests/puppet.sh runs this block, line by line as it stands.
+    let blocks: Vec<&str> = README.split("```bash\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let [block] = blocks[..] else { panic!("{} blocks for tests/puppet.sh", blocks.len()) };
+    assert!(block.lines().count() <= 10 && block.contains("build-rpi.sh") && block.contains("puppet apply"), "{block}");
+    assert!(CI.contains("tests/puppet.sh"), "CI does not run it");
+}
+
+#[test]
 fn its_output_is_real() {
     let temp = Temp::new();
     let file = format!("{FIXTURES}/dockerd-20.10.24/fresh-three.jsonl");

@@ -2,6 +2,7 @@
 #
 # The pull runs where `docker-pull-with-progress --check` does not say that the local image is what the registry has, so
 # that a run without news changes nothing. A pull that fails is a failed resource; nothing that needs the image goes on.
+# An image is pulled once: further containers on it are `alm_pull::container`s of their own.
 #
 # @param image
 #   The image.
@@ -57,6 +58,10 @@ define alm_pull::image (
   $asking = [$alm_pull::executable, '--ascii', Array($options)].flatten
   $limits = { '--retries' => $alm_pull::retries, '--stall-timeout' => $alm_pull::stall_timeout, '--log' => $alm_pull::log }
   $pulling = Array($limits).flatten.map |$word| { String($word) }
+
+  if defined(Exec["docker-pull ${image}"]) {
+    fail("alm_pull: ${image} is pulled already, so not by '${title}' too; a further container on it is an alm_pull::container")
+  }
 
   # `journalctl -u puppet -f | grep docker-pull` finds the progress by this title.
   exec { "docker-pull ${image}":

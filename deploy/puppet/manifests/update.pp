@@ -49,15 +49,12 @@ define alm_pull::update (
   }
 
   # One container may stop for a moment only when all that can be fetched has been: pulls first. Each container needs its
-  # own image alone, so that an image that cannot be had does not hold up the others.
-  $wanted.each |$pair| {
-    [$name, $entry] = $pair
+  # own image alone, so that an image that cannot be had does not hold up the others. Several may run the same one.
+  $pulls = $wanted.map |$pair| { $pair[1].filter |$key, $value| { $key in ['image', 'platform', 'timeout'] } }
 
-    alm_pull::image { $name:
-      image    => $entry['image'],
-      platform => $entry['platform'],
-      timeout  => $entry['timeout'],
-      *        => $token,
+  $pulls.unique.each |$pull| {
+    alm_pull::image { $pull['image']:
+      * => $pull + $token,
     }
   }
 

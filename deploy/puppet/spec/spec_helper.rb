@@ -17,6 +17,7 @@ def words(*expected)
 end
 
 RSpec.configure do |config|
+  config.setup_fixtures = false # it would link the module into itself
   config.module_path = modules
   config.hiera_config = File.join(module_root, 'examples/hiera.yaml')
   config.strict_variables = true

@@ -7,37 +7,21 @@
 #   more particular one taking the place of the whole image of the same name.
 # @param references
 #   What this node pulls instead of the `image` of some of `images`, by the same names.
-# @param registry
-#   The registry to log in to.
-# @param token_file
-#   The file that holds the registry's password; where unset, docker's own credentials serve.
-# @param token_user
-#   The user that goes with it; where unset, `oauth2accesstoken`, or `_json_key` for a service account's key.
-# @param docker_login
-#   Whether docker itself is logged in; else the file goes to the pulls alone.
-# @param remove_replaced
-#   Whether to remove the image that a container ran before, once it has been recreated.
+# @param settings
+#   What else `alm_pull::update` takes, where it is to be other than said above; Hiera's levels are merged.
 #
 # @example
 #   include alm_pull::profile::dev_machine
 class alm_pull::profile::dev_machine (
   Hash[String[1], Alm_pull::Imagespec] $images,
   Hash[String[1], Alm_pull::Reference] $references = {},
-  Optional[Alm_pull::Registry] $registry = 'europe-west1-docker.pkg.dev',
-  Optional[Alm_pull::Path] $token_file = undef,
-  Optional[String[1]] $token_user = undef,
-  Boolean $docker_login = false,
-  Boolean $remove_replaced = false,
+  Hash[String[1], Any] $settings = {},
 ) {
   contain alm_pull
 
   alm_pull::update { 'dev_machine':
-    images          => $images,
-    references      => $references,
-    registry        => $registry,
-    token_file      => $token_file,
-    token_user      => $token_user,
-    docker_login    => $docker_login,
-    remove_replaced => $remove_replaced,
+    images     => $images,
+    references => $references,
+    *          => $settings,
   }
 }

@@ -36,7 +36,7 @@ end
     it { is_expected.to contain_exec('docker-recreate alm-app').with_command(words('recreate-and-remove')) }
 
     context 'without a login of docker' do
-      let(:params) { { 'docker_login' => false } }
+      let(:params) { { 'settings' => { 'docker_login' => false } } }
 
       it { is_expected.not_to contain_exec("docker-login #{REGISTRY}") }
 
@@ -65,9 +65,35 @@ describe 'alm_pull::profile::raspberry_pi' do
     it { is_expected.not_to contain_exec("docker-pull #{app}") }
     it { is_expected.to contain_exec("docker-pull #{telemetry}") }
 
+    it 'keeps what it ran before, and is logged in as all' do
+      is_expected.to contain_exec('docker-recreate alm-app').with_command(words('recreate'))
+      is_expected.to contain_exec("docker-login #{REGISTRY}")
+    end
+
     it 'runs it with the arguments of all' do
       is_expected.to contain_exec('docker-recreate alm-app').with_command(words('--network', 'host', '--env-file'))
     end
+  end
+
+  context 'with two containers on one image' do
+    let(:params) { { 'images' => { 'left' => { 'image' => 'a:1', 'container' => 'l' }, 'right' => { 'image' => 'a:1', 'container' => 'r' } } } }
+
+    it { is_expected.to compile.with_all_deps }
+    it { is_expected.to have_alm_pull__image_resource_count(1) }
+    it { is_expected.to contain_exec('docker-recreate l').that_requires('Exec[docker-pull a:1]') }
+    it { is_expected.to contain_exec('docker-recreate r').that_requires('Exec[docker-pull a:1]') }
+  end
+
+  context 'that is to pull one image in two ways' do
+    let(:params) { { 'images' => { 'left' => { 'image' => 'a:1' }, 'right' => { 'image' => 'a:1', 'timeout' => 60 } } } }
+
+    it { is_expected.to compile.and_raise_error(%r{Duplicate declaration: Alm_pull::Image\[a:1\]}) }
+  end
+
+  context 'with a setting that there is not' do
+    let(:params) { { 'settings' => { 'tokens' => '/t' } } }
+
+    it { is_expected.to compile.and_raise_error(%r{no parameter named 'tokens'}) }
   end
 
   context 'with a reference to no image' do

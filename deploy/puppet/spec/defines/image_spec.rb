@@ -87,6 +87,23 @@ describe 'alm_pull::image' do
     end
   end
 
+  context 'pulled by another already' do
+    let(:params) { { 'image' => 'app:1' } }
+    let(:pre_condition) { "class { 'alm_pull': install => 'package' } alm_pull::image { 'app:1': }" }
+
+    it { is_expected.to compile.and_raise_error(%r{app:1 is pulled already, so not by '#{Regexp.escape(title)}' too}) }
+  end
+
+  context 'with another container on the same image' do
+    let(:params) { { 'container' => 'app' } }
+    let(:pre_condition) do
+      "class { 'alm_pull': install => 'package' } alm_pull::container { 'second': image => '#{title}', run_args => ['--init'] }"
+    end
+
+    it { is_expected.to compile.with_all_deps }
+    it { is_expected.to contain_exec('docker-recreate second').that_requires("Exec[docker-pull #{title}]") }
+  end
+
   ['--privileged', '-v', 'a b', 'a;b', ''].each do |image|
     context "with '#{image}' for an image" do
       let(:params) { { 'image' => image } }
