@@ -256,7 +256,7 @@ impl<'a> Row<'a> {
         if at.len() > 20 || !at.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
             return None;
         }
-        Some(Self { at: at.parse().ok()?, code: Cow::Borrowed("e"), data })
+        Some(Self { at: serde_json::from_str(at).ok()?, code: Cow::Borrowed("e"), data })
     }
 }
 
