@@ -113,7 +113,7 @@ impl Recorder {
         self.flush()
     }
 
-    /// Writes a line of the engine. Where it is not known yet that it is JSON (`is_json`), that costs an allocation to find out.
+    /// Writes a line of the engine. To find out whether it is JSON, where `is_json` does not say so, costs an allocation.
     pub(crate) fn line(&mut self, at: u64, line: &[u8], is_json: bool) -> io::Result<()> {
         match std::str::from_utf8(line) {
             Ok(text) if is_json || serde_json::from_str::<IgnoredAny>(text).is_ok() => {
@@ -257,7 +257,7 @@ impl<'a> Row<'a> {
         if at.len() > 20 || !at.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
             return None;
         }
-        Some(Self { at: at.parse().ok()?, code: Cow::Borrowed("e"), data })
+        Some(Self { at: serde_json::from_str(at).ok()?, code: Cow::Borrowed("e"), data })
     }
 }
 

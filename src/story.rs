@@ -296,7 +296,7 @@ mod tests {
         r#"{"status":"Extracting","progressDetail":{"current":CURRENT,"total":TOTAL},"progress":"[=\u003e ]  1MB/2MB","id":"ID"}"#,
         // The containerd store.
         r#"{"status":"Extracting","progressDetail":{"current":CURRENT,"units":"s"},"progress":"1 s","id":"ID"}"#,
-        // What is not understood of the numbers.
+        // Numbers that mean nothing.
         r#"{"status":"Downloading","progressDetail":{"current":CURRENT,"total":-1},"id":"ID"}"#,
     ];
 
@@ -329,7 +329,7 @@ mod tests {
             };
             each(&mut stream, 0, r#"{"status":"Pulling fs layer","progressDetail":{},"id":"ID"}"#);
             for round in 0..rounds {
-                // From the half of the download to its end, however many rounds there are: no line is longer than the first.
+                // From the half of the download to its end, so that no line is longer than the first.
                 let current = (SIZE / 2 + SIZE / 2 * round / rounds).to_string();
                 each(&mut stream, EVERY * round, &form.replace("CURRENT", &current));
             }

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Instructions that the program spends on one progress event, counted by callgrind, against those in tests/callgrind.txt:
-#   tests/callgrind.sh            with the same compiler more than 5 % above them fails
-#   UPDATE=1 tests/callgrind.sh   makes the file anew: with another compiler, or where the program has become better
+# Instructions that the program spends on a progress event, counted by callgrind, against those in tests/callgrind.txt:
+#   tests/callgrind.sh            with the same compiler and C library more than 5 % above them fails
+#   UPDATE=1 tests/callgrind.sh   makes the file anew: with others of these, or where the program has become better
 # Each figure is the difference of two runs, one with twice as many events, so that start and end drop out. Seconds and
 # what else runs on the machine do not matter. The file is for Cargo.toml's release profile, built as usual. valgrind is
 # installed (by apt-get) where it is missing.
@@ -16,7 +16,7 @@ die() { echo "callgrind.sh: $*" >&2 && exit 1; }
 # shellcheck disable=SC2317 # called by the trap
 clean_up() {
     [ -z "$engine" ] || kill "$engine" 2>/dev/null || true
-    rm -rf "$dir"
+    rm -rf "$dir" /run/lock/docker-pull-*callgrind$$_*
 }
 
 # A pull of eight layers with COUNT progress events, 80 of them a second, that ends well.
@@ -61,7 +61,7 @@ pull() { # TIMES: from an engine that is always ahead
     python3 tests/fake-engine.py "$socket" "$dir/$1.jsonl" &
     engine=$!
     for _ in {1..300}; do [ -S "$socket" ] || sleep 0.1; done
-    run --host "unix://$socket" --log "$dir/log" a:latest
+    run --host "unix://$socket" --log "$dir/log" "127.0.0.1:5000/callgrind$$:1"
     kill "$engine"
     engine=''
 }
@@ -90,39 +90,40 @@ trap 'exit 130' INT; trap 'exit 143' TERM
 
 cargo build --release --locked
 program=$(realpath "${CARGO_TARGET_DIR:-target}/release/$NAME")
-compiler=$(rustc --version)
+made_with="$(rustc --version), $(getconf GNU_LIBC_VERSION)"
 for times in 1 2; do
     write_recording $((times * EVENTS)) >"$dir/$times.jsonl"
     sed -n 's/^\[[0-9.]*,"e",\(.*\)\]$/\1/p' "$dir/$times.jsonl" >"$dir/$times.bare"
 done
 {
-    echo "# Instructions for one progress event, by tests/callgrind.sh; UPDATE=1 makes this file anew."
-    echo "# $compiler"
-    for case in bare recording pull; do
-        $case 1
+    echo "# Instructions for one progress event, and for a whole replay of a small pull (start), by tests/callgrind.sh."
+    echo "# $made_with"
+    for name in bare recording pull; do
+        $name 1
         once=$count
-        $case 2
-        echo "$case $(((count - once) / EVENTS))"
+        $name 2
+        echo "$name $(((count - once) / EVENTS))"
     done
-    # A whole replay of a small pull: what is left is start and end.
     run --replay fixtures/dockerd-20.10.24/fresh-tiny.jsonl --log "$dir/log"
     echo "start $count"
 } >"$dir/now"
 
-worse=0
-while read -r case now; do
-    [ "$case" != '#' ] || continue
-    then=$(awk -v case="$case" '$1 == case { print $2 }' $FILE)
-    [ -n "$then" ] || die "$FILE has no figure for $case: UPDATE=1 $0"
-    awk -v case="$case" -v now="$now" -v then="$then" \
-        'BEGIN { printf "%-10s %8d  was %8d  %+.2f %%\n", case, now, then, 100 * (now - then) / then }'
-    [ $((now * 100)) -le $((then * (100 + WORSE))) ] || worse=1
-done <"$dir/now"
 if [ -n "${UPDATE-}" ]; then
     cp "$dir/now" $FILE
-    echo "$FILE is made anew"
-elif ! grep -qxF "# $compiler" $FILE; then
-    echo "not compared: the compiler is $compiler, $FILE was made with $(sed -n 's/^# rustc/rustc/p' $FILE); UPDATE=1 $0"
+    cat $FILE
+    exit
+fi
+worse=0
+while read -r name now; do
+    [ "$name" != '#' ] || continue
+    before=$(sed -n "s/^$name //p" $FILE)
+    [ -n "$before" ] || die "$FILE has no figure for $name: UPDATE=1 $0"
+    awk -v name="$name" -v now="$now" -v before="$before" \
+        'BEGIN { printf "%-10s %8d  was %8d  %+.2f %%\n", name, now, before, 100 * (now - before) / before }'
+    [ $((now * 100)) -le $((before * (100 + WORSE))) ] || worse=1
+done <"$dir/now"
+if ! grep -qxF "# $made_with" $FILE; then
+    echo "not compared: this is $made_with, the file was made with $(sed -n 's/^# rustc/rustc/p' $FILE); UPDATE=1 $0"
 elif [ $worse = 1 ]; then
     die "more than $WORSE % worse; where it has to be so: UPDATE=1 $0"
 fi
