@@ -81,7 +81,7 @@ build() { # for the selected architecture; leaves its path in $built
         echo "route: rustup's target $triple, linked by rust-lld"
         export "$variable=rust-lld"
     else
-        echo "route: Debian's $(/usr/bin/rustc --version | cut -d' ' -f1,2), std built for size, linked by zig $("$zig" version)"
+        echo "route: Debian's $(/usr/bin/rustc --version | cut -d' ' -f1,2), std built${std_features[*]:+ for size}, linked by zig $("$zig" version)"
         # The crt objects and the C library are zig's. The cc crate names a target that zig does not know.
         mkdir -p "$target/static"
         cat >"$target/static/cc-$deb" <<END
@@ -177,7 +177,7 @@ profiles() {
     printf '| opt-level | std | bytes | peak, KiB | µs an event |\n|---|---|---|---|---|\n' >"$tmp/table"
     for std in optimize_for_size default; do
         std_features=()
-        [ $std = default ] || std_features=(-Zbuild-std-features=$std)
+        [ $std = default ] || std_features=("-Zbuild-std-features=$std")
         for level in s z 3; do
             CARGO_PROFILE_RELEASE_OPT_LEVEL=$level build
             read -r peak time < <(measure "$built")

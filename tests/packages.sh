@@ -98,8 +98,13 @@ installation() {
 }
 
 quick() {
-    local tree=$tmp/tree package page help
+    local tree=$tmp/tree package page help file bytes real
     (cd dist && sha256sum --quiet --strict -c SHA256SUMS && same "$(cut -d ' ' -f 3 SHA256SUMS)" "$(ls -1 $NAME*)" SHA256SUMS:\ )
+    while read -r file bytes; do
+        real=$(stat -c %s "dist/$file")
+        # Another compiler may change them a little.
+        ((real * 20 < bytes * 21 && real * 20 > bytes * 19)) || die "$file has $real bytes; the README says $bytes"
+    done < <(sed -nE 's/^\| .(docker-[a-z0-9-]+). \| ([0-9,]+) \|.*/\1 \2/p' README.md | tr -d ,)
     same "$(rules deploy/debian/logrotate)" "$RULES" 'logrotate: '
     same "$(rules deploy/puppet/templates/logrotate.epp)" "$RULES" "logrotate, Puppet's: "
     for package in dist/*.deb; do
