@@ -41,7 +41,7 @@ ANY = ", ".join((DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST))
 # What an engine may say; anything else is news that the program should be taught.
 KNOWN = re.compile(
     r"Pulling from |Pulling fs layer$|Waiting$|Already exists$|Downloading$|Retrying in \d+ seconds?$|Verifying Checksum$"
-    r"|Download complete$|Extracting$|Pull complete$|Digest: sha256:|Status: (Downloaded newer image|Image is up to date) for "
+    r"|Download complete$|Extracting$|Pull complete$|Digest: sha256:|Status: (Downloaded newer image|Image is up to date) for |WARNING: "
 )
 
 # The advice that belongs to each kind of failure.
@@ -49,6 +49,7 @@ NOT_FOUND = "check the image's name and tag"
 LOGIN = "log in as the user that runs this"
 PLATFORM = "this image is not built for this machine"
 UNREACHABLE = "check that this device reaches the registry"
+DAMAGED = "the registry holds a damaged or incomplete image"
 ENGINE = "look at Docker"
 
 
@@ -292,6 +293,8 @@ def push_images(registry, own):
     for tag in ("lost", "revived", "killed", "back"):
         registry.push("long", tag, [layer(size * MB) for size in (9, 6, 3)], own)
     registry.push("pinned", "latest", [layer(MB), layer(MB)], own, oci=True)
+    for tag in ("missing", "damaged", "single"):
+        registry.push("odd", tag, [layer(MB), layer(MB)], own)
     registry.push("secret", "latest", [layer(MB), layer(2 * MB)], own)
     shared = layer(MB)
     registry.push("twice", "latest", [shared, layer(2 * MB), shared], own)
@@ -617,11 +620,15 @@ class Pull:
             expect(any(line.startswith("📊 Status: ") for line in self.lines), "no status")
         return self.outcome()
 
-    def failed(self, advice, reason):
-        """It has failed for that reason; the image is not there."""
+    def refused(self, advice, reason):
+        """It has failed for that reason."""
         expect(self.exit == 1, f"exit {self.exit}, which is not 1")
         expect(re.search(reason, self.reason, re.IGNORECASE), f"the reason is {self.reason}")
         expect(any(line.startswith(f"💡 {advice}") for line in self.lines), f"no advice to {advice}")
+
+    def failed(self, advice, reason):
+        """And the image is not there."""
+        self.refused(advice, reason)
         if not self.row.engine.answers():
             self.row.engine.start()
         expect(self.row.engine.inspect(self.image) is None, f"the engine has {self.image}")
@@ -682,6 +689,11 @@ class Row:
     def image(self, name, arch=None):
         repository, _, tag = name.partition(":")
         return Image(self.registry, repository, tag or "latest", arch or self.arch)
+
+    def layer_file(self, name):
+        """Where the registry keeps an image's last layer."""
+        digest = self.image(name).layers[-1].removeprefix("sha256:")
+        return self.lab / "store/docker/registry/v2/blobs/sha256" / digest[:2] / digest / "data"
 
     def order(self, what, part):
         run(LAB, what, self.lab, part)
@@ -844,6 +856,29 @@ def _(row):
 @case("index: own platform missing")
 def _(row):
     return row.pull(row.at("multi:foreign")).failed(PLATFORM, "no matching manifest|no match for platform|no image found")
+
+
+@case("one platform, another asked for")
+def _(row):
+    # The engines do not agree, and the program says what its engine does.
+    pull = row.pull(row.at("odd:single"), "--platform", f"linux/{row.other}")
+    if pull.exit == 0:
+        return pull.pulled(row.image("odd:single"), 2, fetched=row.image("odd:single").layers)
+    pull.refused(PLATFORM, "does not match the specified platform")
+    return pull.outcome()
+
+
+@case("a layer is missing in the registry")
+def _(row):
+    row.layer_file("odd:missing").unlink()
+    return row.pull(row.at("odd:missing")).failed(DAMAGED, "unknown blob|not found|blob unknown")
+
+
+@case("a layer is damaged in the registry")
+def _(row):
+    path = row.layer_file("odd:damaged")
+    path.write_bytes(gzip.compress(os.urandom(path.stat().st_size - 4096), 1).ljust(path.stat().st_size, b"\0"))
+    return row.pull(row.at("odd:damaged"), "--retries", "0").failed(DAMAGED, "digest|checksum|verif|invalid header")
 
 
 @case("--check before and after")
