@@ -128,9 +128,8 @@ impl Layer {
         }
         let before = self.extracted;
         if let Some((current, total)) = bytes {
-            if self.size.is_none() {
-                self.done = self.learn_size(total);
-            }
+            // What the download told may have been no more than the rest after a broken connection.
+            self.done = self.learn_size(total);
             let (done, whole) = before.unwrap_or_default();
             self.extracted = Some((done.max(current), whole.max(total)));
         }

@@ -95,8 +95,8 @@ pub(crate) struct Pull {
     pub(crate) digest: Option<String>,
     /// Whether the final status was «Image is up to date».
     pub(crate) up_to_date: bool,
-    /// Bytes that earlier attempts of this run have moved.
-    moved_before: u64,
+    /// Of each layer the bytes that earlier attempts of this run have moved, and the most that one of them had of it.
+    before: Vec<(String, u64, u64)>,
     /// The layer that an event was last about: most events are about the same as the one before.
     latest: usize,
     /// The id that the last event repeated as `Download complete`, if it did.
@@ -120,8 +120,14 @@ pub(crate) struct Pull {
 impl Pull {
     /// Forgets what a broken attempt has done, but for the bytes that it moved.
     pub(crate) fn start_again(&mut self) {
-        let (moved_before, _) = self.moved();
-        *self = Self { moved_before, ..Self::default() };
+        let mut before = std::mem::take(&mut self.before);
+        for Layer { id, done, .. } in self.moving() {
+            match before.iter_mut().find(|(known, ..)| known == id) {
+                Some((_, sum, most)) => (*sum, *most) = (sum.saturating_add(*done), *done.max(most)),
+                None => before.push((id.clone(), *done, *done)),
+            }
+        }
+        *self = Self { before, is_containerd: self.is_containerd, ..Self::default() };
     }
 
     /// Takes the next event in.
@@ -312,11 +318,19 @@ impl Pull {
         !self.layers.is_empty() && self.layers.iter().all(Layer::is_downloaded) && !self.layers.iter().any(shows_bytes)
     }
 
+    fn moving(&self) -> impl Iterator<Item = &Layer> {
+        self.layers.iter().filter(|layer| !matches!(layer.phase, Phase::Cached | Phase::Queued))
+    }
+
     /// The bytes seen moving in this run, and whether these are all (a layer of unknown size may have moved more).
     pub(crate) fn moved(&self) -> (u64, bool) {
-        let moving = || self.layers.iter().filter(|layer| !matches!(layer.phase, Phase::Cached | Phase::Queued));
-        let bytes = moving().fold(self.moved_before, |sum, layer| sum.saturating_add(layer.done));
-        (bytes, moving().all(|layer| layer.size.is_some()))
+        let done_now = |id: &str| self.moving().find(|layer| layer.id == id).map_or(0, |layer| layer.done);
+        let before = self.before.iter().map(|(id, sum, most)| {
+            // This store goes on where the last attempt broke off, and counts from the beginning of the layer.
+            if self.is_containerd { most.saturating_sub(done_now(id)) } else { *sum }
+        });
+        let bytes = before.chain(self.moving().map(|layer| layer.done)).fold(0, u64::saturating_add);
+        (bytes, self.moving().all(|layer| layer.size.is_some()))
     }
 
     /// How much of the whole is done, in percent: 70 % download and 30 % extraction (where the engine shows any), by
@@ -552,6 +566,43 @@ mod tests {
         assert_eq!(pull.moved(), (1000, true));
         pull.start_again();
         assert_eq!(pull.moved(), (1000, true));
+    }
+
+    #[test]
+    fn what_the_containerd_store_has_kept_moves_once() {
+        let mut pull = Pull::default();
+        for what in [Announced, Downloading(Some((600, 1000)))] {
+            step(&mut pull, "a", what);
+            step(&mut pull, "b", what);
+        }
+        pull.start_again();
+        // It goes on at 600, and with the other at 500, which was not yet on the disk.
+        for (id, what) in [
+            ("a", Announced),
+            ("b", Announced),
+            ("a", Downloading(Some((600, 1000)))),
+            ("b", Downloading(Some((500, 1000)))),
+            ("a", Step::Downloaded { hide_counts: true }),
+        ] {
+            step(&mut pull, id, what);
+        }
+        assert_eq!(pull.moved(), (1600, true));
+        pull.start_again();
+        assert_eq!(pull.moved(), (1600, true));
+        step(&mut pull, "b", Announced);
+        step(&mut pull, "b", Downloading(Some((900, 1000))));
+        assert_eq!(pull.moved(), (1900, true));
+    }
+
+    #[test]
+    fn the_extraction_tells_the_size_of_a_layer_whose_rest_alone_was_told() {
+        let mut pull = Pull::default();
+        for what in [Announced, Retrying(5), Downloading(Some((100, 700))), DOWNLOADED] {
+            step(&mut pull, "a", what);
+        }
+        assert_eq!(pull.moved(), (700, true));
+        step(&mut pull, "a", Extracting(Some((10, 1000))));
+        assert_eq!((pull.moved(), pull.layers[0].size), ((1000, true), Some(1000)));
     }
 
     #[test]

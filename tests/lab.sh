@@ -1,7 +1,8 @@
 #!/bin/bash
 # A private Docker Engine with two registries on loopback, for the tests and the demo:
 #   tests/lab.sh install [PACKAGE...]  apt-get what is missing of docker.io, docker-registry, apache2-utils and these
-#   tests/lab.sh start DIR             start them in DIR (new or empty), push the images, write DIR/env
+#   tests/lab.sh start DIR [FROM]      start them in DIR (new or empty), push the images, write DIR/env; or only the
+#                                      registries, with a copy of what those of the lab FROM hold
 #   tests/lab.sh kill DIR NAME         SIGKILL for one of engine, registry, private
 #   tests/lab.sh revive DIR NAME       start that one again where it was
 #   tests/lab.sh stop DIR              stop them, empty DIR and, if start made it, remove it
@@ -131,15 +132,21 @@ start() {
     trap 'echo "lab.sh: start failed" >&2; [ -z "$log" ] || tail -n 20 "$log" >&2; stop' EXIT
     mkdir -p "$dir/config"
     echo $made >"$dir/.lab"
-    (umask 077 && random 12 | od -An -tx1 | tr -d ' \n' >"$dir/password")
-    htpasswd -niB fleet <"$dir/password" >"$dir/htpasswd"
+    if [ -n "$from" ]; then
+        cp -a "$from/password" "$from/htpasswd" "$from/store" "$dir"
+    else
+        (umask 077 && random 12 | od -An -tx1 | tr -d ' \n' >"$dir/password")
+        htpasswd -niB fleet <"$dir/password" >"$dir/htpasswd"
+    fi
     log=$dir/private.log; registry private "auth: {htpasswd: {realm: lab, path: $dir/htpasswd}}"; private=$address
     log=$dir/registry.log; registry registry
-    log=$dir/engine.log; engine overlay2 || { ! running engine && grep -q overlay2 "$log" && engine vfs; } || exit 1
-    log=$dir/images.log; (images) >"$log" 2>&1
-    running engine
-    printf '%s\n' "ENGINE_SOCKET=$dir/docker.sock" "REGISTRY=$address" \
-        "PRIVATE_REGISTRY=$private" "ENGINE_PID=$pid" >"$dir/env"
+    printf '%s\n' "REGISTRY=$address" "PRIVATE_REGISTRY=$private" >"$dir/env"
+    if [ -z "$from" ]; then
+        log=$dir/engine.log; engine overlay2 || { ! running engine && grep -q overlay2 "$log" && engine vfs; } || exit 1
+        log=$dir/images.log; (images) >"$log" 2>&1
+        running engine
+        printf '%s\n' "ENGINE_SOCKET=$dir/docker.sock" "ENGINE_PID=$pid" >>"$dir/env"
+    fi
     trap - EXIT
 }
 
@@ -182,7 +189,11 @@ PATH=$PATH:/usr/sbin:/sbin
 trap 'exit 130' INT; trap 'exit 143' TERM
 case "${1-} $#" in
     install\ *) set -- install "${@:2}" ;;
-    'start 2' | 'stop 2') dir=$(realpath -m -- "$2"); set -- "$1" ;;
+    'start 2' | 'start 3' | 'stop 2')
+        dir=$(realpath -m -- "$2")
+        from=${3:+$(realpath -- "$3")}
+        [ -z "$from" ] || [ -s "$from/.lab" ] || die "no lab: $from"
+        set -- "$1" ;;
     'kill 3') dir=$(realpath -m -- "$2"); set -- end "$3" ;;
     'revive 3') dir=$(realpath -m -- "$2"); set -- revive "$3" ;;
     *) sed -n 's/^#   //p' "$0" >&2 && exit 2 ;;

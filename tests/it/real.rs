@@ -6,7 +6,7 @@
 mod lab;
 mod state;
 
-use lab::{Lab, Link, PROGRAM, base64};
+use lab::{Lab, Link, PROGRAM, base64, succeed};
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -64,10 +64,53 @@ fn pulls() {
     let quiet = quiet.expect("the program runs");
     assert_eq!(String::from_utf8_lossy(&quiet.stdout), format!("{registry}/tiny:latest\n"), "{quiet:?}");
 
+    cached(&lab);
+    platforms(&lab);
     slow_pull(&lab);
     fallback(&lab);
     interrupted(&lab);
     two_at_once(&lab);
+}
+
+/// All layers are there, and no name for them.
+fn cached(lab: &Lab) {
+    let image = |tag: &str| format!("{}/three:{tag}", lab.registry);
+    lab.pull(&image("latest"), &[]).ended_with(0);
+    lab.docker(&["tag", &image("latest"), "kept"]);
+    lab.docker(&["rmi", &image("latest")]);
+    let named = lab.pull(&image("latest"), &[]);
+    named.ended_with(0).says(&["📊 Status: Downloaded newer image for", "✅ PULL SUCCESSFUL", "█] 100%", "=========="]);
+    named.never_says(&["📋", "Layers:", "Downloaded:"]);
+    assert!(lab.has(&image("latest")), "{named}");
+
+    // Another image of the same layers.
+    let dir = lab.dir.join("labelled");
+    fs::create_dir(&dir).expect("a directory");
+    fs::write(dir.join("Dockerfile"), format!("FROM {}\nLABEL another=image\n", image("latest"))).expect("a file");
+    let mut build = lab.command("docker");
+    build.env("DOCKER_BUILDKIT", "0").arg("-H").arg(format!("unix://{}", lab.socket().display()));
+    succeed(build.args(["build", "-q", "-t", &image("labelled")]).arg(&dir));
+    lab.docker(&["push", "-q", &image("labelled")]);
+    lab.docker(&["rmi", &image("labelled")]);
+    lab.pull(&image("labelled"), &[]).pulled(3, 3);
+    assert!(lab.has(&image("labelled")));
+}
+
+/// An image for several platforms, of which this is one or is none.
+fn platforms(lab: &Lab) {
+    lab.forget_images();
+    let digest = lab.push_index("both", &["amd64", "arm64", "arm"]);
+    let image = format!("{}/tiny:both", lab.registry);
+    lab.pull(&image, &[]).pulled(1, 0).says(&[&digest]);
+    assert!(lab.has(&image));
+    lab.push_index("foreign", &["s390x", "ppc64le"]);
+    let image = format!("{}/tiny:foreign", lab.registry);
+    let foreign = lab.pull(&image, &[]);
+    foreign
+        .ended_with(1)
+        .says(&["❌ PULL FAILED: no matching manifest", "💡 this image is not built for this machine"]);
+    foreign.never_says(&["PULL SUCCESSFUL", "🔁"]);
+    assert!(!lab.has(&image), "{foreign}");
 }
 
 /// Over a link that lets one see the progress.
@@ -474,6 +517,9 @@ fn podman() {
     let missing = pull(&format!("{}/three:missing", lab.registry), &[]);
     missing.ended_with(1).says(&["❌ PULL FAILED: ", "💡 check the image's name and tag"]);
     missing.never_says(&["PULL SUCCESSFUL", "🔁"]);
+    lab.push_index("foreign", &["s390x", "ppc64le"]);
+    let foreign = pull(&format!("{}/tiny:foreign", lab.registry), &[]);
+    foreign.ended_with(1).says(&["❌ PULL FAILED: ", "💡 this image is not built for this machine"]);
 
     let private = format!("{}/three:v2", lab.private);
     pull(&private, &[]).ended_with(1).says(&["no credentials for", "❌ PULL FAILED: ", "💡 log in"]);

@@ -161,7 +161,7 @@ fn tests_talk_to_this_machine_only() {
             }
         }
         // The scripts may say where to get what is missing.
-        let is_script = path.extension().is_some_and(|extension| extension == "sh");
+        let is_script = path.extension().is_some_and(|extension| extension == "sh" || extension == "py");
         if is_script || !["tests", "fixtures"].iter().any(|part| path.starts_with(root().join(part))) {
             continue;
         }
@@ -179,7 +179,7 @@ fn no_file_says_what_it_was_written_with() {
     // An editor's mark, a merge, a line end of another system, an invisible character.
     for (path, text) in texts() {
         let is_source =
-            path.extension().is_some_and(|extension| ["rs", "toml", "md", "sh"].iter().any(|e| extension == *e));
+            path.extension().is_some_and(|extension| ["rs", "toml", "md", "sh", "py"].iter().any(|e| extension == *e));
         if !is_source {
             continue;
         }

@@ -17,6 +17,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_docker-pull-with-progress");
+const LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab.sh");
 
 /// No pull of these tests takes as long.
@@ -120,6 +122,23 @@ impl Lab {
     /// Makes the next pull a fresh one.
     pub(super) fn forget_images(&self) {
         self.docker(&["image", "prune", "-af"]);
+    }
+
+    /// Makes `tiny:TAG` an index that has the image `tiny` for these architectures; its digest.
+    #[track_caller]
+    pub(super) fn push_index(&self, tag: &str, architectures: &[&str]) -> String {
+        let url = format!("http://{}/v2/tiny/manifests", self.registry);
+        let entries: Vec<_> = architectures.iter().map(|architecture| format!("$(e {architecture})")).collect();
+        let entries = entries.join(",");
+        let script = format!(
+            "m=$(curl -sf -H 'Accept: {MANIFEST}' {url}/latest); d=$(printf %s \"$m\" | sha256sum | cut -d' ' -f1)
+             e() {{ printf '{{\"mediaType\":\"{MANIFEST}\",\"size\":%d,\"digest\":\"sha256:%s\",\"platform\":{{\"os\":\"linux\",\"architecture\":\"%s\"}}}}' ${{#m}} $d $1; }}
+             curl -sf -o /dev/null -D - -X PUT -H 'Content-Type: {LIST}' {url}/{tag} -d \"{{\\\"schemaVersion\\\":2,\\\"mediaType\\\":\\\"{LIST}\\\",\\\"manifests\\\":[{entries}]}}\" \
+             | tr -d '\\r' | sed -n 's/^Docker-Content-Digest: //p'"
+        );
+        let digest = succeed(self.command("bash").args(["-ec", &script])).trim().to_owned();
+        assert!(digest.starts_with("sha256:"), "{digest}");
+        digest
     }
 
     /// Podman's service, with images of its own.

@@ -3,9 +3,6 @@
 use super::lab::{Lab, PROGRAM, succeed};
 use std::fs;
 
-const LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-
 #[test]
 fn checks() {
     let lab = Lab::start("state");
@@ -58,15 +55,7 @@ fn checks() {
     ask(0, "yes:", &["--check", &image("moving")]);
 
     // An index for several platforms, and a digest of it.
-    let url = format!("http://{}/v2/tiny/manifests", lab.registry);
-    let script = format!(
-        "m=$(curl -sf -H 'Accept: {MANIFEST}' {url}/latest); d=$(printf %s \"$m\" | sha256sum | cut -d' ' -f1)
-         e() {{ printf '{{\"mediaType\":\"{MANIFEST}\",\"size\":%d,\"digest\":\"sha256:%s\",\"platform\":{{\"os\":\"linux\",\"architecture\":\"%s\"}}}}' ${{#m}} $d $1; }}
-         curl -sf -o /dev/null -D - -X PUT -H 'Content-Type: {LIST}' {url}/multi -d \"{{\\\"schemaVersion\\\":2,\\\"mediaType\\\":\\\"{LIST}\\\",\\\"manifests\\\":[$(e amd64),$(e arm64)]}}\" \
-         | tr -d '\\r' | sed -n 's/^Docker-Content-Digest: //p'"
-    );
-    let digest = succeed(lab.command("bash").args(["-ec", &script])).trim().to_owned();
-    assert!(digest.starts_with("sha256:"), "{digest}");
+    let digest = lab.push_index("multi", &["amd64", "arm64"]);
     let (multi, pinned) = (image("tiny:multi"), format!("{tiny}:multi@{digest}"));
     ask(1, &digest, &["--check", &multi]);
     ask(1, "is not here", &["--check", &pinned]);
