@@ -26,7 +26,7 @@ const PING: Duration = Duration::from_secs(2);
 const NEWEST: (u32, u32) = (1, 51);
 
 /// An answer to anything but a pull is JSON of a few KB.
-const MAX_ANSWER: usize = 4 << 20;
+const MAX_ANSWER: usize = 1 << 20;
 
 /// What kept a request from its answer.
 #[derive(Debug)]

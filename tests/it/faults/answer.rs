@@ -59,11 +59,13 @@ pub(super) struct Answer {
     pub(super) succeeds: bool,
 }
 
-/// Where a line of the engine begins, where its text ends, and where its line end does.
 struct Line {
     begins: usize,
+    /// Where its text ends.
     ends: usize,
+    /// Where its line end does.
     next: usize,
+    event: Value,
 }
 
 /// How an answer stops.
@@ -95,7 +97,10 @@ impl Answer {
         let top = String::from_utf8_lossy(&bytes[..head]);
         let status = top[9..12].parse().expect("an HTTP status");
         let (mut chunks, mut lines, mut is_whole) = (Vec::new(), Vec::new(), top.contains("Content-Length: "));
-        let line = |begins, next| Line { begins, ends: begins + bytes[begins..next].trim_ascii_end().len(), next };
+        let line = |begins, next| {
+            let text = bytes[begins..next].trim_ascii_end();
+            Line { begins, ends: begins + text.len(), next, event: json(text) }
+        };
         if top.contains("Transfer-Encoding: chunked") {
             let mut at = head;
             while at < bytes.len() {
@@ -124,13 +129,13 @@ impl Answer {
 
     /// The image that the engine has after the pull.
     pub(super) fn image(&self) -> String {
-        let last = self.lines().pop().filter(|_| self.succeeds).map(json);
-        last.and_then(|line| line["id"].as_str().map(str::to_owned)).unwrap_or_default()
+        let id = self.lines.last().and_then(|line| line.event["id"].as_str());
+        id.filter(|_| self.succeeds).unwrap_or_default().to_owned()
     }
 
     /// What the engine calls an error in it, up to where a reason may be cut.
     pub(super) fn errors(&self) -> Vec<String> {
-        self.lines().into_iter().filter_map(error).collect()
+        self.lines.iter().filter_map(|line| error(&line.event)).collect()
     }
 
     /// What it comes to when nothing is wrong with it.
@@ -150,13 +155,12 @@ impl Answer {
             return match start(String::from_utf8_lossy(&self.bytes[self.head..place]).trim_end()) {
                 _ if stop != Stop::Cut && !is_over => failure(broken),
                 came if came.is_empty() => failure(format!("HTTP status {}", self.status)),
-                came => failure(error(&self.bytes[self.head..place]).unwrap_or(came)),
+                came => failure(error(&json(&self.bytes[self.head..place])).unwrap_or(came)),
             };
         }
         // A line without its end is one only when nothing more can come.
         let is_here = |line: &&Line| place >= if stop == Stop::Stall { line.next } else { line.ends };
-        let lines: Vec<&[u8]> =
-            self.lines.iter().take_while(is_here).map(|line| &self.bytes[line.begins..line.ends]).collect();
+        let lines: Vec<&Value> = self.lines.iter().take_while(is_here).map(|line| &line.event).collect();
         if let Some(error) = lines.iter().find_map(|line| error(line)) {
             return failure(error);
         }
@@ -191,18 +195,17 @@ pub(super) fn succeeds(lines: &[&[u8]], image: &str) -> bool {
 }
 
 /// Whether all layers are there and nothing is to be seen of their extraction, which need not be over.
-fn may_extract(lines: &[&[u8]]) -> bool {
+fn may_extract(events: &[&Value]) -> bool {
     // By layer: whether it is downloaded, finished, seen being extracted.
-    let mut layers: HashMap<String, (bool, bool, bool)> = HashMap::new();
-    for line in lines {
-        let event = json(line);
+    let mut layers: HashMap<&str, (bool, bool, bool)> = HashMap::new();
+    for event in events {
         let (status, detail) = (event["status"].as_str().unwrap_or_default(), &event["progressDetail"]);
         if status.starts_with("Status: ") {
             return false;
         }
         let Some(id) = event["id"].as_str().filter(|_| detail.is_object()) else { continue };
         if matches!(status, "Pulling fs layer" | "Already exists") {
-            layers.entry(id.to_owned()).or_default();
+            layers.entry(id).or_default();
         }
         let Some((downloaded, finished, seen)) = layers.get_mut(id) else { continue };
         *downloaded |= matches!(status, "Already exists" | "Download complete" | "Extracting" | "Pull complete");
@@ -218,8 +221,7 @@ fn may_extract(lines: &[&[u8]]) -> bool {
 }
 
 /// The error that a line tells, or the message of a refusal.
-fn error(line: &[u8]) -> Option<String> {
-    let line = json(line);
+fn error(line: &Value) -> Option<String> {
     [&line["errorDetail"]["message"], &line["error"], &line["message"]].into_iter().find_map(Value::as_str).map(start)
 }
 

@@ -230,7 +230,8 @@ impl Parts {
         faults.push(faulty("no line end after a chunk", body.replacen("\r\n\r\n", "\r\n", 1)));
         faults.push(faulty("a line end too many after a chunk", body.replacen("\r\n\r\n", "\r\n\r\n\r\n", 1)));
         faults.push(faulty("a letter after a chunk", body.replacen("\r\n\r\n", "\r\nx\r\n", 1)));
-        faults.push(faulty("carriage returns alone", body.replace("\r\n", "\r")));
+        let returns = self.whole(body.replace("\r\n", "\r").as_bytes());
+        faults.push(self.wrong("carriage returns alone", returns, "the engine broke off"));
         let endless = [self.whole(b""), vec![Step::Endless(b"a".repeat(1000))]].concat();
         faults.push(self.fault("a size without end", endless, failure("chunk size line is longer than 1 KiB")));
         faults
