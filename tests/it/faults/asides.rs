@@ -31,7 +31,11 @@ fn endless() -> impl Iterator<Item = (String, Vec<Step>)> {
     ["x", "\n", "{", "{\"Id\":\"", " "].into_iter().flat_map(|piece| {
         ["", "Content-Length: 18446744073709551615\r\n", "Transfer-Encoding: chunked\r\n"].map(|framing| {
             let begin = format!("HTTP/1.1 200 OK\r\n{framing}\r\n");
-            let chunk = if framing.starts_with('T') { format!("1000\r\n{}\r\n", piece.repeat(4096 / piece.len())) } else { piece.repeat(4096) };
+            let chunk = if framing.starts_with('T') {
+                format!("1000\r\n{}\r\n", piece.repeat(4096 / piece.len()))
+            } else {
+                piece.repeat(4096)
+            };
             let steps = vec![Step::Write(begin.into_bytes()), Step::Endless(chunk.into_bytes())];
             (format!("{piece:?} without end, {:?}", framing.trim_end()), steps)
         })

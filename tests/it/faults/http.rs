@@ -75,7 +75,11 @@ pub(super) fn heads() -> Vec<Head> {
         add(right, instead(right), None);
     }
     for wrong in ["gzip, chunked", "chunked, chunked", "gzip", "x", "", "chunked\r\nTransfer-Encoding: chunked"] {
-        add(&format!("transfer encoding {wrong:?}"), instead(&format!("Transfer-Encoding: {wrong}")), Some("is not supported"));
+        add(
+            &format!("transfer encoding {wrong:?}"),
+            instead(&format!("Transfer-Encoding: {wrong}")),
+            Some("is not supported"),
+        );
     }
     for right in ["0", "5", "18446744073709551615"] {
         // What is chunked has no other length.
@@ -86,14 +90,22 @@ pub(super) fn heads() -> Vec<Head> {
     }
     add("two lengths", field("Content-Length: 5\r\nContent-Length: 6"), Some("contradicts an earlier one"));
     for coding in ["gzip", "x-gzip", "deflate", "br", "gzip, identity"] {
-        add(&format!("claimed to be {coding}"), field(&format!("Content-Encoding: {coding}")), Some("was not asked for"));
+        add(
+            &format!("claimed to be {coding}"),
+            field(&format!("Content-Encoding: {coding}")),
+            Some("was not asked for"),
+        );
     }
     add("claimed to be itself", field("Content-Encoding: identity"), None);
     for interims in ["HTTP/1.1 100 Continue", "HTTP/1.1 103 Early Hints\r\nLink: </x>", "HTTP/1.0 102 Processing"] {
         for count in [1, 16] {
             add(&format!("{count} times {interims:?} before"), interim(interims, count), None);
         }
-        add(&format!("17 times {interims:?} before"), interim(interims, 17), Some("more than 16 interim (1xx) responses"));
+        add(
+            &format!("17 times {interims:?} before"),
+            interim(interims, 17),
+            Some("more than 16 interim (1xx) responses"),
+        );
     }
     let step = |(name, head, wrong): (String, String, _)| (name, vec![Step::Write(head.into_bytes())], wrong);
     let endless = |name: &str, begin: &str, piece: &str, wrong| {
@@ -243,9 +255,11 @@ impl Parts {
         let with = |more: &str| self.whole(&[open, more.as_bytes()].concat());
         let lines = |count: usize| (0..count).map(|at| format!("X-{at}: y\r\n")).collect::<String>();
         let mut faults = Vec::new();
-        for (name, trailer) in
-            [("a trailer", "X: y\r\n".to_owned()), ("1,000 trailers", lines(1000)), ("a folded one", "X: y\r\n z\r\n".into())]
-        {
+        for (name, trailer) in [
+            ("a trailer", "X: y\r\n".to_owned()),
+            ("1,000 trailers", lines(1000)),
+            ("a folded one", "X: y\r\n z\r\n".into()),
+        ] {
             faults.push(self.fault(name, with(&(trailer.clone() + "\r\n")), self.answer.whole()));
             faults.push(self.wrong(&format!("{name} and no end"), with(&trailer), "the engine broke off"));
         }
@@ -295,7 +309,11 @@ impl Parts {
             }
             for long in [whole as u64 + 1, whole as u64 + 1000, u64::MAX] {
                 let name = format!("HTTP/{version}, {long} of {whole} bytes by its length");
-                faults.push(self.wrong(&name, with(version, &length(long)), "the engine broke off: the connection ended"));
+                faults.push(self.wrong(
+                    &name,
+                    with(version, &length(long)),
+                    "the engine broke off: the connection ended",
+                ));
             }
             let unframed = "has no end that could be told from a cut";
             faults.push(self.wrong(&format!("HTTP/{version} without a length"), with(version, ""), unframed));
@@ -307,7 +325,9 @@ impl Parts {
 
     fn statuses(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        for status in [201, 202, 203, 206, 226, 300, 301, 302, 307, 400, 401, 403, 404, 418, 429, 500, 502, 503, 504, 599, 999] {
+        for status in
+            [201, 202, 203, 206, 226, 300, 301, 302, 307, 400, 401, 403, 404, 418, 429, 500, 502, 503, 504, 599, 999]
+        {
             let head = format!("HTTP/1.1 {status} X\r\n{FIELDS}Location: /v1.41/images/create?fromImage=x\r\n");
             let chunked = format!("{head}{CHUNKED}\r\n");
             let steps = vec![Step::Write([chunked.as_bytes(), &self.body()].concat())];

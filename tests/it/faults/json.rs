@@ -118,7 +118,9 @@ impl Parts {
             add(&format!("status {wrong}"), replace(last, "status", wrong).expect("a status"), false);
         }
         let with = |more: &str| format!("{},{more}}}", text.trim_end_matches('}')).into_bytes();
-        for more in ["\"aux\":{\"a\":[1]}", "\"progress\":5", "\"message\":\"x\"", "\"progressDetail\":null", "\"x\":1e5"] {
+        for more in
+            ["\"aux\":{\"a\":[1]}", "\"progress\":5", "\"message\":\"x\"", "\"progressDetail\":null", "\"x\":1e5"]
+        {
             add(&format!("status and {more}"), with(more), true);
         }
         for more in [
@@ -145,7 +147,11 @@ impl Parts {
         add("status in an array", [b"[", last, b"]"].concat(), false);
         add("status without its end", last[..last.len() - 1].to_vec(), false);
         add("status with a mark before it", [b"\xef\xbb\xbf", last].concat(), false);
-        add("status in UTF-16", text.encode_utf16().flat_map(u16::to_le_bytes).filter(|byte| *byte != b'\n').collect(), false);
+        add(
+            "status in UTF-16",
+            text.encode_utf16().flat_map(u16::to_le_bytes).filter(|byte| *byte != b'\n').collect(),
+            false,
+        );
         for bytes in [&b"\xff"[..], b"\xed\xa0\x80", b"\xc0\xaf", b"\n", b"\t", b"\\ud83d"] {
             let line = [b"{\"status\":\"Status: ", bytes, rest].concat();
             add(&format!("status with {:?}", bytes.escape_ascii().to_string()), line, false);
@@ -167,18 +173,23 @@ impl Parts {
         for (name, line) in &deep {
             add(name, line.as_bytes(), self.answer.whole());
         }
-        for line in [&b""[..], b" ", b"\0", b"\xff\xfe", b"null", b"5", b"\"x\"", b"{", b"}", b"{}", b"\xef\xbb\xbf", b"0\r"] {
+        for line in
+            [&b""[..], b" ", b"\0", b"\xff\xfe", b"null", b"5", b"\"x\"", b"{", b"}", b"{}", b"\xef\xbb\xbf", b"0\r"]
+        {
             add(&format!("{:?}", line.escape_ascii().to_string()), line, self.answer.whole());
         }
         add("of 2 MB", "x".repeat(2_000_000).as_bytes(), self.answer.whole());
         // A line with such a key is an error, whatever its value; the reason has to be something.
         for wrong in WRONG {
-            for error in ["{\"error\":@}", "{\"errorDetail\":@}", "{\"errorDetail\":{\"message\":@}}", "{\"a\":[{}],\"error\":@"] {
+            for error in
+                ["{\"error\":@}", "{\"errorDetail\":@}", "{\"errorDetail\":{\"message\":@}}", "{\"a\":[{}],\"error\":@"]
+            {
                 let line = error.replace('@', wrong);
                 add(&line, line.as_bytes(), failure(""));
             }
         }
-        let unclear = || Expected::Failure([vec!["in a form not understood".to_owned()], self.answer.errors()].concat());
+        let unclear =
+            || Expected::Failure([vec!["in a form not understood".to_owned()], self.answer.errors()].concat());
         add("of two errors", br#"{"error":"a","error":"b"}"#, unclear());
         add("of an error that is deep", format!("{{\"errorDetail\":{}}}", nested()).as_bytes(), unclear());
         faults

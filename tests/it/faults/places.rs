@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 
 /// Every answer that stops so somewhere, at `count` places beside the ends of its chunks.
 pub(super) fn faults(stop: Stop, count: usize) -> impl Iterator<Item = Fault> {
-    ANSWERS.iter().flat_map(move |answer| {
-        places(answer, count).into_iter().filter_map(move |place| at(answer, place, stop))
-    })
+    ANSWERS
+        .iter()
+        .flat_map(move |answer| places(answer, count).into_iter().filter_map(move |place| at(answer, place, stop)))
 }
 
 /// The ends of head and chunks, and so many other places (fewer in an answer that has fewer).
