@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 const MEMORY: u64 = 8_000_000;
 
 /// How long a run may take, whatever the machine is busy with; the program's own limits are below it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long a run is looked at that is to go on waiting.
 const WAITING: Duration = Duration::from_secs(2);

@@ -47,7 +47,6 @@ fn bytes(recording: &str) -> Vec<u8> {
 
 pub(super) struct Answer {
     pub(super) name: String,
-    pub(super) bytes: Vec<u8>,
     pub(super) status: u16,
     /// Where the head ends.
     pub(super) head: usize,
@@ -57,6 +56,7 @@ pub(super) struct Answer {
     /// Whether it says itself where it ends.
     pub(super) is_whole: bool,
     pub(super) succeeds: bool,
+    pub(super) bytes: Vec<u8>,
 }
 
 struct Line {

@@ -24,14 +24,14 @@ fn places(answer: &Answer, count: usize) -> BTreeSet<usize> {
 }
 
 fn at(answer: &Answer, place: usize, stop: Stop) -> Option<Fault> {
-    let (kind, step) = match stop {
+    let (kind, last) = match stop {
         // An answer that is whole has not been cut.
         Stop::Cut | Stop::Stall if answer.is_whole && place == answer.bytes.len() => return None,
         Stop::Cut => ("cut", None),
         Stop::Reset => ("reset", Some(Step::Reset)),
         Stop::Stall => ("stalled", Some(Step::Stall)),
     };
-    let steps = std::iter::once(Step::Write(answer.bytes[..place].to_vec())).chain(step).collect();
+    let steps = std::iter::once(Step::Write(answer.bytes[..place].to_vec())).chain(last).collect();
     Some(Fault::of(kind, answer, &format!("at byte {place}"), steps, answer.until(place, stop)))
 }
 

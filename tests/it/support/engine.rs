@@ -153,8 +153,11 @@ impl Shared {
                 Step::Write(bytes) => stream.write_all(bytes),
                 Step::Trickle(bytes) => bytes.chunks(1).try_for_each(|byte| stream.write_all(byte)),
                 Step::Endless(bytes) => {
-                    while !self.is_over.load(Ordering::Relaxed) && stream.write_all(bytes).is_ok() {}
-                    Ok(())
+                    let mut written = Ok(());
+                    while written.is_ok() && !self.is_over.load(Ordering::Relaxed) {
+                        written = stream.write_all(bytes);
+                    }
+                    written
                 }
                 Step::Wait => {
                     let may_pass = |gone: usize| gone.checked_sub(1);

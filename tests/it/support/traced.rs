@@ -7,12 +7,12 @@ use nix::sys::ptrace::{self, Event, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 /// A program on its way. It does not outlive the thread that started it.
 pub(crate) struct Traced {
-    pid: Pid,
+    child: Child,
     begun: Instant,
 }
 
@@ -28,17 +28,19 @@ pub(crate) struct TracedEnd {
 impl Traced {
     pub(crate) fn start(command: &mut Command) -> Self {
         let begun = Instant::now();
-        let child = command.spawn().expect("the program starts");
-        let pid = Pid::from_raw(child.id().cast_signed());
+        let traced = Self { child: command.spawn().expect("the program starts"), begun };
         // Refused where it has ended already.
-        let _ = ptrace::seize(pid, Options::PTRACE_O_TRACEEXIT | Options::PTRACE_O_EXITKILL);
-        Self { pid, begun }
+        let _ = ptrace::seize(traced.pid(), Options::PTRACE_O_TRACEEXIT | Options::PTRACE_O_EXITKILL);
+        traced
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
     }
 
     /// Waits for its end, or brings it about after `limit`; SIGTERM is sent after so long where that is wanted.
     pub(crate) fn end(self, limit: Duration, mut terminate: Option<Duration>) -> TracedEnd {
-        let Self { pid, begun } = self;
-        let mut peak = None;
+        let (pid, begun, mut peak) = (self.pid(), self.begun, None);
         // What has been killed while it stood still needs nobody to send it on.
         let go_on = |signal| ptrace::cont(pid, signal).unwrap_or_default();
         loop {
@@ -48,7 +50,7 @@ impl Traced {
                 WaitStatus::Signaled(..) => return TracedEnd { code: None, peak, took },
                 WaitStatus::PtraceEvent(_, _, event) => {
                     if event == Event::PTRACE_EVENT_EXIT as i32 {
-                        peak = Some(super::peak_memory(pid.as_raw().cast_unsigned()) * 1024);
+                        peak = Some(super::peak_memory(self.child.id()) * 1024);
                     }
                     go_on(None);
                 }
