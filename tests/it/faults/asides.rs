@@ -7,6 +7,9 @@ use crate::support::{Engine, FIXTURES, Request, Step, Temp, answer};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 
+/// An answer to the first question.
+pub(super) const PING: &str = "http/dockerd-28.5.2-containerd-_ping-GET";
+
 /// What is tried where no engine answers, and is not there either.
 const NO_DOCKER: &str = "no docker command was found on PATH";
 
@@ -53,7 +56,7 @@ pub(super) fn streams() -> impl Iterator<Item = Fault> {
 
 /// The first question: whether there is an engine, and which.
 pub(super) fn pings() -> impl Iterator<Item = Fault> {
-    let raw = std::fs::read(format!("{FIXTURES}/http/dockerd-28.5.2-containerd-_ping-GET.raw")).expect("a fixture");
+    let raw = std::fs::read(format!("{FIXTURES}/{PING}.raw")).expect("a fixture");
     let tiny = case("http/dockerd-20.10.24-fresh-tiny");
     let fault = move |name: &str, ping: Vec<Step>, is_good: bool| {
         let expected = if is_good { Expected::Success } else { failure(NO_DOCKER) };

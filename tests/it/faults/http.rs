@@ -1,7 +1,7 @@
 //! Faults of HTTP: heads, lengths, chunks, statuses, and bodies that are packed.
 
 use super::answer::{ANSWERS, Answer, Expected, failure, succeeds};
-use super::{Extent, Fault, is_chosen};
+use super::{Fault, is_chosen};
 use crate::support::{LAST_CHUNK, Step};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -10,8 +10,8 @@ const MALFORMED: &str = "the engine broke off with a malformed answer: ";
 const FIELDS: &str = "Api-Version: 1.41\r\nContent-Type: application/json\r\n";
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 
-pub(super) fn faults(extent: &'static Extent) -> impl Iterator<Item = Fault> {
-    let answers = ANSWERS.iter().filter(move |answer| answer.status == 200 && is_chosen(extent, answer));
+pub(super) fn faults() -> impl Iterator<Item = Fault> {
+    let answers = ANSWERS.iter().filter(|answer| answer.status == 200 && is_chosen(answer));
     answers.flat_map(|answer| {
         let parts = Parts { answer, lines: answer.lines() };
         let kinds = [parts.heads(), parts.chunks(), parts.ends(), parts.lengths(), parts.statuses(), parts.packed()];

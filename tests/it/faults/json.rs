@@ -1,7 +1,7 @@
 //! Faults of JSON, in lines whose framing is right.
 
 use super::answer::{ANSWERS, Answer, Expected, failure};
-use super::{Extent, Fault, is_chosen};
+use super::{Fault, is_chosen};
 use crate::support::{Step, stream};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -48,8 +48,8 @@ const WRONG: &[&str] = &[
     "",
 ];
 
-pub(super) fn faults(extent: &'static Extent) -> impl Iterator<Item = Fault> {
-    let is_fit = move |answer: &&Answer| answer.status == 200 && answer.is_whole && is_chosen(extent, answer);
+pub(super) fn faults() -> impl Iterator<Item = Fault> {
+    let is_fit = |answer: &&Answer| answer.status == 200 && answer.is_whole && is_chosen(answer);
     ANSWERS.iter().filter(is_fit).flat_map(|answer| {
         let lines = answer.lines();
         let is_warning = |line: &&[u8]| line.starts_with(b"{\"status\":\"WARNING: ");
