@@ -92,10 +92,15 @@ impl Fault {
             image if image.is_empty() => whole_answer(404, r#"{"message":"no such image"}"#),
             image => whole_answer(200, &format!(r#"{{"Id":"sha256:{image}"}}"#)),
         };
-        let is_patient = pull.iter().any(|step| matches!(step, Step::Stall));
         let script = Script { ping: good_ping(), pull, inspect: vec![Step::Write(inspect)] };
         let name = format!("{}: {kind}: {name}", answer.name);
-        Self { kind, name, script, host: None, says: "", is_patient, expected }
+        Self { kind, name, script, host: None, says: "", is_patient: false, expected }.patient_if_stalled()
+    }
+
+    fn patient_if_stalled(mut self) -> Self {
+        let Script { ping, pull, inspect } = &self.script;
+        self.is_patient |= [ping, pull, inspect].into_iter().flatten().any(|step| matches!(step, Step::Stall));
+        self
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) fn pings() -> impl Iterator<Item = Fault> {
         let mut fault = Fault::of("ping", tiny, name, vec![Step::Write(tiny.bytes.clone())], expected);
         fault.script.ping = ping;
         fault.says = if is_good { "" } else { "the engine at " };
-        fault
+        fault.patient_if_stalled()
     };
     let mut faults: Vec<Fault> = stops(&raw).map(|(name, steps, is_good)| fault(&name, steps, is_good)).collect();
     faults.extend(heads().into_iter().map(|(name, mut head, wrong)| {
@@ -88,7 +88,7 @@ pub(super) fn inspections() -> impl Iterator<Item = Fault> {
         let expected = if is_good { Expected::Success } else { failure("and has no image") };
         let mut fault = Fault::of("inspection", pulled, name, vec![Step::Write(pulled.bytes.clone())], expected);
         fault.script.inspect = inspect;
-        fault
+        fault.patient_if_stalled()
     };
     let whole = answer(200, &format!("{{\"Id\":\"sha256:{id}00ff\",\"RepoTags\":[\"a:1\"],\"Size\":5}}\n"));
     let mut faults: Vec<Fault> = stops(&whole).map(|(name, steps, is_good)| fault(&name, steps, is_good)).collect();

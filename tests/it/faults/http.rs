@@ -11,7 +11,7 @@ const FIELDS: &str = "Api-Version: 1.41\r\nContent-Type: application/json\r\n";
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 
 pub(super) fn faults() -> impl Iterator<Item = Fault> {
-    let answers = ANSWERS.iter().filter(|answer| answer.status == 200 && is_chosen(answer));
+    let answers = ANSWERS.iter().filter(|answer| answer.status == 200 && answer.is_whole && is_chosen(answer));
     answers.flat_map(|answer| {
         let parts = Parts { answer, lines: answer.lines() };
         let kinds = [parts.heads(), parts.chunks(), parts.ends(), parts.lengths(), parts.statuses(), parts.packed()];
