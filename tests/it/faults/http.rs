@@ -139,7 +139,7 @@ impl Parts {
         Fault::of("HTTP", self.answer, name, steps, expected)
     }
 
-    /// A fault that leaves the body as it was before the line `before`, and all that is of it afterwards unsure.
+    /// A failure for this reason, or for the error that the engine may have told of before it.
     fn wrong(&self, name: &str, steps: Vec<Step>, reason: &str) -> Fault {
         let mut reasons = self.answer.errors();
         reasons.push(reason.to_owned());
