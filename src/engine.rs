@@ -25,8 +25,8 @@ const PING: Duration = Duration::from_secs(2);
 /// The newest API that was tried with this program (Docker 28.5).
 const NEWEST: (u32, u32) = (1, 51);
 
-/// An answer to anything but a pull is JSON of a few KB.
-const MAX_ANSWER: usize = 4 << 20;
+/// An answer to anything but a pull is JSON of a few KB. A longer one is given up before it fills the memory.
+const MAX_ANSWER: usize = 1 << 20;
 
 /// What kept a request from its answer.
 #[derive(Debug)]

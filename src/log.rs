@@ -14,9 +14,10 @@ use rustix::fs::OFlags;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{
-    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    DirBuilderExt as _, FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the log is unless told otherwise.
 pub(crate) const PATH: &str = "/var/log/alm/docker-pull.log";
@@ -31,7 +32,7 @@ pub(crate) struct Log {
     file: File,
     /// Device and inode of `file`: another file under the path means that the log was rotated.
     identity: (u64, u64),
-    /// The last write was cut short: the next line begins on a line of its own.
+    /// What stands there ends in the middle of a line: the next one begins on a line of its own.
     is_torn: bool,
     stamp: Stamp,
     options: Options,
@@ -52,7 +53,8 @@ pub(crate) struct Options {
 impl Log {
     pub(crate) fn open(path: &Path, stamp: Stamp, options: Options) -> io::Result<Self> {
         let (file, identity) = open(path)?;
-        Ok(Self { path: path.to_owned(), file, identity, is_torn: false, stamp, options, buffer: String::new() })
+        let is_torn = is_torn(path);
+        Ok(Self { path: path.to_owned(), file, identity, is_torn, stamp, options, buffer: String::new() })
     }
 
     fn reopen_if_rotated(&mut self) -> io::Result<()> {
@@ -136,6 +138,23 @@ fn open(path: &Path) -> io::Result<(File, (u64, u64))> {
         return Err(not_regular(if is_device { "device" } else { "FIFO or socket" }));
     }
     Ok((file, identity(&metadata)))
+}
+
+/// Whether the last line has no end: its writer was killed, or the device lost its power.
+fn is_torn(path: &Path) -> bool {
+    // Opened apart, for who may write a log need not be allowed to read it.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let look = || {
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+        let (length, mut last) = (file.metadata().ok()?.len(), [b'\n']);
+        file.read_at(&mut last, length.saturating_sub(1)).ok()?;
+        (last != [b'\n']).then_some(length)
+    };
+    // A second look, for another process may be in the middle of its line.
+    look().is_some_and(|length| {
+        std::thread::sleep(Duration::from_millis(2));
+        look() == Some(length)
+    })
 }
 
 fn not_regular(kind: &str) -> io::Error {

@@ -312,10 +312,13 @@ impl Pull {
     }
 
     /// Whether all layers are downloaded, so that only an extraction can be going on, and none that shows its bytes.
+    /// Once the engine has said how it ended nothing goes on.
     pub(crate) fn may_extract_unseen(&self) -> bool {
+        let is_over = self.status_seen || self.error.is_some();
         let shows_bytes =
             |layer: &Layer| !layer.is_finished() && layer.extracted.is_some_and(|(done, whole)| done < whole);
-        !self.layers.is_empty() && self.layers.iter().all(Layer::is_downloaded) && !self.layers.iter().any(shows_bytes)
+        let is_here = !self.layers.is_empty() && self.layers.iter().all(Layer::is_downloaded);
+        is_here && !is_over && !self.layers.iter().any(shows_bytes)
     }
 
     fn moving(&self) -> impl Iterator<Item = &Layer> {
@@ -726,5 +729,13 @@ mod tests {
         assert!(!pull.may_extract_unseen(), "this engine shows its extraction");
         step(&mut pull, "a", Extracting(Some((10, 10))));
         assert!(pull.may_extract_unseen());
+        for last in [Event::Status("Downloaded newer image".into()), Event::Error("no space left".into())] {
+            let mut pull = Pull::default();
+            step(&mut pull, "a", Announced);
+            step(&mut pull, "a", DOWNLOADED);
+            assert!(pull.may_extract_unseen());
+            pull.apply_in_test(last);
+            assert!(!pull.may_extract_unseen(), "the engine has said how it ended");
+        }
     }
 }

@@ -14,6 +14,6 @@ tests/lab.sh install curl podman procps tmux
 # What a developer's shell says of Docker is not for the tests.
 unset "${!DOCKER_@}" "${!CONTAINERS_@}"
 if cargo nextest --version >/dev/null 2>&1; then
-    exec cargo nextest run --locked "$@" </dev/null
+    exec cargo nextest run --locked --config-file tests/nextest.toml "$@" </dev/null
 fi
 exec cargo test --locked "$@" </dev/null

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 /// How each pull ended, decided from what the engine was made to do and not from what the program says.
-const CASES: &[(&str, i32)] = &[
+pub(crate) const CASES: &[(&str, i32)] = &[
     ("dockerd-20.10.24/auth-none", 1),
     ("dockerd-20.10.24/auth-right", 0),
     ("dockerd-20.10.24/auth-wrong", 1),

@@ -4,6 +4,7 @@ mod support;
 
 mod check;
 mod fake;
+mod faults;
 mod goldens;
 mod readme;
 mod real;

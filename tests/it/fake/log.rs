@@ -3,6 +3,9 @@
 use super::*;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// A pull whose log cannot be had: it goes on, and one line says why.
 #[track_caller]
@@ -92,6 +95,18 @@ fn a_log_by_a_relative_name_is_found() {
     assert!(temp.read("log").contains("PULL SUCCESSFUL"));
 }
 
+#[test]
+fn a_line_that_was_left_torn_is_ended_first() {
+    let temp = Temp::new();
+    // As a process leaves it that is killed, or a device that loses its power.
+    temp.write("log", "[2025-11-19 10:30:15] whole\n[2025-11-19 10:30:15] ⬇️  Layer a");
+    let engine = Engine::new(&temp, whole(GOOD));
+    let ended = run(&mut pull(&temp, &engine));
+    let log = temp.read("log");
+    assert_eq!(log.lines().nth(1), Some("[2025-11-19 10:30:15] ⬇️  Layer a"), "{log}");
+    assert!(human_lines(&log).ends_with(&ended.stdout), "{log}");
+}
+
 /// A pull that stops in the middle until [`finish`].
 fn begin(temp: &Temp) -> (Engine, Running) {
     let rest = [chunk(DONE), chunk(STATUS), LAST_CHUNK.to_vec()].concat();
@@ -156,23 +171,151 @@ fn a_directory_that_goes_away_is_made_again() {
     assert!(temp.read("d/log").contains("✅ PULL SUCCESSFUL"));
 }
 
-/// A file system that is taken away at the end.
-struct Mounted<'a>(&'a std::path::Path);
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("/bin/umount").arg("--lazy").arg(self.0).status();
+#[test]
+fn a_thousand_rotations_in_mid_pull_lose_no_line() {
+    const ROTATIONS: usize = 1000;
+    const LINES: usize = 4 * ROTATIONS;
+    let temp = Temp::new();
+    // Some lines at a time, so that the pull lasts for as long as there is something to rotate.
+    let warning = |at| chunk(format!(r#"{{"status":"WARNING: number {at}"}}"#));
+    let mut steps = vec![Step::Write([head(), chunk(FROM)].concat())];
+    for first in (0..LINES).step_by(4) {
+        steps.push(Step::Write((first..first + 4).flat_map(warning).collect()));
+        steps.push(Step::Wait);
     }
+    steps.push(Step::Write([chunk(STATUS), LAST_CHUNK.to_vec()].concat()));
+    let engine = Engine::new(&temp, steps);
+    let running = Running::start(pull(&temp, &engine).arg("--quiet"));
+    let mut rotated = 0;
+    while rotated < ROTATIONS {
+        assert!(eventually(LIMIT, || fs::rename(temp.join("log"), temp.join(format!("log.{rotated}"))).is_ok()));
+        rotated += 1;
+        engine.go();
+    }
+    let ended = running.end();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    let logs = (0..rotated).map(|at| temp.read(&format!("log.{at}"))).collect::<String>() + &temp.read("log");
+    let warnings: Vec<&str> = texts(&logs).into_iter().filter_map(|text| text.strip_prefix("⚠️  number ")).collect();
+    let expected: Vec<String> = (0..LINES).map(|at| at.to_string()).collect();
+    assert_eq!(warnings, expected, "every line once and in order");
+    assert!(logs.contains("✅ PULL SUCCESSFUL"));
+}
+
+/// That every line of a log is whole, but for the last one where `is_torn`.
+#[track_caller]
+fn check_lines(log: &str, is_torn: bool) {
+    let mut lines: Vec<&str> = log.split('\n').collect();
+    let last = lines.pop();
+    assert!(is_torn || last == Some(""), "a torn line at the end:\n{log}");
+    for line in lines {
+        let is_human = line.len() > 21 && line.as_bytes()[0] == b'[' && line.as_bytes()[20..22] == *b"] ";
+        let is_raw = || serde_json::from_str::<serde_json::Value>(line.get(11..).unwrap_or_default()).is_ok();
+        assert!(is_human || is_raw(), "a line that is not whole: {line:?}\n{log}");
+    }
+}
+
+#[test]
+fn two_hundred_kills_leave_a_log_that_can_be_read_and_a_pull_that_can_be_made() {
+    let temp = Temp::new();
+    let lines = engine_lines(
+        &fs::read_to_string(format!("{FIXTURES}/dockerd-20.10.24/fresh-eight-fast.jsonl")).expect("a fixture"),
+    );
+    let (body, is_slow) = (stream(&lines), Arc::new(AtomicBool::new(false)));
+    let slow = Arc::clone(&is_slow);
+    let engine = Engine::serve(&temp.join("docker.sock"), move |request| match &request.line {
+        line if line.ends_with("/_ping") => vec![Step::Write(answer(200, "OK"))],
+        // Byte by byte and never all of it, so that it is killed in the middle of something.
+        _ if slow.load(Ordering::Relaxed) => vec![Step::Trickle(body[..body.len() - 5].to_vec()), Step::Stall],
+        _ => vec![Step::Write(body.clone())],
+    });
+    // All but what hangs on the time.
+    let story = |log: &str| {
+        let texts = texts(log).into_iter().filter(|text| !text.starts_with("Downloaded:") && !text.contains('%'));
+        texts.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let whole = || {
+        is_slow.store(false, Ordering::Relaxed);
+        let ended = run(&mut pull(&temp, &engine));
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+        ended.stdout
+    };
+    let log = || fs::read(temp.join("log")).unwrap_or_default();
+    let expected = story(&whole());
+    let mut seed = 1_u64;
+    for _ in 0..200 {
+        // Not to be foreseen, and the same in every run: a moment after its start or after its request.
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (is_early, moment) = (seed >> 63 == 1, Duration::from_micros((seed >> 33) % 12_000));
+        let (before, asked) = (log().len(), engine.requests().len());
+        is_slow.store(true, Ordering::Relaxed);
+        let mut running = Running::start(&mut pull(&temp, &engine));
+        assert!(is_early || eventually(LIMIT, || engine.requests().len() > asked + 1));
+        std::thread::sleep(moment);
+        let _ = running.child.kill();
+        running.wait();
+        check_lines(&String::from_utf8_lossy(&log()[before..]), true);
+        let (before, told) = (log().len(), whole());
+        let log = String::from_utf8_lossy(&log()[before..]).into_owned();
+        check_lines(log.trim_start_matches('\n'), false);
+        assert_eq!(human_lines(&log), told);
+        assert_eq!(story(&told), expected);
+    }
+}
+
+/// A file system that is taken away at the end.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    fn new(directory: std::path::PathBuf, options: &str) -> Self {
+        let _ = fs::create_dir(&directory);
+        let mut command = Command::new("/bin/mount");
+        let mounted = command.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&directory).status();
+        assert!(mounted.is_ok_and(|status| status.success()), "this test mounts a file system: run it as root");
+        Self(directory)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("/bin/umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_costs_the_log_and_not_the_pull() {
+    let temp = Temp::new();
+    let _mounted = Mounted::new(temp.join("disk"), "size=64k,mode=755,ro");
+    check_refused(&temp, &temp.at("disk/log"), "Read-only file system (os error 30)");
+    check_refused(&temp, &temp.at("disk/a/log"), "Read-only file system (os error 30)");
+}
+
+#[test]
+fn a_disk_that_can_no_longer_be_written_costs_the_rest_of_the_log() {
+    let temp = Temp::new();
+    let (engine, running) = begin(&temp);
+    fs::create_dir(temp.join("before")).expect("a directory");
+    // The log is where it was, and its directory is of another file system now.
+    let bound = Command::new("/bin/mount").arg("--bind").args([&*temp, &temp.join("before")]).status();
+    assert!(bound.is_ok_and(|status| status.success()), "this test mounts a file system: run it as root");
+    let _bound = Mounted(temp.join("before"));
+    let mounted = Mounted::new(temp.to_path_buf(), "size=64k,mode=755,ro");
+    let ended = finish(&engine, running);
+    drop(mounted);
+    let log = temp.at("log");
+    assert_eq!(
+        ended.stderr,
+        format!(
+            "docker-pull-with-progress: log {log}: Read-only file system (os error 30); the pull goes on without it\n"
+        )
+    );
+    assert!(temp.read("log").contains("12MB / 50MB") && !temp.read("log").contains("Complete"));
 }
 
 #[test]
 fn a_full_disk_costs_the_log_and_not_the_pull() {
     let temp = Temp::new();
-    fs::create_dir(temp.join("disk")).expect("a directory");
     let disk = temp.join("disk");
-    let mounted =
-        Command::new("/bin/mount").args(["-t", "tmpfs", "-o", "size=64k,mode=755", "tmpfs"]).arg(&disk).status();
-    assert!(mounted.is_ok_and(|status| status.success()), "this test mounts a file system: run it as root");
-    let _mounted = Mounted(&disk);
+    let _mounted = Mounted::new(disk.clone(), "size=64k,mode=755");
     // All but the last bytes of a page.
     let mut filler = fs::File::create(disk.join("filler")).expect("a file");
     let log = temp.write("disk/log", "x".repeat(4096 - 100) + "\n");
@@ -210,7 +353,7 @@ fn a_line_after_a_torn_one_is_a_line_of_its_own() {
 }
 
 #[test]
-fn two_pulls_into_one_log_write_whole_lines() {
+fn a_hundred_pulls_into_one_log_write_whole_lines() {
     let temp = Temp::new();
     let lines = engine_lines(
         &fs::read_to_string(format!("{FIXTURES}/dockerd-20.10.24/reg-rst-once.jsonl")).expect("a fixture"),
@@ -221,7 +364,7 @@ fn two_pulls_into_one_log_write_whole_lines() {
         let mut command = program(&temp);
         Running::start(command.args(["--host", &engine.host(), "--log", &temp.at("log"), &format!("{image}-{at}")]))
     };
-    let running: Vec<_> = (0..4).map(start).collect();
+    let running: Vec<_> = (0..100).map(start).collect();
     let told: Vec<_> = running.into_iter().map(Running::end).collect();
     let log = temp.read("log");
     let mut expected: Vec<&str> = told.iter().flat_map(|ended| ended.stdout.lines()).collect();

@@ -16,6 +16,8 @@ pub(crate) enum Step {
     Write(Vec<u8>),
     /// Writes them one by one.
     Trickle(Vec<u8>),
+    /// Writes these bytes again and again until the client leaves.
+    Endless(Vec<u8>),
     /// Waits for [`Engine::go`].
     Wait,
     /// Does nothing more until the client leaves or the engine ends.
@@ -150,6 +152,13 @@ impl Shared {
             let _ = match step {
                 Step::Write(bytes) => stream.write_all(bytes),
                 Step::Trickle(bytes) => bytes.chunks(1).try_for_each(|byte| stream.write_all(byte)),
+                Step::Endless(bytes) => {
+                    let mut written = Ok(());
+                    while written.is_ok() && !self.is_over.load(Ordering::Relaxed) {
+                        written = stream.write_all(bytes);
+                    }
+                    written
+                }
                 Step::Wait => {
                     let may_pass = |gone: usize| gone.checked_sub(1);
                     let order = Ordering::Relaxed;

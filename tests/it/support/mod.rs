@@ -5,8 +5,10 @@
 //! must not happen is looked for after something that comes later.
 
 mod engine;
+mod traced;
 
 pub(crate) use engine::{Engine, LAST_CHUNK, Request, Step, answer, chunk, head, stream};
+pub(crate) use traced::{Traced, TracedEnd};
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -177,10 +179,14 @@ impl Running {
 
     /// The most memory it has had, in KB; to be asked while it runs.
     pub(crate) fn peak_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0");
-        peak.trim().trim_end_matches(" kB").parse().expect("a number")
+        peak_memory(self.child.id())
     }
+}
+
+fn peak_memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0");
+    peak.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 impl Drop for Running {
