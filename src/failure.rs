@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_broken_transfers_tell_the_kind() {
+    fn the_words_of_transfers_disks_and_versions_tell_the_kind() {
         // The registry has gone between two layers; the words before are those of a missing one, too.
         check(
             r#"failed to copy: httpReadSeeker: failed open: failed to do request: Get "http://127.0.0.1:5007/v2/eight/blobs/sha256:1e": dial tcp 127.0.0.1:5007: connect: connection refused"#,
