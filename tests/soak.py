@@ -151,9 +151,9 @@ def pulls(program, directory, environment):
         columns = list(zip(*rows))
         for name, values, rise in zip(names, columns, (MOST_RISE, 0, 0)):
             flat(f"pulls: {name}", values, rise)
-        # These keep connections to each other open for a while, more or fewer of them.
-        flat("pulls: open files of the engine", columns[3], 2 * MOST_RISE)
-        flat("pulls: open files of the registry", columns[4], 2 * MOST_RISE)
+        # These keep connections to each other open for a while, more or fewer of them; one that stays is far more.
+        flat("pulls: open files of the engine", columns[3], 5 * MOST_RISE)
+        flat("pulls: open files of the registry", columns[4], 5 * MOST_RISE)
         # One for each image stays; the port is this registry's own, and so are they.
         locks = left(f"/run/lock/docker-pull-{found['REGISTRY'].replace(':', '_')}_*")
         must(len(locks) == len(images), f"lock files: {locks}")
