@@ -1060,9 +1060,9 @@ def main():
             program = Path(os.environ.get("CARGO_TARGET_DIR") or HERE.parent / "target") / "release" / NAME
         program = program.resolve()
         run(LAB, "install", "debootstrap")
-        run(LAB, "start", temporary / "lab")
         rows = [Row(*row, program) for row in rows]
         try:
+            run(LAB, "start", temporary / "lab")
             env = dict(line.split("=", 1) for line in (temporary / "lab/env").read_text().splitlines())
             arch = run("dpkg", "--print-architecture").strip()
             other = push_images(Registry(env["REGISTRY"]), arch)
