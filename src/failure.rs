@@ -276,33 +276,6 @@ mod tests {
             "choosing an image from manifest list docker://a: no image found in manifest list for architecture arm64",
             Kind::Platform,
         );
-    }
-
-    #[test]
-    fn the_words_of_transfers_disks_and_versions_tell_the_kind() {
-        // The registry has gone between two layers; the words before are those of a missing one, too.
-        check(
-            r#"failed to copy: httpReadSeeker: failed open: failed to do request: Get "http://127.0.0.1:5007/v2/eight/blobs/sha256:1e": dial tcp 127.0.0.1:5007: connect: connection refused"#,
-            Kind::Unreachable,
-        );
-        check(
-            "failed to copy: httpReadSeeker: failed open: unexpected status from GET request to http://127.0.0.1:5007/v2/eight/blobs/sha256:1e: 503 Service Unavailable",
-            Kind::ServerError,
-        );
-        check("unknown blob", Kind::Damaged);
-        check(
-            "failed to copy: httpReadSeeker: failed open: could not fetch content descriptor sha256:12 (application/x) from remote: not found",
-            Kind::Damaged,
-        );
-        check("filesystem layer verification failed for digest sha256:12414bf0d23c", Kind::Damaged);
-        check(
-            r#"writing blob: storing blob to file "/var/tmp/storage4159141887/2": happened during read: Digest did not match, expected sha256:62, got sha256:0a"#,
-            Kind::Damaged,
-        );
-        check(
-            r#"writing blob: storing blob to file "/var/tmp/container_images_storage1427238508/1": gzip: invalid header"#,
-            Kind::Damaged,
-        );
         check(
             "failed to register layer: Error processing tar file(exit status 1): write /c: no space left on device",
             Kind::DiskFull,
@@ -327,6 +300,33 @@ mod tests {
         );
         check("received unexpected HTTP status: 503 Service Unavailable", Kind::ServerError);
         check("unexpected status from GET request to http://127.0.0.1/v2/: 502 Bad Gateway", Kind::ServerError);
+    }
+
+    /// The containerd store opens both with the same words.
+    #[test]
+    fn a_damaged_image_is_told_from_a_registry_that_has_gone_between_two_layers() {
+        check(
+            r#"failed to copy: httpReadSeeker: failed open: failed to do request: Get "http://127.0.0.1:5007/v2/eight/blobs/sha256:1e": dial tcp 127.0.0.1:5007: connect: connection refused"#,
+            Kind::Unreachable,
+        );
+        check(
+            "failed to copy: httpReadSeeker: failed open: unexpected status from GET request to http://127.0.0.1:5007/v2/eight/blobs/sha256:1e: 503 Service Unavailable",
+            Kind::ServerError,
+        );
+        check("unknown blob", Kind::Damaged);
+        check(
+            "failed to copy: httpReadSeeker: failed open: could not fetch content descriptor sha256:12 (application/x) from remote: not found",
+            Kind::Damaged,
+        );
+        check("filesystem layer verification failed for digest sha256:12414bf0d23c", Kind::Damaged);
+        check(
+            r#"writing blob: storing blob to file "/var/tmp/storage4159141887/2": happened during read: Digest did not match, expected sha256:62, got sha256:0a"#,
+            Kind::Damaged,
+        );
+        check(
+            r#"writing blob: storing blob to file "/var/tmp/container_images_storage1427238508/1": gzip: invalid header"#,
+            Kind::Damaged,
+        );
     }
 
     #[test]

@@ -10,13 +10,13 @@ anything was wrong. Needs root, Rust (or --program), and 3 GB; installs what is 
   --cache DIR     keep the systems there for the next time (remove one to renew it); default: a temporary directory
   --program FILE  pull with this program instead of building it
   --rows REGEX    only engines whose names it finds, as in «sid docker.io containerd»
-  --cases REGEX   only cases whose names it finds
+  --cases REGEX   only cases whose names it finds; some build upon those before them
   --keep DIR      keep logs and recordings there
   --jobs N        so many engines at once; default: as many as there are processors
 """
 
 import argparse, concurrent.futures, gzip, hashlib, http.client, io, json, os, re, shutil, signal, socket, struct
-import subprocess, sys, tarfile, tempfile, threading, time, traceback, urllib.error, urllib.request
+import subprocess, sys, tarfile, tempfile, threading, time, traceback, urllib.request
 from datetime import date
 from pathlib import Path
 
@@ -25,6 +25,9 @@ LAB = HERE / "lab.sh"
 NAME = "docker-pull-with-progress"
 MB = 1_000_000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# Whatever the command mounts and starts ends with it.
+ALONE = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
 
 # No pull takes as long, not even one whose registry is gone for good.
 LIMIT = 300
@@ -40,8 +43,9 @@ ANY = ", ".join((DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST))
 
 # What an engine may say; anything else is news that the program should be taught.
 KNOWN = re.compile(
-    r"Pulling from |Pulling fs layer$|Waiting$|Already exists$|Downloading$|Retrying in \d+ seconds?$|Verifying Checksum$"
-    r"|Download complete$|Extracting$|Pull complete$|Digest: sha256:|Status: (Downloaded newer image|Image is up to date) for |WARNING: "
+    r"(Pulling fs layer|Waiting|Already exists|Downloading|Verifying Checksum|Download complete|Extracting)$"
+    r"|Pull complete$|Pulling from |Retrying in \d+ seconds?$|Digest: sha256:|WARNING: "
+    r"|Status: (Downloaded newer image|Image is up to date) for "
 )
 
 # The advice that belongs to each kind of failure.
@@ -92,9 +96,7 @@ def system(suite, cache):
         return root
     new = Path(tempfile.mkdtemp(prefix=f"{suite}.", dir=cache))
     try:
-        # Whatever it mounts and starts ends with it.
-        alone = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
-        run(*alone, "debootstrap", "--variant=minbase", suite, new, "http://deb.debian.org/debian")
+        run(*ALONE, "debootstrap", "--variant=minbase", suite, new, "http://deb.debian.org/debian")
         # The packages are not to start anything.
         policy = new / "usr/sbin/policy-rc.d"
         policy.write_text("#!/bin/sh\nexit 101\n")
@@ -107,7 +109,7 @@ def system(suite, cache):
             rm -rf /var/lib/apt/lists/*
             mkdir -p /etc/docker /var/lib/containers"""
         environment = {"PATH": PATH, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
-        run(*alone, "chroot", new, "sh", "-ec", script, env=environment)
+        run(*ALONE, "chroot", new, "sh", "-ec", script, env=environment)
         new.chmod(0o755)
         new.rename(root)
     except BaseException:
@@ -314,10 +316,11 @@ def push_images(registry, own):
             pushed = registry.push("multi", f"{tag}-{arch}", [layer(MB), layer(3 * MB)], arch, oci=True)
             entries.append(pushed | {"platform": {"os": "linux", "architecture": arch}})
             statement = registry.push_blob("multi", json.dumps({"of": pushed["digest"]}).encode())
+            config = registry.push_blob("multi", b'{"architecture":"unknown","os":"unknown"}')
             attestation = {
                 "schemaVersion": 2,
                 "mediaType": OCI_MANIFEST,
-                "config": {"mediaType": OCI_CONFIG} | registry.push_blob("multi", b'{"architecture":"unknown","os":"unknown"}'),
+                "config": {"mediaType": OCI_CONFIG} | config,
                 "layers": [{"mediaType": "application/vnd.in-toto+json"} | statement],
             }
             reference = {"type": "attestation-manifest", "digest": pushed["digest"]}
@@ -358,7 +361,8 @@ class Engine:
             entry = '[[registry]]\nlocation = "{}"\ninsecure = true\n'
             (state / "registries.conf").write_text("".join(entry.format(registry) for registry in registries))
         else:
-            (state / "daemon.json").write_text(json.dumps({"features": {"containerd-snapshotter": store == "containerd"}}))
+            features = {"containerd-snapshotter": store == "containerd"}
+            (state / "daemon.json").write_text(json.dumps({"features": features}))
 
     def start(self):
         # Where a directory cannot be an overlay's there is the plain way.
@@ -366,14 +370,15 @@ class Engine:
         drivers = drivers.get(self.kind) or drivers.get(self.store) or ("overlay2", "vfs")
         for driver in [self.driver] if self.driver else drivers:
             self.launch(driver)
-            for _ in range(300):
-                if self.process.poll() is not None:
-                    break
+            until = time.monotonic() + 120
+            while self.process.poll() is None and time.monotonic() < until:
                 if self.answers():
                     self.driver = driver
                     return
                 time.sleep(0.1)
-            self.kill()
+            if self.process.poll() is None:
+                self.kill()
+                break
         raise Wrong(f"the engine does not start:\n{(self.state / 'engine.log').read_text(errors='replace')[-3000:]}")
 
     def launch(self, driver):
@@ -398,10 +403,9 @@ class Engine:
         environment = {"PATH": PATH, "HOME": "/mnt/home", "CONTAINERS_REGISTRIES_CONF": "/mnt/registries.conf"}
         (self.state / "docker.sock").unlink(missing_ok=True)
         with open(self.state / "engine.log", "ab") as log:
-            self.process = subprocess.Popen(
-                ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", script, self.root, self.state, *command],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True,
-            )
+            command = [*ALONE, "sh", "-ec", script, self.root, self.state, *command]
+            output = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            self.process = subprocess.Popen(command, **output, env=environment, start_new_session=True)
 
     def kill(self):
         """SIGKILL, and with it everything that it started."""
@@ -434,7 +438,7 @@ class Engine:
         version = json.loads(self.ask("GET", "/version")[1])
         info = json.loads(self.ask("GET", "/info")[1])
         is_containerd = "io.containerd.snapshotter" in json.dumps(info.get("DriverStatus"))
-        expect(is_containerd == (self.store == "containerd"), f"not the store that was asked for: {info.get('DriverStatus')}")
+        expect(is_containerd == (self.store == "containerd"), f"another store: {info.get('DriverStatus')}")
         expect(info["Driver"] == self.driver, f"the driver is {info['Driver']}")
         number = re.match(r"[\d.]+", version["Version"])[0].rstrip(".")
         return f"{self.kind} {number}", info["Driver"]
@@ -449,7 +453,9 @@ class Engine:
         found = self.inspect(name)
         expect(found, f"the engine does not have {name}")
         digests = {digest.split("@")[1] for digest in found["RepoDigests"]}
-        expect(image.digest in digests or (self.kind == "podman" and image.digests & digests), f"digests {digests}, not {image.digest}")
+        # Podman may know an image by the digest of its own manifest.
+        expected = image.digests if self.kind == "podman" else {image.digest}
+        expect(digests & expected, f"digests {digests}, not {expected}")
         expect(found["Architecture"] == image.arch, f"{found['Architecture']}, not {image.arch}")
         expect(found["RootFS"]["Layers"] == image.plain, f"layers {found['RootFS']['Layers']}, not {image.plain}")
         if self.store == "containerd":
@@ -482,10 +488,8 @@ class Pull:
     """The program at work."""
 
     def __init__(self, row, image, *options):
-        self.stem = row.dir / f"{row.number:02}"
-        self.image = image
-        self.began = time.monotonic()
-        row.number += 1
+        self.row, self.image, self.began = row, image, time.monotonic()
+        self.stem = row.dir / f"{len(row.pulls):02}"
         with open(self.path("out"), "wb") as out, open(self.path("err"), "wb") as err:
             command = [row.program, "--host", f"unix://{row.engine.socket}", "--log", self.path("log")]
             command += ["--record", self.path("jsonl"), *options, image]
@@ -493,7 +497,6 @@ class Pull:
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=row.environment()
             )
         row.pulls.append(self)
-        self.row = row
 
     def path(self, end):
         return Path(f"{self.stem}.{end}")
@@ -555,18 +558,18 @@ class Pull:
         expect(human == self.out, "the log is not what stood on standard output")
         stamps = [line[:21] for line in self.out.splitlines()]
         expect(stamps == sorted(stamps), "times go back")
-        queued, bars, counted = {}, {}, []
+        queued, bars, counted = set(), {}, []
         for line in self.lines:
             if line.startswith("🔁 Retry"):
-                queued, bars, counted = {}, {}, []
+                queued, bars, counted = set(), {}, []
             if not (found := re.match(r"\S+ +Layer ([0-9a-f]{12})[: ] ?(.*)", line)):
                 continue
             layer_id, what = found.groups()
             if what.startswith("queued"):
                 expect(layer_id not in queued, f"queued twice: {line}")
-                queued[layer_id] = what
+                queued.add(layer_id)
             expect(layer_id in queued, f"before it was queued: {line}")
-            if bar := re.search(r"\[([█░]+)\] (\d+)%(?: \((.*) / (.*)\))?", line):
+            if bar := re.search(r"\[([█░]+)\] (\d+)%", line):
                 expect(len(bar[1]) == 40, f"the bar's width: {line}")
                 key = (layer_id, line[0])
                 expect(bars.get(key, 0) <= int(bar[2]) <= 100, f"it goes back: {line}")
@@ -577,45 +580,59 @@ class Pull:
             if count := re.search(r"(?:Complete|cached) \((\d+)/(\d+)\)$", line):
                 counted.append(layer_id)
                 expect(len(set(counted)) == len(counted) == int(count[1]) <= int(count[2]), f"n/N: {line}")
-        closing = self.lines[len(self.lines) - 1 - self.lines[-2::-1].index(self.lines[-1]) : -1]
-        expect(self.lines[-1].startswith("====="), "no closing block")
+        self.cached = sum("Already cached" in line for line in self.lines)
+        self.retries = sum(line.startswith("🔁 Retry") for line in self.lines)
+        self.check_end(len(counted))
+
+    def check_end(self, counted):
+        """The closing block."""
+        rule = self.lines[-1]
+        expect(rule.startswith("====="), "no closing block")
+        closing = self.out.rsplit(rule, 2)[1]
+        closing = [line[22:] for line in closing.splitlines()]
         self.success = "✅ PULL SUCCESSFUL" in closing
+        expect(self.out.count("SUCCESSFUL") == self.success, "a success that is none")
         failed = [line for line in closing if line.startswith("❌ PULL FAILED: ")]
         expect(self.success == (self.exit == 0) == (not failed), f"exit {self.exit} and {closing}")
         self.reason = failed[0].removeprefix("❌ PULL FAILED: ") if failed else ""
-        percent = [int(found[1]) for line in closing if (found := re.match(r"Overall Progress: \[[█░]{50}\] (\d+)%$", line))]
-        expect(len(percent) == 1 and (percent[0] == 100) == self.success, f"overall {percent}")
-        layers = [found.groups() for line in closing if (found := re.match(r"Layers: (\d+)/(\d+) completed$", line))]
-        self.n, self.total = map(int, layers[0]) if layers else (0, 0)
-        self.queued = len(queued)
-        expect(self.n == len(counted), f"{self.n} layers are completed, {len(counted)} were told")
+
+        def find(pattern, default):
+            found = [found.groups() for line in closing if (found := re.fullmatch(pattern, line))]
+            return found[0] if found else default
+
+        (percent,) = find(r"Overall Progress: \[[█░]{50}\] (\d+)%", ("-1",))
+        expect((int(percent) == 100) == self.success and int(percent) >= 0, f"overall {percent}")
+        self.n, self.total = map(int, find(r"Layers: (\d+)/(\d+) completed", (0, 0)))
+        expect(self.n == counted, f"{self.n} layers are completed, {counted} were told")
         expect(not self.success or self.n == self.total, f"a success with {self.n}/{self.total}")
-        self.cached = sum("Already cached" in line for line in self.lines)
-        self.retries = sum(line.startswith("🔁 Retry") for line in self.lines)
-        moved = [re.match(r"Downloaded: (≥?)([\d.]+)([KMG]?B) in ", line) for line in closing]
-        self.is_least, self.moved, self.grain = False, 0, 1
-        for found in filter(None, moved):
-            self.grain = {"B": 1, "KB": 1000, "MB": MB, "GB": 1000 * MB}[found[3]]
-            self.is_least, self.moved = bool(found[1]), int(float(found[2]) * self.grain)
+        at_least, number, unit = find(r"Downloaded: (≥?)([\d.]+)([KMG]?B) in .*", ("", 0, "B"))
+        self.grain = {"B": 1, "KB": 1000, "MB": MB, "GB": 1000 * MB}[unit]
+        self.is_least, self.moved = bool(at_least), int(float(number) * self.grain)
 
     # What is expected of it.
 
     def pulled(self, image, layers, cached=0, fetched=()):
-        """It has succeeded and so many layers were told; `fetched` are the digests of those that had to come."""
+        """
+        It has succeeded, so many layers were told, and so many of them as cached; after a break nobody knows how many.
+        `fetched` are the digests of those that had to come.
+        """
         expect(self.exit == 0, f"exit {self.exit}: {self.reason}")
         self.row.engine.has_all(self.image, image)
-        allowed = layers if isinstance(layers, tuple) else (layers,)
-        expect(self.total in allowed, f"{self.n}/{self.total} layers, not {layers}")
-        expect(self.cached in (cached if isinstance(cached, tuple) else (cached,)), f"{self.cached} were cached, not {cached}")
+        is_podman, is_broken = self.row.kind == "podman", "🔁" in self.out
+        expect(is_broken or self.total == layers, f"{self.n}/{self.total} layers, not {layers}")
+        expect(is_broken or self.cached == cached, f"{self.cached} were cached, not {cached}")
         fetched = sum(image.sizes[digest] for digest in set(fetched))
-        expect(self.moved <= self.carried, f"{self.moved} bytes are told and {self.carried} came")
-        if not self.retries:
+        expect(fetched <= self.carried, f"{self.carried} bytes came for {fetched}")
+        # Podman says of a layer that breaks off that it is complete, and counts as if it were.
+        expect(self.moved <= self.carried or (is_podman and is_broken), f"{self.moved} told, {self.carried} came")
+        if not is_broken:
             # Podman fetches a layer as often as it is in the image.
-            most = fetched if self.row.kind != "podman" else sum(image.sizes[digest] for digest in image.layers)
-            expect(fetched <= self.carried <= most * 1.05 + 200_000, f"{self.carried} bytes came for {fetched}")
+            most = sum(image.sizes[digest] for digest in image.layers) if is_podman else fetched
+            expect(self.carried <= most * 1.05 + 200_000, f"{self.carried} bytes came for {fetched}")
             expect(self.moved <= fetched, f"{self.moved} bytes are told of {fetched}")
+        if not self.retries:
             expect(self.is_least or self.moved + self.grain > fetched, f"{self.moved} bytes are told, not {fetched}")
-        if self.row.engine.kind != "podman":
+        if not is_podman:
             expect(f"🔐 Image digest: {image.digest}" in self.lines, "no digest, or a wrong one")
             expect(any(line.startswith("📊 Status: ") for line in self.lines), "no status")
         return self.outcome()
@@ -665,7 +682,7 @@ class Row:
     def __init__(self, suite, kind, store, program):
         self.suite, self.kind, self.store, self.program = suite, kind, store, program
         self.name = " ".join(filter(None, (suite, kind, store)))
-        self.number, self.pulls, self.results = 0, [], {}
+        self.pulls, self.results = [], {}
         self.engine, self.version, self.driver = None, "", ""
 
     def environment(self):
@@ -855,7 +872,8 @@ def _(row):
 
 @case("index: own platform missing")
 def _(row):
-    return row.pull(row.at("multi:foreign")).failed(PLATFORM, "no matching manifest|no match for platform|no image found")
+    reason = "no matching manifest|no match for platform|no image found"
+    return row.pull(row.at("multi:foreign")).failed(PLATFORM, reason)
 
 
 @case("one platform, another asked for")
@@ -877,8 +895,8 @@ def _(row):
 @case("a layer is damaged in the registry")
 def _(row):
     path = row.layer_file("odd:damaged")
-    path.write_bytes(gzip.compress(os.urandom(path.stat().st_size - 4096), 1).ljust(path.stat().st_size, b"\0"))
-    return row.pull(row.at("odd:damaged"), "--retries", "0").failed(DAMAGED, "digest|checksum|verif|invalid header")
+    path.write_bytes(os.urandom(path.stat().st_size))
+    return row.pull(row.at("odd:damaged")).failed(DAMAGED, "digest|verification|invalid header")
 
 
 @case("--check before and after")
@@ -887,6 +905,7 @@ def _(row):
         command = [row.program, "--host", f"unix://{row.engine.socket}", "--check", image]
         return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, env=row.environment()).returncode
 
+    # The first has not been pulled, the last is unknown to the registry.
     codes = [check(row.at(image)) for image in ("long:back", "three:latest", "multi:both", "three:missing")]
     # Podman cannot be asked what the registry has.
     expect(codes == ([3] * 4 if row.kind == "podman" else [1, 0, 0, 3]), f"exit codes {codes}")
@@ -920,7 +939,7 @@ def _(row):
     row.order("revive", "registry")
     row.link.rate = 0
     row.link.up()
-    return row.end(pull).pulled(image, (1, 2, 3), cached=(0, 1, 2), fetched=image.layers)
+    return row.end(pull).pulled(image, 3, fetched=image.layers)
 
 
 @case("engine killed")
@@ -942,7 +961,7 @@ def _(row):
     pull.until("🔁 Retry 1/3 in 5s: the engine broke off")
     row.link.rate = 0
     row.engine.start()
-    return row.end(pull).pulled(image, (1, 2, 3), cached=(0, 1, 2), fetched=image.layers)
+    return row.end(pull).pulled(image, 3, fetched=image.layers)
 
 
 # == The run ==
@@ -999,7 +1018,8 @@ def work(row, cases, start, keep):
 
 def table(rows, cases):
     def heading(row):
-        return f"{row.version}<br>{row.suite}, {row.driver}" if row.version else row.name
+        parts = [row.version or row.kind, row.suite, f"{row.store} {row.driver}".strip()]
+        return "<br>".join(filter(None, parts))
 
     print("\n| " + " | ".join(["", *map(heading, rows)]) + " |")
     print("|---" * (len(rows) + 1) + "|")
@@ -1009,7 +1029,8 @@ def table(rows, cases):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, usage=argparse.SUPPRESS)
+    parser = argparse.ArgumentParser(add_help=False, usage=__doc__)
+    parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--program", type=Path)
     parser.add_argument("--rows", default="")
@@ -1017,6 +1038,9 @@ def main():
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args()
+    if options.help:
+        print(__doc__)
+        return
     if os.geteuid() != 0:
         sys.exit("engines.py: needs root, for engines of its own")
     rows = [row for row in ROWS if re.search(options.rows, " ".join(filter(None, row)))]
@@ -1036,9 +1060,9 @@ def main():
             program = Path(os.environ.get("CARGO_TARGET_DIR") or HERE.parent / "target") / "release" / NAME
         program = program.resolve()
         run(LAB, "install", "debootstrap")
-        run(LAB, "start", temporary / "lab")
         rows = [Row(*row, program) for row in rows]
         try:
+            run(LAB, "start", temporary / "lab")
             env = dict(line.split("=", 1) for line in (temporary / "lab/env").read_text().splitlines())
             arch = run("dpkg", "--print-architecture").strip()
             other = push_images(Registry(env["REGISTRY"]), arch)
