@@ -22,6 +22,6 @@ class alm_pull::profile::dev_machine (
   alm_pull::update { 'dev_machine':
     images     => $images,
     references => $references,
-    *          => $settings,
+    *          => { 'registry' => 'europe-west1-docker.pkg.dev' } + $settings,
   }
 }

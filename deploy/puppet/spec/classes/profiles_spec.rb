@@ -52,6 +52,12 @@ describe 'alm_pull::profile::dev_machine' do
   it { is_expected.not_to contain_exec("docker-login #{REGISTRY}") }
   it { is_expected.to contain_exec('docker-recreate alm-app').with_command(words('recreate')) }
 
+  context 'that is to log in' do
+    let(:params) { { 'settings' => { 'docker_login' => true, 'token_file' => '/t' } } }
+
+    it { is_expected.to contain_exec("docker-login #{REGISTRY}").with_command(words('/t')) }
+  end
+
   it 'leaves credentials to docker' do
     expect(catalogue.resource('exec', "docker-pull #{app}")[:command]).not_to include('--token-file')
   end
