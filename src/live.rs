@@ -37,6 +37,16 @@ const EXTRACTION: Duration = Duration::from_hours(1);
 /// How long questions asked beside the pull (is the image there? how much room is left?) may take.
 const QUESTION: Duration = Duration::from_secs(10);
 
+/// The longest rest: bars in place still move five times a second.
+const REST: Duration = Duration::from_millis(200);
+
+/// How long to leave the engine's next words unread when the last ones were of bytes that come: nearly all that a pull
+/// costs is to wake up for each of them. Of what follows a download nothing ends the pull; yet a pull that is over soon
+/// is not made to wait.
+fn rest(at: u64) -> Duration {
+    Duration::from_millis(at / 20).min(REST)
+}
+
 /// A pull on its way.
 struct Live<'a> {
     options: &'a Options,
@@ -209,10 +219,14 @@ impl Live<'_> {
             if let Some(signal) = signals.came() {
                 return End::Signal(signal);
             }
-            let mut has_moved = false;
+            let (mut has_moved, mut is_downloading) = (false, false);
             let (began, story) = (self.began, &mut self.story);
             let at = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let mut tell = |line: &[u8]| has_moved |= story.line(at(), line) == Brought::Movement;
+            let mut tell = |line: &[u8]| {
+                let brought = story.line(at(), line);
+                is_downloading = brought == Brought::Bytes;
+                has_moved |= is_downloading || brought == Brought::Movement;
+            };
             match connection.read(&mut |body| lines.feed(body, &mut tell)) {
                 Read::Bytes => {}
                 Read::Tick => self.story.advance(self.at()),
@@ -220,6 +234,9 @@ impl Live<'_> {
                     lines.end(&mut tell);
                     return end;
                 }
+            }
+            if is_downloading {
+                signals.rest(rest(self.at()));
             }
             // Never more than a tick at once: a process that was stopped and goes on has not stalled.
             idle = if has_moved { Duration::ZERO } else { idle + before.elapsed().min(TICK) };
@@ -394,5 +411,20 @@ impl Live<'_> {
                 complain(&format!("{}: interrupted by signal {signal}", self.reference), glyphs);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_is_short_in_a_short_pull_and_never_long() {
+        let check = |at, expected| assert_eq!(rest(at), Duration::from_millis(expected), "{at}");
+        check(0, 0);
+        check(19, 0);
+        check(1_000, 50);
+        check(4_000, 200);
+        check(u64::MAX, 200);
     }
 }

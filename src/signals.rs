@@ -1,15 +1,24 @@
 //! The signals that end this program, as a number to be looked at on every tick.
 //!
-//! **Invariant:** a handler stores a number and does nothing else. A hang-up (SIGHUP) is caught and forgotten: a dropped
+//! **Invariant:** a handler stores a number, wakes up a rest, and does nothing else. A hang-up (SIGHUP) is caught and forgotten: a dropped
 //! SSH session must not stop a pull, which goes on into the log.
 
+use crate::output::is_readable;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Which signal came, if any.
 #[derive(Clone)]
-pub(crate) struct Signals(Arc<AtomicUsize>);
+pub(crate) struct Signals {
+    came: Arc<AtomicUsize>,
+    /// Can be read once a signal has come; none where the descriptors for it could not be had.
+    wake: Option<Arc<File>>,
+}
 
 impl Signals {
     /// Catches SIGINT and SIGTERM, and SIGHUP where `survive_hang_up`.
@@ -22,12 +31,30 @@ impl Signals {
         if survive_hang_up {
             let _ = signal_hook::flag::register(SIGHUP, Arc::new(AtomicBool::new(false)));
         }
-        Self(came)
+        Self { came, wake: Self::wake().map(Arc::new) }
+    }
+
+    fn wake() -> Option<File> {
+        let (reader, writer) = UnixStream::pair().ok()?;
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::low_level::pipe::register(signal, writer.try_clone().ok()?).ok()?;
+        }
+        Some(File::from(OwnedFd::from(reader)))
     }
 
     /// The number of the signal that came last.
     pub(crate) fn came(&self) -> Option<i32> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|&signal| signal != 0).and_then(|signal| i32::try_from(signal).ok())
+        Some(self.came.load(Ordering::Relaxed))
+            .filter(|&signal| signal != 0)
+            .and_then(|signal| i32::try_from(signal).ok())
+    }
+
+    /// Waits for so long, or until a signal comes.
+    pub(crate) fn rest(&self, wait: Duration) {
+        if let Some(wake) = &self.wake {
+            // Whether one came is looked at by who called.
+            let _ = is_readable(wake, wait);
+        }
     }
 }
 
