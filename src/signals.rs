@@ -62,3 +62,21 @@ impl Signals {
 pub(crate) fn exit_code(signal: i32) -> u8 {
     128_u8.saturating_add(u8::try_from(signal).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn a_signal_ends_a_rest_also_when_it_came_before() {
+        let signals = Signals::catch(false);
+        signals.rest(Duration::from_millis(1));
+        assert_eq!(signals.came(), None);
+        signal_hook::low_level::raise(SIGTERM).unwrap();
+        let begun = Instant::now();
+        signals.rest(Duration::from_mins(1));
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        assert_eq!(signals.came(), Some(SIGTERM));
+    }
+}

@@ -242,9 +242,11 @@ class Race:
         elif not self.options.quick:
             architecture, deb = {"x86_64": ("amd64", "amd64"), "aarch64": ("aarch64", "arm64"),
                                  "armv7l": ("armv6", "armhf"), "armv6l": ("armv6", "armhf")}[platform.machine()]
-            with contextlib.suppress(Failure):
+            try:
+                succeed(ROOT / "build-rpi.sh", architecture)
+            except Failure:
                 succeed(ROOT / "build-rpi.sh", "install")
-            succeed(ROOT / "build-rpi.sh", architecture)
+                succeed(ROOT / "build-rpi.sh", architecture)
             self.program = ROOT / "dist" / f"{NAME}-{deb}"
         cargo = ["cargo", "build", "--release", "--locked", "--manifest-path", ROOT / "Cargo.toml"]
         succeed(*cargo)
@@ -640,8 +642,8 @@ def budgets(race):
 def report(race):
     rounds = race.options.rounds
     fast = rounds * (1 if race.options.quick else 3)
-    print(f"Medians of {fast} fast and {rounds} throttled pulls ({RATE / 1e6:g} MB/s), in brackets how many times ours, "
-          "in bold where another is better.\n")
+    print(f"Medians of {fast} fast and {rounds} throttled pulls ({RATE / 1e6:g} MB/s), in brackets how many times "
+          "ours, in bold where another is better.\n")
     print(f"Machine: {race.machine()}")
     lost = pull_tables(race) + other_table(race)
     print("\nWhere we lose" + (":\n" if lost else ": nowhere."))
