@@ -3,7 +3,7 @@
 
 usage: tests/race.py [--rounds N] [--quick] [--program FILE] [--without NAME]...
 
-  --rounds N      so many rounds of everything (default 5: about 20 minutes, and the build)
+  --rounds N      so many rounds of everything (default 3: under 20 minutes on a quiet machine, and the build)
   --quick         a self check of a minute or two: one round, small images of 1 and 3 layers, the ordinary build
   --program FILE  race this executable instead of the static one that build-rpi.sh makes
   --without NAME  leave out a competitor, named as in the table's head
@@ -204,7 +204,8 @@ class Race:
         self.options, self.place = options, place
         self.out, self.log = place / "out", place / "log"
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(place / "home"), "LANG": "C.UTF-8",
-                            "TERM": "xterm-256color", "DOCKER_CONFIG": str(place / "home")}
+                            "TERM": "xterm-256color", "DOCKER_CONFIG": str(place / "home"),
+                            "NODE_PATH": str(place / "node/node_modules")}
         (place / "home").mkdir()
         self.names = [name for name in ALL if name not in options.without]
         self.images = QUICK if options.quick else IMAGES
@@ -236,7 +237,6 @@ class Race:
     def build(self):
         say("builds")
         target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-        self.static = None
         if self.options.program:
             self.program = Path(self.options.program).resolve()
         elif not self.options.quick:
@@ -286,7 +286,7 @@ class Race:
             SHELL: ["bash", PARTS / "shell-loop.sh", socket_path, image, log],
         }[name]
 
-    def run(self, command, is_tty=False, environment=None):
+    def run(self, command, is_tty=False):
         """Runs it alone; what it cost."""
         self.log.unlink(missing_ok=True)
         result = self.place / "result"
@@ -294,7 +294,7 @@ class Race:
         with open(self.out, "wb") as out:
             output = terminal.slave if terminal else out
             child = subprocess.Popen([self.measure, result, *command], stdin=output if terminal else subprocess.DEVNULL,
-                                     stdout=output, stderr=output, env=environment or self.environment)
+                                     stdout=output, stderr=output, env=self.environment)
             try:
                 child.wait(LIMIT)
             finally:
@@ -309,12 +309,9 @@ class Race:
             raise Failure(f"{command}: exit {cost.code}\n{self.out.read_text(errors='replace')[-2000:]}")
         return cost
 
-    def node_environment(self):
-        return {**self.environment, "NODE_PATH": str(self.place / "node/node_modules")}
-
     def pull(self, name, link, layers):
         image = f"{self.registries[link]}/race{layers}:latest"
-        cost = self.run(self.command(name, image), name in (OURS_TTY, DOCKER_TTY), self.node_environment())
+        cost = self.run(self.command(name, image), name in (OURS_TTY, DOCKER_TTY))
         if not self.engine.has(image):
             raise Failure(f"{name} ended well, and the engine has no {image}:\n{self.out.read_text(errors='replace')}")
         if name == OURS:
@@ -424,7 +421,7 @@ class Race:
                 command = self.command(name, image)
                 with open(self.out, "wb") as out:
                     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                             env=self.node_environment())
+                                             env=self.environment)
                 try:
                     end = time.monotonic() + LIMIT
                     while not self.out.stat().st_size or b"ownload" not in self.out.read_bytes() and name != DOCKER:
@@ -462,7 +459,7 @@ class Race:
                  " ".join(first("curl", "--version").split()[:2]), first("jq", "--version"),
                  "bash " + first("bash", "-c", "echo $BASH_VERSION"),
                  first("docker-registry", "--version").replace("github.com/docker/distribution ", ""),
-                 first("rustc", "--version"), f"serde_json {locked}"]
+                 first("rustc", "--version").split(" (")[0] + " (ordinary build)", f"serde_json {locked}"]
         if DOCKER_PY in self.names:
             python = self.place / "venv/bin/python"
             words += [first(python, "--version"),
@@ -613,7 +610,7 @@ def budgets(race):
     size, peak = (500, 700) if race.is_static else (600, 3000)
     at_most(f"executable, {kind}", [race.program.stat().st_size / 1e3], size, " KB", race.is_static)
     peaks = lambda costs: [cost.peak / 1e3 for cost in costs]
-    worst(f"peak memory of a pull, {kind}", lambda pull: peaks(race.costs[*pull, OURS]), peak, " KB")
+    worst(f"peak memory of a pull, {kind}", lambda pull: peaks(race.costs[(*pull, OURS)]), peak, " KB")
     if race.is_static:
         at_most("executable, ordinary build", [race.ordinary.stat().st_size / 1e3], 600, " KB", False)
         at_most("peak memory of a pull, ordinary build", peaks(race.ordinary_costs), 3000, " KB", False)
@@ -667,7 +664,7 @@ def main():
     parser.add_argument("--without", action="append", default=[], choices=ALL[1:])
     parser.add_argument("-h", "--help", action="store_true")
     options = parser.parse_args()
-    options.rounds = options.rounds or (1 if options.quick else 5)
+    options.rounds = options.rounds or (1 if options.quick else 3)
     if options.help:
         print(__doc__)
         return 0
