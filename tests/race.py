@@ -559,7 +559,10 @@ def other_table(race):
         median = statistics.median
         cells = []
         for name, samples in others:
-            ratio = median(theirs / own for theirs, own in zip(samples, ours))
+            if len(samples) == len(ours):
+                ratio = median(theirs / own for theirs, own in zip(samples, ours))
+            else:
+                ratio = median(samples) / median(ours)
             cell = f"{name} {number(median(samples) * scale)} ({times(ratio)})"
             if ratio < 0.995 and not name.startswith("this program"):
                 cell = f"**{cell}**"
