@@ -1,6 +1,6 @@
 //! A live pull: the event loop, when to fall back to docker, when to try again.
 //!
-//! **Invariant:** once a pull has begun nothing falls back, and every wait looks at signals on every tick.
+//! **Invariant:** once a pull has begun nothing falls back, and every wait looks at signals on every tick or is ended by them.
 
 use crate::args::{Log as Where, Progress, Pull as Options};
 use crate::auth::{self, Found};
@@ -15,6 +15,7 @@ use crate::lines::{Lines, MAX_LINE};
 use crate::lock::{self, Lock};
 use crate::log;
 use crate::output::{Glyphs, Patience};
+use crate::pace;
 use crate::pull::{End, NO_IMAGE, Verdict};
 use crate::questions::Questions;
 use crate::recording::{Header, Recorder};
@@ -198,10 +199,14 @@ impl Live<'_> {
             if let Some(signal) = signals.came() {
                 return End::Signal(signal);
             }
-            let mut has_moved = false;
+            let (mut has_moved, mut is_downloading) = (false, false);
             let (began, story) = (self.began, &mut self.story);
             let at = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let mut tell = |line: &[u8]| has_moved |= story.line(at(), line) == Brought::Movement;
+            let mut tell = |line: &[u8]| {
+                let brought = story.line(at(), line);
+                is_downloading = brought == Brought::Bytes;
+                has_moved |= is_downloading || brought == Brought::Movement;
+            };
             match connection.read(&mut |body| lines.feed(body, &mut tell)) {
                 Read::Bytes => {}
                 Read::Tick => self.story.advance(self.at()),
@@ -209,6 +214,9 @@ impl Live<'_> {
                     lines.end(&mut tell);
                     return end;
                 }
+            }
+            if is_downloading {
+                signals.rest(Duration::from_millis(pace::rest(self.at())));
             }
             // Never more than a tick at once: a process that was stopped and goes on has not stalled.
             idle = if has_moved { Duration::ZERO } else { idle + before.elapsed().min(TICK) };

@@ -14,6 +14,9 @@ const HOLD: u64 = 250;
 /// After how long without movement a line says so; then each time after twice as long.
 const FIRST_NOTICE: u64 = 60_000;
 
+/// The longest rest while bytes come.
+const LONGEST_REST: u64 = 200;
+
 /// What was shown of a layer.
 #[derive(Default, Clone)]
 struct Shown {
@@ -114,5 +117,22 @@ impl Pace {
             self.shown.resize(layer + 1, Shown::default());
         }
         &mut self.shown[layer]
+    }
+}
+
+/// How long to leave the engine's next words unread when the last ones were of bytes that come: nearly all that a pull
+/// costs is to wake up for each of them. Nothing that follows a download ends the pull at once; all the same a rest is at
+/// most the fiftieth part of what the pull has lasted, and bars in place still move five times a second.
+pub(crate) fn rest(at: u64) -> u64 {
+    (at / 50).min(LONGEST_REST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_is_short_in_a_short_pull_and_never_long() {
+        assert_eq!([0, 49, 1_000, 10_000, u64::MAX].map(rest), [0, 0, 20, 200, 200]);
     }
 }

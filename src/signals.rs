@@ -1,15 +1,24 @@
 //! The signals that end this program, as a number to be looked at on every tick.
 //!
-//! **Invariant:** a handler stores a number and does nothing else. A hang-up (SIGHUP) is caught and forgotten: a dropped
-//! SSH session must not stop a pull, which goes on into the log.
+//! **Invariant:** a handler stores a number, wakes up a rest, and does nothing else. A hang-up (SIGHUP) is caught and
+//! forgotten: a dropped SSH session must not stop a pull, which goes on into the log.
 
+use crate::output::is_readable;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Which signal came, if any.
 #[derive(Clone)]
-pub(crate) struct Signals(Arc<AtomicUsize>);
+pub(crate) struct Signals {
+    came: Arc<AtomicUsize>,
+    /// Can be read once a signal has come; none where the descriptors for it could not be had.
+    wake: Option<Arc<File>>,
+}
 
 impl Signals {
     /// Catches SIGINT and SIGTERM, and SIGHUP where `survive_hang_up`.
@@ -22,16 +31,52 @@ impl Signals {
         if survive_hang_up {
             let _ = signal_hook::flag::register(SIGHUP, Arc::new(AtomicBool::new(false)));
         }
-        Self(came)
+        Self { came, wake: Self::wake().map(Arc::new) }
+    }
+
+    fn wake() -> Option<File> {
+        let (reader, writer) = UnixStream::pair().ok()?;
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::low_level::pipe::register(signal, writer.try_clone().ok()?).ok()?;
+        }
+        Some(File::from(OwnedFd::from(reader)))
     }
 
     /// The number of the signal that came last.
     pub(crate) fn came(&self) -> Option<i32> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|&signal| signal != 0).and_then(|signal| i32::try_from(signal).ok())
+        Some(self.came.load(Ordering::Relaxed))
+            .filter(|&signal| signal != 0)
+            .and_then(|signal| i32::try_from(signal).ok())
+    }
+
+    /// Waits for so long, or until a signal comes.
+    pub(crate) fn rest(&self, wait: Duration) {
+        if let Some(wake) = &self.wake {
+            // Whether one came is looked at by who called.
+            let _ = is_readable(wake, wait);
+        }
     }
 }
 
 /// The exit code of a program that a signal ended.
 pub(crate) fn exit_code(signal: i32) -> u8 {
     128_u8.saturating_add(u8::try_from(signal).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn a_signal_ends_a_rest_also_when_it_came_before() {
+        let signals = Signals::catch(false);
+        signals.rest(Duration::from_millis(1));
+        assert_eq!(signals.came(), None);
+        signal_hook::low_level::raise(SIGTERM).unwrap();
+        let begun = Instant::now();
+        signals.rest(Duration::from_mins(1));
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        assert_eq!(signals.came(), Some(SIGTERM));
+    }
 }

@@ -3,6 +3,7 @@
 #   tests/lab.sh install [PACKAGE...]  apt-get what is missing of docker.io, docker-registry, apache2-utils and these
 #   tests/lab.sh start DIR [FROM]      start them in DIR (new or empty), push the images, write DIR/env; or only the
 #                                      registries, with a copy of what those of the lab FROM hold
+#   tests/lab.sh image DIR NAME SIZE...  push an image of that many layers of random bytes (5K, 20M) to the open registry
 #   tests/lab.sh kill DIR NAME         SIGKILL for one of engine, registry, private
 #   tests/lab.sh revive DIR NAME       start that one again where it was
 #   tests/lab.sh stop DIR              stop them, empty DIR and, if start made it, remove it
@@ -122,6 +123,17 @@ images() {
     lab_docker image prune -af # so that every pull is fresh
 }
 
+image() { # NAME:TAG SIZE...
+    local sizes=("${@:2}")
+    mkdir "$dir/build"
+    cd "$dir/build"
+    for n in "${!sizes[@]}"; do random "${sizes[n]}" >"layer$n"; done
+    address=$(sed -n 's/^REGISTRY=//p' "$dir/env")
+    push "$1" layer*
+    rm -r "$dir/build"
+    lab_docker image prune -af
+}
+
 start() {
     # dockerd's own sockets lie below DIR, and the path of a socket has 107 bytes.
     [[ $dir =~ ^/[A-Za-z0-9._/-]{1,60}$ ]] || die "DIR has to be short and plain: $dir"
@@ -194,6 +206,10 @@ case "${1-} $#" in
         from=${3:+$(realpath -- "$3")}
         [ -z "$from" ] || [ -s "$from/.lab" ] || die "no lab: $from"
         set -- "$1" ;;
+    image\ [3-9] | image\ [1-9][0-9])
+        dir=$(realpath -m -- "$2")
+        [ -s "$dir/env" ] || die "no lab runs in $dir"
+        set -- image "${@:3}" ;;
     'kill 3') dir=$(realpath -m -- "$2"); set -- end "$3" ;;
     'revive 3') dir=$(realpath -m -- "$2"); set -- revive "$3" ;;
     *) sed -n 's/^#   //p' "$0" >&2 && exit 2 ;;
