@@ -104,8 +104,11 @@ fn is_of_a_chunk(error: &Theirs) -> bool {
     matches!(error, Theirs::ChunkLenNotAscii | Theirs::ChunkLenNotANumber | Theirs::ChunkExpectedCrLf)
 }
 
+/// Whether a line ends with `\n` alone; be it that a chunk before it ends with `\r`.
 fn has_bare_feed(stream: &[u8]) -> bool {
-    stream.first() == Some(&b'\n') || stream.windows(2).any(|two| two[1] == b'\n' && two[0] != b'\r')
+    let mut found = stream.first() == Some(&b'\n') || stream.windows(2).any(|two| two[1] == b'\n' && two[0] != b'\r');
+    let _ = Response::new().feed(stream, &mut |chunk| found |= chunk.ends_with(b"\r"));
+    found
 }
 
 /// Whether a line is too long to be a chunk's size there.
