@@ -3,10 +3,11 @@
 //! What the live pull of an answer writes is held against the rules of the log, its verdict against a naive reading of
 //! the body, and all of it against a replay of the recording that was made of it.
 
+use super::event::{Pairs, has_failed, naive};
 use super::{Delivery, directory};
 use crate::args::{Log as Where, Progress, Pull as Options, When};
 use crate::engine::{Connection, Engine, Read};
-use crate::event::{Lines, MAX_LINE};
+use crate::event::{Event, Lines, MAX_LINE};
 use crate::http::Response;
 use crate::output::{Glyphs, Patience};
 use crate::pull::{End, NO_IMAGE, Phase, Verdict};
@@ -16,6 +17,7 @@ use crate::replay;
 use crate::report::{About, Line, Method, Opening, Retry, Sink, Stamp};
 use crate::signals;
 use crate::story::{Story, log_sink, stdout_sink};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -225,17 +227,20 @@ fn body(answer: &[u8]) -> Vec<u8> {
 
 /// Whether these lines may be those of a pull that has succeeded, by a naive reading.
 fn may_succeed(lines: &[u8], has_image: bool) -> bool {
-    let objects = || {
-        lines.split(|&byte| byte == b'\n').filter_map(|line| match serde_json::from_slice(line) {
-            Ok(Value::Object(object)) => Some(object),
-            _ => None,
-        })
-    };
-    let has_status = |start: &str| {
-        objects().any(|object| object.get("status").and_then(Value::as_str).is_some_and(|text| text.starts_with(start)))
-    };
-    let has_failed = objects().any(|object| object.contains_key("error") || object.contains_key("errorDetail"));
-    !has_failed && (has_status("Status: ") || (has_image && !has_status("Pulling from ")))
+    let (mut is_docker, mut has_status) = (false, false);
+    for line in lines.split(|&byte| byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok()) {
+        match serde_json::from_str(line) {
+            Ok(Pairs(pairs)) if has_failed(&pairs) => return false,
+            Ok(Pairs(pairs)) => match naive(&pairs) {
+                Some(Event::PullingFrom(_)) => is_docker = true,
+                Some(Event::Status(_)) => has_status = true,
+                _ => {}
+            },
+            // JSON that a naive reader cannot hold: it may be anything.
+            Err(_) => has_status |= serde_json::from_str::<IgnoredAny>(line).is_ok(),
+        }
+    }
+    has_status || (has_image && !is_docker)
 }
 
 /// The log: whole lines, each with its stamp, without anything that acts on a terminal, and never more done than there is.
