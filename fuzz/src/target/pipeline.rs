@@ -243,7 +243,7 @@ fn may_succeed(lines: &[u8], has_image: bool) -> bool {
     has_status || (has_image && !is_docker)
 }
 
-/// The log: whole lines, each with its stamp, without anything that acts on a terminal, and never more done than there is.
+/// The log: whole lines, each with its stamp, nothing that acts on a terminal, and never more done than there is.
 fn check_log(log: &str) {
     assert!(log.is_empty() || log.ends_with('\n'), "the last line is torn: {log:?}");
     for line in log.split_terminator('\n') {
