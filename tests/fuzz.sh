@@ -44,13 +44,15 @@ if [ ${#targets[@]} = 1 ]; then build+=("${targets[0]}"); fi
 echo "fuzz.sh: built in $((SECONDS - start)) s"
 bin=$out/$(rustc -vV | sed -n 's/^host: //p')/release
 
+# For sed: the engine's line in a row of a recording.
+engine_line='s/^\[[0-9.]*,"e",\(.*\)\]$/\1/p'
+
 # The deliveries that a stream is tried with: at once, in pieces, and with every flag.
 seed_streams() { # DIRECTORY FILE...
     local directory=$1 file name delivery
     shift
     for file in "$@"; do
-        name=${file#fixtures/}
-        name=${name//\//-}
+        name=${file//\//-}
         for delivery in '\x00' '\x03\x01\x07\x40' '\x1a\x20\x60' '\xf9\x30'; do
             { printf '%b' "$delivery"; cat "$file"; } >"$directory/$name-$(printf %s "${delivery//\\x/}")"
         done
@@ -61,12 +63,19 @@ seed() { # TARGET
     local directory=$work/$1.seeds line=0 row
     mkdir -p "$directory" "$out/corpus/$1"
     case $1 in
-        http) seed_streams "$directory" fixtures/http/*.raw ;;
-        pipeline) seed_streams "$directory" fixtures/http/*.raw fixtures/*/*.jsonl ;;
+        http) seed_streams "$directory" fixtures/http/*.raw fuzz/seeds/http/* ;;
+        pipeline)
+            seed_streams "$directory" fixtures/http/*.raw fixtures/*/*.jsonl
+            # Without their times: what curl would have kept.
+            for row in fixtures/*/*.jsonl; do
+                sed -n "$engine_line" "$row" >"$work/capture"
+                { printf '\x13\x20\x60\x10'; cat "$work/capture"; } >"$directory/capture-${row//\//-}"
+            done
+            ;;
         recording) cp --parents fixtures/*/*.jsonl "$directory" ;;
         event)
             # The lines of engines, each kind once.
-            cat fixtures/*/*.jsonl | sed -n 's/^\[[0-9.]*,"e",\(.*\)\]$/\1/p' |
+            sed -n "$engine_line" fixtures/*/*.jsonl |
                 awk '{ kind = $0; gsub(/[0-9a-f]+/, "", kind) } !seen[kind]++' >"$work/lines"
             while IFS= read -r row; do
                 line=$((line + 1))
