@@ -87,10 +87,12 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
     bytes[..count].ends_with(b"\n").then(|| count - 1)
 }
 
-fn emit(bytes: &[u8], keeps_empty: bool, line: &mut dyn FnMut(&[u8])) {
+fn emit(mut bytes: &[u8], keeps_empty: bool, line: &mut dyn FnMut(&[u8])) {
     // A recording does not keep blanks around JSON, and a replay must be told what the live pull was.
-    let bytes = bytes.trim_ascii();
-    if keeps_empty || !bytes.is_empty() {
+    while let [b' ' | b'\t' | b'\r', rest @ ..] | [rest @ .., b' ' | b'\t' | b'\r'] = bytes {
+        bytes = rest;
+    }
+    if keeps_empty || !bytes.iter().all(u8::is_ascii_whitespace) {
         line(bytes);
     }
 }

@@ -250,7 +250,8 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     /// The form in which an engine's lines are written, read without looking at the line twice: a replay spends its
-    /// time here. What the line says is checked when it is understood as an event.
+    /// time here. What the line says is checked when it is understood as an event; with a fourth item, which nothing
+    /// writes, it is not.
     fn quick(text: &'a str) -> Option<Self> {
         let (at, rest) = text.strip_prefix('[')?.split_once(',')?;
         let data = rest.strip_prefix("\"e\",")?.strip_suffix(']').filter(|data| data.starts_with("{\"status\":"))?;

@@ -7,14 +7,15 @@
 # Ten minutes each before a release: tests/fuzz.sh 600. A whole night on one: tests/fuzz.sh 28800 pipeline.
 # Prints a table; fails on any finding, and names the input that shows it. What is learned is kept in the corpus in
 # target/fuzz/corpus, which the next run goes on with; delete it to begin anew.
-# SANITIZER=address looks at memory too, which is for the libraries: the program has no unsafe code.
+# No sanitizer looks at memory: the program has no unsafe code, which would have to misuse it. SANITIZER=address has one,
+# for the libraries. Overflows and debug assertions are looked at in both cases.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 sanitizer=${SANITIZER:-none}
 all=(http event recording reference config pipeline)
 seconds=${1:-30}
-[[ $seconds =~ ^[1-9][0-9]*$ ]] || { sed -n '2,9s/^# //p' "$0" >&2; exit 2; }
+[[ $seconds =~ ^[1-9][0-9]*$ ]] || { sed -n '2,10s/^# //p' "$0" >&2; exit 2; }
 shift $(($# > 0))
 targets=("${@:-${all[@]}}")
 for target in "${targets[@]}"; do
@@ -43,13 +44,15 @@ if [ ${#targets[@]} = 1 ]; then build+=("${targets[0]}"); fi
 echo "fuzz.sh: built in $((SECONDS - start)) s"
 bin=$out/$(rustc -vV | sed -n 's/^host: //p')/release
 
+# For sed: the engine's line in a row of a recording.
+engine_line='s/^\[[0-9.]*,"e",\(.*\)\]$/\1/p'
+
 # The deliveries that a stream is tried with: at once, in pieces, and with every flag.
 seed_streams() { # DIRECTORY FILE...
     local directory=$1 file name delivery
     shift
     for file in "$@"; do
-        name=${file#fixtures/}
-        name=${name//\//-}
+        name=${file//\//-}
         for delivery in '\x00' '\x03\x01\x07\x40' '\x1a\x20\x60' '\xf9\x30'; do
             { printf '%b' "$delivery"; cat "$file"; } >"$directory/$name-$(printf %s "${delivery//\\x/}")"
         done
@@ -60,12 +63,19 @@ seed() { # TARGET
     local directory=$work/$1.seeds line=0 row
     mkdir -p "$directory" "$out/corpus/$1"
     case $1 in
-        http) seed_streams "$directory" fixtures/http/*.raw ;;
-        pipeline) seed_streams "$directory" fixtures/http/*.raw fixtures/*/*.jsonl ;;
+        http) seed_streams "$directory" fixtures/http/*.raw fuzz/seeds/http/* ;;
+        pipeline)
+            seed_streams "$directory" fixtures/http/*.raw fixtures/*/*.jsonl
+            # Without their times: what curl would have kept.
+            for row in fixtures/*/*.jsonl; do
+                sed -n "$engine_line" "$row" >"$work/capture"
+                { printf '\x13\x20\x60\x10'; cat "$work/capture"; } >"$directory/capture-${row//\//-}"
+            done
+            ;;
         recording) cp --parents fixtures/*/*.jsonl "$directory" ;;
         event)
             # The lines of engines, each kind once.
-            cat fixtures/*/*.jsonl | sed -n 's/^\[[0-9.]*,"e",\(.*\)\]$/\1/p' |
+            sed -n "$engine_line" fixtures/*/*.jsonl |
                 awk '{ kind = $0; gsub(/[0-9a-f]+/, "", kind) } !seen[kind]++' >"$work/lines"
             while IFS= read -r row; do
                 line=$((line + 1))
@@ -78,12 +88,12 @@ seed() { # TARGET
 }
 
 run() { # TARGET
-    local tmp=$work/$1.tmp
-    mkdir -p "$tmp" "$out/artifacts/$1"
-    # What the program says on standard error is not for us. libFuzzer has its own way out.
-    TMPDIR=$tmp "$bin/$1" -max_total_time="$seconds" -dict=fuzz/dictionary -max_len=8192 -timeout=10 -rss_limit_mb=2048 \
+    export TMPDIR=$work/$1.tmp
+    mkdir -p "$TMPDIR" "$out/artifacts/$1"
+    # What the program says on standard error is not for us. libFuzzer has its own way out. Earlier findings come again.
+    exec "$bin/$1" -max_total_time="$seconds" -dict=fuzz/dictionary -max_len=8192 -timeout=10 -rss_limit_mb=2048 \
         -close_fd_mask=2 -print_final_stats=1 -artifact_prefix="$out/artifacts/$1/" \
-        "$out/corpus/$1" "$work/$1.seeds" >"$work/$1.log" 2>&1
+        "$out/corpus/$1" "$work/$1.seeds" "$out/artifacts/$1" >"$work/$1.log" 2>&1
 }
 
 report() { # TARGET EXIT

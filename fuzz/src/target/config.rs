@@ -1,4 +1,4 @@
-//! docker's config.json (and a token file, and an address): read as a naive reader reads it, and no secret in a message.
+//! docker's config.json (and a token file, and an address): read as a naive reader reads it, no secret in a message.
 //!
 //! The input: a registry, a line end, and config.json; or the text of `DOCKER_AUTH_CONFIG`, a NUL, and config.json.
 

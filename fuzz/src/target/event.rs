@@ -50,7 +50,7 @@ fn lines(delivery: &Delivery<'_>) {
 }
 
 /// The keys of an object and their values, one by one and in their order.
-struct Pairs(Vec<(String, Value)>);
+pub(super) struct Pairs(pub(super) Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Pairs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -75,7 +75,7 @@ impl<'de> Deserialize<'de> for Pairs {
 }
 
 fn compare(event: &Event<'_>, pairs: &[(String, Value)], line: &[u8]) {
-    if pairs.iter().any(|(key, _)| key == "error" || key == "errorDetail") {
+    if has_failed(pairs) {
         assert!(matches!(event, Event::Error(_)), "an error was missed: {event:?}");
     }
     match naive(pairs) {
@@ -86,8 +86,13 @@ fn compare(event: &Event<'_>, pairs: &[(String, Value)], line: &[u8]) {
     }
 }
 
+/// Whether the engine says that the pull has failed.
+pub(super) fn has_failed(pairs: &[(String, Value)]) -> bool {
+    pairs.iter().any(|(key, _)| key == "error" || key == "errorDetail")
+}
+
 /// What the line says; nothing where it is not as an engine would write it.
-fn naive(pairs: &[(String, Value)]) -> Option<Event<'static>> {
+pub(super) fn naive(pairs: &[(String, Value)]) -> Option<Event<'static>> {
     // A key that is there twice is nothing that can be relied on.
     let get = |name: &str| {
         let mut found = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value);

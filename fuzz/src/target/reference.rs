@@ -5,8 +5,8 @@ use crate::reference::{Reference, percent_encode};
 use regex::Regex;
 use std::sync::LazyLock;
 
-/// Domain, path, tag and digest. There the domain may be missing, so that `a_b.c/d` is the path of no registry, which no
-/// engine can pull; here it is refused.
+/// Domain, path, tag and digest. There the domain may be missing, so that `a_b.c/d` is a path in no registry; here, as
+/// by us, it is refused.
 static REFERENCE: LazyLock<Regex> = LazyLock::new(|| {
     let component = "(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])";
     let host = format!(r"(?:{component}(?:\.{component})*|\[[a-fA-F0-9:]+\])");
