@@ -286,6 +286,10 @@ impl Parts {
             return Expected::Success;
         }
         let mut reasons = self.answer.errors();
+        if !reasons.is_empty() {
+            // Of half a line.
+            reasons.push("reported an error in a form not understood".to_owned());
+        }
         reasons.extend(["without saying that it succeeded", "something that is not understood"].map(str::to_owned));
         Expected::Failure(reasons)
     }
