@@ -59,20 +59,19 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
     let signals = Signals::catch(true);
     let (started, began) = (now(), Instant::now());
     let glyphs = Glyphs::from_environment(options.ascii);
-    let stamp = Stamp(started);
     let image = reference.to_string();
     let lock = lock::take(&image);
     let attached = if let Lock::Held(process) = &lock { Some(process.clone()) } else { None };
 
     let told = signals.clone();
     let patience = Patience::Live(CLOSING, Box::new(move || told.came().is_some()));
-    let mut sinks: Vec<_> = stdout_sink(options, stamp, patience).into_iter().collect();
+    let mut sinks: Vec<_> = stdout_sink(options, Stamp(started), patience).into_iter().collect();
     let log = match &options.log {
         Where::Default => Some(Path::new(log::PATH)),
         Where::File(path) => Some(path.as_path()),
         Where::Off => None,
     };
-    sinks.extend(log.and_then(|path| log_sink(path, options, stamp, attached.is_some())));
+    sinks.extend(log.and_then(|path| log_sink(path, options, Stamp(started), attached.is_some())));
     let recorder = options.record.as_deref().and_then(|path| {
         let name = format!("recording {}", path.display());
         match Recorder::create(path) {
@@ -183,7 +182,7 @@ impl Live<'_> {
     fn attempt(&mut self, engine: &Engine, credentials: &str) -> End {
         let signals = self.signals.clone();
         let (began, story) = (self.began, &mut self.story);
-        let at = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let at = move || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let go_on = &mut || {
             // The engine is silent until it has the manifest, which can take minutes.
             story.advance(at());
@@ -200,8 +199,7 @@ impl Live<'_> {
                 return End::Signal(signal);
             }
             let (mut has_moved, mut is_downloading) = (false, false);
-            let (began, story) = (self.began, &mut self.story);
-            let at = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let story = &mut self.story;
             let mut tell = |line: &[u8]| {
                 let brought = story.line(at(), line);
                 is_downloading = brought == Brought::Bytes;
