@@ -40,9 +40,9 @@ const QUESTION: Duration = Duration::from_secs(10);
 /// The longest rest: bars in place still move five times a second.
 const REST: Duration = Duration::from_millis(200);
 
-/// How long to leave the engine's next words unread when the last ones were of bytes that come: nearly all that a pull
-/// costs is to wake up for each of them. Of what follows a download nothing ends the pull; yet a pull that is over soon
-/// is not made to wait.
+/// How long to leave the engine's next words unread when the last ones told of more bytes: most of what a pull costs is to
+/// wake up for each of them. Checksum and extraction are yet to come, so no pull takes longer for it; where an engine
+/// has neither it is a twentieth at most.
 fn rest(at: u64) -> Duration {
     Duration::from_millis(at / 20).min(REST)
 }

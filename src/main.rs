@@ -22,7 +22,7 @@
 //! Time is `at`, milliseconds since the pull began, below row 4: so a replay prints what the live pull printed. Exit codes:
 //! 0 pulled; 1 failed; 2 wrong usage; 3 `--check` cannot tell; 128+n ended by signal n; in the fallback docker's own.
 //!
-//! **Invariant:** no threads, no unsafe code; every wait looks at signals on every tick of 50 ms.
+//! **Invariant:** no threads, no unsafe code; every wait looks at signals on every tick of 50 ms, or is ended by them.
 
 mod args;
 mod auth;

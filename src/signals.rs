@@ -1,7 +1,7 @@
 //! The signals that end this program, as a number to be looked at on every tick.
 //!
-//! **Invariant:** a handler stores a number, wakes up a rest, and does nothing else. A hang-up (SIGHUP) is caught and forgotten: a dropped
-//! SSH session must not stop a pull, which goes on into the log.
+//! **Invariant:** a handler stores a number, ends a rest, and does nothing else. A hang-up (SIGHUP) is caught and
+//! forgotten: a dropped SSH session must not stop a pull, which goes on into the log.
 
 use crate::output::is_readable;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
