@@ -206,15 +206,12 @@ impl Live<'_> {
                 has_moved |= is_downloading || brought == Brought::Movement;
             };
             match connection.read(&mut |body| lines.feed(body, &mut tell)) {
-                Read::Bytes => {}
+                Read::Bytes => signals.rest(Duration::from_millis(pace::rest(at(), is_downloading))),
                 Read::Tick => self.story.advance(self.at()),
                 Read::End(end) => {
                     lines.end(&mut tell);
                     return end;
                 }
-            }
-            if is_downloading {
-                signals.rest(Duration::from_millis(pace::rest(self.at())));
             }
             // Never more than a tick at once: a process that was stopped and goes on has not stalled.
             idle = if has_moved { Duration::ZERO } else { idle + before.elapsed().min(TICK) };

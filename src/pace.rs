@@ -14,8 +14,9 @@ const HOLD: u64 = 250;
 /// After how long without movement a line says so; then each time after twice as long.
 const FIRST_NOTICE: u64 = 60_000;
 
-/// The longest rest while bytes come.
-const LONGEST_REST: u64 = 200;
+/// The longest rest while bytes come, and between other words of the engine, in milliseconds.
+const LONG_REST: u64 = 200;
+const SHORT_REST: u64 = 5;
 
 /// What was shown of a layer.
 #[derive(Default, Clone)]
@@ -120,11 +121,11 @@ impl Pace {
     }
 }
 
-/// How long to leave the engine's next words unread when the last ones were of bytes that come: nearly all that a pull
-/// costs is to wake up for each of them. Nothing that follows a download ends the pull at once; all the same a rest is at
-/// most the fiftieth part of what the pull has lasted, and bars in place still move five times a second.
-pub(crate) fn rest(at: u64) -> u64 {
-    (at / 50).min(LONGEST_REST)
+/// How long to leave the engine's next words unread: nearly all that a pull costs is to wake up for each of them. Longer
+/// when the last ones were of bytes that come, since nothing that follows a download ends the pull at once, and bars in
+/// place still move five times a second. At most the fiftieth part of what the pull has lasted.
+pub(crate) fn rest(at: u64, is_downloading: bool) -> u64 {
+    (at / 50).min(if is_downloading { LONG_REST } else { SHORT_REST })
 }
 
 #[cfg(test)]
@@ -133,6 +134,7 @@ mod tests {
 
     #[test]
     fn a_rest_is_short_in_a_short_pull_and_never_long() {
-        assert_eq!([0, 49, 1_000, 10_000, u64::MAX].map(rest), [0, 0, 20, 200, 200]);
+        assert_eq!([0, 49, 1_000, 10_000, u64::MAX].map(|at| rest(at, true)), [0, 0, 20, 200, 200]);
+        assert_eq!([0, 49, 1_000, 10_000, u64::MAX].map(|at| rest(at, false)), [0, 0, 5, 5, 5]);
     }
 }

@@ -3,7 +3,7 @@
 #   tests/lab.sh install [PACKAGE...]  apt-get what is missing of docker.io, docker-registry, apache2-utils and these
 #   tests/lab.sh start DIR [FROM]      start them in DIR (new or empty), push the images, write DIR/env; or only the
 #                                      registries, with a copy of what those of the lab FROM hold
-#   tests/lab.sh image DIR NAME SIZE...  push an image of that many layers of random bytes (5K, 20M) to the open registry
+#   tests/lab.sh image DIR NAME SIZE.. push an image to the open registry: a layer of random bytes a SIZE (5K, 20M)
 #   tests/lab.sh kill DIR NAME         SIGKILL for one of engine, registry, private
 #   tests/lab.sh revive DIR NAME       start that one again where it was
 #   tests/lab.sh stop DIR              stop them, empty DIR and, if start made it, remove it
