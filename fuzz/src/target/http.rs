@@ -1,11 +1,11 @@
 //! A response: the same wherever the delivery breaks it, and as `ureq-proto` reads it.
 //!
-//! Where the two may differ: `ureq-proto` wants `\r\n` everywhere and no `\r` elsewhere in a line, at most 20 characters
-//! in a chunk's size line with its extension and at most 128 header lines, takes `+5`, a `\n` before it and all blanks of
-//! Unicode in a chunk's size, knows only tokens as header names, takes `101` for the last head, refuses a `100` with
-//! headers and does not look for chunks in HTTP/1.0, where they are a fault; we refuse codings that we did not ask for, a
-//! second Transfer-Encoding, Content-Lengths that contradict each other and control characters in values. To refuse is
-//! always lawful in a head. Never may the two see different bodies, or we an end where it sees none.
+//! Where the two may differ: `ureq-proto` wants `\r\n` everywhere and no `\r` elsewhere in a line, at most 20
+//! characters in a chunk's size line with its extension and at most 128 header lines, takes `+5`, a `\n` before it and
+//! all blanks of Unicode in a chunk's size, knows only tokens as header names, takes `101` for the last head, refuses a
+//! `100` with headers and does not look for chunks in HTTP/1.0, where they are a fault; we refuse codings that we did not
+//! ask for, a second Transfer-Encoding, Content-Lengths that contradict each other and control characters in values. To
+//! refuse is always lawful in a head. Never may the two see different bodies, or we an end where it sees none.
 
 use super::Delivery;
 use crate::http::{Error, Response};
