@@ -77,6 +77,7 @@ seed() { # TARGET
             # The lines of engines, each kind once.
             sed -n "$engine_line" fixtures/*/*.jsonl |
                 awk '{ kind = $0; gsub(/[0-9a-f]+/, "", kind) } !seen[kind]++' >"$work/lines"
+            cat fuzz/seeds/event/lines >>"$work/lines"
             while IFS= read -r row; do
                 line=$((line + 1))
                 printf '\0%s' "$row" >"$directory/$line"

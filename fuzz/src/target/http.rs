@@ -1,11 +1,11 @@
 //! A response: the same wherever the delivery breaks it, and as `ureq-proto` reads it.
 //!
-//! Where the two may differ: `ureq-proto` wants `\r\n` everywhere and no `\r` elsewhere in a line, at most 20 characters
-//! in a chunk's size line with its extension and at most 128 header lines, takes `+5` and all blanks of Unicode in a
-//! chunk's size, knows only tokens as header names, takes `101` for the last head, refuses a `100` with headers and does
-//! not look for chunks in HTTP/1.0, where they are a fault; we refuse codings that we did not ask for, a second
-//! Transfer-Encoding, Content-Lengths that contradict each other and control characters in values. To refuse is always
-//! lawful in a head. Never may the two see different bodies, or we an end where it sees none.
+//! Where the two may differ: `ureq-proto` wants `\r\n` everywhere and no `\r` elsewhere in a line, at most 20
+//! characters in a chunk's size line with its extension and at most 128 header lines, takes `+5`, a `\n` before it and
+//! all blanks of Unicode in a chunk's size, knows only tokens as header names, takes `101` for the last head, refuses a
+//! `100` with headers and does not look for chunks in HTTP/1.0, where they are a fault; we refuse codings that we did not
+//! ask for, a second Transfer-Encoding, Content-Lengths that contradict each other and control characters in values. To
+//! refuse is always lawful in a head. Never may the two see different bodies, or we an end where it sees none.
 
 use super::Delivery;
 use crate::http::{Error, Response};
@@ -100,10 +100,11 @@ fn is_lawful(reason: &str) -> bool {
         || reason.contains(" is longer than ")
 }
 
-/// Whether the text before the quote is a number, as a chunk's size is; blanks may follow it.
+/// Whether what stands before the extension and the quote is a number, as a chunk's size is; blanks may follow it.
 fn is_hex(quoted: &str) -> bool {
-    let number = quoted.split('`').next().unwrap_or_default().trim_end();
-    number.bytes().all(|byte| byte.is_ascii_hexdigit())
+    let number = quoted.split(['`', ';']).next().unwrap_or_default().replace("\\t", " ");
+    let number = number.trim_end();
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn is_of_a_chunk(error: &Theirs) -> bool {
