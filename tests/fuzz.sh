@@ -15,7 +15,7 @@ cd "$(dirname "$0")/.."
 sanitizer=${SANITIZER:-none}
 all=(http event recording reference config pipeline)
 seconds=${1:-30}
-[[ $seconds =~ ^[1-9][0-9]*$ ]] || { sed -n '2,10s/^# //p' "$0" >&2; exit 2; }
+[[ $seconds =~ ^[1-9][0-9]*$ ]] || { sed -n '2,11s/^# //p' "$0" >&2; exit 2; }
 shift $(($# > 0))
 targets=("${@:-${all[@]}}")
 for target in "${targets[@]}"; do
@@ -112,7 +112,7 @@ report() { # TARGET EXIT
     if [ -n "$found" ]; then
         # Once more, to hear why.
         TMPDIR=$work/$1.tmp timeout 60 "$bin/$1" "$found" >"$work/why" 2>&1 || true
-        grep -a -m 1 -A 3 'panicked at\|ERROR: libFuzzer' "$work/why" || tail -3 "$work/why"
+        { grep -a -m 1 -A 3 'panicked at\|ERROR: libFuzzer' "$work/why" || tail -3 "$work/why"; } | cut -c 1-2000
     else
         tail -30 "$log"
     fi
