@@ -51,7 +51,7 @@ impl Signals {
 
     /// Waits for so long, or until a signal comes.
     pub(crate) fn rest(&self, wait: Duration) {
-        if let Some(wake) = &self.wake {
+        if let Some(wake) = self.wake.as_ref().filter(|_| !wait.is_zero()) {
             // Whether one came is looked at by who called.
             let _ = is_readable(wake, wait);
         }
