@@ -81,9 +81,17 @@ fn compare(event: &Event<'_>, pairs: &[(String, Value)], line: &[u8]) {
     match naive(pairs) {
         // A message that is there twice, once as no text, is not to be seen in a `Value`.
         Some(Event::Error(_)) if *event == malformed(line) => {}
+        // Nor is a count that is there twice.
+        Some(Event::Layer { .. }) if *event == malformed(line) && has_count_twice(line) => {}
         Some(expected) => assert_eq!(*event, expected),
         None => assert_eq!(*event, malformed(line)),
     }
+}
+
+fn has_count_twice(line: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(line);
+    let is_twice = |name: &&str| text.matches(&format!("\"{name}\"")).count() > 1;
+    text.contains('\\') || ["current", "total", "units", "hidecounts"].iter().any(is_twice)
 }
 
 /// Whether the engine says that the pull has failed.
