@@ -252,8 +252,10 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
             Long("record") => pull.record = Some(path(&mut parser, "--record")?),
             Long("speed") => {
                 let given = text(&mut parser, "--speed")?;
-                // As JSON reads numbers: std's own way would be in the executable for this alone, with a table of 10 KB.
-                match serde_json::from_str(&given) {
+                // As JSON reads numbers, but with `.5`: std's own way would be in the executable for this alone, with a
+                // table of 10 KB.
+                let number = if given.starts_with('.') { format!("0{given}") } else { given.clone() };
+                match serde_json::from_str(&number) {
                     Ok(factor) if f64::is_finite(factor) && factor > 0.0 => speed = Some(factor),
                     _ => return Err(format!("--speed takes a number above 0, not '{given}'").into()),
                 }
@@ -371,6 +373,7 @@ mod tests {
         check("p --replay f", Mode::Replay("f".into(), None, Pull::default()));
         check("p --replay -", Mode::Replay("-".into(), None, Pull::default()));
         check("p --speed 2.5 --replay f", Mode::Replay("f".into(), Some(2.5), Pull::default()));
+        check("p --speed .5 --replay f", Mode::Replay("f".into(), Some(0.5), Pull::default()));
         let logged = Pull { log: Log::File("l".into()), ..Pull::default() };
         check("p --replay f --log l", Mode::Replay("f".into(), None, logged));
         let view = View::default;
@@ -438,7 +441,7 @@ mod tests {
         check("p --replay f a", "unexpected argument 'a'");
         check("p a --replay f", "--replay takes a file and no image, but there is 'a'");
         check("p --speed 2 a", "--speed goes with --replay only");
-        for speed in ["0", "-1", ".5", "NaN", "inf", "x", "1e999"] {
+        for speed in ["0", "-1", ".", "NaN", "inf", "x", "1e999"] {
             check(&format!("p --speed {speed} --replay f"), "--speed takes a number above 0");
         }
         check("p --token-user u a", "--token-user goes with --token-file only");
