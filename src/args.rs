@@ -257,7 +257,7 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
                 let number = if given.starts_with('.') { format!("0{given}") } else { given.clone() };
                 match serde_json::from_str(&number) {
                     Ok(factor) if f64::is_finite(factor) && factor > 0.0 => speed = Some(factor),
-                    _ => return Err(format!("--speed takes a number above 0, not '{given}'").into()),
+                    _ => return Err(format!("--speed takes a plain number above 0, as 2 or 0.5, not '{given}'").into()),
                 }
             }
             Long("token-file") => pull.token_file = Some(path(&mut parser, "--token-file")?),
@@ -442,7 +442,7 @@ mod tests {
         check("p a --replay f", "--replay takes a file and no image, but there is 'a'");
         check("p --speed 2 a", "--speed goes with --replay only");
         for speed in ["0", "-1", ".", "NaN", "inf", "x", "1e999"] {
-            check(&format!("p --speed {speed} --replay f"), "--speed takes a number above 0");
+            check(&format!("p --speed {speed} --replay f"), "--speed takes a plain number above 0, as 2 or 0.5, not");
         }
         check("p --token-user u a", "--token-user goes with --token-file only");
         check("p --check --running web a", "exclude each other");

@@ -155,8 +155,10 @@ pub(crate) struct Connection {
 /// What one [`Connection::read`] brought.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// Bytes, of which those of the body were handed on.
-    Bytes,
+    /// Bytes, of which those of the body were handed on; and whether there may be more already.
+    Bytes {
+        more: bool,
+    },
     /// Nothing in this tick.
     Tick,
     End(End),
@@ -237,7 +239,11 @@ impl Connection {
         if let Err(error) = self.response.feed(&self.buffer[..count], body) {
             return Read::End(End::Cut(Some(format!("the engine broke off with a malformed answer: {error}"))));
         }
-        if self.response.is_complete() { Read::End(self.ended()) } else { Read::Bytes }
+        if self.response.is_complete() {
+            Read::End(self.ended())
+        } else {
+            Read::Bytes { more: count == self.buffer.len() }
+        }
     }
 
     fn ended(&self) -> End {
@@ -270,11 +276,13 @@ impl Connection {
                     (End::Cut(Some(reason)), _) => return Err(Error::Broken(reason)),
                     _ => return Err(Error::Broken(BROKEN_OFF.into())),
                 },
-                Read::Bytes | Read::Tick if Instant::now() >= until => {
+                Read::Bytes { .. } | Read::Tick if Instant::now() >= until => {
                     return Err(Error::Broken("no answer in time".into()));
                 }
-                Read::Bytes if answer.len() > MAX_ANSWER => return Err(Error::Broken("an answer without end".into())),
-                Read::Bytes | Read::Tick => {}
+                Read::Bytes { .. } if answer.len() > MAX_ANSWER => {
+                    return Err(Error::Broken("an answer without end".into()));
+                }
+                Read::Bytes { .. } | Read::Tick => {}
             }
             if !go_on() {
                 return Err(Error::GivenUp);

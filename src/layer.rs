@@ -131,7 +131,8 @@ impl Layer {
             // What the download told may have been no more than the rest after a broken connection.
             self.done = self.learn_size(total);
             let (done, whole) = before.unwrap_or_default();
-            self.extracted = Some((done.max(current), whole.max(total)));
+            let whole = whole.max(total);
+            self.extracted = Some((done.max(current).min(whole), whole));
         }
         match self.extracted != before {
             _ if begins => Change::Began,

@@ -16,8 +16,8 @@ use crate::lock::{self, Lock};
 use crate::log;
 use crate::output::{Glyphs, Patience};
 use crate::pace;
-use crate::pull::{End, NO_IMAGE, Verdict};
-use crate::questions::Questions;
+use crate::pull::{End, NO_ANSWER, NO_IMAGE, Verdict};
+use crate::questions::{NoAnswer, Questions};
 use crate::recording::{Header, Recorder};
 use crate::reference::Reference;
 use crate::retry::Attempts;
@@ -206,8 +206,13 @@ impl Live<'_> {
                 has_moved |= is_downloading || brought == Brought::Movement;
             };
             match connection.read(&mut |body| lines.feed(body, &mut tell)) {
-                Read::Bytes => signals.rest(Duration::from_millis(pace::rest(at(), is_downloading))),
-                Read::Tick => self.story.advance(self.at()),
+                // What is left unread would pile up, and then hold the engine up.
+                Read::Bytes { more: true } => {}
+                Read::Bytes { more: false } => {
+                    signals.rest(Duration::from_millis(pace::rest(at(), is_downloading)));
+                    self.story.advance(at());
+                }
+                Read::Tick => self.story.advance(at()),
                 Read::End(end) => {
                     lines.end(&mut tell);
                     return end;
@@ -265,9 +270,11 @@ impl Live<'_> {
     fn verdict(&self, way: &Way, end: &End) -> Verdict {
         match (self.story.pull.verdict(end), way) {
             (Verdict::Undecided(id), Way::Api(engine)) => {
-                match Questions::new(engine, &self.signals).image_id(self.reference) {
-                    Some(found) if found.starts_with(&id) => Verdict::Success,
-                    _ => Verdict::Failed(format!("{NO_IMAGE} {id}")),
+                match (Questions::new(engine, &self.signals).image_id(self.reference), self.signals.came()) {
+                    (Ok(Some(found)), _) if found.starts_with(&id) => Verdict::Success,
+                    (Ok(_), _) => Verdict::Failed(format!("{NO_IMAGE} {id}")),
+                    (Err(NoAnswer), Some(signal)) => Verdict::Interrupted(signal),
+                    (Err(NoAnswer), None) => Verdict::Failed(format!("{NO_ANSWER} {id}")),
                 }
             }
             (verdict, _) => verdict,

@@ -122,8 +122,8 @@ impl Pace {
 }
 
 /// How long to leave the engine's next words unread: nearly all that a pull costs is to wake up for each of them. Longer
-/// when the last ones were of bytes that come, since nothing that follows a download ends the pull at once, and bars in
-/// place still move five times a second. At most the fiftieth part of what the pull has lasted.
+/// when the last ones were of bytes that come: bars in place still move five times a second, and mostly more than one word
+/// follows a download. An end that comes all the same is late by at most the fiftieth part of what the pull has lasted.
 pub(crate) fn rest(at: u64, is_downloading: bool) -> u64 {
     (at / 50).min(if is_downloading { LONG_REST } else { SHORT_REST })
 }

@@ -24,6 +24,10 @@ pub(crate) const BROKEN_OFF: &str = "the engine broke off: the connection ended 
 /// Why a pull without a final status and without an image has failed; the engine's last id follows.
 pub(crate) const NO_IMAGE: &str = "the engine ended the pull without saying that it succeeded, and has no image";
 
+/// The same where the engine could not be asked whether it has one.
+pub(crate) const NO_ANSWER: &str =
+    "the engine ended the pull without saying that it succeeded, and gives no answer whether it has the image";
+
 /// What an event changed. A layer is told by its index in [`Pull::layers`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Update<'a> {

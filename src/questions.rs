@@ -18,31 +18,44 @@ pub(crate) struct Questions<'a> {
     signals: &'a Signals,
 }
 
+/// The engine has given no answer, or none that is understood.
+#[derive(Debug)]
+pub(crate) struct NoAnswer;
+
 impl<'a> Questions<'a> {
     pub(crate) fn new(engine: &'a Engine, signals: &'a Signals) -> Self {
         Self { engine, signals }
     }
 
-    /// The id of a local image, without its algorithm.
-    pub(crate) fn image_id(&self, reference: &Reference) -> Option<String> {
-        let image = self.ask(&format!("/images/{}/json", percent_encode(&reference.local())))?;
-        Some(image["Id"].as_str()?.trim_start_matches("sha256:").to_owned())
+    /// The id of a local image, without its algorithm; none where there is no such image.
+    pub(crate) fn image_id(&self, reference: &Reference) -> Result<Option<String>, NoAnswer> {
+        let Some(image) = self.ask(&format!("/images/{}/json", percent_encode(&reference.local())))? else {
+            return Ok(None);
+        };
+        Ok(Some(image["Id"].as_str().ok_or(NoAnswer)?.trim_start_matches("sha256:").to_owned()))
     }
 
     /// Whether images are kept in the containerd store.
     pub(crate) fn has_containerd_store(&self) -> bool {
-        self.ask("/info").is_some_and(|info| info["DriverStatus"].to_string().contains("io.containerd.snapshotter"))
+        let info = self.ask("/info").ok().flatten();
+        info.is_some_and(|info| info["DriverStatus"].to_string().contains("io.containerd.snapshotter"))
     }
 
     /// The directory of the images, and the bytes free there.
     pub(crate) fn room(&self) -> Option<(PathBuf, u64)> {
-        let root = PathBuf::from(self.ask("/info")?["DockerRootDir"].as_str()?);
+        let root = PathBuf::from(self.ask("/info").ok()??["DockerRootDir"].as_str()?);
         let disk = rustix::fs::statvfs(&root).ok()?;
         Some((root, disk.f_bavail.saturating_mul(disk.f_frsize)))
     }
 
-    fn ask(&self, path: &str) -> Option<Value> {
-        let answer = self.engine.get(path, &[], Instant::now() + LIMIT, &mut || self.signals.came().is_none()).ok()?;
-        if answer.status == 200 { serde_json::from_slice(&answer.body).ok() } else { None }
+    /// What the engine has at `path`; none where it has nothing there.
+    fn ask(&self, path: &str) -> Result<Option<Value>, NoAnswer> {
+        let answer = self.engine.get(path, &[], Instant::now() + LIMIT, &mut || self.signals.came().is_none());
+        let answer = answer.map_err(|_| NoAnswer)?;
+        match answer.status {
+            200 => serde_json::from_slice(&answer.body).map(Some).map_err(|_| NoAnswer),
+            404 => Ok(None),
+            _ => Err(NoAnswer),
+        }
     }
 }

@@ -1029,7 +1029,7 @@ def table(rows, cases):
 
 
 def main():
-    parser = argparse.ArgumentParser(add_help=False, usage=__doc__)
+    parser = argparse.ArgumentParser(add_help=False, usage="tests/engines.py [OPTION]... (--help tells which)")
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--program", type=Path)
@@ -1042,7 +1042,14 @@ def main():
         print(__doc__)
         return
     if os.geteuid() != 0:
-        sys.exit("engines.py: needs root, for engines of its own")
+        sys.exit('engines.py: needs root, for engines of its own: sudo -E env "PATH=$PATH" tests/engines.py')
+    if not options.program and not shutil.which("cargo"):
+        sys.exit("engines.py: no cargo on PATH: --program FILE names an executable that is built")
+    for pattern in (options.rows, options.cases):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            sys.exit(f"engines.py: {pattern!r} is no regular expression: {error}")
     rows = [row for row in ROWS if re.search(options.rows, " ".join(filter(None, row)))]
     cases = [case for case in CASES if re.search(options.cases, case[0])]
     if not rows or not cases:

@@ -162,7 +162,7 @@ start() {
     trap - EXIT
 }
 
-name() { [[ -s $dir/.lab && $1 == @(engine|registry|private) ]] || die "nothing to $2: $*"; }
+name() { [[ -s $dir/.lab && $1 == @(engine|registry|private) ]] || die "no lab in $dir, or no $1 in it"; }
 
 end() { # NAME
     name "$1" kill
@@ -199,6 +199,7 @@ stop() {
 
 PATH=$PATH:/usr/sbin:/sbin
 trap 'exit 130' INT; trap 'exit 143' TERM
+given=$*
 case "${1-} $#" in
     install\ *) set -- install "${@:2}" ;;
     'start 2' | 'start 3' | 'stop 2')
@@ -214,5 +215,5 @@ case "${1-} $#" in
     'revive 3') dir=$(realpath -m -- "$2"); set -- revive "$3" ;;
     *) sed -n 's/^#   //p' "$0" >&2 && exit 2 ;;
 esac
-[ "$(id -u)" = 0 ] || die "needs root: sudo tests/lab.sh $*"
+[ "$(id -u)" = 0 ] || die "needs root: sudo tests/lab.sh $given"
 "$@"

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Thousands of pulls in a row, and long ones: memory, open files and what is left behind have to stay flat.
 
-    sudo tests/soak.py          10,000 replays, 300 pulls from a private engine, an hour's worth of events in one pull
-                                that is broken off four times, alm pull -f through 200 rotations: about 15 minutes
-    sudo tests/soak.py short    a part of each, in about a minute and a half
+    tests/soak.py          10,000 replays, 300 pulls from a private engine, an hour's worth of events in one pull
+                           that is broken off four times, alm pull -f through 200 rotations: about 15 minutes
+    tests/soak.py short    a part of each, in about a minute and a half
+
+Needs root, for the engine: sudo -E env "PATH=$PATH" tests/soak.py
 
 A row of figures each: flat is what rises by no more than 5 % over the row (memory) or not at all (files). Installs what
 is missing for the engine (tests/lab.sh); PULL=/path/of/docker-pull-with-progress uses that program and builds none.
 """
 
-import ctypes, glob, os, select, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time
+import ctypes, glob, math, os, select, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time
 
 SHORT = sys.argv[1:] == ["short"]
 REPLAYS, PULLS, EVENTS, BREAKS, ROTATIONS = (500, 12, 40_000, 1, 40) if SHORT else (10_000, 300, 288_000, 4, 200)
@@ -27,7 +29,12 @@ wrong = []
 
 
 def flat(name, values, most_rise):
-    """Prints a row of figures, and holds it to what flat is: the straight line through it rises by so many percent."""
+    """Prints a row of figures, and holds it to what flat is: the straight line through it rises by so many percent.
+
+    Returns what it rises by from one value to the next."""
+    if len(values) < 2:
+        must(False, f"{name}: {len(values)} values are too few to tell")
+        return 0.0
     middle = statistics.median(values)
     slope = statistics.linear_regression(range(len(values)), values).slope if len(set(values)) > 1 else 0.0
     rise = 100 * slope * (len(values) - 1) / middle
@@ -37,6 +44,7 @@ def flat(name, values, most_rise):
         wrong.append(f"{name}: rises by {rise:.2f} %")
     if most_rise == 0 and max(values[len(values) // 2 :]) > max(values[: len(values) // 2]):
         wrong.append(f"{name}: a second half higher than the first")
+    return slope
 
 
 def must(holds, text):
@@ -151,9 +159,10 @@ def pulls(program, directory, environment):
         columns = list(zip(*rows))
         for name, values, rise in zip(names, columns, (MOST_RISE, 0, 0)):
             flat(f"pulls: {name}", values, rise)
-        # These keep connections to each other open for a while, more or fewer of them; one that stays is far more.
-        flat("pulls: open files of the engine", columns[3], 5 * MOST_RISE)
-        flat("pulls: open files of the registry", columns[4], 5 * MOST_RISE)
+        # These keep connections to each other open for a while, more or fewer of them; a leak is one or more a pull.
+        for name, values in zip(("engine", "registry"), columns[3:]):
+            rises = flat(f"pulls: open files of the {name}", values, math.inf)
+            must(rises < 0.5, f"the {name} keeps {rises:.2f} more open files with each pull")
         # One for each image stays; the port is this registry's own, and so are they.
         locks = left(f"/run/lock/docker-pull-{found['REGISTRY'].replace(':', '_')}_*")
         must(len(locks) == len(images), f"lock files: {locks}")
@@ -290,13 +299,22 @@ def started_to_follow(process, to):
 
 
 def main():
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        print(__doc__)
+        return
     if sys.argv[1:] not in ([], ["short"]):
-        sys.exit(__doc__)
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
     if os.geteuid() != 0:
-        sys.exit("soak.py: needs root, for an engine of its own: sudo tests/soak.py")
+        sys.exit('soak.py: needs root, for an engine of its own: sudo -E env "PATH=$PATH" tests/soak.py')
+    given = os.environ.get("PULL")
+    if given and not os.access(given, os.X_OK):
+        sys.exit(f"soak.py: PULL={given} is no program that can be run")
+    if not given and not shutil.which("cargo"):
+        sys.exit("soak.py: no cargo on PATH: PULL=/path/of/docker-pull-with-progress names a program that is built")
     signal.signal(signal.SIGALRM, expire)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    program = os.environ.get("PULL")
+    program = given
     subprocess.run([LAB, "install"], check=True)
     if not program:
         subprocess.run(["cargo", "build", "--release", "--locked"], cwd=ROOT, check=True)

@@ -1,7 +1,8 @@
 //! The rooms of the program, as they are, and a harness for each that reads what others have written.
 //!
-//! The program is a binary without a library, so its rooms are declared here once more. All but `signals`: libFuzzer
-//! has handlers of its own, and a replay would register anew a million times.
+//! The program is a binary without a library, so its rooms are declared here once more. Those that
+//! speak with an engine of their own accord or look at a log are left out, and `signals` has a stand-in: libFuzzer has handlers
+//! of its own, and a replay would register anew a million times.
 
 // A harness uses a part of a room.
 #![allow(dead_code)]

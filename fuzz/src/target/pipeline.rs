@@ -336,7 +336,7 @@ impl Sink for Check {
             _ => return Ok(()),
         };
         let Some(percent) = percent(text) else { return Ok(()) };
-        assert!(percent <= 100 && done <= size.max(done), "{text}");
+        assert!(percent <= 100 && done <= size, "{text}");
         let now = (done, size, percent);
         if let Some(before) = self.seen.insert((layer.id.clone(), is_extraction), now) {
             assert!(before.0 <= done && before.1 <= size, "bytes go back from {before:?} to {now:?}: {text}");

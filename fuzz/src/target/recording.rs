@@ -81,7 +81,10 @@ impl Written {
 
     fn line(&mut self, at: u64, line: &[u8]) {
         // As [`Lines`](crate::lines::Lines) hands them on.
-        let line = line.trim_ascii();
+        let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
+        let start = line.iter().position(|byte| !is_blank(byte)).unwrap_or(line.len());
+        let end = line.iter().rposition(|byte| !is_blank(byte)).map_or(start, |last| last + 1);
+        let line = &line[start..end];
         self.recorder.line(at, line, false).expect("a line");
         self.expected.push((at, String::from_utf8_lossy(line).into_owned()));
     }

@@ -68,6 +68,26 @@ fn during_a_ping() {
     check(start, Signal::TERM, 143);
 }
 
+/// An engine without a final status is asked for the image: no answer is no reason to say that it has none.
+#[test]
+fn while_the_engine_is_asked_for_the_image() {
+    let start = |temp: &Temp| {
+        let lines = [
+            r#"{"status":"Pulling fs layer","progressDetail":{},"id":"0123456789ab"}"#,
+            r#"{"status":"Download complete","progressDetail":{},"id":"0123456789ab"}"#,
+        ];
+        let engine = Engine::serve(&temp.join("docker.sock"), move |request| match request.line.as_str() {
+            line if line.ends_with("/_ping") => vec![Step::Write(answer(200, "OK"))],
+            line if line.starts_with("POST ") => vec![Step::Write(stream(lines))],
+            _ => vec![Step::Stall],
+        });
+        let running = Running::start(&mut pull(temp, &engine));
+        assert!(eventually(LIMIT, || engine.requests().iter().any(|request| request.line.ends_with("/json"))));
+        (running, Some(engine))
+    };
+    check(start, Signal::TERM, 143);
+}
+
 #[test]
 fn while_it_waits_to_try_again() {
     let start = |temp: &Temp| {

@@ -85,7 +85,7 @@ pub(super) fn inspections() -> impl Iterator<Item = Fault> {
     let pulled = case("podman-4.3.1/fresh-three");
     let id = pulled.image();
     let fault = move |name: &str, inspect: Vec<Step>, is_good: bool| {
-        let expected = if is_good { Expected::Success } else { failure("and has no image") };
+        let expected = if is_good { Expected::Success } else { failure("without saying that it succeeded, and ") };
         let mut fault = Fault::of("inspection", pulled, name, vec![Step::Write(pulled.bytes.clone())], expected);
         fault.script.inspect = inspect;
         fault.patient_if_stalled()
