@@ -83,18 +83,35 @@ CARGO_TARGET_${variable//-/_}_LINKER=rust-lld" "rustup's route for $architecture
     echo "routes: rustup's target where there is one; without any, what to install"
 }
 
-# The README's three lines for files of a release.
+# The README's lines for files of a release and for the link, into a shell as somebody pastes them.
 installation() {
-    mkdir "$tmp/download" "$tmp/local"
+    local executable
+    executable=$NAME-$(dpkg --print-architecture)
+    mkdir "$tmp/local"
     printf '#!/bin/sh\nexec "$@"\n' >"$tmp/local/sudo"
     chmod 755 "$tmp/local/sudo"
     sed -n '/^    curl .*RELEASE/,/^    sudo install/p' README.md | sed "s|/usr/local/bin/|$tmp/local/|" >"$tmp/download.sh"
     same "$(wc -l <"$tmp/download.sh")" 3 'lines for curl in the README: '
-    # shellcheck disable=SC2031 # it is changed in a subshell on purpose
-    same "$(cd "$tmp/download" && PATH="$tmp/local:$PATH" RELEASE="file://$OLDPWD/dist" bash -euo pipefail "$tmp/download.sh")" \
-        "$NAME-$(dpkg --print-architecture): OK"
-    cmp "$tmp/local/$NAME" "dist/$NAME-$(dpkg --print-architecture)"
-    echo 'installation by curl: as the README says'
+    # shellcheck disable=SC2016 # nothing to expand
+    sed -nE 's/^.*`sudo (ln [^`]*)`.*/\1/p' README.md | sed "s|/usr/local/bin/|$tmp/local/|" >"$tmp/link.sh"
+    same "$(wc -l <"$tmp/link.sh")" 1 'lines for the link in the README: '
+    paste_lines() { # RELEASE
+        rm -rf "$tmp/download" && mkdir "$tmp/download"
+        # shellcheck disable=SC2031 # it is changed in a subshell on purpose
+        (cd "$tmp/download" && PATH="$tmp/local:$PATH" RELEASE="file://$1" bash <"$tmp/download.sh" 2>"$tmp/download.err")
+    }
+    cp -r dist "$tmp/tampered"
+    printf '\n' >>"$tmp/tampered/$executable"
+    same "$(paste_lines "$tmp/tampered" || true)" "$executable: FAILED"
+    [ ! -e "$tmp/local/$NAME" ] || die 'a file that is not what SHA256SUMS says is installed'
+    rm "$tmp/tampered/SHA256SUMS"
+    same "$(paste_lines "$tmp/tampered" || true)" ''
+    [ ! -e "$tmp/local/$NAME" ] || die 'a file is installed without SHA256SUMS'
+    same "$(paste_lines "$PWD/dist")" "$executable: OK" "$(cat "$tmp/download.err")"
+    cmp "$tmp/local/$NAME" "dist/$executable"
+    bash "$tmp/link.sh"
+    "$tmp/local/alm-pull" --help | grep -q '^Usage: alm pull' || die 'the link is not the viewer'
+    echo 'installation by curl: as the README says, and nothing that is not what SHA256SUMS says'
 }
 
 quick() {
