@@ -34,13 +34,13 @@ define alm_pull::container (
   }
 
   $created_with = $run_args.filter |$argument| { !($argument in ['-d', '--detach']) }
-  $arguments = [$container, $image] + $created_with + [$image] + $command
+  $arguments = [$alm_pull::executable, $container, $image] + $created_with + [$image] + $command
   $helper = "${alm_pull::libexec}/container"
   $mode = alm_pull::first($remove_replaced, $alm_pull::remove_replaced) ? { true => 'recreate-and-remove', default => 'recreate' }
 
   exec { "docker-recreate ${container}":
     command     => [$helper, $mode] + $arguments,
-    unless      => [$alm_pull::where_installed + [$helper, 'current', $alm_pull::executable] + $arguments],
+    unless      => [$alm_pull::where_installed + [$helper, 'current'] + $arguments],
     environment => $alm_pull::command_environment,
     path        => $alm_pull::path,
     cwd         => '/',

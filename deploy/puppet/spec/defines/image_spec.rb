@@ -63,12 +63,12 @@ describe 'alm_pull::image' do
 
   context 'with a container' do
     let(:params) { { 'container' => 'app', 'run_args' => ['-d', '--network', 'host'], 'command' => ['serve', '--all'] } }
-    let(:arguments) { ['app', title, '--network', 'host', title, 'serve', '--all'] }
+    let(:arguments) { [PULLER, 'app', title, '--network', 'host', title, 'serve', '--all'] }
 
     it 'recreates it where it is not as it should be' do
       is_expected.to contain_exec('docker-recreate app').with(
         'command' => ['/usr/local/lib/alm-pull/container', 'recreate'] + arguments,
-        'unless' => [WHERE_INSTALLED + ['/usr/local/lib/alm-pull/container', 'current', PULLER] + arguments],
+        'unless' => [WHERE_INSTALLED + ['/usr/local/lib/alm-pull/container', 'current'] + arguments],
       ).that_requires("Exec[docker-pull #{title}]")
     end
 
