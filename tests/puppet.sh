@@ -8,6 +8,10 @@
 # Nothing of the machine's own Puppet, Docker or logs is touched.
 set -euo pipefail
 
+usage() { sed -n '2,/^[^#]/s/^# //p' "$0"; }
+[ "$*" != --help ] || { usage; exit; }
+[ $# = 0 ] || { usage >&2; exit 2; }
+
 die() { echo "puppet.sh: $*" >&2; exit 1; }
 
 apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=120 "$@" </dev/null >&2; }
@@ -705,7 +709,7 @@ clean_up() {
     exit $code
 }
 
-[ "$(id -u)" = 0 ] || die 'needs root, for an Engine of its own'
+[ "$(id -u)" = 0 ] || die 'needs root, for an Engine of its own: sudo tests/puppet.sh'
 [ -z "${PULL-}" ] || PULL=$(realpath -- "$PULL")
 cd "$(dirname "$0")/.."
 lab=$PWD/tests/lab.sh module=$PWD/deploy/puppet
