@@ -13,7 +13,7 @@ exists() { inspect . "$1" >/dev/null; }
 say() { echo "container $name: $*"; }
 arguments() { printf '%s\n' "$@" | sha256sum | cut -d ' ' -f 1; }
 
-[ $# -ge 4 ] || { echo 'usage: container current|recreate|recreate-and-remove PULLER NAME IMAGE ARGUMENT...' >&2; exit 2; }
+[ $# -ge 4 ] || { echo 'usage: container current|recreate[-and-remove] PULLER NAME IMAGE ARGUMENT...' >&2; exit 2; }
 mode=$1 puller=$2 name=$3 image=$4
 shift 4
 case $mode in current | recreate | recreate-and-remove) ;; *) echo "container: unknown mode $mode" >&2; exit 2 ;; esac
