@@ -15,6 +15,7 @@ target=$(realpath -m "$target")
 zig=$target/zig/ziglang/zig
 
 die() { printf 'build-rpi.sh: %s\n' "$@" >&2 && exit 1; }
+usage() { sed -n 's/^#   //p' build-rpi.sh; }
 step() { printf '== %s ==\n' "$*"; }
 
 install_all() {
@@ -39,7 +40,7 @@ select_architecture() { # NAME; sets what depends on the architecture
         armv6) deb=armhf triple=arm-unknown-linux-musleabihf zig_target=(arm-linux-musleabihf -mcpu=arm1176jzf_s) ;;
         amd64) deb=amd64 triple=x86_64-unknown-linux-musl zig_target=(x86_64-linux-musl) ;;
     esac
-    case $deb-$(uname -m) in
+    case $deb-$(uname -m 2>/dev/null) in
         arm64-aarch64 | amd64-x86_64) run=() ;;
         arm64-*) run=(qemu-aarch64-static) ;;
         # The processor of the first Pi, on which an instruction of ARMv7 ends the program.
@@ -66,6 +67,14 @@ check() { # that the selected architecture can be built for and tried
     for program in "${run[0]-python3}" python3 readelf; do
         command -v "$program" >/dev/null || die "$program is missing (Debian: apt-get install qemu-user-static python3 binutils)"
     done
+}
+
+check_packaging() { # that Debian packages can be made, or that it is known that there will be none
+    if ! command -v dpkg-deb >/dev/null; then
+        echo 'build-rpi.sh: no Debian packages, executables alone: there is no dpkg-deb here' >&2
+    elif ! command -v dpkg-parsechangelog >/dev/null; then
+        die 'dpkg-parsechangelog is missing, for the Debian packages (Debian: apt-get install dpkg-dev)'
+    fi
 }
 
 std_features=(-Zbuild-std-features=optimize_for_size)
@@ -192,7 +201,8 @@ case $*,$# in
     profiles,1) ;;
     all,1 | ,0) set -- aarch64 armv6 amd64 ;;
     aarch64,1 | armv6,1 | amd64,1) ;;
-    *) sed -n 's/^#   //p' "$0" >&2; exit 2 ;;
+    --help,1) usage; exit ;;
+    *) usage >&2; exit 2 ;;
 esac
 
 engine=''
@@ -205,6 +215,7 @@ for architecture; do
     select_architecture "$architecture"
     check
 done
+check_packaging
 step 'the host, for comparison'
 cargo build --release --locked --target-dir "$target"
 reference=$target/release/$NAME

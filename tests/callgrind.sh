@@ -6,6 +6,10 @@
 # what else runs on the machine do not matter. The file is for Cargo.toml's release profile, built as usual. valgrind is
 # installed (by apt-get) where it is missing.
 set -euo pipefail
+
+usage() { sed -n '2,/^[^#]/s/^# //p' "$0"; }
+[ "$*" != --help ] || { usage; exit; }
+[ $# = 0 ] || { usage >&2; exit 2; }
 cd "$(dirname "$0")/.."
 
 readonly FILE=tests/callgrind.txt NAME=docker-pull-with-progress

@@ -3,6 +3,10 @@
 # PULL=/path/of/docker-pull-with-progress uses that program instead of building it.
 set -euo pipefail
 
+usage() { sed -n '2,/^[^#]/s/^# //p' "$0"; }
+[ "$*" != --help ] || { usage; exit; }
+[ $# = 0 ] || { usage >&2; exit 2; }
+
 fail() { echo "demo: $*" >&2; exit 1; }
 
 run() { # EXIT-CODE COMMAND...

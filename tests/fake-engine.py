@@ -7,6 +7,9 @@ chunk each; its progress lines TIMES over, for a long pull.
 
 import json, socket, sys
 
+if len(sys.argv) not in (3, 4):
+    print("usage: fake-engine.py SOCKET CAPTURE [TIMES]", file=sys.stderr)
+    sys.exit(2)
 path, capture, times = sys.argv[1], sys.argv[2], int((sys.argv[3:] or ["1"])[0])
 PING = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\nConnection: close\r\n\r\nOK"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -19,12 +19,13 @@ leave() {
 trap leave EXIT
 trap 'exit 130' INT; trap 'exit 143' TERM
 
+usage() { sed -n 's/^#   //p' tests/packages.sh; }
 die() { echo "packages.sh: $*" >&2 && exit 1; }
 same() { [ "$1" = "$2" ] || die "${3-}expected"$'\n'"$2"$'\n'"and got"$'\n'"$1"; }
 package() { # ARCHITECTURE
     local found=(dist/"${NAME}"_*_"$1".deb)
     [ -e "${found[0]}" ] || found=()
-    [ ${#found[@]} = 1 ] || die "dist/ should hold one package for $1: build-rpi.sh"
+    [ ${#found[@]} = 1 ] || die "dist/ should hold one package for $1: run build-rpi.sh first"
     printf '%s\n' "${found[0]}"
 }
 
@@ -80,25 +81,54 @@ route: rustup's target $triple, linked by rust-lld
 cargo build --release --locked --target $triple --target-dir $tmp/build/static
 CARGO_TARGET_${variable//-/_}_LINKER=rust-lld" "rustup's route for $architecture: "
     done
-    echo "routes: rustup's target where there is one; without any, what to install"
+    # All of this machine's tools, except those for packages.
+    mkdir "$tmp/tools"
+    find /usr/bin/ -mindepth 1 -maxdepth 1 -exec ln -s -t "$tmp/tools" {} +
+    rm "$tmp/tools/dpkg-parsechangelog"
+    route() { ! env PATH="$bin:$tmp/tools" CARGO_TARGET_DIR="$tmp/build" TRIPLE="$triple" ./build-rpi.sh amd64 2>&1 | head -n 2; }
+    same "$(route)" "build-rpi.sh: dpkg-parsechangelog is missing, for the Debian packages (Debian: apt-get install dpkg-dev)"
+    rm "$tmp/tools/dpkg-deb"
+    same "$(route)" "\
+build-rpi.sh: no Debian packages, executables alone: there is no dpkg-deb here
+== the host, for comparison =="
+    echo "routes: rustup's target where there is one; without any, or without dpkg-dev, what to install"
 }
 
-# The README's three lines for files of a release.
+# The README's lines for files of a release and for the link, into a shell as somebody pastes them.
 installation() {
-    mkdir "$tmp/download" "$tmp/local"
+    local executable
+    executable=$NAME-$(dpkg --print-architecture)
+    mkdir "$tmp/local"
     printf '#!/bin/sh\nexec "$@"\n' >"$tmp/local/sudo"
     chmod 755 "$tmp/local/sudo"
     sed -n '/^    curl .*RELEASE/,/^    sudo install/p' README.md | sed "s|/usr/local/bin/|$tmp/local/|" >"$tmp/download.sh"
     same "$(wc -l <"$tmp/download.sh")" 3 'lines for curl in the README: '
-    # shellcheck disable=SC2031 # it is changed in a subshell on purpose
-    same "$(cd "$tmp/download" && PATH="$tmp/local:$PATH" RELEASE="file://$OLDPWD/dist" bash -euo pipefail "$tmp/download.sh")" \
-        "$NAME-$(dpkg --print-architecture): OK"
-    cmp "$tmp/local/$NAME" "dist/$NAME-$(dpkg --print-architecture)"
-    echo 'installation by curl: as the README says'
+    # shellcheck disable=SC2016 # nothing to expand
+    sed -nE 's/^.*`sudo (ln [^`]*)`.*/\1/p' README.md | sed "s|/usr/local/bin/|$tmp/local/|" >"$tmp/link.sh"
+    same "$(wc -l <"$tmp/link.sh")" 1 'lines for the link in the README: '
+    paste_lines() { # RELEASE
+        rm -rf "$tmp/download" && mkdir "$tmp/download"
+        # shellcheck disable=SC2031 # it is changed in a subshell on purpose
+        (cd "$tmp/download" && PATH="$tmp/local:$PATH" RELEASE="file://$1" bash <"$tmp/download.sh" 2>"$tmp/download.err")
+    }
+    cp -r dist "$tmp/tampered"
+    printf '\n' >>"$tmp/tampered/$executable"
+    same "$(paste_lines "$tmp/tampered" || true)" "$executable: FAILED"
+    [ ! -e "$tmp/local/$NAME" ] || die 'a file that is not what SHA256SUMS says is installed'
+    rm "$tmp/tampered/SHA256SUMS"
+    same "$(paste_lines "$tmp/tampered" || true)" ''
+    [ ! -e "$tmp/local/$NAME" ] || die 'a file is installed without SHA256SUMS'
+    same "$(paste_lines "$PWD/dist")" "$executable: OK" "$(cat "$tmp/download.err")"
+    cmp "$tmp/local/$NAME" "dist/$executable"
+    bash "$tmp/link.sh"
+    "$tmp/local/alm-pull" --help | grep -q '^Usage: alm pull' || die 'the link is not the viewer'
+    echo 'installation by curl: as the README says, and nothing that is not what SHA256SUMS says'
 }
 
 quick() {
     local tree=$tmp/tree package page help file bytes real
+    [ -e dist/SHA256SUMS ] || die 'there is nothing in dist/: run build-rpi.sh first'
+    package "$(dpkg --print-architecture)" >/dev/null
     (cd dist && sha256sum --quiet --strict -c SHA256SUMS && same "$(cut -d ' ' -f 3 SHA256SUMS)" "$(ls -1 $NAME*)" SHA256SUMS:\ )
     while read -r file bytes; do
         real=$(stat -c %s "dist/$file")
@@ -240,7 +270,7 @@ clean() { # ARCHITECTURE
 
 [ $# -gt 0 ] || { quick; exit; }
 for architecture; do
-    case $architecture in amd64 | armhf | arm64) ;; *) sed -n 's/^#   //p' "$0" >&2; exit 2 ;; esac
+    case $architecture in amd64 | armhf | arm64) ;; --help) usage; exit ;; *) usage >&2; exit 2 ;; esac
 done
 [ "$(id -u)" = 0 ] || die "needs root: sudo tests/packages.sh $*"
 if [ ! -e /usr/sbin/debootstrap ] || [ ! -e /usr/lib/binfmt.d/qemu-arm.conf ]; then

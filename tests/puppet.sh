@@ -8,6 +8,10 @@
 # Nothing of the machine's own Puppet, Docker or logs is touched.
 set -euo pipefail
 
+usage() { sed -n '2,/^[^#]/s/^# //p' "$0"; }
+[ "$*" != --help ] || { usage; exit; }
+[ $# = 0 ] || { usage >&2; exit 2; }
+
 die() { echo "puppet.sh: $*" >&2; exit 1; }
 
 apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=120 "$@" </dev/null >&2; }
@@ -87,6 +91,36 @@ link_down() {
 }
 
 rate() { echo "$1" >"$dir/rate"; } # bytes a second; 0 is without limit
+
+cat_slow_engine() {
+    cat <<'RUBY'
+# An engine's socket, the first argument, before the real one, the second: while there is the file that the third names,
+# nothing is heard of container app for longer than the program's check waits; each such question is a line in the file.
+require 'socket'
+server = UNIXServer.new(ARGV[0])
+loop do
+  client = server.accept
+  Thread.new do
+    engine = UNIXSocket.new(ARGV[1])
+    Thread.new do
+      loop { client.write(engine.readpartial(16_384)) }
+    rescue SystemCallError, IOError
+      client.close rescue nil
+    end
+    loop do
+      data = client.readpartial(16_384)
+      if data.include?('/containers/app/json') && File.exist?(ARGV[2])
+        File.write(ARGV[2], "slow\n", mode: 'a')
+        sleep 12
+      end
+      engine.write(data)
+    end
+  rescue SystemCallError, IOError
+    engine&.close
+  end
+end
+RUBY
+}
 
 # == Engine, images, containers ==
 
@@ -297,6 +331,42 @@ new_arguments() {
 
 removed() { docker rm -f app; apply 2; did 'docker-recreate app'; runs app; settled; }
 stopped() { docker stop app; apply 2; did 'docker-recreate app'; runs app; }
+
+slow_engine() {
+    local before relay code=0
+    before=$(state)
+    cat_slow_engine >"$dir/slow.rb"
+    touch "$dir/slow"
+    ruby "$dir/slow.rb" "$dir/slow.sock" "$ENGINE_SOCKET" "$dir/slow" &
+    relay=$!
+    for _ in {1..100}; do [ ! -S "$dir/slow.sock" ] || break; sleep 0.1; done
+    (
+        set -e
+        ENGINE_SOCKET=$dir/slow.sock node
+        apply 4
+        # Asked by the check, and by the recreate once more.
+        [ "$(wc -l <"$dir/slow")" = 2 ]
+        said 'cannot tell'
+        said 'container app: not touched'
+        did
+        untouched "$before"
+        rm "$dir/slow"
+        settled
+    ) || code=$?
+    kill $relay
+    wait $relay || true
+    node
+    return $code
+}
+
+recreate_asks() {
+    # By hand, where all is well.
+    local before
+    before=$(state)
+    helper() { DOCKER_HOST=unix://$ENGINE_SOCKET "$dir/libexec/container" "$@"; }
+    helper recreate "$PULL" app "$HUB/app:latest" --stop-signal SIGKILL --network none "$HUB/app:latest"
+    untouched "$before"
+}
 
 registry_down() {
     publish app
@@ -639,7 +709,7 @@ clean_up() {
     exit $code
 }
 
-[ "$(id -u)" = 0 ] || die 'needs root, for an Engine of its own'
+[ "$(id -u)" = 0 ] || die 'needs root, for an Engine of its own: sudo tests/puppet.sh'
 [ -z "${PULL-}" ] || PULL=$(realpath -- "$PULL")
 cd "$(dirname "$0")/.."
 lab=$PWD/tests/lab.sh module=$PWD/deploy/puppet
@@ -703,6 +773,8 @@ try 'and then changes nothing' second_run
 try 'other arguments: recreates app alone' new_arguments
 try 'container removed by hand: healed' removed
 try 'container stopped by hand: healed' stopped
+try 'engine too slow to tell: fails loudly, recreates nothing' slow_engine
+try 'recreate where all is well: does nothing' recreate_asks
 try 'registry down: fails loudly, recreates nothing' registry_down
 try 'registry back: healed' registry_back
 try 'one image gone: the others go on' image_gone

@@ -3,6 +3,7 @@
 # A heading of the help text is a line that begins with a word and a colon; usages and options stand before two blanks.
 set -euo pipefail
 
+[ $# = 1 ] || [ $# = 2 ] || { echo 'usage: man.sh EXECUTABLE [DATE]' >&2; exit 2; }
 name=${1##*/}
 version=$("$1" --version)
 "$1" --help | awk -v name="$name" -v version="${version##* }" -v date="${2-}" '

@@ -3,6 +3,7 @@
 # HOST-EXECUTABLE is the same program, runs here, and is asked for what the man pages say. The same input gives the same package.
 set -euo pipefail
 
+[ $# = 4 ] || { echo 'usage: package.sh EXECUTABLE ARCHITECTURE HOST-EXECUTABLE DIR' >&2; exit 2; }
 name=docker-pull-with-progress
 here=$(dirname "$0")
 executable=$1 architecture=$2 host=$(realpath "$3") out=$4

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Keeps a container on an image; the Puppet define alm_pull::container runs it.
 #   container current PULLER NAME IMAGE ARGUMENT...    exit 0 where NAME runs the local IMAGE, created with ARGUMENT...
-#   container recreate NAME IMAGE ARGUMENT...          make it so; recreate-and-remove also removes the replaced image
-# ARGUMENT... is all that `docker create` is given: options, image, command.
+#   container recreate PULLER NAME IMAGE ARGUMENT...   make it so; recreate-and-remove also removes the replaced image
+# PULLER is docker-pull-with-progress; ARGUMENT... is all that `docker create` is given: options, image, command.
 # Whatever happens in the middle, the next recreate begins with putting in order what it finds.
 set -eu
 
@@ -13,23 +13,29 @@ exists() { inspect . "$1" >/dev/null; }
 say() { echo "container $name: $*"; }
 arguments() { printf '%s\n' "$@" | sha256sum | cut -d ' ' -f 1; }
 
-mode=$1
-shift
-case $mode in
-current) puller=$1; shift ;;
-recreate | recreate-and-remove) ;;
-*) echo "container: unknown mode $mode" >&2; exit 2 ;;
-esac
-name=$1 image=$2
-shift 2
+[ $# -ge 4 ] || { echo 'usage: container current|recreate[-and-remove] PULLER NAME IMAGE ARGUMENT...' >&2; exit 2; }
+mode=$1 puller=$2 name=$3 image=$4
+shift 4
+case $mode in current | recreate | recreate-and-remove) ;; *) echo "container: unknown mode $mode" >&2; exit 2 ;; esac
 new=$name.new old=$name.replaced
 
-if [ "$mode" = current ]; then
-    "$puller" --ascii --running "$name" "$image" || exit
-    [ "$(inspect "{{index .Config.Labels \"$label\"}}" "$name")" = "$(arguments "$@")" ] && exit
-    echo "no: container $name was created with other arguments"
-    exit 1
-fi
+# 0 and 1 are something that was found out; all else is not, as with the puller.
+is_current() {
+    "$puller" --ascii --running "$name" "$image" || return
+    created_with=$(inspect "{{index .Config.Labels \"$label\"}}" "$name") ||
+        { echo "cannot tell: container $name cannot be inspected"; return 3; }
+    [ "$created_with" = "$(arguments "$@")" ] || { echo "no: container $name was created with other arguments"; return 1; }
+}
+
+code=0
+is_current "$@" || code=$?
+[ "$mode" != current ] || exit $code
+# To Puppet a check that cannot tell has said no. That is no reason to stop a container that may be well.
+case $code in
+0) exit ;;
+1) ;;
+*) say 'not touched: nobody can tell whether it is as it should be' >&2; exit $code ;;
+esac
 
 # Left by a run that was cut off.
 if exists "$old"; then

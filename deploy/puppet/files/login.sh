@@ -5,6 +5,7 @@
 # The password is in no argument and no environment: shell builtins, pipes and standard input alone have it.
 set -eu
 
+[ $# = 3 ] || [ $# = 4 ] || { echo 'usage: login current|login REGISTRY FILE [USER]' >&2; exit 2; }
 mode=$1 registry=$2 file=$3
 password=$(cat "$file")
 [ -n "$password" ] || { echo "login: the token file $file is empty" >&2; exit 1; }

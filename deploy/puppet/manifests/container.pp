@@ -9,7 +9,8 @@
 # @param container
 #   The container's name.
 # @param run_args
-#   Its options, as `docker run` takes them, one element a word. They can be read in reports and in the process list:
+#   Its options, as `docker run` takes them, one element a word, without `--name` and `--rm`; a `-d` of its own is left
+#   out. They can be read in reports and in the process list:
 #   pass secrets with `--env-file`.
 # @param command
 #   Its command and arguments, where the image's own will not do.
@@ -33,14 +34,20 @@ define alm_pull::container (
     }
   }
 
-  $created_with = $run_args.filter |$argument| { !($argument in ['-d', '--detach']) }
-  $arguments = [$container, $image] + $created_with + [$image] + $command
+  # What `docker create` does not know, since nobody is there for whom it could be meant.
+  $created_with = $run_args.filter |$argument| { !($argument in ['-d', '--detach', '--detach=true']) }
+  $created_with.each |$argument| {
+    if $argument =~ /\A(--(detach|detach-keys|sig-proxy)(=.*)?|-[itP]*d[ditP]*)\z/ {
+      fail("alm_pull: ${argument} is not for the container ${container}: it is always detached; write -dit as -it")
+    }
+  }
+  $arguments = [$alm_pull::executable, $container, $image] + $created_with + [$image] + $command
   $helper = "${alm_pull::libexec}/container"
   $mode = alm_pull::first($remove_replaced, $alm_pull::remove_replaced) ? { true => 'recreate-and-remove', default => 'recreate' }
 
   exec { "docker-recreate ${container}":
     command     => [$helper, $mode] + $arguments,
-    unless      => [$alm_pull::where_installed + [$helper, 'current', $alm_pull::executable] + $arguments],
+    unless      => [$alm_pull::where_installed + [$helper, 'current'] + $arguments],
     environment => $alm_pull::command_environment,
     path        => $alm_pull::path,
     cwd         => '/',

@@ -63,12 +63,12 @@ describe 'alm_pull::image' do
 
   context 'with a container' do
     let(:params) { { 'container' => 'app', 'run_args' => ['-d', '--network', 'host'], 'command' => ['serve', '--all'] } }
-    let(:arguments) { ['app', title, '--network', 'host', title, 'serve', '--all'] }
+    let(:arguments) { [PULLER, 'app', title, '--network', 'host', title, 'serve', '--all'] }
 
     it 'recreates it where it is not as it should be' do
       is_expected.to contain_exec('docker-recreate app').with(
         'command' => ['/usr/local/lib/alm-pull/container', 'recreate'] + arguments,
-        'unless' => [WHERE_INSTALLED + ['/usr/local/lib/alm-pull/container', 'current', PULLER] + arguments],
+        'unless' => [WHERE_INSTALLED + ['/usr/local/lib/alm-pull/container', 'current'] + arguments],
       ).that_requires("Exec[docker-pull #{title}]")
     end
 
@@ -78,7 +78,16 @@ describe 'alm_pull::image' do
       it { is_expected.to contain_exec('docker-recreate app').with_command(words('recreate-and-remove')) }
     end
 
-    ['--rm', '--name', '--name=other'].each do |option|
+    ['-d', '--detach', '--detach=true'].each do |option|
+      context "with #{option}, which docker create does not know" do
+        let(:params) { super().merge('run_args' => ['-it', option, '--network', 'host']) }
+        let(:arguments) { [PULLER, 'app', title, '-it', '--network', 'host', title, 'serve', '--all'] }
+
+        it { is_expected.to contain_exec('docker-recreate app').with_command(['/usr/local/lib/alm-pull/container', 'recreate'] + arguments) }
+      end
+    end
+
+    ['--rm', '--name', '--name=other', '-dit', '-itd', '--detach=false', '--detach-keys=a', '--sig-proxy'].each do |option|
       context "with #{option}" do
         let(:params) { { 'container' => 'app', 'run_args' => [option] } }
 
