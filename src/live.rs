@@ -18,12 +18,12 @@ use crate::output::{Glyphs, Patience};
 use crate::pace;
 use crate::pull::{End, NO_ANSWER, NO_IMAGE, Verdict};
 use crate::questions::{NoAnswer, Questions};
-use crate::recording::{Header, Recorder};
+use crate::recording::Header;
 use crate::reference::Reference;
 use crate::retry::Attempts;
 use crate::signals::{self, Signals};
 use crate::stamp::Stamp;
-use crate::story::{self, Brought, CLOSING, Story, complain, log_sink, now, stdout_sink};
+use crate::story::{self, Brought, CLOSING, Story, log_sink, now, recorder, stdout_sink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -72,16 +72,7 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
         Where::Off => None,
     };
     sinks.extend(log.and_then(|path| log_sink(path, options, Stamp(started), attached.is_some())));
-    let recorder = options.record.as_deref().and_then(|path| {
-        let name = format!("recording {}", path.display());
-        match Recorder::create(path) {
-            Ok(recorder) => Some((name, recorder)),
-            Err(error) => {
-                complain(&format!("{name}: {error}; the pull goes on without it"), glyphs);
-                None
-            }
-        }
-    });
+    let recorder = options.record.as_deref().and_then(|path| recorder(path, glyphs));
     let story = Story::new(sinks, recorder, glyphs);
     let mut live = Live { options, reference, signals, began, story };
 
@@ -148,7 +139,7 @@ impl Live<'_> {
                 Way::Cli { address, .. } => self.attempt_cli(address, credentials.docker_config.as_deref()),
                 Way::No(end) => end.clone(),
             };
-            let verdict = self.verdict(way, &end);
+            let (end, verdict) = self.verdict(way, end);
             let Verdict::Failed(reason) = &verdict else { return self.close(&end, &verdict) };
             let kind = Kind::of(reason);
             let has_moved = self.story.pull.moved().0 > 0;
@@ -266,18 +257,22 @@ impl Live<'_> {
         }
     }
 
-    /// Whether the pull has succeeded, asking the engine where the stream does not tell.
-    fn verdict(&self, way: &Way, end: &End) -> Verdict {
-        match (self.story.pull.verdict(end), way) {
-            (Verdict::Undecided(id), Way::Api(engine)) => {
-                match (Questions::new(engine, &self.signals).image_id(self.reference), self.signals.came()) {
-                    (Ok(Some(found)), _) if found.starts_with(&id) => Verdict::Success,
-                    (Ok(_), _) => Verdict::Failed(format!("{NO_IMAGE} {id}")),
-                    (Err(NoAnswer), Some(signal)) => Verdict::Interrupted(signal),
-                    (Err(NoAnswer), None) => Verdict::Failed(format!("{NO_ANSWER} {id}")),
-                }
+    /// Whether the pull has succeeded, asking the engine where the stream does not tell; and the end, which can be that it
+    /// did not answer.
+    fn verdict(&self, way: &Way, end: End) -> (End, Verdict) {
+        let (id, engine) = match (self.story.pull.verdict(&end), way) {
+            (Verdict::Undecided(id), Way::Api(engine)) => (id, engine),
+            (verdict, _) => return (end, verdict),
+        };
+        match Questions::new(engine, &self.signals).image_id(self.reference) {
+            Ok(Some(found)) if found.starts_with(&id) => (end, Verdict::Success),
+            Ok(_) => (end, Verdict::Failed(format!("{NO_IMAGE} {id}"))),
+            Err(NoAnswer) => {
+                let unanswered = End::Cut(Some(format!("{NO_ANSWER} {id}")));
+                let end = self.signals.came().map_or(unanswered, End::Signal);
+                let verdict = self.story.pull.verdict(&end);
+                (end, verdict)
             }
-            (verdict, _) => verdict,
         }
     }
 

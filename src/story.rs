@@ -245,6 +245,18 @@ fn interrupt(sinks: &mut [Named], complaint: &str, stderr: Glyphs) {
     complain(complaint, stderr);
 }
 
+/// A recording at `path`, and what it is called.
+pub(crate) fn recorder(path: &Path, stderr: Glyphs) -> Option<(String, Recorder)> {
+    let name = format!("recording {}", path.display());
+    match Recorder::create(path) {
+        Ok(recorder) => Some((name, recorder)),
+        Err(error) => {
+            complain(&format!("{name}: {error}; the pull goes on without it"), stderr);
+            None
+        }
+    }
+}
+
 /// All that `--quiet` says: docker's full reference, or why there is nothing to refer to.
 pub(crate) fn say_quietly(reference: &Reference, verdict: &Verdict, stderr: Glyphs) {
     match verdict {
