@@ -85,10 +85,13 @@ CARGO_TARGET_${variable//-/_}_LINKER=rust-lld" "rustup's route for $architecture
     mkdir "$tmp/tools"
     find /usr/bin/ -mindepth 1 -maxdepth 1 -exec ln -s -t "$tmp/tools" {} +
     rm "$tmp/tools/dpkg-parsechangelog"
-    route() { ! env PATH="$bin:$tmp/tools" CARGO_TARGET_DIR="$tmp/build" TRIPLE="$triple" ./build-rpi.sh amd64 2>&1 | head -n 2; }
-    same "$(route)" "build-rpi.sh: dpkg-parsechangelog is missing, for the Debian packages (Debian: apt-get install dpkg-dev)"
+    begin() {
+        ! env PATH="$bin:$tmp/tools" CARGO_TARGET_DIR="$tmp/build" TRIPLE="$triple" ./build-rpi.sh amd64 2>&1 | head -n 2
+    }
+    same "$(begin)" "\
+build-rpi.sh: dpkg-parsechangelog is missing, for the Debian packages (Debian: apt-get install dpkg-dev)"
     rm "$tmp/tools/dpkg-deb"
-    same "$(route)" "\
+    same "$(begin)" "\
 build-rpi.sh: no Debian packages, executables alone: there is no dpkg-deb here
 == the host, for comparison =="
     echo "routes: rustup's target where there is one; without any, or without dpkg-dev, what to install"
@@ -109,7 +112,8 @@ installation() {
     paste_lines() { # RELEASE
         rm -rf "$tmp/download" && mkdir "$tmp/download"
         # shellcheck disable=SC2031 # it is changed in a subshell on purpose
-        (cd "$tmp/download" && PATH="$tmp/local:$PATH" RELEASE="file://$1" bash <"$tmp/download.sh" 2>"$tmp/download.err")
+        (cd "$tmp/download" &&
+            PATH="$tmp/local:$PATH" RELEASE="file://$1" bash <"$tmp/download.sh" 2>"$tmp/download.err")
     }
     cp -r dist "$tmp/tampered"
     printf '\n' >>"$tmp/tampered/$executable"

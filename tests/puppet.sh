@@ -333,30 +333,24 @@ removed() { docker rm -f app; apply 2; did 'docker-recreate app'; runs app; sett
 stopped() { docker stop app; apply 2; did 'docker-recreate app'; runs app; }
 
 slow_engine() {
-    local before relay code=0
+    local before
     before=$(state)
     cat_slow_engine >"$dir/slow.rb"
     touch "$dir/slow"
     ruby "$dir/slow.rb" "$dir/slow.sock" "$ENGINE_SOCKET" "$dir/slow" &
     relay=$!
+    trap 'kill $relay; node' EXIT
     for _ in {1..100}; do [ ! -S "$dir/slow.sock" ] || break; sleep 0.1; done
-    (
-        set -e
-        ENGINE_SOCKET=$dir/slow.sock node
-        apply 4
-        # Asked by the check, and by the recreate once more.
-        [ "$(wc -l <"$dir/slow")" = 2 ]
-        said 'cannot tell'
-        said 'container app: not touched'
-        did
-        untouched "$before"
-        rm "$dir/slow"
-        settled
-    ) || code=$?
-    kill $relay
-    wait $relay || true
-    node
-    return $code
+    ENGINE_SOCKET=$dir/slow.sock node
+    apply 4
+    # Asked by the check, and by the recreate once more.
+    [ "$(wc -l <"$dir/slow")" = 2 ]
+    said 'cannot tell'
+    said 'container app: not touched'
+    did
+    untouched "$before"
+    rm "$dir/slow"
+    settled
 }
 
 recreate_asks() {
@@ -578,35 +572,31 @@ from_url() {
     mkdir "$dir/www"
     cp "$PULL" "$dir/www/executable"
     # A free port of the kernel's choice, let go a moment before it is used.
-    local port httpd code=0
+    local port promised=$sum
     port=$(ruby -rsocket -e 'puts TCPServer.new("127.0.0.1", 0).addr[1]')
     busybox httpd -f -p "127.0.0.1:$port" -h "$dir/www" &
     httpd=$!
-    (
-        set -e
-        source=http://127.0.0.1:$port/executable
-        node
-        rm "$dir/libexec/docker-pull-with-progress"
-        apply 2
-        "$dir/libexec/docker-pull-with-progress" --version
-        settled
-        # Another file than was promised is refused, and what was there stays.
-        printf '\n' >>"$dir/www/executable"
-        sum=$(sha256sum <"$dir/lab/env" | cut -d ' ' -f 1)
-        node
-        apply 4 || apply 6
-        cmp "$dir/libexec/docker-pull-with-progress" "$PULL"
-        # With the file in place nobody is asked for it: a server that is gone stops no pull.
-        sum=$(sha256sum <"$PULL" | cut -d ' ' -f 1)
-        kill $httpd
-        node
-        settled
-    ) || code=$?
-    kill $httpd 2>/dev/null || true
-    wait $httpd || true
+    trap 'kill $httpd 2>/dev/null || true; source=$PULL; sum=$(sha256sum <"$PULL" | cut -d " " -f 1); node' EXIT
+    source=http://127.0.0.1:$port/executable
+    node
+    rm "$dir/libexec/docker-pull-with-progress"
+    apply 2
+    "$dir/libexec/docker-pull-with-progress" --version
+    settled
+    # Another file than was promised is refused, and what was there stays.
+    printf '\n' >>"$dir/www/executable"
+    sum=$(sha256sum <"$dir/lab/env" | cut -d ' ' -f 1)
+    node
+    apply 4 || apply 6
+    cmp "$dir/libexec/docker-pull-with-progress" "$PULL"
+    # With the file in place nobody is asked for it: a server that is gone stops no pull.
+    sum=$promised
+    kill $httpd
     node
     settled
-    return $code
+    source=$PULL
+    node
+    settled
 }
 
 # An archive with two versions of the package, and the paths that the module has by itself.

@@ -24,7 +24,8 @@ is_current() {
     "$puller" --ascii --running "$name" "$image" || return
     created_with=$(inspect "{{index .Config.Labels \"$label\"}}" "$name") ||
         { echo "cannot tell: container $name cannot be inspected"; return 3; }
-    [ "$created_with" = "$(arguments "$@")" ] || { echo "no: container $name was created with other arguments"; return 1; }
+    [ "$created_with" = "$(arguments "$@")" ] ||
+        { echo "no: container $name was created with other arguments"; return 1; }
 }
 
 code=0
