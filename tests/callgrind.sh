@@ -94,7 +94,7 @@ trap 'exit 130' INT; trap 'exit 143' TERM
 
 cargo build --release --locked
 program=$(realpath "${CARGO_TARGET_DIR:-target}/release/$NAME")
-made_with="$(rustc --version), $(getconf GNU_LIBC_VERSION)"
+made_with="$(rustc --version), $(getconf GNU_LIBC_VERSION), $(valgrind --version), $(uname -m)"
 for times in 1 2; do
     write_recording $((times * EVENTS)) >"$dir/$times.jsonl"
     sed -n 's/^\[[0-9.]*,"e",\(.*\)\]$/\1/p' "$dir/$times.jsonl" >"$dir/$times.bare"
