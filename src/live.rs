@@ -56,7 +56,7 @@ enum Way {
 
 /// Pulls `reference`; the exit code.
 pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
-    let signals = Signals::catch(true);
+    let signals = Signals::catch(true).waking();
     let (started, began) = (now(), Instant::now());
     let glyphs = Glyphs::from_environment(options.ascii);
     let image = reference.to_string();

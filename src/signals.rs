@@ -16,7 +16,7 @@ use std::time::Duration;
 #[derive(Clone)]
 pub(crate) struct Signals {
     came: Arc<AtomicUsize>,
-    /// Can be read once a signal has come; none where the descriptors for it could not be had.
+    /// Can be read once a signal has come; none where nobody rests, or the descriptors for it could not be had.
     wake: Option<Arc<File>>,
 }
 
@@ -31,7 +31,12 @@ impl Signals {
         if survive_hang_up {
             let _ = signal_hook::flag::register(SIGHUP, Arc::new(AtomicBool::new(false)));
         }
-        Self { came, wake: Self::wake().map(Arc::new) }
+        Self { came, wake: None }
+    }
+
+    /// The same for who is going to [`rest`](Self::rest): that takes descriptors and handlers of its own.
+    pub(crate) fn waking(self) -> Self {
+        Self { wake: Self::wake().map(Arc::new), ..self }
     }
 
     fn wake() -> Option<File> {
@@ -49,7 +54,7 @@ impl Signals {
             .and_then(|signal| i32::try_from(signal).ok())
     }
 
-    /// Waits for so long, or until a signal comes.
+    /// Waits for so long, or until a signal comes; not at all where nothing would end it.
     pub(crate) fn rest(&self, wait: Duration) {
         if let Some(wake) = self.wake.as_ref().filter(|_| !wait.is_zero()) {
             // Whether one came is looked at by who called.
@@ -70,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_signal_ends_a_rest_also_when_it_came_before() {
-        let signals = Signals::catch(false);
+        let signals = Signals::catch(false).waking();
         signals.rest(Duration::from_millis(1));
         assert_eq!(signals.came(), None);
         signal_hook::low_level::raise(SIGTERM).unwrap();
