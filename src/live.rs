@@ -93,10 +93,15 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
     live.run(&way, &environment)
 }
 
+/// The whole milliseconds since then.
+fn since(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Live<'_> {
     /// Milliseconds since the pull began.
     fn at(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+        since(self.began)
     }
 
     fn way(&self, environment: &Environment) -> Way {
@@ -173,7 +178,7 @@ impl Live<'_> {
     fn attempt(&mut self, engine: &Engine, credentials: &str) -> End {
         let signals = self.signals.clone();
         let (began, story) = (self.began, &mut self.story);
-        let at = move || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let at = move || since(began);
         let go_on = &mut || {
             // The engine is silent until it has the manifest, which can take minutes.
             story.advance(at());
@@ -229,7 +234,7 @@ impl Live<'_> {
         let signals = self.signals.clone();
         let image = self.reference.to_string();
         let began = self.began;
-        let at = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let at = || since(began);
         let config = match config.map(PrivateConfig::create).transpose() {
             Ok(config) => config,
             Err(reason) => return End::Cut(Some(reason)),
