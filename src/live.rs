@@ -15,7 +15,6 @@ use crate::lines::{Lines, MAX_LINE};
 use crate::lock::{self, Lock};
 use crate::log;
 use crate::output::{Glyphs, Patience};
-use crate::pace;
 use crate::pull::{End, NO_ANSWER, NO_IMAGE, Verdict};
 use crate::questions::{NoAnswer, Questions};
 use crate::recording::Header;
@@ -26,6 +25,10 @@ use crate::stamp::Stamp;
 use crate::story::{self, Brought, CLOSING, Story, log_sink, now, recorder, stdout_sink};
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+/// How long the engine's next words are left unread: nearly all that a pull costs is to wake up for each of them. Bars in
+/// place still move nearly five times a second, and the end of the pull is not waited for: it ends a rest.
+const REST: Duration = Duration::from_millis(200);
 
 /// How long an engine that broke off may take to come back.
 const RESTART: Duration = Duration::from_mins(1);
@@ -194,28 +197,25 @@ impl Live<'_> {
             if let Some(signal) = signals.came() {
                 return End::Signal(signal);
             }
-            let (mut has_moved, mut is_downloading) = (false, false);
+            let mut has_moved = false;
             let story = &mut self.story;
             let mut tell = |line: &[u8]| {
-                let brought = story.line(at(), line);
-                is_downloading = brought == Brought::Bytes;
-                has_moved |= is_downloading || brought == Brought::Movement;
+                has_moved |= story.line(at(), line) == Brought::Movement;
             };
             match connection.read(&mut |body| lines.feed(body, &mut tell)) {
                 // What is left unread would pile up, and then hold the engine up.
                 Read::Bytes { more: true } => {}
-                Read::Bytes { more: false } => {
-                    signals.rest(Duration::from_millis(pace::rest(at(), is_downloading)));
+                Read::Bytes { more: false } | Read::Tick => {
                     self.story.advance(at());
+                    signals.rest(REST, &connection);
                 }
-                Read::Tick => self.story.advance(at()),
                 Read::End(end) => {
                     lines.end(&mut tell);
                     return end;
                 }
             }
-            // Never more than a tick at once: a process that was stopped and goes on has not stalled.
-            idle = if has_moved { Duration::ZERO } else { idle + before.elapsed().min(TICK) };
+            // Never more than a round at once: a process that was stopped and goes on has not stalled.
+            idle = if has_moved { Duration::ZERO } else { idle + before.elapsed().min(REST + TICK) };
             before = Instant::now();
             if let Some(limit) = self.stall_limit().filter(|limit| idle >= *limit) {
                 return End::Stalled(Some(format!("nothing has moved for {}s", limit.as_secs())));

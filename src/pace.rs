@@ -14,10 +14,6 @@ const HOLD: u64 = 250;
 /// After how long without movement a line says so; then each time after twice as long.
 const FIRST_NOTICE: u64 = 60_000;
 
-/// The longest rest while bytes come, and between other words of the engine, in milliseconds.
-const LONG_REST: u64 = 200;
-const SHORT_REST: u64 = 5;
-
 /// What was shown of a layer.
 #[derive(Default, Clone)]
 struct Shown {
@@ -118,23 +114,5 @@ impl Pace {
             self.shown.resize(layer + 1, Shown::default());
         }
         &mut self.shown[layer]
-    }
-}
-
-/// How long to leave the engine's next words unread: nearly all that a pull costs is to wake up for each of them. Longer
-/// when the last ones were of bytes that come: bars in place still move five times a second, and mostly more than one word
-/// follows a download. An end that comes all the same is late by at most the fiftieth part of what the pull has lasted.
-pub(crate) fn rest(at: u64, is_downloading: bool) -> u64 {
-    (at / 50).min(if is_downloading { LONG_REST } else { SHORT_REST })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rest_is_short_in_a_short_pull_and_never_long() {
-        assert_eq!([0, 49, 1_000, 10_000, u64::MAX].map(|at| rest(at, true)), [0, 0, 20, 200, 200]);
-        assert_eq!([0, 49, 1_000, 10_000, u64::MAX].map(|at| rest(at, false)), [0, 0, 5, 5, 5]);
     }
 }

@@ -3,10 +3,10 @@
 //! **Invariant:** a handler stores a number, wakes up a rest, and does nothing else. A hang-up (SIGHUP) is caught and
 //! forgotten: a dropped SSH session must not stop a pull, which goes on into the log.
 
-use crate::output::is_readable;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -54,11 +54,13 @@ impl Signals {
             .and_then(|signal| i32::try_from(signal).ok())
     }
 
-    /// Waits for so long, or until a signal comes; not at all where nothing would end it.
-    pub(crate) fn rest(&self, wait: Duration) {
-        if let Some(wake) = self.wake.as_ref().filter(|_| !wait.is_zero()) {
-            // Whether one came is looked at by who called.
-            let _ = is_readable(wake, wait);
+    /// Waits for so long, or until a signal comes or `connection` is closed by the other side, whatever there is to be
+    /// read from it; not at all where no signal would end it.
+    pub(crate) fn rest(&self, wait: Duration, connection: impl AsFd) {
+        if let (Some(wake), Ok(wait)) = (&self.wake, Timespec::try_from(wait)) {
+            let mut files = [PollFd::new(wake, PollFlags::IN), PollFd::new(&connection, PollFlags::RDHUP)];
+            // What ended it is looked at by who called.
+            let _ = poll(&mut files, Some(&wait));
         }
     }
 }
@@ -71,17 +73,45 @@ pub(crate) fn exit_code(signal: i32) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::net::Shutdown;
     use std::time::Instant;
+
+    /// How long a rest of a minute was.
+    fn rest(signals: &Signals, connection: &UnixStream) -> Duration {
+        let begun = Instant::now();
+        signals.rest(Duration::from_mins(1), connection);
+        begun.elapsed()
+    }
+
+    const SOON: Duration = Duration::from_secs(30);
 
     #[test]
     fn a_signal_ends_a_rest_also_when_it_came_before() {
         let signals = Signals::catch(false).waking();
-        signals.rest(Duration::from_millis(1));
+        let (connection, _engine) = UnixStream::pair().unwrap();
+        signals.rest(Duration::from_millis(1), &connection);
         assert_eq!(signals.came(), None);
         signal_hook::low_level::raise(SIGTERM).unwrap();
-        let begun = Instant::now();
-        signals.rest(Duration::from_mins(1));
-        assert!(begun.elapsed() < Duration::from_secs(30));
+        assert!(rest(&signals, &connection) < SOON);
         assert_eq!(signals.came(), Some(SIGTERM));
+    }
+
+    #[test]
+    fn the_end_of_a_connection_ends_a_rest_and_bytes_do_not() {
+        let signals = Signals::catch(false).waking();
+        let (mut connection, mut engine) = UnixStream::pair().unwrap();
+        engine.write_all(b"word").unwrap();
+        let begun = Instant::now();
+        signals.rest(Duration::from_millis(20), &connection);
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+        // Half closed is the end too, and what was said before it is still to be read.
+        engine.shutdown(Shutdown::Write).unwrap();
+        assert!(rest(&signals, &connection) < SOON);
+        drop(engine);
+        assert!(rest(&signals, &connection) < SOON);
+        let mut said = String::new();
+        connection.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "word");
     }
 }

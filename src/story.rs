@@ -44,8 +44,6 @@ pub(crate) struct Story {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Brought {
     Movement,
-    /// More bytes of a download: movement of which the engine has more to tell before anything can come of it.
-    Bytes,
     /// Only what was known, or what is not understood.
     Nothing,
     NotUnderstood,
@@ -105,7 +103,6 @@ impl Story {
         let brought = match update {
             _ if is_unknown => Brought::NotUnderstood,
             Update::Nothing | Update::Heard => Brought::Nothing,
-            Update::Downloaded(_) => Brought::Bytes,
             _ => Brought::Movement,
         };
         self.frame(at);

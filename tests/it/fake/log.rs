@@ -180,8 +180,11 @@ fn a_thousand_rotations_in_mid_pull_lose_no_line() {
     let warning = |at| chunk(format!(r#"{{"status":"WARNING: number {at}"}}"#));
     let mut steps = vec![Step::Write([head(), chunk(FROM)].concat())];
     for first in (0..LINES).step_by(4) {
-        steps.push(Step::Write((first..first + 4).flat_map(warning).collect()));
-        steps.push(Step::Wait);
+        let mut lines: Vec<u8> = (first..first + 4).flat_map(warning).collect();
+        // As much as one read takes, with a line that says nothing: after a full one the next comes without a rest.
+        let frame = chunk(" ".repeat(4096)).len() - 4096;
+        lines.extend(chunk(" ".repeat(8192 - frame - lines.len())));
+        steps.extend([Step::Write(lines), Step::Wait]);
     }
     steps.push(Step::Write([chunk(STATUS), LAST_CHUNK.to_vec()].concat()));
     let engine = Engine::new(&temp, steps);
