@@ -167,12 +167,12 @@ impl Asking {
         let headers = [("X-Registry-Auth", credentials.header.as_str())];
         let answer = self.engine.get(&path, &headers, self.until, &mut || self.signals.came().is_none());
         let answer = answer.map_err(|error| Unread::Other(unanswered(&error, &self.signals)))?;
-        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let body = answer.json();
         if answer.status == 200 {
             let digest = body["Descriptor"]["digest"].as_str().map(str::to_owned);
             return digest.ok_or_else(|| Unread::Other(Answer::CannotTell("the engine's answer has no digest".into())));
         }
-        let reason = message(&body, &answer.body);
+        let reason = answer.message(&body);
         let reason = match (Kind::of(&reason), &credentials.user) {
             (Kind::Login, Some(user)) => format!("{reason} (asked as user {user}, from {})", credentials.origin),
             (Kind::Login, None) => format!("{reason} (no credentials were found; looked in: {})", credentials.origin),
@@ -188,17 +188,8 @@ impl Asking {
 
     /// What the engine has at `path`; none where it has nothing there.
     fn get(&self, path: &str) -> Result<Option<Value>, Answer> {
-        let answer = self.engine.get(path, &[], self.until, &mut || self.signals.came().is_none());
-        let answer = answer.map_err(|error| unanswered(&error, &self.signals))?;
-        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        match answer.status {
-            200 if body.is_object() => Ok(Some(body)),
-            404 => Ok(None),
-            status => Err(Answer::CannotTell(format!(
-                "the engine answered HTTP status {status}: {}",
-                message(&body, &answer.body)
-            ))),
-        }
+        let found = self.engine.find(path, self.until, &mut || self.signals.came().is_none());
+        found.map_err(|error| unanswered(&error, &self.signals))
     }
 }
 
@@ -207,11 +198,6 @@ enum Unread {
     /// The registry does not know the image.
     Unknown(Answer),
     Other(Answer),
-}
-
-/// What an engine says of an error: `{"message": …}`, or plain text.
-fn message(body: &Value, text: &[u8]) -> String {
-    body["message"].as_str().map_or_else(|| String::from_utf8_lossy(text).trim().to_owned(), str::to_owned)
 }
 
 /// The digests under which registries have had the image. With the containerd store the image's id is one of them, and

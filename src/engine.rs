@@ -9,6 +9,7 @@ use crate::http::{self, Response};
 use crate::pull::{BROKEN_OFF, End};
 use crate::reference::{Reference, percent_encode};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use serde_json::Value;
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -71,6 +72,19 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
+impl Answer {
+    /// The body as JSON; null where it is none.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// What an engine says of an error: `{"message": …}` in `json`, or plain text.
+    pub(crate) fn message(&self, json: &Value) -> String {
+        let plain = || String::from_utf8_lossy(&self.body).trim().to_owned();
+        json["message"].as_str().map_or_else(plain, str::to_owned)
+    }
+}
+
 impl Engine {
     /// Finds out whether an engine answers at `socket`, and which API to speak with it.
     pub(crate) fn ping(socket: &Path, go_on: GoOn<'_>) -> Result<Self, Error> {
@@ -131,6 +145,19 @@ impl Engine {
         let mut connection = Connection::open(&self.socket, until, go_on)?;
         connection.send(&http::request("GET", &self.target(path), headers))?;
         connection.answer(until, go_on)
+    }
+
+    /// The JSON object that stands at `path`; none where nothing stands there. Anything else is an error with its words.
+    pub(crate) fn find(&self, path: &str, until: Instant, go_on: GoOn<'_>) -> Result<Option<Value>, Error> {
+        let answer = self.get(path, &[], until, go_on)?;
+        let json = answer.json();
+        match answer.status {
+            200 if json.is_object() => Ok(Some(json)),
+            404 => Ok(None),
+            status => {
+                Err(Error::Broken(format!("the engine answered HTTP status {status}: {}", answer.message(&json))))
+            }
+        }
     }
 
     fn target(&self, path: &str) -> String {

@@ -50,12 +50,7 @@ impl<'a> Questions<'a> {
 
     /// What the engine has at `path`; none where it has nothing there.
     fn ask(&self, path: &str) -> Result<Option<Value>, NoAnswer> {
-        let answer = self.engine.get(path, &[], Instant::now() + LIMIT, &mut || self.signals.came().is_none());
-        let answer = answer.map_err(|_| NoAnswer)?;
-        match answer.status {
-            200 => serde_json::from_slice(&answer.body).map(Some).map_err(|_| NoAnswer),
-            404 => Ok(None),
-            _ => Err(NoAnswer),
-        }
+        let found = self.engine.find(path, Instant::now() + LIMIT, &mut || self.signals.came().is_none());
+        found.map_err(|_| NoAnswer)
     }
 }
