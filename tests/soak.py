@@ -2,8 +2,8 @@
 """Thousands of pulls in a row, and long ones: memory, open files and what is left behind have to stay flat.
 
     tests/soak.py          10,000 replays, 300 pulls from a private engine, an hour's worth of events in one pull
-                           that is broken off four times, alm pull -f through 200 rotations: about 15 minutes
-    tests/soak.py short    a part of each, in about a minute and a half
+                           that is broken off four times, alm pull -f through 200 rotations: 5 minutes and more
+    tests/soak.py short    a part of each, in about a minute
 
 Needs root, for the engine: sudo -E env "PATH=$PATH" tests/soak.py
 
