@@ -14,6 +14,7 @@ use crate::support::{
     head, human_lines, program, run, stream, texts,
 };
 use std::process::Command;
+use std::time::Instant;
 
 const FROM: &str = r#"{"status":"Pulling from a","id":"1"}"#;
 const LAYER: &str = r#"{"status":"Pulling fs layer","progressDetail":{},"id":"abc123"}"#;
@@ -424,4 +425,27 @@ fn a_pull_in_which_nothing_moves_is_given_up() {
     assert_eq!(told(&ended.stdout, "❌ PULL FAILED: "), "nothing has moved for 1s");
     assert!(engine.was_left());
     replays_like(&temp, &ended, "stalled");
+}
+
+#[test]
+fn what_is_allowed_without_movement_is_not_exceeded() {
+    let temp = Temp::new();
+    let engine = Engine::new(&temp, vec![begun(&GOOD[..3]), Step::Stall]);
+    let begun = Instant::now();
+    let ended = run(pull(&temp, &engine).args(["--stall-timeout", "4"]));
+    assert_eq!(told(&ended.stdout, "❌ PULL FAILED: "), "nothing has moved for 4s");
+    let took = begun.elapsed();
+    assert!((4..8).contains(&took.as_secs()), "{took:?}");
+}
+
+#[test]
+fn an_engine_that_says_much_is_not_held_up() {
+    // Each a write of its own, of which the kernel keeps few. With a whole rest for each few this would take a minute.
+    const COUNT: usize = 80_000;
+    let bar =
+        |at| format!(r#"{{"status":"Downloading","progressDetail":{{"current":{at},"total":{COUNT}}},"id":"abc123"}}"#);
+    let bars = (1..=COUNT).map(|at| Step::Write(chunk(bar(at))));
+    let end = Step::Write([chunk(DONE), chunk(STATUS), LAST_CHUNK.to_vec()].concat());
+    let (ended, _) = pull_of([begun(&GOOD[..2])].into_iter().chain(bars).chain([end]).collect());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
 }
