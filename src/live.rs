@@ -189,8 +189,7 @@ impl Live<'_> {
             Err(error) => return self.cut(error),
         };
         let mut lines = Lines::new(MAX_LINE);
-        let (mut idle, mut before) = (Duration::ZERO, Instant::now());
-        let (mut wait, mut count) = (REST, 0);
+        let (mut idle, mut before, mut wait, mut count) = (Duration::ZERO, Instant::now(), REST, 0_usize);
         loop {
             if let Some(signal) = signals.came() {
                 return End::Signal(signal);
@@ -198,12 +197,14 @@ impl Live<'_> {
             let mut has_moved = false;
             let story = &mut self.story;
             let mut tell = |line: &[u8]| {
-                count += 1;
+                count = count.saturating_add(1);
                 has_moved |= story.line(at(), line) == Brought::Movement;
             };
             match connection.read(&mut |body| lines.feed(body, &mut tell)) {
                 // What is left unread would pile up, and then hold the engine up.
                 Read::Bytes { more: true } => {}
+                // Nor is an engine left waiting in the middle of a line: it writes in small pieces.
+                Read::Bytes { more: false } if lines.is_within() => count = usize::MAX,
                 Read::Bytes { more: false } | Read::Tick => {
                     self.story.advance(at());
                     wait = rest(wait, std::mem::take(&mut count));
