@@ -36,6 +36,11 @@ impl Lines {
         Self { keeps_empty: true, ..Self::new(limit) }
     }
 
+    /// Whether a line has begun that has not ended.
+    pub(crate) fn is_within(&self) -> bool {
+        self.length > 0
+    }
+
     /// Takes the next bytes and hands every line that they end to `line`.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
         while let Some(end) = line_end(bytes) {

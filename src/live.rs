@@ -15,6 +15,7 @@ use crate::lines::{Lines, MAX_LINE};
 use crate::lock::{self, Lock};
 use crate::log;
 use crate::output::{Glyphs, Patience};
+use crate::pace::{REST, rest};
 use crate::pull::{End, NO_ANSWER, NO_IMAGE, Verdict};
 use crate::questions::{NoAnswer, Questions};
 use crate::recording::Header;
@@ -25,10 +26,6 @@ use crate::stamp::Stamp;
 use crate::story::{self, Brought, CLOSING, Story, log_sink, now, recorder, stdout_sink};
 use std::path::Path;
 use std::time::{Duration, Instant};
-
-/// How long the engine's next words are left unread: nearly all that a pull costs is to wake up for each of them. Bars in
-/// place still move nearly five times a second, and the end of the pull is not waited for: it ends a rest.
-const REST: Duration = Duration::from_millis(200);
 
 /// How long an engine that broke off may take to come back.
 const RESTART: Duration = Duration::from_mins(1);
@@ -192,7 +189,7 @@ impl Live<'_> {
             Err(error) => return self.cut(error),
         };
         let mut lines = Lines::new(MAX_LINE);
-        let (mut idle, mut before) = (Duration::ZERO, Instant::now());
+        let (mut idle, mut before, mut wait, mut count) = (Duration::ZERO, Instant::now(), REST, 0_usize);
         loop {
             if let Some(signal) = signals.came() {
                 return End::Signal(signal);
@@ -200,14 +197,18 @@ impl Live<'_> {
             let mut has_moved = false;
             let story = &mut self.story;
             let mut tell = |line: &[u8]| {
+                count = count.saturating_add(1);
                 has_moved |= story.line(at(), line) == Brought::Movement;
             };
             match connection.read(&mut |body| lines.feed(body, &mut tell)) {
                 // What is left unread would pile up, and then hold the engine up.
                 Read::Bytes { more: true } => {}
+                // Nor is an engine left waiting in the middle of a line: it writes in small pieces.
+                Read::Bytes { more: false } if lines.is_within() => count = usize::MAX,
                 Read::Bytes { more: false } | Read::Tick => {
                     self.story.advance(at());
-                    signals.rest(REST, &connection);
+                    wait = rest(wait, std::mem::take(&mut count));
+                    signals.rest(wait, &connection);
                 }
                 Read::End(end) => {
                     lines.end(&mut tell);

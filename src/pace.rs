@@ -3,6 +3,8 @@
 //! **Invariant:** pure. Every time is `at`, whole milliseconds since the pull began; what is due is due at a time that
 //! does not depend on when it is looked at.
 
+use std::time::Duration;
+
 /// How long lines of a layer's progress are apart, and from when on they are further apart, in milliseconds.
 const INTERVAL: u64 = 2_000;
 const LONG_INTERVAL: u64 = 10_000;
@@ -13,6 +15,14 @@ const HOLD: u64 = 250;
 
 /// After how long without movement a line says so; then each time after twice as long.
 const FIRST_NOTICE: u64 = 60_000;
+
+/// The longest time for which the engine's next words are left unread: nearly all that a pull costs is to wake up for
+/// each of them. Bars in place still move nearly five times a second, and the end of the pull ends a rest.
+pub(crate) const REST: Duration = Duration::from_millis(200);
+const SHORTEST_REST: Duration = Duration::from_millis(1);
+
+/// More lines than this in one rest are many: the kernel keeps some 270 writes of the engine, which then waits for us.
+const MANY_LINES: usize = 100;
 
 /// What was shown of a layer.
 #[derive(Default, Clone)]
@@ -114,5 +124,31 @@ impl Pace {
             self.shown.resize(layer + 1, Shown::default());
         }
         &mut self.shown[layer]
+    }
+}
+
+/// How long to rest where the last rest was so long and so many lines came since it began.
+pub(crate) fn rest(last: Duration, lines: usize) -> Duration {
+    if lines > MANY_LINES { (last / 2).max(SHORTEST_REST) } else { (last * 2).min(REST) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_is_the_shorter_the_more_is_said() {
+        let rests = |first, lines: &[usize]| {
+            let next = |last: &mut Duration, lines: &usize| {
+                *last = rest(*last, *lines);
+                Some(last.as_micros())
+            };
+            lines.iter().scan(first, next).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            rests(REST, &[0, 100, 101, 101, 100, 0, 0]),
+            [200_000, 200_000, 100_000, 50_000, 100_000, 200_000, 200_000]
+        );
+        assert_eq!(rests(SHORTEST_REST, &[usize::MAX, 0, 0]), [1_000, 2_000, 4_000]);
     }
 }

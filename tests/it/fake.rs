@@ -14,6 +14,7 @@ use crate::support::{
     head, human_lines, program, run, stream, texts,
 };
 use std::process::Command;
+use std::time::Instant;
 
 const FROM: &str = r#"{"status":"Pulling from a","id":"1"}"#;
 const LAYER: &str = r#"{"status":"Pulling fs layer","progressDetail":{},"id":"abc123"}"#;
@@ -424,4 +425,24 @@ fn a_pull_in_which_nothing_moves_is_given_up() {
     assert_eq!(told(&ended.stdout, "❌ PULL FAILED: "), "nothing has moved for 1s");
     assert!(engine.was_left());
     replays_like(&temp, &ended, "stalled");
+}
+
+#[test]
+fn what_is_allowed_without_movement_is_not_exceeded() {
+    let temp = Temp::new();
+    let engine = Engine::new(&temp, vec![begun(&GOOD[..3]), Step::Stall]);
+    let begun = Instant::now();
+    let ended = run(pull(&temp, &engine).args(["--stall-timeout", "4"]));
+    assert_eq!(told(&ended.stdout, "❌ PULL FAILED: "), "nothing has moved for 4s");
+    let took = begun.elapsed();
+    assert!((4..8).contains(&took.as_secs()), "{took:?}");
+}
+
+#[test]
+fn an_engine_that_writes_in_small_pieces_is_not_held_up() {
+    // The kernel keeps few writes that nobody reads. With a whole rest for each few this would take a minute.
+    let bars = (0..1000).map(|at| BAR.replace("12000000", &(12_000_000 + at).to_string()));
+    let lines = GOOD[..3].iter().map(|line| (*line).to_owned()).chain(bars).chain([DONE.to_owned(), STATUS.to_owned()]);
+    let (ended, _) = pull_of(vec![Step::Trickle(stream(lines))]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
 }

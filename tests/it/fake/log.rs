@@ -223,12 +223,14 @@ fn two_hundred_kills_leave_a_log_that_can_be_read_and_a_pull_that_can_be_made() 
     let lines = engine_lines(
         &fs::read_to_string(format!("{FIXTURES}/dockerd-20.10.24/fresh-eight-fast.jsonl")).expect("a fixture"),
     );
-    let (body, is_slow) = (stream(&lines), Arc::new(AtomicBool::new(false)));
-    let slow = Arc::clone(&is_slow);
+    let (body, is_endless) = (stream(&lines), Arc::new(AtomicBool::new(false)));
+    let endless = Arc::clone(&is_endless);
     let engine = Engine::serve(&temp.join("docker.sock"), move |request| match &request.line {
         line if line.ends_with("/_ping") => vec![Step::Write(answer(200, "OK"))],
-        // Byte by byte and never all of it, so that it is killed in the middle of something.
-        _ if slow.load(Ordering::Relaxed) => vec![Step::Trickle(body[..body.len() - 5].to_vec()), Step::Stall],
+        // Never at its end, and always something to write, so that it is killed in the middle of that.
+        _ if endless.load(Ordering::Relaxed) => {
+            vec![Step::Write(body[..body.len() - 5].to_vec()), Step::Endless(chunk(WARNING).repeat(100))]
+        }
         _ => vec![Step::Write(body.clone())],
     });
     // All but what hangs on the time.
@@ -237,32 +239,36 @@ fn two_hundred_kills_leave_a_log_that_can_be_read_and_a_pull_that_can_be_made() 
         texts.map(str::to_owned).collect::<Vec<_>>()
     };
     let whole = || {
-        is_slow.store(false, Ordering::Relaxed);
+        is_endless.store(false, Ordering::Relaxed);
         let ended = run(&mut pull(&temp, &engine));
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
         ended.stdout
     };
     let log = || fs::read(temp.join("log")).unwrap_or_default();
     let expected = story(&whole());
-    let mut seed = 1_u64;
+    let (mut seed, mut was_writing) = (1_u64, false);
     for _ in 0..200 {
         // Not to be foreseen, and the same in every run: a moment after its start or after its request.
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let (is_early, moment) = (seed >> 63 == 1, Duration::from_micros((seed >> 33) % 12_000));
         let (before, asked) = (log().len(), engine.requests().len());
-        is_slow.store(true, Ordering::Relaxed);
+        is_endless.store(true, Ordering::Relaxed);
         let mut running = Running::start(&mut pull(&temp, &engine));
         assert!(is_early || eventually(LIMIT, || engine.requests().len() > asked + 1));
         std::thread::sleep(moment);
         let _ = running.child.kill();
         running.wait();
-        check_lines(&String::from_utf8_lossy(&log()[before..]), true);
+        let left = log()[before..].to_vec();
+        let left = String::from_utf8_lossy(&left);
+        check_lines(&left, true);
+        was_writing |= left.contains("mind the gap");
         let (before, told) = (log().len(), whole());
         let log = String::from_utf8_lossy(&log()[before..]).into_owned();
         check_lines(log.trim_start_matches('\n'), false);
         assert_eq!(human_lines(&log), told);
         assert_eq!(story(&told), expected);
     }
+    assert!(was_writing, "none was killed while it wrote");
 }
 
 /// A file system that is taken away at the end.

@@ -13,6 +13,10 @@ pub(super) const PING: &str = "http/dockerd-28.5.2-containerd-_ping-GET";
 /// What is tried where no engine answers, and is not there either.
 const NO_DOCKER: &str = "no docker command was found on PATH";
 
+/// What is said where the engine does not say whether it has the image, and where it says that it has none.
+const NO_ANSWER: &str = "without saying that it succeeded, and gives no answer whether it has the image";
+const NO_IMAGE: &str = "without saying that it succeeded, and has no image";
+
 fn case(name: &str) -> &'static Answer {
     ANSWERS.iter().find(|answer| answer.name == name).expect("a fixture")
 }
@@ -84,34 +88,40 @@ pub(super) fn pings() -> impl Iterator<Item = Fault> {
 pub(super) fn inspections() -> impl Iterator<Item = Fault> {
     let pulled = case("podman-4.3.1/fresh-three");
     let id = pulled.image();
-    let fault = move |name: &str, inspect: Vec<Step>, is_good: bool| {
-        let expected = if is_good { Expected::Success } else { failure("without saying that it succeeded, and ") };
+    let fault = move |name: &str, inspect: Vec<Step>, wrong: Option<&str>| {
+        let expected = wrong.map_or(Expected::Success, failure);
         let mut fault = Fault::of("inspection", pulled, name, vec![Step::Write(pulled.bytes.clone())], expected);
         fault.script.inspect = inspect;
         fault.patient_if_stalled()
     };
+    let unless = |is_good: bool| (!is_good).then_some(NO_ANSWER);
     let whole = answer(200, &format!("{{\"Id\":\"sha256:{id}00ff\",\"RepoTags\":[\"a:1\"],\"Size\":5}}\n"));
-    let mut faults: Vec<Fault> = stops(&whole).map(|(name, steps, is_good)| fault(&name, steps, is_good)).collect();
+    let mut faults: Vec<Fault> =
+        stops(&whole).map(|(name, steps, is_good)| fault(&name, steps, unless(is_good))).collect();
     faults.extend(heads().into_iter().map(|(name, mut head, wrong)| {
         let body = format!("{{\"Id\":\"{id}\"}}");
         head.push(Step::Write(format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()).into_bytes()));
-        fault(&name, head, wrong.is_none())
+        fault(&name, head, unless(wrong.is_none()))
     }));
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     for wrong in ["NaN", "1e400", "-1", "5", "null", "[]", "{}", "\"\"", "\"0\"", "\"\\ud800\"", "\"sha256:\"", &deep] {
         let body = format!("{{\"Id\":{wrong}}}");
         let name = format!("Id is {wrong:.20}");
-        faults.push(fault(&name, vec![Step::Write(answer(200, &body))], false));
+        let is_id = matches!(wrong, "\"\"" | "\"0\"" | "\"sha256:\"");
+        let reason = if is_id { NO_IMAGE } else { NO_ANSWER };
+        faults.push(fault(&name, vec![Step::Write(answer(200, &body))], Some(reason)));
     }
     for body in ["", "{}", "[]", "null", "5", "{\"Id\"", "{\"id\":\"\"}"] {
-        faults.push(fault(&format!("{body:?}"), vec![Step::Write(answer(200, body))], false));
+        faults.push(fault(&format!("{body:?}"), vec![Step::Write(answer(200, body))], Some(NO_ANSWER)));
     }
     for status in [201, 204, 301, 404, 500, 503] {
         let answer = answer(status, &format!("{{\"Id\":\"{id}\"}}"));
-        faults.push(fault(&format!("status {status}"), vec![Step::Write(answer)], false));
+        let reason = if status == 404 { NO_IMAGE } else { NO_ANSWER };
+        faults.push(fault(&format!("status {status}"), vec![Step::Write(answer)], Some(reason)));
     }
-    faults.extend(endless().map(|(name, steps)| fault(&name, steps, false)));
-    faults.push(fault("stalled", vec![Step::Write(whole[..whole.len() - 1].to_vec()), Step::Stall], false));
+    faults.extend(endless().map(|(name, steps)| fault(&name, steps, Some(NO_ANSWER))));
+    let stalled = vec![Step::Write(whole[..whole.len() - 1].to_vec()), Step::Stall];
+    faults.push(fault("stalled", stalled, Some(NO_ANSWER)));
     faults.into_iter()
 }
 
