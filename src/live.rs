@@ -15,7 +15,7 @@ use crate::lines::{Lines, MAX_LINE};
 use crate::lock::{self, Lock};
 use crate::log;
 use crate::output::{Glyphs, Patience};
-use crate::pace::{REST, rest};
+use crate::pace::{LONGEST_REST, Rest};
 use crate::pull::{End, NO_ANSWER, NO_IMAGE, Verdict};
 use crate::questions::{NoAnswer, Questions};
 use crate::recording::Header;
@@ -189,7 +189,7 @@ impl Live<'_> {
             Err(error) => return self.cut(error),
         };
         let mut lines = Lines::new(MAX_LINE);
-        let (mut idle, mut before, mut wait, mut count) = (Duration::ZERO, Instant::now(), REST, 0_usize);
+        let (mut idle, mut before, mut rest) = (Duration::ZERO, Instant::now(), Rest::new());
         loop {
             if let Some(signal) = signals.came() {
                 return End::Signal(signal);
@@ -197,18 +197,18 @@ impl Live<'_> {
             let mut has_moved = false;
             let story = &mut self.story;
             let mut tell = |line: &[u8]| {
-                count = count.saturating_add(1);
+                rest.line();
                 has_moved |= story.line(at(), line) == Brought::Movement;
             };
             match connection.read(&mut |body| lines.feed(body, &mut tell)) {
                 // What is left unread would pile up, and then hold the engine up.
                 Read::Bytes { more: true } => {}
-                // Nor is an engine left waiting in the middle of a line: it writes in small pieces.
-                Read::Bytes { more: false } if lines.is_within() => count = usize::MAX,
                 Read::Bytes { more: false } | Read::Tick => {
                     self.story.advance(at());
-                    wait = rest(wait, std::mem::take(&mut count));
-                    signals.rest(wait, &connection);
+                    // A recording keeps the times as they are.
+                    if self.options.record.is_none() {
+                        signals.rest(rest.next(lines.is_within()), &connection);
+                    }
                 }
                 Read::End(end) => {
                     lines.end(&mut tell);
@@ -216,7 +216,7 @@ impl Live<'_> {
                 }
             }
             // Never more than a round at once: a process that was stopped and goes on has not stalled.
-            idle = if has_moved { Duration::ZERO } else { idle + before.elapsed().min(REST + TICK) };
+            idle = if has_moved { Duration::ZERO } else { idle + before.elapsed().min(LONGEST_REST + TICK) };
             before = Instant::now();
             if let Some(limit) = self.stall_limit().filter(|limit| idle >= *limit) {
                 return End::Stalled(Some(format!("nothing has moved for {}s", limit.as_secs())));

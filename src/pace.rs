@@ -16,9 +16,8 @@ const HOLD: u64 = 250;
 /// After how long without movement a line says so; then each time after twice as long.
 const FIRST_NOTICE: u64 = 60_000;
 
-/// The longest time for which the engine's next words are left unread: nearly all that a pull costs is to wake up for
-/// each of them. Bars in place still move nearly five times a second, and the end of the pull ends a rest.
-pub(crate) const REST: Duration = Duration::from_millis(200);
+/// Bars in place still move nearly five times a second, and the end of the pull is not waited for: it ends a rest.
+pub(crate) const LONGEST_REST: Duration = Duration::from_millis(200);
 const SHORTEST_REST: Duration = Duration::from_millis(1);
 
 /// More lines than this in one rest are many: the kernel keeps some 270 writes of the engine, which then waits for us.
@@ -127,9 +126,31 @@ impl Pace {
     }
 }
 
-/// How long to rest where the last rest was so long and so many lines came since it began.
-pub(crate) fn rest(last: Duration, lines: usize) -> Duration {
-    if lines > MANY_LINES { (last / 2).max(SHORTEST_REST) } else { (last * 2).min(REST) }
+/// How long the engine's next words are left unread: nearly all that a pull costs is to wake up for each of them.
+pub(crate) struct Rest {
+    last: Duration,
+    /// How many lines came since it began.
+    lines: usize,
+}
+
+impl Rest {
+    pub(crate) fn new() -> Self {
+        Self { last: LONGEST_REST, lines: 0 }
+    }
+
+    /// A line came.
+    pub(crate) fn line(&mut self) {
+        self.lines += 1;
+    }
+
+    /// How long the next rest is to be: shorter where much came, or the engine was read in the middle of a line, for then
+    /// it writes in small pieces.
+    pub(crate) fn next(&mut self, is_within_line: bool) -> Duration {
+        let lines = std::mem::take(&mut self.lines);
+        let is_behind = is_within_line || lines > MANY_LINES;
+        self.last = if is_behind { (self.last / 2).max(SHORTEST_REST) } else { (self.last * 2).min(LONGEST_REST) };
+        self.last
+    }
 }
 
 #[cfg(test)]
@@ -138,17 +159,19 @@ mod tests {
 
     #[test]
     fn a_rest_is_the_shorter_the_more_is_said() {
-        let rests = |first, lines: &[usize]| {
-            let next = |last: &mut Duration, lines: &usize| {
-                *last = rest(*last, *lines);
-                Some(last.as_micros())
-            };
-            lines.iter().scan(first, next).collect::<Vec<_>>()
+        let mut rest = Rest::new();
+        let mut next = |lines, is_within_line| {
+            (0..lines).for_each(|_| rest.line());
+            rest.next(is_within_line).as_micros()
         };
         assert_eq!(
-            rests(REST, &[0, 100, 101, 101, 100, 0, 0]),
-            [200_000, 200_000, 100_000, 50_000, 100_000, 200_000, 200_000]
+            [0, 100, 101, 101, 100, 0, 0].map(|lines| next(lines, false)),
+            [200, 200, 100, 50, 100, 200, 200].map(|ms| ms * 1000)
         );
-        assert_eq!(rests(SHORTEST_REST, &[usize::MAX, 0, 0]), [1_000, 2_000, 4_000]);
+        assert_eq!(
+            [0; 9].map(|lines| next(lines, true)),
+            [100_000, 50_000, 25_000, 12_500, 6_250, 3_125, 1_562, 1_000, 1_000]
+        );
+        assert_eq!(next(0, false), 2_000);
     }
 }

@@ -14,7 +14,7 @@ use crate::support::{
     head, human_lines, program, run, stream, texts,
 };
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const FROM: &str = r#"{"status":"Pulling from a","id":"1"}"#;
 const LAYER: &str = r#"{"status":"Pulling fs layer","progressDetail":{},"id":"abc123"}"#;
@@ -445,4 +445,27 @@ fn an_engine_that_writes_in_small_pieces_is_not_held_up() {
     let lines = GOOD[..3].iter().map(|line| (*line).to_owned()).chain(bars).chain([DONE.to_owned(), STATUS.to_owned()]);
     let (ended, _) = pull_of(vec![Step::Trickle(stream(lines))]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[test]
+fn a_pull_does_not_wake_up_for_each_word() {
+    const WORDS: u64 = 300;
+    let temp = Temp::new();
+    let mut steps = vec![begun(&GOOD[..3])];
+    steps.extend(
+        (0..WORDS)
+            .flat_map(|at| [Step::Write(chunk(BAR.replace("12000000", &(12_000_000 + at).to_string()))), Step::Wait]),
+    );
+    steps.push(Step::Write([chunk(DONE), chunk(STATUS), LAST_CHUNK.to_vec()].concat()));
+    let engine = Engine::new(&temp, steps);
+    let running = Running::start(&mut pull(&temp, &engine));
+    for _ in 1..WORDS {
+        // However much longer a busy machine takes: then there are fewer words to a rest, not more sleeps to a word.
+        std::thread::sleep(Duration::from_millis(5));
+        engine.go();
+    }
+    let sleeps = running.sleeps();
+    assert!((1..WORDS / 2).contains(&sleeps), "{sleeps} sleeps for {WORDS} words");
+    engine.go();
+    assert_eq!(running.end().code, Some(0));
 }

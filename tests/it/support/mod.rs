@@ -181,12 +181,22 @@ impl Running {
     pub(crate) fn peak_memory(&self) -> u64 {
         peak_memory(self.child.id())
     }
+
+    /// How often it has gone to sleep so far.
+    pub(crate) fn sleeps(&self) -> u64 {
+        of_status(self.child.id(), "voluntary_ctxt_switches:")
+    }
 }
 
 fn peak_memory(pid: u32) -> u64 {
+    of_status(pid, "VmHWM:")
+}
+
+/// A number that `/proc` tells of a process; 0 where there is none any more.
+fn of_status(pid: u32, key: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0");
-    peak.trim().trim_end_matches(" kB").parse().expect("a number")
+    let value = status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or("0");
+    value.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 impl Drop for Running {
