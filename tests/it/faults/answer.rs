@@ -32,9 +32,12 @@ pub(super) static ANSWERS: LazyLock<Vec<Answer>> = LazyLock::new(|| {
     recorded.chain(raw).collect()
 });
 
-/// The answer of which a recording was made.
+/// The answer of which a recording was made; of several attempts the last one's.
 fn bytes(recording: &str) -> Vec<u8> {
-    let lines = engine_lines(recording);
+    let rows: Vec<&str> = recording.lines().collect();
+    let is_attempt = |row: &&str| row.split_once(',').is_some_and(|(_, row)| row.starts_with("\"a\","));
+    let begin = rows.iter().rposition(is_attempt).unwrap_or(0);
+    let lines = engine_lines(&rows[begin..].join("\n"));
     let end: Value = recording.lines().last().and_then(|row| serde_json::from_str(row).ok()).expect("a recording");
     let end = end[2]["end"].as_str().expect("how it ended");
     if let Some(status) = end.strip_prefix("refused ") {

@@ -142,6 +142,10 @@ impl Parts {
     /// A failure for this reason, or for the error that the engine may have told of before it.
     fn wrong(&self, name: &str, steps: Vec<Step>, reason: &str) -> Fault {
         let mut reasons = self.answer.errors();
+        if !reasons.is_empty() {
+            // Cut short, it is shown as it came.
+            reasons.push("the engine reported an error in a form not understood: ".to_owned());
+        }
         reasons.push(reason.to_owned());
         self.fault(name, steps, Expected::Failure(reasons))
     }
