@@ -11,7 +11,7 @@
 //! | 3 | args, engine (the socket), auth and context (docker's configuration), `docker_cli` (the fallback), recording, log, plain, screen, json (stdout: lines, live bars, objects), tail (the log, backwards and on), lock, signals |
 //! | 2 | child (a process read with a time limit), output (writes that never block), environment (what docker's clients read of their process), report (updates → lines), sink (what lines are told to), frame (live bars as text), retry (whether, when) |
 //! | 1 | pull (events → state), line (of the story), reference (image names), failure (reasons → advice) |
-//! | 0 | lines (bytes → lines), event (a line → an event), http (a response), layer (of an image), pace (when a line is due), stamp (the clock as text), bar, text (hostile text, ASCII), base64 |
+//! | 0 | lines (bytes → lines), event (a line → an event), http (a response), layer (of an image), pace (when a line is due, how long to rest), stamp (the clock as text), bar, text (hostile text, ASCII), base64 |
 //!
 //! ```text
 //! UnixStream → http::Response → lines::Lines ─┬→ recording

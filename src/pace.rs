@@ -1,6 +1,6 @@
-//! When a line is due: often enough to watch, seldom enough for a log.
+//! When a line is due: often enough to watch, seldom enough for a log. And how long to rest between two reads.
 //!
-//! **Invariant:** pure. Every time is `at`, whole milliseconds since the pull began; what is due is due at a time that
+//! **Invariant:** pure. Every point of time is `at`, whole milliseconds since the pull began; what is due is due at a time that
 //! does not depend on when it is looked at.
 
 use std::time::Duration;

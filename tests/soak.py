@@ -307,14 +307,13 @@ def main():
         sys.exit(2)
     if os.geteuid() != 0:
         sys.exit('soak.py: needs root, for an engine of its own: sudo -E env "PATH=$PATH" tests/soak.py')
-    given = os.environ.get("PULL")
-    if given and not os.access(given, os.X_OK):
-        sys.exit(f"soak.py: PULL={given} is no program that can be run")
-    if not given and not shutil.which("cargo"):
+    program = os.environ.get("PULL")
+    if program and not os.access(program, os.X_OK):
+        sys.exit(f"soak.py: PULL={program} is no program that can be run")
+    if not program and not shutil.which("cargo"):
         sys.exit("soak.py: no cargo on PATH: PULL=/path/of/docker-pull-with-progress names a program that is built")
     signal.signal(signal.SIGALRM, expire)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    program = given
     subprocess.run([LAB, "install"], check=True)
     if not program:
         subprocess.run(["cargo", "build", "--release", "--locked"], cwd=ROOT, check=True)

@@ -24,6 +24,11 @@ const STATUS: &str = r#"{"status":"Status: Downloaded newer image for a:1"}"#;
 const ERROR: &str = r#"{"errorDetail":{"message":"no space left on device"},"error":"no space left on device"}"#;
 const WARNING: &str = r#"{"status":"WARNING: mind the gap"}"#;
 
+/// The bar, this number of bytes further on.
+fn bar(further: u64) -> String {
+    BAR.replace("12000000", &(12_000_000 + further).to_string())
+}
+
 /// A pull that succeeds.
 const GOOD: [&str; 5] = [FROM, LAYER, BAR, DONE, STATUS];
 
@@ -441,7 +446,7 @@ fn what_is_allowed_without_movement_is_not_exceeded() {
 #[test]
 fn an_engine_that_writes_in_small_pieces_is_not_held_up() {
     // The kernel keeps few writes that nobody reads. With a whole rest for each few this would take a minute.
-    let bars = (0..1000).map(|at| BAR.replace("12000000", &(12_000_000 + at).to_string()));
+    let bars = (0..1000).map(bar);
     let lines = GOOD[..3].iter().map(|line| (*line).to_owned()).chain(bars).chain([DONE.to_owned(), STATUS.to_owned()]);
     let (ended, _) = pull_of(vec![Step::Trickle(stream(lines))]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -452,10 +457,7 @@ fn a_pull_does_not_wake_up_for_each_word() {
     const WORDS: u64 = 300;
     let temp = Temp::new();
     let mut steps = vec![begun(&GOOD[..3])];
-    steps.extend(
-        (0..WORDS)
-            .flat_map(|at| [Step::Write(chunk(BAR.replace("12000000", &(12_000_000 + at).to_string()))), Step::Wait]),
-    );
+    steps.extend((0..WORDS).flat_map(|at| [Step::Write(chunk(bar(at))), Step::Wait]));
     steps.push(Step::Write([chunk(DONE), chunk(STATUS), LAST_CHUNK.to_vec()].concat()));
     let engine = Engine::new(&temp, steps);
     let running = Running::start(&mut pull(&temp, &engine));
