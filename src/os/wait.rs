@@ -1,0 +1,65 @@
+//! How long to wait: the tick on which signals are looked at, and the pause between two reads.
+//!
+//! **Invariant:** pure; whoever waits does the waiting.
+
+use std::time::Duration;
+
+/// The longest that one read waits: short enough to answer a signal within 100 ms.
+pub(crate) const TICK: Duration = Duration::from_millis(50);
+
+/// Bars in place still move nearly five times a second, and the end of the pull is not waited for: it ends a rest.
+pub(crate) const MAX_PAUSE: Duration = Duration::from_millis(200);
+const MIN_PAUSE: Duration = Duration::from_millis(1);
+
+/// More lines than this in one rest are many: the kernel keeps some 270 writes of the engine, which then waits for us.
+const MANY_LINES: usize = 100;
+
+/// How long the engine's next words are left unread: nearly all that a pull costs is to wake up for each of them.
+pub(crate) struct ReadPacer {
+    last: Duration,
+    /// How many lines came since it began.
+    lines: usize,
+}
+
+impl ReadPacer {
+    pub(crate) fn new() -> Self {
+        Self { last: MAX_PAUSE, lines: 0 }
+    }
+
+    /// A line came.
+    pub(crate) fn line(&mut self) {
+        self.lines += 1;
+    }
+
+    /// How long the next rest is to be: shorter where much came, or the engine was read in the middle of a line, for then
+    /// it writes in small pieces.
+    pub(crate) fn next(&mut self, is_within_line: bool) -> Duration {
+        let lines = std::mem::take(&mut self.lines);
+        let is_behind = is_within_line || lines > MANY_LINES;
+        self.last = if is_behind { (self.last / 2).max(MIN_PAUSE) } else { (self.last * 2).min(MAX_PAUSE) };
+        self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_is_the_shorter_the_more_is_said() {
+        let mut rest = ReadPacer::new();
+        let mut next = |lines, is_within_line| {
+            (0..lines).for_each(|_| rest.line());
+            rest.next(is_within_line).as_micros()
+        };
+        assert_eq!(
+            [0, 100, 101, 101, 100, 0, 0].map(|lines| next(lines, false)),
+            [200, 200, 100, 50, 100, 200, 200].map(|ms| ms * 1000)
+        );
+        assert_eq!(
+            [0; 9].map(|lines| next(lines, true)),
+            [100_000, 50_000, 25_000, 12_500, 6_250, 3_125, 1_562, 1_000, 1_000]
+        );
+        assert_eq!(next(0, false), 2_000);
+    }
+}
