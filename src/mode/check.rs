@@ -14,7 +14,7 @@ use crate::docker::reference::{Reference, percent_encode};
 use crate::os::charset::Charset;
 use crate::os::output::Output;
 use crate::os::signals::{self, Signals};
-use crate::pull::failure::Kind;
+use crate::pull::failure::{Failure, Kind};
 use crate::report::sanitize;
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -173,14 +173,15 @@ impl Asking {
             let digest = body["Descriptor"]["digest"].as_str().map(str::to_owned);
             return digest.ok_or_else(|| Unread::Other(Answer::CannotTell("the engine's answer has no digest".into())));
         }
-        let reason = answer.message(&body);
-        let reason = match (Kind::of(&reason), &credentials.user) {
+        let call = format!("GET /distribution/{}/json", reference.local());
+        let Failure { kind, text: reason, .. } = answer.failure(&body, &call);
+        let reason = match (kind, &credentials.user) {
             (Kind::Login, Some(user)) => format!("{reason} (asked as user {user}, from {})", credentials.origin),
             (Kind::Login, None) => format!("{reason} (no credentials were found; looked in: {})", credentials.origin),
             _ => reason,
         };
         let answer_ = Answer::CannotTell(format!("the registry was asked for {reference}: {reason}"));
-        Err(if answer.status == 404 || Kind::of(&reason) == Kind::NotFound {
+        Err(if answer.status == 404 || kind == Kind::NotFound {
             Unread::Unknown(answer_)
         } else {
             Unread::Other(answer_)

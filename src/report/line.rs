@@ -4,6 +4,7 @@
 //!
 //! **Invariant:** plain values. Text under `About`, [`Opening`] and [`Retry`] is as it came, not yet safe to show.
 
+use crate::pull::failure::Failure;
 use crate::pull::layer::{Layer, Phase};
 
 /// Which part of the session a line belongs to.
@@ -80,7 +81,7 @@ pub(crate) struct Retry {
     /// Seconds until it begins.
     pub(crate) wait: u64,
     /// Why the one before failed.
-    pub(crate) reason: String,
+    pub(crate) failure: Failure,
 }
 
 /// The name of a signal that this program answers to.

@@ -12,7 +12,7 @@ pub(crate) mod sanitize;
 pub(crate) mod stamp;
 pub(crate) mod throttle;
 
-use crate::pull::failure::Kind;
+use crate::pull::failure::Failure;
 use crate::pull::layer::{Layer, Phase};
 use crate::pull::{Pull, Update, Verdict};
 use crate::report::line::{About, Line, Method, Opening, Part, Retry, Topic, signal_name};
@@ -169,8 +169,8 @@ impl Report {
         self.held.clear();
         self.moving = None;
         self.pace.moved(at);
-        let Retry { number, limit, wait, reason } = retry;
-        let (about, reason) = (About::Image(Topic::Retry, reason), sanitize::safe(reason));
+        let Retry { number, limit, wait, failure } = retry;
+        let (about, reason) = (About::Image(Topic::Retry, &failure.text), sanitize::safe(&failure.text));
         let limit = limit.map(|limit| format!("/{limit}")).unwrap_or_default();
         self.tell(at, Part::Body, about, out, format_args!("🔁 Retry {number}{limit} in {wait}s: {reason}"));
     }
@@ -196,9 +196,11 @@ impl Report {
             Verdict::Interrupted(signal) => {
                 self.say(at, closing, out, format_args!("🛑 PULL INTERRUPTED ({})", signal_name(*signal)));
             }
-            Verdict::Failed(reason) | Verdict::Undecided(reason) => {
+            Verdict::Failed(Failure { text: reason, .. }) | Verdict::Undecided(reason) => {
                 self.say(at, closing, out, format_args!("❌ PULL FAILED: {}", sanitize::safe(reason)));
-                if let Some(advice) = Kind::of(reason).advice(registry) {
+                if let Verdict::Failed(failure) = verdict
+                    && let Some(advice) = failure.advice(registry)
+                {
                     self.say(at, closing, out, format_args!("💡 {}", sanitize::safe(&advice)));
                 }
             }
@@ -717,7 +719,7 @@ mod tests {
     fn a_retry_is_told_with_its_number() {
         let mut told = Told::new();
         told.step(0, "a", "Pulling fs layer");
-        let mut retry = Retry { number: 1, limit: Some(3), wait: 5, reason: "broken\noff".into() };
+        let mut retry = Retry { number: 1, limit: Some(3), wait: 5, failure: "broken\noff".into() };
         told.report.retry(&retry, 10, &mut Told::keep(&mut told.lines));
         retry.limit = None;
         told.report.retry(&retry, 20, &mut Told::keep(&mut told.lines));

@@ -8,6 +8,7 @@
 use crate::os::charset::Charset;
 use crate::os::output::{Output, WritePolicy};
 use crate::pull::Verdict;
+use crate::pull::failure::Failure;
 use crate::pull::layer::{Layer, Phase};
 use crate::report::bar;
 use crate::report::line::{About, Line, Part, Topic, signal_name};
@@ -143,7 +144,7 @@ impl Sink for Json {
         let (status, text, details) = match verdict {
             Verdict::Success if pull.up_to_date => ("Done", "Up to date", self.status.take()),
             Verdict::Success => ("Done", "Pulled", self.status.take()),
-            Verdict::Failed(reason) | Verdict::Undecided(reason) => {
+            Verdict::Failed(Failure { text: reason, .. }) | Verdict::Undecided(reason) => {
                 ("Error", "Failed", Some(sanitize::safe(reason).to_string()))
             }
             Verdict::Interrupted(signal) => {
