@@ -12,7 +12,6 @@ pub(crate) mod sanitize;
 pub(crate) mod stamp;
 pub(crate) mod throttle;
 
-use crate::pull::failure::Failure;
 use crate::pull::layer::{Layer, Phase};
 use crate::pull::{Pull, Update, Verdict};
 use crate::report::line::{About, Line, Method, Opening, Part, Retry, Topic, signal_name};
@@ -196,11 +195,11 @@ impl Report {
             Verdict::Interrupted(signal) => {
                 self.say(at, closing, out, format_args!("🛑 PULL INTERRUPTED ({})", signal_name(*signal)));
             }
-            Verdict::Failed(Failure { text: reason, .. }) | Verdict::Undecided(reason) => {
-                self.say(at, closing, out, format_args!("❌ PULL FAILED: {}", sanitize::safe(reason)));
-                if let Verdict::Failed(failure) = verdict
-                    && let Some(advice) = failure.advice(registry)
-                {
+            // Not without asking the engine first.
+            Verdict::Undecided(_) => self.say(at, closing, out, format_args!("❌ PULL FAILED")),
+            Verdict::Failed(failure) => {
+                self.say(at, closing, out, format_args!("❌ PULL FAILED: {}", sanitize::safe(&failure.text)));
+                if let Some(advice) = failure.advice(registry) {
                     self.say(at, closing, out, format_args!("💡 {}", sanitize::safe(&advice)));
                 }
             }
