@@ -511,7 +511,10 @@ mod tests {
         fs::remove_dir(&config).unwrap();
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
         rustix::fs::mknodat(rustix::fs::CWD, &config, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-        assert_eq!(home.find("h").1.warnings, [format!("{}: is a directory, not a regular file", config.display())]);
+        assert_eq!(
+            home.find("h").1.warnings,
+            [format!("{}: is a FIFO or socket, not a regular file", config.display())]
+        );
         fs::remove_file(&config).unwrap();
         fs::write(&config, " ".repeat(CONFIG_MAX + 1)).unwrap();
         assert_eq!(home.find("h").1.warnings, [format!("{}: is larger than 1024 KiB", config.display())]);
@@ -667,7 +670,7 @@ mod tests {
             (&b"\n"[..], "empty"),
             (b"", "empty"),
             (b"s3cr3t\xff", "not UTF-8 text"),
-            (&vec![b'x'; SECRET_MAX + 1], "larger than 64 KiB"),
+            (&vec![b'x'; SECRET_MAX + 1], "is larger than 64 KiB"),
         ] {
             write(text, 0o600);
             assert_eq!(from_token_file(&path, None, "h").err().unwrap(), format!("token file {place}: {error}"));
