@@ -4,7 +4,7 @@
 
 use lexopt::prelude::*;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) const USAGE: &str = "\
 Pulls a Docker image and tells, layer by layer, how far it is.
@@ -92,6 +92,17 @@ pub(crate) enum Log {
     Default,
     File(PathBuf),
     Off,
+}
+
+impl Log {
+    /// The file to log to, where one is wanted; `default` where none was named.
+    pub(crate) fn path<'a>(&'a self, default: &'a str) -> Option<&'a Path> {
+        match self {
+            Self::Default => Some(Path::new(default)),
+            Self::File(path) => Some(path),
+            Self::Off => None,
+        }
+    }
 }
 
 /// The options of a pull; the other modes use some of them.

@@ -1,72 +1,43 @@
 //! Pulls a Docker image and tells, layer by layer, how far it is.
 //!
-//! The rooms, in rows: a room may use rooms of lower rows only, and those of row 3 never use each other. Rows 0 and 1
-//! are pure; row 2 knows processes and outputs, row 3 the world.
+//! A folder a concern; what a folder keeps to itself is private to it. A folder uses only folders below it:
 //!
-//! | row | rooms |
+//! | folder | holds |
 //! |---|---|
-//! | 6 | main: arguments → mode → exit code |
-//! | 5 | live: a pull; replay: a recording; check: `--check`, `--running`; view: `alm pull` |
-//! | 4 | story: one pull being told, to all sinks; questions: what the engine is asked beside it |
-//! | 3 | args, engine (the socket), auth and context (docker's configuration), `docker_cli` (the fallback), recording, log, plain, screen, json (stdout: lines, live bars, objects), tail (the log, backwards and on), lock, signals |
-//! | 2 | child (a process read with a time limit), output (writes that never block), environment (what docker's clients read of their process), report (updates → lines), sink (what lines are told to), frame (live bars as text), retry (whether, when) |
-//! | 1 | pull (events → state), line (of the story), reference (image names), failure (reasons → advice) |
-//! | 0 | lines (bytes → lines), event (a line → an event), http (a response), layer (of an image), pace (when a line is due, how long to rest), stamp (the clock as text), bar, text (hostile text, ASCII), base64 |
+//! | main, `args` | arguments → mode → exit code |
+//! | `mode` | pull, replay, check (and `--running`), view (`alm pull`): a file a mode; modes never use each other |
+//! | `session`, `recording` | one pull being told to all sinks; its stream kept and read again |
+//! | `docker` | engine (the socket, over private http), inspect (what it is asked beside a pull), cli (the fallback), auth, endpoint, environment, reference |
+//! | `sink` | what lines go to: log, plain, json, screen (with private frame). Never meets `docker` |
+//! | `report` | updates → lines: line, throttle, bar, sanitize, stamp; pure |
+//! | `pull` | events → state: `line_buffer`, event, layer, attempt, failure, meter; pure |
+//! | `os` | output, charset, child, signals, wait, lock, tail |
 //!
 //! ```text
-//! UnixStream → http::Response → lines::Lines ─┬→ recording
-//!              --replay, docker_cli's lines ──┴→ event::parse → Pull::apply → Update → Report → Line → sinks
+//! UnixStream → http::Response → LineBuffer ─┬→ recording
+//!              --replay, docker::cli's lines ─┴→ event::parse → Pull::apply → Update → Report → Line → sinks
 //!                                     end of stream → Pull::verdict → closing block, exit code
 //! ```
 //!
-//! Time is `at`, milliseconds since the pull began, below row 4: so a replay prints what the live pull printed. Exit codes:
+//! Time is `at`, milliseconds since the pull began, below `session`: so a replay prints what the live pull printed. Exit codes:
 //! 0 pulled; 1 failed; 2 wrong usage; 3 `--check` cannot tell; 128+n ended by signal n; in the fallback docker's own.
 //!
 //! **Invariant:** no threads, no unsafe code; every wait looks at signals on every tick of 50 ms, or is ended by them.
 
 mod args;
-mod auth;
-mod bar;
-mod base64;
-mod check;
-mod child;
-mod context;
-mod docker_cli;
-mod engine;
-mod environment;
-mod event;
-mod failure;
-mod frame;
-mod http;
-mod json;
-mod layer;
-mod line;
-mod lines;
-mod live;
-mod lock;
-mod log;
-mod output;
-mod pace;
-mod plain;
+mod docker;
+mod mode;
+mod os;
 mod pull;
-mod questions;
 mod recording;
-mod reference;
-mod replay;
 mod report;
-mod retry;
-mod screen;
-mod signals;
+mod session;
 mod sink;
-mod stamp;
-mod story;
-mod tail;
-mod text;
-mod view;
 
 use args::Mode;
-use output::Glyphs;
-use reference::Reference;
+use docker::reference::Reference;
+use mode::{check, pull as pull_mode, replay, view};
+use os::charset::Charset;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -77,7 +48,7 @@ fn main() -> ExitCode {
     ExitCode::from(match args::parse(std::env::args_os()) {
         Ok(mode) => run(mode),
         Err(error) => {
-            story::complain(&format!("{error}; try --help"), Glyphs::from_environment(false));
+            session::complain(&format!("{error}; try --help"), Charset::from_environment(false));
             USAGE
         }
     })
@@ -92,7 +63,7 @@ fn run(mode: Mode) -> u8 {
                 _ => 0,
             }
         }
-        Mode::Pull(options) => with_reference(&options, live::pull),
+        Mode::Pull(options) => with_reference(&options, pull_mode::pull),
         Mode::Check(options) => with_reference(&options, check::check),
         Mode::Running(name, options) => {
             with_reference(&options, |image, options| check::running(&name, image, options))
@@ -107,7 +78,7 @@ fn with_reference(options: &args::Pull, run: impl FnOnce(&Reference, &args::Pull
     match Reference::parse(&options.image) {
         Ok(reference) => run(&reference, options),
         Err(error) => {
-            story::complain(&error.to_string(), Glyphs::from_environment(options.ascii));
+            session::complain(&error.to_string(), Charset::from_environment(options.ascii));
             USAGE
         }
     }

@@ -15,9 +15,9 @@
 //!
 //! **Invariant:** what was written is read back as the same lines at the same millisecond.
 
-use crate::line::{Method, Opening, Retry};
 use crate::pull::End;
-use crate::stamp::rfc3339;
+use crate::report::line::{Method, Opening, Retry};
+use crate::report::stamp::rfc3339;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -205,7 +205,7 @@ pub(crate) fn header(line: &[u8]) -> Result<Option<Header>, String> {
         _ if line.starts_with(b"HTTP/") => {
             Err("an HTTP response with its head; only the body can be replayed (curl without -i)".into())
         }
-        // What begins like an engine's line may be a broken one, and a broken line is still part of the story.
+        // What begins like an engine's line may be a broken one, and a broken line is still part of the session.
         _ if line.starts_with(b"{\"") && !line.starts_with(b"{\"version\"") => Ok(None),
         _ => Err("neither the header of a recording nor an engine's JSON line".into()),
     }

@@ -2,7 +2,6 @@
 //!
 //! What is tested of a file in `src` is what stands before its `#[cfg(test)]`.
 
-use std::collections::HashMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -25,14 +24,25 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The name and the text before the tests of every room.
-fn rooms() -> Vec<(String, String)> {
-    let name = |path: &Path| path.file_stem().expect("a name").to_string_lossy().into_owned();
+/// The path below `directory` and the text before the tests of every source file there.
+fn code_in(directory: &Path) -> Vec<(String, String)> {
+    let name = |path: &Path| path.strip_prefix(directory).expect("below it").display().to_string();
     let code = |path: &Path| {
         let text = fs::read_to_string(path).expect("a source file");
         text.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default().to_owned()
     };
-    files(&root().join("src")).iter().map(|path| (name(path), code(path))).collect()
+    files(directory).iter().map(|path| (name(path), code(path))).collect()
+}
+
+/// What `src` holds.
+fn sources() -> Vec<(String, String)> {
+    code_in(&root().join("src"))
+}
+
+/// What all packages hold.
+fn all_sources() -> Vec<(String, String)> {
+    let crates = code_in(&root().join("crates")).into_iter().filter(|(path, _)| path.contains("/src/"));
+    sources().into_iter().chain(crates).collect()
 }
 
 /// The lines of code: what is neither empty nor a comment.
@@ -40,63 +50,58 @@ fn code_lines(code: &str) -> impl Iterator<Item = &str> {
     code.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"))
 }
 
-/// The row of every room, as the table in the `//!` of `src/main.rs` has it: `| 3 | args, engine (the socket) |` or
-/// `| 5 | live: a pull; replay: a recording |`.
-fn rows(main: &str) -> HashMap<String, u32> {
-    let mut rows = HashMap::new();
-    for line in main.lines().filter_map(|line| line.strip_prefix("//! | ")) {
-        let Some((row, names)) = line.split_once(" | ") else { continue };
-        let Ok(row) = row.parse() else { continue };
-        // Without what stands in parentheses, and of each part what stands before its colon.
-        let plain: String = names.split('(').map(|part| part.split_once(')').map_or(part, |(_, rest)| rest)).collect();
-        for part in plain.replace(" and ", ",").split([',', ';', '|']) {
-            let name = part.split(':').next().unwrap_or_default().trim().trim_matches('`');
-            rows.entry(name.to_owned()).or_insert(row);
-        }
-    }
-    rows
-}
+/// What each part of `src` may use: the compiler keeps what is private to a folder, this which folder lies below which.
+const BELOW: [(&str, &[&str]); 8] = [
+    ("os", &[]),
+    ("pull", &[]),
+    ("report", &["os", "pull"]),
+    ("docker", &["os", "pull"]),
+    ("sink", &["os", "pull", "report"]),
+    ("recording", &["os", "pull", "report"]),
+    ("session", &["os", "pull", "report", "docker", "sink", "recording", "args"]),
+    ("mode", &["os", "pull", "report", "docker", "sink", "recording", "session", "args"]),
+];
 
 #[test]
-fn a_room_uses_only_rooms_on_lower_rows() {
-    let rooms = rooms();
-    let (_, main) = rooms.iter().find(|(name, _)| name == "main").expect("src/main.rs");
-    let rows = rows(main);
+fn a_folder_uses_only_folders_below_it() {
     let mut wrong = Vec::new();
-    for (name, code) in rooms.iter().filter(|(name, _)| name != "main") {
-        let Some(row) = rows.get(name) else {
-            wrong.push(format!("{name}.rs has no row in the table of main.rs"));
+    for (path, code) in sources() {
+        let part = path.split(['/', '.']).next().unwrap_or_default();
+        let Some((_, below)) = BELOW.iter().find(|(name, _)| *name == part) else {
+            assert!(["main", "args"].contains(&part), "{path}: which part of the program is it?");
             continue;
         };
-        let used = code_lines(code).flat_map(|line| line.split("crate::").skip(1));
+        let used = code_lines(&code).flat_map(|line| line.split("crate::").skip(1));
         for other in used.filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()) {
-            match rows.get(other) {
-                Some(lower) if lower < row => {}
-                Some(other_row) => wrong.push(format!("{name}.rs (row {row}) uses {other}.rs (row {other_row})")),
-                None => wrong.push(format!("{name}.rs uses crate::{other}, which is no room: name rooms one by one")),
+            if other != part && !below.contains(&other) {
+                wrong.push(format!("{path} uses crate::{other}"));
             }
         }
+        // Modes stand side by side.
+        let names_a_mode =
+            part == "mode" && code_lines(&code).any(|line| line.contains("crate::mode") || line.contains("super::"));
+        if names_a_mode {
+            wrong.push(format!("{path} uses another mode"));
+        }
     }
-    wrong.sort();
-    wrong.dedup();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
-fn every_room_says_what_it_is_and_what_holds() {
-    for (name, code) in rooms() {
+fn every_file_says_what_it_is_and_what_holds() {
+    for (name, code) in all_sources() {
         let top: Vec<&str> = code.lines().take_while(|line| line.starts_with("//!")).collect();
-        assert!(!top.is_empty(), "{name}.rs does not open with //!");
+        assert!(!top.is_empty(), "{name} does not open with //!");
         let says = top.iter().any(|line| line.contains("**Invariant:**"));
-        assert!(says, "{name}.rs has no sentence **Invariant:**");
+        assert!(says, "{name} has no sentence **Invariant:**");
     }
 }
 
 #[test]
 fn files_hold_one_idea() {
-    for (name, code) in rooms() {
+    for (name, code) in all_sources() {
         let count = code_lines(&code).count();
-        assert!(count <= MOST_LINES, "{name}.rs has {count} lines of code");
+        assert!(count <= MOST_LINES, "{name} has {count} lines of code");
     }
 }
 
@@ -113,10 +118,10 @@ fn what_panics_or_blocks_is_not_used() {
         ("stdout().lo", "ck()", "blocks on a full pipe: see output.rs"),
         ("thread::spa", "wn", "there are no threads"),
     ];
-    for (name, code) in rooms() {
+    for (name, code) in all_sources() {
         for line in code_lines(&code) {
             for (start, end, reason) in &forbidden {
-                assert!(!line.contains(&format!("{start}{end}")), "{name}.rs: {start}{end} {reason}: {line}");
+                assert!(!line.contains(&format!("{start}{end}")), "{name}: {start}{end} {reason}: {line}");
             }
         }
     }
@@ -126,7 +131,9 @@ fn what_panics_or_blocks_is_not_used() {
 fn texts() -> Vec<(PathBuf, String)> {
     let top = fs::read_dir(root()).expect("the project").flatten().map(|entry| entry.path());
     let mut paths: Vec<PathBuf> = top.filter(|path| path.is_file()).collect();
-    for directory in ["src", "tests", "fixtures", "deploy", "fuzz/src", "fuzz/fuzz_targets", "fuzz/seeds", ".ci"] {
+    for directory in
+        ["src", "crates", "tests", "fixtures", "deploy", "fuzz/src", "fuzz/fuzz_targets", "fuzz/seeds", ".ci"]
+    {
         paths.extend(files(&root().join(directory)));
     }
     let read = |path: PathBuf| Some((path.clone(), fs::read_to_string(&path).ok()?));

@@ -3,9 +3,9 @@
 //! The input: a registry, a line end, and config.json; or the text of `DOCKER_AUTH_CONFIG`, a NUL, and config.json.
 
 use super::directory;
-use crate::auth::{self, Found};
-use crate::context::{self, Host, Variables};
-use crate::environment::Environment;
+use crate::docker::auth::{self, Found};
+use crate::docker::endpoint::{self, Endpoint, Variables};
+use crate::docker::environment::Environment;
 use ::base64::Engine as _;
 use ::base64::alphabet;
 use ::base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE};
@@ -135,21 +135,23 @@ fn naive(file: &[u8], server: &str) -> Option<Result<Map<String, Value>, ()>> {
 
 /// Which engine the file names.
 fn current_context(file: &[u8]) {
-    let host = context::find(None, &Variables::default(), Some(directory()));
+    let host = endpoint::find(None, &Variables::default(), Some(directory()));
     let root = serde_json::Deserializer::from_slice(file).into_iter::<Value>().next();
     let named = root.and_then(Result::ok).and_then(|root| Some(root.get("currentContext")?.as_str()?.to_owned()));
     match named.as_deref() {
-        None | Some("" | "default") => assert_eq!(host, Host::Unix("/var/run/docker.sock".into())),
-        Some(name) => assert!(matches!(&host, Host::Other { address, .. } if address == name), "{name:?}: {host:?}"),
+        None | Some("" | "default") => assert_eq!(host, Endpoint::Unix("/var/run/docker.sock".into())),
+        Some(name) => {
+            assert!(matches!(&host, Endpoint::Other { address, .. } if address == name), "{name:?}: {host:?}");
+        }
     }
 }
 
 /// A password in an address is not told.
 fn address(rest: &str) {
     let address = format!("ssh://me:{SECRET}@{rest}");
-    match context::find(Some(&address), &Variables::default(), None) {
-        Host::Other { reason, .. } => assert!(rest.contains(SECRET) || !reason.contains(SECRET), "{reason}"),
-        Host::Unix(path) => panic!("{address} became {}", path.display()),
+    match endpoint::find(Some(&address), &Variables::default(), None) {
+        Endpoint::Other { reason, .. } => assert!(rest.contains(SECRET) || !reason.contains(SECRET), "{reason}"),
+        Endpoint::Unix(path) => panic!("{address} became {}", path.display()),
     }
-    let _ = context::find(Some(rest), &Variables::default(), None);
+    let _ = endpoint::find(Some(rest), &Variables::default(), None);
 }

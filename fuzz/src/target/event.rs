@@ -1,8 +1,8 @@
 //! One line of an engine: what is understood is JSON that says so, by a naive reading.
 
 use super::Delivery;
-use crate::event::{Event, Step, malformed, parse, parse_cli};
-use crate::lines::Lines;
+use crate::pull::LineBuffer;
+use crate::pull::event::{Event, Step, malformed, parse, parse_cli};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
@@ -36,7 +36,7 @@ pub fn run(data: &[u8]) {
 fn lines(delivery: &Delivery<'_>) {
     const LIMIT: usize = 80;
     let cut = |pieces: &mut dyn Iterator<Item = &[u8]>| {
-        let (mut lines, mut found) = (Lines::new(LIMIT), Vec::new());
+        let (mut lines, mut found) = (LineBuffer::new(LIMIT), Vec::new());
         let mut keep = |line: &[u8]| {
             assert!(line.len() <= LIMIT + 64 && !line.contains(&b'\n') && !line.ends_with(b"\r"), "{line:?}");
             found.push(line.to_vec());

@@ -8,7 +8,7 @@
 //! refuse is always lawful in a head. Never may the two see different bodies, or we an end where it sees none.
 
 use super::Delivery;
-use crate::http::{Error, Response};
+use crate::docker::{HttpError as Error, Response};
 use ureq_proto::client::{Call, RecvResponseResult, SendRequestResult};
 use ureq_proto::http::{Request, Version};
 use ureq_proto::{BodyMode, Error as Theirs};

@@ -6,21 +6,22 @@
 use super::event::{Pairs, has_failed, naive};
 use super::{Delivery, directory};
 use crate::args::{Log as Where, Progress, Pull as Options, When};
-use crate::engine::{Connection, Engine, Read};
-use crate::event::Event;
-use crate::http::Response;
-use crate::layer::Phase;
-use crate::line::{About, Line, Method, Opening, Retry};
-use crate::lines::{Lines, MAX_LINE};
-use crate::output::{Glyphs, Patience};
+use crate::docker::Response;
+use crate::docker::engine::{Connection, Engine, Read};
+use crate::docker::reference::Reference;
+use crate::os::charset::Charset;
+use crate::os::output::WritePolicy;
+use crate::os::signals;
+use crate::pull::event::Event;
+use crate::pull::layer::Phase;
 use crate::pull::{End, NO_IMAGE, Verdict};
+use crate::pull::{LineBuffer, MAX_LINE};
 use crate::recording::{Header, Recorder};
-use crate::reference::Reference;
 use crate::replay;
-use crate::signals;
+use crate::report::line::{About, Line, Method, Opening, Retry};
+use crate::report::stamp::Stamp;
+use crate::session::{Session, log_sink, stdout_sink};
 use crate::sink::Sink;
-use crate::stamp::Stamp;
-use crate::story::{Story, log_sink, stdout_sink};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::cell::RefCell;
@@ -148,30 +149,30 @@ impl World {
         let is_json = delivery.flags & JSON != 0;
         let options = self.options(is_json);
         let attached = (delivery.flags & ATTACHED != 0).then(|| "process 1".to_owned());
-        let patience = Patience::Endless(Box::new(|| true));
+        let policy = WritePolicy::Endless(Box::new(|| true));
         let stamp = Stamp(STARTED);
-        let mut sinks: Vec<_> = stdout_sink(&options, stamp, patience).into_iter().collect();
+        let mut sinks: Vec<_> = stdout_sink(&options, stamp, policy).into_iter().collect();
         sinks.extend(log_sink(&self.log, &options, stamp, attached.is_some()));
         sinks.push(("a check".to_owned(), Box::new(Check::default())));
         let recorder = Recorder::create(&self.recording).expect("a recording");
-        let mut story = Story::new(sinks, Some(("a recording".to_owned(), recorder)), Glyphs::Ascii);
+        let mut session = Session::new(sinks, Some(("a recording".to_owned(), recorder)), Charset::Ascii);
 
         let image = self.reference.to_string();
         let Engine { version: engine, api, .. } = &self.engine;
         let header = Header { image: image.clone(), started: Some(STARTED), engine: engine.clone(), api: api.clone() };
         let opening = Opening { image, method: Method::Api, reason: None, attached };
-        story.open(0, &opening, Some(&header));
+        session.open(0, &opening, Some(&header));
         let mut at = 0;
-        let mut end = self.attempt(delivery, &mut story, &mut at);
-        let mut verdict = story.pull.verdict(&end);
+        let mut end = self.attempt(delivery, &mut session, &mut at);
+        let mut verdict = session.pull.verdict(&end);
         if let Verdict::Failed(reason) = &verdict
             && delivery.flags & RETRY != 0
         {
             let retry = Retry { number: 1, limit: Some(3), wait: 5, reason: reason.clone() };
-            story.retry(at, &retry);
+            session.retry(at, &retry);
             at += 5000;
-            end = self.attempt(delivery, &mut story, &mut at);
-            verdict = story.pull.verdict(&end);
+            end = self.attempt(delivery, &mut session, &mut at);
+            verdict = session.pull.verdict(&end);
         }
         let has_image = delivery.flags & IMAGE != 0;
         let verdict = match verdict {
@@ -188,42 +189,42 @@ impl World {
             Verdict::Interrupted(signal) => signals::exit_code(signal),
             _ => 1,
         };
-        story.close(at, &end, &verdict, exit);
-        assert!(story.pull.finished <= story.pull.layers.len());
+        session.close(at, &end, &verdict, exit);
+        assert!(session.pull.finished <= session.pull.layers.len());
         self.told(exit, is_json)
     }
 
     /// One attempt: the input is what the engine answers.
-    fn attempt(&self, delivery: &Delivery<'_>, story: &mut Story, at: &mut u64) -> End {
+    fn attempt(&self, delivery: &Delivery<'_>, session: &mut Session, at: &mut u64) -> End {
         let mut connection = self.engine.pull(&self.reference, None, "e30=", &mut || true).expect("a connection");
         let (mut peer, _) = self.listener.accept().expect("a connection");
         // Or what it does not read would reset the connection.
         assert!(peer.read(&mut [0; 1024]).expect("a request") > 0);
-        let mut lines = Lines::new(MAX_LINE);
+        let mut lines = LineBuffer::new(MAX_LINE);
         let pieces = delivery.pieces(|byte| 1 + usize::from(byte) * usize::from(byte) / 8);
         for (byte, piece) in pieces.flat_map(|(byte, piece)| piece.chunks(PIECE).map(move |piece| (byte, piece))) {
             peer.write_all(piece).expect("room in the socket");
-            if let Read::End(end) = read(&mut connection, &mut lines, story, *at) {
+            if let Read::End(end) = read(&mut connection, &mut lines, session, *at) {
                 return end;
             }
             // Up to a minute, so that all that time alone brings comes too.
             *at += u64::from(byte) * 237;
-            story.advance(*at);
+            session.advance(*at);
         }
         if delivery.flags & STOP != 0 {
             return End::Signal(SIGTERM);
         }
         drop::<UnixStream>(peer);
-        match read(&mut connection, &mut lines, story, *at) {
+        match read(&mut connection, &mut lines, session, *at) {
             Read::End(end) => end,
             read => panic!("no end: {read:?}"),
         }
     }
 }
 
-fn read(connection: &mut Connection, lines: &mut Lines, story: &mut Story, at: u64) -> Read {
+fn read(connection: &mut Connection, lines: &mut LineBuffer, session: &mut Session, at: u64) -> Read {
     let mut tell = |line: &[u8]| {
-        story.line(at, line);
+        session.line(at, line);
     };
     let read = connection.read(&mut |body| lines.feed(body, &mut tell));
     if let Read::End(_) = read {

@@ -1,8 +1,8 @@
 //! A recording: read as a naive reader reads it, and what was written is read back.
 
 use super::directory;
-use crate::line::Method;
 use crate::recording::{self, Entry, Header, Recorder};
+use crate::report::line::Method;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -80,7 +80,7 @@ impl Written {
     }
 
     fn line(&mut self, at: u64, line: &[u8]) {
-        // As [`Lines`](crate::lines::Lines) hands them on.
+        // As [`Lines`](crate::pull::Lines) hands them on.
         let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
         let start = line.iter().position(|byte| !is_blank(byte)).unwrap_or(line.len());
         let end = line.iter().rposition(|byte| !is_blank(byte)).map_or(start, |last| last + 1);

@@ -1,7 +1,7 @@
 //! An image reference: taken and refused as by the grammar of github.com/distribution/reference, here as the regular
 //! expression that it is there, and normalised as there.
 
-use crate::reference::{Reference, percent_encode};
+use crate::docker::reference::{Reference, percent_encode};
 use regex::Regex;
 use std::sync::LazyLock;
 

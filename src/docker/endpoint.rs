@@ -1,0 +1,216 @@
+//! Which engine docker would talk to: `--host`, the environment, docker's contexts, the default socket.
+//!
+//! Apart from `engine.rs`, which only ever sees a path. What is not a Unix socket is left to docker's own CLI, with the
+//! reason; so is a context that cannot be found, for docker itself will say best what is wrong with it.
+//!
+//! **Invariant:** nothing is written and no socket is touched; a password in an address is never in a reason.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use serde_json::Value;
+
+/// Where docker's engine listens unless told otherwise.
+const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+
+/// The engine to talk to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// Over this socket.
+    Unix(PathBuf),
+    /// Only docker's CLI can reach it. `address` is what names it, a URL or the name of a context, as it was given;
+    /// `reason` is for people.
+    Other { address: String, reason: String },
+}
+
+/// What the environment says of the engine; empty is unset.
+#[derive(Default)]
+pub(crate) struct Variables {
+    pub(crate) docker_host: Option<String>,
+    pub(crate) docker_context: Option<String>,
+}
+
+impl Variables {
+    pub(crate) fn from_process() -> Self {
+        let variable = |name| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        Self { docker_host: variable("DOCKER_HOST"), docker_context: variable("DOCKER_CONTEXT") }
+    }
+}
+
+/// The engine, in docker's order. `config` is docker's configuration directory.
+pub(crate) fn find(host: Option<&str>, variables: &Variables, config: Option<&Path>) -> Endpoint {
+    let set = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+    // `docker -H ''` means the default socket, whatever the environment says.
+    if let Some(address) = host.map(str::to_owned).or_else(|| set(&variables.docker_host)) {
+        return parse(&address);
+    }
+    let current = || {
+        // A config.json that cannot be read is told of by auth.rs; docker then goes on without one.
+        let file = read(&config?.join("config.json")).ok()?;
+        set(&file.get("currentContext")?.as_str().map(str::to_owned))
+    };
+    match set(&variables.docker_context).or_else(current) {
+        None => parse(""),
+        // The one name that is no file: it stands for what there is without contexts.
+        Some(name) if name == "default" => parse(""),
+        Some(name) => match endpoint(&name, config) {
+            Ok(address) => parse(&address),
+            Err(reason) => Endpoint::Other { reason: format!("docker context {name:?} {reason}"), address: name },
+        },
+    }
+}
+
+/// The address that the context `name` has for docker. Docker finds the directory by the SHA-256 of the name; reading
+/// the few that there are does as well.
+fn endpoint(name: &str, config: Option<&Path>) -> Result<String, String> {
+    let directory = config.ok_or("cannot be looked up without a home directory")?.join("contexts/meta");
+    let missing = || format!("was not found in {}", directory.display());
+    let entries = fs::read_dir(&directory).map_err(|_| missing())?;
+    let meta = entries
+        .filter_map(|entry| read(&entry.ok()?.path().join("meta.json")).ok())
+        .find(|meta| meta["Name"] == name)
+        .ok_or_else(missing)?;
+    match &meta["Endpoints"]["docker"] {
+        Value::Null => Err("has no docker endpoint".to_owned()),
+        docker => Ok(docker["Host"].as_str().unwrap_or_default().to_owned()),
+    }
+}
+
+/// A JSON file. A pipe in its place would block, so it must be a regular one.
+fn read(path: &Path) -> Result<Value, ()> {
+    if !fs::metadata(path).map_err(drop)?.is_file() {
+        return Err(());
+    }
+    let bytes = fs::read(path).map_err(drop)?;
+    // As docker does, the first value counts and what follows it does not.
+    serde_json::Deserializer::from_slice(&bytes).into_iter().next().ok_or(())?.map_err(drop)
+}
+
+/// An address as docker's `-H` takes it: an empty one is the default socket, a bare path a socket too.
+fn parse(address: &str) -> Endpoint {
+    let address = address.trim();
+    let path = match address.split_once("://") {
+        Some(("unix", path)) => Some(path),
+        None if address.is_empty() || address.starts_with('/') || address.starts_with("./") => Some(address),
+        _ => None,
+    };
+    let reason = match path {
+        Some("") => return Endpoint::Unix(PathBuf::from(DEFAULT_SOCKET)),
+        Some(path) if path.starts_with('@') => format!("{address} is an abstract socket"),
+        Some(path) => return Endpoint::Unix(PathBuf::from(path)),
+        None => format!("{} is not a Unix socket", without_user(address)),
+    };
+    Endpoint::Other { address: address.to_owned(), reason }
+}
+
+/// `ssh://me:secret@host` as `ssh://…@host`.
+fn without_user(address: &str) -> String {
+    let start = address.find("://").map_or(0, |at| at + 3);
+    match address[start..].rsplit_once('@') {
+        Some((_, host)) => format!("{}…@{host}", &address[..start]),
+        None => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unix(path: &str) -> Endpoint {
+        Endpoint::Unix(PathBuf::from(path))
+    }
+
+    fn other(address: &str, reason: &str) -> Endpoint {
+        Endpoint::Other { address: address.to_owned(), reason: reason.to_owned() }
+    }
+
+    #[test]
+    fn addresses() {
+        for (address, expected) in [
+            ("", unix(DEFAULT_SOCKET)),
+            ("unix://", unix(DEFAULT_SOCKET)),
+            (" unix:///run/user/1000/docker.sock\n", unix("/run/user/1000/docker.sock")),
+            ("unix://docker.sock", unix("docker.sock")),
+            ("/run/docker.sock", unix("/run/docker.sock")),
+            ("unix://@docker", other("unix://@docker", "unix://@docker is an abstract socket")),
+            ("tcp://10.0.0.1:2375", other("tcp://10.0.0.1:2375", "tcp://10.0.0.1:2375 is not a Unix socket")),
+            ("ssh://pi@host", other("ssh://pi@host", "ssh://…@host is not a Unix socket")),
+            ("tcp://u:s3cr@t@host", other("tcp://u:s3cr@t@host", "tcp://…@host is not a Unix socket")),
+            ("10.0.0.1:2375", other("10.0.0.1:2375", "10.0.0.1:2375 is not a Unix socket")),
+            ("npipe:////./pipe/x", other("npipe:////./pipe/x", "npipe:////./pipe/x is not a Unix socket")),
+        ] {
+            assert_eq!(parse(address), expected, "{address:?}");
+        }
+    }
+
+    struct Config(PathBuf);
+
+    impl Config {
+        fn new(name: &str, config: &str, contexts: &[&str]) -> Self {
+            let directory = env::temp_dir().join(format!("dpwp-context-{}-{name}", std::process::id()));
+            for (index, text) in contexts.iter().enumerate() {
+                let meta = directory.join(format!("contexts/meta/{index}"));
+                fs::create_dir_all(&meta).unwrap();
+                fs::write(meta.join("meta.json"), text).unwrap();
+            }
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("config.json"), config).unwrap();
+            Self(directory)
+        }
+    }
+
+    impl Drop for Config {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn order() {
+        let config = Config::new(
+            "order",
+            r#"{"currentContext":"rootless"}"#,
+            &[
+                "not json",
+                r#"{"Name":"rootless","Metadata":{},"Endpoints":{"docker":{"Host":"unix:///run/user/7/docker.sock","SkipTLSVerify":false}}}"#,
+                r#"{"Name":"far","Metadata":{},"Endpoints":{"docker":{"Host":"ssh://pi@far"}}}"#,
+                r#"{"Name":"none","Endpoints":{}}"#,
+                r#"{"Name":"plain","Endpoints":{"docker":{}}}"#,
+            ],
+        );
+        let meta = config.0.join("contexts/meta").display().to_string();
+        let check = |host: Option<&str>, docker_host: &str, docker_context: &str, expected: Endpoint| {
+            let variables =
+                Variables { docker_host: Some(docker_host.into()), docker_context: Some(docker_context.into()) };
+            let found = find(host, &variables, Some(&config.0));
+            assert_eq!(found, expected, "{host:?} {docker_host:?} {docker_context:?}");
+        };
+        check(Some("unix:///a"), "unix:///b", "far", unix("/a"));
+        check(Some(""), "unix:///b", "far", unix(DEFAULT_SOCKET));
+        check(None, "unix:///b", "far", unix("/b"));
+        check(None, "", "far", other("ssh://pi@far", "ssh://…@far is not a Unix socket"));
+        check(None, "", "default", unix(DEFAULT_SOCKET));
+        check(None, "", "plain", unix(DEFAULT_SOCKET));
+        check(None, "", "none", other("none", "docker context \"none\" has no docker endpoint"));
+        check(None, "", "lost", other("lost", &format!("docker context \"lost\" was not found in {meta}")));
+        check(None, "", "", unix("/run/user/7/docker.sock"));
+    }
+
+    #[test]
+    fn without_contexts() {
+        let find = |config: Option<&Path>| find(None, &Variables::default(), config);
+        assert_eq!(find(None), unix(DEFAULT_SOCKET));
+        assert_eq!(find(Some(Path::new("/nonexistent"))), unix(DEFAULT_SOCKET));
+        for (name, text) in [
+            ("empty", ""),
+            ("broken", r#"{"currentContext":"x""#),
+            ("number", r#"{"currentContext":1}"#),
+            ("blank", r#"{"currentContext":""}"#),
+            ("default", r#"{"currentContext":"default"} trailing"#),
+        ] {
+            assert_eq!(find(Some(&Config::new(name, text, &[]).0)), unix(DEFAULT_SOCKET), "{name}");
+        }
+        let lost = Config::new("lost", r#"{"currentContext":"lost"}"#, &[]);
+        assert!(matches!(find(Some(&lost.0)), Endpoint::Other { address, .. } if address == "lost"));
+    }
+}

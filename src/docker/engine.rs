@@ -1,0 +1,345 @@
+//! The Docker Engine over its Unix socket.
+//!
+//! Every wait is cut into ticks, after each of which the caller is asked whether to go on: a signal is answered within
+//! 100 ms whatever the engine does.
+//!
+//! **Invariant:** the only file that opens the socket. Nothing here blocks for longer than a tick.
+
+use crate::docker::http::{self, Response};
+use crate::docker::reference::{Reference, percent_encode};
+use crate::pull::{BROKEN_OFF, End};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use serde_json::Value;
+use std::fmt;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The longest that one call waits: short enough to answer a signal within 100 ms.
+const TICK: Duration = crate::os::wait::TICK;
+
+/// How long an engine may take to answer `/_ping`.
+const PING: Duration = Duration::from_secs(2);
+
+/// The newest API that was tried with this program (Docker 28.5).
+const NEWEST: (u32, u32) = (1, 51);
+
+/// An answer to anything but a pull is JSON of a few KB. A longer one is given up before it fills the memory.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// What kept a request from its answer.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// There is no engine to talk to: the only reason to fall back.
+    Connect(String),
+    /// There is one, and this user may not talk to it.
+    Denied(String),
+    /// It was there, and broke off or took too long.
+    Broken(String),
+    /// The caller did not want to wait any longer.
+    GivenUp,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(reason) | Self::Denied(reason) | Self::Broken(reason) => f.write_str(reason),
+            Self::GivenUp => f.write_str("interrupted"),
+        }
+    }
+}
+
+/// Asked on every tick: whether to go on.
+pub(crate) type GoOn<'a> = &'a mut dyn FnMut() -> bool;
+
+/// An engine that has answered.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) socket: PathBuf,
+    /// `20.10.24+dfsg1`, where it tells.
+    pub(crate) version: String,
+    /// The version of the API that is spoken with it (`1.41`); empty where the engine told none.
+    pub(crate) api: String,
+}
+
+/// An answer that came whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON; null where it is none.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// What an engine says of an error: `{"message": …}` in `json`, or plain text.
+    pub(crate) fn message(&self, json: &Value) -> String {
+        let plain = || String::from_utf8_lossy(&self.body).trim().to_owned();
+        json["message"].as_str().map_or_else(plain, str::to_owned)
+    }
+}
+
+impl Engine {
+    /// Finds out whether an engine answers at `socket`, and which API to speak with it.
+    pub(crate) fn ping(socket: &Path, go_on: GoOn<'_>) -> Result<Self, Error> {
+        let until = Instant::now() + PING;
+        let unanswered = |error| match error {
+            Error::Broken(reason) => {
+                Error::Connect(format!("the engine at {} does not answer: {reason}", socket.display()))
+            }
+            other => other,
+        };
+        let mut connection = Connection::open(socket, until, go_on)?;
+        connection.send(&http::request("GET", "/_ping", &[])).map_err(unanswered)?;
+        let answer = connection.answer(until, go_on).map_err(unanswered)?;
+        if answer.status != 200 {
+            let status = answer.status;
+            return Err(Error::Connect(format!(
+                "the engine at {} answers a ping with HTTP status {status}",
+                socket.display()
+            )));
+        }
+        let head = connection.response.head();
+        let server = head.and_then(|head| head.server.as_deref()).unwrap_or_default();
+        // `Docker/20.10.24+dfsg1 (linux)`
+        let version = server.split_once('/').map_or("", |(_, rest)| rest.split(' ').next().unwrap_or_default());
+        let api = head.and_then(|head| head.api_version.as_deref()).and_then(negotiate).unwrap_or_default();
+        Ok(Self { socket: socket.to_owned(), version: version.to_owned(), api })
+    }
+
+    /// Begins to pull. `platform` as `--platform` takes it, `credentials` the value of `X-Registry-Auth`.
+    pub(crate) fn pull(
+        &self,
+        reference: &Reference,
+        platform: Option<&str>,
+        credentials: &str,
+        go_on: GoOn<'_>,
+    ) -> Result<Connection, Error> {
+        let name = percent_encode(&reference.name);
+        // Always a tag or a digest: without one Docker pulls every tag of the repository.
+        let tag = percent_encode(reference.tag_or_digest());
+        let mut target = self.target(&format!("/images/create?fromImage={name}&tag={tag}"));
+        if let Some(platform) = platform {
+            target.push_str("&platform=");
+            target.push_str(&percent_encode(platform));
+        }
+        let mut connection = Connection::open(&self.socket, Instant::now() + PING, go_on)?;
+        connection.send(&http::request("POST", &target, &[("X-Registry-Auth", credentials)]))?;
+        Ok(connection)
+    }
+
+    /// Asks for what stands at `path` (already encoded) and waits for it until `until`.
+    pub(crate) fn get(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        until: Instant,
+        go_on: GoOn<'_>,
+    ) -> Result<Answer, Error> {
+        let mut connection = Connection::open(&self.socket, until, go_on)?;
+        connection.send(&http::request("GET", &self.target(path), headers))?;
+        connection.answer(until, go_on)
+    }
+
+    /// The JSON object that stands at `path`; none where nothing stands there. Anything else is an error with its words.
+    pub(crate) fn find(&self, path: &str, until: Instant, go_on: GoOn<'_>) -> Result<Option<Value>, Error> {
+        let answer = self.get(path, &[], until, go_on)?;
+        let json = answer.json();
+        match answer.status {
+            200 if json.is_object() => Ok(Some(json)),
+            404 => Ok(None),
+            status => {
+                Err(Error::Broken(format!("the engine answered HTTP status {status}: {}", answer.message(&json))))
+            }
+        }
+    }
+
+    fn target(&self, path: &str) -> String {
+        if self.api.is_empty() { path.to_owned() } else { format!("/v{}{path}", self.api) }
+    }
+}
+
+/// The version to speak with an engine whose newest is `api`; `None` where that is no version.
+fn negotiate(api: &str) -> Option<String> {
+    let (major, minor) = api.split_once('.')?;
+    let newest: (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);
+    let (major, minor) = newest.min(NEWEST);
+    Some(format!("{major}.{minor}"))
+}
+
+/// A request on its way, and the answer as it comes.
+pub(crate) struct Connection {
+    stream: UnixStream,
+    pub(crate) response: Response,
+    buffer: Vec<u8>,
+}
+
+/// What one [`Connection::read`] brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// Bytes, of which those of the body were handed on; and whether there may be more already.
+    Bytes {
+        more: bool,
+    },
+    /// Nothing in this tick.
+    Tick,
+    End(End),
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+impl Connection {
+    fn open(socket: &Path, until: Instant, go_on: GoOn<'_>) -> Result<Self, Error> {
+        let path = socket.display();
+        let broken = |error: io::Error| Error::Connect(format!("the engine's socket {path} cannot be used: {error}"));
+        let denied = || Error::Denied(format!("permission denied on the engine's socket {path}"));
+        match std::fs::metadata(socket) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(denied()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::Connect(format!("there is no Docker socket at {path}")));
+            }
+            Err(error) => return Err(broken(error)),
+            Ok(metadata) if !metadata.file_type().is_socket() => {
+                return Err(Error::Connect(format!("{path} is not a socket")));
+            }
+            Ok(_) => {}
+        }
+        let address = SocketAddrUnix::new(socket).map_err(|error| broken(error.into()))?;
+        // Not std's connect: it blocks for as long as the backlog of the socket is full.
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let new = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+        let new = new.map_err(|error| broken(error.into()))?;
+        loop {
+            match rustix::net::connect(&new, &address) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {
+                    if Instant::now() >= until {
+                        return Err(Error::Connect(format!(
+                            "the engine's socket {path} is busy and takes no connection"
+                        )));
+                    }
+                    std::thread::sleep(TICK / 2);
+                    if !go_on() {
+                        return Err(Error::GivenUp);
+                    }
+                }
+                Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => return Err(denied()),
+                Err(rustix::io::Errno::CONNREFUSED) => {
+                    return Err(Error::Connect(format!("nothing listens on the Docker socket {path}")));
+                }
+                Err(error) => return Err(broken(error.into())),
+            }
+        }
+        let stream = UnixStream::from(new);
+        stream
+            .set_nonblocking(false)
+            .and_then(|()| stream.set_read_timeout(Some(TICK)))
+            .and_then(|()| stream.set_write_timeout(Some(TICK)))
+            .map_err(broken)?;
+        // As large as the engine's own writes, so that a burst of events costs few calls.
+        Ok(Self { stream, response: Response::new(), buffer: vec![0; 8 << 10] })
+    }
+
+    /// One write: an engine that is closing takes several badly. A request fits the socket's buffer many times over.
+    fn send(&mut self, request: &[u8]) -> Result<(), Error> {
+        self.stream.write_all(request).map_err(|error| Error::Broken(format!("the engine broke off: {error}")))
+    }
+
+    /// Waits for the next bytes for one tick and hands on those of the body.
+    pub(crate) fn read(&mut self, body: &mut dyn FnMut(&[u8])) -> Read {
+        let count = match self.stream.read(&mut self.buffer) {
+            Ok(count) => count,
+            Err(error) => {
+                use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+                if matches!(error.kind(), WouldBlock | TimedOut | Interrupted) {
+                    return Read::Tick;
+                }
+                return Read::End(End::Cut(Some(format!("the engine broke off: {error}"))));
+            }
+        };
+        if count == 0 {
+            return Read::End(self.ended());
+        }
+        if let Err(error) = self.response.feed(&self.buffer[..count], body) {
+            return Read::End(End::Cut(Some(format!("the engine broke off with a malformed answer: {error}"))));
+        }
+        if self.response.is_complete() {
+            Read::End(self.ended())
+        } else {
+            Read::Bytes { more: count == self.buffer.len() }
+        }
+    }
+
+    fn ended(&self) -> End {
+        match self.response.head() {
+            None => End::Cut(Some("the engine broke off before it answered".into())),
+            // Also when the body was cut: the status alone says that it has failed.
+            Some(head) if head.status != 200 => End::Refused(head.status),
+            Some(_) if self.response.is_complete() => End::Complete,
+            // Where only the connection's end ends the body (HTTP/1.0), a cut cannot be told from the end.
+            Some(_) if self.response.is_unframed() => End::Cut(Some(
+                "the engine broke off, or not: its answer has no end that could be told from a cut".into(),
+            )),
+            Some(_) => End::Cut(Some(BROKEN_OFF.into())),
+        }
+    }
+
+    /// Reads the whole answer until `until`.
+    fn answer(&mut self, until: Instant, go_on: GoOn<'_>) -> Result<Answer, Error> {
+        let mut answer = Vec::new();
+        loop {
+            match self.read(&mut |body| answer.extend_from_slice(body)) {
+                Read::End(end) => match (end, self.response.head()) {
+                    (End::Complete | End::Refused(_), Some(head)) => {
+                        return Ok(Answer { status: head.status, body: answer });
+                    }
+                    // For an answer without a length the connection's end is the only one there is.
+                    (_, Some(head)) if self.response.is_unframed() => {
+                        return Ok(Answer { status: head.status, body: answer });
+                    }
+                    (End::Cut(Some(reason)), _) => return Err(Error::Broken(reason)),
+                    _ => return Err(Error::Broken(BROKEN_OFF.into())),
+                },
+                Read::Bytes { .. } | Read::Tick if Instant::now() >= until => {
+                    return Err(Error::Broken("no answer in time".into()));
+                }
+                Read::Bytes { .. } if answer.len() > MAX_ANSWER => {
+                    return Err(Error::Broken("an answer without end".into()));
+                }
+                Read::Bytes { .. } | Read::Tick => {}
+            }
+            if !go_on() {
+                return Err(Error::GivenUp);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_is_the_engines_newest_that_was_tried() {
+        let check = |engine, expected: Option<&str>| assert_eq!(negotiate(engine).as_deref(), expected, "{engine}");
+        check("1.41", Some("1.41"));
+        check("1.51", Some("1.51"));
+        check("1.52", Some("1.51"));
+        check("2.0", Some("1.51"));
+        check("1.9", Some("1.9"));
+        check("", None);
+        check("1", None);
+        check("1.x", None);
+        check("1.41/../..", None);
+    }
+}

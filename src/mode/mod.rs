@@ -1,0 +1,8 @@
+//! What the program can be asked to do, a file a mode.
+//!
+//! **Invariant:** modes never use each other; each takes its options and gives an exit code.
+
+pub(crate) mod check;
+pub(crate) mod pull;
+pub(crate) mod replay;
+pub(crate) mod view;

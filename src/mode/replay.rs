@@ -1,0 +1,259 @@
+//! Plays a recorded stream as if it were a pull.
+//!
+//! **Invariant:** what it prints is what the live pull printed, times included, and its exit code is that pull's.
+
+use crate::args::{Log as Where, Pull as Options};
+use crate::os::charset::Charset;
+use crate::os::output::WritePolicy;
+use crate::os::signals::{self, Signals};
+use crate::os::wait::{TICK, ready};
+use crate::pull::{End, NO_IMAGE, Verdict};
+use crate::pull::{LineBuffer, MAX_LINE};
+use crate::recording::{self, Entry, Header};
+use crate::report::line::{Method, Opening};
+use crate::report::stamp::Stamp;
+use crate::session::{Brought, Session, complain, log_sink, now, stdout_sink};
+use rustix::event::PollFlags;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A row of a recording holds a line of an engine and a few characters more. One that was not JSON is a JSON string there,
+/// in which a control character takes six bytes.
+const MAX_ROW: usize = 6 * MAX_LINE + 64;
+
+/// A recording as it is played.
+struct Player<'a> {
+    options: &'a Options,
+    path: &'a Path,
+    signals: Signals,
+    speed: Option<f64>,
+    began: Instant,
+    /// From the first entry on.
+    session: Option<Session>,
+    /// A line that is not empty was there.
+    has_begun: bool,
+    /// Its header; none for a bare capture.
+    header: Option<Header>,
+    method: Method,
+    /// Milliseconds of the latest entry. Time does not go back, whatever a recording says.
+    at: u64,
+    number: usize,
+    end: Option<(End, Option<u8>)>,
+    error: Option<String>,
+}
+
+/// Plays `path` (`-` is standard input).
+pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
+    let signals = Signals::catch(false);
+    let charset = Charset::from_environment(options.ascii);
+    let name = path.display();
+    let opened = if path.as_os_str() == "-" {
+        io::stdin().as_fd().try_clone_to_owned().map(File::from)
+    } else {
+        File::open(path)
+    };
+    let mut file = match opened {
+        Ok(file) => file,
+        Err(error) => {
+            complain(&format!("{name}: {error}"), charset);
+            return 1;
+        }
+    };
+    let mut player = Player {
+        options,
+        path,
+        signals: signals.clone(),
+        speed,
+        began: Instant::now(),
+        session: None,
+        has_begun: false,
+        header: None,
+        method: Method::Api,
+        at: 0,
+        number: 0,
+        end: None,
+        error: None,
+    };
+    let mut lines = LineBuffer::with_empty(MAX_ROW);
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        match ready(&file, PollFlags::IN, TICK)
+            .and_then(|ready| if ready { file.read(&mut buffer).map(Some) } else { Ok(None) })
+        {
+            Ok(Some(0)) => {
+                lines.end(&mut |line| player.line(line));
+                break;
+            }
+            Ok(Some(count)) => lines.feed(&buffer[..count], &mut |line| player.line(line)),
+            Ok(None) => player.frame(player.at),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => player.error = Some(format!("{name}: {error}")),
+        }
+        if let Some(signal) = signals.came() {
+            return player.interrupt(signal);
+        }
+        if player.error.is_some() || player.end.is_some() {
+            break;
+        }
+    }
+    match player.finish() {
+        Ok(exit) => exit,
+        Err(error) => {
+            complain(&error, charset);
+            1
+        }
+    }
+}
+
+impl Player<'_> {
+    fn line(&mut self, line: &[u8]) {
+        self.number += 1;
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return;
+        }
+        if self.error.is_some() || self.end.is_some() || self.signals.came().is_some() {
+            return;
+        }
+        if let Err(error) = self.play(line) {
+            self.error = Some(format!("{}: line {}: {error}", self.path.display(), self.number));
+        }
+    }
+
+    fn play(&mut self, line: &[u8]) -> Result<(), String> {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.header = recording::header(line)?;
+            if self.header.is_some() {
+                return Ok(());
+            }
+        }
+        let Some(header) = &self.header else {
+            self.tell(line);
+            return Ok(());
+        };
+        let (at, entry) = recording::entry(line, header)?;
+        self.wait(at.max(self.at));
+        if self.signals.came().is_some() {
+            return Ok(());
+        }
+        let at = self.at;
+        match entry {
+            Entry::Open(opening) if self.session.is_none() => self.open(&opening),
+            Entry::Retry(retry) => self.session().retry(at, &retry),
+            Entry::Warning(text) => self.session().warn(at, &text),
+            // Read by a short cut, it may be a broken row rather than a row with a line that nobody understands.
+            Entry::Line(text) if self.tell(text) == Brought::NotUnderstood => recording::check(line)?,
+            Entry::Line(_) | Entry::Open(_) | Entry::Other => {}
+            Entry::Raw(text) => {
+                self.session().raw_line(at, text.as_bytes());
+            }
+            Entry::End(end, exit) => self.end = Some((end, exit)),
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, line: &[u8]) -> Brought {
+        let at = self.at;
+        self.session().line(at, line)
+    }
+
+    /// The session, begun in the usual way where the recording does not say how.
+    fn session(&mut self) -> &mut Session {
+        if self.session.is_none() {
+            let image = match &self.header {
+                Some(header) => header.image.clone(),
+                None => format!("not told (capture {})", self.path.display()),
+            };
+            self.open(&Opening { image, method: Method::Api, reason: None, attached: None });
+        }
+        self.session.as_mut().expect("begun above")
+    }
+
+    fn open(&mut self, opening: &Opening) {
+        let stamp = Stamp(self.header.as_ref().and_then(|header| header.started).unwrap_or_else(now));
+        let signals = self.signals.clone();
+        let policy = WritePolicy::Endless(Box::new(move || signals.came().is_none()));
+        let mut sinks: Vec<_> = stdout_sink(self.options, stamp, policy).into_iter().collect();
+        if let Where::File(path) = &self.options.log {
+            sinks.extend(log_sink(path, self.options, stamp, opening.attached.is_some()));
+        }
+        let mut session = Session::new(sinks, None, Charset::from_environment(self.options.ascii));
+        session.open(self.at, opening, None);
+        self.method = opening.method;
+        self.session = Some(session);
+    }
+
+    fn frame(&mut self, at: u64) {
+        if let Some(session) = &mut self.session {
+            session.frame(at);
+        }
+    }
+
+    /// Waits until it is time for the entry, where the speed is given, and shows meanwhile that time passes.
+    fn wait(&mut self, until: u64) {
+        if let Some(speed) = self.speed {
+            // A time too long to be told is as good as for ever.
+            let due = Duration::try_from_secs_f64(Duration::from_millis(until).as_secs_f64() / speed)
+                .unwrap_or(Duration::MAX);
+            while let Some(left) = due.checked_sub(self.began.elapsed()).filter(|left| !left.is_zero()) {
+                if self.signals.came().is_some() {
+                    return;
+                }
+                std::thread::sleep(left.min(TICK));
+                // As a cast it is cut to what fits.
+                #[allow(clippy::cast_sign_loss)]
+                let now = (self.began.elapsed().as_secs_f64() * speed * 1000.0) as u64;
+                self.at = now.clamp(self.at, until);
+                self.frame(self.at);
+            }
+        }
+        self.at = until;
+    }
+
+    /// We were told to stop: what there is of the session ends as that of a pull would.
+    fn interrupt(mut self, signal: i32) -> u8 {
+        let (at, exit) = (self.at, signals::exit_code(signal));
+        if let Some(session) = &mut self.session {
+            session.close(at, &End::Signal(signal), &Verdict::Interrupted(signal), exit);
+        }
+        exit
+    }
+
+    fn finish(mut self) -> Result<u8, String> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        if let Some(signal) = self.signals.came() {
+            return Ok(signals::exit_code(signal));
+        }
+        if !self.has_begun {
+            return Err(format!("{}: line 1: empty; there is nothing to replay", self.path.display()));
+        }
+        let at = self.at;
+        let (end, exit) = match self.end.take() {
+            Some((End::Complete, Some(exit))) if self.method == Method::Cli => (End::Exited(exit), Some(exit)),
+            Some(end) => end,
+            None if self.header.is_none() => (End::Complete, None),
+            None => (End::Cut(None), None),
+        };
+        let session = self.session();
+        let verdict = match session.pull.verdict(&end) {
+            Verdict::Undecided(id) => match exit {
+                Some(0) => Verdict::Success,
+                None if session.pull.has_finished_layer() => Verdict::Success,
+                _ => Verdict::Failed(format!("{NO_IMAGE} {id}")),
+            },
+            verdict => verdict,
+        };
+        let exit = exit.unwrap_or(match verdict {
+            Verdict::Success => 0,
+            Verdict::Interrupted(signal) => signals::exit_code(signal),
+            Verdict::Failed(_) | Verdict::Undecided(_) => 1,
+        });
+        session.close(at, &end, &verdict, exit);
+        // Waited for in vain: the reader was slower than our end.
+        Ok(self.signals.came().map_or(exit, signals::exit_code))
+    }
+}

@@ -1,0 +1,203 @@
+//! The viewer: `alm pull`, for people who may read the log and do nothing else.
+//!
+//! Apart from the tail, which knows lines and no people: here are the heading, the colours, the characters that the
+//! reader's terminal has, and what to say when there is no log or none that may be read.
+//!
+//! **Invariant:** standard output gets the log's lines, made harmless, and, on a terminal, a heading; all else goes to
+//! standard error. Nothing is left out for a slow reader, and every wait looks at signals.
+
+use crate::args::View as Options;
+use crate::os::charset::{self, Charset};
+use crate::os::output::Output;
+use crate::os::signals::{self, Signals};
+use crate::os::tail::{LONG_STAMP, Line, SHORT_STAMP, Tail, is_like};
+use crate::os::wait::{TICK, ready};
+use crate::report::sanitize;
+use crate::session::{complain, is_colored};
+use crate::sink::log;
+use rustix::event::PollFlags;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How often an idle log is looked at. It costs a device nothing, and nobody sees the delay.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// How often a log that moves is looked at, and how long it counts as moving.
+const BRISK: Duration = Duration::from_millis(20);
+const MOVING: Duration = Duration::from_secs(1);
+
+/// A log that was readable and is not may be in the middle of a rotation, which creates it before it opens it to all.
+const TROUBLE: Duration = Duration::from_secs(2);
+
+/// How much of a line is shown, in bytes.
+const MOST: usize = 64 << 10;
+
+/// How a line is to look.
+#[derive(Clone, Copy)]
+struct Look {
+    color: bool,
+    charset: Charset,
+}
+
+/// Shows the log; the exit code.
+pub(crate) fn view(options: &Options) -> u8 {
+    let path = options.log.as_deref().unwrap_or(Path::new(log::PATH));
+    let look = Look { color: is_colored(options.color), charset: Charset::from_environment(options.ascii) };
+    let tail = Tail::open(path, options.lines, options.raw, options.follow);
+    // Only now: until here, where a line of gigabytes is passed over, a signal ends us without being asked for.
+    let signals = Signals::catch(false);
+    let shown =
+        tail.map_err(|error| unreadable(path, &error)).and_then(|tail| show(tail, path, options, look, &signals));
+    match (shown, signals.came()) {
+        (_, Some(signal)) => signals::exit_code(signal),
+        (Ok(()), None) => 0,
+        (Err(reason), None) => {
+            complain(&reason, look.charset);
+            1
+        }
+    }
+}
+
+/// Shows what there is and, if asked to follow, what comes, until a signal comes or nobody reads any more.
+fn show(mut tail: Tail, path: &Path, options: &Options, look: Look, signals: &Signals) -> Result<(), String> {
+    let mut output = Output::stdout().map_err(|error| format!("standard output: {error}"))?;
+    let mut buffer = String::new();
+    if !tail.is_there() || (options.lines > 0 && tail.is_empty()) {
+        say_that_there_is_nothing(&tail, path, options, look.charset);
+    } else if io::stdout().is_terminal() {
+        let following = if options.follow { " (following; Ctrl-C ends)" } else { "" };
+        let heading = format!("Log of image pulls: {}{following}", path.display());
+        look.charset.push(&sanitize::safe(&heading).to_string(), &mut buffer);
+        buffer.push('\n');
+    }
+    let (mut moved, mut trouble) = (None, None);
+    while signals.came().is_none() {
+        let looked = if options.follow { tail.look() } else { Ok(()) };
+        let read = tail.read(&mut |line| push(line, look, &mut buffer));
+        let is_more = read.map_err(|error| format!("{}: {error}", path.display()))?;
+        // A slow reader must not make us miss a rotation.
+        let mut go_on = || {
+            let _ = options.follow.then(|| tail.look());
+            signals.came().is_none()
+        };
+        match output.write(buffer.as_bytes(), TICK, &mut go_on) {
+            Ok(()) => {}
+            // The reader wants no more (`| head`), or a signal came.
+            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::Interrupted) => break,
+            Err(error) => return Err(format!("standard output: {error}")),
+        }
+        buffer.clear();
+        if is_more {
+            moved = Some(Instant::now());
+            continue;
+        }
+        if !options.follow {
+            break;
+        }
+        match looked {
+            Ok(()) => trouble = None,
+            Err(error) if trouble.get_or_insert_with(Instant::now).elapsed() > TROUBLE => {
+                return Err(unreadable(path, &error));
+            }
+            Err(_) => {}
+        }
+        let is_moving = moved.is_some_and(|moved: Instant| moved.elapsed() < MOVING);
+        if !wait(if is_moving { BRISK } else { IDLE }) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Waits for so long, or until a signal comes; whether there is still somebody to read.
+fn wait(time: Duration) -> bool {
+    let stdout = io::stdout();
+    // Asked for nothing, poll tells only of errors and hang-ups.
+    !matches!(ready(&stdout, PollFlags::empty(), time), Ok(true))
+}
+
+/// Appends a line as it is to be shown.
+fn push(line: &Line<'_>, look: Look, out: &mut String) {
+    let mut text = String::from_utf8_lossy(line.bytes);
+    if text.contains('\x1b') {
+        // A log written in colour.
+        text = text.replace("\x1b[32m", "").replace("\x1b[0m", "").into();
+    }
+    let (stamp, rest) = text.split_at(stamp(&text));
+    let is_cut = line.length > line.bytes.len() as u64 || rest.len() > MOST;
+    // A character that the cut has broken is no broken character.
+    let rest = if is_cut { rest[..rest.floor_char_boundary(MOST)].trim_end_matches('\u{fffd}') } else { rest };
+    let mut shown = sanitize::safe(rest).to_string();
+    if is_cut {
+        let _ = write!(shown, "… (cut: {} bytes)", line.length);
+    }
+    out.push_str(stamp);
+    if look.color {
+        let mut colored = String::new();
+        charset::push_green(&shown, &mut colored);
+        shown = colored;
+    }
+    look.charset.push(&shown, out);
+    out.push('\n');
+}
+
+/// How long the stamp is that `line` begins with: what follows it is to be shown in the reader's characters.
+fn stamp(line: &str) -> usize {
+    [LONG_STAMP, SHORT_STAMP].into_iter().find(|model| is_like(line.as_bytes(), model)).map_or(0, str::len)
+}
+
+fn say_that_there_is_nothing(tail: &Tail, path: &Path, options: &Options, charset: Charset) {
+    let path = sanitize::safe(&path.display().to_string()).to_string();
+    let state =
+        if tail.is_there() { format!("The log {path} is empty") } else { format!("There is no log {path} yet") };
+    let mut text = String::new();
+    charset.push(&format!("{state}: its lines come with the next image pull.\n"), &mut text);
+    text.push_str("Puppet starts the pulls; what it is doing: journalctl -u puppet\n");
+    if options.follow {
+        text.push_str("Waiting for the next pull; Ctrl-C ends.\n");
+    }
+    if let Ok(mut stderr) = Output::stderr() {
+        // Where even that fails there is nobody left to tell.
+        let _ = stderr.offer(text.as_bytes(), TICK);
+    }
+}
+
+/// Why the log cannot be read, and who may read it.
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    let name = path.display();
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return format!("{name}: {error}");
+    }
+    // A file of which not even this may be known is in a directory that may not be entered.
+    let seen = path.ancestors().find_map(|path| Some((path, std::fs::metadata(path).ok()?)));
+    let Some((seen, metadata)) = seen else { return format!("{name}: {error}") };
+    let bits = if seen == path { 0o4 } else { 0o1 };
+    let mut who = vec!["root".to_owned()];
+    if metadata.uid() != 0 && metadata.mode() & (bits << 6) != 0 {
+        who.push(format!("user {}", named(metadata.uid(), "/etc/passwd")));
+    }
+    if metadata.mode() & (bits << 3) != 0 {
+        who.push(format!("group {}", named(metadata.gid(), "/etc/group")));
+    }
+    let who = who.join(" and ");
+    if seen == path {
+        format!("{name}: permission denied; only {who} may read it")
+    } else {
+        format!("{name}: permission denied; only {who} may enter {}", seen.display())
+    }
+}
+
+/// The name of a user or group.
+fn named(id: u32, table: &str) -> String {
+    let id = id.to_string();
+    let table = std::fs::read_to_string(table).unwrap_or_default();
+    let found = table.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == id).then(|| name.to_owned())
+    });
+    found.unwrap_or(id)
+}

@@ -1,0 +1,14 @@
+//! The operating system: processes, signals, files, locks, and outputs that never block.
+//!
+//! **Invariant:** nothing here knows of Docker or of a pull.
+
+pub(crate) mod charset;
+pub(crate) mod child;
+pub(crate) mod file;
+pub(crate) mod lock;
+pub(crate) mod output;
+// A fuzzing run has signal handlers of its own.
+#[cfg_attr(fuzzing, path = "../../fuzz/src/signals.rs")]
+pub(crate) mod signals;
+pub(crate) mod tail;
+pub(crate) mod wait;

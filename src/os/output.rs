@@ -1,0 +1,244 @@
+//! Writing to a terminal or a pipe without ever blocking on it.
+//!
+//! A pipe that nobody reads, a terminal stopped with Ctrl-S or behind a dead SSH connection: none of them may hold up
+//! a pull or its end. The flags of a shared file description are not ours to change, so a terminal is opened anew.
+//!
+//! **Invariant:** no call blocks longer than the wait it was given, and what is written is whole lines.
+
+use crate::os::wait::{TICK, ready};
+use rustix::event::PollFlags;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::time::{Duration, Instant};
+
+/// As much as a pipe takes without blocking once it says that it takes anything (`PIPE_BUF` of Linux).
+const PIECE: usize = 4096;
+
+/// How long a reader that is slow is waited for when a signal is to end us, which must take less than 100 ms.
+const STOPPING: Duration = Duration::from_millis(30);
+
+/// What to do when nobody reads.
+pub(crate) enum WritePolicy {
+    /// Leave lines out: a live pull goes on. The closing lines are waited for so long, in all; but for a moment only
+    /// once this says that we were told to stop.
+    Live(Duration, Box<dyn Fn() -> bool>),
+    /// Wait, as long as this says so each time a tick has passed. A reader that wants no more is no error.
+    Endless(Box<dyn FnMut() -> bool>),
+}
+
+impl WritePolicy {
+    /// Writes whole lines; `is_closing` are those that are waited for.
+    pub(crate) fn write(&mut self, output: &mut Output, lines: &[u8], is_closing: bool) -> io::Result<()> {
+        match self {
+            Self::Live(..) if !is_closing => output.offer(lines, Duration::ZERO).map(drop),
+            Self::Live(left, is_told_to_stop) => {
+                if is_told_to_stop() {
+                    *left = (*left).min(STOPPING);
+                }
+                let before = Instant::now();
+                let written = output.offer(lines, *left);
+                *left = left.saturating_sub(before.elapsed());
+                written.map(drop)
+            }
+            Self::Endless(go_on) => output.write(lines, TICK, go_on).map_err(|error| match error.kind() {
+                io::ErrorKind::BrokenPipe => io::ErrorKind::Interrupted.into(),
+                _ => error,
+            }),
+        }
+    }
+}
+
+/// One of the program's own outputs.
+pub(crate) struct Output {
+    file: File,
+    /// How much is written at once: a terminal opened anew takes what it can of anything and never blocks.
+    piece: usize,
+    /// The rest of a line that did not fit: it comes before all else.
+    rest: Vec<u8>,
+}
+
+impl Output {
+    pub(crate) fn stdout() -> io::Result<Self> {
+        Ok(Self::of(io::stdout().as_fd().try_clone_to_owned()?, "/proc/self/fd/1"))
+    }
+
+    pub(crate) fn stderr() -> io::Result<Self> {
+        Ok(Self::of(io::stderr().as_fd().try_clone_to_owned()?, "/proc/self/fd/2"))
+    }
+
+    /// `path` leads to the same terminal, where it is one.
+    pub(crate) fn of(shared: OwnedFd, path: &str) -> Self {
+        let (mut file, mut piece) = (File::from(shared), PIECE);
+        // A terminal says that it takes bytes and then blocks when it takes fewer than it is given.
+        if file.is_terminal() {
+            let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+            // Refused (the terminal of another user, no /proc) it is used as it is, asked before each piece.
+            if let Ok(own) = OpenOptions::new().write(true).custom_flags(flags.bits().cast_signed()).open(path) {
+                (file, piece) = (own, usize::MAX);
+            }
+        }
+        Self { file, piece, rest: Vec::new() }
+    }
+
+    /// Writes `bytes`, whole lines, if there is room within `wait`; whether it was taken. What does not fit is left out,
+    /// but never in half: of what is begun the rest comes before all else.
+    pub(crate) fn offer(&mut self, bytes: &[u8], wait: Duration) -> io::Result<bool> {
+        let rest = std::mem::take(&mut self.rest);
+        let mut left = self.write_some(&rest, wait)?;
+        if left > 0 {
+            self.rest = rest[rest.len() - left..].to_vec();
+            return Ok(false);
+        }
+        left = self.write_some(bytes, wait)?;
+        if left > 0 && left < bytes.len() {
+            self.rest = bytes[bytes.len() - left..].to_vec();
+        }
+        Ok(left < bytes.len())
+    }
+
+    /// Writes all of `bytes`, however long that takes, as long as `go_on` says so each time nothing could be written.
+    pub(crate) fn write(&mut self, bytes: &[u8], tick: Duration, go_on: &mut dyn FnMut() -> bool) -> io::Result<()> {
+        let rest = std::mem::take(&mut self.rest);
+        for bytes in [&rest, bytes] {
+            let mut left = bytes.len();
+            while left > 0 {
+                left = self.write_some(&bytes[bytes.len() - left..], tick)?;
+                if left > 0 && !go_on() {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Columns and rows of the terminal; what a terminal has that does not know (a serial line).
+    pub(crate) fn size(&self) -> (usize, usize) {
+        match rustix::termios::tcgetwinsize(&self.file) {
+            Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
+            _ => (80, 24),
+        }
+    }
+
+    /// Writes until there is no room for `wait`; how many bytes are left.
+    fn write_some(&mut self, bytes: &[u8], wait: Duration) -> io::Result<usize> {
+        let mut written = 0;
+        while written < bytes.len() && ready(&self.file, PollFlags::OUT, wait)? {
+            match self.file.write(&bytes[written..bytes.len().min(written.saturating_add(self.piece))]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(bytes.len() - written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{PipeReader, Read as _};
+    use std::time::Instant;
+
+    const NOW: Duration = Duration::ZERO;
+
+    fn pipe() -> (PipeReader, Output) {
+        let (reader, writer) = io::pipe().unwrap();
+        (reader, Output::of(writer.into(), "/nonexistent"))
+    }
+
+    /// What can be read without waiting.
+    fn drain(reader: &PipeReader) -> Vec<u8> {
+        let mut file = File::from(reader.as_fd().try_clone_to_owned().unwrap());
+        let mut found = Vec::new();
+        while ready(&file, PollFlags::IN, NOW).unwrap() {
+            let mut buffer = [0; 4096];
+            let count = file.read(&mut buffer).unwrap();
+            found.extend_from_slice(&buffer[..count]);
+        }
+        found
+    }
+
+    #[test]
+    fn lines_that_do_not_fit_are_left_out_whole() {
+        let (reader, mut output) = pipe();
+        let mut offered = 0;
+        // Far more than a pipe holds, in lines that do not divide a page.
+        for number in 0..5000 {
+            let line = format!("{number:0>100}\n");
+            output.offer(line.as_bytes(), NOW).unwrap();
+            offered += line.len();
+        }
+        let first = drain(&reader);
+        assert!(first.len() > 10_000 && first.len() < offered);
+        output.offer(b"next\n", NOW).unwrap();
+        let mut all = first;
+        all.extend(drain(&reader));
+        let text = String::from_utf8(all).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.last(), Some(&"next"));
+        assert!(lines[..lines.len() - 1].iter().all(|line| line.len() == 100), "half a line");
+        assert!(lines.is_sorted());
+    }
+
+    #[test]
+    fn a_long_line_goes_on_where_it_was_broken_off() {
+        let (reader, mut output) = pipe();
+        let long = format!("{}\n", "x".repeat(200_000));
+        output.offer(long.as_bytes(), NOW).unwrap();
+        output.offer(b"left out\n", NOW).unwrap();
+        let mut all = Vec::new();
+        for _ in 0..1000 {
+            all.extend(drain(&reader));
+            if output.rest.is_empty() {
+                break;
+            }
+            output.offer(b"left out\n", NOW).unwrap();
+        }
+        all.extend(drain(&reader));
+        let text = String::from_utf8(all).unwrap();
+        assert!(text.starts_with(&long));
+        assert!(text[long.len()..].lines().all(|line| line == "left out"));
+    }
+
+    #[test]
+    fn whoever_waits_loses_nothing() {
+        let (mut reader, mut output) = pipe();
+        let bytes = b"0123456789\n".repeat(50_000);
+        let expected = bytes.clone();
+        std::thread::scope(|scope| {
+            let read = scope.spawn(move || {
+                let mut all = vec![0; expected.len()];
+                reader.read_exact(&mut all).map(|()| all == expected)
+            });
+            output.write(&bytes, Duration::from_millis(1), &mut || true).unwrap();
+            assert!(read.join().unwrap().unwrap());
+        });
+    }
+
+    #[test]
+    fn waiting_ends_when_it_is_told_to() {
+        let (_reader, mut output) = pipe();
+        let bytes = vec![b'x'; 1 << 20];
+        let mut ticks = 0;
+        let error = output.write(&bytes, Duration::from_millis(1), &mut || {
+            ticks += 1;
+            ticks < 3
+        });
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::Interrupted);
+        assert_eq!(ticks, 3);
+        let begun = Instant::now();
+        output.offer(b"x\n", Duration::from_millis(20)).unwrap();
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_an_error() {
+        let (reader, mut output) = pipe();
+        drop(reader);
+        assert_eq!(output.offer(b"x\n", NOW).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+}

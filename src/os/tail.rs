@@ -1,0 +1,449 @@
+//! The log as its readers see it: the last lines, found from the end, and the lines that come, across rotations.
+//!
+//! Apart from `log.rs` because a reader needs what a writer does not: the files that the log used to be. A log is a row
+//! of generations (`docker-pull.log.1`, `docker-pull.log`), told apart by device and inode and held open, so that none
+//! is lost by being renamed, deleted or passed over between two looks.
+//!
+//! **Invariant:** every line once, in the order of its writer: sizes are taken from the newest generation to the oldest,
+//! lines are read from the oldest to the newest, never beyond those sizes. A line that may still grow is not shown.
+
+use crate::os::file::{self, Identity, Links};
+use std::ffi::OsString;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How much of a line is kept, in bytes: the longest that the log has, a raw line of 64 KiB with its stamp.
+const MOST: usize = (64 << 10) + 32;
+
+/// How much is read at once. More is no faster.
+const BLOCK: usize = 32 << 10;
+
+/// What a line begins with, and what a raw line does, with any digits.
+pub(crate) const LONG_STAMP: &str = "[0000-00-00 00:00:00] ";
+pub(crate) const SHORT_STAMP: &str = "[00:00:00] ";
+
+/// After so long without growing, the half line at the end of a generation that was rotated away will not become whole.
+const SETTLED: Duration = Duration::from_millis(200);
+
+/// So long a writer may take from looking at the log's name to writing, also where the file is deleted in between.
+const LATE: Duration = Duration::from_secs(2);
+
+/// How many generations are held to be known again. One would do for a log that is rotated and never deleted.
+const KEPT: usize = 4;
+
+/// A line, without its end.
+pub(crate) struct Line<'a> {
+    /// All of it, or its beginning.
+    pub(crate) bytes: &'a [u8],
+    /// How long it is in the log.
+    pub(crate) length: u64,
+}
+
+/// The log, read from some line on.
+pub(crate) struct Tail {
+    path: PathBuf,
+    raw: bool,
+    follow: bool,
+    /// From the oldest to the newest. Never empty again once there was a log.
+    held: Vec<Generation>,
+    buffer: Vec<u8>,
+}
+
+/// A file that is or was the log.
+struct Generation {
+    file: File,
+    identity: Identity,
+    /// The next byte to be read, and the first that is not to be read yet.
+    offset: u64,
+    end: u64,
+    /// When it was last seen to have grown.
+    grown: Option<Instant>,
+    is_linked: bool,
+    /// The beginning of the line that the last block ended in, and how long that line is so far.
+    half: Vec<u8>,
+    length: u64,
+}
+
+impl Tail {
+    /// The log from its last `lines` lines on, as it is now or, with `follow`, as it goes on. Without `raw` the engine's
+    /// own lines are neither counted nor handed out. A log that is not there is none.
+    pub(crate) fn open(path: &Path, lines: usize, raw: bool, follow: bool) -> io::Result<Self> {
+        let mut tail = Self { path: path.to_owned(), raw, follow, held: Vec::new(), buffer: Vec::new() };
+        // Of what was rotated away only the first is sure to be uncompressed.
+        tail.find(1)?;
+        let mut missing = lines;
+        for (age, generation) in tail.held.iter_mut().rev().enumerate() {
+            generation.measure()?;
+            generation.grown = None;
+            let is_over = !follow || age > 0;
+            let (start, found) = generation.last(missing, raw, is_over)?;
+            generation.offset = start;
+            missing -= found;
+        }
+        tail.buffer = vec![0; BLOCK];
+        Ok(tail)
+    }
+
+    /// Whether there is a log at all, and whether anything was ever written to it.
+    pub(crate) fn is_there(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.iter().all(|generation| generation.end == 0)
+    }
+
+    /// Looks for what has become of the log. An error says why it cannot be read at present; what is held still can.
+    pub(crate) fn look(&mut self) -> io::Result<()> {
+        let found = self.find(usize::MAX);
+        for generation in self.held.iter_mut().rev() {
+            generation.measure()?;
+        }
+        let mut age = self.held.len();
+        self.held.retain(|generation| {
+            age -= 1;
+            age == 0 || !generation.is_done() || (generation.is_linked && age < KEPT)
+        });
+        found
+    }
+
+    /// Reads one block, and hands out the lines that end in it; false when there is no more for now.
+    pub(crate) fn read(&mut self, out: &mut dyn FnMut(&Line<'_>)) -> io::Result<bool> {
+        let raw = self.raw;
+        let out = &mut |line: &Line<'_>| {
+            if raw || !is_raw(line.bytes) {
+                out(line);
+            }
+        };
+        let mut age = self.held.len();
+        for generation in &mut self.held {
+            age -= 1;
+            if generation.offset < generation.end {
+                generation.read(&mut self.buffer, out)?;
+                return Ok(true);
+            }
+            if generation.length > 0 && (age > 0 || !self.follow) {
+                // It may be in the middle of being written, and comes before all that is newer.
+                if self.follow && generation.grown.is_some_and(|grown| grown.elapsed() < SETTLED) {
+                    return Ok(false);
+                }
+                generation.end_line(&[], out);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Opens the generations that are not held, going back from the log itself to the first that is, or to number `most`.
+    fn find(&mut self, most: usize) -> io::Result<()> {
+        let mut newer: Vec<Generation> = Vec::new();
+        let (mut found, mut holes) = (Ok(()), 0);
+        for number in 0..=most {
+            let opened =
+                if number == 0 { self.unless_held(&self.path) } else { self.unless_held(&self.numbered(number)) };
+            match opened {
+                Ok(None) => break,
+                // Rotated on while we were looking.
+                Ok(Some(generation)) if newer.iter().any(|other| other.identity == generation.identity) => {}
+                Ok(Some(generation)) => newer.push(generation),
+                Err(error) if number == 0 => {
+                    if error.kind() != io::ErrorKind::NotFound {
+                        found = Err(error);
+                    }
+                }
+                // One may be missing in the middle of a rotation.
+                Err(_) => {
+                    holes += 1;
+                    if holes == 2 {
+                        break;
+                    }
+                }
+            }
+        }
+        self.held.extend(newer.into_iter().rev());
+        found
+    }
+
+    fn numbered(&self, number: usize) -> PathBuf {
+        let mut name = OsString::from(&self.path);
+        name.push(format!(".{number}"));
+        name.into()
+    }
+
+    /// Opens `path`, unless it is held already.
+    fn unless_held(&self, path: &Path) -> io::Result<Option<Generation>> {
+        let is_held = |file: &Metadata| self.held.iter().any(|held| held.identity == Identity::of(file));
+        // Looked at before it is opened: to open a device or a FIFO may do things.
+        let before = std::fs::metadata(path)?;
+        if is_held(&before) {
+            return Ok(None);
+        }
+        file::regular(&before)?;
+        let (file, now) = file::open(path, OpenOptions::new().read(true), Links::Follow)?;
+        let identity = Identity::of(&now);
+        Ok((!is_held(&now)).then_some(Generation {
+            file,
+            identity,
+            offset: 0,
+            end: 0,
+            grown: None,
+            is_linked: true,
+            half: Vec::new(),
+            length: 0,
+        }))
+    }
+}
+
+impl Generation {
+    fn measure(&mut self) -> io::Result<()> {
+        let now = self.file.metadata()?;
+        self.is_linked = now.nlink() > 0;
+        if now.len() < self.offset {
+            // Truncated: what is there now is new.
+            (self.offset, self.length) = (0, 0);
+            self.half.clear();
+        }
+        if now.len() != self.end {
+            (self.end, self.grown) = (now.len(), Some(Instant::now()));
+        }
+        Ok(())
+    }
+
+    /// Whether all was read and no more is to be expected, if it is not the log any more.
+    fn is_done(&self) -> bool {
+        self.offset == self.end && self.length == 0 && self.grown.is_none_or(|grown| grown.elapsed() > LATE)
+    }
+
+    /// Where the last `count` lines begin, and how many there are, reading backwards. A line without end at the end is
+    /// one only if it `is_over`, that is, does not wait to become whole.
+    fn last(&self, count: usize, raw: bool, is_over: bool) -> io::Result<(u64, usize)> {
+        let (end, mut found) = (self.end, 0);
+        if end == 0 || (count == 0 && is_over) {
+            return Ok((end, 0));
+        }
+        let mut buffer = vec![0; BLOCK + SHORT_STAMP.len()];
+        let mut is_ended = false;
+        let mut top = end;
+        loop {
+            let bottom = top.saturating_sub(BLOCK as u64);
+            // The beginning of a line may reach beyond its block.
+            let wanted = buffer.len().min(usize::try_from(end - bottom).unwrap_or(usize::MAX));
+            let filled = read_full(&self.file, &mut buffer[..wanted], bottom)?;
+            let block = &buffer[..filled.min(usize::try_from(top - bottom).unwrap_or(usize::MAX))];
+            is_ended |= top == end && block.ends_with(b"\n");
+            // `contains` is many times as fast as a search from the end: a log may have a line of 100 MB.
+            let mut rest = if block.contains(&b'\n') { block.len() } else { 0 };
+            loop {
+                let newline = block[..rest].iter().rposition(|&byte| byte == b'\n');
+                if newline.is_none() && bottom > 0 {
+                    break;
+                }
+                let at = newline.map_or(0, |newline| newline + 1);
+                let start = bottom + at as u64;
+                if start < end {
+                    let is_whole = is_ended || is_over;
+                    found += usize::from(count > 0 && is_whole && (raw || !is_raw(&buffer[at..filled])));
+                    // From here on back every line is ended by the newline just found.
+                    is_ended = true;
+                }
+                if found == count || newline.is_none() {
+                    return Ok((start, found));
+                }
+                rest = at - 1;
+            }
+            top = bottom;
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8], out: &mut dyn FnMut(&Line<'_>)) -> io::Result<()> {
+        let wanted = buffer.len().min(usize::try_from(self.end - self.offset).unwrap_or(usize::MAX));
+        let count = match self.file.read_at(&mut buffer[..wanted], self.offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            count => count?,
+        };
+        if count == 0 {
+            // Truncated since it was measured.
+            self.end = self.offset;
+        }
+        self.offset += count as u64;
+        let mut rest = &buffer[..count];
+        while let Some(newline) = rest.iter().position(|&byte| byte == b'\n') {
+            self.end_line(&rest[..newline], out);
+            rest = &rest[newline + 1..];
+        }
+        self.keep(rest);
+        Ok(())
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        self.half.extend_from_slice(&bytes[..bytes.len().min(MOST - self.half.len())]);
+    }
+
+    fn end_line(&mut self, bytes: &[u8], out: &mut dyn FnMut(&Line<'_>)) {
+        if self.length == 0 {
+            out(&Line { bytes, length: bytes.len() as u64 });
+        } else {
+            self.keep(bytes);
+            out(&Line { bytes: &self.half, length: self.length });
+            self.half.clear();
+            self.length = 0;
+        }
+    }
+}
+
+/// Whether an engine said this line: anything may follow the stamp.
+fn is_raw(line: &[u8]) -> bool {
+    is_like(line, SHORT_STAMP)
+}
+
+/// Whether `line` begins like `model`, with any digit where that has one.
+pub(crate) fn is_like(line: &[u8], model: &str) -> bool {
+    let is_same = |(byte, model): (&u8, u8)| *byte == model || (model == b'0' && byte.is_ascii_digit());
+    line.len() >= model.len() && line.iter().zip(model.bytes()).all(is_same)
+}
+
+/// Fills `buffer` from `offset` on, unless the file ends before; how much there was.
+fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// A log of its own, and what is read of it.
+    fn with_log(name: &str, log: &[u8], test: impl FnOnce(&Path)) {
+        let path = std::env::temp_dir().join(format!("tail-{}-{name}", std::process::id()));
+        fs::write(&path, log).unwrap();
+        test(&path);
+        fs::remove_file(&path).unwrap();
+    }
+
+    fn read(tail: &mut Tail) -> Vec<Vec<u8>> {
+        let mut lines = Vec::new();
+        while tail.read(&mut |line| lines.push(line.bytes.to_vec())).unwrap() {}
+        lines
+    }
+
+    /// The last lines of a log, the plain way.
+    fn model(log: &[u8], count: usize, raw: bool, follow: bool) -> Vec<Vec<u8>> {
+        let mut lines: Vec<&[u8]> = log.split(|&byte| byte == b'\n').collect();
+        // Behind the last line end is a line only if there is something.
+        if follow || lines.last().is_some_and(|line| line.is_empty()) {
+            lines.pop();
+        }
+        lines.retain(|line| raw || !is_raw(line));
+        lines[lines.len().saturating_sub(count)..].iter().map(|line| line.to_vec()).collect()
+    }
+
+    #[test]
+    fn the_last_lines_are_the_last_whatever_blocks_they_lie_in() {
+        // Lengths about the size of a block, so that each boundary comes to lie before, in and behind a stamp.
+        for around in 0..30 {
+            let mut log = Vec::new();
+            for (number, length) in [5, 0, BLOCK - 20 + around, 3, 40, BLOCK - 60, 2 * BLOCK, 7].iter().enumerate() {
+                let stamp = if number % 2 == 0 { "[10:30:15] " } else { "" };
+                log.extend_from_slice(stamp.as_bytes());
+                log.extend(std::iter::repeat_n(b'a', *length));
+                log.push(b'\n');
+            }
+            for half in ["", "half", "[10:30:15] half"] {
+                let log = [&log, half.as_bytes()].concat();
+                with_log("blocks", &log, |path| {
+                    for (count, raw, follow) in [0, 1, 2, 4, 5, 9].into_iter().flat_map(|count| {
+                        [(false, false), (false, true), (true, false), (true, true)].map(|(a, b)| (count, a, b))
+                    }) {
+                        let shown = read(&mut Tail::open(path, count, raw, follow).unwrap());
+                        let expected: Vec<_> = model(&log, count, raw, follow);
+                        assert!(shown == expected, "{around} {half} {count} {raw} {follow}");
+                    }
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_is_kept_up_to_its_bound_and_measured_beyond() {
+        let mut log = vec![b'x'; 5 * BLOCK];
+        log.extend_from_slice(b"\nnext\n");
+        with_log("bound", &log, |path| {
+            let mut lines = Vec::new();
+            let mut tail = Tail::open(path, 9, false, false).unwrap();
+            while tail.read(&mut |line| lines.push((line.bytes.len(), line.length))).unwrap() {}
+            assert_eq!(lines, [(MOST, 5 * BLOCK as u64), (4, 4)]);
+        });
+    }
+
+    #[test]
+    fn raw_lines_are_told_by_their_stamp() {
+        for raw in ["[10:30:15] {}", "[10:30:15] ", "[10:30:15] [2025-11-19 10:30:15] x", "[99:99:99] \0"] {
+            assert!(is_raw(raw.as_bytes()), "{raw}");
+        }
+        for other in ["[2025-11-19 10:30:15] {}", "[10:30:15]", "[10:30:1x] {}", "", "{}", " [10:30:15] {}"] {
+            assert!(!is_raw(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn truncation_begins_anew() {
+        with_log("truncation", b"one\ntwo\nhalf", |path| {
+            let mut tail = Tail::open(path, 1, false, true).unwrap();
+            assert_eq!(read(&mut tail), [b"two"]);
+            fs::write(path, "3\n").unwrap();
+            tail.look().unwrap();
+            assert_eq!(read(&mut tail), [b"3"]);
+            assert!(tail.look().is_ok() && read(&mut tail).is_empty());
+        });
+    }
+
+    #[test]
+    fn a_rotated_line_may_become_whole_before_newer_ones_are_shown() {
+        with_log("settled", b"one\nha", |path| {
+            let mut tail = Tail::open(path, 9, false, true).unwrap();
+            assert_eq!(read(&mut tail), [b"one"]);
+            let began = Instant::now();
+            let old = path.with_extension("1");
+            fs::write(path, "one\nhal").unwrap();
+            fs::rename(path, &old).unwrap();
+            fs::write(path, "new\n").unwrap();
+            tail.look().unwrap();
+            let early = read(&mut tail);
+            // On a machine that stood still in between there is nothing to be seen.
+            if began.elapsed() < SETTLED {
+                assert!(early.is_empty());
+                fs::write(&old, "one\nhalf\n").unwrap();
+                tail.look().unwrap();
+                assert_eq!(read(&mut tail), [&b"half"[..], b"new"]);
+            }
+            fs::remove_file(&old).unwrap();
+        });
+    }
+
+    #[test]
+    fn a_number_missing_in_mid_rotation_hides_no_generation() {
+        with_log("hole", b"one\n", |path| {
+            let mut tail = Tail::open(path, 9, false, true).unwrap();
+            let [second, third] = [2, 3].map(|number| tail.numbered(number));
+            fs::rename(path, &third).unwrap();
+            fs::write(&second, "two\n").unwrap();
+            fs::write(path, "three\n").unwrap();
+            tail.look().unwrap();
+            assert_eq!(read(&mut tail), [&b"one"[..], b"two", b"three"]);
+            fs::remove_file(second).unwrap();
+            fs::remove_file(third).unwrap();
+        });
+    }
+}

@@ -1,0 +1,84 @@
+//! Waiting: the tick on which signals are looked at, until a descriptor is ready, and the pause between two reads.
+//!
+//! **Invariant:** nothing waits longer than it was told to; a signal ends every wait.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// The longest that one read waits: short enough to answer a signal within 100 ms.
+pub(crate) const TICK: Duration = Duration::from_millis(50);
+
+/// Waits until `file` is ready for `flags`, for `time` at most. Ready is also what has failed or hung up: the read or write that
+/// follows says how. Asked for no flags at all, only that ends the wait early.
+pub(crate) fn ready(file: impl AsFd, flags: PollFlags, time: Duration) -> io::Result<bool> {
+    any_ready(&mut [PollFd::new(&file, flags)], time)
+}
+
+/// The same for several descriptors: whether one of them is ready.
+pub(crate) fn any_ready(files: &mut [PollFd<'_>], time: Duration) -> io::Result<bool> {
+    let time = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() };
+    match poll(files, Some(&time)) {
+        Ok(count) => Ok(count > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Bars in place still move nearly five times a second, and the end of the pull is not waited for: it ends a rest.
+pub(crate) const MAX_PAUSE: Duration = Duration::from_millis(200);
+const MIN_PAUSE: Duration = Duration::from_millis(1);
+
+/// More lines than this in one rest are many: the kernel keeps some 270 writes of the engine, which then waits for us.
+const MANY_LINES: usize = 100;
+
+/// How long the engine's next words are left unread: nearly all that a pull costs is to wake up for each of them.
+pub(crate) struct ReadPacer {
+    last: Duration,
+    /// How many lines came since it began.
+    lines: usize,
+}
+
+impl ReadPacer {
+    pub(crate) fn new() -> Self {
+        Self { last: MAX_PAUSE, lines: 0 }
+    }
+
+    /// A line came.
+    pub(crate) fn line(&mut self) {
+        self.lines += 1;
+    }
+
+    /// How long the next rest is to be: shorter where much came, or the engine was read in the middle of a line, for then
+    /// it writes in small pieces.
+    pub(crate) fn next(&mut self, is_within_line: bool) -> Duration {
+        let lines = std::mem::take(&mut self.lines);
+        let is_behind = is_within_line || lines > MANY_LINES;
+        self.last = if is_behind { (self.last / 2).max(MIN_PAUSE) } else { (self.last * 2).min(MAX_PAUSE) };
+        self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_is_the_shorter_the_more_is_said() {
+        let mut rest = ReadPacer::new();
+        let mut next = |lines, is_within_line| {
+            (0..lines).for_each(|_| rest.line());
+            rest.next(is_within_line).as_micros()
+        };
+        assert_eq!(
+            [0, 100, 101, 101, 100, 0, 0].map(|lines| next(lines, false)),
+            [200, 200, 100, 50, 100, 200, 200].map(|ms| ms * 1000)
+        );
+        assert_eq!(
+            [0; 9].map(|lines| next(lines, true)),
+            [100_000, 50_000, 25_000, 12_500, 6_250, 3_125, 1_562, 1_000, 1_000]
+        );
+        assert_eq!(next(0, false), 2_000);
+    }
+}

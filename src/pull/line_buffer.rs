@@ -1,0 +1,178 @@
+//! Bytes to lines, wherever the pieces of a stream break.
+//!
+//! **Invariant:** memory is bounded whatever comes: of a line over the limit its beginning is kept, with words that say so.
+
+use std::io::BufRead as _;
+
+/// The longest line that is read whole, in bytes. Engines' own lines are under 1 KB; a longer one is an attack or a fault.
+pub(crate) const MAX_LINE: usize = 1 << 20;
+
+/// What is kept of a line that was too long, in bytes: as much as the log shows of any raw line (64 KiB), less the words
+/// that tell of the rest. Otherwise these would be cut off again.
+const KEPT_OF_TOO_LONG: usize = (64 << 10) - 64;
+
+/// Cuts bytes into lines, wherever the pieces break. Line ends and blanks around a line are taken off, empty lines passed
+/// over.
+///
+/// A line of more than the limit is cut to its first 64 KiB, with words at its end that say so: memory stays bounded
+/// whatever comes.
+pub(crate) struct LineBuffer {
+    partial: Vec<u8>,
+    /// The length of the line so far, of which `partial` holds at most the limit.
+    length: usize,
+    limit: usize,
+    /// Empty lines are handed on too.
+    keeps_empty: bool,
+}
+
+impl LineBuffer {
+    /// Lines of at most `limit` bytes.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { partial: Vec::new(), length: 0, limit, keeps_empty: false }
+    }
+
+    /// The same with empty lines, for a reader that counts lines.
+    pub(crate) fn with_empty(limit: usize) -> Self {
+        Self { keeps_empty: true, ..Self::new(limit) }
+    }
+
+    /// Whether a line has begun that has not ended.
+    pub(crate) fn is_within(&self) -> bool {
+        self.length > 0
+    }
+
+    /// Takes the next bytes and hands every line that they end to `line`.
+    pub(crate) fn feed(&mut self, mut bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
+        while let Some(end) = line_end(bytes) {
+            if self.length == 0 && end <= self.limit {
+                emit(&bytes[..end], self.keeps_empty, line);
+            } else {
+                self.keep(&bytes[..end]);
+                self.flush(line);
+            }
+            bytes = &bytes[end + 1..];
+        }
+        self.keep(bytes);
+    }
+
+    /// Hands on what is left when the stream ends without a line end.
+    pub(crate) fn end(&mut self, line: &mut dyn FnMut(&[u8])) {
+        if self.length > 0 {
+            self.flush(line);
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = self.limit.saturating_sub(self.partial.len());
+        self.partial.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.length += bytes.len();
+    }
+
+    fn flush(&mut self, line: &mut dyn FnMut(&[u8])) {
+        if self.length > self.limit {
+            // Less than there is, so that it can be seen whether a character ends there.
+            let kept = KEPT_OF_TOO_LONG.min(self.limit.saturating_sub(1));
+            let kept = (0..=kept).rev().find(|&at| is_boundary(&self.partial, at)).unwrap_or(0);
+            self.partial.truncate(kept);
+            self.partial.extend_from_slice(format!("… (cut: a line of {} bytes)", self.length).as_bytes());
+        }
+        emit(&self.partial, self.keeps_empty, line);
+        self.partial.clear();
+        self.partial.shrink_to(KEPT_OF_TOO_LONG);
+        self.length = 0;
+    }
+}
+
+/// Where the first line feed is. std's search that looks at many bytes at once is behind this reader; byte by byte the
+/// search takes a quarter of a replay's time.
+fn line_end(bytes: &[u8]) -> Option<usize> {
+    let mut rest = bytes;
+    // Reading from memory cannot fail.
+    let count = rest.skip_until(b'\n').ok()?;
+    bytes[..count].ends_with(b"\n").then(|| count - 1)
+}
+
+fn emit(mut bytes: &[u8], keeps_empty: bool, line: &mut dyn FnMut(&[u8])) {
+    // A recording does not keep blanks around JSON, and a replay must be told what the live pull was.
+    while let [b' ' | b'\t' | b'\r', rest @ ..] | [rest @ .., b' ' | b'\t' | b'\r'] = bytes {
+        bytes = rest;
+    }
+    if keeps_empty || !bytes.iter().all(u8::is_ascii_whitespace) {
+        line(bytes);
+    }
+}
+
+/// Whether a character of UTF-8 begins (or the text ends) at `at`.
+fn is_boundary(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at).is_none_or(|byte| byte & 0xC0 != 0x80)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines that come of these pieces.
+    fn cut<'a>(limit: usize, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
+        let (mut lines, mut found) = (LineBuffer::new(limit), Vec::new());
+        let mut keep = |line: &[u8]| found.push(String::from_utf8_lossy(line).into_owned());
+        pieces.for_each(|piece| lines.feed(piece, &mut keep));
+        lines.end(&mut keep);
+        found
+    }
+
+    #[test]
+    fn lines_are_the_same_wherever_the_pieces_break() {
+        let text = "one\r\n\r\n\n  \r\ntwo é\rstill two\r\r\n \tthree \n\u{1F4E6}\u{c}\n\nlast".as_bytes();
+        let expected = ["one", "two é\rstill two", "three", "\u{1F4E6}\u{c}", "last"];
+        assert_eq!(cut(100, [text].into_iter()), expected);
+        for at in 0..=text.len() {
+            assert_eq!(cut(100, [&text[..at], &text[at..]].into_iter()), expected, "split at {at}");
+        }
+        for size in 1..=text.len() {
+            assert_eq!(cut(100, text.chunks(size)), expected, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn the_first_line_end_is_found() {
+        let check = |text: &str, expected| assert_eq!(line_end(text.as_bytes()), expected, "{text:?}");
+        check("", None);
+        check("a", None);
+        check("\n", Some(0));
+        check("a\r\nb\n", Some(2));
+        // Wherever it stands in a word or a vector, and whatever stands around it.
+        for (before, after) in (0..70).flat_map(|before| [0, 1, 40].map(|after| (before, after))) {
+            let text = format!("{}\n{}", "\u{b}".repeat(before), "\n".repeat(after));
+            check(&text, Some(before));
+            check(&text[..before], None);
+        }
+    }
+
+    #[test]
+    fn long_lines_are_cut_and_say_how_long_they_were() {
+        let check = |text: &str, expected: &[&str]| {
+            for size in 1..=text.len() {
+                assert_eq!(cut(10, text.as_bytes().chunks(size)), expected, "{text:?} in pieces of {size}");
+            }
+        };
+        check("0123456789\nx\n", &["0123456789", "x"]);
+        check("0123456789a\nx\n", &["012345678… (cut: a line of 11 bytes)", "x"]);
+        check("012345678é0\nx", &["012345678… (cut: a line of 12 bytes)", "x"]);
+        check("ééééééé\n", &["éééé… (cut: a line of 14 bytes)"]);
+        check("0123456789abc", &["012345678… (cut: a line of 13 bytes)"]);
+        let long = vec![b'x'; MAX_LINE];
+        assert_eq!(cut(MAX_LINE, long.chunks(4096))[0].len(), MAX_LINE);
+        let longer = vec![b'x'; MAX_LINE + 1];
+        let line = &cut(MAX_LINE, longer.chunks(4096))[0];
+        assert!(line.ends_with("xx… (cut: a line of 1048577 bytes)") && line.len() <= 64 << 10, "{}", line.len());
+    }
+
+    #[test]
+    fn empty_lines_count_where_lines_are_counted() {
+        let mut found = Vec::new();
+        let mut lines = LineBuffer::with_empty(10);
+        lines.feed(b"\n\r\na\n", &mut |line| found.push(line.len()));
+        lines.end(&mut |line| found.push(line.len()));
+        assert_eq!(found, [0, 0, 1]);
+    }
+}

@@ -1,0 +1,736 @@
+//! The session of a pull: what an [`Update`] brings in lines of text, and when.
+//!
+//! Apart from the sinks that write the lines, so that the log, a pipe and a terminal tell the same session, and from the
+//! clock, so that a replay tells it as the live pull did, byte for byte.
+//!
+//! **Invariant:** pure. Every time is `at`: whole milliseconds since the pull began, as the caller took them. Text of an
+//! engine is made safe here, before it becomes part of a line.
+
+pub(crate) mod bar;
+pub(crate) mod line;
+pub(crate) mod sanitize;
+pub(crate) mod stamp;
+pub(crate) mod throttle;
+
+use crate::pull::failure::Kind;
+use crate::pull::layer::{Layer, Phase};
+use crate::pull::{Pull, Update, Verdict};
+use crate::report::line::{About, Line, Method, Opening, Part, Retry, Topic, signal_name};
+use crate::report::throttle::Throttle;
+use std::fmt::{Arguments, Write as _};
+
+/// The longest human line in characters, less its stamp `[2025-11-19 10:30:15] `.
+const MAX_HUMAN: usize = 1_000 - 22;
+
+/// The longest raw line in bytes.
+const MAX_RAW: usize = 64 << 10;
+
+/// Drawn over two cells from one, hence the second blank.
+const WARNING: &str = "⚠️  ";
+
+const RULE: &str = "==========================================";
+
+/// Turns updates into lines. The callback that every method takes is given the lines in their order.
+#[derive(Default)]
+pub(crate) struct Report {
+    pace: Throttle,
+    /// Layers whose `queued` line is held back; with the count of finished layers where the layer is cached.
+    held: Vec<(usize, Option<usize>)>,
+    /// The layer that moved last.
+    moving: Option<usize>,
+    text: String,
+    raw: String,
+}
+
+type Out<'a> = &'a mut dyn FnMut(&Line<'_>);
+
+impl Report {
+    /// The block at the top, and before it the reason where it is not the usual one.
+    pub(crate) fn open(&mut self, opening: &Opening, at: u64, out: Out<'_>) {
+        self.pace.moved(at);
+        let (mode, method) = match opening.method {
+            Method::Api => ("enhanced mode", "Docker Socket API (detailed progress)"),
+            Method::Cli => ("docker CLI", "docker pull CLI"),
+        };
+        if let Some(reason) = &opening.reason {
+            let about = About::Image(Topic::Warning, reason);
+            let line = format_args!("⚠️  {}; using the docker CLI", sanitize::safe(reason));
+            self.tell(at, Part::Opening, about, out, line);
+        }
+        self.say(at, Part::Opening, out, format_args!("{RULE}"));
+        self.say(at, Part::Opening, out, format_args!("📦 PULLING IMAGE ({mode})"));
+        self.say(at, Part::Opening, out, format_args!("{RULE}"));
+        self.image(Topic::Name, "Image: ", &opening.image, at, Part::Opening, out);
+        self.say(at, Part::Opening, out, format_args!("Method: {method}"));
+        self.say(at, Part::Opening, out, format_args!("{RULE}"));
+        if let Some(process) = &opening.attached {
+            let warning = format!("{process} is pulling this image already: watching its transfer");
+            self.warn(&warning, at, out);
+        }
+    }
+
+    /// A warning of our own.
+    pub(crate) fn warn(&mut self, warning: &str, at: u64, out: Out<'_>) {
+        self.image(Topic::Warning, WARNING, warning, at, Part::Opening, out);
+    }
+
+    /// The lines that time alone brings, each with the time it was due. To be called before each event and on each tick.
+    pub(crate) fn advance(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
+        if let Some(due) = self.pace.held_until().filter(|due| at >= *due) {
+            self.release(pull, due, out);
+        }
+        while let Some((due, seconds)) = self.pace.still(at) {
+            let layer = self.moving.and_then(|at| pull.layers.get(at)).filter(|layer| !layer.is_finished());
+            let about = About::Image(Topic::Stuck, layer.map_or("", |layer| &layer.id));
+            let body = Part::Body;
+            match layer {
+                Some(Layer { id, size: Some(size), done, .. }) if done < size => {
+                    let (id, done, size) = (sanitize::safe(id), bar::bytes(*done), bar::bytes(*size));
+                    let line = format_args!("⏳ No progress for {seconds}s ({id}: {done} / {size})");
+                    self.tell(due, body, about, out, line);
+                }
+                Some(Layer { id, .. }) => {
+                    let id = sanitize::safe(id);
+                    self.tell(due, body, about, out, format_args!("⏳ No progress for {seconds}s ({id})"));
+                }
+                None => self.tell(due, body, about, out, format_args!("⏳ No progress for {seconds}s")),
+            }
+        }
+    }
+
+    /// An event was applied to `pull`; `line` is what the engine said, and `announces` whether it was about layers that
+    /// are yet to come ([`announces`](crate::pull::event::Event::announces)).
+    pub(crate) fn event(
+        &mut self,
+        pull: &Pull,
+        update: &Update<'_>,
+        announces: bool,
+        line: &[u8],
+        at: u64,
+        out: Out<'_>,
+    ) {
+        if !announces && !self.held.is_empty() {
+            self.release(pull, at, out);
+        }
+        if !matches!(update, Update::Nothing | Update::Heard) {
+            self.pace.moved(at);
+        }
+        let is_progress = matches!(update, Update::Nothing | Update::Downloaded(_) | Update::Extracted(_));
+        if !is_progress {
+            self.raw.clear();
+            let _ = write!(self.raw, "{}", sanitize::safe(&String::from_utf8_lossy(line)));
+            sanitize::cut_bytes(&mut self.raw, MAX_RAW);
+        }
+        let body = Part::Body;
+        match update {
+            Update::Nothing | Update::Silent | Update::Heard => {}
+            Update::PullingFrom(name) => self.image(Topic::Repository, "🔄 Pulling from ", name, at, body, out),
+            Update::Digest(digest) => self.image(Topic::Digest, "🔐 Image digest: ", digest, at, body, out),
+            Update::Status(status) => self.image(Topic::Status, "📊 Status: ", status, at, body, out),
+            Update::Warning(warning) => self.image(Topic::Warning, WARNING, warning, at, body, out),
+            Update::Queued(layer) => self.hold(*layer, None, at),
+            Update::Cached(layer, finished) => {
+                if self.held.is_empty() && self.pace.is_announced(*layer) {
+                    self.cached(pull, *layer, *finished, at, out);
+                } else {
+                    self.hold(*layer, Some(*finished), at);
+                }
+            }
+            Update::Downloading(layer) | Update::Downloaded(layer) => self.download(pull, *layer, at, out),
+            Update::Retrying(layer, seconds) => {
+                let rest = format_args!(": retrying in {seconds}s");
+                self.layer(&pull.layers[*layer], Phase::Retrying(*seconds), at, out, rest);
+            }
+            Update::Verifying(layer) => {
+                self.end_download(pull, *layer, at, out);
+                let rest = format_args!(": Verifying checksum...");
+                self.layer(&pull.layers[*layer], Phase::Verifying, at, out, rest);
+            }
+            Update::DownloadComplete(layer) => {
+                self.end_download(pull, *layer, at, out);
+                self.layer(&pull.layers[*layer], Phase::Downloaded, at, out, format_args!(": Download complete"));
+            }
+            Update::Extracting(layer) => {
+                self.pace.begin_phase(*layer, Some(at));
+                self.layer(&pull.layers[*layer], Phase::Extracting, at, out, format_args!(": Extracting..."));
+            }
+            Update::Extracted(layer) => self.extraction(pull, *layer, at, out),
+            Update::Complete(layer, finished) => self.complete(pull, *layer, *finished, at, out),
+        }
+        if !self.raw.is_empty() {
+            out(&Line { at, part: body, about: About::Looks, raw: Some(&self.raw), text: None });
+            self.raw.clear();
+        }
+    }
+
+    /// A broken attempt is followed by another.
+    pub(crate) fn retry(&mut self, retry: &Retry, at: u64, out: Out<'_>) {
+        self.pace = Throttle::default();
+        self.held.clear();
+        self.moving = None;
+        self.pace.moved(at);
+        let Retry { number, limit, wait, reason } = retry;
+        let (about, reason) = (About::Image(Topic::Retry, reason), sanitize::safe(reason));
+        let limit = limit.map(|limit| format!("/{limit}")).unwrap_or_default();
+        self.tell(at, Part::Body, about, out, format_args!("🔁 Retry {number}{limit} in {wait}s: {reason}"));
+    }
+
+    /// The stream is over: what was held back, and the closing block. `registry` is named in advice.
+    pub(crate) fn close(&mut self, pull: &mut Pull, verdict: &Verdict, registry: Option<&str>, at: u64, out: Out<'_>) {
+        self.advance(pull, at, out);
+        if !self.held.is_empty() {
+            self.release(pull, at, out);
+        }
+        if *verdict == Verdict::Success {
+            pull.succeed();
+            while let Some(update) = pull.complete_next() {
+                if let Update::Complete(layer, finished) = update {
+                    self.complete(pull, layer, finished, at, out);
+                }
+            }
+        }
+        let closing = Part::Closing;
+        self.say(at, closing, out, format_args!("{RULE}"));
+        match verdict {
+            Verdict::Success => self.say(at, closing, out, format_args!("✅ PULL SUCCESSFUL")),
+            Verdict::Interrupted(signal) => {
+                self.say(at, closing, out, format_args!("🛑 PULL INTERRUPTED ({})", signal_name(*signal)));
+            }
+            Verdict::Failed(reason) | Verdict::Undecided(reason) => {
+                self.say(at, closing, out, format_args!("❌ PULL FAILED: {}", sanitize::safe(reason)));
+                if let Some(advice) = Kind::of(reason).advice(registry) {
+                    self.say(at, closing, out, format_args!("💡 {}", sanitize::safe(&advice)));
+                }
+            }
+        }
+        let percent = pull.overall();
+        self.say(
+            at,
+            closing,
+            out,
+            format_args!("Overall Progress: {} {percent}%", bar::bar(percent, 100, bar::OVERALL)),
+        );
+        let layers = pull.layers.len();
+        if layers > 0 {
+            self.say(at, closing, out, format_args!("Layers: {}/{layers} completed", pull.finished));
+            let (moved, is_all) = pull.moved();
+            let (least, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
+            match bar::speed(moved, at).filter(|_| moved > 0) {
+                Some(speed) => {
+                    self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s ({speed})"));
+                }
+                None => self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s")),
+            }
+        }
+        self.say(at, closing, out, format_args!("{RULE}"));
+    }
+
+    fn hold(&mut self, layer: usize, finished: Option<usize>, at: u64) {
+        self.pace.hold(at);
+        self.held.push((layer, finished));
+    }
+
+    /// Lets the held lines out, `queued` ones first.
+    fn release(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
+        self.pace.release();
+        let held = std::mem::take(&mut self.held);
+        for &(layer, _) in &held {
+            if self.pace.announce(layer) {
+                let total = pull.layers.len();
+                let rest = format_args!(" queued (total: {total} layers)");
+                self.layer(&pull.layers[layer], Phase::Queued, at, out, rest);
+            }
+        }
+        for (layer, finished) in held {
+            if let Some(finished) = finished {
+                self.cached(pull, layer, finished, at, out);
+            }
+        }
+    }
+
+    fn cached(&mut self, pull: &Pull, layer: usize, finished: usize, at: u64, out: Out<'_>) {
+        let rest = format_args!(": Already cached ({finished}/{})", pull.layers.len());
+        self.layer(&pull.layers[layer], Phase::Cached, at, out, rest);
+    }
+
+    fn complete(&mut self, pull: &Pull, layer: usize, finished: usize, at: u64, out: Out<'_>) {
+        if let Layer { extracted: Some(_), .. } = pull.layers[layer] {
+            self.end_extraction(pull, layer, at, out);
+        }
+        let rest = format_args!(": Complete ({finished}/{})", pull.layers.len());
+        self.layer(&pull.layers[layer], Phase::Complete, at, out, rest);
+    }
+
+    fn download(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
+        self.moving = Some(layer);
+        if let Layer { size: Some(size), done, .. } = pull.layers[layer]
+            && self.pace.is_due(layer, at)
+        {
+            self.download_bar(pull, layer, done, size, at, out);
+        }
+    }
+
+    /// A download that showed a second bar is shown full before the line that ends it.
+    fn end_download(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
+        self.moving = Some(layer);
+        if let Some(size) = pull.layers[layer].size
+            && self.pace.bars(layer) > 1
+        {
+            self.download_bar(pull, layer, size, size, at, out);
+        }
+        self.pace.begin_phase(layer, None);
+    }
+
+    fn download_bar(&mut self, pull: &Pull, layer: usize, done: u64, size: u64, at: u64, out: Out<'_>) {
+        let percent = bar::percent(done, size);
+        if !self.pace.is_news(layer, at, (percent, bar::shown(done), size)) {
+            return;
+        }
+        let (bar, done, size) = (bar::bar(done, size, bar::LAYER), bar::bytes(done), bar::bytes(size));
+        let rest = format_args!(": {bar} {percent}% ({done} / {size})");
+        self.layer(&pull.layers[layer], Phase::Downloading, at, out, rest);
+    }
+
+    fn extraction(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
+        self.moving = Some(layer);
+        if let Some((done, whole)) = pull.layers[layer].extracted
+            && self.pace.is_due(layer, at)
+        {
+            self.extraction_bar(pull, layer, done, whole, at, out);
+        }
+    }
+
+    fn end_extraction(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
+        if self.pace.bars(layer) > 0 {
+            self.extraction_bar(pull, layer, 1, 1, at, out);
+        }
+    }
+
+    fn extraction_bar(&mut self, pull: &Pull, layer: usize, done: u64, whole: u64, at: u64, out: Out<'_>) {
+        let percent = bar::percent(done, whole);
+        if !self.pace.is_news(layer, at, (percent, 0, 0)) {
+            return;
+        }
+        let bar = bar::bar(done, whole, bar::LAYER);
+        let rest = format_args!(": Extracting {bar} {percent}%");
+        self.layer(&pull.layers[layer], Phase::Extracting, at, out, rest);
+    }
+
+    /// A line about the image: `lead`, and what is said of it.
+    fn image(&mut self, topic: Topic, lead: &str, said: &str, at: u64, part: Part, out: Out<'_>) {
+        self.tell(at, part, About::Image(topic, said), out, format_args!("{lead}{}", sanitize::safe(said)));
+    }
+
+    /// A line about a layer and a phase: its name, and `rest`.
+    fn layer(&mut self, layer: &Layer, phase: Phase, at: u64, out: Out<'_>, rest: Arguments<'_>) {
+        let sign = match phase {
+            Phase::Queued => "📋",
+            Phase::Downloading => "⬇️ ",
+            Phase::Retrying(_) => "🔁",
+            Phase::Verifying => "🔍",
+            Phase::Downloaded | Phase::Complete => "✅",
+            Phase::Extracting => "📂",
+            Phase::Cached => "💾",
+        };
+        let about = About::Layer(layer, phase);
+        self.tell(at, Part::Body, about, out, format_args!("{sign} Layer {}{rest}", sanitize::safe(&layer.id)));
+    }
+
+    fn say(&mut self, at: u64, part: Part, out: Out<'_>, line: Arguments<'_>) {
+        self.tell(at, part, About::Looks, out, line);
+    }
+
+    /// Hands on a line, with the raw line where that is still to come.
+    fn tell(&mut self, at: u64, part: Part, about: About<'_>, out: Out<'_>, line: Arguments<'_>) {
+        self.text.clear();
+        let _ = self.text.write_fmt(line);
+        sanitize::cut(&mut self.text, MAX_HUMAN);
+        let raw = Some(self.raw.as_str()).filter(|raw| !raw.is_empty());
+        out(&Line { at, part, about, raw, text: Some(&self.text) });
+        self.raw.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pull::End;
+    use crate::pull::event;
+    use crate::report::throttle::LONG_PULL;
+
+    /// A report and what it has told: `milliseconds text`, raw lines in `<>`.
+    struct Told {
+        pull: Pull,
+        report: Report,
+        lines: Vec<String>,
+    }
+
+    impl Told {
+        fn new() -> Self {
+            Self { pull: Pull::default(), report: Report::default(), lines: Vec::new() }
+        }
+
+        fn keep(lines: &mut Vec<String>) -> impl FnMut(&Line<'_>) {
+            |line| {
+                if let Some(raw) = line.raw {
+                    lines.push(format!("{} <{raw}>", line.at));
+                }
+                if let Some(text) = line.text {
+                    lines.push(format!("{} {text}", line.at));
+                }
+            }
+        }
+
+        fn say(&mut self, at: u64, line: &str) {
+            let Self { pull, report, lines } = self;
+            let out = &mut Self::keep(lines);
+            report.advance(pull, at, out);
+            let event = event::parse(line.as_bytes());
+            let announces = event.announces();
+            let update = pull.apply(event);
+            report.event(pull, &update, announces, line.as_bytes(), at, out);
+        }
+
+        /// Something about a layer.
+        fn step(&mut self, at: u64, id: &str, status: &str) {
+            self.say(at, &format!(r#"{{"status":"{status}","progressDetail":{{}},"id":"{id}"}}"#));
+        }
+
+        fn bar(&mut self, at: u64, id: &str, status: &str, current: u64, total: u64) {
+            let detail = format!(r#"{{"current":{current},"total":{total}}}"#);
+            self.say(at, &format!(r#"{{"status":"{status}","progressDetail":{detail},"id":"{id}"}}"#));
+        }
+
+        fn tick(&mut self, at: u64) {
+            self.report.advance(&self.pull, at, &mut Self::keep(&mut self.lines));
+        }
+
+        fn close(&mut self, at: u64, end: &End) {
+            let verdict = self.pull.verdict(end);
+            self.report.close(&mut self.pull, &verdict, Some("127.0.0.1:5000"), at, &mut Self::keep(&mut self.lines));
+        }
+
+        /// What was told since the last time, without raw lines and with bars as `[3]`, the count of their full cells.
+        fn since(&mut self) -> Vec<String> {
+            let lines = std::mem::take(&mut self.lines);
+            let human = lines.into_iter().filter(|line| !line.contains(" <"));
+            human
+                .map(|line| match (line.find(['█', '░']), line.rfind(['█', '░'])) {
+                    (Some(from), Some(to)) => {
+                        let full = line.matches('█').count();
+                        format!("{}{full}{}", &line[..from], &line[to + '█'.len_utf8()..])
+                    }
+                    _ => line,
+                })
+                .collect()
+        }
+    }
+
+    #[test]
+    fn queued_lines_wait_for_the_others() {
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        told.step(100, "b", "Already exists");
+        told.step(200, "b", "Waiting");
+        told.tick(249);
+        assert!(told.since().is_empty());
+        // Due a quarter of a second after the first, and told with that time however late it is looked at.
+        told.tick(400);
+        let expected = [
+            "250 📋 Layer a queued (total: 2 layers)",
+            "250 📋 Layer b queued (total: 2 layers)",
+            "250 💾 Layer b: Already cached (1/2)",
+        ];
+        assert_eq!(told.since(), expected);
+        // Later ones wait for themselves; whatever is no announcement ends the waiting at once.
+        told.step(1000, "c", "Pulling fs layer");
+        told.step(1001, "d", "Pulling fs layer");
+        told.step(1002, "c", "Waiting");
+        assert!(told.since().is_empty());
+        told.bar(1003, "c", "Downloading", 1, 4);
+        let expected = [
+            "1003 📋 Layer c queued (total: 4 layers)",
+            "1003 📋 Layer d queued (total: 4 layers)",
+            "1003 ⬇️  Layer c: [10] 25% (1B / 4B)",
+        ];
+        assert_eq!(told.since(), expected);
+        // One that was announced and is there after all.
+        told.step(2000, "d", "Already exists");
+        assert_eq!(told.since(), ["2000 💾 Layer d: Already cached (2/4)"]);
+    }
+
+    #[test]
+    fn the_order_of_announcement_and_time_does_not_matter_to_a_replay() {
+        // An event that comes after the line was due: first the line, with the time it was due.
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        told.step(300, "b", "Pulling fs layer");
+        assert_eq!(told.since(), ["250 📋 Layer a queued (total: 1 layers)"]);
+        told.tick(550);
+        assert_eq!(told.since(), ["550 📋 Layer b queued (total: 2 layers)"]);
+    }
+
+    #[test]
+    fn bars_come_every_two_seconds_a_layer() {
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        told.step(0, "b", "Pulling fs layer");
+        for at in (0..=5000).step_by(500) {
+            told.bar(at, "a", "Downloading", 1 + at, 10_000);
+            told.bar(at + 100, "b", "Downloading", 1 + at, 10_000);
+        }
+        let bars: Vec<String> = told.since().into_iter().filter(|line| line.contains('⬇')).collect();
+        let expected = [
+            "0 ⬇️  Layer a: [0] 0% (1B / 10KB)",
+            "100 ⬇️  Layer b: [0] 0% (1B / 10KB)",
+            "2000 ⬇️  Layer a: [8] 20% (2KB / 10KB)",
+            "2100 ⬇️  Layer b: [8] 20% (2KB / 10KB)",
+            "4000 ⬇️  Layer a: [16] 40% (4KB / 10KB)",
+            "4100 ⬇️  Layer b: [16] 40% (4KB / 10KB)",
+        ];
+        assert_eq!(bars, expected);
+    }
+
+    #[test]
+    fn bars_of_a_long_pull_come_every_ten_seconds() {
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        for at in (0..=320_000).step_by(1000) {
+            told.bar(at, "a", "Downloading", 1 + at, 1_000_000);
+        }
+        let lines = told.since();
+        let times: Vec<u64> = lines
+            .iter()
+            .filter(|line| line.contains('⬇'))
+            .filter_map(|line| line.split(' ').next()?.parse().ok())
+            .collect();
+        let gaps: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let long = times.iter().position(|&at| at >= LONG_PULL).expect("a long pull");
+        assert!(gaps[..long - 1].iter().all(|&gap| gap == 2000), "{gaps:?}");
+        assert!(gaps[long..].iter().all(|&gap| gap == 10_000), "{gaps:?}");
+    }
+
+    #[test]
+    fn a_bar_is_not_repeated() {
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        told.bar(0, "a", "Downloading", 1000, 1_000_000);
+        told.bar(3000, "a", "Downloading", 1001, 1_000_000);
+        told.bar(6000, "a", "Downloading", 1999, 1_000_000);
+        told.bar(6001, "a", "Downloading", 2000, 1_000_000);
+        let expected = [
+            "0 📋 Layer a queued (total: 1 layers)",
+            "0 ⬇️  Layer a: [0] 0% (1KB / 1MB)",
+            "6001 ⬇️  Layer a: [0] 0% (2KB / 1MB)",
+        ];
+        assert_eq!(told.since(), expected);
+    }
+
+    #[test]
+    fn each_phase_counts_anew_and_ends_full() {
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        told.bar(10, "a", "Downloading", 1, 100);
+        told.bar(2010, "a", "Downloading", 60, 100);
+        told.step(2500, "a", "Verifying Checksum");
+        told.step(2600, "a", "Download complete");
+        told.bar(2700, "a", "Extracting", 10, 100);
+        told.bar(2800, "a", "Extracting", 20, 100);
+        told.bar(4700, "a", "Extracting", 50, 100);
+        told.step(4800, "a", "Pull complete");
+        let expected = [
+            "10 📋 Layer a queued (total: 1 layers)",
+            "10 ⬇️  Layer a: [0] 1% (1B / 100B)",
+            "2010 ⬇️  Layer a: [24] 60% (60B / 100B)",
+            "2500 ⬇️  Layer a: [40] 100% (100B / 100B)",
+            "2500 🔍 Layer a: Verifying checksum...",
+            "2600 ✅ Layer a: Download complete",
+            "2700 📂 Layer a: Extracting...",
+            "4700 📂 Layer a: Extracting [20] 50%",
+            "4800 📂 Layer a: Extracting [40] 100%",
+            "4800 ✅ Layer a: Complete (1/1)",
+        ];
+        assert_eq!(told.since(), expected);
+    }
+
+    #[test]
+    fn a_phase_that_showed_no_later_bar_ends_without_one() {
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        told.bar(10, "a", "Downloading", 1, 100);
+        told.bar(900, "a", "Downloading", 99, 100);
+        told.step(1000, "a", "Download complete");
+        told.say(1100, r#"{"status":"Extracting","progressDetail":{"current":1,"units":"s"},"id":"a"}"#);
+        told.say(9100, r#"{"status":"Extracting","progressDetail":{"current":9,"units":"s"},"id":"a"}"#);
+        told.step(9200, "a", "Pull complete");
+        let expected = [
+            "10 📋 Layer a queued (total: 1 layers)",
+            "10 ⬇️  Layer a: [0] 1% (1B / 100B)",
+            "1000 ✅ Layer a: Download complete",
+            "1100 📂 Layer a: Extracting...",
+            "9200 ✅ Layer a: Complete (1/1)",
+        ];
+        assert_eq!(told.since(), expected);
+    }
+
+    #[test]
+    fn a_full_count_that_nothing_confirms_is_not_shown() {
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        told.bar(10, "a", "Downloading", 30, 100);
+        told.bar(3000, "a", "Downloading", 100, 100);
+        for seconds in (1..=5).rev() {
+            told.step(8000 - seconds * 1000, "a", &format!("Retrying in {seconds} seconds"));
+        }
+        told.bar(8000, "a", "Downloading", 10, 70);
+        let expected = [
+            "10 📋 Layer a queued (total: 1 layers)",
+            "10 ⬇️  Layer a: [12] 30% (30B / 100B)",
+            "3000 🔁 Layer a: retrying in 5s",
+            "8000 ⬇️  Layer a: [16] 40% (40B / 100B)",
+        ];
+        assert_eq!(told.since(), expected);
+    }
+
+    #[test]
+    fn stillness_is_told_after_one_two_and_four_minutes() {
+        let mut told = Told::new();
+        told.report.pace.moved(0);
+        told.tick(59_999);
+        assert!(told.since().is_empty());
+        told.tick(60_000);
+        assert_eq!(told.since(), ["60000 ⏳ No progress for 60s"]);
+        told.step(60_500, "a", "Pulling fs layer");
+        told.bar(61_000, "a", "Downloading", 12_000_000, 50_000_000);
+        told.since();
+        // The containerd store repeats itself whether or not anything moves: that is no movement.
+        for at in (61_100..=301_500).step_by(100) {
+            told.bar(at, "a", "Downloading", 12_000_000, 50_000_000);
+        }
+        let expected = [
+            "121000 ⏳ No progress for 60s (a: 12MB / 50MB)",
+            "181000 ⏳ No progress for 120s (a: 12MB / 50MB)",
+            "301000 ⏳ No progress for 240s (a: 12MB / 50MB)",
+        ];
+        assert_eq!(told.since(), expected);
+        // Movement begins it anew; what is known of the layer is told.
+        told.step(400_000, "a", "Download complete");
+        told.since();
+        told.tick(460_000);
+        assert_eq!(told.since(), ["460000 ⏳ No progress for 60s (a)"]);
+        told.step(470_000, "a", "Pull complete");
+        told.since();
+        told.tick(1_000_000);
+        let expected = [
+            "530000 ⏳ No progress for 60s",
+            "590000 ⏳ No progress for 120s",
+            "710000 ⏳ No progress for 240s",
+            "950000 ⏳ No progress for 480s",
+        ];
+        assert_eq!(told.since(), expected);
+    }
+
+    #[test]
+    fn the_engines_lines_come_before_what_they_caused() {
+        let mut told = Told::new();
+        let progress = r#"{"status":"Downloading","progressDetail":{"current":2,"total":9},"id":"a"}"#;
+        for (at, line) in [
+            (0, r#"{"status":"Pulling from x","id":"1"}"#),
+            (1, r#"{"status":"Pulling fs layer","progressDetail":{},"id":"a"}"#),
+            (300, r#"{"status":"Downloading","progressDetail":{"current":1,"total":9},"id":"a"}"#),
+            (301, progress),
+            (5000, progress),
+            (5001, "not \u{1b} JSON"),
+            (5002, r#"{"error":"full"}"#),
+        ] {
+            told.say(at, line);
+        }
+        let expected = [
+            r#"0 <{"status":"Pulling from x","id":"1"}>"#,
+            "0 🔄 Pulling from x",
+            r#"1 <{"status":"Pulling fs layer","progressDetail":{},"id":"a"}>"#,
+            "251 📋 Layer a queued (total: 1 layers)",
+            r#"300 <{"status":"Downloading","progressDetail":{"current":1,"total":9},"id":"a"}>"#,
+            "300 ⬇️  Layer a: [████░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░] 11% (1B / 9B)",
+            "5001 <not \\u{1b} JSON>",
+            r#"5002 <{"error":"full"}>"#,
+        ];
+        assert_eq!(told.lines, expected);
+    }
+
+    #[test]
+    fn the_closing_block() {
+        let bar = |full| format!("[{full}]");
+        let mut told = Told::new();
+        told.say(0, r#"{"status":"Pulling from x","id":"1"}"#);
+        told.step(0, "a", "Pulling fs layer");
+        told.step(0, "b", "Pulling fs layer");
+        told.bar(0, "a", "Downloading", 35_000_000, 70_000_000);
+        told.step(9000, "a", "Download complete");
+        told.since();
+        told.close(15_000, &End::Cut(Some("no space left on device".into())));
+        let failed = [
+            format!("15000 {RULE}"),
+            "15000 ❌ PULL FAILED: no space left on device".into(),
+            "15000 💡 make room where Docker keeps its images (df -h /var/lib/docker; docker image prune), then pull again".into(),
+            format!("15000 Overall Progress: {} 35%", bar(17)),
+            "15000 Layers: 0/2 completed".into(),
+            "15000 Downloaded: 70MB in 15s (4.6MB/s)".into(),
+            format!("15000 {RULE}"),
+        ];
+        assert_eq!(told.since(), failed);
+        told.say(15_000, r#"{"status":"Status: Downloaded newer image for x"}"#);
+        told.since();
+        told.close(15_000, &End::Complete);
+        let succeeded = [
+            "15000 ✅ Layer a: Complete (1/2)".to_owned(),
+            "15000 ✅ Layer b: Complete (2/2)".into(),
+            format!("15000 {RULE}"),
+            "15000 ✅ PULL SUCCESSFUL".into(),
+            format!("15000 Overall Progress: {} 100%", bar(50)),
+            "15000 Layers: 2/2 completed".into(),
+            "15000 Downloaded: ≥70MB in 15s (4.6MB/s)".into(),
+            format!("15000 {RULE}"),
+        ];
+        // The size of b was never told.
+        assert_eq!(told.since(), succeeded);
+        let mut told = Told::new();
+        told.close(0, &End::Signal(15));
+        let interrupted = [
+            format!("0 {RULE}"),
+            "0 🛑 PULL INTERRUPTED (SIGTERM)".into(),
+            format!("0 Overall Progress: {} 0%", bar(0)),
+            format!("0 {RULE}"),
+        ];
+        assert_eq!(told.since(), interrupted);
+    }
+
+    #[test]
+    fn what_is_held_back_comes_before_the_closing_block() {
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        told.close(10, &End::Signal(2));
+        assert_eq!(told.since()[..2], ["10 📋 Layer a queued (total: 1 layers)".to_owned(), format!("10 {RULE}")]);
+    }
+
+    #[test]
+    fn a_retry_is_told_with_its_number() {
+        let mut told = Told::new();
+        told.step(0, "a", "Pulling fs layer");
+        let mut retry = Retry { number: 1, limit: Some(3), wait: 5, reason: "broken\noff".into() };
+        told.report.retry(&retry, 10, &mut Told::keep(&mut told.lines));
+        retry.limit = None;
+        told.report.retry(&retry, 20, &mut Told::keep(&mut told.lines));
+        assert_eq!(told.since(), ["10 🔁 Retry 1/3 in 5s: broken\\u{a}off", "20 🔁 Retry 1 in 5s: broken\\u{a}off"]);
+    }
+
+    #[test]
+    fn lines_are_bounded() {
+        let mut told = Told::new();
+        told.say(0, &format!(r#"{{"status":"Status: {}"}}"#, "é".repeat(50_000)));
+        assert!(told.lines[0].len() <= MAX_RAW + 5 && told.lines[0].contains("… (cut: "));
+        let human = &told.lines[1];
+        assert_eq!(human.chars().count(), 2 + MAX_HUMAN);
+        assert!(human.contains("… (cut: "), "{human}");
+    }
+}

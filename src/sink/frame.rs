@@ -1,0 +1,346 @@
+//! What a terminal shows of a pull at one moment: a line for each layer on its way, and the whole under them.
+//!
+//! Apart from the terminal that it is painted on, so that every width and every moment can be tested as text.
+//!
+//! **Invariant:** pure. No line is as wide as the terminal, and no area as high; every character has one cell, which is
+//! why ids are cut down to ASCII here. What is finished is not here: it stands in the log above.
+
+use crate::pull::Pull;
+use crate::pull::layer::{Layer, Phase};
+use crate::pull::meter::Meter;
+use crate::report::bar;
+use std::borrow::Cow;
+use std::fmt::{self, Display, Write as _};
+
+/// Cells of an id, as docker shows it, and of a phase (`Retrying 25s`).
+const ID: usize = 12;
+const PHASE: usize = 12;
+
+/// Cells of `100%` with a blank before it, and of `123MB / 456MB` with two.
+const PERCENT: usize = 5;
+const BYTES: usize = 15;
+
+/// Cells of `Overall `.
+const LABEL: usize = 8;
+
+/// A bar of fewer cells says nothing.
+const LEAST_BAR: usize = 5;
+
+/// From how many cells on the whole has one line rather than two: bar, percentage and the longest numbers.
+const ONE_LINE: usize = LABEL + bar::OVERALL + 2 + PERCENT + 60;
+
+/// Appends the lines of the layers and of the whole, at most `rows - 1` of them and `columns - 1` wide.
+pub(crate) fn draw(pull: &mut Pull, meter: &Meter, columns: usize, rows: usize, out: &mut String) {
+    let (width, most) = (columns.saturating_sub(1), rows.saturating_sub(1));
+    let whole = if width >= ONE_LINE { 1 } else { 2 }.min(most);
+    // One row is left to the log above, where there is one to spare.
+    layers(pull, columns, (most - whole).saturating_sub(1), out);
+    if whole > 0 {
+        overall(pull, meter, width, whole, out);
+    }
+}
+
+/// Appends a line for each layer on its way. Where there are more than `most`, those that wait are counted in one line.
+pub(crate) fn layers(pull: &Pull, columns: usize, most: usize, out: &mut String) {
+    let open = || pull.layers.iter().filter(|layer| !layer.is_finished());
+    let mut count = [0; 3];
+    open().for_each(|layer| count[rank(layer.phase)] += 1);
+    let mut room = if count.iter().sum::<usize>() > most { most.saturating_sub(1) } else { most };
+    let mut shown = count.map(|count| {
+        let shown = count.min(room);
+        room -= shown;
+        shown
+    });
+    for (count, shown) in count.iter_mut().zip(shown) {
+        *count -= shown;
+    }
+    for layer in open() {
+        let left = &mut shown[rank(layer.phase)];
+        if *left > 0 {
+            *left -= 1;
+            line(columns.saturating_sub(1), out, |out| layer_line(layer, columns.saturating_sub(1), out));
+        }
+    }
+    if most > 0 && count != [0; 3] {
+        line(columns.saturating_sub(1), out, |out| {
+            let words = ["active", "downloaded", "waiting"];
+            let parts = count.iter().zip(words).filter(|(count, _)| **count > 0);
+            parts
+                .enumerate()
+                .try_for_each(|(at, (count, word))| write!(out, "{}{count} {word}", if at == 0 { "+ " } else { ", " }))
+        });
+    }
+}
+
+/// Which layers are shown first: those on which something happens, then those that wait to be extracted.
+fn rank(phase: Phase) -> usize {
+    match phase {
+        Phase::Queued => 2,
+        Phase::Downloaded => 1,
+        _ => 0,
+    }
+}
+
+fn layer_line(layer: &Layer, width: usize, out: &mut String) -> fmt::Result {
+    out.extend(layer.id.chars().take(ID).map(|c| if c.is_ascii_graphic() { c } else { '?' }));
+    let id = layer.id.chars().count().min(ID);
+    write!(out, "{:1$} ", "", ID - id)?;
+    let (done, whole) = match (layer.phase, layer.extracted, layer.size) {
+        (Phase::Queued, ..) => (0, None),
+        (Phase::Extracting, extracted, _) => extracted.map_or((0, None), |(done, whole)| (done, Some(whole))),
+        (_, _, size) => (layer.done, size),
+    };
+    let whole = whole.filter(|whole| *whole > 0);
+    let cells = width.saturating_sub(ID + 1 + PHASE + 1 + PERCENT + 2);
+    let has_bytes = cells >= LEAST_BAR + 3 + BYTES;
+    let cells = if has_bytes { cells - BYTES } else { cells }.min(bar::LAYER);
+    if width < ID + 1 + PHASE + PERCENT {
+        return whole.map_or(Ok(()), |whole| write!(out, "{:>3}%", bar::percent(done, whole)));
+    }
+    match layer.phase {
+        Phase::Queued => write!(out, "{:PHASE$}", "Waiting"),
+        Phase::Downloading => write!(out, "{:PHASE$}", "Downloading"),
+        Phase::Retrying(seconds) => write!(out, "{:PHASE$}", Text(format_args!("Retrying {seconds}s"))),
+        Phase::Verifying => write!(out, "{:PHASE$}", "Verifying"),
+        Phase::Downloaded => write!(out, "{:PHASE$}", "Downloaded"),
+        Phase::Extracting => write!(out, "{:PHASE$}", "Extracting"),
+        Phase::Complete | Phase::Cached => write!(out, "{:PHASE$}", "Complete"),
+    }?;
+    let Some(whole) = whole else { return Ok(()) };
+    if cells >= LEAST_BAR {
+        write!(out, " {}", bar::bar(done, whole, cells))?;
+    }
+    write!(out, " {:>3}%", bar::percent(done, whole))?;
+    if has_bytes {
+        // A downloaded layer has but one number.
+        let is_all = done >= whole && layer.phase != Phase::Extracting;
+        let part = fmt::from_fn(|f| if is_all { Ok(()) } else { write!(f, "{} / ", bar::bytes(done)) });
+        write!(out, "  {:>1$}", Text(format_args!("{part}{}", bar::bytes(whole))), BYTES - 2)?;
+    }
+    Ok(())
+}
+
+/// Something to be padded as a whole.
+struct Text<'a>(fmt::Arguments<'a>);
+
+impl Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.to_string())
+    }
+}
+
+fn overall(pull: &mut Pull, meter: &Meter, width: usize, rows: usize, out: &mut String) {
+    let percent = pull.overall();
+    let has_label = width >= LABEL + bar::OVERALL + 2 + PERCENT;
+    let indent = if has_label { LABEL } else { 0 };
+    let cells = bar::OVERALL.min(width.saturating_sub(2 + PERCENT));
+    let is_one_line = rows == 1 && width >= ONE_LINE;
+    line(width, out, |out| {
+        out.push_str(if has_label { "Overall " } else { "" });
+        if cells >= LEAST_BAR {
+            write!(out, "{} ", bar::bar(percent, 100, cells))?;
+        }
+        write!(out, "{percent:>3}%")?;
+        if is_one_line { facts(pull, meter, 2, width - (LABEL + bar::OVERALL + 2 + PERCENT), out) } else { Ok(()) }
+    });
+    if rows > 1 {
+        line(width, out, |out| facts(pull, meter, indent, width, out));
+    }
+}
+
+/// Layers, bytes, speed and time left, as many of them as have room, in this order; `before` are the blanks before them.
+fn facts(pull: &Pull, meter: &Meter, mut before: usize, mut room: usize, out: &mut String) -> fmt::Result {
+    let moving = || pull.layers.iter().filter(|layer| layer.phase != Phase::Cached);
+    let sum = |count: fn(&Layer) -> u64| moving().map(count).fold(0, u64::saturating_add);
+    let (done, known) = (sum(|layer| layer.done), sum(|layer| layer.size.unwrap_or(layer.done)));
+    let least = if moving().any(|layer| layer.size.is_none()) { "≥" } else { "" };
+    let is_downloading = moving().any(|layer| !layer.is_downloaded());
+    let mut add = |fact: fmt::Arguments<'_>| {
+        let fact = fact.to_string();
+        let cells = before + fact.chars().count();
+        if cells > room {
+            // Neither this one nor a shorter one after it: they would be taken for one another.
+            room = 0;
+            return Ok(());
+        }
+        room -= cells;
+        write!(out, "{:1$}{fact}", "", std::mem::replace(&mut before, 2))
+    };
+    let layers = pull.layers.len();
+    if layers > 0 {
+        add(format_args!("{}/{layers} layers", pull.finished))?;
+    }
+    if known > 0 {
+        add(format_args!("{} / {least}{}", bar::bytes(done), bar::bytes(known)))?;
+    }
+    if let Some(speed) = meter.speed.filter(|_| is_downloading).and_then(|speed| bar::speed(speed, 1000)) {
+        add(format_args!("{speed}"))?;
+    }
+    match meter.left {
+        None => Ok(()),
+        Some(left @ ..60) => add(format_args!("{left}s left")),
+        Some(left @ ..3600) => add(format_args!("{}m{:02}s left", left / 60, left % 60)),
+        Some(left) => add(format_args!("{}h{:02}m left", left / 3600, left / 60 % 60)),
+    }
+}
+
+/// A line of the log with its bar, or the rule that it is, made as short as `columns` ask for. Any other line is left to
+/// the terminal to wrap: a digest is to be had whole.
+pub(crate) fn fit(text: &str, columns: usize) -> Cow<'_, str> {
+    if text.bytes().all(|byte| byte == b'=') {
+        return text[..text.len().min(columns)].into();
+    }
+    let excess = text.chars().count().saturating_sub(columns);
+    let bar = ["[█", "[░"].iter().find_map(|start| text.find(start)).filter(|_| excess > 0);
+    if let Some((before, rest)) = bar.map(|start| text.split_at(start))
+        && let Some((bar, after)) = rest.split_once(']')
+        && let cells = bar.chars().count() - 1
+        && cells >= excess + LEAST_BAR
+    {
+        let filled = bar.chars().filter(|c| *c == '█').count();
+        return format!("{before}{}{after}", bar::bar(filled as u64, cells as u64, cells - excess)).into();
+    }
+    text.into()
+}
+
+/// Appends what `write` writes, cut to `width` cells, and a line end.
+fn line(width: usize, out: &mut String, write: impl FnOnce(&mut String) -> fmt::Result) {
+    let start = out.len();
+    // Writing into a String cannot fail.
+    let _ = write(out);
+    if let Some((end, _)) = out[start..].char_indices().nth(width) {
+        out.truncate(start + end);
+    }
+    out.truncate(start + out[start..].trim_end().len());
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pull::event;
+    use crate::pull::meter::MOST_LEFT;
+
+    const MB: u64 = 1_000_000;
+
+    fn event(pull: &mut Pull, id: &str, status: &str, bytes: Option<(u64, u64)>) {
+        let detail = bytes.map(|(current, total)| format!("\"current\":{current},\"total\":{total}"));
+        let detail = detail.unwrap_or_default();
+        let line = format!(r#"{{"status":"{status}","progressDetail":{{{detail}}},"id":"{id}"}}"#);
+        pull.apply(event::parse(line.as_bytes()));
+    }
+
+    /// One layer in each phase, and more that wait.
+    fn pull() -> Pull {
+        let mut pull = Pull::default();
+        pull.apply(event::parse(br#"{"status":"Pulling from x","id":"latest"}"#));
+        for id in ["cached", "complete", "extracting1234", "f\u{e9}e", "downloading0", "retrying", "w1", "w2", "w3"] {
+            event(&mut pull, id, "Pulling fs layer", None);
+        }
+        event(&mut pull, "cached", "Already exists", None);
+        event(&mut pull, "complete", "Extracting", Some((5 * MB, 5 * MB)));
+        event(&mut pull, "complete", "Pull complete", None);
+        event(&mut pull, "extracting1234", "Extracting", Some((1 << 62, u64::MAX)));
+        event(&mut pull, "f\u{e9}e", "Downloading", Some((5, 999_999_999)));
+        event(&mut pull, "f\u{e9}e", "Download complete", None);
+        event(&mut pull, "downloading0", "Downloading", Some((12 * MB, 50 * MB)));
+        event(&mut pull, "retrying", "Downloading", Some((1, 12_345)));
+        event(&mut pull, "retrying", "Retrying in 25 seconds", None);
+        pull
+    }
+
+    fn drawn(pull: &mut Pull, meter: &Meter, columns: usize, rows: usize) -> String {
+        let mut out = String::new();
+        draw(pull, meter, columns, rows, &mut out);
+        out
+    }
+
+    #[test]
+    fn no_width_and_no_height_is_passed() {
+        let mut pull = pull();
+        let mut meter = Meter::default();
+        (meter.speed, meter.left) = (Some(u64::MAX), Some(MOST_LEFT - 1));
+        for columns in (1..=200).chain([1000]) {
+            for rows in 1..=30 {
+                let area = drawn(&mut pull, &meter, columns, rows);
+                assert!(
+                    area.lines().count() < rows.max(2) && (rows > 1 || area.is_empty()),
+                    "{columns}x{rows}\n{area}"
+                );
+                // No character here is wider than one cell, so cells can be counted so.
+                assert!(area.chars().all(|c| c.is_ascii() || "█░≥".contains(c)), "{area}");
+                assert!(area.lines().all(|line| line.chars().count() < columns), "{columns}x{rows}\n{area}");
+            }
+        }
+        for columns in 20..=200 {
+            let area = drawn(&mut pull, &meter, columns, 30);
+            assert!(area.contains('%') && area.contains("downloading0") && area.contains("2/9 layers"), "{area}");
+        }
+    }
+
+    #[test]
+    fn what_waits_is_folded() {
+        let mut pull = pull();
+        let check = |pull: &mut Pull, rows, expected: &[&str]| {
+            let area = drawn(pull, &Meter::default(), 40, rows);
+            let words = area.lines().map(|line| line.split_once(" [").map_or(line, |(words, _)| words.trim_end()));
+            let words: Vec<_> = words.take_while(|line| !line.starts_with('[')).collect();
+            assert_eq!(words, expected, "{area}");
+        };
+        let [extracting, downloaded] = ["extracting12 Extracting", "f?e          Downloaded"];
+        let [downloading, retrying] = ["downloading0 Downloading", "retrying     Retrying 25s"];
+        let waiting = ["w1           Waiting", "w2           Waiting", "w3           Waiting"];
+        let [w1, w2, w3] = waiting;
+        check(&mut pull, 11, &[extracting, downloaded, downloading, retrying, w1, w2, w3]);
+        check(&mut pull, 10, &[extracting, downloaded, downloading, retrying, w1, "+ 2 waiting"]);
+        check(&mut pull, 8, &[extracting, downloading, retrying, "+ 1 downloaded, 3 waiting"]);
+        check(&mut pull, 6, &[extracting, "+ 2 active, 1 downloaded, 3 waiting"]);
+        check(&mut pull, 5, &["+ 3 active, 1 downloaded, 3 waiting"]);
+        check(&mut pull, 4, &[]);
+    }
+
+    #[test]
+    fn speed_looks_back_ten_seconds_and_time_left_needs_all_sizes() {
+        let (mut pull, mut meter) = (Pull::default(), Meter::default());
+        event(&mut pull, "a", "Pulling fs layer", None);
+        event(&mut pull, "b", "Pulling fs layer", None);
+        let mut download = |meter: &mut Meter, at: u64, megabytes: u64| {
+            event(&mut pull, "a", "Downloading", Some((megabytes * MB, 100 * MB)));
+            meter.look(&pull, at);
+            (meter.speed, meter.left)
+        };
+        // What came before the first byte does not count.
+        meter.look(&Pull::default(), 0);
+        meter.look(&Pull::default(), 30_000);
+        assert_eq!(download(&mut meter, 30_600, 1), (None, None), "too early to tell");
+        assert_eq!(download(&mut meter, 30_900, 2), (None, None), "between two samples");
+        assert_eq!(download(&mut meter, 32_000, 4), (Some(2 * MB), None), "a size is unknown");
+        assert_eq!(download(&mut meter, 40_000, 20), (Some(2 * MB), None));
+        assert_eq!(download(&mut meter, 50_000, 60), (Some(4 * MB), None), "the last ten seconds");
+        event(&mut pull, "b", "Downloading", Some((0, 20 * MB)));
+        meter.look(&pull, 50_500);
+        assert_eq!((meter.speed, meter.left), (Some(3_809_523), Some(16)));
+        for at in 51..70 {
+            meter.look(&pull, at * 1000);
+        }
+        assert_eq!((meter.speed, meter.left), (Some(0), None), "stalled");
+        event(&mut pull, "a", "Download complete", None);
+        event(&mut pull, "b", "Download complete", None);
+        for second in 0..=2 {
+            event(&mut pull, "a", "Extracting", Some((second * 10 * MB, 100 * MB)));
+            meter.look(&pull, 80_000 + second * 1000);
+        }
+        assert_eq!(meter.left, Some(10), "100MB to extract at 10MB/s");
+    }
+
+    #[test]
+    fn log_lines_fit_where_only_their_looks_suffer() {
+        let check = |text, columns, expected| assert_eq!(fit(text, columns), expected);
+        check("Overall Progress: [██████████] 100%", 35, "Overall Progress: [██████████] 100%");
+        check("Overall Progress: [█████░░░░░] 50%", 31, "Overall Progress: [███░░░░] 50%");
+        check("Overall Progress: [█████░░░░░] 50%", 20, "Overall Progress: [█████░░░░░] 50%");
+        check("==========", 4, "====");
+        check("sha256:0123456789", 4, "sha256:0123456789");
+        check("", 4, "");
+    }
+}

@@ -1,0 +1,231 @@
+//! The log file.
+//!
+//! It is the only thing that customers see of a pull, it is written by several processes at once, and logrotate takes
+//! it away while they write. A log that fails is given up with a warning: it never stops a pull.
+//!
+//! **Invariant:** a regular file, opened without following a link at its end; one `write(2)` a line, so that lines of
+//! several processes never mix.
+
+use crate::os::charset;
+use crate::os::file::{self, Identity, Links};
+use crate::report::line::{Line, Part};
+use crate::report::stamp::Stamp;
+use crate::sink::Sink;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where the log is unless told otherwise.
+pub(crate) const PATH: &str = "/var/log/alm/docker-pull.log";
+
+/// Everyone may read the log and look into its directory, whatever the umask of the one who makes them.
+const FILE_MODE: u32 = 0o644;
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// The log as a sink.
+pub(crate) struct Log {
+    path: PathBuf,
+    file: File,
+    /// Of `file`: another file under the path means that the log was rotated.
+    identity: Identity,
+    /// What stands there ends in the middle of a line: the next one begins on a line of its own.
+    is_torn: bool,
+    stamp: Stamp,
+    options: Options,
+    buffer: String,
+}
+
+/// What goes into the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    /// The engine's own lines too.
+    pub(crate) raw: bool,
+    /// Colour codes too.
+    pub(crate) color: bool,
+    /// Only the opening and the closing: another process is writing the same pull.
+    pub(crate) brief: bool,
+}
+
+impl Log {
+    pub(crate) fn open(path: &Path, stamp: Stamp, options: Options) -> io::Result<Self> {
+        let (file, identity) = open(path)?;
+        let is_torn = is_torn(path);
+        Ok(Self { path: path.to_owned(), file, identity, is_torn, stamp, options, buffer: String::new() })
+    }
+
+    fn reopen_if_rotated(&mut self) -> io::Result<()> {
+        let is_same = std::fs::symlink_metadata(&self.path).is_ok_and(|now| Identity::of(&now) == self.identity);
+        if !is_same {
+            (self.file, self.identity) = open(&self.path)?;
+            self.is_torn = false;
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Log {
+    fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
+        if self.options.brief && line.part == Part::Body {
+            return Ok(());
+        }
+        let raw = line.raw.filter(|_| self.options.raw);
+        if raw.is_none() && line.text.is_none() {
+            return Ok(());
+        }
+        self.reopen_if_rotated()?;
+        self.buffer.clear();
+        if self.is_torn {
+            self.buffer.push('\n');
+        }
+        if let Some(raw) = raw {
+            self.stamp.push_time(line.at, &mut self.buffer);
+            self.buffer.push_str(raw);
+            self.buffer.push('\n');
+        }
+        if let Some(text) = line.text {
+            self.stamp.push(line.at, &mut self.buffer);
+            if self.options.color {
+                charset::push_green(text, &mut self.buffer);
+            } else {
+                self.buffer.push_str(text);
+            }
+            self.buffer.push('\n');
+        }
+        let written = self.file.write(self.buffer.as_bytes())?;
+        self.is_torn = written < self.buffer.len();
+        Ok(())
+    }
+}
+
+/// Opens the log to append to it, and makes it with its directory where it is missing.
+fn open(path: &Path) -> io::Result<(File, Identity)> {
+    let mut options = OpenOptions::new();
+    options.append(true).mode(FILE_MODE);
+    let opened = match file::open(path, &mut options, Links::Refuse) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_directory(path)?;
+            match file::open(path, options.create_new(true), Links::Refuse) {
+                Ok((file, metadata)) => {
+                    file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+                    Ok((file, metadata))
+                }
+                // Another process was faster.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    file::open(path, options.create_new(false), Links::Refuse)
+                }
+                Err(error) => Err(error),
+            }
+        }
+        opened => opened,
+    };
+    opened.map(|(file, metadata)| (file, Identity::of(&metadata)))
+}
+
+/// Whether the last line has no end: its writer was killed, or the device lost its power.
+fn is_torn(path: &Path) -> bool {
+    // Opened apart, for who may write a log need not be allowed to read it.
+    let look = || {
+        let (file, metadata) = file::open(path, OpenOptions::new().read(true), Links::Refuse).ok()?;
+        let (length, mut last) = (metadata.len(), [b'\n']);
+        file.read_at(&mut last, length.saturating_sub(1)).ok()?;
+        (last != [b'\n']).then_some(length)
+    };
+    // A second look, for another process may be in the middle of its line.
+    look().is_some_and(|length| {
+        std::thread::sleep(Duration::from_millis(2));
+        look() == Some(length)
+    })
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> =
+        path.ancestors().skip(1).take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    for directory in missing.into_iter().rev() {
+        match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
+            Ok(()) => std::fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE))?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::OffsetDateTime;
+
+    /// A log in a directory of its own, and the way to read it.
+    fn with_log(options: Options, tell: impl FnOnce(&mut Log, &Path)) -> String {
+        let name = format!("log-test-{}-{:?}", std::process::id(), std::thread::current().id());
+        let directory = std::env::temp_dir().join(name);
+        let path = directory.join("a/log");
+        let mut log = Log::open(&path, Stamp(OffsetDateTime::UNIX_EPOCH), options).unwrap();
+        tell(&mut log, &path);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_dir_all(&directory).unwrap();
+        text
+    }
+
+    const OPTIONS: Options = Options { raw: true, color: false, brief: false };
+
+    fn line<'a>(part: Part, raw: Option<&'a str>, text: Option<&'a str>) -> Line<'a> {
+        Line { at: 1000, part, raw, text, about: crate::report::line::About::Looks }
+    }
+
+    #[test]
+    fn what_is_written() {
+        let lines = [
+            line(Part::Opening, None, Some("opening")),
+            line(Part::Body, Some("{}"), Some("[█░] 50%")),
+            line(Part::Body, Some("{\"a\":1}"), None),
+            line(Part::Closing, None, Some("closing")),
+        ];
+        let check = |options, expected: &str| {
+            let text = with_log(options, |log, _| lines.iter().for_each(|line| log.line(line).unwrap()));
+            assert_eq!(text, expected, "{options:?}");
+        };
+        let stamp = "[1970-01-01 00:00:01] ";
+        check(
+            OPTIONS,
+            &format!("{stamp}opening\n[00:00:01] {{}}\n{stamp}[█░] 50%\n[00:00:01] {{\"a\":1}}\n{stamp}closing\n"),
+        );
+        check(Options { raw: false, ..OPTIONS }, &format!("{stamp}opening\n{stamp}[█░] 50%\n{stamp}closing\n"));
+        check(Options { brief: true, ..OPTIONS }, &format!("{stamp}opening\n{stamp}closing\n"));
+        check(
+            Options { raw: false, color: true, ..OPTIONS },
+            &format!("{stamp}opening\n{stamp}\x1b[32m[█░]\x1b[0m 50%\n{stamp}closing\n"),
+        );
+    }
+
+    #[test]
+    fn after_a_torn_line_the_next_begins_anew() {
+        let text = with_log(OPTIONS, |log, _| {
+            log.file.write_all(b"torn").unwrap();
+            log.is_torn = true;
+            log.line(&line(Part::Body, None, Some("next"))).unwrap();
+            log.line(&line(Part::Body, None, Some("last"))).unwrap();
+        });
+        assert_eq!(text, "torn\n[1970-01-01 00:00:01] next\n[1970-01-01 00:00:01] last\n");
+    }
+
+    #[test]
+    fn another_file_under_the_path_is_opened() {
+        let text = with_log(OPTIONS, |log, path| {
+            log.line(&line(Part::Body, None, Some("before"))).unwrap();
+            log.is_torn = true;
+            std::fs::rename(path, path.with_extension("1")).unwrap();
+            log.line(&line(Part::Body, None, Some("after"))).unwrap();
+        });
+        assert_eq!(text, "[1970-01-01 00:00:01] after\n");
+    }
+
+    #[test]
+    fn a_path_without_a_name_is_an_error() {
+        for path in ["", "/", "."] {
+            assert!(open(Path::new(path)).is_err(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The live view of a pull on a terminal: bars that move in place, and above them what is finished, as the log has it.
+//!
+//! Apart from [`frame`], which says what is to be seen, because here is all that a terminal makes difficult: it is
+//! resized, stopped, hung up, shared with what others write to it.
+//!
+//! **Invariant:** between two frames, and after the last, the cursor is below all that was drawn, visible and in no
+//! colour: a program that is killed leaves a terminal in order. A frame is one write; a frame that the terminal does
+//! not take is left out, its log lines come with the next.
+
+use crate::os::charset::{self, Charset};
+use crate::os::output::{Output, WritePolicy};
+use crate::pull::layer::Phase;
+use crate::pull::meter::Meter;
+use crate::pull::{Pull, Verdict};
+use crate::report::line::{About, Line, Part};
+use crate::report::stamp::Stamp;
+use crate::sink::frame;
+use crate::sink::{Closing, Sink};
+use std::fmt::Write as _;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Frames are so far apart by the clock on the wall, however fast a recording is played.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// How much of the log waits for a terminal that takes nothing, in bytes; what comes then is left out and counted.
+const MOST_LOG: usize = 16 << 10;
+
+/// The terminal is to show a frame when it has all of it. Who does not know these passes over them.
+const HOLD: &str = "\x1b[?2026h";
+const SHOW: &str = "\x1b[?2026l";
+
+/// After a panic that came in the middle of a frame: no colour, and nothing below the message.
+const RESTORE: &str = "\x1b[0m\r\x1b[J";
+
+/// A terminal as a sink.
+pub(crate) struct Screen {
+    output: Output,
+    stamp: Stamp,
+    charset: Charset,
+    color: bool,
+    policy: WritePolicy,
+    meter: Meter,
+    /// When the next frame may come.
+    next: Option<Instant>,
+    /// Lines that are to scroll up, as they are written.
+    log: String,
+    /// How many there was no room for.
+    lost: usize,
+    /// Where in `log` the closing block begins.
+    closing: Option<usize>,
+    /// The lines to be drawn, and those that are on the terminal.
+    area: String,
+    drawn: String,
+    /// The size that they were drawn for.
+    size: (usize, usize),
+    line: String,
+    buffer: String,
+}
+
+impl Screen {
+    pub(crate) fn new(output: Output, stamp: Stamp, charset: Charset, color: bool, policy: WritePolicy) -> Self {
+        restore_on_panic(charset);
+        let size = output.size();
+        Self {
+            output,
+            stamp,
+            charset,
+            color,
+            policy,
+            meter: Meter::default(),
+            next: None,
+            log: String::new(),
+            lost: 0,
+            closing: None,
+            area: String::new(),
+            drawn: String::new(),
+            size,
+            line: String::new(),
+            buffer: String::new(),
+        }
+    }
+
+    /// Brings `log` and `area` to the terminal, if they are news; `is_last` is waited for.
+    fn paint(&mut self, size: (usize, usize), is_last: bool) -> io::Result<()> {
+        let is_resized = size != self.size && !self.drawn.is_empty();
+        if self.log.is_empty() && self.area == self.drawn && !is_resized {
+            return Ok(());
+        }
+        self.buffer.clear();
+        self.buffer.push_str(if self.charset == Charset::All { HOLD } else { "" });
+        let rows = height(&self.drawn, size.0);
+        if rows > 0 {
+            let _ = write!(self.buffer, "\r\x1b[{rows}A");
+        }
+        // Log lines may be wrapped by the terminal, over what was drawn: that goes first.
+        let is_afresh = is_resized || !self.log.is_empty() || self.area.lines().count() < rows;
+        if is_afresh && rows > 0 {
+            self.buffer.push_str("\x1b[J");
+        }
+        self.buffer.push_str(&self.log);
+        let mut drawn = self.drawn.lines();
+        for line in self.area.lines() {
+            if drawn.next() != Some(line) || is_afresh {
+                push(line, self.color, self.charset, &mut self.line, &mut self.buffer);
+                self.buffer.push_str(if is_afresh { "" } else { "\x1b[K" });
+            }
+            self.buffer.push('\n');
+        }
+        self.buffer.push_str(if self.charset == Charset::All { SHOW } else { "" });
+        let bytes = self.buffer.as_bytes();
+        let is_taken = if is_last {
+            self.policy.write(&mut self.output, bytes, true)?;
+            true
+        } else {
+            self.output.offer(bytes, Duration::ZERO)?
+        };
+        if is_taken {
+            std::mem::swap(&mut self.drawn, &mut self.area);
+            self.log.clear();
+            self.size = size;
+        }
+        Ok(())
+    }
+
+    /// A line more for the log.
+    fn scroll(&mut self, at: u64, text: &str) {
+        let before = self.log.len();
+        self.stamp.push(at, &mut self.log);
+        let columns = self.output.size().0.saturating_sub(self.log.len() - before);
+        let text = &frame::fit(text, columns);
+        push(text, self.color, self.charset, &mut self.line, &mut self.log);
+        self.log.push('\n');
+    }
+}
+
+impl Sink for Screen {
+    fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
+        let Some(text) = line.text else { return Ok(()) };
+        // How a layer is getting on is to be seen below, where it moves.
+        if let About::Layer(_, phase) = line.about
+            && !matches!(phase, Phase::Complete | Phase::Cached | Phase::Retrying(_))
+        {
+            return Ok(());
+        }
+        let is_closing = line.part == Part::Closing;
+        if !is_closing && self.log.len() + text.len() > MOST_LOG {
+            if let WritePolicy::Live(..) = self.policy {
+                self.lost += 1;
+                return Ok(());
+            }
+            self.area.clone_from(&self.drawn);
+            self.paint(self.output.size(), true)?;
+        }
+        if self.lost > 0 {
+            let notice = format!("⚠️  {} lines are missing here: the terminal took nothing", self.lost);
+            self.lost = 0;
+            self.scroll(line.at, &notice);
+        }
+        if is_closing {
+            self.closing.get_or_insert(self.log.len());
+        }
+        self.scroll(line.at, text);
+        Ok(())
+    }
+
+    fn frame(&mut self, pull: &mut Pull, at: u64) -> io::Result<()> {
+        self.meter.look(pull, at);
+        let now = Instant::now();
+        if self.next.is_some_and(|next| now < next) {
+            return Ok(());
+        }
+        self.next = Some(now + FRAME);
+        let (columns, rows) = self.output.size();
+        self.area.clear();
+        frame::draw(pull, &self.meter, columns, rows, &mut self.area);
+        self.paint((columns, rows), false)
+    }
+
+    fn step_aside(&mut self) -> io::Result<()> {
+        self.area.clear();
+        self.paint(self.output.size(), false)
+    }
+
+    /// The closing block takes the place of what moved; of a pull that has failed it stays to be seen how far it was.
+    fn close(&mut self, closing: &mut Closing<'_>) -> io::Result<()> {
+        let (columns, rows) = self.output.size();
+        self.area.clear();
+        if *closing.verdict != Verdict::Success {
+            frame::layers(closing.pull, columns, rows / 2, &mut self.area);
+            let mut left = String::new();
+            for line in self.area.lines() {
+                push(line, self.color, self.charset, &mut self.line, &mut left);
+                left.push('\n');
+            }
+            self.log.insert_str(self.closing.unwrap_or(self.log.len()), &left);
+            self.area.clear();
+        }
+        self.paint((columns, rows), true)
+    }
+}
+
+impl Drop for Screen {
+    /// A session that ends without its end: what it said is still to be seen.
+    fn drop(&mut self) {
+        self.area.clone_from(&self.drawn);
+        // Where it fails there is nobody left to tell.
+        let _ = self.paint(self.output.size(), false);
+    }
+}
+
+/// Appends `text` in these characters, a bar in it in green.
+fn push(text: &str, color: bool, charset: Charset, scratch: &mut String, out: &mut String) {
+    if color {
+        scratch.clear();
+        charset::push_green(text, scratch);
+        charset.push(scratch, out);
+    } else {
+        charset.push(text, out);
+    }
+}
+
+/// How many rows lines that were drawn take in a terminal that is `columns` wide by now: one that has become narrower
+/// has wrapped them (but for xterm, where a few rows of the log above are drawn over then).
+fn height(lines: &str, columns: usize) -> usize {
+    lines.lines().map(|line| line.chars().count().div_ceil(columns.max(1)).max(1)).sum()
+}
+
+/// A panic has its message on lines of its own.
+fn restore_on_panic(charset: Charset) {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let restore = if charset == Charset::All { [SHOW, RESTORE] } else { ["", RESTORE] };
+        if let Ok(mut output) = Output::stdout() {
+            let _ = output.offer(restore.concat().as_bytes(), Duration::from_millis(50));
+        }
+        before(panic);
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use std::fs::{File, OpenOptions};
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+    use time::OffsetDateTime;
+
+    /// Draws a frame and half of another.
+    #[test]
+    #[ignore = "panics: for the next test, which runs it in a terminal"]
+    fn panics() {
+        let policy = WritePolicy::Live(Duration::ZERO, Box::new(|| false));
+        let output = Output::stdout().expect("a terminal");
+        let mut screen = Screen::new(output, Stamp(OffsetDateTime::UNIX_EPOCH), Charset::All, true, policy);
+        screen.frame(&mut Pull::default(), 0).expect("a frame");
+        let half = screen.output.offer(b"\x1b[?2026h\r\x1b[2A\x1b[32mhalf a fra", Duration::ZERO);
+        assert!(!half.expect("a terminal"), "for a test");
+    }
+
+    #[test]
+    fn a_panic_in_mid_frame_leaves_the_terminal_in_order() {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
+        grantpt(&master).and_then(|()| unlockpt(&master)).expect("its other side");
+        let path = ptsname(&master, Vec::new()).expect("its name").into_string().expect("in ASCII");
+        let terminal = OpenOptions::new().read(true).write(true).open(path).expect("its other side");
+        let mut child = Command::new(std::env::current_exe().expect("this"))
+            .args(["--exact", "sink::screen::tests::panics", "--ignored", "--nocapture", "--test-threads=1"])
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::null())
+            .stdout(terminal.try_clone().expect("a copy"))
+            .stderr(terminal)
+            .spawn()
+            .expect("this again");
+        let mut said = Vec::new();
+        let mut buffer = [0; 4096];
+        // It ends with EIO, when nobody has the other side open any more.
+        while let Ok(count @ 1..) = File::read(&mut File::from(master.try_clone().expect("a copy")), &mut buffer) {
+            said.extend_from_slice(&buffer[..count]);
+        }
+        assert!(!child.wait().expect("an end").success());
+        let said = String::from_utf8(said).expect("UTF-8");
+        // What is shown is shown for good: no frame is left open.
+        assert!(said.rfind(SHOW) > said.rfind(HOLD), "{said:?}");
+        let mut shown = avt::Terminal::with_scrollback(80, 40, None).expect("a terminal");
+        shown.feed(said.as_str());
+        let mut lines = shown.screen().visible_lines();
+        let message = lines.find(|line| line.text().starts_with("thread 'sink::screen::tests::panics'"));
+        let message = message.unwrap_or_else(|| panic!("{said:?}"));
+        assert!(message.cells()[0].pen().is_default() && shown.cursor().visible);
+        assert!(!shown.screen().text().join("\n").contains("half a fra"), "{said:?}");
+    }
+}
