@@ -19,7 +19,9 @@ use crate::sink::json::Json;
 use crate::sink::log::{self, Log};
 use crate::sink::plain::Plain;
 use crate::sink::screen::Screen;
+use crate::sink::state::{self, State};
 use crate::sink::{Closing, Sink};
+use alm_state::{Store, Time};
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
@@ -217,6 +219,28 @@ pub(crate) fn log_sink(path: &Path, options: &args::Pull, stamp: Stamp, brief: b
             None
         }
     }
+}
+
+/// The state of the image, which never complains. `is_ours` tells whether its lock is ours.
+pub(crate) fn state_sink(
+    reference: &Reference,
+    options: &args::Pull,
+    is_ours: state::IsOurs,
+    clock: Box<dyn Fn(u64) -> Time>,
+) -> Named {
+    let target = state::Target {
+        store: store(options),
+        id: reference.to_string(),
+        reference: reference.full(),
+        registry: reference.registry().to_owned(),
+        metrics: options.metrics.clone(),
+    };
+    ("state".to_owned(), Box::new(State::new(target, is_ours, clock)))
+}
+
+/// Where states are.
+pub(crate) fn store(options: &args::Pull) -> Store {
+    options.state.as_deref().map_or_else(Store::of_device, Store::at)
 }
 
 fn give(sinks: &mut Vec<Named>, line: &Line<'_>, stderr: Charset) {
