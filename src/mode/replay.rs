@@ -3,17 +3,20 @@
 //! **Invariant:** what it prints is what the live pull printed, times included, and its exit code is that pull's.
 
 use crate::args::{Log as Where, Pull as Options};
+use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
-use crate::os::output::{self, WritePolicy};
+use crate::os::output::WritePolicy;
 use crate::os::signals::{self, Signals};
-use crate::os::wait::TICK;
+use crate::os::wait::{TICK, ready};
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::{End, NO_IMAGE, Verdict};
 use crate::pull::{LineBuffer, MAX_LINE};
 use crate::recording::{self, Ended, Entry, Header};
 use crate::report::line::{Method, Opening};
 use crate::report::stamp::Stamp;
-use crate::session::{Brought, Session, complain, log_sink, now, stdout_sink};
+use crate::session::{Brought, Session, complain, log_sink, now, state_sink, stdout_sink};
+use alm_state::Time;
+use rustix::event::PollFlags;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
@@ -80,7 +83,7 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
     let mut lines = LineBuffer::with_empty(MAX_ROW);
     let mut buffer = vec![0; 16 << 10];
     loop {
-        match output::is_readable(&file, TICK)
+        match ready(&file, PollFlags::IN, TICK)
             .and_then(|ready| if ready { file.read(&mut buffer).map(Some) } else { Ok(None) })
         {
             Ok(Some(0)) => {
@@ -178,6 +181,12 @@ impl Player<'_> {
         let mut sinks: Vec<_> = stdout_sink(self.options, stamp, policy).into_iter().collect();
         if let Where::File(path) = &self.options.log {
             sinks.extend(log_sink(path, self.options, stamp, opening.attached.is_some()));
+        }
+        if self.options.state.is_some()
+            && let Ok(reference) = Reference::parse(&opening.image)
+        {
+            let clock = move |at| Time(stamp.time(at).unix_timestamp());
+            sinks.push(state_sink(&reference, self.options, Box::new(|| true), Box::new(clock)));
         }
         let mut session = Session::new(sinks, None, Charset::from_environment(self.options.ascii));
         session.open(self.at, opening, None);

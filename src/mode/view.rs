@@ -7,15 +7,15 @@
 //! standard error. Nothing is left out for a slow reader, and every wait looks at signals.
 
 use crate::args::View as Options;
-use crate::os::charset::{self, Charset};
+use crate::os::charset::Charset;
 use crate::os::output::Output;
 use crate::os::signals::{self, Signals};
 use crate::os::tail::{LONG_STAMP, Line, SHORT_STAMP, Tail, is_like};
-use crate::os::wait::TICK;
+use crate::os::wait::{TICK, ready};
 use crate::report::sanitize;
 use crate::session::{complain, is_colored};
 use crate::sink::log;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -116,9 +116,7 @@ fn show(mut tail: Tail, path: &Path, options: &Options, look: Look, signals: &Si
 fn wait(time: Duration) -> bool {
     let stdout = io::stdout();
     // Asked for nothing, poll tells only of errors and hang-ups.
-    let mut files = [PollFd::new(&stdout, PollFlags::empty())];
-    let time = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() };
-    !matches!(poll(&mut files, Some(&time)), Ok(1..))
+    !matches!(ready(&stdout, PollFlags::empty(), time), Ok(true))
 }
 
 /// Appends a line as it is to be shown.
@@ -139,11 +137,26 @@ fn push(line: &Line<'_>, look: Look, out: &mut String) {
     out.push_str(stamp);
     if look.color {
         let mut colored = String::new();
-        charset::push_green(&shown, &mut colored);
+        push_green(&shown, &mut colored);
         shown = colored;
     }
     look.charset.push(&shown, out);
     out.push('\n');
+}
+
+/// Appends `text`, a bar in it in green.
+fn push_green(text: &str, out: &mut String) {
+    let bar = ["[█", "[░"].iter().find_map(|start| text.find(start));
+    match bar.and_then(|start| Some((start, start + text[start..].find(']')? + 1))) {
+        Some((start, end)) => {
+            out.push_str(&text[..start]);
+            out.push_str("\x1b[32m");
+            out.push_str(&text[start..end]);
+            out.push_str("\x1b[0m");
+            out.push_str(&text[end..]);
+        }
+        None => out.push_str(text),
+    }
 }
 
 /// How long the stamp is that `line` begins with: what follows it is to be shown in the reader's characters.

@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
 """Thousands of pulls in a row, and long ones: memory, open files and what is left behind have to stay flat.
 
-    tests/soak.py          10,000 replays, 300 pulls from a private engine, an hour's worth of events in one pull
-                           that is broken off four times, alm pull -f through 200 rotations: 5 minutes and more
-    tests/soak.py short    a part of each, in about a minute
+    tests/proofs/soak.py          10,000 replays, 300 pulls from a private engine, an hour's worth of events in one pull
+                                  that is broken off four times, alm pull -f through 200 rotations: 5 minutes and more
+    tests/proofs/soak.py short    a part of each, in about a minute
 
-Needs root, for the engine: sudo -E env "PATH=$PATH" tests/soak.py
+Needs root, for the engine: sudo -E env "PATH=$PATH" tests/proofs/soak.py
 
 A row of figures each: flat is what rises by no more than 5 % over the row (memory) or not at all (files). Installs what
-is missing for the engine (tests/lab.sh); PULL=/path/of/docker-pull-with-progress uses that program and builds none.
+is missing for the engine (tests/lab/lab.sh); PULL=/path/of/docker-pull-with-progress uses that program and builds none.
+WRITE=1 puts the figures into README.md here.
 """
 
 import ctypes, glob, math, os, select, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time
+
+sys.dont_write_bytecode = True
+import section
 
 SHORT = sys.argv[1:] == ["short"]
 REPLAYS, PULLS, EVENTS, BREAKS, ROTATIONS = (500, 12, 40_000, 1, 40) if SHORT else (10_000, 300, 288_000, 4, 200)
@@ -19,8 +23,8 @@ LINES = 1_000  # of the log between two rotations
 MOST_RISE = 5  # percent
 LIMIT = 180  # seconds for any pull
 NAME = "docker-pull-with-progress"
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-LAB = f"{ROOT}/tests/lab.sh"
+ROOT = os.path.abspath(f"{os.path.dirname(os.path.abspath(__file__))}/../..")
+LAB = f"{ROOT}/tests/lab/lab.sh"
 
 PTRACE_TRACEME, PTRACE_CONT, PTRACE_SETOPTIONS = 0, 7, 0x4200
 TRACEEXIT, EXITKILL, EVENT_EXIT = 0x40, 0x100000, 6
@@ -306,7 +310,7 @@ def main():
         print(__doc__, file=sys.stderr)
         sys.exit(2)
     if os.geteuid() != 0:
-        sys.exit('soak.py: needs root, for an engine of its own: sudo -E env "PATH=$PATH" tests/soak.py')
+        sys.exit('soak.py: needs root, for an engine of its own: sudo -E env "PATH=$PATH" tests/proofs/soak.py')
     program = os.environ.get("PULL")
     if program and not os.access(program, os.X_OK):
         sys.exit(f"soak.py: PULL={program} is no program that can be run")
@@ -322,13 +326,14 @@ def main():
     directory = tempfile.mkdtemp(prefix="soak", dir="/tmp")
     environment = {"PATH": directory, "HOME": directory, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
     try:
-        for part in (replays, follow, long_pull, pulls):
-            began = time.monotonic()
-            part(os.path.realpath(program), directory, environment)
-            print(f"{part.__name__}: {time.monotonic() - began:.0f} s", flush=True)
+        with section.written("soak", is_markdown=False):
+            for part in (replays, follow, long_pull, pulls):
+                began = time.monotonic()
+                part(os.path.realpath(program), directory, environment)
+                print(f"{part.__name__}: {time.monotonic() - began:.0f} s", flush=True)
+            print("\n".join(wrong) or "all flat")
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    print("\n".join(wrong) or "all flat")
     sys.exit(1 if wrong else 0)
 
 
