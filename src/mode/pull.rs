@@ -302,7 +302,7 @@ impl Live<'_> {
                 Some(user) => format!("{registry} was asked as user {user} (from {})", credentials.origin),
                 None => format!("no credentials for {registry} were found (looked in: {})", credentials.origin),
             },
-            (Kind::DiskFull, Way::Api(engine)) => {
+            (Kind::DiskFull | Kind::Store, Way::Api(engine)) => {
                 let Some((root, free)) = Inspector::new(engine, &self.signals).room() else { return };
                 format!(
                     "{} free where the engine keeps its images ({})",

@@ -158,10 +158,8 @@ pub(crate) fn cause(reason: &Reason) -> Kind {
 
 /// Whether a reason is no more than the text of an HTTP status.
 pub(crate) fn is_bare_status(reason: &Reason) -> bool {
-    const TEXTS: [&str; 12] = [
+    const TEXTS: [&str; 10] = [
         "forbidden$",
-        "access denied$",
-        "access forbidden$",
         "unauthorized$",
         "not found$",
         "bad gateway$",
