@@ -41,6 +41,7 @@ const STAGES: Rows = &[
         &[
             "dial unix",
             "ttrpc",
+            "containerd is not running",
             "transport is closing",
             "error reading from server",
             "code = unavailable",
@@ -54,6 +55,7 @@ const STAGES: Rows = &[
             "proxyconnect",
             "socks connect",
             "proxy authentication required",
+            "proxy authorization required",
             "*407 proxy authentication required",
             "invalid proxy",
             // How Go tells of a proxy that refuses the tunnel: with the text of its status alone.
