@@ -174,7 +174,7 @@ impl Failure {
 
     /// A page goes on in another line; any other text ends with its first.
     pub(crate) fn continue_page(page: &mut String, line: &str) {
-        if page::is_page(page) && page.len() < MAX_PAGE {
+        if page.len() < MAX_PAGE && page::is_page(page) {
             page.push('\n');
             page.push_str(line);
         }

@@ -69,6 +69,7 @@ pub(crate) const CAUSES: Rows = &[
             "unsupported manifest media type",
             "*compressed with zstd",
             "404 page not found$",
+            "page not found$",
         ],
     ),
     (

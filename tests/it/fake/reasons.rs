@@ -88,6 +88,22 @@ fn a_proxy_before_the_socket_is_told_with_the_call_that_it_forbids() {
     assert_eq!(told(&ended.stdout, "❌ PULL FAILED: "), "denied: denied");
 }
 
+/// Docker's command line repeats the page, a line each.
+#[test]
+fn a_page_from_docker_is_told_as_one_from_the_engine() {
+    let temp = Temp::new();
+    temp.script(
+        "docker",
+        "printf 'Error response from daemon: <!DOCTYPE html>\\n<title>403 Forbidden</title>\\n'; exit 1",
+    );
+    let mut command = program(&temp);
+    command.args(["--retries", "0", "--host", "tcp://127.0.0.1:1", "--log", &temp.at("log"), &temp.image()]);
+    let live = run(command.args(["--record", &temp.at("r.jsonl")]));
+    assert_eq!(told(&live.stdout, "❌ PULL FAILED: "), "POST /images/create was answered with 403 Forbidden");
+    assert!(told(&live.stdout, "💡 ").contains("forbids the call"), "{live:?}");
+    replays_like(&temp, &live, "docker");
+}
+
 #[test]
 fn only_what_may_pass_is_tried_again() {
     for status in [408, 429, 502, 503, 504] {
