@@ -20,8 +20,9 @@ use crate::pull::{End, LineBuffer, MAX_LINE, NO_ANSWER, NO_IMAGE, Verdict};
 use crate::recording::Header;
 use crate::report::line::{Method, Opening, Retry};
 use crate::report::stamp::Stamp;
-use crate::session::{self, Brought, CLOSING, Session, log_sink, now, recorder, stdout_sink};
+use crate::session::{self, Brought, CLOSING, Session, log_sink, now, recorder, state_sink, stdout_sink};
 use crate::sink::log;
+use alm_state::Time;
 use std::time::{Duration, Instant};
 
 /// How long an engine that broke off may take to come back.
@@ -65,6 +66,16 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
     let mut sinks: Vec<_> = stdout_sink(options, Stamp(started), policy).into_iter().collect();
     let log = options.log.path(log::PATH);
     sinks.extend(log.and_then(|path| log_sink(path, options, Stamp(started), attached.is_some())));
+    // A pull that has joined another's transfer tells of it when the other one is gone.
+    let (name, mut lock) = (image.clone(), lock);
+    let is_ours = move || {
+        if let Lock::Held(_) = &lock {
+            lock = lock::take(&name);
+        }
+        matches!(lock, Lock::Ours(_))
+    };
+    // The clock of the day, not that of the log: it may have been set since.
+    sinks.push(state_sink(reference, options, Box::new(is_ours), Box::new(|_| Time::now())));
     let recorder = options.record.as_deref().and_then(|path| recorder(path, charset));
     let session = Session::new(sinks, recorder, charset);
     let mut live = Live { options, reference, signals, began, session };

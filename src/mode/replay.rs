@@ -3,6 +3,7 @@
 //! **Invariant:** what it prints is what the live pull printed, times included, and its exit code is that pull's.
 
 use crate::args::{Log as Where, Pull as Options};
+use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
 use crate::os::output::WritePolicy;
 use crate::os::signals::{self, Signals};
@@ -12,7 +13,8 @@ use crate::pull::{LineBuffer, MAX_LINE};
 use crate::recording::{self, Entry, Header};
 use crate::report::line::{Method, Opening};
 use crate::report::stamp::Stamp;
-use crate::session::{Brought, Session, complain, log_sink, now, stdout_sink};
+use crate::session::{Brought, Session, complain, log_sink, now, state_sink, stdout_sink};
+use alm_state::Time;
 use rustix::event::PollFlags;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -178,6 +180,12 @@ impl Player<'_> {
         let mut sinks: Vec<_> = stdout_sink(self.options, stamp, policy).into_iter().collect();
         if let Where::File(path) = &self.options.log {
             sinks.extend(log_sink(path, self.options, stamp, opening.attached.is_some()));
+        }
+        if self.options.state.is_some()
+            && let Ok(reference) = Reference::parse(&opening.image)
+        {
+            let clock = move |at| Time(stamp.time(at).unix_timestamp());
+            sinks.push(state_sink(&reference, self.options, Box::new(|| true), Box::new(clock)));
         }
         let mut session = Session::new(sinks, None, Charset::from_environment(self.options.ascii));
         session.open(self.at, opening, None);

@@ -148,6 +148,32 @@ impl Kind {
         known.map_or(Self::Other, |&(kind, _)| kind)
     }
 
+    /// Its name for programs.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::SocketDenied => "socket-denied",
+            Self::NoDocker => "no-docker",
+            Self::EngineDown => "engine-down",
+            Self::EngineGone => "engine-gone",
+            Self::Version => "version",
+            Self::Stalled => "stalled",
+            Self::DiskFull => "disk-full",
+            Self::DiskBroken => "disk-broken",
+            Self::Memory => "memory",
+            Self::RateLimit => "rate-limit",
+            Self::Platform => "platform",
+            Self::Damaged => "damaged",
+            Self::PlainHttp => "plain-http",
+            Self::Certificate => "certificate",
+            Self::BadReference => "bad-reference",
+            Self::Login => "login",
+            Self::NotFound => "not-found",
+            Self::Unreachable => "unreachable",
+            Self::ServerError => "server-error",
+            Self::Other => "other",
+        }
+    }
+
     /// What to do, for the line behind 💡; `registry` is the host that the image comes from, where it is known.
     pub(crate) fn advice(self, registry: Option<&str>) -> Option<String> {
         Some(match self {
