@@ -659,7 +659,8 @@ def main():
             race.race_replays()
             race.race_starts()
             race.race_stops()
-            with section.written("race", is_markdown=True):
+            is_whole = not (options.quick or options.without or options.program)
+            with section.written("race", is_markdown=True, is_whole=is_whole):
                 return 0 if report(race) else 1
     except (Failure, subprocess.TimeoutExpired, OSError) as error:
         say(error)

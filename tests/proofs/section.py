@@ -43,13 +43,18 @@ class Tee(io.StringIO):
 
 
 @contextlib.contextmanager
-def written(name, is_markdown):
-    """What is printed meanwhile becomes that section of the proofs' README, where WRITE=1 asks for it."""
+def written(name, is_markdown, is_whole):
+    """What is printed meanwhile becomes that section of the proofs' README, where WRITE=1 asks for it.
+
+    A run of a part of it does not replace what a whole one has measured."""
     tee = Tee(sys.stdout)
     with contextlib.redirect_stdout(tee):
         yield
     if os.environ.get("WRITE"):
-        write(PROOFS, name, tee.getvalue(), is_markdown)
+        if is_whole:
+            write(PROOFS, name, tee.getvalue(), is_markdown)
+        else:
+            print(f"section.py: only a part of {name} was run: README.md stays as it is", file=sys.stderr)
 
 
 def main():

@@ -326,7 +326,7 @@ def main():
     directory = tempfile.mkdtemp(prefix="soak", dir="/tmp")
     environment = {"PATH": directory, "HOME": directory, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
     try:
-        with section.written("soak", is_markdown=False):
+        with section.written("soak", is_markdown=False, is_whole=not SHORT):
             for part in (replays, follow, long_pull, pulls):
                 began = time.monotonic()
                 part(os.path.realpath(program), directory, environment)
