@@ -45,7 +45,9 @@ const STAGES: Rows = &[
             "transport is closing",
             "error reading from server",
             "code = unavailable",
-            "connection error",
+            "connection error: desc",
+            "failed to dial",
+            "server is shutting down",
             "grpc",
         ],
     ),
@@ -97,7 +99,12 @@ const CAUSES: [Rows; 2] = [device::CAUSES, registry::CAUSES];
 
 /// Words that many a reason ends with, and that mean little alone.
 const WEAK: Rows = &[
-    (Kind::Unreachable, &["eof$", "eof (", "dial tcp", "dial udp", "lookup", "read tcp", "write tcp", "read udp"]),
+    // An engine that is told to stop cancels its pulls.
+    (Kind::EngineGone, &["context canceled$"]),
+    (
+        Kind::Unreachable,
+        &["http2", "eof$", "eof (", "dial tcp", "dial udp", "lookup", "read tcp", "write tcp", "read udp"],
+    ),
     (
         Kind::Store,
         &[

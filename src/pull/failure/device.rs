@@ -6,16 +6,7 @@ use crate::pull::failure::Kind;
 use crate::pull::failure::causes::Rows;
 
 pub(crate) const CAUSES: Rows = &[
-    (
-        Kind::DiskFull,
-        &[
-            "no space left on device",
-            "*no space left on device",
-            "disk quota exceeded",
-            "not enough space",
-            "*: no space left",
-        ],
-    ),
+    (Kind::DiskFull, &["no space left on device", "disk quota exceeded", "not enough space", "thin pool has"]),
     (
         Kind::DiskBroken,
         &[
@@ -34,8 +25,6 @@ pub(crate) const CAUSES: Rows = &[
         Kind::Platform,
         &[
             "no matching manifest for",
-            "image with reference * does not match the specified platform",
-            "image with reference * does not provide the specified platform",
             "image with reference * was found but",
             "no match for platform",
             "no image found in manifest list",
@@ -67,7 +56,6 @@ pub(crate) const CAUSES: Rows = &[
             "unknown media type",
             "mediatype in manifest should be",
             "unsupported manifest media type",
-            "*compressed with zstd",
             "404 page not found$",
             "page not found$",
         ],
@@ -93,8 +81,7 @@ pub(crate) const CAUSES: Rows = &[
             "directory not empty$",
             "too many open files",
             "unlinkat",
-            "open *.tmp-committed",
-            "*/.tmp-committed",
+            "*/.tmp-committed*",
             "database not open",
             "invalid database",
         ],

@@ -85,9 +85,7 @@ pub(crate) const CAUSES: Rows = &[
         Kind::PlainHttp,
         &[
             "server gave http response to https client",
-            "http: server gave http response to https client",
             "first record does not look like a tls handshake",
-            "tls: first record does not look like a tls handshake",
             "oversized record received",
         ],
     ),
@@ -232,7 +230,7 @@ pub(crate) const CAUSES: Rows = &[
             "client conn not usable",
             "client conn is closed",
             "client conn could not be established",
-            "connection error: protocol_error",
+            "connection error",
             "use of closed network connection",
             "use of closed connection",
             "server closed idle connection",
