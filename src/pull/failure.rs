@@ -199,13 +199,6 @@ impl Failure {
     }
 }
 
-#[cfg(test)]
-impl From<&str> for Failure {
-    fn from(text: &str) -> Self {
-        Self::told(text)
-    }
-}
-
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -225,6 +218,13 @@ fn of_address(status: u16) -> Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// For tests of all modules.
+    impl From<&str> for Failure {
+        fn from(text: &str) -> Self {
+            Self::told(text)
+        }
+    }
 
     /// A kind, whether it is tried again, and a wording of it.
     type Row = (Kind, bool, String);

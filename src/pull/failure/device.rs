@@ -1,6 +1,6 @@
 //! Causes on this device: its disk, its memory, the engine's store, and what this engine cannot do with an image.
 //!
-//! **Invariant:** as of [`causes`](super::causes), which reads it.
+//! **Invariant:** data only, in lower case; [`causes`](super::causes) says how it is read, and its order within a clause counts.
 
 use crate::pull::failure::Kind;
 use crate::pull::failure::causes::Rows;

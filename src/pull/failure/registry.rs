@@ -1,6 +1,6 @@
 //! Causes on the way to the registry and in what it answers: Go's words for networks, TLS and HTTP/2, and the registries' own.
 //!
-//! **Invariant:** as of [`causes`](super::causes), which reads it.
+//! **Invariant:** data only, in lower case; [`causes`](super::causes) says how it is read, and its order within a clause counts.
 
 use crate::pull::failure::Kind;
 use crate::pull::failure::causes::Rows;
