@@ -1,6 +1,6 @@
 //! The table of causes: by which words of a reason its kind is known.
 //!
-//! Words are looked for where a clause begins ([`matches`]), so that those of a name, a path or
+//! Words are looked for where a clause begins ([`matches()`]), so that those of a name, a path or
 //! a server's explanation do not count. What decides is, in this order: who was spoken to at all ([`STAGES`]), the
 //! innermost clause that is known ([`CAUSES`] or an HTTP status), and only then the words that mean little alone ([`WEAK`]).
 //! A cause that arose while a layer was being unpacked is one of the engine's store, whatever it looks like.
