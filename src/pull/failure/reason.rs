@@ -9,6 +9,9 @@
 const WORDS_WITH_SLASH: [&str; 7] =
     ["i/o", "input/output", "fork/exec", "archive/tar:", "net/http:", "username/password", "http/1.x"];
 
+/// So many bytes at each end of a reason are looked at: who was asked stands at its beginning, the cause at its end.
+const END: usize = 2048;
+
 /// What a name is replaced by.
 const NAME: &str = "_";
 
@@ -35,7 +38,8 @@ impl Reason {
             is_about_blob: false,
             is_to_engine: false,
         };
-        for line in said.lines() {
+        let (head, tail) = ends(said);
+        for line in head.lines().chain(tail.lines()) {
             let mut is_start = true;
             for word in line.split_whitespace() {
                 let (word, ends_clause) = match word.strip_suffix(':') {
@@ -110,6 +114,16 @@ impl Reason {
             .collect();
         all.into_iter()
     }
+}
+
+/// A text, or its two ends where it is long: no reason is, and a hostile one must not take time.
+fn ends(text: &str) -> (&str, &str) {
+    if text.len() <= 2 * END {
+        return (text, "");
+    }
+    let tail = &text[text.ceil_char_boundary(text.len() - END)..];
+    // From a whole clause on.
+    (&text[..text.floor_char_boundary(END)], tail.split_once(": ").map_or("", |(_, tail)| tail))
 }
 
 /// Whether a word is the name of an image, a registry or a page: in quotes, or with a slash. Paths and sockets are none.
@@ -199,6 +213,14 @@ mod tests {
         check("the repository with name 'denied' is", &["the repository with name _ is"]);
         check(r#"desc = "transport: dial unix /run/c.sock: x""#, &["desc = transport", "dial unix /run/c.sock", "x"]);
         check("", &[]);
+    }
+
+    #[test]
+    fn of_a_long_reason_both_ends_count() {
+        let long = format!("failed to register layer: {}: unexpected EOF", "ü: ".repeat(1 << 19));
+        let reason = Reason::new(&long);
+        assert!(reason.text.len() < 3 * END && reason.has("failed to register layer"));
+        assert_eq!(reason.tails().next(), Some("unexpected eof"));
     }
 
     #[test]
