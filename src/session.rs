@@ -151,7 +151,8 @@ impl Session {
 
     /// The session is over.
     pub(crate) fn close(&mut self, at: u64, end: &End, verdict: &Verdict, exit: u8) {
-        self.record(|recorder| recorder.end(at, end, exit));
+        let failure = if let Verdict::Failed(failure) = verdict { Some(failure) } else { None };
+        self.record(|recorder| recorder.end(at, end, failure, exit));
         let Self { pull, report, sinks, stderr, registry, .. } = self;
         let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
         report.end(pull, at, out);
@@ -295,7 +296,8 @@ pub(crate) fn say_quietly(reference: &Reference, verdict: &Verdict, stderr: Char
                 let _ = stdout.offer(format!("{}\n", reference.full()).as_bytes(), CLOSING);
             }
         }
-        Verdict::Failed(reason) | Verdict::Undecided(reason) => complain(&format!("{reference}: {reason}"), stderr),
+        Verdict::Failed(failure) => complain(&format!("{reference}: {failure}"), stderr),
+        Verdict::Undecided(id) => complain(&format!("{reference}: {id}"), stderr),
         Verdict::Interrupted(signal) => complain(&format!("{reference}: interrupted by signal {signal}"), stderr),
     }
 }

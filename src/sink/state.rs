@@ -5,7 +5,7 @@
 //!
 //! **Invariant:** a pull never waits or fails for its state; only the holder of the image's lock writes it.
 
-use crate::pull::failure::Kind;
+use crate::pull::failure::{self, Kind};
 use crate::pull::layer::{Layer, Phase};
 use crate::pull::meter::Meter;
 use crate::pull::snapshot::Snapshot;
@@ -65,7 +65,7 @@ pub(crate) struct State {
     /// Between two attempts.
     is_waiting: bool,
     /// Why there is to be another attempt.
-    reason: Option<String>,
+    reason: Option<(Kind, String)>,
     /// What was written last of what moves.
     written: Sign,
     next_look: u64,
@@ -166,8 +166,8 @@ impl State {
             (image.pid, image.born) = (Some(pid), alm_state::born(pid));
         }
         image.beat = Some(alm_state::boottime());
-        if let Some(reason) = self.reason.take() {
-            image.kind = Some(Kind::of(&reason).name().to_owned());
+        if let Some((kind, reason)) = self.reason.take() {
+            image.kind = Some(kind.name().to_owned());
             (image.details, image.hint) = (Some(reason), None);
         }
         fill(image, snapshot, sign.percent);
@@ -200,9 +200,11 @@ impl State {
                 let digest = pull.digest.as_deref().map(|digest| sanitize::safe(digest).to_string());
                 image.succeed(Pulled { digest, up_to_date: pull.up_to_date, bytes, seconds }, now);
             }
-            Verdict::Failed(reason) | Verdict::Undecided(reason) => {
-                image.fail(failure(reason, &self.target.registry), *exit, bytes, seconds, now);
+            Verdict::Failed(failure) => {
+                image.fail(told(failure, &self.target.registry), *exit, bytes, seconds, now);
             }
+            // Not without asking the engine first.
+            Verdict::Undecided(_) => {}
             Verdict::Interrupted(_) => image.interrupt(*exit, bytes, seconds, now),
         }
         let Target { store, reference, .. } = &self.target;
@@ -217,12 +219,11 @@ impl State {
 }
 
 /// What failed, in the words of the state.
-pub(crate) fn failure(reason: &str, registry: &str) -> Failure {
-    let kind = Kind::of(reason);
+pub(crate) fn told(failure: &failure::Failure, registry: &str) -> Failure {
     Failure {
-        kind: kind.name().to_owned(),
-        details: sanitize::safe(reason).to_string(),
-        hint: kind.advice(Some(registry)).map(|hint| sanitize::safe(&hint).to_string()),
+        kind: failure.kind.name().to_owned(),
+        details: sanitize::safe(&failure.text).to_string(),
+        hint: failure.advice(Some(registry)).map(|hint| sanitize::safe(&hint).to_string()),
     }
 }
 
@@ -280,10 +281,10 @@ fn fill_layer(out: &mut alm_state::Layer, layer: &Layer) {
 
 impl Sink for State {
     fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
-        if let About::Image(Topic::Retry, reason) = line.about {
+        if let About::Image(Topic::Retry(kind), reason) = line.about {
             self.attempt += 1;
             self.is_waiting = true;
-            self.reason = Some(sanitize::safe(reason).to_string());
+            self.reason = Some((kind, sanitize::safe(reason).to_string()));
             self.next_look = 0;
         } else if self.is_waiting && !matches!(line.about, About::Image(Topic::Stuck | Topic::Warning, _)) {
             self.is_waiting = false;
