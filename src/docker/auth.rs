@@ -9,20 +9,19 @@
 //! secret are not `Debug`.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::{self, ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::mem;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use rustix::fs::OFlags;
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
 use crate::docker::base64;
 use crate::docker::environment::Environment;
 use crate::os::child::{Setup, collect, program};
+use crate::os::file;
 
 /// Docker Hub's name wherever docker keeps credentials, from the days of the first index.
 const HUB: &str = "https://index.docker.io/v1/";
@@ -286,23 +285,11 @@ struct File {
 
 /// A small regular file; none where there is none.
 fn read(path: &Path, max: usize) -> Result<Option<File>, String> {
-    // Not blocking: opening a pipe would wait for a writer before anything could be known of it.
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let text = |error: io::Error| error.to_string();
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(text)?,
-    };
-    let meta = file.metadata().map_err(text)?;
-    if !meta.is_file() {
-        return Err("not a regular file".to_owned());
+    match file::read(path, max) {
+        Ok((bytes, metadata)) => Ok(Some(File { bytes, mode: metadata.mode() })),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.to_string()),
     }
-    let mut bytes = Vec::new();
-    file.take(max as u64 + 1).read_to_end(&mut bytes).map_err(text)?;
-    if bytes.len() > max {
-        return Err(format!("larger than {} KiB", max >> 10));
-    }
-    Ok(Some(File { bytes, mode: meta.mode() }))
 }
 
 /// JSON as docker takes it: what follows the first value does not count, and nothing at all is nothing. Only the place
@@ -520,14 +507,17 @@ mod tests {
         assert_eq!(found.origin, format!("{} (no such file)", config.display()));
 
         fs::create_dir(&config).unwrap();
-        assert_eq!(home.find("h").1.warnings, [format!("{}: not a regular file", config.display())]);
+        assert_eq!(home.find("h").1.warnings, [format!("{}: is a directory, not a regular file", config.display())]);
         fs::remove_dir(&config).unwrap();
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
         rustix::fs::mknodat(rustix::fs::CWD, &config, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-        assert_eq!(home.find("h").1.warnings, [format!("{}: not a regular file", config.display())]);
+        assert_eq!(
+            home.find("h").1.warnings,
+            [format!("{}: is a FIFO or socket, not a regular file", config.display())]
+        );
         fs::remove_file(&config).unwrap();
         fs::write(&config, " ".repeat(CONFIG_MAX + 1)).unwrap();
-        assert_eq!(home.find("h").1.warnings, [format!("{}: larger than 1024 KiB", config.display())]);
+        assert_eq!(home.find("h").1.warnings, [format!("{}: is larger than 1024 KiB", config.display())]);
 
         let nowhere = Environment { docker_config: None, ..home.environment() };
         assert_eq!(look("h", &nowhere).1.origin, "config.json (no home directory)");
@@ -680,7 +670,7 @@ mod tests {
             (&b"\n"[..], "empty"),
             (b"", "empty"),
             (b"s3cr3t\xff", "not UTF-8 text"),
-            (&vec![b'x'; SECRET_MAX + 1], "larger than 64 KiB"),
+            (&vec![b'x'; SECRET_MAX + 1], "is larger than 64 KiB"),
         ] {
             write(text, 0o600);
             assert_eq!(from_token_file(&path, None, "h").err().unwrap(), format!("token file {place}: {error}"));
@@ -688,6 +678,6 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert_eq!(from_token_file(&path, None, "h").err().unwrap(), format!("token file {place}: no such file"));
         let error = from_token_file(&home.0, None, "h").err().unwrap();
-        assert_eq!(error, format!("token file {}: not a regular file", home.0.display()));
+        assert_eq!(error, format!("token file {}: is a directory, not a regular file", home.0.display()));
     }
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Real pulls from real engines: Debian's docker.io and podman of several releases, with both image stores.
 
-  tests/engines.py [OPTION...]
+  tests/proofs/engines.py [OPTION...]
 
-Makes a small Debian of each release (debootstrap), starts each engine in one, pulls from the registries of tests/lab.sh
+Makes a small Debian of each release (debootstrap), starts each engine in one, pulls from the registries of tests/lab/lab.sh
 and asks the engine itself what it has then. Prints a table in Markdown, made from this run alone; exit code 1 when
 anything was wrong. Needs root, Rust (or --program), and 3 GB; installs what is missing by apt-get.
 
@@ -15,13 +15,17 @@ anything was wrong. Needs root, Rust (or --program), and 3 GB; installs what is 
   --jobs N        so many engines at once; default: as many as there are processors
 """
 
-import argparse, concurrent.futures, gzip, hashlib, http.client, io, json, os, re, shutil, signal, socket, struct
+import argparse, concurrent.futures, gzip, hashlib, http.client, io, json, os, re, shutil, signal, socket
 import subprocess, sys, tarfile, tempfile, threading, time, traceback, urllib.request
 from datetime import date
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-LAB = HERE / "lab.sh"
+ROOT = Path(__file__).resolve().parents[2]
+LAB = ROOT / "tests/lab/lab.sh"
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(LAB.parent))
+from link import Link
+
 NAME = "docker-pull-with-progress"
 MB = 1_000_000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -96,7 +100,7 @@ def system(suite, cache):
         return root
     new = Path(tempfile.mkdtemp(prefix=f"{suite}.", dir=cache))
     try:
-        run(*ALONE, "debootstrap", "--variant=minbase", suite, new, "http://deb.debian.org/debian")
+        run(*ALONE, "debootstrap", "--variant=minbase", suite, new)
         # The packages are not to start anything.
         policy = new / "usr/sbin/policy-rc.d"
         policy.write_text("#!/bin/sh\nexit 101\n")
@@ -117,103 +121,6 @@ def system(suite, cache):
         shutil.rmtree(new, ignore_errors=True)
         raise
     return root
-
-
-# == The link between engine and registry ==
-
-
-def hang_up(connection):
-    """Without a goodbye; it may be closed already."""
-    try:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
-
-
-class Link:
-    """A TCP port that leads to another: as slow as one likes, and it can be down."""
-
-    def __init__(self, target):
-        host, port = target.split(":")
-        self.target = (host, int(port))
-        self.rate = 0  # bytes in a second; 0: as fast as it goes
-        self.carried = 0
-        self.lock = threading.Lock()
-        self.next = 0.0
-        self.open = set()
-        self.port = 0
-        self.up()
-
-    @property
-    def address(self):
-        return f"127.0.0.1:{self.port}"
-
-    def up(self):
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", self.port))
-        self.port = self.listener.getsockname()[1]
-        self.listener.listen(64)
-        threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
-
-    def down(self):
-        """Nothing listens any more, and what was connected is reset."""
-        with self.lock:
-            listener, self.listener = self.listener, None
-            gone = list(self.open)
-        # Closed by itself it would go on as long as somebody waits for it.
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        for connection in gone:
-            hang_up(connection)
-
-    def accept(self, listener):
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.connect, args=(listener, client), daemon=True).start()
-
-    def connect(self, listener, client):
-        with client:
-            try:
-                server = socket.create_connection(self.target)
-            except OSError:
-                return
-            with server:
-                with self.lock:
-                    if self.listener is not listener:
-                        return
-                    self.open |= {client, server}
-                up = threading.Thread(target=self.carry, args=(client, server, False), daemon=True)
-                up.start()
-                self.carry(server, client, True)
-                up.join()
-                with self.lock:
-                    self.open -= {client, server}
-
-    def carry(self, source, sink, counts):
-        try:
-            while data := source.recv(16384):
-                if counts:
-                    self.wait(len(data))
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            hang_up(source)
-            hang_up(sink)
-
-    def wait(self, count):
-        with self.lock:
-            self.carried += count
-            if not self.rate:
-                return
-            now = time.monotonic()
-            self.next = max(self.next, now) + count / self.rate
-            pause = self.next - now
-        time.sleep(pause)
 
 
 # == Registry and images ==
@@ -291,7 +198,7 @@ def layer(size):
 
 
 def push_images(registry, own):
-    """What the images of tests/lab.sh leave out. Whatever is to break in the middle has layers of its own."""
+    """What the images of tests/lab/lab.sh leave out. Whatever is to break in the middle has layers of its own."""
     other = "arm64" if own != "arm64" else "amd64"
     for tag in ("lost", "revived", "killed", "back"):
         registry.push("long", tag, [layer(size * MB) for size in (9, 6, 3)], own)
@@ -1030,7 +937,7 @@ def table(rows, cases):
 
 
 def main():
-    parser = argparse.ArgumentParser(add_help=False, usage="tests/engines.py [OPTION]... (--help tells which)")
+    parser = argparse.ArgumentParser(add_help=False, usage="tests/proofs/engines.py [OPTION]... (--help tells which)")
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--program", type=Path)
@@ -1043,7 +950,7 @@ def main():
         print(__doc__)
         return
     if os.geteuid() != 0:
-        sys.exit('engines.py: needs root, for engines of its own: sudo -E env "PATH=$PATH" tests/engines.py')
+        sys.exit('engines.py: needs root, for engines of its own: sudo -E env "PATH=$PATH" tests/proofs/engines.py')
     if not options.program and not shutil.which("cargo"):
         sys.exit("engines.py: no cargo on PATH: --program FILE names an executable that is built")
     for pattern in (options.rows, options.cases):
@@ -1064,8 +971,8 @@ def main():
         cache.mkdir(parents=True, exist_ok=True)
         program = options.program
         if not program:
-            run("cargo", "build", "--release", "--locked", cwd=HERE.parent)
-            program = Path(os.environ.get("CARGO_TARGET_DIR") or HERE.parent / "target") / "release" / NAME
+            run("cargo", "build", "--release", "--locked", cwd=ROOT)
+            program = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "release" / NAME
         program = program.resolve()
         run(LAB, "install", "debootstrap")
         rows = [Row(*row, program) for row in rows]
