@@ -172,7 +172,8 @@ impl Report {
         let Retry { number, limit, wait, reason } = retry;
         let (about, reason) = (About::Image(Topic::Retry, reason), sanitize::safe(reason));
         let limit = limit.map(|limit| format!("/{limit}")).unwrap_or_default();
-        self.tell(at, Part::Body, about, out, format_args!("🔁 Retry {number}{limit} in {wait}s: {reason}"));
+        let when = if *wait == 0 { "at once".to_owned() } else { format!("in {wait}s") };
+        self.tell(at, Part::Body, about, out, format_args!("🔁 Retry {number}{limit} {when}: {reason}"));
     }
 
     /// The stream is over: what was held back, and the closing block. `registry` is named in advice.
