@@ -125,7 +125,7 @@ prove() { # EXECUTABLE
         count=$((count + 1))
     done < <(find fixtures -name '*.jsonl' -print0)
     [ $count -gt 0 ] || die 'there are no fixtures to replay'
-    python3 tests/fake-engine.py "$socket" fixtures/http/dockerd-20.10.24-fresh-tiny.raw &
+    python3 tests/lab/fake-engine.py "$socket" fixtures/http/dockerd-20.10.24-fresh-tiny.raw &
     engine=$!
     for _ in {1..100}; do [ ! -S "$socket" ] || break; sleep 0.05; done
     tell "${run[@]}" "$1" --host "unix://$socket" --no-log --record "$record" tiny >"$tmp/pull"

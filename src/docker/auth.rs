@@ -449,14 +449,17 @@ mod tests {
         assert_eq!(found.origin, format!("{} (no such file)", config.display()));
 
         fs::create_dir(&config).unwrap();
-        assert_eq!(home.find("h").1.warnings, [format!("{}: not a regular file", config.display())]);
+        assert_eq!(home.find("h").1.warnings, [format!("{}: is a directory, not a regular file", config.display())]);
         fs::remove_dir(&config).unwrap();
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
         rustix::fs::mknodat(rustix::fs::CWD, &config, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-        assert_eq!(home.find("h").1.warnings, [format!("{}: not a regular file", config.display())]);
+        assert_eq!(
+            home.find("h").1.warnings,
+            [format!("{}: is a FIFO or socket, not a regular file", config.display())]
+        );
         fs::remove_file(&config).unwrap();
         fs::write(&config, " ".repeat(crate::docker::config::MAX + 1)).unwrap();
-        assert_eq!(home.find("h").1.warnings, [format!("{}: larger than 1024 KiB", config.display())]);
+        assert_eq!(home.find("h").1.warnings, [format!("{}: is larger than 1024 KiB", config.display())]);
 
         let nowhere = Environment { docker_config: None, ..home.environment() };
         assert_eq!(look("h", &nowhere).1.origin, "config.json (no home directory)");
@@ -610,7 +613,7 @@ mod tests {
             (&b"\n"[..], "empty"),
             (b"", "empty"),
             (b"s3cr3t\xff", "not UTF-8 text"),
-            (&vec![b'x'; SECRET_MAX + 1], "larger than 64 KiB"),
+            (&vec![b'x'; SECRET_MAX + 1], "is larger than 64 KiB"),
         ] {
             write(text, 0o600);
             assert_eq!(
@@ -624,6 +627,6 @@ mod tests {
             format!("token file {place}: no such file")
         );
         let error = from_token_file(&home.0, None, "h", &Config::default()).err().unwrap();
-        assert_eq!(error, format!("token file {}: not a regular file", home.0.display()));
+        assert_eq!(error, format!("token file {}: is a directory, not a regular file", home.0.display()));
     }
 }

@@ -6,12 +6,11 @@
 //! warning has a value in it.
 
 use crate::docker::environment::Environment;
-use rustix::fs::OFlags;
+use crate::os::file;
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
-use std::fs::OpenOptions;
-use std::io::{self, ErrorKind, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Far above any real config.json.
@@ -129,23 +128,11 @@ pub(crate) struct File {
 
 /// A small regular file; none where there is none.
 pub(crate) fn read(path: &Path, max: usize) -> Result<Option<File>, String> {
-    // Not blocking: opening a pipe would wait for a writer before anything could be known of it.
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let text = |error: io::Error| error.to_string();
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(text)?,
-    };
-    let meta = file.metadata().map_err(text)?;
-    if !meta.is_file() {
-        return Err("not a regular file".to_owned());
+    match file::read(path, max) {
+        Ok((bytes, metadata)) => Ok(Some(File { bytes, mode: metadata.mode() })),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.to_string()),
     }
-    let mut bytes = Vec::new();
-    file.take(max as u64 + 1).read_to_end(&mut bytes).map_err(text)?;
-    if bytes.len() > max {
-        return Err(format!("larger than {} KiB", max >> 10));
-    }
-    Ok(Some(File { bytes, mode: meta.mode() }))
 }
 
 /// JSON as docker takes it: what follows the first value does not count, and nothing at all is nothing. Only the place

@@ -4,15 +4,16 @@
 
 use crate::args::{Log as Where, Pull as Options};
 use crate::os::charset::Charset;
-use crate::os::output::{self, WritePolicy};
+use crate::os::output::WritePolicy;
 use crate::os::signals::{self, Signals};
-use crate::os::wait::TICK;
+use crate::os::wait::{TICK, ready};
 use crate::pull::{End, NO_IMAGE, Verdict};
 use crate::pull::{LineBuffer, MAX_LINE};
 use crate::recording::{self, Entry, Header};
 use crate::report::line::{Method, Opening};
 use crate::report::stamp::Stamp;
 use crate::session::{Brought, Session, complain, log_sink, now, stdout_sink};
+use rustix::event::PollFlags;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
@@ -79,7 +80,7 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
     let mut lines = LineBuffer::with_empty(MAX_ROW);
     let mut buffer = vec![0; 16 << 10];
     loop {
-        match output::is_readable(&file, TICK)
+        match ready(&file, PollFlags::IN, TICK)
             .and_then(|ready| if ready { file.read(&mut buffer).map(Some) } else { Ok(None) })
         {
             Ok(Some(0)) => {

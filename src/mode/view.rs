@@ -11,11 +11,11 @@ use crate::os::charset::{self, Charset};
 use crate::os::output::Output;
 use crate::os::signals::{self, Signals};
 use crate::os::tail::{LONG_STAMP, Line, SHORT_STAMP, Tail, is_like};
-use crate::os::wait::TICK;
+use crate::os::wait::{TICK, ready};
 use crate::report::sanitize;
 use crate::session::{complain, is_colored};
 use crate::sink::log;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -116,9 +116,7 @@ fn show(mut tail: Tail, path: &Path, options: &Options, look: Look, signals: &Si
 fn wait(time: Duration) -> bool {
     let stdout = io::stdout();
     // Asked for nothing, poll tells only of errors and hang-ups.
-    let mut files = [PollFd::new(&stdout, PollFlags::empty())];
-    let time = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() };
-    !matches!(poll(&mut files, Some(&time)), Ok(1..))
+    !matches!(ready(&stdout, PollFlags::empty(), time), Ok(true))
 }
 
 /// Appends a line as it is to be shown.

@@ -16,9 +16,8 @@ use std::process::{self, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use crate::os::wait::TICK;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use crate::os::wait::{TICK, ready};
+use rustix::event::PollFlags;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// What every pipe takes without a reader (a page, where the user's share of pipe memory is used up).
@@ -129,22 +128,19 @@ impl Child {
         self.reap()?;
         if let Some(output) = &mut self.output {
             let tick = if self.status.is_some() { Duration::ZERO } else { TICK };
-            let timeout = Timespec { tv_sec: 0, tv_nsec: tick.subsec_nanos().into() };
-            match poll(&mut [PollFd::new(output, PollFlags::IN)], Some(&timeout)) {
-                Ok(0) => return Ok(self.status.map_or(Read::Tick, Read::End)),
-                Ok(_) => match output.read(buffer) {
-                    Ok(0) => self.output = None,
-                    Ok(count) if self.status.is_none() => return Ok(Read::Bytes(count)),
-                    Ok(count) if count <= self.left => {
-                        self.left -= count;
-                        return Ok(Read::Bytes(count));
-                    }
-                    Ok(_) => self.output = None,
-                    Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(Read::Tick),
-                    Err(error) => return Err(error),
-                },
-                Err(Errno::INTR) => return Ok(Read::Tick),
-                Err(error) => return Err(error.into()),
+            if !ready(&*output, PollFlags::IN, tick)? {
+                return Ok(self.status.map_or(Read::Tick, Read::End));
+            }
+            match output.read(buffer) {
+                Ok(0) => self.output = None,
+                Ok(count) if self.status.is_none() => return Ok(Read::Bytes(count)),
+                Ok(count) if count <= self.left => {
+                    self.left -= count;
+                    return Ok(Read::Bytes(count));
+                }
+                Ok(_) => self.output = None,
+                Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(Read::Tick),
+                Err(error) => return Err(error),
             }
         }
         // The output is closed, most often because the child is about to end: in steps, so that it is seen at once.
@@ -297,6 +293,6 @@ mod tests {
         let begun = Instant::now();
         drop(child);
         assert!(begun.elapsed() < Duration::from_secs(5));
-        assert_eq!(kill_process(pid, Signal::KILL), Err(Errno::SRCH));
+        assert_eq!(kill_process(pid, Signal::KILL), Err(rustix::io::Errno::SRCH));
     }
 }

@@ -5,7 +5,8 @@
 //!
 //! **Invariant:** no call blocks longer than the wait it was given, and what is written is whole lines.
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::os::wait::{TICK, ready};
+use rustix::event::PollFlags;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,9 +15,6 @@ use std::time::{Duration, Instant};
 
 /// As much as a pipe takes without blocking once it says that it takes anything (`PIPE_BUF` of Linux).
 const PIECE: usize = 4096;
-
-/// How long one wait for a reader is when there is no end to the waiting: short enough to answer a signal in.
-const WAIT: Duration = Duration::from_millis(50);
 
 /// How long a reader that is slow is waited for when a signal is to end us, which must take less than 100 ms.
 const STOPPING: Duration = Duration::from_millis(30);
@@ -44,7 +42,7 @@ impl WritePolicy {
                 *left = left.saturating_sub(before.elapsed());
                 written.map(drop)
             }
-            Self::Endless(go_on) => output.write(lines, WAIT, go_on).map_err(|error| match error.kind() {
+            Self::Endless(go_on) => output.write(lines, TICK, go_on).map_err(|error| match error.kind() {
                 io::ErrorKind::BrokenPipe => io::ErrorKind::Interrupted.into(),
                 _ => error,
             }),
@@ -126,7 +124,7 @@ impl Output {
     /// Writes until there is no room for `wait`; how many bytes are left.
     fn write_some(&mut self, bytes: &[u8], wait: Duration) -> io::Result<usize> {
         let mut written = 0;
-        while written < bytes.len() && is_writable(&self.file, wait)? {
+        while written < bytes.len() && ready(&self.file, PollFlags::OUT, wait)? {
             match self.file.write(&bytes[written..bytes.len().min(written.saturating_add(self.piece))]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => written += count,
@@ -136,26 +134,6 @@ impl Output {
             }
         }
         Ok(bytes.len() - written)
-    }
-}
-
-/// Waits until `file` can be read without blocking, for `wait` at most.
-pub(crate) fn is_readable(file: &File, wait: Duration) -> io::Result<bool> {
-    is_ready(file, PollFlags::IN, wait)
-}
-
-fn is_writable(file: &File, wait: Duration) -> io::Result<bool> {
-    is_ready(file, PollFlags::OUT, wait)
-}
-
-fn is_ready(file: &File, flags: PollFlags, wait: Duration) -> io::Result<bool> {
-    let mut files = [PollFd::new(file, flags)];
-    let wait = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: wait.subsec_nanos().into() };
-    match poll(&mut files, Some(&wait)) {
-        // Also when it has failed or hung up: then the write tells how.
-        Ok(ready) => Ok(ready > 0),
-        Err(rustix::io::Errno::INTR) => Ok(false),
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -176,7 +154,7 @@ mod tests {
     fn drain(reader: &PipeReader) -> Vec<u8> {
         let mut file = File::from(reader.as_fd().try_clone_to_owned().unwrap());
         let mut found = Vec::new();
-        while is_readable(&file, NOW).unwrap() {
+        while ready(&file, PollFlags::IN, NOW).unwrap() {
             let mut buffer = [0; 4096];
             let count = file.read(&mut buffer).unwrap();
             found.extend_from_slice(&buffer[..count]);

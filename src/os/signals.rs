@@ -3,7 +3,8 @@
 //! **Invariant:** a handler stores a number, wakes up a rest, and does nothing else. A hang-up (SIGHUP) is caught and
 //! forgotten: a dropped SSH session must not stop a pull, which goes on into the log.
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::os::wait::any_ready;
+use rustix::event::{PollFd, PollFlags};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -57,10 +58,10 @@ impl Signals {
     /// Waits for so long, or until a signal comes or `connection` is closed by the other side, whatever there is to be
     /// read from it; not at all where no signal would end it.
     pub(crate) fn rest(&self, wait: Duration, connection: impl AsFd) {
-        if let (Some(wake), Ok(wait)) = (&self.wake, Timespec::try_from(wait)) {
+        if let Some(wake) = &self.wake {
             let mut files = [PollFd::new(wake, PollFlags::IN), PollFd::new(&connection, PollFlags::RDHUP)];
             // What ended it is looked at by who called.
-            let _ = poll(&mut files, Some(&wait));
+            let _ = any_ready(&mut files, wait);
         }
     }
 }

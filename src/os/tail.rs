@@ -7,11 +7,11 @@
 //! **Invariant:** every line once, in the order of its writer: sizes are taken from the newest generation to the oldest,
 //! lines are read from the oldest to the newest, never beyond those sizes. A line that may still grow is not shown.
 
-use rustix::fs::OFlags;
+use crate::os::file::{self, Identity, Links};
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ pub(crate) struct Tail {
 /// A file that is or was the log.
 struct Generation {
     file: File,
-    identity: (u64, u64),
+    identity: Identity,
     /// The next byte to be read, and the first that is not to be read yet.
     offset: u64,
     end: u64,
@@ -174,18 +174,15 @@ impl Tail {
 
     /// Opens `path`, unless it is held already.
     fn unless_held(&self, path: &Path) -> io::Result<Option<Generation>> {
-        let is_held = |file: &Metadata| self.held.iter().any(|held| held.identity == identity(file));
+        let is_held = |file: &Metadata| self.held.iter().any(|held| held.identity == Identity::of(file));
         // Looked at before it is opened: to open a device or a FIFO may do things.
         let before = std::fs::metadata(path)?;
         if is_held(&before) {
             return Ok(None);
         }
-        regular(&before)?;
-        let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-        let now = file.metadata()?;
-        regular(&now)?;
-        let identity = identity(&now);
+        file::regular(&before)?;
+        let (file, now) = file::open(path, OpenOptions::new().read(true), Links::Follow)?;
+        let identity = Identity::of(&now);
         Ok((!is_held(&now)).then_some(Generation {
             file,
             identity,
@@ -306,18 +303,6 @@ fn is_raw(line: &[u8]) -> bool {
 pub(crate) fn is_like(line: &[u8], model: &str) -> bool {
     let is_same = |(byte, model): (&u8, u8)| *byte == model || (model == b'0' && byte.is_ascii_digit());
     line.len() >= model.len() && line.iter().zip(model.bytes()).all(is_same)
-}
-
-fn identity(file: &Metadata) -> (u64, u64) {
-    (file.dev(), file.ino())
-}
-
-fn regular(file: &Metadata) -> io::Result<()> {
-    match (file.is_file(), file.is_dir()) {
-        (true, _) => Ok(()),
-        (_, true) => Err(io::Error::other("is a directory, not a log")),
-        _ => Err(io::Error::other("is a device, FIFO or socket, not a log")),
-    }
 }
 
 /// Fills `buffer` from `offset` on, unless the file ends before; how much there was.

@@ -1,11 +1,30 @@
-//! How long to wait: the tick on which signals are looked at, and the pause between two reads.
+//! Waiting: the tick on which signals are looked at, until a descriptor is ready, and the pause between two reads.
 //!
-//! **Invariant:** pure; whoever waits does the waiting.
+//! **Invariant:** nothing waits longer than it was told to; a signal ends every wait.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// The longest that one read waits: short enough to answer a signal within 100 ms.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
+
+/// Waits until `file` is ready for `flags`, for `time` at most. Ready is also what has failed or hung up: the read or write that
+/// follows says how. Asked for no flags at all, only that ends the wait early.
+pub(crate) fn ready(file: impl AsFd, flags: PollFlags, time: Duration) -> io::Result<bool> {
+    any_ready(&mut [PollFd::new(&file, flags)], time)
+}
+
+/// The same for several descriptors: whether one of them is ready.
+pub(crate) fn any_ready(files: &mut [PollFd<'_>], time: Duration) -> io::Result<bool> {
+    let time = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() };
+    match poll(files, Some(&time)) {
+        Ok(count) => Ok(count > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// Bars in place still move nearly five times a second, and the end of the pull is not waited for: it ends a rest.
 pub(crate) const MAX_PAUSE: Duration = Duration::from_millis(200);

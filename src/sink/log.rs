@@ -7,15 +7,13 @@
 //! several processes never mix.
 
 use crate::os::charset;
+use crate::os::file::{self, Identity, Links};
 use crate::report::line::{Line, Part};
 use crate::report::stamp::Stamp;
 use crate::sink::Sink;
-use rustix::fs::OFlags;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,8 +28,8 @@ const DIRECTORY_MODE: u32 = 0o755;
 pub(crate) struct Log {
     path: PathBuf,
     file: File,
-    /// Device and inode of `file`: another file under the path means that the log was rotated.
-    identity: (u64, u64),
+    /// Of `file`: another file under the path means that the log was rotated.
+    identity: Identity,
     /// What stands there ends in the middle of a line: the next one begins on a line of its own.
     is_torn: bool,
     stamp: Stamp,
@@ -58,7 +56,7 @@ impl Log {
     }
 
     fn reopen_if_rotated(&mut self) -> io::Result<()> {
-        let is_same = std::fs::symlink_metadata(&self.path).is_ok_and(|now| identity(&now) == self.identity);
+        let is_same = std::fs::symlink_metadata(&self.path).is_ok_and(|now| Identity::of(&now) == self.identity);
         if !is_same {
             (self.file, self.identity) = open(&self.path)?;
             self.is_torn = false;
@@ -101,52 +99,36 @@ impl Sink for Log {
     }
 }
 
-fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
-}
-
 /// Opens the log to append to it, and makes it with its directory where it is missing.
-fn open(path: &Path) -> io::Result<(File, (u64, u64))> {
-    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+fn open(path: &Path) -> io::Result<(File, Identity)> {
     let mut options = OpenOptions::new();
-    options.append(true).mode(FILE_MODE).custom_flags(flags.bits().cast_signed());
-    let file = match options.open(path) {
+    options.append(true).mode(FILE_MODE);
+    let opened = match file::open(path, &mut options, Links::Refuse) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             make_directory(path)?;
-            match options.create_new(true).open(path) {
-                Ok(file) => {
+            match file::open(path, options.create_new(true), Links::Refuse) {
+                Ok((file, metadata)) => {
                     file.set_permissions(Permissions::from_mode(FILE_MODE))?;
-                    file
+                    Ok((file, metadata))
                 }
                 // Another process was faster.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.create_new(false).open(path)?,
-                Err(error) => return Err(error),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    file::open(path, options.create_new(false), Links::Refuse)
+                }
+                Err(error) => Err(error),
             }
         }
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-            return Err(io::Error::other("is a symbolic link, which is not followed"));
-        }
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => {
-            return Err(not_regular("FIFO or socket"));
-        }
-        opened => opened?,
+        opened => opened,
     };
-    let metadata = file.metadata()?;
-    let kind = metadata.file_type();
-    if !kind.is_file() {
-        let is_device = kind.is_char_device() || kind.is_block_device();
-        return Err(not_regular(if is_device { "device" } else { "FIFO or socket" }));
-    }
-    Ok((file, identity(&metadata)))
+    opened.map(|(file, metadata)| (file, Identity::of(&metadata)))
 }
 
 /// Whether the last line has no end: its writer was killed, or the device lost its power.
 fn is_torn(path: &Path) -> bool {
     // Opened apart, for who may write a log need not be allowed to read it.
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let look = || {
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
-        let (length, mut last) = (file.metadata().ok()?.len(), [b'\n']);
+        let (file, metadata) = file::open(path, OpenOptions::new().read(true), Links::Refuse).ok()?;
+        let (length, mut last) = (metadata.len(), [b'\n']);
         file.read_at(&mut last, length.saturating_sub(1)).ok()?;
         (last != [b'\n']).then_some(length)
     };
@@ -155,10 +137,6 @@ fn is_torn(path: &Path) -> bool {
         std::thread::sleep(Duration::from_millis(2));
         look() == Some(length)
     })
-}
-
-fn not_regular(kind: &str) -> io::Error {
-    io::Error::other(format!("is a {kind}, not a regular file"))
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {

@@ -71,11 +71,11 @@ fn every_command_runs() {
 
 #[test]
 fn the_way_to_a_node_is_run_by_ci() {
-    // tests/puppet.sh runs this block, line by line as it stands.
+    // tests/proofs/puppet.sh runs this block, line by line as it stands.
     let blocks: Vec<&str> = README.split("```bash\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    let [block] = blocks[..] else { panic!("{} blocks for tests/puppet.sh", blocks.len()) };
+    let [block] = blocks[..] else { panic!("{} blocks for tests/proofs/puppet.sh", blocks.len()) };
     assert!(block.lines().count() <= 10 && block.contains("build-rpi.sh") && block.contains("puppet apply"), "{block}");
-    assert!(CI.contains("tests/puppet.sh"), "CI does not run it");
+    assert!(CI.contains("tests/proofs/puppet.sh"), "CI does not run it");
 }
 
 #[test]

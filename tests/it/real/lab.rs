@@ -1,4 +1,4 @@
-//! A laboratory: a private engine with two registries (`tests/lab.sh`), pulls from it, and a link that can be slow.
+//! A laboratory: a private engine with two registries (`tests/lab/lab.sh`), pulls from it, and a link that can be slow.
 //!
 //! **Invariant:** a lab that cannot start fails the test with the reason. A lab ends with its test, however that ends:
 //! what cleans up waits for the end of a pipe that only the test holds.
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_docker-pull-with-progress");
 const LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab.sh");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/lab.sh");
 
 /// No pull of these tests takes as long.
 const LIMIT: Duration = Duration::from_secs(100);

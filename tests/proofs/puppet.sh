@@ -1,8 +1,8 @@
 #!/bin/bash
 # The Puppet module deploy/puppet: its static checks, then real `puppet apply` runs against a private Engine and registry,
 # behind a link of its own that can be slow or down. Prints a table of the cases at the end.
-#   tests/puppet.sh              all but the slow one
-#   SLOW=1 tests/puppet.sh       also a pull that outlasts Puppet's own limit of 300 seconds
+#   tests/proofs/puppet.sh              all but the slow one
+#   SLOW=1 tests/proofs/puppet.sh       also a pull that outlasts Puppet's own limit of 300 seconds
 # PULL=/path/of/docker-pull-with-progress uses that program instead of building it; PUPPET=/path/of/puppet another Puppet
 # for the runs. ONLY=REGEX tries only the cases whose names it matches; most need 'first run'.
 # Nothing of the machine's own Puppet, Docker or logs is touched.
@@ -28,12 +28,12 @@ install_missing() (
     command -v shellcheck >/dev/null || missing+=(shellcheck)
     [ -e /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1 || missing+=(busybox-static)
     [ ${#missing[@]} -gt 0 ] || exit 0
-    exec 9>>/run/docker-pull-lab.lock # policy-rc.d is tests/lab.sh's, too
+    exec 9>>/run/docker-pull-lab.lock # policy-rc.d is tests/lab/lab.sh's, too
     flock 9
     # Or the package would start an agent.
     if [ ! -e $policy ]; then
         trap 'rm -f /usr/sbin/policy-rc.d' EXIT
-        printf '#!/bin/sh\n%s\nexit 101\n' '# temporary, of tests/lab.sh' >$policy
+        printf '#!/bin/sh\n%s\nexit 101\n' '# temporary, of tests/lab/lab.sh' >$policy
         chmod 755 $policy
     fi
     set -- install --no-install-recommends "${missing[@]}"
@@ -699,10 +699,10 @@ clean_up() {
     exit $code
 }
 
-[ "$(id -u)" = 0 ] || die 'needs root, for an Engine of its own: sudo tests/puppet.sh'
+[ "$(id -u)" = 0 ] || die 'needs root, for an Engine of its own: sudo tests/proofs/puppet.sh'
 [ -z "${PULL-}" ] || PULL=$(realpath -- "$PULL")
-cd "$(dirname "$0")/.."
-lab=$PWD/tests/lab.sh module=$PWD/deploy/puppet
+cd "$(dirname "$0")/../.."
+lab=$PWD/tests/lab/lab.sh module=$PWD/deploy/puppet
 dir=$(mktemp -d)
 trap clean_up EXIT
 trap 'exit 130' INT; trap 'exit 143' TERM

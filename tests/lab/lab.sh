@@ -1,12 +1,12 @@
 #!/bin/bash
 # A private Docker Engine with two registries on loopback, for the tests and the demo:
-#   tests/lab.sh install [PACKAGE...]  apt-get what is missing of docker.io, docker-registry, apache2-utils and these
-#   tests/lab.sh start DIR [FROM]      start them in DIR (new or empty), push the images, write DIR/env; or only the
-#                                      registries, with a copy of what those of the lab FROM hold
-#   tests/lab.sh image DIR NAME SIZE.. push an image to the open registry: a layer of random bytes a SIZE (5K, 20M)
-#   tests/lab.sh kill DIR NAME         SIGKILL for one of engine, registry, private
-#   tests/lab.sh revive DIR NAME       start that one again where it was
-#   tests/lab.sh stop DIR              stop them, empty DIR and, if start made it, remove it
+#   tests/lab/lab.sh install [PACKAGE...]   apt-get what is missing of docker.io, docker-registry, apache2-utils and these
+#   tests/lab/lab.sh start DIR [FROM]       start them in DIR (new or empty), push the images, write DIR/env; or only the
+#                                           registries, with a copy of what those of the lab FROM hold
+#   tests/lab/lab.sh image DIR NAME SIZE..  push an image to the open registry: a layer of random bytes a SIZE (5K, 20M)
+#   tests/lab/lab.sh kill DIR NAME          SIGKILL for one of engine, registry, private
+#   tests/lab/lab.sh revive DIR NAME        start that one again where it was
+#   tests/lab/lab.sh stop DIR               stop them, empty DIR and, if start made it, remove it
 # No other engine or registry of the machine is touched, and several labs may run at once.
 set -euo pipefail
 
@@ -19,7 +19,7 @@ apt_get() {
 install() {
     exec 9>>/run/docker-pull-lab.lock
     flock 9
-    local missing=() policy=/usr/sbin/policy-rc.d mark='# temporary, of tests/lab.sh'
+    local missing=() policy=/usr/sbin/policy-rc.d mark='# temporary, of tests/lab/lab.sh'
     command -v dockerd >/dev/null || missing+=(docker.io)
     command -v docker-registry >/dev/null || missing+=(docker-registry)
     command -v htpasswd >/dev/null || missing+=(apache2-utils)
@@ -215,5 +215,5 @@ case "${1-} $#" in
     'revive 3') dir=$(realpath -m -- "$2"); set -- revive "$3" ;;
     *) sed -n 's/^#   //p' "$0" >&2 && exit 2 ;;
 esac
-[ "$(id -u)" = 0 ] || die "needs root: sudo tests/lab.sh $given"
+[ "$(id -u)" = 0 ] || die "needs root: sudo tests/lab/lab.sh $given"
 "$@"

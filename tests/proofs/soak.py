@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Thousands of pulls in a row, and long ones: memory, open files and what is left behind have to stay flat.
 
-    tests/soak.py          10,000 replays, 300 pulls from a private engine, an hour's worth of events in one pull
+    tests/proofs/soak.py          10,000 replays, 300 pulls from a private engine, an hour's worth of events in one pull
                            that is broken off four times, alm pull -f through 200 rotations: 5 minutes and more
-    tests/soak.py short    a part of each, in about a minute
+    tests/proofs/soak.py short    a part of each, in about a minute
 
-Needs root, for the engine: sudo -E env "PATH=$PATH" tests/soak.py
+Needs root, for the engine: sudo -E env "PATH=$PATH" tests/proofs/soak.py
 
 A row of figures each: flat is what rises by no more than 5 % over the row (memory) or not at all (files). Installs what
-is missing for the engine (tests/lab.sh); PULL=/path/of/docker-pull-with-progress uses that program and builds none.
+is missing for the engine (tests/lab/lab.sh); PULL=/path/of/docker-pull-with-progress uses that program and builds none.
 """
 
 import ctypes, glob, math, os, select, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time
@@ -19,8 +19,8 @@ LINES = 1_000  # of the log between two rotations
 MOST_RISE = 5  # percent
 LIMIT = 180  # seconds for any pull
 NAME = "docker-pull-with-progress"
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-LAB = f"{ROOT}/tests/lab.sh"
+ROOT = os.path.abspath(f"{os.path.dirname(os.path.abspath(__file__))}/../..")
+LAB = f"{ROOT}/tests/lab/lab.sh"
 
 PTRACE_TRACEME, PTRACE_CONT, PTRACE_SETOPTIONS = 0, 7, 0x4200
 TRACEEXIT, EXITKILL, EVENT_EXIT = 0x40, 0x100000, 6
@@ -306,7 +306,7 @@ def main():
         print(__doc__, file=sys.stderr)
         sys.exit(2)
     if os.geteuid() != 0:
-        sys.exit('soak.py: needs root, for an engine of its own: sudo -E env "PATH=$PATH" tests/soak.py')
+        sys.exit('soak.py: needs root, for an engine of its own: sudo -E env "PATH=$PATH" tests/proofs/soak.py')
     program = os.environ.get("PULL")
     if program and not os.access(program, os.X_OK):
         sys.exit(f"soak.py: PULL={program} is no program that can be run")

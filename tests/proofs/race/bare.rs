@@ -1,5 +1,5 @@
 //! The least that reading a stream of the engine can cost: `serde_json::from_slice` a line, into a struct that borrows,
-//! and nothing done with it. What a replay costs is measured against this (`tests/race.py`).
+//! and nothing done with it. What a replay costs is measured against this (`tests/proofs/race.py`).
 
 use std::env;
 use std::fs::File;

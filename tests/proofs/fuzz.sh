@@ -1,17 +1,17 @@
 #!/bin/bash
-# Fuzzing: tests/fuzz.sh [SECONDS] [TARGET...]
+# Fuzzing: tests/proofs/fuzz.sh [SECONDS] [TARGET...]
 # Feeds what the program reads of others with SECONDS of inputs each (30 unless told), two targets at a time:
 #   http       an engine's answer             event    one line of it
 #   recording  a recording                    pipeline an answer or a recording, to the lines of the log
 #   reference  an image reference             config   docker's config.json, a token file
-# Ten minutes each before a release: tests/fuzz.sh 600. A whole night on one: tests/fuzz.sh 28800 pipeline.
+# Ten minutes each before a release: tests/proofs/fuzz.sh 600. A whole night on one: tests/proofs/fuzz.sh 28800 pipeline.
 # Prints a table; fails on any finding, and names the input that shows it. What is learned is kept in the corpus in
 # target/fuzz/corpus, which the next run goes on with; delete it to begin anew.
 # No sanitizer looks at memory: the program has no unsafe code, which would have to misuse it. SANITIZER=address has one,
 # for the libraries. Overflows and debug assertions are looked at in both cases.
 set -euo pipefail
 
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 sanitizer=${SANITIZER:-none}
 all=(http event recording reference config pipeline)
 seconds=${1:-30}

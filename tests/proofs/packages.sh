@@ -1,10 +1,10 @@
 #!/bin/bash
 # Tests the Debian packages in dist/, as build-rpi.sh leaves them:
-#   tests/packages.sh                        quickly, as anybody: contents, lintian, man pages, completion, curl, routes
-#   tests/packages.sh amd64|armhf|arm64...   as root, in a clean Debian each: install, upgrade, remove, purge
+#   tests/proofs/packages.sh              quickly, as anybody: contents, lintian, man pages, completion, curl, routes
+#   tests/proofs/packages.sh DEB_ARCH...  as root, in a clean Debian each (amd64, armhf, arm64): install to purge
 # The second way installs debootstrap and downloads 60 MB an architecture, kept below target/ for the next time.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 PATH=$PATH:/usr/sbin:/sbin
 NAME=docker-pull-with-progress
@@ -19,7 +19,7 @@ leave() {
 trap leave EXIT
 trap 'exit 130' INT; trap 'exit 143' TERM
 
-usage() { sed -n 's/^#   //p' tests/packages.sh; }
+usage() { sed -n 's/^#   //p' tests/proofs/packages.sh; }
 die() { echo "packages.sh: $*" >&2 && exit 1; }
 same() { [ "$1" = "$2" ] || die "${3-}expected"$'\n'"$2"$'\n'"and got"$'\n'"$1"; }
 package() { # ARCHITECTURE
@@ -276,7 +276,7 @@ clean() { # ARCHITECTURE
 for architecture; do
     case $architecture in amd64 | armhf | arm64) ;; --help) usage; exit ;; *) usage >&2; exit 2 ;; esac
 done
-[ "$(id -u)" = 0 ] || die "needs root: sudo tests/packages.sh $*"
+[ "$(id -u)" = 0 ] || die "needs root: sudo tests/proofs/packages.sh $*"
 if [ ! -e /usr/sbin/debootstrap ] || [ ! -e /usr/lib/binfmt.d/qemu-arm.conf ]; then
     apt-get -qq update >&2
     DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends debootstrap qemu-user-static >&2

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Real pulls from real engines: Debian's docker.io and podman of several releases, with both image stores.
 
-  tests/engines.py [OPTION...]
+  tests/proofs/engines.py [OPTION...]
 
-Makes a small Debian of each release (debootstrap), starts each engine in one, pulls from the registries of tests/lab.sh
+Makes a small Debian of each release (debootstrap), starts each engine in one, pulls from the registries of tests/lab/lab.sh
 and asks the engine itself what it has then. Prints a table in Markdown, made from this run alone; exit code 1 when
 anything was wrong. Needs root, Rust (or --program), and 3 GB; installs what is missing by apt-get.
 
@@ -20,8 +20,8 @@ import subprocess, sys, tarfile, tempfile, threading, time, traceback, urllib.re
 from datetime import date
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-LAB = HERE / "lab.sh"
+ROOT = Path(__file__).resolve().parents[2]
+LAB = ROOT / "tests/lab/lab.sh"
 NAME = "docker-pull-with-progress"
 MB = 1_000_000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -96,7 +96,7 @@ def system(suite, cache):
         return root
     new = Path(tempfile.mkdtemp(prefix=f"{suite}.", dir=cache))
     try:
-        run(*ALONE, "debootstrap", "--variant=minbase", suite, new, "http://deb.debian.org/debian")
+        run(*ALONE, "debootstrap", "--variant=minbase", suite, new)
         # The packages are not to start anything.
         policy = new / "usr/sbin/policy-rc.d"
         policy.write_text("#!/bin/sh\nexit 101\n")
@@ -291,7 +291,7 @@ def layer(size):
 
 
 def push_images(registry, own):
-    """What the images of tests/lab.sh leave out. Whatever is to break in the middle has layers of its own."""
+    """What the images of tests/lab/lab.sh leave out. Whatever is to break in the middle has layers of its own."""
     other = "arm64" if own != "arm64" else "amd64"
     for tag in ("lost", "revived", "killed", "back"):
         registry.push("long", tag, [layer(size * MB) for size in (9, 6, 3)], own)
@@ -1030,7 +1030,7 @@ def table(rows, cases):
 
 
 def main():
-    parser = argparse.ArgumentParser(add_help=False, usage="tests/engines.py [OPTION]... (--help tells which)")
+    parser = argparse.ArgumentParser(add_help=False, usage="tests/proofs/engines.py [OPTION]... (--help tells which)")
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--program", type=Path)
@@ -1043,7 +1043,7 @@ def main():
         print(__doc__)
         return
     if os.geteuid() != 0:
-        sys.exit('engines.py: needs root, for engines of its own: sudo -E env "PATH=$PATH" tests/engines.py')
+        sys.exit('engines.py: needs root, for engines of its own: sudo -E env "PATH=$PATH" tests/proofs/engines.py')
     if not options.program and not shutil.which("cargo"):
         sys.exit("engines.py: no cargo on PATH: --program FILE names an executable that is built")
     for pattern in (options.rows, options.cases):
@@ -1064,8 +1064,8 @@ def main():
         cache.mkdir(parents=True, exist_ok=True)
         program = options.program
         if not program:
-            run("cargo", "build", "--release", "--locked", cwd=HERE.parent)
-            program = Path(os.environ.get("CARGO_TARGET_DIR") or HERE.parent / "target") / "release" / NAME
+            run("cargo", "build", "--release", "--locked", cwd=ROOT)
+            program = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "release" / NAME
         program = program.resolve()
         run(LAB, "install", "debootstrap")
         rows = [Row(*row, program) for row in rows]

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Instructions that the program spends on a progress event, counted by callgrind, against those in tests/callgrind.txt:
-#   tests/callgrind.sh            with the same compiler and C library more than 5 % above them fails
-#   UPDATE=1 tests/callgrind.sh   makes the file anew: with others of these, or where the program has become better
+# Instructions that the program spends on a progress event, counted by callgrind, against those in callgrind.txt:
+#   tests/proofs/callgrind.sh            with the same compiler and C library more than 5 % above them fails
+#   UPDATE=1 tests/proofs/callgrind.sh   makes the file anew: with others of these, or where the program is better now
 # Each figure is the difference of two runs, one with twice as many events, so that start and end drop out. Seconds and
 # what else runs on the machine do not matter. The file is for Cargo.toml's release profile, built as usual. valgrind is
 # installed (by apt-get) where it is missing.
@@ -10,9 +10,9 @@ set -euo pipefail
 usage() { sed -n '2,/^[^#]/s/^# //p' "$0"; }
 [ "$*" != --help ] || { usage; exit; }
 [ $# = 0 ] || { usage >&2; exit 2; }
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
-readonly FILE=tests/callgrind.txt NAME=docker-pull-with-progress
+readonly FILE=tests/proofs/callgrind.txt NAME=docker-pull-with-progress
 readonly EVENTS=10000 WORSE=5
 
 die() { echo "callgrind.sh: $*" >&2 && exit 1; }
@@ -62,7 +62,7 @@ bare() { run --replay "$dir/$1.bare" --no-log; }
 recording() { run --replay "$dir/$1.jsonl" --log "$dir/log"; }
 pull() { # TIMES: from an engine that is always ahead
     local socket=$dir/$1.sock
-    python3 tests/fake-engine.py "$socket" "$dir/$1.jsonl" &
+    python3 tests/lab/fake-engine.py "$socket" "$dir/$1.jsonl" &
     engine=$!
     for _ in {1..300}; do [ -S "$socket" ] || sleep 0.1; done
     run --host "unix://$socket" --log "$dir/log" "127.0.0.1:5000/callgrind$$:1"
@@ -100,7 +100,7 @@ for times in 1 2; do
     sed -n 's/^\[[0-9.]*,"e",\(.*\)\]$/\1/p' "$dir/$times.jsonl" >"$dir/$times.bare"
 done
 {
-    echo "# Instructions for one progress event, and for a whole replay of a small pull (start), by tests/callgrind.sh."
+    echo "# Instructions for one progress event, and for a whole replay of a small pull (start), by tests/proofs/callgrind.sh."
     echo "# $made_with"
     for name in bare recording pull; do
         $name 1

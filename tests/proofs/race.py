@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The race against what the program replaces, as Markdown for the README. Needs root, for an Engine of its own.
 
-usage: tests/race.py [--rounds N] [--quick] [--program FILE] [--without NAME]...
+usage: tests/proofs/race.py [--rounds N] [--quick] [--program FILE] [--without NAME]...
 
   --rounds N      so many rounds of everything (default 3: under 20 minutes on a quiet machine, and the build)
   --quick         a self check of a minute or two: one round, small images of 1 and 3 layers, the ordinary build
@@ -43,9 +43,9 @@ from collections import defaultdict
 from pathlib import Path
 from urllib.parse import quote
 
-ROOT = Path(__file__).resolve().parent.parent
-PARTS = ROOT / "tests" / "race"
-LAB = ROOT / "tests" / "lab.sh"
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ROOT / "tests/proofs/race"
+LAB = ROOT / "tests/lab/lab.sh"
 NAME = "docker-pull-with-progress"
 
 OURS, OURS_TTY = "this program", "this program, on a terminal"

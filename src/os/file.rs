@@ -1,0 +1,120 @@
+//! Opening files that others may have put there: regular files only, never blocking, known by device and inode.
+//!
+//! A log, a configuration, a lock or a secret is named by a path, and behind a path can be a FIFO that blocks whoever opens
+//! it, a device, a link to somewhere else, or more bytes than there is memory.
+//!
+//! **Invariant:** what is opened here is a regular file; a read never takes more than it was told to.
+
+use rustix::fs::OFlags;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+/// What to do with a symbolic link at the end of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Links {
+    Follow,
+    Refuse,
+}
+
+/// Which file it is, whatever it is called: device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity(u64, u64);
+
+impl Identity {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self(metadata.dev(), metadata.ino())
+    }
+}
+
+/// Opens a regular file as `options` say.
+pub(crate) fn open(path: &Path, options: &mut OpenOptions, links: Links) -> io::Result<(File, Metadata)> {
+    // Without NONBLOCK a FIFO would wait for its other side before anything could be known of it.
+    let mut flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    if links == Links::Refuse {
+        flags |= OFlags::NOFOLLOW;
+    }
+    let is = |error: &io::Error, errno: rustix::io::Errno| error.raw_os_error() == Some(errno.raw_os_error());
+    let file = match options.custom_flags(flags.bits().cast_signed()).open(path) {
+        Err(error) if links == Links::Refuse && is(&error, rustix::io::Errno::LOOP) => {
+            return Err(io::Error::other("is a symbolic link, which is not followed"));
+        }
+        // A FIFO without a reader, or a socket.
+        Err(error) if is(&error, rustix::io::Errno::NXIO) => return Err(not_regular("FIFO or socket")),
+        opened => opened?,
+    };
+    let metadata = file.metadata()?;
+    regular(&metadata)?;
+    Ok((file, metadata))
+}
+
+/// The bytes of a regular file, which may be at most `max` of them, and what the file system says of it.
+pub(crate) fn read(path: &Path, max: usize) -> io::Result<(Vec<u8>, Metadata)> {
+    let (file, metadata) = open(path, OpenOptions::new().read(true), Links::Follow)?;
+    let mut bytes = Vec::new();
+    file.take(max as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > max {
+        return Err(io::Error::other(format!("is larger than {} KiB", max >> 10)));
+    }
+    Ok((bytes, metadata))
+}
+
+/// An error for what is no regular file.
+pub(crate) fn regular(metadata: &Metadata) -> io::Result<()> {
+    let kind = metadata.file_type();
+    if kind.is_file() {
+        Ok(())
+    } else if kind.is_dir() {
+        Err(not_regular("directory"))
+    } else if kind.is_char_device() || kind.is_block_device() {
+        Err(not_regular("device"))
+    } else {
+        Err(not_regular("FIFO or socket"))
+    }
+}
+
+fn not_regular(kind: &str) -> io::Error {
+    io::Error::other(format!("is a {kind}, not a regular file"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_regular_files_of_a_bounded_size_are_read() {
+        let directory = std::env::temp_dir().join(format!("file-test-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = |name| directory.join(name);
+        std::fs::write(path("small"), "small").unwrap();
+        std::fs::write(path("large"), [b'x'; 2048]).unwrap();
+        symlink(path("small"), path("link")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            path("fifo"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        let said = |name| read(&path(name), 1024).map_err(|error| error.to_string());
+        assert_eq!(said("small").unwrap().0, b"small");
+        assert_eq!(said("link").unwrap().0, b"small");
+        assert_eq!(said("large").unwrap_err(), "is larger than 1 KiB");
+        assert_eq!(said("fifo").unwrap_err(), "is a FIFO or socket, not a regular file");
+        assert_eq!(said("").unwrap_err(), "is a directory, not a regular file");
+        let device = read(Path::new("/dev/null"), 1).unwrap_err();
+        assert_eq!(device.to_string(), "is a device, not a regular file");
+        let link = open(&path("link"), OpenOptions::new().read(true), Links::Refuse).unwrap_err();
+        assert_eq!(link.to_string(), "is a symbolic link, which is not followed");
+        let append = open(&path("fifo"), OpenOptions::new().append(true), Links::Refuse).unwrap_err();
+        assert_eq!(append.to_string(), "is a FIFO or socket, not a regular file");
+        let (_, same) = open(&path("link"), OpenOptions::new().read(true), Links::Follow).unwrap();
+        let metadata = std::fs::metadata(path("small")).unwrap();
+        assert_eq!(Identity::of(&same), Identity::of(&metadata));
+        assert_ne!(Identity::of(&same), Identity::of(&std::fs::metadata(path("large")).unwrap()));
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+}
