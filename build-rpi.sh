@@ -85,7 +85,7 @@ build() { # for the selected architecture; leaves its path in $built
         "--remap-path-prefix=$PWD=." "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo")
     local variable=${triple^^}
     variable=CARGO_TARGET_${variable//-/_}_LINKER
-    local command=(cargo build --release --locked --target "$triple" --target-dir "$target/static")
+    local command=(cargo build --release --locked -p "$NAME" --target "$triple" --target-dir "$target/static")
     if has_rustup_target; then
         echo "route: rustup's target $triple, linked by rust-lld"
         export "$variable=rust-lld"
@@ -217,7 +217,7 @@ for architecture; do
 done
 check_packaging
 step 'the host, for comparison'
-cargo build --release --locked --target-dir "$target"
+cargo build --release --locked -p "$NAME" --target-dir "$target"
 reference=$target/release/$NAME
 mkdir -p dist
 for architecture; do

@@ -46,6 +46,10 @@ from urllib.parse import quote
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ROOT / "tests/proofs/race"
 LAB = ROOT / "tests/lab/lab.sh"
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(LAB.parent))
+from link import Link  # noqa: E402
+
 NAME = "docker-pull-with-progress"
 
 OURS, OURS_TTY = "this program", "this program, on a terminal"
@@ -96,45 +100,6 @@ def place():
     finally:
         janitor.stdin.close()
         janitor.wait()
-
-
-class Link:
-    """A slow link to the registry, on a port of its own, for all connections together."""
-
-    def __init__(self, target, rate):
-        host, port = target.split(":")
-        self.target, self.rate, self.next, self.lock = (host, int(port)), rate, 0.0, threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            client, _ = self.listener.accept()
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            try:
-                server = socket.create_connection(self.target)
-            except OSError:
-                client.close()
-                continue
-            for way in [(client, server, False), (server, client, True)]:
-                threading.Thread(target=self.carry, args=way, daemon=True).start()
-
-    def carry(self, source, sink, is_slow):
-        with contextlib.suppress(OSError):
-            while piece := source.recv(16 << 10):
-                if is_slow:
-                    self.wait(len(piece))
-                sink.sendall(piece)
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def wait(self, count):
-        with self.lock:
-            self.next = max(self.next, time.monotonic()) + count / self.rate
-            due = self.next
-        time.sleep(max(0.0, due - time.monotonic()))
 
 
 class Engine:
