@@ -67,14 +67,8 @@ fn found(mut credentials: Credentials, server: &str, origin: String, warnings: V
     Found { header: base64::url_safe(&json), user, origin, warnings, docker_config: None }
 }
 
-/// The credentials docker would use for `registry`, a host as it stands in a reference. `tick` is called at least every
-/// 50 ms while a helper runs; it answers whether to give up.
-pub(crate) fn find(
-    registry: &str,
-    environment: &Environment,
-    config: &Config,
-    tick: &mut dyn FnMut() -> bool,
-) -> Found {
+/// The credentials docker would use for `registry`.
+fn find(registry: &str, environment: &Environment, config: &Config, tick: &mut dyn FnMut() -> bool) -> Found {
     let server = server(registry);
     let (mut looked, mut warnings) = (Vec::new(), Vec::new());
     if let Some(text) = &environment.docker_auth_config {
@@ -231,14 +225,31 @@ fn ask(
     Ok(credentials)
 }
 
+/// Whose credentials are wanted, and where they may be.
+#[derive(Clone, Copy)]
+pub(crate) struct Search<'a> {
+    /// A host as it stands in a reference.
+    pub(crate) registry: &'a str,
+    /// In place of all others, with the name of its user.
+    pub(crate) token_file: Option<&'a Path>,
+    pub(crate) token_user: Option<&'a str>,
+    pub(crate) environment: &'a Environment,
+    pub(crate) config: &'a Config,
+}
+
+impl Search<'_> {
+    /// What is found. `tick` is called at least every 50 ms while a helper runs; it answers whether to give up.
+    pub(crate) fn run(self, tick: &mut dyn FnMut() -> bool) -> Result<Found, String> {
+        match self.token_file {
+            Some(file) => from_token_file(file, self.token_user, self.registry, self.config),
+            None => Ok(find(self.registry, self.environment, self.config, tick)),
+        }
+    }
+}
+
 /// A registry's password from a file, for `user` or whom the file seems to be for. `config`: what else docker's CLI is to
 /// find in the configuration that it gets in place of the user's.
-pub(crate) fn from_token_file(
-    path: &Path,
-    user: Option<&str>,
-    registry: &str,
-    config: &Config,
-) -> Result<Found, String> {
+fn from_token_file(path: &Path, user: Option<&str>, registry: &str, config: &Config) -> Result<Found, String> {
     let place = path.display().to_string();
     let wrong = |error: &str| format!("token file {place}: {error}");
     let file = read(path, SECRET_MAX).map_err(|error| wrong(&error))?.ok_or_else(|| wrong("no such file"))?;

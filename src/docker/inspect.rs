@@ -65,6 +65,16 @@ impl Inspector<'_> {
         Some(platform)
     }
 
+    /// The platform of a local image and the engine's own, where the engine cannot run the image. It is asked for the image
+    /// where that is not known.
+    pub(crate) fn mismatch(&self, reference: &Reference, image: Option<Image>) -> Option<(Platform, Platform)> {
+        let image = image.or_else(|| self.image(reference).ok()?)?;
+        let platforms = image.platforms();
+        let first = platforms.first()?.clone();
+        let own = self.platform()?;
+        (!platforms.iter().any(|platform| own.runs(platform))).then_some((first, own))
+    }
+
     /// Whether images are kept in the containerd store, where the engine tells it.
     pub(crate) fn has_containerd_store(&self) -> Option<bool> {
         let info = self.find("/info").ok()??;

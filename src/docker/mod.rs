@@ -2,11 +2,12 @@
 //!
 //! **Invariant:** nothing here knows what is shown, or where.
 
-pub(crate) mod auth;
+mod auth;
 pub(crate) mod backend;
 mod base64;
 mod cli;
-pub(crate) mod config;
+pub(crate) mod client;
+mod config;
 mod endpoint;
 pub(crate) mod engine;
 pub(crate) mod environment;

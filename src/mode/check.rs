@@ -6,9 +6,8 @@
 //! **Invariant:** an exit code of 0 or 1 is something that was found out; all else is 3, with the reason.
 
 use crate::args::Pull as Options;
-use crate::docker::auth;
-use crate::docker::backend::{self, Backend};
-use crate::docker::config::Config;
+use crate::docker::backend::Backend;
+use crate::docker::client::{Client, Wish};
 use crate::docker::engine::Error;
 use crate::docker::environment::Environment;
 use crate::docker::image::{Distribution, Here, Image, Wanted};
@@ -57,9 +56,9 @@ pub(crate) fn running(name: &str, reference: &Reference, options: &Options) -> u
 
 /// An engine that is asked, and what about.
 struct Asking<'a> {
-    inspector: Inspector<'a>,
-    environment: &'a Environment,
-    config: &'a Config,
+    client: Client<'a>,
+    signals: &'a Signals,
+    until: Instant,
     reference: &'a Reference,
     options: &'a Options,
 }
@@ -68,22 +67,24 @@ fn answer(
     reference: &Reference,
     options: &Options,
     limit: Duration,
-    ask: impl FnOnce(&Asking<'_>) -> Result<Answer, Answer>,
+    ask: impl FnOnce(&mut Asking<'_>) -> Result<Answer, Answer>,
 ) -> u8 {
     let signals = Signals::catch(false);
     let until = Instant::now() + limit.saturating_sub(MARGIN);
     // Nothing is pulled, so there is nothing that would have to be signed.
     let environment = Environment { content_trust: false, ..Environment::from_process() };
-    let config = Config::read(&environment);
-    let request = backend::Request { reference, platform: None, host: options.host.as_deref() };
+    let wish = Wish {
+        reference,
+        platform: None,
+        host: options.host.as_deref(),
+        token_file: options.token_file.as_deref(),
+        token_user: options.token_user.as_deref(),
+    };
     // What is wrong with the configuration is for a pull to tell: here one line is the answer.
-    let (headers, _) = config.headers();
-    let answer = match Backend::find(request, &environment, &config, headers, &mut || signals.came().is_none()) {
-        Ok(Backend::Cli { reason, .. }) => unanswered(&Error::Connect(reason), &signals),
-        Ok(Backend::Api(engine)) => {
-            let inspector = Inspector { engine: &engine, signals: &signals, until };
-            let asking = Asking { inspector, environment: &environment, config: &config, reference, options };
-            ask(&asking).unwrap_or_else(|early| early)
+    let answer = match Client::connect(wish, environment, &mut || signals.came().is_none()) {
+        Ok(client) => {
+            let mut asking = Asking { client, signals: &signals, until, reference, options };
+            ask(&mut asking).unwrap_or_else(|early| early)
         }
         Err(error) => unanswered(&error, &signals),
     };
@@ -108,9 +109,9 @@ fn unanswered(error: &Error, signals: &Signals) -> Answer {
 }
 
 impl Asking<'_> {
-    fn check(&self) -> Result<Answer, Answer> {
+    fn check(&mut self) -> Result<Answer, Answer> {
         let reference = self.reference;
-        let local = self.answered(self.inspector.image(reference))?;
+        let local = self.answered(self.inspector()?.image(reference))?;
         let wanted = self.wanted()?;
         // A digest names one image for ever: there is nothing that the registry could have instead.
         if let Some(image) = &local
@@ -172,8 +173,8 @@ impl Asking<'_> {
         let given =
             given.map_err(|error| Answer::CannotTell(format!("what --platform names is no platform: {error}")))?;
         let is_whole = given.as_ref().is_some_and(|given| !given.os.is_empty() && !given.architecture.is_empty());
-        let own = if is_whole { None } else { self.inspector.platform() };
-        let rule = self.inspector.engine.rule;
+        let own = if is_whole { None } else { self.inspector()?.platform() };
+        let rule = self.inspector()?.engine.rule;
         Ok(match (given, own) {
             (Some(given), own) => {
                 let platform = own.map_or(given.clone(), |own| given.or(&own));
@@ -185,7 +186,7 @@ impl Asking<'_> {
 
     fn running(&self, name: &str) -> Result<Answer, Answer> {
         let reference = self.reference;
-        let Some(container) = self.answered(self.inspector.container(name))? else {
+        let Some(container) = self.answered(self.inspector()?.container(name))? else {
             return Ok(Answer::No(format!("there is no container {name}")));
         };
         let Some(image) = self.image_of(&container)? else {
@@ -220,32 +221,28 @@ impl Asking<'_> {
             None => Platform::told(&manifest["platform"]),
         };
         if let Some(platform) = platform.filter(|_| manifest["digest"].is_string()) {
-            let image = self.answered(self.inspector.image_for(self.reference, &platform))?;
-            // Without the platform there may still be an image of that name, which is another one then.
-            if let Some(image) = image.filter(|image| image.manifest().is_some()) {
-                return Ok(Some(image));
+            let image = self.answered(self.inspector()?.image_for(self.reference, &platform))?;
+            match image {
+                Some(image) if image.manifest().is_some() => return Ok(Some(image)),
+                None if self.options.platform.is_some() => return Ok(None),
+                // The container's own platform went with an update; the name is of another image now.
+                Some(_) | None => {}
             }
         }
-        self.answered(self.inspector.image(self.reference))
+        self.answered(self.inspector()?.image(self.reference))
     }
 
     /// What the registry has under the reference, asked by the engine.
-    fn registry(&self) -> Result<Distribution, Unread> {
-        let Self { inspector, reference, options, .. } = self;
-        let host = reference.registry();
-        let credentials = match &options.token_file {
-            Some(file) => auth::from_token_file(file, options.token_user.as_deref(), host, self.config)
-                .map_err(|error| Unread::Other(Answer::CannotTell(error)))?,
-            None => auth::find(host, self.environment, self.config, &mut || {
-                inspector.signals.came().is_some() || Instant::now() >= inspector.until
-            }),
-        };
-        let answer = inspector.distribution(reference, &credentials.header);
-        let answer = answer.map_err(|error| Unread::Other(unanswered(&error, inspector.signals)))?;
+    fn registry(&mut self) -> Result<Distribution, Unread> {
+        let (reference, signals, until) = (self.reference, self.signals, self.until);
+        let other = |error| Unread::Other(Answer::CannotTell(error));
+        self.client.log_in(&mut || signals.came().is_none() && Instant::now() < until).map_err(other)?;
+        let credentials = &self.client.credentials;
+        let answer = self.inspector().map_err(Unread::Other)?.distribution(reference, &credentials.header);
+        let answer = self.answered(answer).map_err(Unread::Other)?;
         let body = answer.json();
         if answer.status == 200 {
-            return Distribution::new(&body)
-                .ok_or_else(|| Unread::Other(Answer::CannotTell("the engine's answer has no digest".into())));
+            return Distribution::new(&body).ok_or_else(|| other("the engine's answer has no digest".into()));
         }
         let reason = answer.message(&body);
         let reason = match (Kind::of(&reason), &credentials.user) {
@@ -261,9 +258,17 @@ impl Asking<'_> {
         })
     }
 
+    /// Only an engine on its socket can be asked.
+    fn inspector(&self) -> Result<Inspector<'_>, Answer> {
+        match &self.client.backend {
+            Backend::Api(engine) => Ok(Inspector { engine, signals: self.signals, until: self.until }),
+            Backend::Cli { reason, .. } => Err(Answer::CannotTell(reason.clone())),
+        }
+    }
+
     /// What the engine answered.
     fn answered<T>(&self, answer: Result<T, Error>) -> Result<T, Answer> {
-        answer.map_err(|error| unanswered(&error, self.inspector.signals))
+        answer.map_err(|error| unanswered(&error, self.signals))
     }
 }
 

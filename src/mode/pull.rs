@@ -4,9 +4,8 @@
 
 use crate::args::{Progress, Pull as Options};
 use crate::docker::Read;
-use crate::docker::auth::{self, Found};
-use crate::docker::backend::{self, Backend, Source};
-use crate::docker::config::Config;
+use crate::docker::backend::{Backend, Source};
+use crate::docker::client::{Client, Wish};
 use crate::docker::engine::{Engine, Error};
 use crate::docker::environment::Environment;
 use crate::docker::image::Image;
@@ -35,9 +34,6 @@ const LOOK: Duration = Duration::from_secs(2);
 /// The same where a further attempt is to begin within 50 ms.
 const AT_ONCE: Duration = Duration::from_millis(30);
 
-/// How long an engine that broke off may take to come back.
-const RESTART: Duration = Duration::from_mins(1);
-
 /// The least that is allowed for an extraction of which nothing is to be seen: a large layer takes long on an SD card.
 const EXTRACTION: Duration = Duration::from_hours(1);
 
@@ -45,12 +41,9 @@ const EXTRACTION: Duration = Duration::from_hours(1);
 struct Live<'a> {
     options: &'a Options,
     reference: &'a Reference,
-    environment: Environment,
     signals: Signals,
     began: Instant,
     session: Session,
-    /// What was said of the configuration and the credentials: each is said once.
-    warned: Vec<String>,
 }
 
 /// Pulls `reference`; the exit code.
@@ -69,14 +62,16 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
     sinks.extend(log.and_then(|path| log_sink(path, options, Stamp(started), attached.is_some())));
     let recorder = options.record.as_deref().and_then(|path| recorder(path, charset));
     let session = Session::new(sinks, recorder, charset);
-    let environment = Environment::from_process();
-    let mut live = Live { options, reference, environment, signals, began, session, warned: Vec::new() };
-
-    let config = Config::read(&live.environment);
-    let (headers, warnings) = config.headers();
-    let (request, signals) = (live.request(), live.signals.clone());
-    let backend = Backend::find(request, &live.environment, &config, headers, &mut || signals.came().is_none());
-    let (method, reason, engine) = match &backend {
+    let mut live = Live { options, reference, signals, began, session };
+    let wish = Wish {
+        reference,
+        platform: options.platform.as_deref(),
+        host: options.host.as_deref(),
+        token_file: options.token_file.as_deref(),
+        token_user: options.token_user.as_deref(),
+    };
+    let client = Client::connect(wish, Environment::from_process(), &mut || live.signals.came().is_none());
+    let (method, reason, engine) = match client.as_ref().map(|client| &client.backend) {
         Ok(Backend::Cli { reason, .. }) => (Method::Cli, Some(reason.clone()), None),
         Ok(Backend::Api(engine)) => (Method::Api, None, Some(engine)),
         Err(_) => (Method::Api, None, None),
@@ -88,13 +83,8 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
         api: engine.map(|engine| engine.api.clone()).unwrap_or_default(),
     };
     live.session.open(live.at(), &Opening { image, method, reason, attached }, Some(&header));
-    match backend {
-        Ok(backend) => {
-            if let Backend::Api(_) = backend {
-                live.warn_once(warnings);
-            }
-            live.run(backend, config)
-        }
+    match client {
+        Ok(client) => live.run(client),
         Err(error) => {
             let end = live.cut(error);
             live.close_told(&end)
@@ -113,22 +103,8 @@ impl Live<'_> {
         since(self.began)
     }
 
-    fn request(&self) -> backend::Request<'_> {
-        let Options { platform, host, .. } = self.options;
-        backend::Request { reference: self.reference, platform: platform.as_deref(), host: host.as_deref() }
-    }
-
     fn inspector<'b>(&'b self, engine: &'b Engine, limit: Duration) -> Inspector<'b> {
         Inspector { engine, signals: &self.signals, until: Instant::now() + limit }
-    }
-
-    fn warn_once(&mut self, warnings: impl IntoIterator<Item = String>) {
-        for warning in warnings {
-            if !self.warned.contains(&warning) {
-                self.session.warn(self.at(), &warning);
-                self.warned.push(warning);
-            }
-        }
     }
 
     /// An error of the engine as the end of a stream.
@@ -140,19 +116,20 @@ impl Live<'_> {
     }
 
     /// Attempts until one decides.
-    fn run(mut self, mut backend: Backend, config: Config) -> u8 {
-        let mut credentials = match self.credentials(&backend, &config) {
-            Ok(found) => found,
-            Err(reason) => return self.close_told(&End::Cut(Some(reason))),
-        };
-        drop(config);
+    fn run(mut self, mut client: Client<'_>) -> u8 {
+        if let Err(reason) = client.log_in(&mut || self.signals.came().is_none()) {
+            return self.close_told(&End::Cut(Some(reason)));
+        }
         let mut attempts = Attempts::new(self.options.retries);
         loop {
-            self.warn_once(std::mem::take(&mut credentials.warnings));
-            let end = self.attempt(&backend, &credentials);
-            let (end, verdict, image) = self.verdict(&backend, end);
+            for warning in client.take_warnings() {
+                self.session.warn(self.at(), &warning);
+            }
+            let end = self.attempt(&client);
+            let backend = &client.backend;
+            let (end, verdict, image) = self.verdict(backend, end);
             let Verdict::Failed(reason) = &verdict else {
-                if let (Verdict::Success, Backend::Api(engine)) = (&verdict, &backend) {
+                if let (Verdict::Success, Backend::Api(engine)) = (&verdict, backend) {
                     self.look_at_platform(engine, image);
                 }
                 return self.close(&end, &verdict);
@@ -160,9 +137,8 @@ impl Live<'_> {
             let kind = Kind::of(reason);
             let was_there = matches!(backend, Backend::Api(_));
             let broken = Broken { kind, fetched: self.session.pull.fetched(), was_there };
-            let next = attempts.next(broken, &mut || self.is_containerd(&backend, reason));
-            let Some(next) = next else {
-                self.explain(&backend, kind, &credentials);
+            let Some(next) = attempts.next(broken, &mut || self.is_containerd(backend, reason)) else {
+                self.explain(&client, kind);
                 return self.close(&end, &verdict);
             };
             let limit = Some(self.options.retries);
@@ -170,40 +146,25 @@ impl Live<'_> {
             self.session.retry(self.at(), &retry);
             // At once is with what is in hand.
             if next.wait > 0
-                && let Err(end) = self.prepare(&mut backend, &mut credentials, next.wait)
+                && let Err(end) = self.prepare(&mut client, next.wait)
             {
                 return self.close_told(&end);
             }
         }
     }
 
-    /// What the registry is sent. Docker's CLI finds its own, unless there is a token file.
-    fn credentials(&self, backend: &Backend, config: &Config) -> Result<Found, String> {
-        let registry = self.reference.registry();
-        match (&self.options.token_file, backend) {
-            (Some(file), _) => auth::from_token_file(file, self.options.token_user.as_deref(), registry, config),
-            (None, Backend::Api(_)) => {
-                Ok(auth::find(registry, &self.environment, config, &mut || self.signals.came().is_some()))
-            }
-            (None, Backend::Cli { .. }) => Ok(Found::default()),
-        }
-    }
-
     /// One pull.
-    fn attempt(&mut self, backend: &Backend, credentials: &Found) -> End {
+    fn attempt(&mut self, client: &Client<'_>) -> End {
         let signals = self.signals.clone();
         let began = self.began;
         let at = move || since(began);
-        let Options { platform, host, .. } = self.options;
-        let request =
-            backend::Request { reference: self.reference, platform: platform.as_deref(), host: host.as_deref() };
         let session = &mut self.session;
         let go_on = &mut || {
             // The engine is silent until it has the manifest, which can take minutes.
             session.advance(at());
             signals.came().is_none()
         };
-        let mut source = match backend.begin(request, credentials, &self.environment, go_on) {
+        let mut source = match client.begin(go_on) {
             Ok(source) => source,
             Err(error) => return self.cut(error),
         };
@@ -284,15 +245,10 @@ impl Live<'_> {
         if self.options.platform.is_some() {
             return;
         }
-        let inspector = self.inspector(engine, LOOK);
-        let image = image.or_else(|| inspector.image(self.reference).ok()?);
-        let platforms = image.map(|image| image.platforms()).unwrap_or_default();
-        let Some(first) = platforms.first() else { return };
-        let Some(own) = inspector.platform() else { return };
-        if !platforms.iter().any(|platform| own.runs(platform)) {
+        if let Some((platform, own)) = self.inspector(engine, LOOK).mismatch(self.reference, image) {
             let warning = format!(
-                "the image is for {first}, and this engine runs {own}: without an emulator its programs fail with \
-                 «exec format error»; ask for another tag or platform"
+                "the image is for {platform}, and this engine runs {own}: without an emulator its programs end with an \
+                 «exec format error»; another tag or --platform may fit"
             );
             self.session.warn(self.at(), &warning);
         }
@@ -307,9 +263,9 @@ impl Live<'_> {
     }
 
     /// What a reader should know beside the reason.
-    fn explain(&mut self, backend: &Backend, kind: Kind, credentials: &Found) {
-        let registry = self.reference.registry();
-        let text = match (kind, backend) {
+    fn explain(&mut self, client: &Client<'_>, kind: Kind) {
+        let (registry, credentials) = (self.reference.registry(), &client.credentials);
+        let text = match (kind, &client.backend) {
             (Kind::Login, Backend::Api(_)) => match &credentials.user {
                 Some(user) => format!("{registry} was asked as user {user} (from {})", credentials.origin),
                 None => format!("no credentials for {registry} were found (looked in: {})", credentials.origin),
@@ -327,9 +283,8 @@ impl Live<'_> {
         self.session.warn(self.at(), &text);
     }
 
-    /// Waits before another attempt, and for an engine that is on its way back, which may be another one then; the
-    /// configuration and the credentials are read anew, for a token may have expired. The end where there is to be none.
-    fn prepare(&mut self, backend: &mut Backend, credentials: &mut Found, seconds: u64) -> Result<(), End> {
+    /// Waits before another attempt, and for an engine that is on its way back; the end where there is to be none.
+    fn prepare(&mut self, client: &mut Client<'_>, seconds: u64) -> Result<(), End> {
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let jitter = attempt::jitter(clock.subsec_nanos(), std::process::id());
         let until = Instant::now() + Duration::from_secs(seconds) + jitter;
@@ -340,28 +295,12 @@ impl Live<'_> {
             }
             self.session.advance(self.at());
         }
-        let config = Config::read(&self.environment);
-        if let Backend::Api(engine) = backend {
-            let (headers, warnings) = config.headers();
-            self.warn_once(warnings);
-            let until = Instant::now() + RESTART;
-            *engine = loop {
-                let signals = &self.signals;
-                match Engine::ping(&engine.socket, headers.clone(), &mut || signals.came().is_none()) {
-                    Ok(engine) => break engine,
-                    Err(_) if self.signals.came().is_none() && Instant::now() < until => std::thread::sleep(TICK),
-                    Err(error) => return Err(self.cut(error)),
-                }
-                self.session.advance(self.at());
-            };
-        }
-        match self.credentials(backend, &config) {
-            // A helper that asks a cloud may fail with the same network; what was found before is better than nothing.
-            Ok(found) if found.user.is_none() && credentials.user.is_some() => credentials.warnings = found.warnings,
-            Ok(found) => *credentials = found,
-            Err(reason) => credentials.warnings.push(format!("{reason}; going on with what it held before")),
-        }
-        Ok(())
+        let Self { session, signals, began, .. } = self;
+        let renewed = client.renew(&mut || {
+            session.advance(since(*began));
+            signals.came().is_none()
+        });
+        renewed.map_err(|error| self.cut(error))
     }
 
     /// Closes with an end that decides by itself.

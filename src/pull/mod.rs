@@ -15,7 +15,6 @@ pub(crate) mod meter;
 
 pub(crate) use line_buffer::{LineBuffer, MAX_LINE};
 
-use crate::pull::attempt::Fetched;
 use crate::pull::event::{Event, Step};
 use crate::pull::layer::{Change, Layer, Phase};
 use std::borrow::Cow;
@@ -332,17 +331,6 @@ impl Pull {
             |layer: &Layer| !layer.is_finished() && layer.extracted.is_some_and(|(done, whole)| done < whole);
         let is_here = !self.layers.is_empty() && self.layers.iter().all(Layer::is_downloaded);
         is_here && !is_over && !self.layers.iter().any(shows_bytes)
-    }
-
-    /// What this attempt has brought.
-    pub(crate) fn fetched(&self) -> Fetched {
-        let before = |layer: &Layer| self.before.iter().find(|(id, ..)| *id == layer.id).map_or(0, |before| before.2);
-        let mut fetched = Fetched::Nothing;
-        for layer in self.moving().filter(|layer| layer.done > 0) {
-            let has_gone_on = before(layer) > 0 && layer.done >= before(layer);
-            fetched = if has_gone_on { Fetched::Rest } else { return Fetched::FromNothing };
-        }
-        fetched
     }
 
     fn moving(&self) -> impl Iterator<Item = &Layer> {

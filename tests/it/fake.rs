@@ -4,6 +4,7 @@
 //! the log, the alphabet of the output, hostile text.
 
 mod alphabet;
+mod client;
 mod fallback;
 mod hostile;
 mod log;
