@@ -64,14 +64,28 @@ fn run(mode: Mode) -> u8 {
                 _ => 0,
             }
         }
-        Mode::Pull(options) => with_reference(&options, pull_mode::pull),
-        Mode::Check(options) => with_reference(&options, check::check),
+        Mode::Pull(options) => with_platform(options, pull_mode::pull),
+        Mode::Check(options) => with_platform(options, check::check),
         Mode::Running(name, options) => {
             with_reference(&options, |image, options| check::running(&name, image, options))
         }
         Mode::Replay(file, speed, options) => replay::replay(&file, speed, &options),
         Mode::View(options) => view::view(&options),
     }
+}
+
+/// Where no platform is asked for, the environment may do so.
+fn with_platform(mut options: args::Pull, run: impl FnOnce(&Reference, &args::Pull) -> u8) -> u8 {
+    if options.platform.is_none() {
+        options.platform = match docker::environment::default_platform() {
+            Ok(platform) => platform,
+            Err(error) => {
+                session::complain(&error, Charset::from_environment(options.ascii));
+                return USAGE;
+            }
+        };
+    }
+    with_reference(&options, run)
 }
 
 /// An image that cannot be pulled is refused before anything else is done.
