@@ -16,6 +16,10 @@ use crate::os::output::Output;
 use crate::os::signals::{self, Signals};
 use crate::pull::failure::Kind;
 use crate::report::sanitize;
+use crate::session::state_target;
+use crate::sink::checked::Before;
+use crate::sink::state::failure;
+use alm_state::Checked;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -43,12 +47,32 @@ enum Answer {
 
 /// Whether the local image is what the registry has.
 pub(crate) fn check(reference: &Reference, options: &Options) -> u8 {
-    answer(options, CHECK, |asking| asking.check(reference, options))
+    let before = Before::look(state_target(reference, options));
+    let mut known = Known::default();
+    let answer = find(options, CHECK, |asking| asking.check(reference, options, &mut known));
+    match &answer {
+        Answer::Yes(_) => {
+            if let Some(digest) = known.latest.or(known.here) {
+                before.keep(Checked::Current { digest });
+            }
+        }
+        Answer::No(_) => before.keep(Checked::Newer { digest: known.here, latest: known.latest }),
+        Answer::CannotTell(reason) => before.keep(Checked::CannotTell(failure(reason, reference.registry()))),
+        Answer::Interrupted(_) => {}
+    }
+    say(options, &answer)
 }
 
 /// Whether container `name` runs, and runs the local image.
 pub(crate) fn running(name: &str, reference: &Reference, options: &Options) -> u8 {
-    answer(options, RUNNING, |asking| asking.running(name, reference))
+    say(options, &find(options, RUNNING, |asking| asking.running(name, reference)))
+}
+
+/// The digests that a check came by.
+#[derive(Default)]
+struct Known {
+    here: Option<String>,
+    latest: Option<String>,
 }
 
 /// An engine that is asked, and how long.
@@ -59,12 +83,12 @@ struct Asking {
     until: Instant,
 }
 
-fn answer(options: &Options, limit: Duration, ask: impl FnOnce(&Asking) -> Result<Answer, Answer>) -> u8 {
+fn find(options: &Options, limit: Duration, ask: impl FnOnce(&Asking) -> Result<Answer, Answer>) -> Answer {
     let signals = Signals::catch(false);
     let until = Instant::now() + limit.saturating_sub(MARGIN);
     let environment = Environment::from_process();
     let config = environment.config_directory();
-    let answer = match endpoint::find(options.host.as_deref(), &Variables::from_process(), config.as_deref()) {
+    match endpoint::find(options.host.as_deref(), &Variables::from_process(), config.as_deref()) {
         Endpoint::Other { reason, .. } => Answer::CannotTell(reason),
         Endpoint::Unix(socket) => match Engine::ping(&socket, &mut || signals.came().is_none()) {
             Ok(engine) => {
@@ -73,8 +97,12 @@ fn answer(options: &Options, limit: Duration, ask: impl FnOnce(&Asking) -> Resul
             }
             Err(error) => unanswered(&error, &signals),
         },
-    };
-    let (word, text, exit) = match &answer {
+    }
+}
+
+/// Says the answer; the exit code.
+fn say(options: &Options, answer: &Answer) -> u8 {
+    let (word, text, exit) = match answer {
         Answer::Yes(text) => ("yes", text.as_str(), 0),
         Answer::No(text) => ("no", text.as_str(), 1),
         Answer::CannotTell(text) => ("cannot tell", text.as_str(), 3),
@@ -95,9 +123,10 @@ fn unanswered(error: &Error, signals: &Signals) -> Answer {
 }
 
 impl Asking {
-    fn check(&self, reference: &Reference, options: &Options) -> Result<Answer, Answer> {
+    fn check(&self, reference: &Reference, options: &Options, known: &mut Known) -> Result<Answer, Answer> {
         let local = self.image(reference)?;
         if let Some(image) = &local {
+            known.here = reference.digest.clone().or_else(|| Some((*digests(image).first()?).to_owned()));
             // A digest names one image for ever: there is nothing that the registry could have instead.
             if reference.digest.is_some() {
                 return Ok(Answer::Yes(format!("{reference} is here")));
@@ -113,6 +142,7 @@ impl Asking {
             (Err(Unread::Other(_)), None) => return Ok(Answer::No(format!("{reference} is not here"))),
             (Err(Unread::Other(answer) | Unread::Unknown(answer)), _) => return Err(answer),
         };
+        known.latest = Some(newest.clone());
         let Some(image) = local else {
             return Ok(Answer::No(format!("{reference} is not here; the registry has {newest}")));
         };
