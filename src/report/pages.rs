@@ -14,6 +14,12 @@ use alm_state::{Image, States, Status};
 /// How many rows the page of a pull needs beside the large figures.
 const PULL_ROWS: usize = 12;
 
+/// From how many rows on a page has a large title.
+const TITLE_ROWS: usize = 40;
+
+/// Cells of a name: what follows it is not to be too far from it.
+const MOST_NAME: usize = 60;
+
 /// How long one image is shown where several are pulled at once, in seconds.
 const TURN: i64 = 5;
 
@@ -45,7 +51,23 @@ pub(crate) fn page(
     page.finish(rows)
 }
 
+fn ids(states: &States) -> Vec<&str> {
+    states.images.iter().map(|found| &*found.image.id).collect()
+}
+
 impl Page<'_> {
+    /// What the page is about, in large letters where there is room for them.
+    fn title(&mut self, title: &str, tone: Tone) {
+        let rows = digits::large(title, 2);
+        if self.most < TITLE_ROWS || rows.iter().any(|row| row.chars().count() > self.width()) {
+            self.put(title, "", tone);
+            return;
+        }
+        for row in rows {
+            self.put(&row, "", tone);
+        }
+    }
+
     fn pulling(&mut self, states: &States, image: &Image, number: usize, count: usize) {
         let word = image.text.to_uppercase();
         let many = if count > 1 { format!("   image {number} of {count}") } else { String::new() };
@@ -134,8 +156,7 @@ impl Page<'_> {
 
     /// A row for an image on which nobody works.
     fn image(&mut self, states: &States, image: &Image) {
-        let ids: Vec<&str> = states.images.iter().map(|found| &*found.image.id).collect();
-        let name = status::short_name(&image.id, &ids);
+        let name = status::short_name(&image.id, &ids(states));
         let (word, tone) = if image.is_lost() {
             ("broken off", Tone::Bad)
         } else {
@@ -150,9 +171,10 @@ impl Page<'_> {
         };
         let digest = image.digest.as_deref().map(short_digest).unwrap_or_default();
         let since = image.pulled.map(|pulled| format!("pulled {}", self.device.moment.at(pulled))).unwrap_or_default();
-        let room = self.width().saturating_sub(2 + 14 + 18 + since.len() + 4).max(12);
+        // Beside the name: a mark, a digest, a word of 17 and a time of 18 cells at most, and the blanks between them.
+        let room = self.width().saturating_sub(2 + 2 + 12 + 2 + 17 + 2 + 18).clamp(12, MOST_NAME);
         let name = fit(name, room);
-        self.put(&format!("■ {name:room$}  {digest:12}  {word}"), &since, tone);
+        self.put(&format!("■ {name:room$}  {digest:12}  {word:17}"), &since, tone);
     }
 
     fn containers(&mut self, states: &States, same: &dyn Fn(&str, &str) -> bool) {
@@ -160,7 +182,8 @@ impl Page<'_> {
             let image = states.images.iter().find(|found| same(&container.image, &found.image.id));
             let here = image.and_then(|found| found.image.digest.as_deref());
             let tone = if status::is_bad(container.status) { Tone::Bad } else { Tone::Plain };
-            self.put(&status::container(container, here, self.device.moment), "", tone);
+            let name = image.map_or("", |found| status::short_name(&found.image.id, &ids(states)));
+            self.paragraph(&status::container(container, here, name, self.device.moment), tone);
         }
     }
 
@@ -173,14 +196,16 @@ impl Page<'_> {
         if let Some(image) = images.first().filter(|image| is_bad(image)).copied() {
             images.remove(0);
             if image.is_lost() {
-                self.put(&format!("BROKEN OFF   last heard of {}", moment.ago(image.time)), "", Tone::Bad);
+                self.title("FAILED", Tone::Bad);
+                self.put(&format!("last heard of {}", moment.ago(image.time)), "", Tone::Bad);
             } else {
                 let since = image.failing_since.unwrap_or(image.since);
                 let tries = match image.attempts {
                     0 | 1 => String::new(),
                     tries => format!(", {tries} tries"),
                 };
-                self.put(&format!("FAILED   since {}{tries}", moment.at(since)), "", Tone::Bad);
+                self.title("FAILED", Tone::Bad);
+                self.put(&format!("since {}{tries}", moment.at(since)), "", Tone::Bad);
             }
             self.put(&image.id, "", Tone::Plain);
             self.blank();
@@ -209,7 +234,8 @@ impl Page<'_> {
             }
             self.blank();
         } else {
-            self.put("A NEW CONTAINER FAILED", "", Tone::Bad);
+            self.title("FAILED", Tone::Bad);
+            self.put("a new container did not work", "", Tone::Bad);
             self.blank();
         }
         self.containers(states, same);
@@ -220,8 +246,11 @@ impl Page<'_> {
     fn idle(&mut self, states: &States, same: &dyn Fn(&str, &str) -> bool) {
         let moment = self.device.moment;
         let is_well = states.images.iter().all(|found| found.image.status == Status::Done);
-        let title = if is_well { ("UP TO DATE", Tone::Good) } else { ("NOTHING IS BEING PULLED", Tone::Mark) };
-        self.put(title.0, "", title.1);
+        if is_well {
+            self.title("UP TO DATE", Tone::Good);
+        } else {
+            self.put("NOTHING IS BEING PULLED", "", Tone::Mark);
+        }
         self.blank();
         for found in &states.images {
             self.image(states, &found.image);

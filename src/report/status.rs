@@ -51,14 +51,15 @@ pub(crate) fn entries(states: &States, moment: Moment, same: &dyn Fn(&str, &str)
                 notes.push(format!("what to do: {hint}"));
             }
             let own = states.containers.iter().filter(|container| same(&container.image, &image.id));
-            notes.extend(own.map(|container| self::container(container, image.digest.as_deref(), moment)));
+            notes
+                .extend(own.map(|container| self::container(container, image.digest.as_deref(), "this image", moment)));
             Entry { name: short_name(&image.id, &ids).to_owned(), facts: facts(image, moment), notes }
         })
         .collect();
     let strays = states.containers.iter().filter(|container| !ids.iter().any(|id| same(&container.image, id)));
     entries.extend(strays.map(|container| Entry {
         name: short_name(&container.image, &ids).to_owned(),
-        facts: self::container(container, None, moment),
+        facts: self::container(container, None, "this image", moment),
         notes: Vec::new(),
     }));
     entries
@@ -185,8 +186,8 @@ pub(crate) fn short_digest(digest: &str) -> &str {
     hex.char_indices().nth(12).map_or(hex, |(end, _)| &hex[..end])
 }
 
-/// What a container runs; `here` is the digest of its image on this device.
-pub(crate) fn container(container: &Container, here: Option<&str>, moment: Moment) -> String {
+/// What a container runs; `here` is the digest that its image has on this device, which is called `this`.
+pub(crate) fn container(container: &Container, here: Option<&str>, this: &str, moment: Moment) -> String {
     let mut out = format!("container {} ", container.name);
     out.push_str(match container.status {
         Standing::Running => "runs",
@@ -195,7 +196,7 @@ pub(crate) fn container(container: &Container, here: Option<&str>, moment: Momen
         Standing::Failed => "FAILED with",
     });
     match container.digest.as_deref() {
-        Some(digest) if Some(digest) == here => out.push_str(" this image"),
+        Some(digest) if Some(digest) == here => _ = write!(out, " {this}"),
         Some(digest) if here.is_some() => _ = write!(out, " another image, {}", short_digest(digest)),
         Some(digest) => _ = write!(out, " {}", short_digest(digest)),
         None => _ = write!(out, " {}", container.image),
