@@ -12,6 +12,7 @@ pub(crate) mod failure;
 pub(crate) mod layer;
 mod line_buffer;
 pub(crate) mod meter;
+pub(crate) mod snapshot;
 
 pub(crate) use line_buffer::{LineBuffer, MAX_LINE};
 
@@ -22,9 +23,6 @@ use std::borrow::Cow;
 /// More layers than any image has (Docker allows 127); what is announced beyond is passed over, so that a hostile
 /// stream cannot fill the memory.
 const MAX_LAYERS: usize = 1024;
-
-/// The share of downloading in the whole, in percent, where an engine shows extraction too.
-const DOWNLOAD_SHARE: u64 = 70;
 
 /// Why a pull has failed whose stream ended without its last chunk: what a killed engine leaves.
 pub(crate) const BROKEN_OFF: &str = "the engine broke off: the connection ended in the middle of the pull";
@@ -52,6 +50,8 @@ pub(crate) enum Update<'a> {
     Queued(usize),
     /// Already there; with the number of finished layers, this one included.
     Cached(usize, usize),
+    /// The download of a layer begins, without a byte to show for it.
+    Unseen(usize),
     /// The download of a layer begins (again).
     Downloading(usize),
     /// Its bytes have grown.
@@ -126,7 +126,8 @@ pub(crate) struct Pull {
     /// What the body of a refusal said, or failing that the first line not understood.
     heard: Option<String>,
     refusal: bool,
-    overall: u64,
+    /// What the whole was at, in percent, before the last event that could have lowered it.
+    percent: u64,
 }
 
 impl Pull {
@@ -148,6 +149,7 @@ impl Pull {
         let repeated = self.repeated.take();
         match event {
             Event::PullingFrom(repository) => {
+                self.keep_percent();
                 self.is_docker = true;
                 Update::PullingFrom(repository)
             }
@@ -201,7 +203,11 @@ impl Pull {
         if let Step::Downloaded { hide_counts: true } = step {
             self.is_containerd = true;
         }
-        let Some(at) = self.find(id) else {
+        let found = self.find(id);
+        if self.is_reweighed_by(found, &step) {
+            self.keep_percent();
+        }
+        let Some(at) = found else {
             return match step {
                 Step::Announced | Step::Cached if self.layers.len() < MAX_LAYERS => self.announce(id, step),
                 // Blobs that were never announced (manifests, configurations) are not layers.
@@ -213,7 +219,7 @@ impl Pull {
             Step::Waiting if layer.phase == Phase::Queued => Update::Silent,
             Step::Downloading(bytes) => match layer.download(bytes) {
                 Change::None => Update::Nothing,
-                Change::Unseen => Update::Silent,
+                Change::Unseen => Update::Unseen(at),
                 Change::Began => Update::Downloading(at),
                 Change::Grew => Update::Downloaded(at),
             },
@@ -299,9 +305,19 @@ impl Pull {
         }
     }
 
-    /// Success is established: what podman's configuration blob was counted as is taken back, and the layers that no
-    /// `Pull complete` closed are to be closed by [`Pull::complete_next`].
-    pub(crate) fn succeed(&mut self) {
+    /// Brings the layers to what the verdict says of them, one a call: where success is established, those are complete that
+    /// no `Pull complete` has closed.
+    pub(crate) fn settle(&mut self, verdict: &Verdict) -> Option<Update<'static>> {
+        if *verdict != Verdict::Success {
+            return None;
+        }
+        self.succeed();
+        let at = self.layers.iter().position(|layer| !layer.is_finished())?;
+        Some(self.complete(at))
+    }
+
+    /// What podman's configuration blob was counted as is taken back.
+    fn succeed(&mut self) {
         if let Some(at) = self.repeated.take()
             && !self.status_seen
             && !self.layers[at].is_finished()
@@ -309,13 +325,7 @@ impl Pull {
             self.layers.remove(at);
             self.latest = 0;
         }
-        self.overall = 100;
-    }
-
-    /// Closes the next open layer.
-    pub(crate) fn complete_next(&mut self) -> Option<Update<'static>> {
-        let at = self.layers.iter().position(|layer| !layer.is_finished())?;
-        Some(self.complete(at))
+        self.percent = 100;
     }
 
     /// Whether any layer has arrived: with podman that is what a recording without an exit code has to go by.
@@ -346,37 +356,6 @@ impl Pull {
         });
         let bytes = before.chain(self.moving().map(|layer| layer.done)).fold(0, u64::saturating_add);
         (bytes, self.moving().all(|layer| layer.size.is_some()))
-    }
-
-    /// How much of the whole is done, in percent: 70 % download and 30 % extraction (where the engine shows any), by
-    /// bytes. Never back within an attempt, and 100 only once [`Pull::succeed`] was called.
-    pub(crate) fn overall(&mut self) -> u64 {
-        let known = self.layers.iter().filter_map(|layer| layer.size);
-        let (sum, count) = known.fold((0_u128, 0_u128), |(sum, count), size| (sum + u128::from(size), count + 1));
-        let mean = sum.checked_div(count).unwrap_or(1).max(1) as u64;
-        let extraction =
-            if self.shows_extraction || (self.is_docker && !self.is_containerd) { 100 - DOWNLOAD_SHARE } else { 0 };
-        // In 128 bits, so that the sum fits whatever sizes an engine claims.
-        let (mut part, mut whole) = (0_u128, 0_u128);
-        for layer in &self.layers {
-            let weight = layer.size.unwrap_or(mean).max(1);
-            let downloaded = match layer.size {
-                _ if layer.is_downloaded() => weight,
-                Some(_) => layer.done,
-                None => 0,
-            };
-            let extracted = match layer.extracted {
-                _ if layer.is_finished() => weight,
-                Some((done, whole)) => share(done, whole, weight),
-                None => 0,
-            };
-            part +=
-                u128::from(downloaded) * u128::from(100 - extraction) + u128::from(extracted) * u128::from(extraction);
-            whole += u128::from(weight);
-        }
-        let percent = part.checked_div(whole).unwrap_or(0).min(99) as u64;
-        self.overall = self.overall.max(percent);
-        self.overall
     }
 }
 
@@ -411,6 +390,7 @@ mod tests {
             match self.apply(event) {
                 Update::Queued(at) => Update::Queued(at),
                 Update::Cached(at, finished) => Update::Cached(at, finished),
+                Update::Unseen(at) => Update::Unseen(at),
                 Update::Downloading(at) => Update::Downloading(at),
                 Update::Downloaded(at) => Update::Downloaded(at),
                 Update::Retrying(at, seconds) => Update::Retrying(at, seconds),
@@ -493,7 +473,7 @@ mod tests {
     fn a_download_that_was_never_seen_unfinished_is_no_news() {
         let mut pull = Pull::default();
         step(&mut pull, "a", Announced);
-        assert_eq!(step(&mut pull, "a", Downloading(Some((112, 112)))), Update::Silent);
+        assert_eq!(step(&mut pull, "a", Downloading(Some((112, 112)))), Update::Unseen(0));
         assert_eq!(step(&mut pull, "a", Downloading(Some((113, 112)))), Update::Nothing);
         assert_eq!(pull.moved(), (0, true));
         step(&mut pull, "a", DOWNLOADED);
@@ -514,12 +494,12 @@ mod tests {
                 let layer = &pull.layers[0];
                 assert!(layer.done <= layer.size.unwrap_or(0) && layer.done >= before, "{current}/{total}");
                 before = layer.done;
-                assert!(pull.overall() < 100);
+                assert!(pull.percent() < 100);
             }
         }
         step(&mut pull, "a", Complete);
         step(&mut pull, "b", Complete);
-        assert_eq!(pull.overall(), 99);
+        assert_eq!(pull.percent(), 99);
     }
 
     #[test]
@@ -571,10 +551,9 @@ mod tests {
         }
         assert_eq!(pull.verdict(&End::Complete), Verdict::Undecided("config".into()));
         assert!(pull.has_finished_layer());
-        pull.succeed();
-        assert_eq!(pull.complete_next(), Some(Update::Complete(0, 1)));
-        assert_eq!(pull.complete_next(), None);
-        assert_eq!((pull.layers.len(), pull.finished, pull.overall()), (1, 1, 100));
+        assert_eq!(pull.settle(&Verdict::Success), Some(Update::Complete(0, 1)));
+        assert_eq!(pull.settle(&Verdict::Success), None);
+        assert_eq!((pull.layers.len(), pull.finished, pull.percent()), (1, 1, 100));
         assert_eq!(pull.moved(), (10, true));
     }
 
@@ -583,9 +562,9 @@ mod tests {
         let mut pull = Pull::default();
         step(&mut pull, "a", Announced);
         step(&mut pull, "a", Downloading(Some((900, 1000))));
-        assert!(pull.overall() > 80);
+        assert!(pull.percent() > 80);
         pull.start_again();
-        assert_eq!((pull.overall(), pull.layers.len(), pull.moved()), (0, 0, (900, true)));
+        assert_eq!((pull.percent(), pull.layers.len(), pull.moved()), (0, 0, (900, true)));
         step(&mut pull, "a", Announced);
         step(&mut pull, "a", Downloading(Some((100, 1000))));
         assert_eq!(pull.moved(), (1000, true));
@@ -640,7 +619,7 @@ mod tests {
             for &(id, what) in steps {
                 step(&mut pull, id, what);
             }
-            assert_eq!(pull.overall(), expected, "{steps:?}");
+            assert_eq!(pull.percent(), expected, "{steps:?}");
         };
         check(true, &[], 0);
         check(true, &[("a", Announced)], 0);
@@ -665,10 +644,10 @@ mod tests {
         say(&mut pull, "1: Pulling from a");
         step(&mut pull, "a", Announced);
         step(&mut pull, "a", Downloading(Some((99, 100))));
-        assert_eq!(pull.overall(), 69);
+        assert_eq!(pull.percent(), 69);
         step(&mut pull, "b", Announced);
         step(&mut pull, "b", Downloading(Some((1, 1_000_000))));
-        assert_eq!(pull.overall(), 69);
+        assert_eq!(pull.percent(), 69);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 pub(crate) mod bar;
 mod digits;
+mod image;
 pub(crate) mod line;
 pub(crate) mod moment;
 pub(crate) mod page;
@@ -17,12 +18,12 @@ pub(crate) mod stamp;
 pub(crate) mod status;
 pub(crate) mod throttle;
 
-use crate::pull::failure::Kind;
 use crate::pull::layer::{Layer, Phase};
-use crate::pull::{Pull, Update, Verdict};
-use crate::report::line::{About, Line, Method, Opening, Part, Retry, Topic, signal_name};
-use crate::report::throttle::Throttle;
-use std::fmt::{Arguments, Write as _};
+use crate::pull::meter::Meter;
+use crate::pull::{Pull, Update};
+use crate::report::line::{About, Bar, Line, Part, Topic};
+use crate::report::throttle::{Grid, Throttle};
+use std::fmt::{self, Arguments, Write as _};
 
 /// The longest human line in characters, less its stamp `[2025-11-19 10:30:15] `.
 const MAX_HUMAN: usize = 1_000 - 22;
@@ -39,6 +40,11 @@ const RULE: &str = "==========================================";
 #[derive(Default)]
 pub(crate) struct Report {
     pace: Throttle,
+    grid: Grid,
+    /// Fed with the pull as it is before each event, and when time passes.
+    pub(crate) meter: Meter,
+    /// Docker's CLI tells no bytes.
+    tells_bytes: bool,
     /// Layers whose `queued` line is held back; with the count of finished layers where the layer is cached.
     held: Vec<(usize, Option<usize>)>,
     /// The layer that moved last.
@@ -50,37 +56,19 @@ pub(crate) struct Report {
 type Out<'a> = &'a mut dyn FnMut(&Line<'_>);
 
 impl Report {
-    /// The block at the top, and before it the reason where it is not the usual one.
-    pub(crate) fn open(&mut self, opening: &Opening, at: u64, out: Out<'_>) {
-        self.pace.moved(at);
-        let (mode, method) = match opening.method {
-            Method::Api => ("enhanced mode", "Docker Socket API (detailed progress)"),
-            Method::Cli => ("docker CLI", "docker pull CLI"),
-        };
-        if let Some(reason) = &opening.reason {
-            let about = About::Image(Topic::Warning, reason);
-            let line = format_args!("⚠️  {}; using the docker CLI", sanitize::safe(reason));
-            self.tell(at, Part::Opening, about, out, line);
-        }
-        self.say(at, Part::Opening, out, format_args!("{RULE}"));
-        self.say(at, Part::Opening, out, format_args!("📦 PULLING IMAGE ({mode})"));
-        self.say(at, Part::Opening, out, format_args!("{RULE}"));
-        self.image(Topic::Name, "Image: ", &opening.image, at, Part::Opening, out);
-        self.say(at, Part::Opening, out, format_args!("Method: {method}"));
-        self.say(at, Part::Opening, out, format_args!("{RULE}"));
-        if let Some(process) = &opening.attached {
-            let warning = format!("{process} is pulling this image already: watching its transfer");
-            self.warn(&warning, at, out);
-        }
-    }
-
-    /// A warning of our own.
-    pub(crate) fn warn(&mut self, warning: &str, at: u64, out: Out<'_>) {
-        self.image(Topic::Warning, WARNING, warning, at, Part::Opening, out);
-    }
-
     /// The lines that time alone brings, each with the time it was due. To be called before each event and on each tick.
     pub(crate) fn advance(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
+        while let Some(due) = self.grid.next(at) {
+            self.notices(pull, due, out);
+            self.meter.advance(pull, due);
+            self.overall(pull, due, out);
+        }
+        self.notices(pull, at, out);
+        self.meter.advance(pull, at);
+    }
+
+    /// The lines about layers that time alone brings.
+    fn notices(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
         if let Some(due) = self.pace.held_until().filter(|due| at >= *due) {
             self.release(pull, due, out);
         }
@@ -119,6 +107,7 @@ impl Report {
         }
         if !matches!(update, Update::Nothing | Update::Heard) {
             self.pace.moved(at);
+            self.grid.moved();
         }
         let is_progress = matches!(update, Update::Nothing | Update::Downloaded(_) | Update::Extracted(_));
         if !is_progress {
@@ -133,6 +122,7 @@ impl Report {
             Update::Digest(digest) => self.image(Topic::Digest, "🔐 Image digest: ", digest, at, body, out),
             Update::Status(status) => self.image(Topic::Status, "📊 Status: ", status, at, body, out),
             Update::Warning(warning) => self.image(Topic::Warning, WARNING, warning, at, body, out),
+            Update::Unseen(layer) => self.pace.downloading(*layer, at),
             Update::Queued(layer) => self.hold(*layer, None, at),
             Update::Cached(layer, finished) => {
                 if self.held.is_empty() && self.pace.is_announced(*layer) {
@@ -163,71 +153,17 @@ impl Report {
             Update::Complete(layer, finished) => self.complete(pull, *layer, *finished, at, out),
         }
         if !self.raw.is_empty() {
-            out(&Line { at, part: body, about: About::Looks, raw: Some(&self.raw), text: None });
+            out(&Line { at, part: body, about: About::Text, raw: Some(&self.raw), text: None, bar: None });
             self.raw.clear();
         }
     }
 
-    /// A broken attempt is followed by another.
-    pub(crate) fn retry(&mut self, retry: &Retry, at: u64, out: Out<'_>) {
-        self.pace = Throttle::default();
-        self.held.clear();
-        self.moving = None;
-        self.pace.moved(at);
-        let Retry { number, limit, wait, reason } = retry;
-        let (about, reason) = (About::Image(Topic::Retry, reason), sanitize::safe(reason));
-        let limit = limit.map(|limit| format!("/{limit}")).unwrap_or_default();
-        self.tell(at, Part::Body, about, out, format_args!("🔁 Retry {number}{limit} in {wait}s: {reason}"));
-    }
-
-    /// The stream is over: what was held back, and the closing block. `registry` is named in advice.
-    pub(crate) fn close(&mut self, pull: &mut Pull, verdict: &Verdict, registry: Option<&str>, at: u64, out: Out<'_>) {
+    /// The stream is over: what was held back.
+    pub(crate) fn end(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
         self.advance(pull, at, out);
         if !self.held.is_empty() {
             self.release(pull, at, out);
         }
-        if *verdict == Verdict::Success {
-            pull.succeed();
-            while let Some(update) = pull.complete_next() {
-                if let Update::Complete(layer, finished) = update {
-                    self.complete(pull, layer, finished, at, out);
-                }
-            }
-        }
-        let closing = Part::Closing;
-        self.say(at, closing, out, format_args!("{RULE}"));
-        match verdict {
-            Verdict::Success => self.say(at, closing, out, format_args!("✅ PULL SUCCESSFUL")),
-            Verdict::Interrupted(signal) => {
-                self.say(at, closing, out, format_args!("🛑 PULL INTERRUPTED ({})", signal_name(*signal)));
-            }
-            Verdict::Failed(reason) | Verdict::Undecided(reason) => {
-                self.say(at, closing, out, format_args!("❌ PULL FAILED: {}", sanitize::safe(reason)));
-                if let Some(advice) = Kind::of(reason).advice(registry) {
-                    self.say(at, closing, out, format_args!("💡 {}", sanitize::safe(&advice)));
-                }
-            }
-        }
-        let percent = pull.overall();
-        self.say(
-            at,
-            closing,
-            out,
-            format_args!("Overall Progress: {} {percent}%", bar::bar(percent, 100, bar::OVERALL)),
-        );
-        let layers = pull.layers.len();
-        if layers > 0 {
-            self.say(at, closing, out, format_args!("Layers: {}/{layers} completed", pull.finished));
-            let (moved, is_all) = pull.moved();
-            let (least, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
-            match bar::speed(moved, at).filter(|_| moved > 0) {
-                Some(speed) => {
-                    self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s ({speed})"));
-                }
-                None => self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s")),
-            }
-        }
-        self.say(at, closing, out, format_args!("{RULE}"));
     }
 
     fn hold(&mut self, layer: usize, finished: Option<usize>, at: u64) {
@@ -253,6 +189,13 @@ impl Report {
         }
     }
 
+    /// A layer is complete though the engine has not said so, because the pull has succeeded.
+    pub(crate) fn settled(&mut self, pull: &Pull, update: &Update<'_>, at: u64, out: Out<'_>) {
+        if let Update::Complete(layer, finished) = update {
+            self.complete(pull, *layer, *finished, at, out);
+        }
+    }
+
     fn cached(&mut self, pull: &Pull, layer: usize, finished: usize, at: u64, out: Out<'_>) {
         let rest = format_args!(": Already cached ({finished}/{})", pull.layers.len());
         self.layer(&pull.layers[layer], Phase::Cached, at, out, rest);
@@ -262,12 +205,21 @@ impl Report {
         if let Layer { extracted: Some(_), .. } = pull.layers[layer] {
             self.end_extraction(pull, layer, at, out);
         }
-        let rest = format_args!(": Complete ({finished}/{})", pull.layers.len());
+        let began = self.pace.began(layer);
+        let Layer { size, done, .. } = pull.layers[layer];
+        let size = size.or_else(|| (done > 0).then_some(done));
+        let details = fmt::from_fn(|f| {
+            let Some(size) = size else { return Ok(()) };
+            write!(f, ", {}", bar::bytes(size))?;
+            began.map_or(Ok(()), |began| write!(f, " in {}s", at.saturating_sub(began) / 1000))
+        });
+        let rest = format_args!(": Complete ({finished}/{}){details}", pull.layers.len());
         self.layer(&pull.layers[layer], Phase::Complete, at, out, rest);
     }
 
     fn download(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
         self.moving = Some(layer);
+        self.pace.downloading(layer, at);
         if let Layer { size: Some(size), done, .. } = pull.layers[layer]
             && self.pace.is_due(layer, at)
         {
@@ -291,9 +243,8 @@ impl Report {
         if !self.pace.is_news(layer, at, (percent, bar::shown(done), size)) {
             return;
         }
-        let (bar, done, size) = (bar::bar(done, size, bar::LAYER), bar::bytes(done), bar::bytes(size));
-        let rest = format_args!(": {bar} {percent}% ({done} / {size})");
-        self.layer(&pull.layers[layer], Phase::Downloading, at, out, rest);
+        let rest = format_args!(" {percent}% ({} / {})", bar::bytes(done), bar::bytes(size));
+        self.layer_bar(&pull.layers[layer], Phase::Downloading, at, out, (done, size), rest);
     }
 
     fn extraction(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
@@ -316,9 +267,7 @@ impl Report {
         if !self.pace.is_news(layer, at, (percent, 0, 0)) {
             return;
         }
-        let bar = bar::bar(done, whole, bar::LAYER);
-        let rest = format_args!(": Extracting {bar} {percent}%");
-        self.layer(&pull.layers[layer], Phase::Extracting, at, out, rest);
+        self.layer_bar(&pull.layers[layer], Phase::Extracting, at, out, (done, whole), format_args!(" {percent}%"));
     }
 
     /// A line about the image: `lead`, and what is said of it.
@@ -328,31 +277,81 @@ impl Report {
 
     /// A line about a layer and a phase: its name, and `rest`.
     fn layer(&mut self, layer: &Layer, phase: Phase, at: u64, out: Out<'_>, rest: Arguments<'_>) {
-        let sign = match phase {
-            Phase::Queued => "📋",
-            Phase::Downloading => "⬇️ ",
-            Phase::Retrying(_) => "🔁",
-            Phase::Verifying => "🔍",
-            Phase::Downloaded | Phase::Complete => "✅",
-            Phase::Extracting => "📂",
-            Phase::Cached => "💾",
-        };
         let about = About::Layer(layer, phase);
-        self.tell(at, Part::Body, about, out, format_args!("{sign} Layer {}{rest}", sanitize::safe(&layer.id)));
+        let lead = format_args!("{} Layer {}{rest}", sign(phase), sanitize::safe(&layer.id));
+        self.tell(at, Part::Body, about, out, lead);
+    }
+
+    /// A line about a layer with the bar of its phase.
+    fn layer_bar(
+        &mut self,
+        layer: &Layer,
+        phase: Phase,
+        at: u64,
+        out: Out<'_>,
+        (done, whole): (u64, u64),
+        rest: Arguments<'_>,
+    ) {
+        let word = if phase == Phase::Extracting { "Extracting " } else { "" };
+        let lead = format_args!("{} Layer {}: {word}", sign(phase), sanitize::safe(&layer.id));
+        let about = About::Layer(layer, phase);
+        self.tell_bar(at, Part::Body, about, out, &WithBar { lead, part: done, whole, cells: bar::LAYER, rest });
     }
 
     fn say(&mut self, at: u64, part: Part, out: Out<'_>, line: Arguments<'_>) {
-        self.tell(at, part, About::Looks, out, line);
+        self.tell(at, part, About::Text, out, line);
     }
 
-    /// Hands on a line, with the raw line where that is still to come.
+    fn rule(&mut self, at: u64, part: Part, out: Out<'_>) {
+        self.tell(at, part, About::Rule, out, format_args!("{RULE}"));
+    }
+
     fn tell(&mut self, at: u64, part: Part, about: About<'_>, out: Out<'_>, line: Arguments<'_>) {
         self.text.clear();
         let _ = self.text.write_fmt(line);
+        self.give(at, part, about, out, None);
+    }
+
+    fn tell_bar(&mut self, at: u64, part: Part, about: About<'_>, out: Out<'_>, line: &WithBar<'_>) {
+        let &WithBar { lead, part: done, whole, cells, rest } = line;
+        self.text.clear();
+        let _ = self.text.write_fmt(lead);
+        let start = self.text.len();
+        let _ = write!(self.text, "{}", bar::bar(done, whole, cells));
+        let bar = Bar { place: start..self.text.len(), part: done, whole, cells };
+        let _ = self.text.write_fmt(rest);
+        self.give(at, part, about, out, Some(bar));
+    }
+
+    /// Hands on the line, with the raw line where that is still to come.
+    fn give(&mut self, at: u64, part: Part, about: About<'_>, out: Out<'_>, bar: Option<Bar>) {
         sanitize::cut(&mut self.text, MAX_HUMAN);
         let raw = Some(self.raw.as_str()).filter(|raw| !raw.is_empty());
-        out(&Line { at, part, about, raw, text: Some(&self.text) });
+        let bar = bar.filter(|bar| bar.place.end <= self.text.len());
+        out(&Line { at, part, about, raw, text: Some(&self.text), bar });
         self.raw.clear();
+    }
+}
+
+/// A line that has a bar.
+struct WithBar<'a> {
+    lead: Arguments<'a>,
+    part: u64,
+    whole: u64,
+    cells: usize,
+    rest: Arguments<'a>,
+}
+
+/// What a line about a layer begins with.
+fn sign(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Queued => "📋",
+        Phase::Downloading => "⬇️ ",
+        Phase::Retrying(_) => "🔁",
+        Phase::Verifying => "🔍",
+        Phase::Downloaded | Phase::Complete => "✅",
+        Phase::Extracting => "📂",
+        Phase::Cached => "💾",
     }
 }
 
@@ -361,6 +360,7 @@ mod tests {
     use super::*;
     use crate::pull::End;
     use crate::pull::event;
+    use crate::report::line::Retry;
     use crate::report::throttle::LONG_PULL;
 
     /// A report and what it has told: `milliseconds text`, raw lines in `<>`.
@@ -411,8 +411,13 @@ mod tests {
         }
 
         fn close(&mut self, at: u64, end: &End) {
-            let verdict = self.pull.verdict(end);
-            self.report.close(&mut self.pull, &verdict, Some("127.0.0.1:5000"), at, &mut Self::keep(&mut self.lines));
+            let Self { pull, report, lines } = self;
+            let (verdict, out) = (pull.verdict(end), &mut Self::keep(lines));
+            report.end(pull, at, out);
+            while let Some(update) = pull.settle(&verdict) {
+                report.settled(pull, &update, at, out);
+            }
+            report.close(pull, &verdict, Some("127.0.0.1:5000"), at, out);
         }
 
         /// What was told since the last time, without raw lines and with bars as `[3]`, the count of their full cells.
@@ -553,7 +558,7 @@ mod tests {
             "2700 📂 Layer a: Extracting...",
             "4700 📂 Layer a: Extracting [20] 50%",
             "4800 📂 Layer a: Extracting [40] 100%",
-            "4800 ✅ Layer a: Complete (1/1)",
+            "4800 ✅ Layer a: Complete (1/1), 100B in 4s",
         ];
         assert_eq!(told.since(), expected);
     }
@@ -573,7 +578,7 @@ mod tests {
             "10 ⬇️  Layer a: [0] 1% (1B / 100B)",
             "1000 ✅ Layer a: Download complete",
             "1100 📂 Layer a: Extracting...",
-            "9200 ✅ Layer a: Complete (1/1)",
+            "9200 ✅ Layer a: Complete (1/1), 100B in 9s",
         ];
         assert_eq!(told.since(), expected);
     }
@@ -678,7 +683,7 @@ mod tests {
             format!("15000 {RULE}"),
             "15000 ❌ PULL FAILED: no space left on device".into(),
             "15000 💡 make room where Docker keeps its images (df -h /var/lib/docker; docker image prune), then pull again".into(),
-            format!("15000 Overall Progress: {} 35%", bar(17)),
+            format!("15000 Stopped at: {} 35%", bar(17)),
             "15000 Layers: 0/2 completed".into(),
             "15000 Downloaded: 70MB in 15s (4.6MB/s)".into(),
             format!("15000 {RULE}"),
@@ -688,7 +693,7 @@ mod tests {
         told.since();
         told.close(15_000, &End::Complete);
         let succeeded = [
-            "15000 ✅ Layer a: Complete (1/2)".to_owned(),
+            "15000 ✅ Layer a: Complete (1/2), 70MB in 15s".to_owned(),
             "15000 ✅ Layer b: Complete (2/2)".into(),
             format!("15000 {RULE}"),
             "15000 ✅ PULL SUCCESSFUL".into(),
@@ -704,7 +709,7 @@ mod tests {
         let interrupted = [
             format!("0 {RULE}"),
             "0 🛑 PULL INTERRUPTED (SIGTERM)".into(),
-            format!("0 Overall Progress: {} 0%", bar(0)),
+            format!("0 Stopped at: {} 0%", bar(0)),
             format!("0 {RULE}"),
         ];
         assert_eq!(told.since(), interrupted);

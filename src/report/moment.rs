@@ -1,4 +1,4 @@
-//! Times and spans as people say them, for those who ask how things stand.
+//! Times as people say them, for those who ask how things stand.
 //!
 //! **Invariant:** pure; now is an argument, and a clock that went back makes no nonsense.
 
@@ -60,15 +60,6 @@ fn counted(f: &mut fmt::Formatter<'_>, count: u64, unit: &str) -> fmt::Result {
     write!(f, "{count} {unit}{} ago", if count == 1 { "" } else { "s" })
 }
 
-/// `35s`, `2m05s`, `1h02m`
-pub(crate) fn span(seconds: u64) -> impl Display {
-    fmt::from_fn(move |f| match seconds {
-        0..60 => write!(f, "{seconds}s"),
-        60..3_600 => write!(f, "{}m{:02}s", seconds / 60, seconds % 60),
-        _ => write!(f, "{}h{:02}m", seconds / 3_600, seconds / 60 % 60),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,11 +90,5 @@ mod tests {
         // By a clock that was ahead.
         check("2026-11-25T00:31:00Z", "01:31", "01:31");
         check("2027-11-25T00:31:00Z", "25 Nov 2027", "25 Nov 2027");
-    }
-
-    #[test]
-    fn spans() {
-        let spans = [0, 59, 60, 3_599, 3_600, 359_999].map(|seconds| span(seconds).to_string());
-        assert_eq!(spans, ["0s", "59s", "1m00s", "59m59s", "1h00m", "99h59m"]);
     }
 }

@@ -6,7 +6,6 @@
 
 use crate::report::bar;
 use crate::report::digits;
-use crate::report::moment::span;
 use crate::report::page::{Device, Page, Row, Tone, WIDE, fit};
 use crate::report::status::{self, Health, bytes, short_digest};
 use alm_state::{Image, States, Status};
@@ -94,7 +93,7 @@ impl Page<'_> {
         let amount = bytes(image).unwrap_or_default();
         let left = if has_room { amount } else { format!("{percent}%   {amount}") };
         let rate = image.rate.and_then(|rate| bar::speed(rate, 1_000)).map(|rate| rate.to_string());
-        let time = image.left.map(|left| format!("{} left", span(left)));
+        let time = image.left.map(|left| bar::left(left).to_string());
         let right: Vec<String> = rate.into_iter().chain(time).collect();
         self.put(&left, &right.join("   "), Tone::Plain);
         if image.text == "Retrying"

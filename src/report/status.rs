@@ -5,7 +5,7 @@
 //! **Invariant:** pure. What a state does not know is not guessed: it is left out.
 
 use crate::report::bar;
-use crate::report::moment::{Moment, span};
+use crate::report::moment::Moment;
 use alm_state::{Container, Image, Standing, States, Status};
 use std::fmt::Write as _;
 
@@ -159,7 +159,7 @@ fn working(image: &Image, text: &str, out: &mut String) {
         let _ = write!(out, "  {rate}");
     }
     if let Some(left) = image.left {
-        let _ = write!(out, "  {} left", span(left));
+        let _ = write!(out, "  {}", bar::left(left));
     }
     if let Some(attempt @ 2..) = image.attempt {
         let _ = write!(out, "  attempt {attempt}");

@@ -8,6 +8,7 @@
 use crate::pull::failure::Kind;
 use crate::pull::layer::{Layer, Phase};
 use crate::pull::meter::Meter;
+use crate::pull::snapshot::Snapshot;
 use crate::pull::{Pull, Verdict};
 use crate::report::line::{About, Line, Topic};
 use crate::report::{bar, sanitize};
@@ -57,7 +58,6 @@ pub(crate) struct State {
     image: Option<Image>,
     /// When this image's state before this run was written, until old states were swept.
     before: Option<Option<Time>>,
-    meter: Meter,
     /// Bytes that all pulls before this one fetched, and those of this one that another had told of by then.
     received: u64,
     told: u64,
@@ -96,7 +96,6 @@ impl State {
             clock,
             image: None,
             before: None,
-            meter: Meter::default(),
             received: 0,
             told: 0,
             attempt: 1,
@@ -109,25 +108,25 @@ impl State {
             next_metrics: METRICS,
             buffer: Vec::new(),
         };
-        state.begin(&mut Pull::default(), 0);
+        state.begin(&Snapshot { pull: &Pull::default(), meter: &Meter::default(), at: 0 });
         state
     }
 
     /// Begins to write, if the lock is ours.
-    fn begin(&mut self, pull: &mut Pull, at: u64) {
+    fn begin(&mut self, snapshot: &Snapshot<'_>) {
         if self.image.is_none() && (self.is_ours)() {
             let before = self.target.store.image(&self.target.reference);
             self.before = Some(before.as_ref().map(|before| before.time));
             self.received = before.as_ref().map_or(0, |before| before.received);
-            self.told = pull.moved().0;
-            self.image = Some(Image::begin(&self.target.id, before, (self.clock)(at)));
-            self.write(pull, at);
+            self.told = snapshot.pull.moved().0;
+            self.image = Some(Image::begin(&self.target.id, before, (self.clock)(snapshot.at)));
+            self.write(snapshot);
             self.write_metrics();
         }
     }
 
-    fn sign(&self, pull: &mut Pull) -> Sign {
-        let percent = pull.overall();
+    fn sign(&self, snapshot: &Snapshot<'_>) -> Sign {
+        let (pull, percent) = (snapshot.pull, snapshot.percent());
         let extracted = pull.layers.iter().filter_map(|layer| layer.extracted);
         Sign {
             text: self.text(pull),
@@ -136,7 +135,7 @@ impl State {
             moved: pull.moved().0,
             extracted: extracted.fold(0, |sum, (done, _)| sum.wrapping_add(done)),
             finished: pull.finished,
-            is_moving: self.meter.speed.is_some_and(|speed| speed > 0),
+            is_moving: snapshot.meter.speed.is_some_and(|speed| speed > 0),
         }
     }
 
@@ -156,8 +155,8 @@ impl State {
     }
 
     /// Writes how the pull stands.
-    fn write(&mut self, pull: &mut Pull, at: u64) {
-        let sign = self.sign(pull);
+    fn write(&mut self, snapshot: &Snapshot<'_>) {
+        let (sign, at) = (self.sign(snapshot), snapshot.at);
         let now = (self.clock)(at);
         let Some(image) = &mut self.image else { return };
         sign.text.clone_into(&mut image.text);
@@ -171,7 +170,7 @@ impl State {
             image.kind = Some(Kind::of(&reason).name().to_owned());
             (image.details, image.hint) = (Some(reason), None);
         }
-        fill(image, pull, &self.meter, sign.percent);
+        fill(image, snapshot, sign.percent);
         image.received = self.received.saturating_add(sign.moved.saturating_sub(self.told));
         let written = self.target.store.write(&self.target.reference, image, &mut self.buffer);
         self.not_before = if written.is_ok() { at } else { at.saturating_add(TROUBLE) };
@@ -185,16 +184,16 @@ impl State {
     }
 
     /// Ends the state with how the pull ended, and keeps that.
-    fn end(&mut self, closing: &mut Closing<'_>) {
-        let Closing { at, pull, verdict, exit } = closing;
-        let now = (self.clock)(*at);
-        let percent = pull.overall();
+    fn end(&mut self, closing: &Closing<'_>) {
+        let Closing { snapshot, verdict, exit } = closing;
+        let (pull, at) = (snapshot.pull, snapshot.at);
+        let now = (self.clock)(at);
         let bytes = pull.moved().0;
         // Exact in an f64 for as long as a pull may take.
         #[expect(clippy::cast_precision_loss)]
-        let seconds = *at as f64 / 1000.0;
+        let seconds = at as f64 / 1000.0;
         let Some(image) = &mut self.image else { return };
-        fill(image, pull, &self.meter, percent);
+        fill(image, snapshot, snapshot.percent());
         image.received = self.received.saturating_add(bytes.saturating_sub(self.told));
         match verdict {
             Verdict::Success => {
@@ -228,17 +227,17 @@ pub(crate) fn failure(reason: &str, registry: &str) -> Failure {
 }
 
 /// The numbers of a pull under way.
-fn fill(image: &mut Image, pull: &Pull, meter: &Meter, percent: u64) {
+fn fill(image: &mut Image, snapshot: &Snapshot<'_>, percent: u64) {
+    let pull = snapshot.pull;
     let to_fetch = || pull.layers.iter().filter(|layer| layer.phase != Phase::Cached);
-    let sum = |count: fn(&Layer) -> u64| to_fetch().map(count).fold(0, u64::saturating_add);
+    let amount = snapshot.amount();
     let is_known = to_fetch().any(|layer| layer.size.is_some() || layer.done > 0);
-    image.current = is_known.then(|| sum(|layer| layer.done));
-    image.total = is_known.then(|| sum(|layer| layer.size.unwrap_or(layer.done)));
-    image.exact = is_known && to_fetch().all(|layer| layer.size.is_some());
+    image.current = is_known.then_some(amount.done);
+    image.total = is_known.then_some(amount.total);
+    image.exact = is_known && amount.is_exact;
     image.percent = (!pull.layers.is_empty()).then_some(percent);
-    let is_downloading = to_fetch().any(|layer| !layer.is_downloaded());
-    image.rate = meter.speed.filter(|_| is_downloading);
-    image.left = meter.left;
+    image.rate = snapshot.rate();
+    image.left = snapshot.left();
     let mut count = 0;
     for layer in to_fetch().take(MOST_LAYERS) {
         if count == image.layers.len() {
@@ -292,29 +291,29 @@ impl Sink for State {
         Ok(())
     }
 
-    fn frame(&mut self, pull: &mut Pull, at: u64) -> io::Result<()> {
+    fn frame(&mut self, snapshot: &Snapshot<'_>) -> io::Result<()> {
+        let at = snapshot.at;
         if at < self.next_look {
             return Ok(());
         }
         self.next_look = at.saturating_add(LOOK);
-        self.meter.look(pull, at);
         if self.image.is_none() {
             if at.saturating_sub(self.last) >= MOVING {
                 self.last = at;
-                self.begin(pull, at);
+                self.begin(snapshot);
             }
             return Ok(());
         }
         if let Some(before) = self.before.take() {
             self.target.store.sweep(&self.target.reference, before, (self.clock)(at));
         }
-        let sign = self.sign(pull);
+        let sign = self.sign(snapshot);
         let passed = at.saturating_sub(self.last);
         let is_urgent = (sign.text, sign.attempt) != (self.written.text, self.written.attempt)
             || (self.written.is_moving && !sign.is_moving);
         let is_due = is_urgent || (sign != self.written && passed >= MOVING) || passed >= BEAT;
         if is_due && at >= self.not_before {
-            self.write(pull, at);
+            self.write(snapshot);
         }
         if at >= self.next_metrics {
             self.next_metrics = at.saturating_add(METRICS);
@@ -323,10 +322,10 @@ impl Sink for State {
         Ok(())
     }
 
-    fn close(&mut self, closing: &mut Closing<'_>) -> io::Result<()> {
+    fn close(&mut self, closing: &Closing<'_>) -> io::Result<()> {
         // The other one may have ended with the transfer that both watched. An interruption is not for it to bear.
         if self.image.is_none() && !matches!(closing.verdict, Verdict::Interrupted(_)) {
-            self.begin(closing.pull, closing.at);
+            self.begin(&closing.snapshot);
         }
         self.end(closing);
         Ok(())
