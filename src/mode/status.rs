@@ -24,6 +24,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// The exit codes.
 const WELL: u8 = 0;
 const BAD: u8 = 1;
+const WRONG_USAGE: u8 = 2;
 const NOTHING_KNOWN: u8 = 3;
 
 /// Shows the states; the exit code.
@@ -34,7 +35,7 @@ pub(crate) fn status(options: &Options) -> u8 {
         Ok(reference) => reference,
         Err(error) => {
             complain(&error.to_string(), charset);
-            return crate::USAGE;
+            return WRONG_USAGE;
         }
     };
     let shown = match (options.show, &reference) {
