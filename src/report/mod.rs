@@ -13,7 +13,7 @@ pub(crate) mod stamp;
 pub(crate) mod throttle;
 
 use crate::pull::failure::Kind;
-use crate::pull::layer::{Layer, Phase};
+use crate::pull::layer::{Change, Layer, Phase};
 use crate::pull::{Pull, Update, Verdict};
 use crate::report::line::{About, Line, Method, Opening, Part, Retry, Topic, signal_name};
 use crate::report::throttle::Throttle;
@@ -38,6 +38,8 @@ pub(crate) struct Report {
     held: Vec<(usize, Option<usize>)>,
     /// The layer that moved last.
     moving: Option<usize>,
+    /// docker's CLI tells no bytes: there is no saying that nothing moves, nor how much came.
+    has_no_bytes: bool,
     text: String,
     raw: String,
 }
@@ -48,6 +50,7 @@ impl Report {
     /// The block at the top, and before it the reason where it is not the usual one.
     pub(crate) fn open(&mut self, opening: &Opening, at: u64, out: Out<'_>) {
         self.pace.moved(at);
+        self.has_no_bytes = opening.method == Method::Cli;
         let (mode, method) = match opening.method {
             Method::Api => ("enhanced mode", "Docker Socket API (detailed progress)"),
             Method::Cli => ("docker CLI", "docker pull CLI"),
@@ -79,8 +82,11 @@ impl Report {
         if let Some(due) = self.pace.held_until().filter(|due| at >= *due) {
             self.release(pull, due, out);
         }
+        if self.has_no_bytes {
+            return;
+        }
         while let Some((due, seconds)) = self.pace.still(at) {
-            let layer = self.moving.and_then(|at| pull.layers.get(at)).filter(|layer| !layer.is_finished());
+            let layer = self.moving.and_then(|at| pull.layers.get(at)).filter(|layer| !layer.is_still());
             let about = About::Image(Topic::Stuck, layer.map_or("", |layer| &layer.id));
             let body = Part::Body;
             match layer {
@@ -88,6 +94,10 @@ impl Report {
                     let (id, done, size) = (sanitize::safe(id), bar::bytes(*done), bar::bytes(*size));
                     let line = format_args!("⏳ No progress for {seconds}s ({id}: {done} / {size})");
                     self.tell(due, body, about, out, line);
+                }
+                Some(Layer { id, size: None, done: done @ 1.., .. }) => {
+                    let (id, done) = (sanitize::safe(id), bar::bytes(*done));
+                    self.tell(due, body, about, out, format_args!("⏳ No progress for {seconds}s ({id}: {done})"));
                 }
                 Some(Layer { id, .. }) => {
                     let id = sanitize::safe(id);
@@ -112,10 +122,13 @@ impl Report {
         if !announces && !self.held.is_empty() {
             self.release(pull, at, out);
         }
-        if !matches!(update, Update::Nothing | Update::Heard) {
+        if update.is_movement() {
             self.pace.moved(at);
         }
-        let is_progress = matches!(update, Update::Nothing | Update::Downloaded(_) | Update::Extracted(_));
+        let is_progress = matches!(
+            update,
+            Update::Nothing | Update::Moved | Update::Layer(_, Change::None | Change::Moved | Change::Grew)
+        );
         if !is_progress {
             self.raw.clear();
             let _ = write!(self.raw, "{}", sanitize::safe(&String::from_utf8_lossy(line)));
@@ -123,43 +136,56 @@ impl Report {
         }
         let body = Part::Body;
         match update {
-            Update::Nothing | Update::Silent | Update::Heard => {}
+            Update::Nothing | Update::Moved | Update::Silent | Update::Heard => {}
             Update::PullingFrom(name) => self.image(Topic::Repository, "🔄 Pulling from ", name, at, body, out),
             Update::Digest(digest) => self.image(Topic::Digest, "🔐 Image digest: ", digest, at, body, out),
             Update::Status(status) => self.image(Topic::Status, "📊 Status: ", status, at, body, out),
             Update::Warning(warning) => self.image(Topic::Warning, WARNING, warning, at, body, out),
-            Update::Queued(layer) => self.hold(*layer, None, at),
-            Update::Cached(layer, finished) => {
-                if self.held.is_empty() && self.pace.is_announced(*layer) {
-                    self.cached(pull, *layer, *finished, at, out);
-                } else {
-                    self.hold(*layer, Some(*finished), at);
-                }
-            }
-            Update::Downloading(layer) | Update::Downloaded(layer) => self.download(pull, *layer, at, out),
-            Update::Retrying(layer, seconds) => {
-                let rest = format_args!(": retrying in {seconds}s");
-                self.layer(&pull.layers[*layer], Phase::Retrying(*seconds), at, out, rest);
-            }
-            Update::Verifying(layer) => {
-                self.end_download(pull, *layer, at, out);
-                let rest = format_args!(": Verifying checksum...");
-                self.layer(&pull.layers[*layer], Phase::Verifying, at, out, rest);
-            }
-            Update::DownloadComplete(layer) => {
-                self.end_download(pull, *layer, at, out);
-                self.layer(&pull.layers[*layer], Phase::Downloaded, at, out, format_args!(": Download complete"));
-            }
-            Update::Extracting(layer) => {
-                self.pace.begin_phase(*layer, Some(at));
-                self.layer(&pull.layers[*layer], Phase::Extracting, at, out, format_args!(": Extracting..."));
-            }
-            Update::Extracted(layer) => self.extraction(pull, *layer, at, out),
-            Update::Complete(layer, finished) => self.complete(pull, *layer, *finished, at, out),
+            Update::Layer(layer, change) => self.layer_event(pull, *layer, *change, at, out),
         }
         if !self.raw.is_empty() {
             out(&Line { at, part: body, about: About::Looks, raw: Some(&self.raw), text: None });
             self.raw.clear();
+        }
+    }
+
+    /// What an event changed about a layer.
+    fn layer_event(&mut self, pull: &Pull, index: usize, change: Change, at: u64, out: Out<'_>) {
+        let layer = &pull.layers[index];
+        if !matches!(change, Change::None) && layer.is_fetched() {
+            self.moving = Some(index);
+        }
+        match (change, layer.phase) {
+            (Change::None | Change::Moved | Change::Silent, _) | (_, Phase::Waiting) => {}
+            (Change::Restarted, _) => {
+                self.pace.begin_phase(index, None);
+                let line = format_args!("🔁 Layer {}: starts again", sanitize::safe(&layer.id));
+                self.tell(at, Part::Body, About::Restart(layer), out, line);
+                self.download(pull, index, at, out);
+            }
+            (_, Phase::Queued) => self.hold(index, None, at),
+            (_, Phase::Cached) if self.held.is_empty() && self.pace.is_announced(index) => {
+                self.cached(pull, index, pull.finished, at, out);
+            }
+            (_, Phase::Cached) => self.hold(index, Some(pull.finished), at),
+            (_, Phase::Downloading) => self.download(pull, index, at, out),
+            (_, phase @ Phase::Retrying(seconds)) => {
+                self.layer(layer, phase, at, out, format_args!(": retrying in {seconds}s"));
+            }
+            (_, phase @ Phase::Verifying) => {
+                self.end_download(layer, index, at, out);
+                self.layer(layer, phase, at, out, format_args!(": Verifying checksum..."));
+            }
+            (_, phase @ Phase::Downloaded) => {
+                self.end_download(layer, index, at, out);
+                self.layer(layer, phase, at, out, format_args!(": Download complete"));
+            }
+            (Change::Grew, Phase::Extracting) => self.extraction(layer, index, at, out),
+            (_, phase @ Phase::Extracting) => {
+                self.pace.begin_phase(index, Some(at));
+                self.layer(layer, phase, at, out, format_args!(": Extracting..."));
+            }
+            (_, Phase::Complete) => self.complete(pull, index, at, out),
         }
     }
 
@@ -183,10 +209,8 @@ impl Report {
         }
         if *verdict == Verdict::Success {
             pull.succeed();
-            while let Some(update) = pull.complete_next() {
-                if let Update::Complete(layer, finished) = update {
-                    self.complete(pull, layer, finished, at, out);
-                }
+            while let Some(Update::Layer(layer, _)) = pull.complete_next() {
+                self.complete(pull, layer, at, out);
             }
         }
         let closing = Part::Closing;
@@ -213,16 +237,23 @@ impl Report {
         let layers = pull.layers.len();
         if layers > 0 {
             self.say(at, closing, out, format_args!("Layers: {}/{layers} completed", pull.finished));
-            let (moved, is_all) = pull.moved();
-            let (least, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
-            match bar::speed(moved, at).filter(|_| moved > 0) {
-                Some(speed) => {
-                    self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s ({speed})"));
-                }
-                None => self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s")),
+            if !self.has_no_bytes {
+                self.downloaded(pull, at, out);
             }
         }
         self.say(at, closing, out, format_args!("{RULE}"));
+    }
+
+    fn downloaded(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
+        let (moved, is_all) = pull.moved();
+        let (least, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
+        let closing = Part::Closing;
+        match bar::speed(moved, at).filter(|_| moved > 0) {
+            Some(speed) => {
+                self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s ({speed})"));
+            }
+            None => self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s")),
+        }
     }
 
     fn hold(&mut self, layer: usize, finished: Option<usize>, at: u64) {
@@ -253,67 +284,63 @@ impl Report {
         self.layer(&pull.layers[layer], Phase::Cached, at, out, rest);
     }
 
-    fn complete(&mut self, pull: &Pull, layer: usize, finished: usize, at: u64, out: Out<'_>) {
-        if let Layer { extracted: Some(_), .. } = pull.layers[layer] {
-            self.end_extraction(pull, layer, at, out);
+    fn complete(&mut self, pull: &Pull, index: usize, at: u64, out: Out<'_>) {
+        let layer = &pull.layers[index];
+        if layer.extracted.is_some() && self.pace.bars(index) > 0 {
+            self.extraction_bar(layer, index, (1, 1), at, out);
         }
-        let rest = format_args!(": Complete ({finished}/{})", pull.layers.len());
-        self.layer(&pull.layers[layer], Phase::Complete, at, out, rest);
+        let rest = format_args!(": Complete ({}/{})", pull.finished, pull.layers.len());
+        self.layer(layer, Phase::Complete, at, out, rest);
     }
 
-    fn download(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
-        self.moving = Some(layer);
-        if let Layer { size: Some(size), done, .. } = pull.layers[layer]
-            && self.pace.is_due(layer, at)
-        {
-            self.download_bar(pull, layer, done, size, at, out);
+    fn download(&mut self, pull: &Pull, index: usize, at: u64, out: Out<'_>) {
+        if self.pace.is_due(index, at) {
+            let layer = &pull.layers[index];
+            self.download_bar(layer, index, layer.done, at, out);
         }
     }
 
     /// A download that showed a second bar is shown full before the line that ends it.
-    fn end_download(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
-        self.moving = Some(layer);
-        if let Some(size) = pull.layers[layer].size
-            && self.pace.bars(layer) > 1
+    fn end_download(&mut self, layer: &Layer, index: usize, at: u64, out: Out<'_>) {
+        if let Some(size) = layer.size
+            && self.pace.bars(index) > 1
         {
-            self.download_bar(pull, layer, size, size, at, out);
+            self.download_bar(layer, index, size, at, out);
         }
-        self.pace.begin_phase(layer, None);
+        self.pace.begin_phase(index, None);
     }
 
-    fn download_bar(&mut self, pull: &Pull, layer: usize, done: u64, size: u64, at: u64, out: Out<'_>) {
+    fn download_bar(&mut self, layer: &Layer, index: usize, done: u64, at: u64, out: Out<'_>) {
+        let size = layer.size.unwrap_or(0);
         let percent = bar::percent(done, size);
-        if !self.pace.is_news(layer, at, (percent, bar::shown(done), size)) {
+        if !self.pace.is_news(index, at, (percent, bar::shown(done), size)) {
             return;
         }
-        let (bar, done, size) = (bar::bar(done, size, bar::LAYER), bar::bytes(done), bar::bytes(size));
-        let rest = format_args!(": {bar} {percent}% ({done} / {size})");
-        self.layer(&pull.layers[layer], Phase::Downloading, at, out, rest);
+        let phase = Phase::Downloading;
+        let count = bar::bytes(done);
+        if layer.size.is_none() {
+            self.layer(layer, phase, at, out, format_args!(": {count}"));
+            return;
+        }
+        let (bar, size) = (bar::bar(done, size, bar::LAYER), bar::bytes(size));
+        self.layer(layer, phase, at, out, format_args!(": {bar} {percent}% ({count} / {size})"));
     }
 
-    fn extraction(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
-        self.moving = Some(layer);
-        if let Some((done, whole)) = pull.layers[layer].extracted
-            && self.pace.is_due(layer, at)
+    fn extraction(&mut self, layer: &Layer, index: usize, at: u64, out: Out<'_>) {
+        if let Some(numbers) = layer.extracted
+            && self.pace.is_due(index, at)
         {
-            self.extraction_bar(pull, layer, done, whole, at, out);
+            self.extraction_bar(layer, index, numbers, at, out);
         }
     }
 
-    fn end_extraction(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
-        if self.pace.bars(layer) > 0 {
-            self.extraction_bar(pull, layer, 1, 1, at, out);
-        }
-    }
-
-    fn extraction_bar(&mut self, pull: &Pull, layer: usize, done: u64, whole: u64, at: u64, out: Out<'_>) {
+    fn extraction_bar(&mut self, layer: &Layer, index: usize, (done, whole): (u64, u64), at: u64, out: Out<'_>) {
         let percent = bar::percent(done, whole);
-        if !self.pace.is_news(layer, at, (percent, 0, 0)) {
+        if !self.pace.is_news(index, at, (percent, 0, 0)) {
             return;
         }
         let bar = bar::bar(done, whole, bar::LAYER);
-        let rest = format_args!(": Extracting {bar} {percent}%");
-        self.layer(&pull.layers[layer], Phase::Extracting, at, out, rest);
+        self.layer(layer, Phase::Extracting, at, out, format_args!(": Extracting {bar} {percent}%"));
     }
 
     /// A line about the image: `lead`, and what is said of it.
@@ -324,7 +351,7 @@ impl Report {
     /// A line about a layer and a phase: its name, and `rest`.
     fn layer(&mut self, layer: &Layer, phase: Phase, at: u64, out: Out<'_>, rest: Arguments<'_>) {
         let sign = match phase {
-            Phase::Queued => "📋",
+            Phase::Queued | Phase::Waiting => "📋",
             Phase::Downloading => "⬇️ ",
             Phase::Retrying(_) => "🔁",
             Phase::Verifying => "🔍",
