@@ -9,8 +9,8 @@
 //! | `session`, `recording` | one pull being told to all sinks; its stream kept and read again |
 //! | `docker` | engine (the socket, over private http), inspect (what it is asked beside a pull), cli (the fallback), auth, endpoint, environment, reference |
 //! | `sink` | what lines go to: log, plain, json, screen (with private frame). Never meets `docker` |
-//! | `report` | updates → lines: line, throttle, bar, sanitize, stamp; pure |
-//! | `pull` | events → state: `line_buffer`, event, layer, attempt, failure, meter; pure |
+//! | `report` | updates → lines: image, line, throttle, bar, sanitize, stamp; pure |
+//! | `pull` | events → state: `line_buffer`, event, layer, attempt, failure, meter, snapshot; pure |
 //! | `os` | output, charset, child, signals, wait, lock, tail |
 //!
 //! ```text

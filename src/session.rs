@@ -9,6 +9,7 @@ use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
 use crate::os::output::{Output, WritePolicy};
 use crate::pull::event::{self, Event};
+use crate::pull::snapshot::Snapshot;
 use crate::pull::{End, Pull, Verdict, split_object};
 use crate::recording::{Header, Recorder};
 use crate::report::Report;
@@ -18,7 +19,9 @@ use crate::sink::json::Json;
 use crate::sink::log::{self, Log};
 use crate::sink::plain::Plain;
 use crate::sink::screen::Screen;
+use crate::sink::state::{self, State};
 use crate::sink::{Closing, Sink};
+use alm_state::{Store, Time};
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
@@ -140,8 +143,9 @@ impl Session {
 
     /// Shows how things stand, where that is shown at all; no line comes of it.
     pub(crate) fn frame(&mut self, at: u64) {
-        let Self { pull, sinks, stderr, .. } = self;
-        each(sinks, *stderr, &mut |sink| sink.frame(pull, at));
+        let Self { pull, report, sinks, stderr, .. } = self;
+        let snapshot = Snapshot { pull, meter: &report.meter, at };
+        each(sinks, *stderr, &mut |sink| sink.frame(&snapshot));
     }
 
     /// Something of our own that a reader should know.
@@ -168,11 +172,17 @@ impl Session {
 
     /// The session is over.
     pub(crate) fn close(&mut self, at: u64, end: &End, verdict: &Verdict, exit: u8) {
-        self.record(|recorder| recorder.end(at, end, exit));
+        let failure = if let Verdict::Failed(failure) = verdict { Some(failure) } else { None };
+        self.record(|recorder| recorder.end(at, end, failure, exit));
         let Self { pull, report, sinks, stderr, registry, .. } = self;
-        report.close(pull, verdict, registry.as_deref(), at, &mut |line| give(sinks, line, *stderr));
-        let mut closing = Closing { at, pull, verdict, exit };
-        each(sinks, *stderr, &mut |sink| sink.close(&mut closing));
+        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        report.end(pull, at, out);
+        while let Some(update) = pull.settle(verdict) {
+            report.settled(pull, &update, at, out);
+        }
+        report.close(pull, verdict, registry.as_deref(), at, out);
+        let closing = Closing { snapshot: Snapshot { pull, meter: &report.meter, at }, verdict, exit };
+        each(sinks, *stderr, &mut |sink| sink.close(&closing));
     }
 
     fn record(&mut self, write: impl FnOnce(&mut Recorder) -> io::Result<()>) {
@@ -215,7 +225,7 @@ pub(crate) fn stdout_sink(options: &args::Pull, stamp: Stamp, policy: WritePolic
         Progress::Json => Box::new(Json::new(output, stamp, charset, policy)),
         // Bars in place need a cursor to move, also when they were asked for.
         Progress::Auto | Progress::Tty if has_cursor() => Box::new(Screen::new(output, stamp, charset, color, policy)),
-        _ => Box::new(Plain { output, stamp, charset, color, policy, buffer: String::new(), colored: String::new() }),
+        _ => Box::new(Plain::new(output, stamp, charset, color, policy)),
     };
     Some(("standard output".to_owned(), sink))
 }
@@ -231,6 +241,28 @@ pub(crate) fn log_sink(path: &Path, options: &args::Pull, stamp: Stamp, brief: b
             None
         }
     }
+}
+
+/// The state of the image, which never complains. `is_ours` tells whether its lock is ours.
+pub(crate) fn state_sink(
+    reference: &Reference,
+    options: &args::Pull,
+    is_ours: state::IsOurs,
+    clock: Box<dyn Fn(u64) -> Time>,
+) -> Named {
+    let target = state::Target {
+        store: store(options),
+        id: reference.to_string(),
+        reference: reference.full(),
+        registry: reference.registry().to_owned(),
+        metrics: options.metrics.clone(),
+    };
+    ("state".to_owned(), Box::new(State::new(target, is_ours, clock)))
+}
+
+/// Where states are.
+pub(crate) fn store(options: &args::Pull) -> Store {
+    options.state.as_deref().map_or_else(Store::of_device, Store::at)
 }
 
 fn give(sinks: &mut Vec<Named>, line: &Line<'_>, stderr: Charset) {
@@ -285,7 +317,8 @@ pub(crate) fn say_quietly(reference: &Reference, verdict: &Verdict, stderr: Char
                 let _ = stdout.offer(format!("{}\n", reference.full()).as_bytes(), CLOSING);
             }
         }
-        Verdict::Failed(reason) | Verdict::Undecided(reason) => complain(&format!("{reference}: {reason}"), stderr),
+        Verdict::Failed(failure) => complain(&format!("{reference}: {failure}"), stderr),
+        Verdict::Undecided(id) => complain(&format!("{reference}: {id}"), stderr),
         Verdict::Interrupted(signal) => complain(&format!("{reference}: interrupted by signal {signal}"), stderr),
     }
 }
@@ -407,15 +440,8 @@ mod tests {
             let options = log::Options { raw: true, color: false, brief: false };
             let log = Log::open(&directory.join("log"), stamp, options).unwrap();
             let null = File::options().write(true).open("/dev/null").unwrap();
-            let plain = Plain {
-                output: Output::of(null.into(), "/dev/null"),
-                stamp,
-                charset: Charset::All,
-                color: true,
-                policy: WritePolicy::Endless(Box::new(|| true)),
-                buffer: String::new(),
-                colored: String::new(),
-            };
+            let (output, policy) = (Output::of(null.into(), "/dev/null"), WritePolicy::Endless(Box::new(|| true)));
+            let plain = Plain::new(output, stamp, Charset::All, true, policy);
             let sinks: Vec<Named> = vec![("log".into(), Box::new(log)), ("stdout".into(), Box::new(plain))];
             let recorder = Recorder::create(&directory.join("recording")).unwrap();
             let mut session = Session::new(sinks, Some(("recording".into(), recorder)), Charset::All);
@@ -450,10 +476,10 @@ mod tests {
             assert_eq!(self.session.sinks.len(), 2, "a sink has failed");
         }
 
-        /// How many lines of the log have `text`.
-        fn logged(&self, text: &str) -> usize {
+        /// How many bars of layers the log has.
+        fn bars(&self) -> usize {
             let log = std::fs::read_to_string(self.directory.join("log")).unwrap();
-            log.lines().filter(|line| line.contains(text)).count()
+            log.lines().filter(|line| line.contains(" Layer ") && line.ends_with([')', '%'])).count()
         }
     }
 
@@ -472,10 +498,10 @@ mod tests {
             let (begin, end) = (stream.position(3_000), stream.position(EVERY * rounds));
             let mut told = Told::new();
             told.hear(source, &stream.pieces[..begin]);
-            let before = told.logged("%");
+            let before = told.bars();
             let counted = measure(|| told.hear(source, &stream.pieces[begin..end]));
             assert_eq!(counted, AllocationInfo::default(), "{source:?} {form}");
-            let bars = told.logged("%") - before;
+            let bars = told.bars() - before;
             assert!(bars == 0 || bars > 150, "{bars} bars: {source:?} {form}");
             assert_eq!(bars > 0, form.contains("TOTAL"), "{source:?} {form}");
             told.hear(source, &stream.pieces[end..]);

@@ -7,7 +7,7 @@
 //! standard error. Nothing is left out for a slow reader, and every wait looks at signals.
 
 use crate::args::View as Options;
-use crate::os::charset::{self, Charset};
+use crate::os::charset::Charset;
 use crate::os::output::Output;
 use crate::os::signals::{self, Signals};
 use crate::os::tail::{LONG_STAMP, Line, SHORT_STAMP, Tail, is_like};
@@ -137,11 +137,26 @@ fn push(line: &Line<'_>, look: Look, out: &mut String) {
     out.push_str(stamp);
     if look.color {
         let mut colored = String::new();
-        charset::push_green(&shown, &mut colored);
+        push_green(&shown, &mut colored);
         shown = colored;
     }
     look.charset.push(&shown, out);
     out.push('\n');
+}
+
+/// Appends `text`, a bar in it in green.
+fn push_green(text: &str, out: &mut String) {
+    let bar = ["[█", "[░"].iter().find_map(|start| text.find(start));
+    match bar.and_then(|start| Some((start, start + text[start..].find(']')? + 1))) {
+        Some((start, end)) => {
+            out.push_str(&text[..start]);
+            out.push_str("\x1b[32m");
+            out.push_str(&text[start..end]);
+            out.push_str("\x1b[0m");
+            out.push_str(&text[end..]);
+        }
+        None => out.push_str(text),
+    }
 }
 
 /// How long the stamp is that `line` begins with: what follows it is to be shown in the reader's characters.

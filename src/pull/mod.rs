@@ -12,12 +12,14 @@ pub(crate) mod failure;
 pub(crate) mod layer;
 mod line_buffer;
 pub(crate) mod meter;
+pub(crate) mod snapshot;
 mod tally;
 mod wire;
 
 pub(crate) use line_buffer::{LineBuffer, MAX_LINE, split_object};
 
 use crate::pull::event::{Event, Numbers};
+use crate::pull::failure::{Failure, Kind, PULL_CALL};
 use crate::pull::layer::{Change, Layer, Phase};
 use crate::pull::tally::Earlier;
 use std::borrow::Cow;
@@ -28,9 +30,6 @@ const MAX_LAYERS: usize = 1024;
 
 /// How many of the blobs that are not layers are kept.
 const MAX_OTHERS: usize = 64;
-
-/// The share of downloading in the whole, in percent, where an engine shows extraction too.
-const DOWNLOAD_SHARE: u64 = 70;
 
 /// Why a pull has failed whose stream ended without its last chunk: what a killed engine leaves.
 pub(crate) const BROKEN_OFF: &str = "the engine broke off: the connection ended in the middle of the pull";
@@ -74,11 +73,11 @@ pub(crate) enum End {
     /// With its last chunk.
     Complete,
     /// In the middle, for this reason where one is known.
-    Cut(Option<String>),
+    Cut(Option<Failure>),
     /// It never began: an HTTP status other than 200.
     Refused(u16),
     /// Nothing moved for as long as was allowed; for this reason where one is known.
-    Stalled(Option<String>),
+    Stalled(Option<Failure>),
     /// We were told to stop.
     Signal(i32),
     /// `docker pull` has ended with this exit code.
@@ -91,8 +90,7 @@ pub(crate) enum Verdict {
     Success,
     /// No final status, as podman does it. It has succeeded if there is an image whose id begins with this.
     Undecided(String),
-    /// The reason, in the engine's words where it gave one; not yet safe to show.
-    Failed(String),
+    Failed(Failure),
     /// The signal.
     Interrupted(i32),
 }
@@ -134,7 +132,8 @@ pub(crate) struct Pull {
     /// What the body of a refusal said, or failing that the first line not understood.
     heard: Option<String>,
     refusal: bool,
-    overall: u64,
+    /// What the whole was at, in percent, before the last event that could have lowered it.
+    percent: u64,
 }
 
 impl Pull {
@@ -145,6 +144,7 @@ impl Pull {
         let was_podmans_end = std::mem::take(&mut self.is_podmans_end);
         match event {
             Event::PullingFrom(repository) => {
+                self.keep_percent();
                 // A further one: the engine begins again, at another endpoint.
                 self.layers.iter_mut().for_each(Layer::expect_restart);
                 self.is_docker = true;
@@ -172,8 +172,7 @@ impl Pull {
                 Update::Heard
             }
             Event::Unknown(line) => {
-                // The body of a refusal can be plain text.
-                self.heard.get_or_insert_with(|| String::from_utf8_lossy(line).into_owned());
+                self.hear(line);
                 Update::Heard
             }
             Event::Aside => {
@@ -190,6 +189,15 @@ impl Pull {
         }
     }
 
+    /// Remembers a line that was not understood: the body of a refusal can be plain text, or a page of several lines.
+    fn hear(&mut self, line: &[u8]) {
+        let line = String::from_utf8_lossy(line);
+        for text in self.error.iter_mut().chain(&mut self.heard) {
+            Failure::continue_page(text, &line);
+        }
+        self.heard.get_or_insert_with(|| line.into_owned());
+    }
+
     fn find(&mut self, id: &str) -> Option<usize> {
         if self.layers.get(self.latest).is_none_or(|layer| layer.id != id) {
             self.latest = self.layers.iter().position(|layer| layer.id == id)?;
@@ -203,7 +211,11 @@ impl Pull {
         }
         self.is_not_podman |=
             matches!(phase, Phase::Waiting | Phase::Verifying | Phase::Extracting | Phase::Retrying(_));
-        let Some(at) = self.find(id) else {
+        let found = self.find(id);
+        if self.is_reweighed_by(found, phase, numbers) {
+            self.keep_percent();
+        }
+        let Some(at) = found else {
             return match phase {
                 Phase::Queued | Phase::Cached if self.layers.len() < MAX_LAYERS => self.announce(id, phase, numbers),
                 _ => self.apply_other(id, phase, numbers),
@@ -275,38 +287,48 @@ impl Pull {
 
     /// What the stream that ended so says about the pull.
     pub(crate) fn verdict(&self, end: &End) -> Verdict {
-        let failed = |reason: &str| Verdict::Failed(reason.to_owned());
+        let own = |kind, reason: &str| Verdict::Failed(Failure::own(kind, reason));
+        let said = self.heard.as_deref().unwrap_or_default();
         match (end, &self.error) {
             (End::Signal(signal), _) => Verdict::Interrupted(*signal),
             // docker itself has decided.
             (End::Exited(0), _) => Verdict::Success,
-            (_, Some(error)) => failed(error),
-            (End::Cut(Some(reason)) | End::Stalled(Some(reason)), _) => failed(reason),
-            (End::Cut(None), _) => failed(BROKEN_OFF),
-            (End::Stalled(None), _) => failed("nothing has moved for too long"),
-            (End::Refused(status), _) => match &self.heard {
-                Some(reason) => failed(reason),
-                None => Verdict::Failed(format!("the engine answered HTTP status {status} without a reason")),
-            },
-            (End::Exited(code), _) => match &self.heard {
-                Some(reason) => failed(reason),
-                None => Verdict::Failed(format!("docker pull ended with exit code {code}")),
-            },
+            (_, Some(error)) => Verdict::Failed(Failure::told(error)),
+            (End::Cut(Some(failure)) | End::Stalled(Some(failure)), _) => Verdict::Failed(failure.clone()),
+            (End::Cut(None), _) => own(Kind::EngineGone, BROKEN_OFF),
+            (End::Stalled(None), _) => own(Kind::Stalled, "nothing has moved for too long"),
+            (End::Refused(status), _) => Verdict::Failed(Failure::answered(*status, said, self.refusal, PULL_CALL)),
+            (End::Exited(code), _) if said.is_empty() => {
+                own(Kind::Other, &format!("docker pull ended with exit code {code}"))
+            }
+            (End::Exited(_), _) => Verdict::Failed(Failure::told(said)),
             (End::Complete, _) if self.settled => Verdict::Success,
             (End::Complete, _) if self.status_seen => {
-                failed("after its final status the engine went on with something that is not understood")
+                own(Kind::Other, "after its final status the engine went on with something that is not understood")
             }
-            (End::Complete, _) if self.refusal => failed(self.heard.as_deref().unwrap_or_default()),
+            (End::Complete, _) if self.refusal => Verdict::Failed(Failure::told(said)),
             (End::Complete, _) if !self.is_docker && !self.last_id.is_empty() => {
                 Verdict::Undecided(self.last_id.clone())
             }
-            (End::Complete, _) => failed("the engine ended the pull without saying that it succeeded"),
+            (End::Complete, _) => own(Kind::Other, "the engine ended the pull without saying that it succeeded"),
         }
     }
 
-    /// Success is established: what podman's configuration blob was counted as is taken back, and the layers that no
-    /// `Pull complete` closed are to be closed by [`Pull::complete_next`].
-    pub(crate) fn succeed(&mut self) {
+    /// Brings the layers to what the verdict says of them, one a call: where success is established, those are complete that
+    /// no `Pull complete` has closed.
+    pub(crate) fn settle(&mut self, verdict: &Verdict) -> Option<Update<'static>> {
+        if *verdict != Verdict::Success {
+            return None;
+        }
+        self.succeed();
+        let at = self.layers.iter().position(|layer| !layer.is_finished)?;
+        self.layers[at].complete();
+        self.finished += 1;
+        Some(Update::Layer(at, Change::Began))
+    }
+
+    /// What podman's configuration blob was counted as is taken back.
+    fn succeed(&mut self) {
         if let Some(at) = self.repeated.take()
             && !self.status_seen
             && !self.layers[at].is_finished
@@ -314,15 +336,7 @@ impl Pull {
             self.layers.remove(at);
             self.latest = 0;
         }
-        self.overall = 100;
-    }
-
-    /// Closes the next open layer.
-    pub(crate) fn complete_next(&mut self) -> Option<Update<'static>> {
-        let at = self.layers.iter().position(|layer| !layer.is_finished)?;
-        self.layers[at].complete();
-        self.finished += 1;
-        Some(Update::Layer(at, Change::Began))
+        self.percent = 100;
     }
 
     /// Whether all layers are downloaded, so that only an extraction can be going on, and none that shows its bytes.
@@ -333,37 +347,6 @@ impl Pull {
             |layer: &Layer| !layer.is_still() && layer.extracted.is_some_and(|(done, whole)| done < whole);
         let is_here = !self.layers.is_empty() && self.layers.iter().all(Layer::is_downloaded);
         is_here && !is_over && !self.layers.iter().any(shows_bytes)
-    }
-
-    /// How much of the whole is done, in percent: 70 % download and 30 % extraction (where the engine shows any), by
-    /// bytes. Never back within an attempt, and 100 only once [`Pull::succeed`] was called.
-    pub(crate) fn overall(&mut self) -> u64 {
-        let known = self.layers.iter().filter_map(|layer| layer.size);
-        let (sum, count) = known.fold((0_u128, 0_u128), |(sum, count), size| (sum + u128::from(size), count + 1));
-        let mean = sum.checked_div(count).unwrap_or(1).max(1) as u64;
-        let extraction =
-            if self.shows_extraction || (self.is_docker && !self.is_containerd) { 100 - DOWNLOAD_SHARE } else { 0 };
-        // In 128 bits, so that the sum fits whatever sizes an engine claims.
-        let (mut part, mut whole) = (0_u128, 0_u128);
-        for layer in &self.layers {
-            let weight = layer.size.unwrap_or(mean).max(1);
-            let downloaded = match layer.size {
-                _ if layer.is_downloaded() => weight,
-                Some(_) => layer.reached.min(weight),
-                None => 0,
-            };
-            let extracted = match layer.extracted {
-                _ if layer.is_finished => weight,
-                Some((done, whole)) => share(done, whole, weight),
-                None => 0,
-            };
-            part +=
-                u128::from(downloaded) * u128::from(100 - extraction) + u128::from(extracted) * u128::from(extraction);
-            whole += u128::from(weight);
-        }
-        let percent = part.checked_div(whole).unwrap_or(0).min(99) as u64;
-        self.overall = self.overall.max(percent);
-        self.overall
     }
 }
 
@@ -511,24 +494,24 @@ mod tests {
         say(pull, "1: Pulling from a");
         check(pull, ANNOUNCED, Change::Began, 0);
         check(pull, downloading(600, 1000), Change::Began, 600);
-        let percent = pull.overall();
+        let percent = pull.percent();
         // Less than before, and nothing has said why: held back.
         check(pull, downloading(500, 1000), Change::Moved, 600);
         check(pull, retrying(5), Change::Began, 600);
         check(pull, downloading(1000, 1000), Change::Silent, 600);
         check(pull, downloading(100, 1000), Change::Restarted, 100);
-        assert_eq!((pull.overall(), pull.layers[0].reached, pull.moved()), (percent, 600, (700, true)));
+        assert_eq!((pull.percent(), pull.layers[0].reached, pull.moved()), (percent, 600, (700, true)));
         check(pull, downloading(50, 1000), Change::Moved, 100);
         check(pull, downloading(900, 1000), Change::Grew, 900);
         assert_eq!((pull.layers[0].reached, pull.moved()), (900, (1500, true)));
         check(pull, DOWNLOADED, Change::Began, 1000);
         check(pull, COMPLETE, Change::Began, 1000);
         // The mirror fails elsewhere, and all is fetched from another place.
-        let percent = pull.overall();
+        let percent = pull.percent();
         say(pull, "1: Pulling from a");
         check(pull, ANNOUNCED, Change::Silent, 1000);
         check(pull, downloading(10, 1000), Change::Restarted, 10);
-        assert_eq!((pull.overall(), pull.finished, pull.layers[0].is_still()), (percent, 1, false));
+        assert_eq!((pull.percent(), pull.finished, pull.layers[0].is_still()), (percent, 1, false));
         check(pull, DOWNLOADED, Change::Began, 1000);
         check(pull, extracting(1, 1000), Change::Began, 1000);
         check(pull, COMPLETE, Change::Silent, 1000);
@@ -639,12 +622,12 @@ mod tests {
                 let layer = &pull.layers[0];
                 assert!(layer.done <= layer.size.unwrap_or(0) && layer.done >= before, "{current}/{total}");
                 before = layer.done;
-                assert!(pull.overall() < 100);
+                assert!(pull.percent() < 100);
             }
         }
         step(&mut pull, "a", COMPLETE);
         step(&mut pull, "b", COMPLETE);
-        assert_eq!(pull.overall(), 99);
+        assert_eq!(pull.percent(), 99);
     }
 
     #[test]
@@ -696,10 +679,9 @@ mod tests {
         }
         assert_eq!(pull.verdict(&End::Complete), Verdict::Undecided("config".into()));
         assert!(pull.ends_as_podman());
-        pull.succeed();
-        assert_eq!(pull.complete_next(), Some(Update::Layer(0, Change::Began)));
-        assert_eq!(pull.complete_next(), None);
-        assert_eq!((pull.layers.len(), pull.finished, pull.overall()), (1, 1, 100));
+        assert_eq!(pull.settle(&Verdict::Success), Some(Update::Layer(0, Change::Began)));
+        assert_eq!(pull.settle(&Verdict::Success), None);
+        assert_eq!((pull.layers.len(), pull.finished, pull.percent()), (1, 1, 100));
         assert_eq!(pull.moved(), (10, true));
     }
 
@@ -708,9 +690,9 @@ mod tests {
         let mut pull = Pull::default();
         step(&mut pull, "a", ANNOUNCED);
         step(&mut pull, "a", downloading(900, 1000));
-        assert!(pull.overall() > 80);
+        assert!(pull.percent() > 80);
         pull.start_again();
-        assert_eq!((pull.overall(), pull.layers.len(), pull.moved()), (0, 0, (900, true)));
+        assert_eq!((pull.percent(), pull.layers.len(), pull.moved()), (0, 0, (900, true)));
         step(&mut pull, "a", ANNOUNCED);
         step(&mut pull, "a", downloading(100, 1000));
         assert_eq!(pull.moved(), (1000, true));
@@ -804,7 +786,7 @@ mod tests {
             for &(id, what) in steps {
                 step(&mut pull, id, what);
             }
-            assert_eq!(pull.overall(), expected, "{steps:?}");
+            assert_eq!(pull.percent(), expected, "{steps:?}");
         };
         check(true, &[], 0);
         check(true, &[("a", ANNOUNCED)], 0);
@@ -829,10 +811,10 @@ mod tests {
         say(&mut pull, "1: Pulling from a");
         step(&mut pull, "a", ANNOUNCED);
         step(&mut pull, "a", downloading(99, 100));
-        assert_eq!(pull.overall(), 69);
+        assert_eq!(pull.percent(), 69);
         step(&mut pull, "b", ANNOUNCED);
         step(&mut pull, "b", downloading(1, 1_000_000));
-        assert_eq!(pull.overall(), 69);
+        assert_eq!(pull.percent(), 69);
     }
 
     #[test]
@@ -843,13 +825,17 @@ mod tests {
         const WARNING: &str = "WARNING: mind";
         const LAYER: &str = "abc: Pulling fs layer";
         const READY: &str = "abc: Download complete";
-        let failed = |reason: &str| Verdict::Failed(reason.to_owned());
+        let failed = |reason: &str| Verdict::Failed(Failure::own(Kind::Other, reason));
         let check = |said: &[&str], end: End, expected: Verdict| {
             let mut pull = Pull::default();
             for text in said {
                 say(&mut pull, text);
             }
-            assert_eq!(pull.verdict(&end), expected, "{said:?} {end:?}");
+            let verdict = match pull.verdict(&end) {
+                Verdict::Failed(failure) => failed(&failure.text),
+                verdict => verdict,
+            };
+            assert_eq!(verdict, expected, "{said:?} {end:?}");
         };
         check(&[FROM, STATUS], End::Complete, Verdict::Success);
         check(&[STATUS, WARNING, WARNING], End::Complete, Verdict::Success);

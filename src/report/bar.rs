@@ -69,6 +69,15 @@ pub(crate) fn speed(count: u64, milliseconds: u64) -> Option<impl Display> {
     }))
 }
 
+/// How long it may still take (`4s left`, `2m05s left`, `1h30m left`).
+pub(crate) fn left(seconds: u64) -> impl Display {
+    fmt::from_fn(move |f| match seconds {
+        ..60 => write!(f, "{seconds}s left"),
+        60..3600 => write!(f, "{}m{:02}s left", seconds / 60, seconds % 60),
+        3600.. => write!(f, "{}h{:02}m left", seconds / 3600, seconds / 60 % 60),
+    })
+}
+
 fn tenths(f: &mut fmt::Formatter<'_>, count: u64, unit: u64, name: &str) -> fmt::Result {
     write!(f, "{}.{}{name}", count / unit, count % unit / (unit / 10))
 }
@@ -130,6 +139,17 @@ mod tests {
             let alike = bytes(pair.0).to_string() == bytes(pair.1).to_string();
             assert_eq!(shown(pair.0) == shown(pair.1), alike, "{pair:?}");
         }
+    }
+
+    #[test]
+    fn time_left_has_two_units() {
+        let check = |seconds, expected| assert_eq!(left(seconds).to_string(), expected);
+        check(4, "4s left");
+        check(59, "59s left");
+        check(60, "1m00s left");
+        check(3599, "59m59s left");
+        check(3600, "1h00m left");
+        check(u64::MAX, "5124095576030431h00m left");
     }
 
     #[test]

@@ -453,7 +453,7 @@ fn link_stalls(lab: &Lab) {
     lab.forget_images();
     let mut pull = lab.begin_pull(&image, &["--stall-timeout", "3", "--retries", "0"]);
     pull.await_text("⬇️");
-    link.set_rate(0);
+    link.stall();
     let stalled = pull.finish();
     stalled.ended_with(1).says(&["⬇️", "❌ PULL FAILED: nothing has moved for 3s", "💡 look at the network"]);
     assert!((3..6).contains(&stalled.took.as_secs()), "{stalled}");
@@ -461,7 +461,7 @@ fn link_stalls(lab: &Lab) {
     link.set_rate(2 * MB);
     let mut pull = lab.begin_pull(&image, &["--stall-timeout", "3"]);
     pull.await_text("⬇️");
-    link.set_rate(0);
+    link.stall();
     pull.await_text("🔁 Retry 1/3 in 5s: nothing has moved for 3s");
     link.reset();
     link.set_rate(20 * MB);

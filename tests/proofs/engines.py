@@ -13,15 +13,22 @@ anything was wrong. Needs root, Rust (or --program), and 3 GB; installs what is 
   --cases REGEX   only cases whose names it finds; some build upon those before them
   --keep DIR      keep logs and recordings there
   --jobs N        so many engines at once; default: as many as there are processors
+
+WRITE=1 puts the table into README.md here.
 """
 
-import argparse, concurrent.futures, gzip, hashlib, http.client, io, json, os, re, shutil, signal, socket, struct
+import argparse, concurrent.futures, gzip, hashlib, http.client, io, json, os, re, shutil, signal, socket
 import subprocess, sys, tarfile, tempfile, threading, time, traceback, urllib.request
 from datetime import date
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "tests/lab/lab.sh"
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(LAB.parent))
+import section
+from link import Link
+
 NAME = "docker-pull-with-progress"
 MB = 1_000_000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -117,103 +124,6 @@ def system(suite, cache):
         shutil.rmtree(new, ignore_errors=True)
         raise
     return root
-
-
-# == The link between engine and registry ==
-
-
-def hang_up(connection):
-    """Without a goodbye; it may be closed already."""
-    try:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
-
-
-class Link:
-    """A TCP port that leads to another: as slow as one likes, and it can be down."""
-
-    def __init__(self, target):
-        host, port = target.split(":")
-        self.target = (host, int(port))
-        self.rate = 0  # bytes in a second; 0: as fast as it goes
-        self.carried = 0
-        self.lock = threading.Lock()
-        self.next = 0.0
-        self.open = set()
-        self.port = 0
-        self.up()
-
-    @property
-    def address(self):
-        return f"127.0.0.1:{self.port}"
-
-    def up(self):
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", self.port))
-        self.port = self.listener.getsockname()[1]
-        self.listener.listen(64)
-        threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
-
-    def down(self):
-        """Nothing listens any more, and what was connected is reset."""
-        with self.lock:
-            listener, self.listener = self.listener, None
-            gone = list(self.open)
-        # Closed by itself it would go on as long as somebody waits for it.
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        for connection in gone:
-            hang_up(connection)
-
-    def accept(self, listener):
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.connect, args=(listener, client), daemon=True).start()
-
-    def connect(self, listener, client):
-        with client:
-            try:
-                server = socket.create_connection(self.target)
-            except OSError:
-                return
-            with server:
-                with self.lock:
-                    if self.listener is not listener:
-                        return
-                    self.open |= {client, server}
-                up = threading.Thread(target=self.carry, args=(client, server, False), daemon=True)
-                up.start()
-                self.carry(server, client, True)
-                up.join()
-                with self.lock:
-                    self.open -= {client, server}
-
-    def carry(self, source, sink, counts):
-        try:
-            while data := source.recv(16384):
-                if counts:
-                    self.wait(len(data))
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            hang_up(source)
-            hang_up(sink)
-
-    def wait(self, count):
-        with self.lock:
-            self.carried += count
-            if not self.rate:
-                return
-            now = time.monotonic()
-            self.next = max(self.next, now) + count / self.rate
-            pause = self.next - now
-        time.sleep(pause)
 
 
 # == Registry and images ==
@@ -1096,9 +1006,10 @@ def main():
         finally:
             run(LAB, "stop", temporary / "lab")
     wrong = sum(kind == "WRONG" for row in rows for kind, _ in row.results.values())
-    table(rows, cases)
     count = len(rows) * len(cases)
-    print(f"\n{date.today()}: {count} cases, {wrong} wrong, {time.monotonic() - began:.0f} s")
+    with section.written("engines", is_markdown=True, is_whole=(len(rows), len(cases)) == (len(ROWS), len(CASES))):
+        table(rows, cases)
+        print(f"\n{date.today()}: {count} cases, {wrong} wrong, {time.monotonic() - began:.0f} s")
     sys.exit(1 if wrong else 0)
 
 

@@ -26,6 +26,7 @@ install_missing() (
     has_gem puppet-strings || missing+=(puppet-strings)
     command -v dpkg-scanpackages >/dev/null || missing+=(dpkg-dev)
     command -v shellcheck >/dev/null || missing+=(shellcheck)
+    command -v python3 >/dev/null || missing+=(python3)
     [ -e /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1 || missing+=(busybox-static)
     [ ${#missing[@]} -gt 0 ] || exit 0
     exec 9>>/run/docker-pull-lab.lock # policy-rc.d is tests/lab/lab.sh's, too
@@ -43,54 +44,20 @@ install_missing() (
 
 # == The link between engine and registry ==
 
-cat_link() {
-    cat <<'RUBY'
-# A TCP link from the first argument's port (0: any) to the second's that moves as many bytes a second as the file says.
-require 'socket'
-server = TCPServer.new('127.0.0.1', ARGV[0].to_i)
-File.write(ARGV[3], server.addr[1].to_s)
-carry = lambda do |from, to, slow|
-  loop do
-    data = from.readpartial(16_384)
-    to.write(data)
-    rate = slow ? File.read(ARGV[2]).to_i : 0
-    sleep(data.bytesize.to_f / rate) if rate > 0
-  end
-rescue SystemCallError, IOError
-  [from, to].each { |socket| socket.close rescue nil }
-end
-loop do
-  client = server.accept
-  Thread.new do
-    registry = TCPSocket.new('127.0.0.1', ARGV[1].to_i)
-    Thread.new { carry.call(client, registry, false) }
-    carry.call(registry, client, true)
-  rescue SystemCallError
-    client.close
-  end
-end
-RUBY
+start_link() { # leaves its address in $HUB
+    coproc LINK { exec "$lab_link" "127.0.0.1:${PRIVATE_REGISTRY##*:}"; }
+    # The descriptors of a coprocess are closed in subshells, and each case is one.
+    exec 7>&"${LINK[1]}" 8<&"${LINK[0]}"
+    read -r HUB <&8 || die 'the link does not come up'
 }
 
-link_up() {
-    local old
-    old=$(cat "$dir/port" 2>/dev/null || echo 0)
-    rm -f "$dir/port"
-    ruby "$dir/link.rb" "$old" "${PRIVATE_REGISTRY##*:}" "$dir/rate" "$dir/port" >"$dir/link.log" 2>&1 &
-    echo $! >"$dir/link.pid"
-    for _ in {1..100}; do [ ! -s "$dir/port" ] || return 0; sleep 0.1; done
-    die "the link does not come up: $(cat "$dir/link.log")"
+link() { # ORDER...: as tests/lab/link.py has them
+    local answer
+    echo "$*" >&7
+    read -r answer <&8 && [ "$answer" = ok ]
 }
 
-link_down() {
-    local pid
-    pid=$(cat "$dir/link.pid" 2>/dev/null) || return 0
-    rm -f "$dir/link.pid"
-    kill "$pid" 2>/dev/null || return 0
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
-}
-
-rate() { echo "$1" >"$dir/rate"; } # bytes a second; 0 is without limit
+rate() { link rate "$1"; } # bytes a second; 0 is without limit
 
 cat_slow_engine() {
     cat <<'RUBY'
@@ -366,7 +333,7 @@ registry_down() {
     publish app
     local before
     before=$(state)
-    link_down
+    link down
     apply 4
     said 'PULL FAILED'
     said 'Error: .*docker-pull .*/app:latest'
@@ -378,7 +345,7 @@ registry_down() {
     apply 4
     [ -z "$(container app)" ]
 }
-registry_back() { link_up; apply 2; did "docker-pull $HUB/app:latest" 'docker-recreate app'; runs app; settled; }
+registry_back() { link up; apply 2; did "docker-pull $HUB/app:latest" 'docker-recreate app'; runs app; settled; }
 
 image_gone() { # one image that cannot be had does not hold up another's container
     publish telemetry
@@ -693,7 +660,6 @@ readme() {
 clean_up() {
     code=$?
     trap '' INT TERM
-    link_down
     [ ! -e "$dir/lab/env" ] || docker ps -aq | while read -r id; do docker rm -f "$id" >/dev/null; done
     "$lab" stop "$dir/lab" && rm -rf "$dir" || code=1
     exit $code
@@ -702,7 +668,7 @@ clean_up() {
 [ "$(id -u)" = 0 ] || die 'needs root, for an Engine of its own: sudo tests/proofs/puppet.sh'
 [ -z "${PULL-}" ] || PULL=$(realpath -- "$PULL")
 cd "$(dirname "$0")/../.."
-lab=$PWD/tests/lab/lab.sh module=$PWD/deploy/puppet
+lab=$PWD/tests/lab/lab.sh lab_link=$PWD/tests/lab/link.py module=$PWD/deploy/puppet
 dir=$(mktemp -d)
 trap clean_up EXIT
 trap 'exit 130' INT; trap 'exit 143' TERM
@@ -729,10 +695,7 @@ try 'static: rspec-puppet' specs
 "$lab" start "$dir/lab"
 # shellcheck source=/dev/null
 . "$dir/lab/env"
-cat_link >"$dir/link.rb"
-rate 0
-link_up
-HUB=127.0.0.1:$(cat "$dir/port")
+start_link
 (umask 077; cat "$dir/lab/password" >"$dir/token")
 for name in init app telemetry; do publish $name; done
 cat >"$dir/conf/hiera.yaml" <<'YAML'

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The race against what the program replaces, as Markdown for the README. Needs root, for an Engine of its own.
+"""The race against what the program replaces, as Markdown. Needs root, for an Engine of its own.
 
 usage: tests/proofs/race.py [--rounds N] [--quick] [--program FILE] [--without NAME]...
 
@@ -7,6 +7,8 @@ usage: tests/proofs/race.py [--rounds N] [--quick] [--program FILE] [--without N
   --quick         a self check of a minute or two: one round, small images of 1 and 3 layers, the ordinary build
   --program FILE  race this executable instead of the static one that build-rpi.sh makes
   --without NAME  leave out a competitor, named as in the table's head
+
+WRITE=1 puts the result into README.md here.
 
 What is missing is installed: from Debian by apt-get, docker-py and dockerode below a temporary directory. That is a
 tmpfs with the Engine and its registry, so no disk is raced, and everything in it is gone at the end.
@@ -46,6 +48,11 @@ from urllib.parse import quote
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ROOT / "tests/proofs/race"
 LAB = ROOT / "tests/lab/lab.sh"
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(LAB.parent))
+import section  # noqa: E402
+from link import Link  # noqa: E402
+
 NAME = "docker-pull-with-progress"
 
 OURS, OURS_TTY = "this program", "this program, on a terminal"
@@ -96,45 +103,6 @@ def place():
     finally:
         janitor.stdin.close()
         janitor.wait()
-
-
-class Link:
-    """A slow link to the registry, on a port of its own, for all connections together."""
-
-    def __init__(self, target, rate):
-        host, port = target.split(":")
-        self.target, self.rate, self.next, self.lock = (host, int(port)), rate, 0.0, threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            client, _ = self.listener.accept()
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            try:
-                server = socket.create_connection(self.target)
-            except OSError:
-                client.close()
-                continue
-            for way in [(client, server, False), (server, client, True)]:
-                threading.Thread(target=self.carry, args=way, daemon=True).start()
-
-    def carry(self, source, sink, is_slow):
-        with contextlib.suppress(OSError):
-            while piece := source.recv(16 << 10):
-                if is_slow:
-                    self.wait(len(piece))
-                sink.sendall(piece)
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def wait(self, count):
-        with self.lock:
-            self.next = max(self.next, time.monotonic()) + count / self.rate
-            due = self.next
-        time.sleep(max(0.0, due - time.monotonic()))
 
 
 class Engine:
@@ -691,7 +659,9 @@ def main():
             race.race_replays()
             race.race_starts()
             race.race_stops()
-            return 0 if report(race) else 1
+            is_whole = not (options.quick or options.without or options.program)
+            with section.written("race", is_markdown=True, is_whole=is_whole):
+                return 0 if report(race) else 1
     except (Failure, subprocess.TimeoutExpired, OSError) as error:
         say(error)
         return 1
