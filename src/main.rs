@@ -34,7 +34,7 @@ mod report;
 mod session;
 mod sink;
 
-use args::Mode;
+use args::{Mistake, Mode};
 use docker::reference::Reference;
 use mode::{check, pull as pull_mode, replay, view};
 use os::charset::Charset;
@@ -47,8 +47,9 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     ExitCode::from(match args::parse(std::env::args_os()) {
         Ok(mode) => run(mode),
-        Err(error) => {
-            session::complain(&format!("{error}; try --help"), Charset::from_environment(false));
+        Err(Mistake { program, reason }) => {
+            let text = format!("{reason}; try {program} --help");
+            session::complain_as(program, &text, Charset::from_environment(false));
             USAGE
         }
     })
@@ -63,14 +64,28 @@ fn run(mode: Mode) -> u8 {
                 _ => 0,
             }
         }
-        Mode::Pull(options) => with_reference(&options, pull_mode::pull),
-        Mode::Check(options) => with_reference(&options, check::check),
+        Mode::Pull(options) => with_platform(options, pull_mode::pull),
+        Mode::Check(options) => with_platform(options, check::check),
         Mode::Running(name, options) => {
             with_reference(&options, |image, options| check::running(&name, image, options))
         }
         Mode::Replay(file, speed, options) => replay::replay(&file, speed, &options),
         Mode::View(options) => view::view(&options),
     }
+}
+
+/// Where no platform is asked for, the environment may do so.
+fn with_platform(mut options: args::Pull, run: impl FnOnce(&Reference, &args::Pull) -> u8) -> u8 {
+    if options.platform.is_none() {
+        options.platform = match docker::environment::default_platform() {
+            Ok(platform) => platform,
+            Err(error) => {
+                session::complain(&error, Charset::from_environment(options.ascii));
+                return USAGE;
+            }
+        };
+    }
+    with_reference(&options, run)
 }
 
 /// An image that cannot be pulled is refused before anything else is done.

@@ -24,9 +24,9 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -75,6 +75,20 @@ pub(crate) struct Ended {
     pub(crate) had_credentials: bool,
 }
 
+/// Nobody but the owner may read a recording.
+const FILE_MODE: u32 = 0o600;
+
+/// Refuses a link that another user has put there, which could lead to any file of ours. Links of our own and of root are
+/// followed: `/dev/stdout` is one.
+fn check_link(path: &Path) -> io::Result<()> {
+    let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    let is_trusted = [0, rustix::process::geteuid().as_raw()].contains(&metadata.uid());
+    if metadata.is_symlink() && !is_trusted {
+        return Err(io::Error::other("is a symbolic link of another user, which is not followed"));
+    }
+    Ok(())
+}
+
 /// Writes a recording.
 pub(crate) struct Recorder {
     file: File,
@@ -82,11 +96,19 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Opens `path`, which is overwritten.
+    /// Opens `path`, which is overwritten. It is for its owner alone, also where it was open to others before: it holds all that
+    /// an engine said.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        check_link(path)?;
         // Without blocking: a FIFO that nobody reads must not hold up the pull.
         let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-        let file = OpenOptions::new().write(true).create(true).truncate(true).custom_flags(flags).open(path)?;
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).mode(FILE_MODE).custom_flags(flags).open(path)?;
+        if file.metadata()?.is_file() {
+            // Before there is anything in it. Refused to whoever does not own it and may write it all the same.
+            let _ = file.set_permissions(Permissions::from_mode(FILE_MODE));
+            file.set_len(0)?;
+        }
         Ok(Self { file, line: Vec::new() })
     }
 
@@ -449,6 +471,30 @@ mod tests {
             written(|to| to.end(15_200, &End::Complete, Some(&failure), 1)),
             r#"[15.200,"x",{"end":"complete","reason":"no \"a\"","kind":"login","credentials":true,"exit":1}]"#,
         );
+    }
+
+    #[test]
+    fn a_recording_is_its_owners_alone() {
+        let path = std::env::temp_dir().join(format!("recording-mode-{}", std::process::id()));
+        let mode = || std::fs::metadata(&path).unwrap().mode() & 0o777;
+        Recorder::create(&path).unwrap();
+        assert_eq!(mode(), 0o600);
+        std::fs::write(&path, "before").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        Recorder::create(&path).unwrap();
+        assert_eq!((mode(), std::fs::read_to_string(&path).unwrap()), (0o600, String::new()));
+        std::fs::remove_file(&path).unwrap();
+        if rustix::process::geteuid().is_root() {
+            let target = path.with_extension("target");
+            std::fs::write(&target, "precious").unwrap();
+            std::os::unix::fs::symlink(&target, &path).unwrap();
+            std::os::unix::fs::lchown(&path, Some(65534), None).unwrap();
+            let error = Recorder::create(&path).err().expect("refused").to_string();
+            assert_eq!(error, "is a symbolic link of another user, which is not followed");
+            assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
+            std::fs::remove_file(&path).unwrap();
+            std::fs::remove_file(&target).unwrap();
+        }
     }
 
     #[test]

@@ -325,8 +325,13 @@ pub(crate) fn say_quietly(reference: &Reference, verdict: &Verdict, stderr: Char
 
 /// One line on stderr, if there is room for it.
 pub(crate) fn complain(text: &str, charset: Charset) {
+    complain_as(args::NAME, text, charset);
+}
+
+/// The same, as the program that was started.
+pub(crate) fn complain_as(program: &str, text: &str, charset: Charset) {
     let mut line = String::new();
-    charset.push(&format!("{}: {}\n", env!("CARGO_PKG_NAME"), crate::report::sanitize::safe(text)), &mut line);
+    charset.push(&format!("{program}: {}\n", crate::report::sanitize::safe(text)), &mut line);
     if let Ok(mut stderr) = Output::stderr() {
         // Where even that fails there is nobody left to tell.
         let _ = stderr.offer(line.as_bytes(), Duration::from_millis(50));

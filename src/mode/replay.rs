@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** what it prints is what the live pull printed, times included, and its exit code is that pull's.
 
-use crate::args::{Log as Where, Pull as Options};
+use crate::args::{Log as Where, Progress, Pull as Options};
 use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
 use crate::os::output::WritePolicy;
@@ -14,7 +14,7 @@ use crate::pull::{LineBuffer, MAX_LINE};
 use crate::recording::{self, Ended, Entry, Header};
 use crate::report::line::{Method, Opening};
 use crate::report::stamp::Stamp;
-use crate::session::{Brought, Session, complain, log_sink, now, state_sink, stdout_sink};
+use crate::session::{Brought, Session, complain, log_sink, now, say_quietly, state_sink, stdout_sink};
 use alm_state::Time;
 use rustix::event::PollFlags;
 use std::fs::File;
@@ -91,11 +91,13 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
                 break;
             }
             Ok(Some(count)) => lines.feed(&buffer[..count], &mut |line| player.line(line)),
-            Ok(None) => player.frame(player.at),
+            Ok(None) => player.tick(player.at),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => player.error = Some(format!("{name}: {error}")),
         }
         if let Some(signal) = signals.came() {
+            // The beginning of a first line is something too.
+            player.has_begun |= lines.is_within();
             return player.interrupt(signal);
         }
         if player.error.is_some() || player.end.is_some() {
@@ -194,9 +196,9 @@ impl Player<'_> {
         self.session = Some(session);
     }
 
-    fn frame(&mut self, at: u64) {
+    fn tick(&mut self, at: u64) {
         if let Some(session) = &mut self.session {
-            session.frame(at);
+            session.advance(at);
         }
     }
 
@@ -215,32 +217,41 @@ impl Player<'_> {
                 #[allow(clippy::cast_sign_loss)]
                 let now = (self.began.elapsed().as_secs_f64() * speed * 1000.0) as u64;
                 self.at = now.clamp(self.at, until);
-                self.frame(self.at);
+                self.tick(self.at);
             }
         }
         self.at = until;
     }
 
-    /// We were told to stop: what there is of the session ends as that of a pull would.
+    /// We were told to stop: the session ends as that of a pull would, if there is anything of it.
     fn interrupt(mut self, signal: i32) -> u8 {
-        let (at, exit) = (self.at, signals::exit_code(signal));
-        if let Some(session) = &mut self.session {
-            session.close(at, &End::Signal(signal), &Verdict::Interrupted(signal), exit);
+        let exit = signals::exit_code(signal);
+        if self.has_begun {
+            self.close(&End::Signal(signal), &Verdict::Interrupted(signal), exit);
         }
         exit
+    }
+
+    fn close(&mut self, end: &End, verdict: &Verdict, exit: u8) {
+        let at = self.at;
+        self.session().close(at, end, verdict, exit);
+        let image = self.header.as_ref().and_then(|header| Reference::parse(&header.image).ok());
+        if let Some(image) = image.filter(|_| self.options.progress == Progress::Quiet) {
+            say_quietly(&image, verdict, Charset::from_environment(self.options.ascii));
+        }
     }
 
     fn finish(mut self) -> Result<u8, String> {
         if let Some(error) = self.error {
             return Err(error);
         }
+        // It can come while the last line is waited for, whose end is that of the recording.
         if let Some(signal) = self.signals.came() {
-            return Ok(signals::exit_code(signal));
+            return Ok(self.interrupt(signal));
         }
         if !self.has_begun {
             return Err(format!("{}: line 1: empty; there is nothing to replay", self.path.display()));
         }
-        let at = self.at;
         let unknown = |end| Ended { end, exit: None, kind: None, had_credentials: false };
         let Ended { end, exit, kind, had_credentials } = match self.end.take() {
             Some(Ended { end: End::Complete, exit: Some(exit), kind, had_credentials })
@@ -271,7 +282,7 @@ impl Player<'_> {
             Verdict::Interrupted(signal) => signals::exit_code(signal),
             Verdict::Failed(_) | Verdict::Undecided(_) => 1,
         });
-        session.close(at, &end, &verdict, exit);
+        self.close(&end, &verdict, exit);
         // Waited for in vain: the reader was slower than our end.
         Ok(self.signals.came().map_or(exit, signals::exit_code))
     }

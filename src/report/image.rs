@@ -55,7 +55,8 @@ impl Report {
         let about = About::Image(Topic::Retry(failure.kind), &failure.text);
         let reason = sanitize::safe(&failure.text);
         let limit = limit.map(|limit| format!("/{limit}")).unwrap_or_default();
-        self.tell(at, Part::Body, about, out, format_args!("🔁 Retry {number}{limit} in {wait}s: {reason}"));
+        let when = if *wait == 0 { "at once".to_owned() } else { format!("in {wait}s") };
+        self.tell(at, Part::Body, about, out, format_args!("🔁 Retry {number}{limit} {when}: {reason}"));
     }
 
     /// How far the whole is, at a time that was due.

@@ -104,7 +104,7 @@ pub(crate) struct Retry {
     pub(crate) number: u64,
     /// How many there may be.
     pub(crate) limit: Option<u64>,
-    /// Seconds until it begins.
+    /// Seconds until it begins; 0 is at once.
     pub(crate) wait: u64,
     /// Why the one before failed.
     pub(crate) failure: Failure,

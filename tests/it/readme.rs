@@ -41,7 +41,11 @@ fn every_command_runs() {
     let log = temp.write("log", "[2025-11-19 10:30:15] one line\n");
     let token = temp.write("token", "not-a-secret");
     // The names of an installation; the log is the test's own.
-    temp.script("docker-pull-with-progress", &format!("exec {PROGRAM} \"$@\" --log {log}"));
+    // What only asks takes no log.
+    let script = format!(
+        "case $1 in --check | --running) exec {PROGRAM} \"$@\" ;; *) exec {PROGRAM} \"$@\" --log {log} ;; esac"
+    );
+    temp.script("docker-pull-with-progress", &script);
     temp.script("alm-pull", &format!("exec {PROGRAM} --view --log {log} \"$@\""));
     temp.script("alm", "shift; exec alm-pull \"$@\"");
     temp.script("sudo", "exec \"$@\"");

@@ -21,7 +21,7 @@ die() { echo "callgrind.sh: $*" >&2 && exit 1; }
 # shellcheck disable=SC2317 # called by the trap
 clean_up() {
     [ -z "$engine" ] || kill "$engine" 2>/dev/null || true
-    rm -rf "$dir" /run/lock/docker-pull-*callgrind$$_*
+    rm -rf "$dir" /run/alm/lock/*callgrind$$_*
 }
 
 # A pull of eight layers with COUNT progress events, 80 of them a second, that ends well.

@@ -168,7 +168,7 @@ def pulls(program, directory, environment):
             rises = flat(f"pulls: open files of the {name}", values, math.inf)
             must(rises < 0.5, f"the {name} keeps {rises:.2f} more open files with each pull")
         # One for each image stays; the port is this registry's own, and so are they.
-        locks = left(f"/run/lock/docker-pull-{found['REGISTRY'].replace(':', '_')}_*")
+        locks = left(f"/run/alm/lock/{found['REGISTRY'].replace(':', '_')}_*")
         must(len(locks) == len(images), f"lock files: {locks}")
         must(not os.listdir(environment["TMPDIR"]), f"temporary files: {os.listdir(environment['TMPDIR'])}")
         with open(log) as text:
@@ -250,7 +250,7 @@ def long_pull(program, directory, environment):
     settled = rows[len(rows) // 10 :]
     flat(f"long pull, {BREAKS} breaks: peak memory (KB)", [row[0] for row in settled], MOST_RISE)
     flat(f"long pull, {BREAKS} breaks: open files", [row[1] for row in settled], 0)
-    for lock in left(f"/run/lock/docker-pull-*soak{os.getpid()}_*"):
+    for lock in left(f"/run/alm/lock/*soak{os.getpid()}_*"):
         os.remove(lock)
 
 

@@ -1,6 +1,6 @@
 //! The table of causes: by which words of a reason its kind is known.
 //!
-//! Words are looked for where a clause begins ([`matches`](super::reason::matches)), so that those of a name, a path or
+//! Words are looked for where a clause begins ([`matches()`]), so that those of a name, a path or
 //! a server's explanation do not count. What decides is, in this order: who was spoken to at all ([`STAGES`]), the
 //! innermost clause that is known ([`CAUSES`] or an HTTP status), and only then the words that mean little alone ([`WEAK`]).
 //! A cause that arose while a layer was being unpacked is one of the engine's store, whatever it looks like.
@@ -41,10 +41,13 @@ const STAGES: Rows = &[
         &[
             "dial unix",
             "ttrpc",
+            "containerd is not running",
             "transport is closing",
             "error reading from server",
             "code = unavailable",
-            "connection error",
+            "connection error: desc",
+            "failed to dial",
+            "server is shutting down",
             "grpc",
         ],
     ),
@@ -54,6 +57,7 @@ const STAGES: Rows = &[
             "proxyconnect",
             "socks connect",
             "proxy authentication required",
+            "proxy authorization required",
             "*407 proxy authentication required",
             "invalid proxy",
             // How Go tells of a proxy that refuses the tunnel: with the text of its status alone.
@@ -95,7 +99,12 @@ const CAUSES: [Rows; 2] = [device::CAUSES, registry::CAUSES];
 
 /// Words that many a reason ends with, and that mean little alone.
 const WEAK: Rows = &[
-    (Kind::Unreachable, &["eof$", "eof (", "dial tcp", "dial udp", "lookup", "read tcp", "write tcp", "read udp"]),
+    // An engine that is told to stop cancels its pulls.
+    (Kind::EngineGone, &["context canceled$"]),
+    (
+        Kind::Unreachable,
+        &["http2", "eof$", "eof (", "dial tcp", "dial udp", "lookup", "read tcp", "write tcp", "read udp"],
+    ),
     (
         Kind::Store,
         &[
@@ -158,10 +167,8 @@ pub(crate) fn cause(reason: &Reason) -> Kind {
 
 /// Whether a reason is no more than the text of an HTTP status.
 pub(crate) fn is_bare_status(reason: &Reason) -> bool {
-    const TEXTS: [&str; 12] = [
+    const TEXTS: [&str; 10] = [
         "forbidden$",
-        "access denied$",
-        "access forbidden$",
         "unauthorized$",
         "not found$",
         "bad gateway$",

@@ -1,21 +1,12 @@
 //! Causes on this device: its disk, its memory, the engine's store, and what this engine cannot do with an image.
 //!
-//! **Invariant:** as of [`causes`](super::causes), which reads it.
+//! **Invariant:** data only, in lower case; [`causes`](super::causes) says how it is read, and its order within a clause counts.
 
 use crate::pull::failure::Kind;
 use crate::pull::failure::causes::Rows;
 
 pub(crate) const CAUSES: Rows = &[
-    (
-        Kind::DiskFull,
-        &[
-            "no space left on device",
-            "*no space left on device",
-            "disk quota exceeded",
-            "not enough space",
-            "*: no space left",
-        ],
-    ),
+    (Kind::DiskFull, &["no space left on device", "disk quota exceeded", "not enough space", "thin pool has"]),
     (
         Kind::DiskBroken,
         &[
@@ -34,8 +25,6 @@ pub(crate) const CAUSES: Rows = &[
         Kind::Platform,
         &[
             "no matching manifest for",
-            "image with reference * does not match the specified platform",
-            "image with reference * does not provide the specified platform",
             "image with reference * was found but",
             "no match for platform",
             "no image found in manifest list",
@@ -46,6 +35,9 @@ pub(crate) const CAUSES: Rows = &[
             "operating system is not supported",
             "unknown operating system or architecture",
             "exec format error",
+            "no image satisfying requirements",
+            "unsupported os",
+            "image's platform * does not match",
             "no suitable image",
         ],
     ),
@@ -64,8 +56,8 @@ pub(crate) const CAUSES: Rows = &[
             "unknown media type",
             "mediatype in manifest should be",
             "unsupported manifest media type",
-            "*compressed with zstd",
             "404 page not found$",
+            "page not found$",
         ],
     ),
     (
@@ -74,6 +66,9 @@ pub(crate) const CAUSES: Rows = &[
             "layer does not exist",
             "layer not known",
             "content digest",
+            "content sha256",
+            "failed to get content",
+            "blob not found$",
             "error creating layer",
             "error creating temporary lease",
             "failed to create lease",
@@ -84,11 +79,9 @@ pub(crate) const CAUSES: Rows = &[
             "signal: killed",
             "file exists$",
             "directory not empty$",
-            "device or resource busy$",
             "too many open files",
             "unlinkat",
-            "open *.tmp-committed",
-            "*/.tmp-committed",
+            "*/.tmp-committed*",
             "database not open",
             "invalid database",
         ],

@@ -7,7 +7,8 @@ const BEGINNINGS: [&str; 5] = ["<!doctype", "<html", "<head", "<body", "<?xml"];
 
 /// Whether a text is a page and nothing else.
 pub(crate) fn is_page(text: &str) -> bool {
-    beginning(text.trim_start()) == Some(0)
+    let text = text.trim_start().as_bytes();
+    BEGINNINGS.iter().any(|tag| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes())))
 }
 
 /// Where in a text a page begins.

@@ -6,8 +6,11 @@
 //! **Invariant:** names that stand apart as a word (quoted, or with a slash) are out of the clauses; pure.
 
 /// The words with a slash in them that are no names. Those of Go's packages bear their colon.
-const WORDS_WITH_SLASH: [&str; 6] =
-    ["i/o", "input/output", "fork/exec", "archive/tar:", "net/http:", "username/password"];
+const WORDS_WITH_SLASH: [&str; 7] =
+    ["i/o", "input/output", "fork/exec", "archive/tar:", "net/http:", "username/password", "http/1.x"];
+
+/// So many bytes at each end of a reason are looked at: who was asked stands at its beginning, the cause at its end.
+const END: usize = 2048;
 
 /// What a name is replaced by.
 const NAME: &str = "_";
@@ -35,7 +38,8 @@ impl Reason {
             is_about_blob: false,
             is_to_engine: false,
         };
-        for line in said.lines() {
+        let (head, tail) = ends(said);
+        for line in head.lines().chain(tail.lines()) {
             let mut is_start = true;
             for word in line.split_whitespace() {
                 let (word, ends_clause) = match word.strip_suffix(':') {
@@ -112,7 +116,17 @@ impl Reason {
     }
 }
 
-/// Whether a word is the name of an image, a registry or a page: in quotes, or with a slash. A path begins with one.
+/// A text, or its two ends where it is long: no reason is, and a hostile one must not take time.
+fn ends(text: &str) -> (&str, &str) {
+    if text.len() <= 2 * END {
+        return (text, "");
+    }
+    let tail = &text[text.ceil_char_boundary(text.len() - END)..];
+    // From a whole clause on.
+    (&text[..text.floor_char_boundary(END)], tail.split_once(": ").map_or("", |(_, tail)| tail))
+}
+
+/// Whether a word is the name of an image, a registry or a page: in quotes, or with a slash. Paths and sockets are none.
 fn is_name(word: &str, ends_clause: bool) -> bool {
     let core = word.trim_start_matches(['(', '[']).trim_end_matches([',', '.', ')', ']', ';']).replace('\\', "");
     let is_quoted = |mark| core.len() > 1 && core.starts_with(mark) && core.ends_with(mark);
@@ -121,12 +135,12 @@ fn is_name(word: &str, ends_clause: bool) -> bool {
     }
     let with_colon = if ends_clause { format!("{core}:") } else { core.clone() };
     let is_known = WORDS_WITH_SLASH.contains(&core.as_str()) || WORDS_WITH_SLASH.contains(&with_colon.as_str());
-    core.contains('/') && !core.starts_with('/') && !is_known
+    core.contains('/') && !core.starts_with('/') && !core.starts_with("unix://") && !is_known
 }
 
 /// The HTTP status that a clause tells: `503 service unavailable` behind a clause that speaks of one, or `… status code 503`.
 fn status(clause: &str, before: &str) -> Option<u16> {
-    const LEADS: [&str; 6] = ["status", "http", "code", "statuscode", "response", "error"];
+    const LEADS: [&str; 7] = ["status", "http", "code", "statuscode", "response", "responded", "error"];
     let number = |word: &str| {
         let digits = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
         digits.parse::<u16>().ok().filter(|number| digits.len() == 3 && (400..600).contains(number))
@@ -147,8 +161,8 @@ fn status(clause: &str, before: &str) -> Option<u16> {
     })
 }
 
-/// Whether a text begins as `pattern` says, on the border of a word. A `*` stands for anything within a clause, and a `$`
-/// at the end for the end of a clause.
+/// Whether a text begins as `pattern` says, up to the border of a word. A `*` stands for anything within a clause (at the end
+/// for the rest of a word too), and a `$` at the end for the end of a clause.
 pub(crate) fn matches(text: &str, pattern: &str) -> bool {
     let (pattern, is_whole) = match pattern.strip_suffix('$') {
         Some(pattern) => (pattern, true),
@@ -159,6 +173,9 @@ pub(crate) fn matches(text: &str, pattern: &str) -> bool {
     for part in parts {
         let Some(at) = rest.find(part).filter(|at| !rest[..*at].contains(": ")) else { return false };
         rest = &rest[at + part.len()..];
+    }
+    if pattern.ends_with('*') {
+        return true;
     }
     if is_whole {
         return rest.is_empty() || rest.starts_with(": ");
@@ -199,6 +216,14 @@ mod tests {
     }
 
     #[test]
+    fn of_a_long_reason_both_ends_count() {
+        let long = format!("failed to register layer: {}: unexpected EOF", "ü: ".repeat(1 << 19));
+        let reason = Reason::new(&long);
+        assert!(reason.text.len() < 3 * END && reason.has("failed to register layer"));
+        assert_eq!(reason.tails().next(), Some("unexpected eof"));
+    }
+
+    #[test]
     fn statuses_are_told_in_many_ways() {
         let check = |said: &str, expected| {
             assert_eq!(Reason::new(said).statuses().flatten().next(), expected, "{said}");
@@ -223,6 +248,6 @@ mod tests {
         assert!(!matches("denied-app", "denied") && !matches("denied by", "denied$"));
         assert!(matches("manifest for x:y not found: a", "manifest for * not found$"));
         assert!(!matches("manifest for x: is not found", "manifest for * not found"));
-        assert!(matches("a b c", "*b"));
+        assert!(matches("a b c", "*b") && matches("open /a/b", "open /a*") && !matches("open /a/b", "open /a"));
     }
 }

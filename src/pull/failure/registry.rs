@@ -1,11 +1,22 @@
 //! Causes on the way to the registry and in what it answers: Go's words for networks, TLS and HTTP/2, and the registries' own.
 //!
-//! **Invariant:** as of [`causes`](super::causes), which reads it.
+//! **Invariant:** data only, in lower case; [`causes`](super::causes) says how it is read, and its order within a clause counts.
 
 use crate::pull::failure::Kind;
 use crate::pull::failure::causes::Rows;
 
 pub(crate) const CAUSES: Rows = &[
+    // One message of TLS that broke on the way is no matter of certificates.
+    (
+        Kind::Unreachable,
+        &[
+            "bad record mac",
+            "unexpected eof reading trailer",
+            "local error: tls",
+            "remote error: tls: internal error",
+            "tls handshake timeout",
+        ],
+    ),
     (
         Kind::RateLimit,
         &[
@@ -23,6 +34,7 @@ pub(crate) const CAUSES: Rows = &[
             "repository name must",
             "invalid tag format",
             "invalid repository name",
+            "name invalid$",
             "could not parse reference",
             "error parsing reference",
             "parsing reference",
@@ -65,21 +77,17 @@ pub(crate) const CAUSES: Rows = &[
             "docker image manifest version 2, schema 1 support",
             "media type * is no longer supported",
             "failed size validation",
+            "mismatched image rootfs",
+            "number of layers and diffids don't match",
         ],
     ),
     (
         Kind::PlainHttp,
         &[
             "server gave http response to https client",
-            "http: server gave http response to https client",
             "first record does not look like a tls handshake",
-            "tls: first record does not look like a tls handshake",
+            "oversized record received",
         ],
-    ),
-    // One message of TLS that broke on the way is no matter of certificates.
-    (
-        Kind::Unreachable,
-        &["bad record mac", "local error: tls", "remote error: tls: internal error", "tls handshake timeout"],
     ),
     (
         Kind::Certificate,
@@ -95,6 +103,8 @@ pub(crate) const CAUSES: Rows = &[
             "certificate required",
             "cannot validate certificate",
             "bad certificate",
+            "missing client certificate",
+            "open /etc/docker/certs.d*",
             "expired certificate",
             "unknown certificate",
             "unknown authority",
@@ -133,6 +143,7 @@ pub(crate) const CAUSES: Rows = &[
             "you don't have the needed permissions",
             "your authorization token has expired",
             "token has expired",
+            "invalid_token$",
             "not authorized",
             "must be logged in",
             "forbidden$",
@@ -151,6 +162,8 @@ pub(crate) const CAUSES: Rows = &[
             "artifact * not found",
             "image * not found",
             "tag * not found",
+            "tag * was deleted or has expired",
+            "encountered remote",
             "the repository with name",
             "repository name not known to registry",
             "repository does not exist",
@@ -217,11 +230,13 @@ pub(crate) const CAUSES: Rows = &[
             "client conn not usable",
             "client conn is closed",
             "client conn could not be established",
-            "connection error: protocol_error",
+            "connection error",
             "use of closed network connection",
+            "use of closed connection",
             "server closed idle connection",
             "server closed the connection",
-            "transport connection broken",
+            "http/1.x transport connection broken",
+            "malformed http response",
             "response body closed",
             "error occurred during read",
         ],
