@@ -89,7 +89,7 @@ impl Attempts {
 impl Pull {
     /// What this attempt has brought: by the bytes that came before, were they still there or not?
     pub(crate) fn fetched(&self) -> Fetched {
-        let mut moving = self.moving().filter(|layer| layer.done > 0).peekable();
+        let mut moving = self.layers.iter().filter(|layer| layer.is_fetched() && layer.done > 0).peekable();
         if moving.peek().is_none() {
             return Fetched::Nothing;
         }
@@ -98,7 +98,7 @@ impl Pull {
         }
         let (mut kept, mut lost) = (0_u64, 0_u64);
         for layer in moving {
-            let most = self.before.iter().find(|(id, ..)| *id == layer.id).map_or(0, |(.., most)| *most);
+            let most = self.before.iter().find(|known| known.id == layer.id).map_or(0, |known| known.reached);
             let sum = if layer.done >= most { &mut kept } else { &mut lost };
             *sum = sum.saturating_add(most);
         }

@@ -17,7 +17,7 @@ pub(super) struct Earlier {
     /// Bytes that came of it.
     came: u64,
     /// How far the last attempt that had it was with it.
-    reached: u64,
+    pub(super) reached: u64,
 }
 
 impl Pull {
