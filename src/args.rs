@@ -2,6 +2,9 @@
 //!
 //! **Invariant:** pure. Arguments become plain data; nothing is read from the environment, nothing printed.
 
+mod kind;
+
+use kind::{Kind, refuse};
 use lexopt::prelude::*;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -31,6 +34,8 @@ Options:
   --token-user NAME        the user that goes with it [oauth2accesstoken; _json_key for a service account's key]
   --retries N              tries after a failure that may pass [3]
   --stall-timeout SECONDS  give up when nothing moves for so long; 0 never [600]
+  --state DIR              keep the state there [/run/alm/pull and /var/lib/alm/pull; a replay keeps none unless told]
+  --metrics FILE           keep a Prometheus text file there, of all images [none]
   --host ADDRESS           the engine: unix://PATH, or what only docker's CLI can reach [as docker finds it]
   -h, --help               this text
   -V, --version            the version
@@ -122,6 +127,9 @@ pub(crate) struct Pull {
     /// Seconds; 0 is never.
     pub(crate) stall_timeout: u64,
     pub(crate) host: Option<String>,
+    /// Where the state goes instead; a replay has none otherwise.
+    pub(crate) state: Option<PathBuf>,
+    pub(crate) metrics: Option<PathBuf>,
 }
 
 impl Default for Pull {
@@ -140,6 +148,8 @@ impl Default for Pull {
             retries: 3,
             stall_timeout: 600,
             host: None,
+            state: None,
+            metrics: None,
         }
     }
 }
@@ -147,6 +157,8 @@ impl Default for Pull {
 /// The options of the viewer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct View {
+    /// What was started, which says what is wrong.
+    pub(crate) program: &'static str,
     pub(crate) follow: bool,
     pub(crate) lines: usize,
     pub(crate) raw: bool,
@@ -155,17 +167,38 @@ pub(crate) struct View {
     pub(crate) ascii: bool,
 }
 
-/// Reads the arguments, the program's own name first. An error is one line for the user, who is then told of `--help`.
-pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Mode, String> {
-    let mut args = args.into_iter();
+/// The name of the program, and what the viewer is called where it was started by that.
+pub(crate) const NAME: &str = env!("CARGO_PKG_NAME");
+const VIEWER: &str = "alm-pull";
+const ALM: &str = "alm";
+const ALM_PULL: &str = "alm pull";
+
+/// What is wrong with the arguments, in one line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mistake {
+    /// What was started, which answers and can tell more with `--help`.
+    pub(crate) program: &'static str,
+    pub(crate) reason: String,
+}
+
+/// Reads the arguments, the program's own name first.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Mode, Mistake> {
+    let mut args = args.into_iter().peekable();
     let name = args.next().map(PathBuf::from).unwrap_or_default();
-    let parser = lexopt::Parser::from_args(args);
-    match name.file_name().and_then(|name| name.to_str()) {
-        Some("alm") => alm(parser),
-        Some("alm-pull") => view(parser, &View::default()),
+    let program = match name.file_name().and_then(|name| name.to_str()) {
+        Some(ALM) if args.peek().is_some_and(|command| command == "pull") => ALM_PULL,
+        Some(ALM) => ALM,
+        Some(VIEWER) => VIEWER,
+        _ => NAME,
+    };
+    // The command has told which program it is.
+    let parser = lexopt::Parser::from_args(args.skip(usize::from(program == ALM_PULL)));
+    match program {
+        ALM => alm(parser),
+        ALM_PULL | VIEWER => view(parser, View { program, ..View::default() }),
         _ => puller(parser),
     }
-    .map_err(|error| error.to_string())
+    .map_err(|error| Mistake { program, reason: error.to_string() })
 }
 
 fn version() -> Mode {
@@ -177,7 +210,6 @@ fn alm(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
         None | Some(Short('h') | Long("help")) => Ok(Mode::Say(ALM_USAGE.into())),
         Some(Short('V') | Long("version")) => Ok(version()),
         Some(Value(command)) if command == "help" => Ok(Mode::Say(ALM_USAGE.into())),
-        Some(Value(command)) if command == "pull" => view(parser, &View::default()),
         Some(Value(command)) => Err(format!("unknown command '{}'", command.display()).into()),
         Some(other) => Err(other.unexpected()),
     }
@@ -191,12 +223,11 @@ Usage: alm pull [OPTIONS]   shows the progress of Docker image pulls (alm pull -
 
 impl Default for View {
     fn default() -> Self {
-        Self { follow: false, lines: 50, raw: false, log: None, color: When::Auto, ascii: false }
+        Self { program: NAME, follow: false, lines: 50, raw: false, log: None, color: When::Auto, ascii: false }
     }
 }
 
-fn view(mut parser: lexopt::Parser, defaults: &View) -> Result<Mode, lexopt::Error> {
-    let mut view = defaults.clone();
+fn view(mut parser: lexopt::Parser, mut view: View) -> Result<Mode, lexopt::Error> {
     while let Some(arg) = parser.next()? {
         match arg {
             Short('f') | Long("follow") => view.follow = true,
@@ -215,30 +246,23 @@ fn view(mut parser: lexopt::Parser, defaults: &View) -> Result<Mode, lexopt::Err
 }
 
 fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
-    #[derive(PartialEq)]
-    enum Kind {
-        Pull,
-        Check,
-        Running(String),
-        Replay(PathBuf),
-    }
     let mut pull = Pull::default();
     let (mut kind, mut image, mut speed) = (Kind::Pull, None, None);
-    let choose = |kind: &mut Kind, new| match kind {
-        Kind::Pull => {
-            *kind = new;
-            Ok(())
-        }
-        _ => Err(lexopt::Error::from("--check, --running, --replay and --view exclude each other")),
-    };
+    let mut given: Vec<String> = Vec::new();
     while let Some(arg) = parser.next()? {
+        match &arg {
+            Long(name) => given.push(format!("--{name}")),
+            Short(name) => given.push(format!("-{name}")),
+            Value(_) => {}
+        }
         match arg {
-            Long("check") => choose(&mut kind, Kind::Check)?,
-            Long("running") => choose(&mut kind, Kind::Running(text(&mut parser, "--running")?))?,
-            Long("replay") => choose(&mut kind, Kind::Replay(path(&mut parser, "--replay")?))?,
+            Long("check") => kind.choose(Kind::Check)?,
+            Long("running") => kind.choose(Kind::Running(text(&mut parser, "--running")?))?,
+            Long("replay") => kind.choose(Kind::Replay(path(&mut parser, "--replay")?))?,
             Long("view") if kind == Kind::Pull && image.is_none() => {
                 let log = if let Log::File(path) = pull.log { Some(path) } else { None };
-                return view(parser, &View { log, color: pull.color, ascii: pull.ascii, ..View::default() });
+                refuse(&given, Some("--view"))?;
+                return view(parser, View { log, color: pull.color, ascii: pull.ascii, ..View::default() });
             }
             Long("view") => return Err("--view goes with no image and no other mode".into()),
             Long("progress") => {
@@ -276,6 +300,8 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
             Long("retries") => pull.retries = number(&mut parser, "--retries")?,
             Long("stall-timeout") => pull.stall_timeout = number(&mut parser, "--stall-timeout")?,
             Long("host") => pull.host = Some(text(&mut parser, "--host")?),
+            Long("state") => pull.state = Some(path(&mut parser, "--state")?),
+            Long("metrics") => pull.metrics = Some(path(&mut parser, "--metrics")?),
             Short('h') | Long("help") => return Ok(Mode::Say(USAGE.into())),
             Short('V') | Long("version") => return Ok(version()),
             Value(value) if image.is_none() && !matches!(kind, Kind::Replay(_)) => image = Some(value.string()?),
@@ -283,6 +309,7 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
             other => return Err(other.unexpected()),
         }
     }
+    refuse(&given, kind.option())?;
     if speed.is_some() && !matches!(kind, Kind::Replay(_)) {
         return Err("--speed goes with --replay only".into());
     }
@@ -333,7 +360,7 @@ mod tests {
     use super::*;
 
     fn parse_line(line: &str) -> Result<Mode, String> {
-        parse(line.split(' ').map(OsString::from))
+        parse(line.split(' ').map(OsString::from)).map_err(|mistake| mistake.reason)
     }
 
     #[test]
@@ -389,15 +416,16 @@ mod tests {
         check("p --replay f --log l", Mode::Replay("f".into(), None, logged));
         let view = View::default;
         check("p --view", Mode::View(view()));
-        check("alm-pull", Mode::View(view()));
-        check("/usr/bin/alm pull", Mode::View(view()));
-        check("alm-pull -f", Mode::View(View { follow: true, ..view() }));
-        check("alm pull -n 5 --follow", Mode::View(View { lines: 5, follow: true, ..view() }));
-        check("alm pull -n0", Mode::View(View { lines: 0, ..view() }));
+        let [viewer, alm_pull] = ["alm-pull", "alm pull"].map(|program| View { program, ..view() });
+        check("alm-pull", Mode::View(viewer.clone()));
+        check("/usr/bin/alm pull", Mode::View(alm_pull.clone()));
+        check("alm-pull -f", Mode::View(View { follow: true, ..viewer.clone() }));
+        check("alm pull -n 5 --follow", Mode::View(View { lines: 5, follow: true, ..alm_pull.clone() }));
+        check("alm pull -n0", Mode::View(View { lines: 0, ..alm_pull }));
         check("p --view --lines=7 --raw", Mode::View(View { lines: 7, raw: true, ..view() }));
         let looks = View { log: Some("l".into()), color: When::Always, ascii: true, ..view() };
         check("p --log l --color always --ascii --view", Mode::View(looks.clone()));
-        check("alm-pull --log l --color always --ascii", Mode::View(looks));
+        check("alm-pull --log l --color always --ascii", Mode::View(View { program: "alm-pull", ..looks }));
         assert_eq!(view().lines, 50);
     }
 
@@ -465,6 +493,21 @@ mod tests {
         check("alm-pull --lines x", "--lines takes a whole number, not 'x'");
         check("alm frobnicate", "unknown command 'frobnicate'");
         check("alm -x", "-x");
+    }
+
+    #[test]
+    fn who_was_started_answers() {
+        let check = |line: &str, program| {
+            let mistake = parse(line.split(' ').map(OsString::from)).expect_err("a mistake");
+            assert_eq!(mistake.program, program, "{line}");
+        };
+        check("/usr/bin/alm pull -x", "alm pull");
+        check("alm pull a", "alm pull");
+        check("/usr/bin/alm-pull --lines", "alm-pull");
+        check("alm push", "alm");
+        check("alm -x pull", "alm");
+        check("p -x", "docker-pull-with-progress");
+        check("p --view -x", "docker-pull-with-progress");
     }
 
     #[test]

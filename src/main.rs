@@ -34,7 +34,7 @@ mod report;
 mod session;
 mod sink;
 
-use args::Mode;
+use args::{Mistake, Mode};
 use docker::reference::Reference;
 use mode::{check, pull as pull_mode, replay, view};
 use os::charset::Charset;
@@ -47,8 +47,9 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     ExitCode::from(match args::parse(std::env::args_os()) {
         Ok(mode) => run(mode),
-        Err(error) => {
-            session::complain(&format!("{error}; try --help"), Charset::from_environment(false));
+        Err(Mistake { program, reason }) => {
+            let text = format!("{reason}; try {program} --help");
+            session::complain_as(program, &text, Charset::from_environment(false));
             USAGE
         }
     })

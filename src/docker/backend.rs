@@ -12,6 +12,7 @@ use crate::docker::engine::{Connection, Engine, Error, GoOn};
 use crate::docker::environment::Environment;
 use crate::docker::reference::Reference;
 use crate::pull::End;
+use crate::pull::failure::{Failure, Kind};
 
 /// What is to be pulled, and from where.
 #[derive(Clone, Copy)]
@@ -45,11 +46,11 @@ impl Backend {
         };
         match Engine::ping(&socket, headers, go_on) {
             // A digest is its own proof: docker does not look for signatures there either.
-            Ok(_) if environment.content_trust && request.reference.digest.is_none() => Err(Error::Broken(
-                "DOCKER_CONTENT_TRUST is set, and this program cannot check signatures; \
-                 set DOCKER_CONTENT_TRUST=0, or pull with docker's own client (docker pull)"
-                    .into(),
-            )),
+            Ok(_) if environment.content_trust && request.reference.digest.is_none() => {
+                let reason = "DOCKER_CONTENT_TRUST is set, and this program cannot check signatures; \
+                     set DOCKER_CONTENT_TRUST=0, or pull with docker's own client (docker pull)";
+                Err(Error::Refused(Failure::own(Kind::Other, reason)))
+            }
             Ok(engine) => Ok(Self::Api(engine)),
             Err(Error::Connect(reason)) => Ok(Self::Cli { reason, address: format!("unix://{}", socket.display()) }),
             Err(error) => Err(error),
@@ -72,6 +73,7 @@ impl Backend {
                 let config = credentials.docker_config.as_deref();
                 let directory = environment.config_directory();
                 let config = config.map(|config| PrivateConfig::create(config, directory.as_deref())).transpose();
+                let config = config.map_err(|reason| Failure::own(Kind::Other, reason));
                 let docker = config.and_then(|config| {
                     let request = cli::Request {
                         image: &request.reference.to_string(),
@@ -82,7 +84,7 @@ impl Backend {
                     };
                     Docker::start(request, environment)
                 });
-                docker.map(|docker| Source::Cli(Box::new(docker))).map_err(Error::Broken)
+                docker.map(|docker| Source::Cli(Box::new(docker))).map_err(Error::Refused)
             }
         }
     }

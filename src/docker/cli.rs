@@ -8,6 +8,7 @@ use crate::docker::Read;
 use crate::docker::environment::Environment;
 use crate::os::child::{self, Child, Setup, program};
 use crate::pull::End;
+use crate::pull::failure::{Failure, Kind};
 use rustix::process::Signal;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write as _;
@@ -94,10 +95,11 @@ pub(crate) struct Docker {
 
 impl Docker {
     /// Starts `docker pull`. The environment's PATH says where docker is, and where it finds its own helpers.
-    pub(crate) fn start(request: Request<'_>, environment: &Environment) -> Result<Self, String> {
+    pub(crate) fn start(request: Request<'_>, environment: &Environment) -> Result<Self, Failure> {
         let path = environment.path.as_os_str();
         let Some(docker) = program("docker", path) else {
-            return Err(format!("no docker command was found on PATH ({})", path.display()));
+            let reason = format!("no docker command was found on PATH ({})", path.display());
+            return Err(Failure::own(Kind::NoDocker, reason));
         };
         let mut command = Command::new(docker);
         command.env("PATH", path);
@@ -151,6 +153,6 @@ impl Docker {
     }
 }
 
-fn broken(error: &std::io::Error) -> String {
-    format!("docker pull could not be run: {error}")
+fn broken(error: &std::io::Error) -> Failure {
+    Failure::own(Kind::Other, format!("docker pull could not be run: {error}"))
 }

@@ -8,6 +8,7 @@ mod base64;
 mod cli;
 pub(crate) mod client;
 mod config;
+pub(crate) mod container;
 mod endpoint;
 pub(crate) mod engine;
 pub(crate) mod environment;

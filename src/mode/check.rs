@@ -8,6 +8,7 @@
 use crate::args::Pull as Options;
 use crate::docker::backend::Backend;
 use crate::docker::client::{Client, Wish};
+use crate::docker::container;
 use crate::docker::engine::Error;
 use crate::docker::environment::Environment;
 use crate::docker::image::{Distribution, Here, Image, Wanted};
@@ -17,7 +18,7 @@ use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
 use crate::os::output::Output;
 use crate::os::signals::{self, Signals};
-use crate::pull::failure::Kind;
+use crate::pull::failure::{Failure, Kind};
 use crate::report::sanitize;
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -192,13 +193,13 @@ impl Asking<'_> {
         let Some(image) = self.image_of(&container)? else {
             return Ok(Answer::No(format!("{reference} is not here")));
         };
-        let (Some(runs), Some(is), Some(wanted)) =
+        let (Some(_), Some(is), Some(wanted)) =
             (container["State"]["Running"].as_bool(), container["Image"].as_str(), image.0["Id"].as_str())
         else {
             return Err(Answer::CannotTell("the engine's answer has no State.Running, Image or Id".into()));
         };
-        if !runs {
-            return Ok(Answer::No(format!("container {name} does not run")));
+        if let Some(why) = self.unwell(&container)? {
+            return Ok(Answer::No(format!("container {name} {why}")));
         }
         // The containerd store's ids are of indexes, which change with the entries of other platforms.
         let (is, wanted, is_same) = match (container["ImageManifestDescriptor"]["digest"].as_str(), image.manifest()) {
@@ -213,20 +214,28 @@ impl Asking<'_> {
         })
     }
 
-    /// The local image; where it is a matter of one platform's manifest, for what is asked for or what the container has.
+    /// Why a container does not run, or cannot be reached.
+    fn unwell(&self, container: &Value) -> Result<Option<String>, Answer> {
+        if let Some(why) = container::unwell(container) {
+            return Ok(Some(why));
+        }
+        for shared in container::shared(container) {
+            let owner = self.answered(self.inspector()?.container(shared.owner))?;
+            if let Some(why) = shared.is_dead(container, owner.as_ref()) {
+                return Ok(Some(why));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The local image; where the container's is one manifest of an index, for the same platform.
     fn image_of(&self, container: &Value) -> Result<Option<Image>, Answer> {
         let manifest = &container["ImageManifestDescriptor"];
-        let platform = match &self.options.platform {
-            Some(given) => Platform::parse(given).ok(),
-            None => Platform::told(&manifest["platform"]),
-        };
-        if let Some(platform) = platform.filter(|_| manifest["digest"].is_string()) {
+        if let Some(platform) = Platform::told(&manifest["platform"]).filter(|_| manifest["digest"].is_string()) {
             let image = self.answered(self.inspector()?.image_for(self.reference, &platform))?;
-            match image {
-                Some(image) if image.manifest().is_some() => return Ok(Some(image)),
-                None if self.options.platform.is_some() => return Ok(None),
-                // The container's own platform went with an update; the name is of another image now.
-                Some(_) | None => {}
+            // Without the platform there may still be an image of that name, which is another one then.
+            if let Some(image) = image.filter(|image| image.manifest().is_some()) {
+                return Ok(Some(image));
             }
         }
         self.answered(self.inspector()?.image(self.reference))
@@ -244,18 +253,15 @@ impl Asking<'_> {
         if answer.status == 200 {
             return Distribution::new(&body).ok_or_else(|| other("the engine's answer has no digest".into()));
         }
-        let reason = answer.message(&body);
-        let reason = match (Kind::of(&reason), &credentials.user) {
+        let call = format!("GET /distribution/{}/json", reference.local());
+        let Failure { kind, text: reason, .. } = answer.failure(&body, &call);
+        let reason = match (kind, &credentials.user) {
             (Kind::Login, Some(user)) => format!("{reason} (asked as user {user}, from {})", credentials.origin),
             (Kind::Login, None) => format!("{reason} (no credentials were found; looked in: {})", credentials.origin),
             _ => reason,
         };
         let told = Answer::CannotTell(format!("the registry was asked for {reference}: {reason}"));
-        Err(if answer.status == 404 || Kind::of(&reason) == Kind::NotFound {
-            Unread::Unknown(told)
-        } else {
-            Unread::Other(told)
-        })
+        Err(if answer.status == 404 || kind == Kind::NotFound { Unread::Unknown(told) } else { Unread::Other(told) })
     }
 
     /// Only an engine on its socket can be asked.

@@ -16,13 +16,14 @@ use crate::os::signals::{self, Signals};
 use crate::os::wait::{MAX_PAUSE, ReadPacer, TICK};
 use crate::os::{charset::Charset, output::WritePolicy};
 use crate::pull::attempt::{self, Attempts, Broken};
-use crate::pull::failure::Kind;
+use crate::pull::failure::{Failure, Kind};
 use crate::pull::{End, LineBuffer, MAX_LINE, NO_ANSWER, NO_IMAGE, Verdict};
 use crate::recording::Header;
 use crate::report::line::{Method, Opening, Retry};
 use crate::report::stamp::Stamp;
-use crate::session::{self, Brought, CLOSING, Session, log_sink, now, recorder, stdout_sink};
+use crate::session::{self, Brought, CLOSING, Session, log_sink, now, recorder, state_sink, stdout_sink};
 use crate::sink::log;
+use alm_state::Time;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long an answer of the engine may take that decides something, or helps a reader.
@@ -60,6 +61,16 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
     let mut sinks: Vec<_> = stdout_sink(options, Stamp(started), policy).into_iter().collect();
     let log = options.log.path(log::PATH);
     sinks.extend(log.and_then(|path| log_sink(path, options, Stamp(started), attached.is_some())));
+    // A pull that has joined another's transfer tells of it when the other one is gone.
+    let (name, mut lock) = (image.clone(), lock);
+    let is_ours = move || {
+        if let Lock::Held(_) = &lock {
+            lock = lock::take(&name);
+        }
+        matches!(lock, Lock::Ours(_))
+    };
+    // The clock of the day, not that of the log: it may have been set since.
+    sinks.push(state_sink(reference, options, Box::new(is_ours), Box::new(|_| Time::now())));
     let recorder = options.record.as_deref().and_then(|path| recorder(path, charset));
     let session = Session::new(sinks, recorder, charset);
     let mut live = Live { options, reference, signals, began, session };
@@ -111,14 +122,14 @@ impl Live<'_> {
     fn cut(&self, error: Error) -> End {
         match (error, self.signals.came()) {
             (_, Some(signal)) => End::Signal(signal),
-            (error, None) => End::Cut(Some(error.to_string())),
+            (error, None) => End::Cut(Some(error.failure())),
         }
     }
 
     /// Attempts until one decides.
     fn run(mut self, mut client: Client<'_>) -> u8 {
         if let Err(reason) = client.log_in(&mut || self.signals.came().is_none()) {
-            return self.close_told(&End::Cut(Some(reason)));
+            return self.close_told(&End::Cut(Some(Failure::own(Kind::Other, reason))));
         }
         let mut attempts = Attempts::new(self.options.retries);
         loop {
@@ -127,22 +138,22 @@ impl Live<'_> {
             }
             let end = self.attempt(&client);
             let backend = &client.backend;
-            let (end, verdict, image) = self.verdict(backend, end);
-            let Verdict::Failed(reason) = &verdict else {
+            let (end, mut verdict, image) = self.verdict(backend, end);
+            let Verdict::Failed(failure) = &mut verdict else {
                 if let (Verdict::Success, Backend::Api(engine)) = (&verdict, backend) {
                     self.look_at_platform(engine, image);
                 }
                 return self.close(&end, &verdict);
             };
-            let kind = Kind::of(reason);
+            failure.had_credentials = client.credentials.user.is_some();
+            let failure = failure.clone();
             let was_there = matches!(backend, Backend::Api(_));
-            let broken = Broken { kind, fetched: self.session.pull.fetched(), was_there };
-            let Some(next) = attempts.next(broken, &mut || self.is_containerd(backend, reason)) else {
-                self.explain(&client, kind);
+            let broken = Broken { failure: &failure, fetched: self.session.pull.fetched(), was_there };
+            let Some(next) = attempts.next(broken, &mut || self.is_containerd(backend, &failure.text)) else {
+                self.explain(&client, failure.kind);
                 return self.close(&end, &verdict);
             };
-            let limit = Some(self.options.retries);
-            let retry = Retry { number: next.number, limit, wait: next.wait, reason: reason.clone() };
+            let retry = Retry { number: next.number, limit: Some(self.options.retries), wait: next.wait, failure };
             self.session.retry(self.at(), &retry);
             // At once is with what is in hand.
             if next.wait > 0
@@ -205,7 +216,8 @@ impl Live<'_> {
             idle = if has_moved { Duration::ZERO } else { idle + before.elapsed().min(MAX_PAUSE + TICK) };
             before = Instant::now();
             if let Some(limit) = self.stall_limit().filter(|limit| idle >= *limit) {
-                return End::Stalled(Some(format!("nothing has moved for {}s", limit.as_secs())));
+                let reason = format!("nothing has moved for {}s", limit.as_secs());
+                return End::Stalled(Some(Failure::own(Kind::Stalled, reason)));
             }
         }
     }
@@ -228,10 +240,10 @@ impl Live<'_> {
                 (end, Verdict::Success, Some(image))
             }
             Ok(image) if image.as_ref().is_none_or(|image| image.id().is_some()) => {
-                (end, Verdict::Failed(format!("{NO_IMAGE} {id}")), None)
+                (end, Verdict::Failed(Failure::own(Kind::Other, format!("{NO_IMAGE} {id}"))), None)
             }
             Ok(_) | Err(_) => {
-                let unanswered = End::Cut(Some(format!("{NO_ANSWER} {id}")));
+                let unanswered = End::Cut(Some(Failure::own(Kind::Other, format!("{NO_ANSWER} {id}"))));
                 let end = self.signals.came().map_or(unanswered, End::Signal);
                 let verdict = self.session.pull.verdict(&end);
                 (end, verdict, None)
@@ -270,7 +282,7 @@ impl Live<'_> {
                 Some(user) => format!("{registry} was asked as user {user} (from {})", credentials.origin),
                 None => format!("no credentials for {registry} were found (looked in: {})", credentials.origin),
             },
-            (Kind::DiskFull, Backend::Api(engine)) => {
+            (Kind::DiskFull | Kind::Store, Backend::Api(engine)) => {
                 let Some((root, free)) = self.inspector(engine, ANSWER).room() else { return };
                 format!(
                     "{} free where the engine keeps its images ({})",

@@ -13,7 +13,7 @@ use crate::os::signals::{self, Signals};
 use crate::os::tail::{LONG_STAMP, Line, SHORT_STAMP, Tail, is_like};
 use crate::os::wait::{TICK, ready};
 use crate::report::sanitize;
-use crate::session::{complain, is_colored};
+use crate::session::{complain_as, is_colored};
 use crate::sink::log;
 use rustix::event::PollFlags;
 use std::fmt::Write as _;
@@ -55,7 +55,7 @@ pub(crate) fn view(options: &Options) -> u8 {
         (_, Some(signal)) => signals::exit_code(signal),
         (Ok(()), None) => 0,
         (Err(reason), None) => {
-            complain(&reason, look.charset);
+            complain_as(options.program, &reason, look.charset);
             1
         }
     }

@@ -4,7 +4,7 @@
 //! its bytes from nothing at most twice: the link is perhaps paid for.
 
 use crate::pull::Pull;
-use crate::pull::failure::Kind;
+use crate::pull::failure::{Failure, Kind};
 use std::time::Duration;
 
 /// Seconds before each further attempt; the last one stays.
@@ -29,8 +29,8 @@ pub(crate) enum Fetched {
 
 /// An attempt that has failed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Broken {
-    pub(crate) kind: Kind,
+pub(crate) struct Broken<'a> {
+    pub(crate) failure: &'a Failure,
     pub(crate) fetched: Fetched,
     /// The engine had answered before.
     pub(crate) was_there: bool,
@@ -67,20 +67,15 @@ impl Attempts {
     /// An attempt has failed: the next, where there is to be one. `is_containerd` is asked where the answer matters:
     /// whether the images are in the containerd store. It deletes unfinished layers 0.1 to 0.4 s after an error, and a pull
     /// that asks before goes on with them.
-    pub(crate) fn next(&mut self, broken: Broken, is_containerd: &mut dyn FnMut() -> bool) -> Option<Next> {
+    pub(crate) fn next(&mut self, broken: Broken<'_>, is_containerd: &mut dyn FnMut() -> bool) -> Option<Next> {
         self.has_moved |= broken.fetched != Fetched::Nothing;
         self.from_nothing += u64::from(broken.fetched == Fetched::FromNothing);
-        let may_pass = match broken.kind {
-            Kind::Unreachable | Kind::ServerError | Kind::EngineGone | Kind::Stalled => true,
-            Kind::EngineDown => broken.was_there,
-            _ => false,
-        };
-        if self.number >= self.limit || !may_pass || self.from_nothing > 1 {
+        if self.number >= self.limit || !broken.failure.may_pass(broken.was_there) || self.from_nothing > 1 {
             return None;
         }
         self.number += 1;
         // An engine that is gone is not there at once, and has to be asked again which API it speaks.
-        let is_there = !matches!(broken.kind, Kind::EngineGone | Kind::EngineDown);
+        let is_there = !matches!(broken.failure.kind, Kind::EngineGone | Kind::EngineDown);
         if self.has_moved && !self.was_at_once && is_there && is_containerd() {
             self.was_at_once = true;
             return Some(Next { number: self.number, wait: 0 });
@@ -132,34 +127,35 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    fn broken(kind: Kind, fetched: Fetched) -> Broken {
-        Broken { kind, fetched, was_there: true }
+    fn next(attempts: &mut Attempts, kind: Kind, fetched: Fetched, is_containerd: bool) -> Option<Next> {
+        let failure = &Failure::own(kind, "x");
+        attempts.next(Broken { failure, fetched, was_there: true }, &mut || is_containerd)
     }
 
     /// The waits before the attempts that follow those that fetched so.
     fn waits(kind: Kind, is_containerd: bool, all: &[Fetched]) -> Vec<Option<u64>> {
         let mut attempts = Attempts::new(9);
-        let next = |fetched| attempts.next(broken(kind, fetched), &mut || is_containerd).map(|next| next.wait);
-        all.iter().copied().map(next).collect()
+        all.iter().map(|fetched| next(&mut attempts, kind, *fetched, is_containerd).map(|next| next.wait)).collect()
     }
 
     #[test]
     fn the_waits_grow_and_end_with_the_limit() {
         let mut attempts = Attempts::new(7);
         let all: Vec<_> = std::iter::from_fn(|| {
-            let broken = broken(Kind::Unreachable, Fetched::Nothing);
-            attempts.next(broken, &mut || unreachable!("nothing has moved")).map(|next| (next.number, next.wait))
+            let next = next(&mut attempts, Kind::Unreachable, Fetched::Nothing, true);
+            next.map(|next| (next.number, next.wait))
         })
         .collect();
         assert_eq!(all, [(1, 5), (2, 10), (3, 20), (4, 40), (5, 60), (6, 60), (7, 60)]);
-        let none = Attempts::new(0).next(broken(Kind::Unreachable, Fetched::Rest), &mut || true);
+        let none = next(&mut Attempts::new(0), Kind::Unreachable, Fetched::Rest, true);
         assert_eq!(none, None);
     }
 
     #[test]
     fn only_what_may_pass_is_tried_again() {
         let next = |kind, was_there| {
-            Attempts::new(1).next(Broken { kind, fetched: Fetched::Nothing, was_there }, &mut || true).is_some()
+            let failure = &Failure::own(kind, "x");
+            Attempts::new(1).next(Broken { failure, fetched: Fetched::Nothing, was_there }, &mut || true).is_some()
         };
         for kind in [Kind::Unreachable, Kind::ServerError, Kind::EngineGone, Kind::Stalled] {
             assert!(next(kind, true) && next(kind, false), "{kind:?}");

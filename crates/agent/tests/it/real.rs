@@ -46,7 +46,7 @@ impl Registry {
             .stderr(log)
             .stdin(Stdio::null())
             .spawn()
-            .expect("docker-registry, which tests/proofs/lab.sh install brings");
+            .expect("docker-registry, which tests/lab/lab.sh install brings");
         let registry = Self { child, address, scratch };
         for _ in 0..200 {
             if TcpStream::connect(&registry.address).is_ok() {

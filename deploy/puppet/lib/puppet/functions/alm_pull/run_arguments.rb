@@ -115,7 +115,7 @@ Puppet::Functions.create_function(:'alm_pull::run_arguments') do
       file = value[%r{\Aseccomp[=:](.+)}m, 1]
       file && !['unconfined', 'builtin'].include?(file) ? ["file:#{file}"] : []
     when 'env'
-      value.include?('=') || value.empty? ? [] : ["env:#{value}"]
+      value.match?(%r{\A[A-Za-z_]\w*\z}) ? ["env:#{value}"] : []
     else
       []
     end
