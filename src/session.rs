@@ -229,19 +229,18 @@ pub(crate) fn state_sink(
     is_ours: state::IsOurs,
     clock: Box<dyn Fn(u64) -> Time>,
 ) -> Named {
-    let target = state::Target {
-        store: store(options),
+    ("state".to_owned(), Box::new(State::new(state_target(reference, options), is_ours, clock)))
+}
+
+/// Where the state of the image goes.
+pub(crate) fn state_target(reference: &Reference, options: &args::Pull) -> state::Target {
+    state::Target {
+        store: options.state.as_deref().map_or_else(Store::of_device, Store::at),
         id: reference.to_string(),
         reference: reference.full(),
         registry: reference.registry().to_owned(),
         metrics: options.metrics.clone(),
-    };
-    ("state".to_owned(), Box::new(State::new(target, is_ours, clock)))
-}
-
-/// Where states are.
-pub(crate) fn store(options: &args::Pull) -> Store {
-    options.state.as_deref().map_or_else(Store::of_device, Store::at)
+    }
 }
 
 fn give(sinks: &mut Vec<Named>, line: &Line<'_>, stderr: Charset) {

@@ -47,9 +47,11 @@ impl Backend {
         match Engine::ping(&socket, headers, go_on) {
             // A digest is its own proof: docker does not look for signatures there either.
             Ok(_) if environment.content_trust && request.reference.digest.is_none() => {
-                let reason = "DOCKER_CONTENT_TRUST is set, and this program cannot check signatures; \
-                     set DOCKER_CONTENT_TRUST=0, or pull with docker's own client (docker pull)";
-                Err(Error::Refused(Failure::own(Kind::Other, reason)))
+                Err(Error::Refused(Failure::own(
+                    Kind::Other,
+                    "DOCKER_CONTENT_TRUST is set, and this program cannot check signatures; \
+                 set DOCKER_CONTENT_TRUST=0, or pull with docker's own client (docker pull)",
+                )))
             }
             Ok(engine) => Ok(Self::Api(engine)),
             Err(Error::Connect(reason)) => Ok(Self::Cli { reason, address: format!("unix://{}", socket.display()) }),

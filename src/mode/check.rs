@@ -20,6 +20,10 @@ use crate::os::output::Output;
 use crate::os::signals::{self, Signals};
 use crate::pull::failure::{Failure, Kind};
 use crate::report::sanitize;
+use crate::session::state_target;
+use crate::sink::checked::Before;
+use crate::sink::state::told;
+use alm_state::Checked;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -40,19 +44,38 @@ enum Answer {
     /// Exit code 1.
     No(String),
     /// Exit code 3.
-    CannotTell(String),
+    CannotTell(Failure),
     /// A signal came.
     Interrupted(i32),
 }
 
 /// Whether the local image is what the registry has.
 pub(crate) fn check(reference: &Reference, options: &Options) -> u8 {
-    answer(reference, options, CHECK, |asking| asking.check())
+    let before = Before::look(state_target(reference, options));
+    let (answer, known) = find(reference, options, CHECK, |asking| asking.check());
+    match &answer {
+        Answer::Yes(_) => {
+            if let Some(digest) = known.latest.or(known.here) {
+                before.keep(Checked::Current { digest });
+            }
+        }
+        Answer::No(_) => before.keep(Checked::Newer { digest: known.here, latest: known.latest }),
+        Answer::CannotTell(why) => before.keep(Checked::CannotTell(told(why, reference.registry()))),
+        Answer::Interrupted(_) => {}
+    }
+    say(options, &answer)
 }
 
 /// Whether container `name` runs, and runs the local image.
 pub(crate) fn running(name: &str, reference: &Reference, options: &Options) -> u8 {
-    answer(reference, options, RUNNING, |asking| asking.running(name))
+    say(options, &find(reference, options, RUNNING, |asking| asking.running(name)).0)
+}
+
+/// The digests that a check came by.
+#[derive(Default)]
+struct Known {
+    here: Option<String>,
+    latest: Option<String>,
 }
 
 /// An engine that is asked, and what about.
@@ -62,14 +85,15 @@ struct Asking<'a> {
     until: Instant,
     reference: &'a Reference,
     options: &'a Options,
+    known: Known,
 }
 
-fn answer(
+fn find(
     reference: &Reference,
     options: &Options,
     limit: Duration,
     ask: impl FnOnce(&mut Asking<'_>) -> Result<Answer, Answer>,
-) -> u8 {
+) -> (Answer, Known) {
     let signals = Signals::catch(false);
     let until = Instant::now() + limit.saturating_sub(MARGIN);
     // Nothing is pulled, so there is nothing that would have to be signed.
@@ -82,17 +106,22 @@ fn answer(
         token_user: options.token_user.as_deref(),
     };
     // What is wrong with the configuration is for a pull to tell: here one line is the answer.
-    let answer = match Client::connect(wish, environment, &mut || signals.came().is_none()) {
+    match Client::connect(wish, environment, &mut || signals.came().is_none()) {
         Ok(client) => {
-            let mut asking = Asking { client, signals: &signals, until, reference, options };
-            ask(&mut asking).unwrap_or_else(|early| early)
+            let known = Known::default();
+            let mut asking = Asking { client, signals: &signals, until, reference, options, known };
+            (ask(&mut asking).unwrap_or_else(|early| early), asking.known)
         }
-        Err(error) => unanswered(&error, &signals),
-    };
-    let (word, text, exit) = match &answer {
+        Err(error) => (unanswered(error, &signals), Known::default()),
+    }
+}
+
+/// Says the answer; the exit code.
+fn say(options: &Options, answer: &Answer) -> u8 {
+    let (word, text, exit) = match answer {
         Answer::Yes(text) => ("yes", text.as_str(), 0),
         Answer::No(text) => ("no", text.as_str(), 1),
-        Answer::CannotTell(text) => ("cannot tell", text.as_str(), 3),
+        Answer::CannotTell(why) => ("cannot tell", why.text.as_str(), 3),
         Answer::Interrupted(signal) => return signals::exit_code(*signal),
     };
     let mut line = String::new();
@@ -102,10 +131,15 @@ fn answer(
     exit
 }
 
-fn unanswered(error: &Error, signals: &Signals) -> Answer {
+/// For what is the matter with neither the engine nor the registry.
+fn cannot_tell(reason: impl Into<String>) -> Answer {
+    Answer::CannotTell(Failure::own(Kind::Other, reason))
+}
+
+fn unanswered(error: Error, signals: &Signals) -> Answer {
     match signals.came() {
         Some(signal) => Answer::Interrupted(signal),
-        None => Answer::CannotTell(error.to_string()),
+        None => Answer::CannotTell(error.failure()),
     }
 }
 
@@ -114,6 +148,10 @@ impl Asking<'_> {
         let reference = self.reference;
         let local = self.answered(self.inspector()?.image(reference))?;
         let wanted = self.wanted()?;
+        if let Some(image) = &local {
+            let here = image.digests().first().map(|digest| (*digest).to_owned());
+            self.known.here = reference.digest.clone().or(here);
+        }
         // A digest names one image for ever: there is nothing that the registry could have instead.
         if let Some(image) = &local
             && reference.digest.is_some()
@@ -135,15 +173,16 @@ impl Asking<'_> {
                 };
             }
         };
+        self.known.latest = Some(newest.digest.clone());
         let Some(image) = local else { return Ok(self.missing(Some(&newest.digest))) };
         let here = image.digests();
         let is_newest = reference.digest.is_some() || here.contains(&newest.digest.as_str());
         Ok(match image.has(wanted.as_ref(), Some(&newest)) {
             Here::No(platforms) => self.is_for_another(&platforms, wanted.as_ref()),
             Here::Yes if is_newest => Answer::Yes(format!("{reference} is what the registry has ({})", newest.digest)),
-            Here::Unknown(reason) if is_newest => Answer::CannotTell(format!("{reference}: {reason}")),
+            Here::Unknown(reason) if is_newest => cannot_tell(format!("{reference}: {reason}")),
             // Built here, or a second platform was pulled under the same name: a pull does not bring them back.
-            _ if here.is_empty() => Answer::CannotTell(format!(
+            _ if here.is_empty() => cannot_tell(format!(
                 "the engine does not know from which registry {reference} came; to be able to tell, remove it \
                  (docker image rm {reference}) and pull it again"
             )),
@@ -171,8 +210,7 @@ impl Asking<'_> {
     /// The platform that a pull would fetch; none where nothing was asked for and the engine does not say what it is.
     fn wanted(&self) -> Result<Option<Wanted>, Answer> {
         let given = self.options.platform.as_deref().map(Platform::parse).transpose();
-        let given =
-            given.map_err(|error| Answer::CannotTell(format!("what --platform names is no platform: {error}")))?;
+        let given = given.map_err(|error| cannot_tell(format!("what --platform names is no platform: {error}")))?;
         let is_whole = given.as_ref().is_some_and(|given| !given.os.is_empty() && !given.architecture.is_empty());
         let own = if is_whole { None } else { self.inspector()?.platform() };
         let rule = self.inspector()?.engine.rule;
@@ -196,7 +234,7 @@ impl Asking<'_> {
         let (Some(_), Some(is), Some(wanted)) =
             (container["State"]["Running"].as_bool(), container["Image"].as_str(), image.0["Id"].as_str())
         else {
-            return Err(Answer::CannotTell("the engine's answer has no State.Running, Image or Id".into()));
+            return Err(cannot_tell("the engine's answer has no State.Running, Image or Id"));
         };
         if let Some(why) = self.unwell(&container)? {
             return Ok(Answer::No(format!("container {name} {why}")));
@@ -244,7 +282,7 @@ impl Asking<'_> {
     /// What the registry has under the reference, asked by the engine.
     fn registry(&mut self) -> Result<Distribution, Unread> {
         let (reference, signals, until) = (self.reference, self.signals, self.until);
-        let other = |error| Unread::Other(Answer::CannotTell(error));
+        let other = |error: String| Unread::Other(cannot_tell(error));
         self.client.log_in(&mut || signals.came().is_none() && Instant::now() < until).map_err(other)?;
         let credentials = &self.client.credentials;
         let answer = self.inspector().map_err(Unread::Other)?.distribution(reference, &credentials.header);
@@ -260,7 +298,7 @@ impl Asking<'_> {
             (Kind::Login, None) => format!("{reason} (no credentials were found; looked in: {})", credentials.origin),
             _ => reason,
         };
-        let told = Answer::CannotTell(format!("the registry was asked for {reference}: {reason}"));
+        let told = Answer::CannotTell(Failure::own(kind, format!("the registry was asked for {reference}: {reason}")));
         Err(if answer.status == 404 || kind == Kind::NotFound { Unread::Unknown(told) } else { Unread::Other(told) })
     }
 
@@ -268,13 +306,13 @@ impl Asking<'_> {
     fn inspector(&self) -> Result<Inspector<'_>, Answer> {
         match &self.client.backend {
             Backend::Api(engine) => Ok(Inspector { engine, signals: self.signals, until: self.until }),
-            Backend::Cli { reason, .. } => Err(Answer::CannotTell(reason.clone())),
+            Backend::Cli { reason, .. } => Err(cannot_tell(reason.clone())),
         }
     }
 
     /// What the engine answered.
     fn answered<T>(&self, answer: Result<T, Error>) -> Result<T, Answer> {
-        answer.map_err(|error| unanswered(&error, self.signals))
+        answer.map_err(|error| unanswered(error, self.signals))
     }
 }
 

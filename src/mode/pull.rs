@@ -153,7 +153,8 @@ impl Live<'_> {
                 self.explain(&client, failure.kind);
                 return self.close(&end, &verdict);
             };
-            let retry = Retry { number: next.number, limit: Some(self.options.retries), wait: next.wait, failure };
+            let limit = Some(self.options.retries);
+            let retry = Retry { number: next.number, limit, wait: next.wait, failure };
             self.session.retry(self.at(), &retry);
             // At once is with what is in hand.
             if next.wait > 0

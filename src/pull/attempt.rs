@@ -127,35 +127,42 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    fn next(attempts: &mut Attempts, kind: Kind, fetched: Fetched, is_containerd: bool) -> Option<Next> {
-        let failure = &Failure::own(kind, "x");
-        attempts.next(Broken { failure, fetched, was_there: true }, &mut || is_containerd)
+    fn next(
+        attempts: &mut Attempts,
+        kind: Kind,
+        fetched: Fetched,
+        is_containerd: &mut dyn FnMut() -> bool,
+    ) -> Option<Next> {
+        let failure = Failure::own(kind, "x");
+        attempts.next(Broken { failure: &failure, fetched, was_there: true }, is_containerd)
     }
 
     /// The waits before the attempts that follow those that fetched so.
     fn waits(kind: Kind, is_containerd: bool, all: &[Fetched]) -> Vec<Option<u64>> {
         let mut attempts = Attempts::new(9);
-        all.iter().map(|fetched| next(&mut attempts, kind, *fetched, is_containerd).map(|next| next.wait)).collect()
+        let wait = |fetched| next(&mut attempts, kind, fetched, &mut || is_containerd).map(|next| next.wait);
+        all.iter().copied().map(wait).collect()
     }
 
     #[test]
     fn the_waits_grow_and_end_with_the_limit() {
         let mut attempts = Attempts::new(7);
         let all: Vec<_> = std::iter::from_fn(|| {
-            let next = next(&mut attempts, Kind::Unreachable, Fetched::Nothing, true);
-            next.map(|next| (next.number, next.wait))
+            let ask = &mut || unreachable!("nothing has moved");
+            next(&mut attempts, Kind::Unreachable, Fetched::Nothing, ask).map(|next| (next.number, next.wait))
         })
         .collect();
         assert_eq!(all, [(1, 5), (2, 10), (3, 20), (4, 40), (5, 60), (6, 60), (7, 60)]);
-        let none = next(&mut Attempts::new(0), Kind::Unreachable, Fetched::Rest, true);
-        assert_eq!(none, None);
+        assert_eq!(next(&mut Attempts::new(0), Kind::Unreachable, Fetched::Rest, &mut || true), None);
     }
 
     #[test]
     fn only_what_may_pass_is_tried_again() {
         let next = |kind, was_there| {
-            let failure = &Failure::own(kind, "x");
-            Attempts::new(1).next(Broken { failure, fetched: Fetched::Nothing, was_there }, &mut || true).is_some()
+            let failure = Failure::own(kind, "x");
+            Attempts::new(1)
+                .next(Broken { failure: &failure, fetched: Fetched::Nothing, was_there }, &mut || true)
+                .is_some()
         };
         for kind in [Kind::Unreachable, Kind::ServerError, Kind::EngineGone, Kind::Stalled] {
             assert!(next(kind, true) && next(kind, false), "{kind:?}");

@@ -7,10 +7,15 @@
 //! engine is made safe here, before it becomes part of a line.
 
 pub(crate) mod bar;
+mod digits;
 mod image;
 pub(crate) mod line;
+pub(crate) mod moment;
+pub(crate) mod page;
+pub(crate) mod pages;
 pub(crate) mod sanitize;
 pub(crate) mod stamp;
+pub(crate) mod status;
 pub(crate) mod throttle;
 
 use crate::pull::layer::{Layer, Phase};
