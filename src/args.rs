@@ -34,6 +34,8 @@ Options:
   --token-user NAME        the user that goes with it [oauth2accesstoken; _json_key for a service account's key]
   --retries N              tries after a failure that may pass [3]
   --stall-timeout SECONDS  give up when nothing moves for so long; 0 never [600]
+  --state DIR              keep the state there [/run/alm/pull and /var/lib/alm/pull; a replay keeps none unless told]
+  --metrics FILE           keep a Prometheus text file there, of all images [none]
   --host ADDRESS           the engine: unix://PATH, or what only docker's CLI can reach [as docker finds it]
   -h, --help               this text
   -V, --version            the version
@@ -125,6 +127,9 @@ pub(crate) struct Pull {
     /// Seconds; 0 is never.
     pub(crate) stall_timeout: u64,
     pub(crate) host: Option<String>,
+    /// Where the state goes instead; a replay has none otherwise.
+    pub(crate) state: Option<PathBuf>,
+    pub(crate) metrics: Option<PathBuf>,
 }
 
 impl Default for Pull {
@@ -143,6 +148,8 @@ impl Default for Pull {
             retries: 3,
             stall_timeout: 600,
             host: None,
+            state: None,
+            metrics: None,
         }
     }
 }
@@ -293,6 +300,8 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
             Long("retries") => pull.retries = number(&mut parser, "--retries")?,
             Long("stall-timeout") => pull.stall_timeout = number(&mut parser, "--stall-timeout")?,
             Long("host") => pull.host = Some(text(&mut parser, "--host")?),
+            Long("state") => pull.state = Some(path(&mut parser, "--state")?),
+            Long("metrics") => pull.metrics = Some(path(&mut parser, "--metrics")?),
             Short('h') | Long("help") => return Ok(Mode::Say(USAGE.into())),
             Short('V') | Long("version") => return Ok(version()),
             Value(value) if image.is_none() && !matches!(kind, Kind::Replay(_)) => image = Some(value.string()?),

@@ -10,12 +10,14 @@
 //!
 //! Seconds since `started`, a code, and data: `a` begins an attempt, `e` is the engine's line as it came, `r` a line that
 //! is not JSON, `w` a warning of this program, `x` the end. `a` of a first attempt may have `reason` (why the docker CLI
-//! is used) and `attached`, of a later one `wait`, `reason` and `retries`; `x` may have `reason`. Codes and keys that are
-//! not known are passed over, so that the format can grow.
+//! is used) and `attached`, of a later one `wait`, `reason`, `kind` and `retries`; `x` has `reason` and `kind` where the pull
+//! failed, and `credentials` where some were sent. Codes and keys that are not known are passed over, so that the format
+//! can grow.
 //!
 //! **Invariant:** what was written is read back as the same lines at the same millisecond.
 
 use crate::pull::End;
+use crate::pull::failure::{Failure, Kind};
 use crate::report::line::{Method, Opening, Retry};
 use crate::report::stamp::rfc3339;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
@@ -55,8 +57,7 @@ pub(crate) enum Entry<'a> {
     /// A line of the engine that was not JSON, or one of docker.
     Raw(String),
     Warning(String),
-    /// The stream ended; with the exit code that the pull had, where it is known.
-    End(End, Option<u8>),
+    End(Ended),
     /// Nothing that this version knows.
     Other,
 }
@@ -73,6 +74,19 @@ fn check_link(path: &Path) -> io::Result<()> {
         return Err(io::Error::other("is a symbolic link of another user, which is not followed"));
     }
     Ok(())
+}
+
+/// How a recorded pull ended, as far as the recording tells.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// How its stream did.
+    pub(crate) end: End,
+    /// The exit code that it had.
+    pub(crate) exit: Option<u8>,
+    /// Of what kind its failure was.
+    pub(crate) kind: Option<Kind>,
+    /// Whether credentials were sent.
+    pub(crate) had_credentials: bool,
 }
 
 /// Writes a recording.
@@ -126,12 +140,12 @@ impl Recorder {
     /// Writes that another attempt is to begin.
     pub(crate) fn retry(&mut self, at: u64, retry: &Retry, method: Method) -> io::Result<()> {
         self.entry(at, "a");
-        let Retry { number, limit, wait, reason } = retry;
+        let Retry { number, limit, wait, failure } = retry;
         write!(self.line, "{{\"attempt\":{},\"mode\":\"{}\",\"wait\":{wait}", number + 1, mode(method))?;
         if let Some(limit) = limit {
             write!(self.line, ",\"retries\":{limit}")?;
         }
-        write!(self.line, ",\"reason\":{}}}]", json(reason))?;
+        write!(self.line, ",\"reason\":{},\"kind\":\"{}\"}}]", json(&failure.text), failure.kind.name())?;
         self.flush()
     }
 
@@ -158,19 +172,22 @@ impl Recorder {
         self.flush()
     }
 
-    /// Writes how it ended.
-    pub(crate) fn end(&mut self, at: u64, end: &End, exit: u8) -> io::Result<()> {
+    /// Writes how it ended, and why it failed if it did.
+    pub(crate) fn end(&mut self, at: u64, end: &End, failure: Option<&Failure>, exit: u8) -> io::Result<()> {
         self.entry(at, "x");
-        let (word, reason) = match end {
-            End::Complete | End::Exited(_) => ("complete".to_owned(), None),
-            End::Cut(reason) => ("cut".to_owned(), reason.as_ref()),
-            End::Refused(status) => (format!("refused {status}"), None),
-            End::Stalled(reason) => ("stalled".to_owned(), reason.as_ref()),
-            End::Signal(signal) => (format!("signal {signal}"), None),
+        let word = match end {
+            End::Complete | End::Exited(_) => "complete".to_owned(),
+            End::Cut(_) => "cut".to_owned(),
+            End::Refused(status) => format!("refused {status}"),
+            End::Stalled(_) => "stalled".to_owned(),
+            End::Signal(signal) => format!("signal {signal}"),
         };
         write!(self.line, "{{\"end\":\"{word}\"")?;
-        if let Some(reason) = reason {
-            write!(self.line, ",\"reason\":{}", json(reason))?;
+        if let Some(failure) = failure {
+            write!(self.line, ",\"reason\":{},\"kind\":\"{}\"", json(&failure.text), failure.kind.name())?;
+            if failure.had_credentials {
+                self.line.extend_from_slice(b",\"credentials\":true");
+            }
         }
         write!(self.line, ",\"exit\":{exit}}}]")?;
         self.flush()
@@ -307,19 +324,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {
     }
 }
 
-#[derive(serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
 struct Attempt {
-    #[serde(default, rename = "attempt")]
+    #[serde(rename = "attempt")]
     number: Lenient,
-    #[serde(default)]
     mode: Lenient,
-    #[serde(default)]
     reason: Lenient,
-    #[serde(default)]
+    kind: Lenient,
     attached: Lenient,
-    #[serde(default)]
     wait: Lenient,
-    #[serde(default)]
     retries: Lenient,
 }
 
@@ -329,7 +343,8 @@ impl Attempt {
         let number: u64 = self.number.0.parse().unwrap_or(1);
         if number > 1 {
             let wait = self.wait.0.parse().unwrap_or(0);
-            let retry = Retry { number: number - 1, limit: self.retries.0.parse().ok(), wait, reason: self.reason.0 };
+            let failure = failure(&self.reason.0, Kind::from_name(&self.kind.0));
+            let retry = Retry { number: number - 1, limit: self.retries.0.parse().ok(), wait, failure };
             return Entry::Retry(retry);
         }
         let given = |text: Lenient| Some(text.0).filter(|text| !text.is_empty());
@@ -342,20 +357,21 @@ impl Attempt {
     }
 }
 
-#[derive(serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
 struct Ending {
-    #[serde(default)]
     end: Lenient,
-    #[serde(default)]
     reason: Lenient,
-    #[serde(default)]
+    kind: Lenient,
+    credentials: Lenient,
     exit: Lenient,
 }
 
 impl Ending {
     fn entry(self) -> Entry<'static> {
         let exit = self.exit.0.parse().ok();
-        let reason = Some(self.reason.0).filter(|reason| !reason.is_empty());
+        let kind = Kind::from_name(&self.kind.0);
+        let reason = Some(self.reason.0).filter(|reason| !reason.is_empty()).map(|reason| failure(&reason, kind));
         let (word, number) = self.end.0.split_once(' ').unwrap_or((&self.end.0, ""));
         let end = match word {
             "complete" => End::Complete,
@@ -364,11 +380,16 @@ impl Ending {
             "signal" => End::Signal(number.parse().unwrap_or(0)),
             _ => End::Cut(reason),
         };
-        Entry::End(end, exit)
+        Entry::End(Ended { end, exit, kind, had_credentials: self.credentials.0 == "true" })
     }
 }
 
-/// A text or a number, as text; anything else as nothing. Values are shown and never validated.
+/// What a recording says of a failure; one without a kind was written by a version that knew none.
+fn failure(reason: &str, kind: Option<Kind>) -> Failure {
+    kind.map_or_else(|| Failure::recorded(reason), |kind| Failure::own(kind, reason))
+}
+
+/// A text, a number or `true`, as text; anything else as nothing. Values are shown and never validated.
 #[derive(Default)]
 struct Lenient(String);
 
@@ -377,7 +398,7 @@ impl<'de> Deserialize<'de> for Lenient {
         let raw = <&RawValue>::deserialize(deserializer)?.get();
         Ok(Self(match raw.as_bytes().first() {
             Some(b'"') => serde_json::from_str(raw).unwrap_or_default(),
-            Some(b'0'..=b'9') => raw.to_owned(),
+            Some(b'0'..=b'9' | b't') => raw.to_owned(),
             _ => String::new(),
         }))
     }
@@ -422,24 +443,34 @@ mod tests {
             written(|to| to.open(5, &opening)),
             r#"[0.005,"a",{"attempt":1,"mode":"cli","reason":"no","attached":"process 1"}]"#,
         );
-        let retry = Retry { number: 2, limit: Some(3), wait: 5, reason: "off".into() };
+        let failure = Failure::own(Kind::EngineGone, "off");
+        let retry = Retry { number: 2, limit: Some(3), wait: 5, failure };
         check(
             written(|to| to.retry(61_001, &retry, Method::Api)),
-            r#"[61.001,"a",{"attempt":3,"mode":"api","wait":5,"retries":3,"reason":"off"}]"#,
+            r#"[61.001,"a",{"attempt":3,"mode":"api","wait":5,"retries":3,"reason":"off","kind":"engine-gone"}]"#,
         );
         check(written(|to| to.line(26, br#"{"a" : 1}"#, false)), r#"[0.026,"e",{"a" : 1}]"#);
         check(written(|to| to.line(26, br#"{"a" : 1}"#, true)), r#"[0.026,"e",{"a" : 1}]"#);
         check(written(|to| to.line(31, b"not \"JSON\"", false)), r#"[0.031,"r","not \"JSON\""]"#);
         check(written(|to| to.line(31, b"{\"a\":\"\xff\"}", false)), "[0.031,\"r\",\"{\\\"a\\\":\\\"\u{fffd}\\\"}\"]");
         check(written(|to| to.warning(1, "mind\n")), r#"[0.001,"w","mind\n"]"#);
-        let check_end = |end, exit, expected| check(written(|to| to.end(15_200, &end, exit)), expected);
+        let check_end = |end, exit, expected| check(written(|to| to.end(15_200, &end, None, exit)), expected);
         check_end(End::Complete, 0, r#"[15.200,"x",{"end":"complete","exit":0}]"#);
         check_end(End::Exited(7), 7, r#"[15.200,"x",{"end":"complete","exit":7}]"#);
         check_end(End::Cut(None), 1, r#"[15.200,"x",{"end":"cut","exit":1}]"#);
-        check_end(End::Cut(Some("a".into())), 1, r#"[15.200,"x",{"end":"cut","reason":"a","exit":1}]"#);
         check_end(End::Refused(404), 1, r#"[15.200,"x",{"end":"refused 404","exit":1}]"#);
         check_end(End::Stalled(None), 1, r#"[15.200,"x",{"end":"stalled","exit":1}]"#);
         check_end(End::Signal(15), 143, r#"[15.200,"x",{"end":"signal 15","exit":143}]"#);
+        let mut failure = Failure::own(Kind::Login, "no \"a\"");
+        check(
+            written(|to| to.end(15_200, &End::Refused(500), Some(&failure), 1)),
+            r#"[15.200,"x",{"end":"refused 500","reason":"no \"a\"","kind":"login","exit":1}]"#,
+        );
+        failure.had_credentials = true;
+        check(
+            written(|to| to.end(15_200, &End::Complete, Some(&failure), 1)),
+            r#"[15.200,"x",{"end":"complete","reason":"no \"a\"","kind":"login","credentials":true,"exit":1}]"#,
+        );
     }
 
     #[test]
@@ -550,18 +581,37 @@ mod tests {
         );
         check(
             r#"[0,"a",{"attempt":2,"wait":5,"retries":3,"reason":"off"}]"#,
-            r#"Retry(Retry { number: 1, limit: Some(3), wait: 5, reason: "off" })"#,
+            r#"Retry(Retry { number: 1, limit: Some(3), wait: 5, failure: Failure { kind: Other, text: "off", had_credentials: false, is_proxy_away: false } })"#,
         );
-        check(r#"[0,"a",{"attempt":3}]"#, r#"Retry(Retry { number: 2, limit: None, wait: 0, reason: "" })"#);
-        check(r#"[0,"x",{"end":"complete","exit":0}]"#, "End(Complete, Some(0))");
-        check(r#"[0,"x",{"end":"complete"}]"#, "End(Complete, None)");
-        check(r#"[0,"x",{"end":"complete","exit":256}]"#, "End(Complete, None)");
-        check(r#"[0,"x",{"end":"refused 404"}]"#, "End(Refused(404), None)");
-        check(r#"[0,"x",{"end":"refused"}]"#, "End(Refused(0), None)");
-        check(r#"[0,"x",{"end":"stalled"}]"#, "End(Stalled(None), None)");
-        check(r#"[0,"x",{"end":"signal 15","exit":143}]"#, "End(Signal(15), Some(143))");
-        check(r#"[0,"x",{"end":"cut","reason":"off"}]"#, r#"End(Cut(Some("off")), None)"#);
-        check(r#"[0,"x",{}]"#, "End(Cut(None), None)");
+        check(
+            r#"[0,"a",{"attempt":3,"reason":"off","kind":"proxy"}]"#,
+            r#"Retry(Retry { number: 2, limit: None, wait: 0, failure: Failure { kind: Proxy, text: "off", had_credentials: false, is_proxy_away: false } })"#,
+        );
+        let check = |row: &str, end: End, exit, kind, had_credentials| match entry(row.as_bytes(), &a_header()) {
+            Ok((_, Entry::End(ended))) => {
+                let told = (ended.end, ended.exit, ended.kind, ended.had_credentials);
+                assert_eq!(told, (end, exit, kind, had_credentials), "{row}");
+            }
+            other => panic!("{row}: {other:?}"),
+        };
+        check(r#"[0,"x",{"end":"complete","exit":0}]"#, End::Complete, Some(0), None, false);
+        check(r#"[0,"x",{"end":"complete"}]"#, End::Complete, None, None, false);
+        check(r#"[0,"x",{"end":"complete","exit":256}]"#, End::Complete, None, None, false);
+        check(r#"[0,"x",{"end":"refused 404"}]"#, End::Refused(404), None, None, false);
+        check(r#"[0,"x",{"end":"refused"}]"#, End::Refused(0), None, None, false);
+        check(r#"[0,"x",{"end":"stalled"}]"#, End::Stalled(None), None, None, false);
+        check(r#"[0,"x",{"end":"signal 15","exit":143}]"#, End::Signal(15), Some(143), None, false);
+        check(r#"[0,"x",{}]"#, End::Cut(None), None, None, false);
+        let login = Some(Kind::Login);
+        let row = r#"[0,"x",{"end":"complete","reason":"off","kind":"login","credentials":true}]"#;
+        check(row, End::Complete, None, login, true);
+        check(r#"[0,"x",{"end":"complete","kind":"newer","credentials":[]}]"#, End::Complete, None, None, false);
+        let cut = |kind, text: &str| End::Cut(Some(Failure::own(kind, text)));
+        check(r#"[0,"x",{"end":"cut","reason":"off"}]"#, cut(Kind::Other, "off"), None, None, false);
+        check(r#"[0,"x",{"end":"cut","reason":"off","kind":"login"}]"#, cut(Kind::Login, "off"), None, login, false);
+        let old = "the engine broke off: connection refused";
+        let row = format!(r#"[0,"x",{{"end":"cut","reason":"{old}"}}]"#);
+        check(&row, cut(Kind::EngineGone, old), None, None, false);
         for row in [
             "",
             "[",

@@ -19,7 +19,9 @@ use crate::sink::json::Json;
 use crate::sink::log::{self, Log};
 use crate::sink::plain::Plain;
 use crate::sink::screen::Screen;
+use crate::sink::state::{self, State};
 use crate::sink::{Closing, Sink};
+use alm_state::{Store, Time};
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
@@ -149,7 +151,8 @@ impl Session {
 
     /// The session is over.
     pub(crate) fn close(&mut self, at: u64, end: &End, verdict: &Verdict, exit: u8) {
-        self.record(|recorder| recorder.end(at, end, exit));
+        let failure = if let Verdict::Failed(failure) = verdict { Some(failure) } else { None };
+        self.record(|recorder| recorder.end(at, end, failure, exit));
         let Self { pull, report, sinks, stderr, registry, .. } = self;
         let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
         report.end(pull, at, out);
@@ -219,6 +222,28 @@ pub(crate) fn log_sink(path: &Path, options: &args::Pull, stamp: Stamp, brief: b
     }
 }
 
+/// The state of the image, which never complains. `is_ours` tells whether its lock is ours.
+pub(crate) fn state_sink(
+    reference: &Reference,
+    options: &args::Pull,
+    is_ours: state::IsOurs,
+    clock: Box<dyn Fn(u64) -> Time>,
+) -> Named {
+    let target = state::Target {
+        store: store(options),
+        id: reference.to_string(),
+        reference: reference.full(),
+        registry: reference.registry().to_owned(),
+        metrics: options.metrics.clone(),
+    };
+    ("state".to_owned(), Box::new(State::new(target, is_ours, clock)))
+}
+
+/// Where states are.
+pub(crate) fn store(options: &args::Pull) -> Store {
+    options.state.as_deref().map_or_else(Store::of_device, Store::at)
+}
+
 fn give(sinks: &mut Vec<Named>, line: &Line<'_>, stderr: Charset) {
     each(sinks, stderr, &mut |sink| sink.line(line));
 }
@@ -271,7 +296,8 @@ pub(crate) fn say_quietly(reference: &Reference, verdict: &Verdict, stderr: Char
                 let _ = stdout.offer(format!("{}\n", reference.full()).as_bytes(), CLOSING);
             }
         }
-        Verdict::Failed(reason) | Verdict::Undecided(reason) => complain(&format!("{reference}: {reason}"), stderr),
+        Verdict::Failed(failure) => complain(&format!("{reference}: {failure}"), stderr),
+        Verdict::Undecided(id) => complain(&format!("{reference}: {id}"), stderr),
         Verdict::Interrupted(signal) => complain(&format!("{reference}: interrupted by signal {signal}"), stderr),
     }
 }

@@ -31,12 +31,14 @@ put 644 "$here/copyright" usr/share/doc/$name/copyright
 put 644 "$here/lintian-overrides" usr/share/lintian/overrides/$name
 gzip -9n <"$here/changelog" >"$doc/changelog.Debian.gz"
 gzip -9n <"$here/../../CHANGELOG.md" >"$doc/changelog.gz"
-mkdir -p "$tree/var/log/alm" "$tree/usr/share/man/man1"
+mkdir -p "$tree/var/log/alm" "$tree"/usr/share/man/man{1,5}
+date=$(date -u -d "@$SOURCE_DATE_EPOCH" +%F)
 ln -s "$host" "$root/$name"
 ln -s "$host" "$root/alm-pull"
 for page in $name alm-pull; do
-    "$here/man.sh" "$root/$page" "$(date -u -d "@$SOURCE_DATE_EPOCH" +%F)" | gzip -9n >"$tree/usr/share/man/man1/$page.1.gz"
+    "$here/man.sh" "$root/$page" "$date" | gzip -9n >"$tree/usr/share/man/man1/$page.1.gz"
 done
+sed "s/@DATE@/$date/; s/@VERSION@/${version%-*}/" "$here/$name.5" | gzip -9n >"$tree/usr/share/man/man5/$name.5.gz"
 
 control=$tree/DEBIAN
 put 755 "$here/postrm" DEBIAN/postrm

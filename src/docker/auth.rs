@@ -259,7 +259,7 @@ pub(crate) fn from_token_file(path: &Path, user: Option<&str>, registry: &str) -
     let wrong = |error: &str| format!("token file {place}: {error}");
     let file = read(path, SECRET_MAX).map_err(|error| wrong(&error))?.ok_or_else(|| wrong("no such file"))?;
     let token = String::from_utf8(file.bytes).map_err(|_| wrong("not UTF-8 text"))?;
-    let token = token.trim_end_matches(['\r', '\n']);
+    let token = token.trim_end_matches(['\r', '\n', ' ', '\t']);
     if token.trim().is_empty() {
         return Err(wrong("empty"));
     }
@@ -647,7 +647,7 @@ mod tests {
         let key = r#"{"type": "service_account", "private_key": "s3cr3t"}"#;
         for (text, user, registry, expected) in [
             ("s3cr3t\n", None, "h", sent("oauth2accesstoken", "s3cr3t", "h")),
-            (" s3cr 3t \r\n\n", None, "docker.io", sent("oauth2accesstoken", " s3cr 3t ", HUB)),
+            (" s3cr 3t \r\n\t\n", None, "docker.io", sent("oauth2accesstoken", " s3cr 3t", HUB)),
             ("s3cr3t", Some("me"), "h", sent("me", "s3cr3t", "h")),
             (key, None, "h", sent("_json_key", key, "h")),
             (key, Some("me"), "h", sent("me", key, "h")),

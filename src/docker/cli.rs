@@ -5,6 +5,7 @@
 //! **Invariant:** docker's exit code is the answer, whatever its lines say.
 
 use crate::os::child::{Child, Read, Setup, program};
+use crate::pull::failure::{Failure, Kind};
 use crate::pull::{LineBuffer, MAX_LINE};
 use rustix::process::Signal;
 use std::ffi::OsStr;
@@ -91,11 +92,12 @@ pub(crate) fn pull(
     line: &mut dyn FnMut(&[u8]),
     tick: &mut dyn FnMut(),
     signal: &mut dyn FnMut() -> Option<i32>,
-) -> Result<Ended, String> {
+) -> Result<Ended, Failure> {
     let path = std::env::var_os("PATH").filter(|path| !path.is_empty());
     let path = path.as_deref().unwrap_or(OsStr::new(DEFAULT_PATH));
     let Some(docker) = program("docker", path) else {
-        return Err(format!("no docker command was found on PATH ({})", path.display()));
+        let reason = format!("no docker command was found on PATH ({})", path.display());
+        return Err(Failure::own(Kind::NoDocker, reason));
     };
     let mut command = Command::new(docker);
     if let Some(config) = request.config {
@@ -111,7 +113,7 @@ pub(crate) fn pull(
     command.arg(request.image);
     // A process group of its own: a dropped SSH session stops neither us nor docker.
     let setup = Setup { input: None, merge_stderr: true, own_group: true };
-    let broken = |error: std::io::Error| format!("docker pull could not be run: {error}");
+    let broken = |error: std::io::Error| Failure::own(Kind::Other, format!("docker pull could not be run: {error}"));
     let mut child = Child::spawn(command, setup).map_err(broken)?;
     let (mut lines, mut buffer, mut told) = (LineBuffer::new(MAX_LINE), [0; 4096], None);
     loop {

@@ -7,6 +7,7 @@
 
 use crate::docker::http::{self, Response};
 use crate::docker::reference::{Reference, percent_encode};
+use crate::pull::failure::{Failure, Kind};
 use crate::pull::{BROKEN_OFF, End};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde_json::Value;
@@ -39,6 +40,8 @@ pub(crate) enum Error {
     Denied(String),
     /// It was there, and broke off or took too long.
     Broken(String),
+    /// It answered, and not with what was asked for.
+    Refused(Failure),
     /// The caller did not want to wait any longer.
     GivenUp,
 }
@@ -47,7 +50,21 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(reason) | Self::Denied(reason) | Self::Broken(reason) => f.write_str(reason),
+            Self::Refused(failure) => write!(f, "{failure}"),
             Self::GivenUp => f.write_str("interrupted"),
+        }
+    }
+}
+
+impl Error {
+    /// As the reason why a pull failed.
+    pub(crate) fn failure(self) -> Failure {
+        match self {
+            Self::Connect(reason) => Failure::own(Kind::EngineDown, reason),
+            Self::Denied(reason) => Failure::own(Kind::SocketDenied, reason),
+            Self::Broken(reason) => Failure::own(Kind::EngineGone, reason),
+            Self::Refused(failure) => failure,
+            Self::GivenUp => Failure::own(Kind::Other, self.to_string()),
         }
     }
 }
@@ -78,10 +95,12 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// What an engine says of an error: `{"message": …}` in `json`, or plain text.
-    pub(crate) fn message(&self, json: &Value) -> String {
-        let plain = || String::from_utf8_lossy(&self.body).trim().to_owned();
-        json["message"].as_str().map_or_else(plain, str::to_owned)
+    /// What an answer that is no success says to `call`: `{"message": …}` in `json`, or what stands there instead.
+    pub(crate) fn failure(&self, json: &Value, call: &str) -> Failure {
+        match json["message"].as_str() {
+            Some(message) => Failure::answered(self.status, message, true, call),
+            None => Failure::answered(self.status, String::from_utf8_lossy(&self.body).trim(), false, call),
+        }
     }
 }
 
@@ -98,7 +117,8 @@ impl Engine {
         let mut connection = Connection::open(socket, until, go_on)?;
         connection.send(&http::request("GET", "/_ping", &[])).map_err(unanswered)?;
         let answer = connection.answer(until, go_on).map_err(unanswered)?;
-        if answer.status != 200 {
+        // A proxy before the socket may forbid the ping and let a pull through; which API there is to speak is not known then.
+        if answer.status != 200 && answer.status != 403 {
             let status = answer.status;
             return Err(Error::Connect(format!(
                 "the engine at {} answers a ping with HTTP status {status}",
@@ -155,7 +175,9 @@ impl Engine {
             200 if json.is_object() => Ok(Some(json)),
             404 => Ok(None),
             status => {
-                Err(Error::Broken(format!("the engine answered HTTP status {status}: {}", answer.message(&json))))
+                let Failure { kind, text, .. } = answer.failure(&json, &format!("GET {path}"));
+                let told = Failure::own(kind, format!("the engine answered HTTP status {status}: {text}"));
+                Err(Error::Refused(told))
             }
         }
     }
@@ -163,6 +185,11 @@ impl Engine {
     fn target(&self, path: &str) -> String {
         if self.api.is_empty() { path.to_owned() } else { format!("/v{}{path}", self.api) }
     }
+}
+
+/// The stream was cut: the engine is gone.
+fn gone(reason: impl Into<String>) -> End {
+    End::Cut(Some(Failure::own(Kind::EngineGone, reason)))
 }
 
 /// The version to speak with an engine whose newest is `api`; `None` where that is no version.
@@ -264,14 +291,14 @@ impl Connection {
                 if matches!(error.kind(), WouldBlock | TimedOut | Interrupted) {
                     return Read::Tick;
                 }
-                return Read::End(End::Cut(Some(format!("the engine broke off: {error}"))));
+                return Read::End(gone(format!("the engine broke off: {error}")));
             }
         };
         if count == 0 {
             return Read::End(self.ended());
         }
         if let Err(error) = self.response.feed(&self.buffer[..count], body) {
-            return Read::End(End::Cut(Some(format!("the engine broke off with a malformed answer: {error}"))));
+            return Read::End(gone(format!("the engine broke off with a malformed answer: {error}")));
         }
         if self.response.is_complete() {
             Read::End(self.ended())
@@ -282,15 +309,15 @@ impl Connection {
 
     fn ended(&self) -> End {
         match self.response.head() {
-            None => End::Cut(Some("the engine broke off before it answered".into())),
+            None => gone("the engine broke off before it answered"),
             // Also when the body was cut: the status alone says that it has failed.
             Some(head) if head.status != 200 => End::Refused(head.status),
             Some(_) if self.response.is_complete() => End::Complete,
             // Where only the connection's end ends the body (HTTP/1.0), a cut cannot be told from the end.
-            Some(_) if self.response.is_unframed() => End::Cut(Some(
-                "the engine broke off, or not: its answer has no end that could be told from a cut".into(),
-            )),
-            Some(_) => End::Cut(Some(BROKEN_OFF.into())),
+            Some(_) if self.response.is_unframed() => {
+                gone("the engine broke off, or not: its answer has no end that could be told from a cut")
+            }
+            Some(_) => gone(BROKEN_OFF),
         }
     }
 
@@ -307,7 +334,7 @@ impl Connection {
                     (_, Some(head)) if self.response.is_unframed() => {
                         return Ok(Answer { status: head.status, body: answer });
                     }
-                    (End::Cut(Some(reason)), _) => return Err(Error::Broken(reason)),
+                    (End::Cut(Some(failure)), _) => return Err(Error::Broken(failure.text)),
                     _ => return Err(Error::Broken(BROKEN_OFF.into())),
                 },
                 Read::Bytes { .. } | Read::Tick if Instant::now() >= until => {

@@ -5,6 +5,7 @@
 pub(crate) mod auth;
 mod base64;
 pub(crate) mod cli;
+pub(crate) mod container;
 pub(crate) mod endpoint;
 pub(crate) mod engine;
 pub(crate) mod environment;

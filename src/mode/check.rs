@@ -7,6 +7,7 @@
 
 use crate::args::Pull as Options;
 use crate::docker::auth;
+use crate::docker::container;
 use crate::docker::endpoint::{self, Endpoint, Variables};
 use crate::docker::engine::{Engine, Error};
 use crate::docker::environment::Environment;
@@ -14,7 +15,7 @@ use crate::docker::reference::{Reference, percent_encode};
 use crate::os::charset::Charset;
 use crate::os::output::Output;
 use crate::os::signals::{self, Signals};
-use crate::pull::failure::Kind;
+use crate::pull::failure::{Failure, Kind};
 use crate::report::sanitize;
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -133,20 +134,34 @@ impl Asking {
         let Some(image) = self.image(reference)? else {
             return Ok(Answer::No(format!("{reference} is not here")));
         };
-        let (Some(runs), Some(is), Some(wanted)) =
+        let (Some(_), Some(is), Some(wanted)) =
             (container["State"]["Running"].as_bool(), container["Image"].as_str(), image["Id"].as_str())
         else {
             return Err(Answer::CannotTell("the engine's answer has no State.Running, Image or Id".into()));
         };
         // podman writes the algorithm before one of them only.
         let bare = |id: &str| id.trim_start_matches("sha256:").to_owned();
-        Ok(if !runs {
-            Answer::No(format!("container {name} does not run"))
+        Ok(if let Some(why) = self.unwell(&container)? {
+            Answer::No(format!("container {name} {why}"))
         } else if bare(is) == bare(wanted) {
             Answer::Yes(format!("container {name} runs {reference} ({wanted})"))
         } else {
             Answer::No(format!("container {name} runs {is}, and {reference} is {wanted}"))
         })
+    }
+
+    /// Why a container does not run, or cannot be reached.
+    fn unwell(&self, container: &Value) -> Result<Option<String>, Answer> {
+        if let Some(why) = container::unwell(container) {
+            return Ok(Some(why));
+        }
+        for shared in container::shared(container) {
+            let owner = self.get(&format!("/containers/{}/json", percent_encode(shared.owner)))?;
+            if let Some(why) = shared.is_dead(container, owner.as_ref()) {
+                return Ok(Some(why));
+            }
+        }
+        Ok(None)
     }
 
     /// The local image; none where it is missing.
@@ -173,14 +188,15 @@ impl Asking {
             let digest = body["Descriptor"]["digest"].as_str().map(str::to_owned);
             return digest.ok_or_else(|| Unread::Other(Answer::CannotTell("the engine's answer has no digest".into())));
         }
-        let reason = answer.message(&body);
-        let reason = match (Kind::of(&reason), &credentials.user) {
+        let call = format!("GET /distribution/{}/json", reference.local());
+        let Failure { kind, text: reason, .. } = answer.failure(&body, &call);
+        let reason = match (kind, &credentials.user) {
             (Kind::Login, Some(user)) => format!("{reason} (asked as user {user}, from {})", credentials.origin),
             (Kind::Login, None) => format!("{reason} (no credentials were found; looked in: {})", credentials.origin),
             _ => reason,
         };
         let answer_ = Answer::CannotTell(format!("the registry was asked for {reference}: {reason}"));
-        Err(if answer.status == 404 || Kind::of(&reason) == Kind::NotFound {
+        Err(if answer.status == 404 || kind == Kind::NotFound {
             Unread::Unknown(answer_)
         } else {
             Unread::Other(answer_)

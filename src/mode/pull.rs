@@ -15,13 +15,14 @@ use crate::os::signals::{self, Signals};
 use crate::os::wait::{MAX_PAUSE, ReadPacer, TICK};
 use crate::os::{charset::Charset, output::WritePolicy};
 use crate::pull::attempt::Attempts;
-use crate::pull::failure::Kind;
+use crate::pull::failure::{Failure, Kind};
 use crate::pull::{End, LineBuffer, MAX_LINE, NO_ANSWER, NO_IMAGE, Verdict};
 use crate::recording::Header;
 use crate::report::line::{Method, Opening, Retry};
 use crate::report::stamp::Stamp;
-use crate::session::{self, Brought, CLOSING, Session, log_sink, now, recorder, stdout_sink};
+use crate::session::{self, Brought, CLOSING, Session, log_sink, now, recorder, state_sink, stdout_sink};
 use crate::sink::log;
+use alm_state::Time;
 use std::time::{Duration, Instant};
 
 /// How long an engine that broke off may take to come back.
@@ -65,6 +66,16 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
     let mut sinks: Vec<_> = stdout_sink(options, Stamp(started), policy).into_iter().collect();
     let log = options.log.path(log::PATH);
     sinks.extend(log.and_then(|path| log_sink(path, options, Stamp(started), attached.is_some())));
+    // A pull that has joined another's transfer tells of it when the other one is gone.
+    let (name, mut lock) = (image.clone(), lock);
+    let is_ours = move || {
+        if let Lock::Held(_) = &lock {
+            lock = lock::take(&name);
+        }
+        matches!(lock, Lock::Ours(_))
+    };
+    // The clock of the day, not that of the log: it may have been set since.
+    sinks.push(state_sink(reference, options, Box::new(is_ours), Box::new(|_| Time::now())));
     let recorder = options.record.as_deref().and_then(|path| recorder(path, charset));
     let session = Session::new(sinks, recorder, charset);
     let mut live = Live { options, reference, signals, began, session };
@@ -117,7 +128,7 @@ impl Live<'_> {
     fn cut(&self, error: Error) -> End {
         match (error, self.signals.came()) {
             (_, Some(signal)) => End::Signal(signal),
-            (error, None) => End::Cut(Some(error.to_string())),
+            (error, None) => End::Cut(Some(error.failure())),
         }
     }
 
@@ -125,7 +136,7 @@ impl Live<'_> {
     fn run(mut self, way: &Way, environment: &Environment) -> u8 {
         let credentials = match self.credentials(way, environment) {
             Ok(found) => found,
-            Err(reason) => return self.close_told(&End::Cut(Some(reason))),
+            Err(reason) => return self.close_told(&End::Cut(Some(Failure::own(Kind::Other, reason)))),
         };
         for warning in &credentials.warnings {
             self.session.warn(self.at(), warning);
@@ -137,19 +148,20 @@ impl Live<'_> {
                 Way::Cli { address, .. } => self.attempt_cli(address, credentials.docker_config.as_deref()),
                 Way::No(end) => end.clone(),
             };
-            let (end, verdict) = self.verdict(way, end);
-            let Verdict::Failed(reason) = &verdict else { return self.close(&end, &verdict) };
-            let kind = Kind::of(reason);
+            let (end, mut verdict) = self.verdict(way, end);
+            let Verdict::Failed(failure) = &mut verdict else { return self.close(&end, &verdict) };
+            failure.had_credentials = credentials.user.is_some();
+            let failure = failure.clone();
             let has_moved = self.session.pull.moved().0 > 0;
             let next = match way {
                 Way::No(_) => None,
-                _ => attempts.next(kind, has_moved, matches!(way, Way::Api(_)), &mut || self.keeps_layers(way)),
+                _ => attempts.next(&failure, has_moved, matches!(way, Way::Api(_)), &mut || self.keeps_layers(way)),
             };
             let Some((number, wait)) = next else {
-                self.explain(way, kind, &credentials);
+                self.explain(way, failure.kind, &credentials);
                 return self.close(&end, &verdict);
             };
-            let retry = Retry { number, limit: Some(self.options.retries), wait, reason: reason.clone() };
+            let retry = Retry { number, limit: Some(self.options.retries), wait, failure };
             self.session.retry(self.at(), &retry);
             if let Some(end) = self.wait_for_retry(way, wait) {
                 return self.close_told(&end);
@@ -212,7 +224,8 @@ impl Live<'_> {
             idle = if has_moved { Duration::ZERO } else { idle + before.elapsed().min(MAX_PAUSE + TICK) };
             before = Instant::now();
             if let Some(limit) = self.stall_limit().filter(|limit| idle >= *limit) {
-                return End::Stalled(Some(format!("nothing has moved for {}s", limit.as_secs())));
+                let reason = format!("nothing has moved for {}s", limit.as_secs());
+                return End::Stalled(Some(Failure::own(Kind::Stalled, reason)));
             }
         }
     }
@@ -231,7 +244,7 @@ impl Live<'_> {
         let at = || since(began);
         let config = match config.map(PrivateConfig::create).transpose() {
             Ok(config) => config,
-            Err(reason) => return End::Cut(Some(reason)),
+            Err(reason) => return End::Cut(Some(Failure::own(Kind::Other, reason))),
         };
         let request = cli::Request {
             image: &image,
@@ -252,7 +265,7 @@ impl Live<'_> {
         match ended {
             Ok(Ended::Exit(code)) => End::Exited(code),
             Ok(Ended::Signal(signal)) => End::Signal(signal),
-            Err(reason) => End::Cut(Some(reason)),
+            Err(failure) => End::Cut(Some(failure)),
         }
     }
 
@@ -265,9 +278,9 @@ impl Live<'_> {
         };
         match Inspector::new(engine, &self.signals).image_id(self.reference) {
             Ok(Some(found)) if found.starts_with(&id) => (end, Verdict::Success),
-            Ok(_) => (end, Verdict::Failed(format!("{NO_IMAGE} {id}"))),
+            Ok(_) => (end, Verdict::Failed(Failure::own(Kind::Other, format!("{NO_IMAGE} {id}")))),
             Err(NoAnswer) => {
-                let unanswered = End::Cut(Some(format!("{NO_ANSWER} {id}")));
+                let unanswered = End::Cut(Some(Failure::own(Kind::Other, format!("{NO_ANSWER} {id}"))));
                 let end = self.signals.came().map_or(unanswered, End::Signal);
                 let verdict = self.session.pull.verdict(&end);
                 (end, verdict)
@@ -289,7 +302,7 @@ impl Live<'_> {
                 Some(user) => format!("{registry} was asked as user {user} (from {})", credentials.origin),
                 None => format!("no credentials for {registry} were found (looked in: {})", credentials.origin),
             },
-            (Kind::DiskFull, Way::Api(engine)) => {
+            (Kind::DiskFull | Kind::Store, Way::Api(engine)) => {
                 let Some((root, free)) = Inspector::new(engine, &self.signals).room() else { return };
                 format!(
                     "{} free where the engine keeps its images ({})",

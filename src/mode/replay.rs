@@ -8,12 +8,14 @@ use crate::os::charset::Charset;
 use crate::os::output::WritePolicy;
 use crate::os::signals::{self, Signals};
 use crate::os::wait::{TICK, ready};
+use crate::pull::failure::{Failure, Kind};
 use crate::pull::{End, NO_IMAGE, Verdict};
 use crate::pull::{LineBuffer, MAX_LINE};
-use crate::recording::{self, Entry, Header};
+use crate::recording::{self, Ended, Entry, Header};
 use crate::report::line::{Method, Opening};
 use crate::report::stamp::Stamp;
-use crate::session::{Brought, Session, complain, log_sink, now, say_quietly, stdout_sink};
+use crate::session::{Brought, Session, complain, log_sink, now, say_quietly, state_sink, stdout_sink};
+use alm_state::Time;
 use rustix::event::PollFlags;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -42,7 +44,7 @@ struct Player<'a> {
     /// Milliseconds of the latest entry. Time does not go back, whatever a recording says.
     at: u64,
     number: usize,
-    end: Option<(End, Option<u8>)>,
+    end: Option<Ended>,
     error: Option<String>,
 }
 
@@ -152,7 +154,7 @@ impl Player<'_> {
             Entry::Raw(text) => {
                 self.session().raw_line(at, text.as_bytes());
             }
-            Entry::End(end, exit) => self.end = Some((end, exit)),
+            Entry::End(ended) => self.end = Some(ended),
         }
         Ok(())
     }
@@ -181,6 +183,12 @@ impl Player<'_> {
         let mut sinks: Vec<_> = stdout_sink(self.options, stamp, policy).into_iter().collect();
         if let Where::File(path) = &self.options.log {
             sinks.extend(log_sink(path, self.options, stamp, opening.attached.is_some()));
+        }
+        if self.options.state.is_some()
+            && let Ok(reference) = Reference::parse(&opening.image)
+        {
+            let clock = move |at| Time(stamp.time(at).unix_timestamp());
+            sinks.push(state_sink(&reference, self.options, Box::new(|| true), Box::new(clock)));
         }
         let mut session = Session::new(sinks, None, Charset::from_environment(self.options.ascii));
         session.open(self.at, opening, None);
@@ -244,21 +252,31 @@ impl Player<'_> {
         if !self.has_begun {
             return Err(format!("{}: line 1: empty; there is nothing to replay", self.path.display()));
         }
-        let (end, exit) = match self.end.take() {
-            Some((End::Complete, Some(exit))) if self.method == Method::Cli => (End::Exited(exit), Some(exit)),
-            Some(end) => end,
-            None if self.header.is_none() => (End::Complete, None),
-            None => (End::Cut(None), None),
+        let unknown = |end| Ended { end, exit: None, kind: None, had_credentials: false };
+        let Ended { end, exit, kind, had_credentials } = match self.end.take() {
+            Some(Ended { end: End::Complete, exit: Some(exit), kind, had_credentials })
+                if self.method == Method::Cli =>
+            {
+                Ended { end: End::Exited(exit), exit: Some(exit), kind, had_credentials }
+            }
+            Some(ended) => ended,
+            None if self.header.is_none() => unknown(End::Complete),
+            None => unknown(End::Cut(None)),
         };
         let session = self.session();
-        let verdict = match session.pull.verdict(&end) {
+        let mut verdict = match session.pull.verdict(&end) {
             Verdict::Undecided(id) => match exit {
                 Some(0) => Verdict::Success,
                 None if session.pull.has_finished_layer() => Verdict::Success,
-                _ => Verdict::Failed(format!("{NO_IMAGE} {id}")),
+                _ => Verdict::Failed(Failure::own(Kind::Other, format!("{NO_IMAGE} {id}"))),
             },
             verdict => verdict,
         };
+        if let Verdict::Failed(failure) = &mut verdict {
+            // The live pull knew more than its words tell.
+            failure.kind = kind.unwrap_or(failure.kind);
+            failure.had_credentials = had_credentials;
+        }
         let exit = exit.unwrap_or(match verdict {
             Verdict::Success => 0,
             Verdict::Interrupted(signal) => signals::exit_code(signal),

@@ -99,7 +99,7 @@ pub(crate) fn parse(line: &[u8]) -> Event<'_> {
 
 /// Understands one line that `docker pull` writes without a terminal.
 pub(crate) fn parse_cli(line: &[u8]) -> Event<'_> {
-    const ERRORS: [&str; 4] = ["Error response from daemon: ", "error during connect: ", "Error: ", "error: "];
+    const ERRORS: [&str; 3] = ["Error response from daemon: ", "Error: ", "error: "];
     // A recording has the replacement character where the line was not UTF-8, and must not be understood better.
     let Some(text) = std::str::from_utf8(line).ok().filter(|text| !text.contains('\u{fffd}')) else {
         return Event::Unknown;
@@ -109,7 +109,8 @@ pub(crate) fn parse_cli(line: &[u8]) -> Event<'_> {
             return Event::Error(reason.to_owned());
         }
     }
-    if text.starts_with("Cannot connect to the Docker daemon") {
+    // Whole, for these words say who could not be reached.
+    if ["Cannot connect to the Docker daemon", "error during connect: "].iter().any(|start| text.starts_with(start)) {
         return Event::Error(text.to_owned());
     }
     match message(Cow::Borrowed(text)) {
@@ -557,7 +558,7 @@ mod tests {
         check("WARNING: mind", Event::Warning("mind".into()));
         check("docker.io/library/alpine:latest", Event::Aside);
         check("Error response from daemon: no such thing", Event::Error("no such thing".into()));
-        check("error during connect: EOF", Event::Error("EOF".into()));
+        check("error during connect: EOF", Event::Error("error during connect: EOF".into()));
         let down = "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?";
         check(down, Event::Error(down.into()));
         check("something: new", Event::Unknown);

@@ -17,6 +17,7 @@ pub(crate) mod snapshot;
 pub(crate) use line_buffer::{LineBuffer, MAX_LINE};
 
 use crate::pull::event::{Event, Step};
+use crate::pull::failure::{Failure, Kind, PULL_CALL};
 use crate::pull::layer::{Change, Layer, Phase};
 use std::borrow::Cow;
 
@@ -74,11 +75,11 @@ pub(crate) enum End {
     /// With its last chunk.
     Complete,
     /// In the middle, for this reason where one is known.
-    Cut(Option<String>),
+    Cut(Option<Failure>),
     /// It never began: an HTTP status other than 200.
     Refused(u16),
     /// Nothing moved for as long as was allowed; for this reason where one is known.
-    Stalled(Option<String>),
+    Stalled(Option<Failure>),
     /// We were told to stop.
     Signal(i32),
     /// `docker pull` has ended with this exit code.
@@ -91,8 +92,7 @@ pub(crate) enum Verdict {
     Success,
     /// No final status, as podman does it. It has succeeded if there is an image whose id begins with this.
     Undecided(String),
-    /// The reason, in the engine's words where it gave one; not yet safe to show.
-    Failed(String),
+    Failed(Failure),
     /// The signal.
     Interrupted(i32),
 }
@@ -182,11 +182,13 @@ impl Pull {
         }
     }
 
-    /// Remembers a line that was not understood: the body of a refusal can be plain text.
+    /// Remembers a line that was not understood: the body of a refusal can be plain text, or a page of several lines.
     pub(crate) fn hear(&mut self, line: &[u8]) {
-        if self.heard.is_none() {
-            self.heard = Some(String::from_utf8_lossy(line).into_owned());
+        let line = String::from_utf8_lossy(line);
+        for text in self.error.iter_mut().chain(&mut self.heard) {
+            Failure::continue_page(text, &line);
         }
+        self.heard.get_or_insert_with(|| line.into_owned());
     }
 
     fn find(&mut self, id: &str) -> Option<usize> {
@@ -276,32 +278,30 @@ impl Pull {
 
     /// What the stream that ended so says about the pull.
     pub(crate) fn verdict(&self, end: &End) -> Verdict {
-        let failed = |reason: &str| Verdict::Failed(reason.to_owned());
+        let own = |kind, reason: &str| Verdict::Failed(Failure::own(kind, reason));
+        let said = self.heard.as_deref().unwrap_or_default();
         match (end, &self.error) {
             (End::Signal(signal), _) => Verdict::Interrupted(*signal),
             // docker itself has decided.
             (End::Exited(0), _) => Verdict::Success,
-            (_, Some(error)) => failed(error),
-            (End::Cut(Some(reason)) | End::Stalled(Some(reason)), _) => failed(reason),
-            (End::Cut(None), _) => failed(BROKEN_OFF),
-            (End::Stalled(None), _) => failed("nothing has moved for too long"),
-            (End::Refused(status), _) => match &self.heard {
-                Some(reason) => failed(reason),
-                None => Verdict::Failed(format!("the engine answered HTTP status {status} without a reason")),
-            },
-            (End::Exited(code), _) => match &self.heard {
-                Some(reason) => failed(reason),
-                None => Verdict::Failed(format!("docker pull ended with exit code {code}")),
-            },
+            (_, Some(error)) => Verdict::Failed(Failure::told(error)),
+            (End::Cut(Some(failure)) | End::Stalled(Some(failure)), _) => Verdict::Failed(failure.clone()),
+            (End::Cut(None), _) => own(Kind::EngineGone, BROKEN_OFF),
+            (End::Stalled(None), _) => own(Kind::Stalled, "nothing has moved for too long"),
+            (End::Refused(status), _) => Verdict::Failed(Failure::answered(*status, said, self.refusal, PULL_CALL)),
+            (End::Exited(code), _) if said.is_empty() => {
+                own(Kind::Other, &format!("docker pull ended with exit code {code}"))
+            }
+            (End::Exited(_), _) => Verdict::Failed(Failure::told(said)),
             (End::Complete, _) if self.settled => Verdict::Success,
             (End::Complete, _) if self.status_seen => {
-                failed("after its final status the engine went on with something that is not understood")
+                own(Kind::Other, "after its final status the engine went on with something that is not understood")
             }
-            (End::Complete, _) if self.refusal => failed(self.heard.as_deref().unwrap_or_default()),
+            (End::Complete, _) if self.refusal => Verdict::Failed(Failure::told(said)),
             (End::Complete, _) if !self.is_docker && !self.last_id.is_empty() => {
                 Verdict::Undecided(self.last_id.clone())
             }
-            (End::Complete, _) => failed("the engine ended the pull without saying that it succeeded"),
+            (End::Complete, _) => own(Kind::Other, "the engine ended the pull without saying that it succeeded"),
         }
     }
 
@@ -658,13 +658,17 @@ mod tests {
         const WARNING: &str = "WARNING: mind";
         const LAYER: &str = "abc: Pulling fs layer";
         const READY: &str = "abc: Download complete";
-        let failed = |reason: &str| Verdict::Failed(reason.to_owned());
+        let failed = |reason: &str| Verdict::Failed(Failure::own(Kind::Other, reason));
         let check = |said: &[&str], end: End, expected: Verdict| {
             let mut pull = Pull::default();
             for text in said {
                 say(&mut pull, text);
             }
-            assert_eq!(pull.verdict(&end), expected, "{said:?} {end:?}");
+            let verdict = match pull.verdict(&end) {
+                Verdict::Failed(failure) => failed(&failure.text),
+                verdict => verdict,
+            };
+            assert_eq!(verdict, expected, "{said:?} {end:?}");
         };
         check(&[FROM, STATUS], End::Complete, Verdict::Success);
         check(&[STATUS, WARNING, WARNING], End::Complete, Verdict::Success);

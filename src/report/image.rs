@@ -5,7 +5,6 @@
 //!
 //! **Invariant:** pure, as all of the report; a bar that is full without the pull having succeeded is never shown.
 
-use crate::pull::failure::Kind;
 use crate::pull::snapshot::{Amount, Snapshot};
 use crate::pull::{Pull, Verdict};
 use crate::report::line::{About, LINE_BYTES, Method, Opening, Part, Retry, Topic, signal_name};
@@ -52,8 +51,9 @@ impl Report {
         self.held.clear();
         self.moving = None;
         self.pace.moved(at);
-        let Retry { number, limit, wait, reason } = retry;
-        let (about, reason) = (About::Image(Topic::Retry, reason), sanitize::safe(reason));
+        let Retry { number, limit, wait, failure } = retry;
+        let about = About::Image(Topic::Retry(failure.kind), &failure.text);
+        let reason = sanitize::safe(&failure.text);
         let limit = limit.map(|limit| format!("/{limit}")).unwrap_or_default();
         self.tell(at, Part::Body, about, out, format_args!("🔁 Retry {number}{limit} in {wait}s: {reason}"));
     }
@@ -87,9 +87,11 @@ impl Report {
             Verdict::Interrupted(signal) => {
                 self.say(at, closing, out, format_args!("🛑 PULL INTERRUPTED ({})", signal_name(*signal)));
             }
-            Verdict::Failed(reason) | Verdict::Undecided(reason) => {
-                self.say(at, closing, out, format_args!("❌ PULL FAILED: {}", sanitize::safe(reason)));
-                if let Some(advice) = Kind::of(reason).advice(registry) {
+            // Not without asking the engine first.
+            Verdict::Undecided(_) => self.say(at, closing, out, format_args!("❌ PULL FAILED")),
+            Verdict::Failed(failure) => {
+                self.say(at, closing, out, format_args!("❌ PULL FAILED: {}", sanitize::safe(&failure.text)));
+                if let Some(advice) = failure.advice(registry) {
                     self.say(at, closing, out, format_args!("💡 {}", sanitize::safe(&advice)));
                 }
             }

@@ -4,6 +4,7 @@
 //!
 //! **Invariant:** plain values. Text under `About`, [`Opening`] and [`Retry`] is as it came, not yet safe to show.
 
+use crate::pull::failure::{Failure, Kind};
 use crate::pull::layer::{Layer, Phase};
 use crate::pull::snapshot::Snapshot;
 use std::ops::Range;
@@ -45,8 +46,8 @@ pub(crate) enum Topic {
     Warning,
     /// A warning of this program.
     Notice,
-    /// Why there is to be another attempt.
-    Retry,
+    /// Why there is to be another attempt, and of what kind that is.
+    Retry(Kind),
     /// The layer that moved last, when nothing has moved for long.
     Stuck,
 }
@@ -104,7 +105,7 @@ pub(crate) struct Retry {
     /// Seconds until it begins.
     pub(crate) wait: u64,
     /// Why the one before failed.
-    pub(crate) reason: String,
+    pub(crate) failure: Failure,
 }
 
 /// The name of a signal that this program answers to.

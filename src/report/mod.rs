@@ -722,7 +722,7 @@ mod tests {
     fn a_retry_is_told_with_its_number() {
         let mut told = Told::new();
         told.step(0, "a", "Pulling fs layer");
-        let mut retry = Retry { number: 1, limit: Some(3), wait: 5, reason: "broken\noff".into() };
+        let mut retry = Retry { number: 1, limit: Some(3), wait: 5, failure: "broken\noff".into() };
         told.report.retry(&retry, 10, &mut Told::keep(&mut told.lines));
         retry.limit = None;
         told.report.retry(&retry, 20, &mut Told::keep(&mut told.lines));

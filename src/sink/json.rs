@@ -8,6 +8,7 @@
 use crate::os::charset::Charset;
 use crate::os::output::{Output, WritePolicy};
 use crate::pull::Verdict;
+use crate::pull::failure::Failure;
 use crate::pull::layer::{Layer, Phase};
 use crate::pull::snapshot::Snapshot;
 use crate::report::bar;
@@ -126,7 +127,7 @@ impl Sink for Json {
                     Topic::Digest => ("Working", "Digest"),
                     Topic::Status => ("Working", "Status"),
                     Topic::Warning | Topic::Notice => ("Warning", "Warning"),
-                    Topic::Retry => ("Warning", "Retrying"),
+                    Topic::Retry(_) => ("Warning", "Retrying"),
                     Topic::Stuck => ("Warning", "No progress"),
                 };
                 let details = Some(said.as_str()).filter(|said| !said.is_empty() && topic != Topic::Name);
@@ -168,7 +169,7 @@ impl Sink for Json {
         let (status, text, details) = match verdict {
             Verdict::Success if pull.up_to_date => ("Done", "Up to date", self.status.take()),
             Verdict::Success => ("Done", "Pulled", self.status.take()),
-            Verdict::Failed(reason) | Verdict::Undecided(reason) => {
+            Verdict::Failed(Failure { text: reason, .. }) | Verdict::Undecided(reason) => {
                 ("Error", "Failed", Some(sanitize::safe(reason).to_string()))
             }
             Verdict::Interrupted(signal) => {

@@ -1,12 +1,14 @@
-//! What the session is told to: the log, a pipe, a terminal.
+//! What the session is told to: the log, a pipe, a terminal, the state file.
 //!
 //! **Invariant:** a sink that failed is not used again, and the others never learn of it.
 
 mod frame;
 pub(crate) mod json;
 pub(crate) mod log;
+pub(crate) mod metrics;
 pub(crate) mod plain;
 pub(crate) mod screen;
+pub(crate) mod state;
 
 use crate::os::charset::Charset;
 use crate::pull::Verdict;

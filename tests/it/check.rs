@@ -89,6 +89,15 @@ fn runs() {
     let running = "{\"Image\":\"sha256:1d\",\"State\":{\"Running\":true}}";
     let stopped = "{\"Image\":\"sha256:1d\",\"State\":{\"Running\":false}}";
     let gone = (404, "{\"message\":\"no such\"}");
+    let here = (200, "{\"Id\":\"sha256:1d\"}");
+    for (state, says) in [
+        ("\"Restarting\":true", "no: container web is restarting again and again (0 times so far)"),
+        ("\"Paused\":true", "no: container web is paused"),
+        ("\"Health\":{\"Status\":\"unhealthy\"}", "no: container web is unhealthy"),
+        ("\"Dead\":true", "no: container web is dead"),
+    ] {
+        check((200, &running.replace("\"Running\":true", &format!("\"Running\":true,{state}"))), here, 1, says);
+    }
     check((200, running), (200, "{\"Id\":\"sha256:1d\"}"), 0, "yes: container web runs app:v1");
     // As podman writes it.
     check((200, running), (200, "{\"Id\":\"1d\"}"), 0, "yes:");
@@ -103,6 +112,36 @@ fn runs() {
     check((200, running), gone, 1, "app:v1 is not here");
     check((500, "plain trouble"), gone, 3, "HTTP status 500: plain trouble");
     check((200, "{\"Image\":7}"), (200, "{\"Id\":\"sha256:1d\"}"), 3, "cannot tell:");
+}
+
+/// A container that shares the network of another runs only while that one does, and since it did.
+#[test]
+fn a_container_in_a_dead_namespace_does_not_run() {
+    let check = |owner: (u16, &str), code, says: &str| {
+        let temp = Temp::new();
+        let web = "{\"Image\":\"sha256:1d\",\"HostConfig\":{\"NetworkMode\":\"container:0123456789abcdef\"},\
+                   \"State\":{\"Running\":true,\"StartedAt\":\"2026-11-25T12:00:00.5Z\"}}";
+        let answers = [
+            ("/containers/web/json", 200, web.to_owned()),
+            ("/containers/0123456789abcdef/json", owner.0, owner.1.to_owned()),
+            ("/images/", 200, "{\"Id\":\"sha256:1d\"}".to_owned()),
+        ];
+        let engine = engine(&temp, &answers);
+        let ended = run(program(&temp).args(["--host", &engine.host(), "--running", "web", "app:v1"]));
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(code), ""), "{}", ended.stdout);
+        assert!(ended.stdout.contains(says) && ended.stdout.lines().count() == 1, "{}", ended.stdout);
+    };
+    let since = |time: &str| format!("{{\"State\":{{\"Running\":true,\"StartedAt\":\"{time}\"}}}}");
+    check((200, &since("2026-11-25T11:59:59Z")), 0, "yes: container web runs app:v1");
+    check((200, &since("2026-11-25T12:00:00Z")), 0, "yes:");
+    check(
+        (200, &since("2026-11-25T12:00:01Z")),
+        1,
+        "no: container web is in the network namespace of container 0123456789ab",
+    );
+    check((200, "{\"State\":{\"Running\":false}}"), 1, "which does not run");
+    check((404, "{\"message\":\"no such container\"}"), 1, "which is gone");
+    check((500, "{\"message\":\"broken\"}"), 3, "cannot tell: ");
 }
 
 #[test]

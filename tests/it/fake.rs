@@ -1,12 +1,13 @@
 //! Pulls from a fake engine on a real socket.
 //!
 //! Here: what is asked of an engine, and what its answers are taken for. Below: the docker CLI in its place, signals,
-//! the log, the alphabet of the output, hostile text.
+//! the log, the alphabet of the output, hostile text, why a pull failed.
 
 mod alphabet;
 mod fallback;
 mod hostile;
 mod log;
+mod reasons;
 mod signals;
 
 use crate::support::{

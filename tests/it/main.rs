@@ -6,6 +6,7 @@ mod check;
 mod fake;
 mod faults;
 mod goldens;
+mod papers;
 mod readme;
 mod real;
 mod screen;

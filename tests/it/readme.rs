@@ -1,10 +1,12 @@
-//! What the README claims: its commands run, its output is real, its options are those of the program.
+//! What the README and the man page of the formats claim: commands run, output is real, options and signs are those of
+//! the program.
 
 use crate::support::{Engine, FIXTURES, PROGRAM, Request, Step, Temp, answer, clean, program, run, stream};
 use std::path::Path;
 use std::process::Command;
 
 const README: &str = include_str!("../../README.md");
+const FORMATS: &str = include_str!("../../deploy/debian/docker-pull-with-progress.5");
 const CI: &str = include_str!("../../.ci/run");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -118,17 +120,32 @@ fn its_options_are_those_of_the_program() {
 }
 
 #[test]
-fn its_signs_are_those_of_the_program() {
+fn it_is_read_in_a_few_minutes() {
+    assert!(
+        README.len() <= 16 << 10,
+        "{} bytes: what is long belongs into deploy/README.md or a man page",
+        README.len()
+    );
+    // What a reader asks first comes first.
+    let headings: Vec<&str> = README.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let order = ["Install", "Five commands", "alm pull", "Fleets in short", "Exit codes", "When it fails", "Security"];
+    assert_eq!(headings, order);
+}
+
+#[test]
+fn the_signs_of_the_man_page_are_those_of_the_program() {
     let temp = Temp::new();
-    for line in README.lines().filter(|line| line.starts_with("| ") && line.matches('`').count() == 2) {
-        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        let [_, sign, word, ..] = cells[..] else { continue };
-        if sign.is_ascii() || sign.contains('`') {
-            continue;
-        }
+    let rows = FORMATS.lines().filter_map(|line| {
+        let mut cells = line.split('\t');
+        Some((cells.next()?, cells.next()?)).filter(|(sign, _)| !sign.is_ascii())
+    });
+    let mut count = 0;
+    for (sign, word) in rows {
         // A status with the sign in it is shown in ASCII by the word.
         let capture = temp.write("capture", format!("{{\"status\":\"Status: {sign}  x\"}}\n"));
         let shown = run(program(&temp).args(["--ascii", "--replay", &capture])).stdout.replace("  ", " ");
-        assert!(shown.contains(&format!("Status: {} x", word.trim_matches('`'))), "{sign} is not {word}: {shown}");
+        assert!(shown.contains(&format!("Status: {word} x")), "{sign} is not {word}: {shown}");
+        count += 1;
     }
+    assert_eq!(count, 16);
 }

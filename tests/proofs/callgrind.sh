@@ -1,7 +1,8 @@
 #!/bin/bash
 # Instructions that the program spends on a progress event, counted by callgrind, against those in callgrind.txt:
 #   tests/proofs/callgrind.sh            with the same compiler and C library more than 5 % above them fails
-#   UPDATE=1 tests/proofs/callgrind.sh   makes the file anew: with others of these, or where the program is better now
+#   UPDATE=1 tests/proofs/callgrind.sh   makes the file anew: with others of these, or where the program is better now;
+#                                        and puts it into README.md here
 # Each figure is the difference of two runs, one with twice as many events, so that start and end drop out. Seconds and
 # what else runs on the machine do not matter. The file is for Cargo.toml's release profile, built as usual. valgrind is
 # installed (by apt-get) where it is missing.
@@ -113,8 +114,8 @@ done
 } >"$dir/now"
 
 if [ -n "${UPDATE-}" ]; then
-    cp "$dir/now" $FILE
-    cat $FILE
+    tee $FILE <"$dir/now"
+    tests/proofs/section.py tests/proofs/README.md callgrind <$FILE
     exit
 fi
 worse=0

@@ -13,6 +13,8 @@ anything was wrong. Needs root, Rust (or --program), and 3 GB; installs what is 
   --cases REGEX   only cases whose names it finds; some build upon those before them
   --keep DIR      keep logs and recordings there
   --jobs N        so many engines at once; default: as many as there are processors
+
+WRITE=1 puts the table into README.md here.
 """
 
 import argparse, concurrent.futures, gzip, hashlib, http.client, io, json, os, re, shutil, signal, socket
@@ -24,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "tests/lab/lab.sh"
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(LAB.parent))
+import section
 from link import Link
 
 NAME = "docker-pull-with-progress"
@@ -1003,9 +1006,10 @@ def main():
         finally:
             run(LAB, "stop", temporary / "lab")
     wrong = sum(kind == "WRONG" for row in rows for kind, _ in row.results.values())
-    table(rows, cases)
     count = len(rows) * len(cases)
-    print(f"\n{date.today()}: {count} cases, {wrong} wrong, {time.monotonic() - began:.0f} s")
+    with section.written("engines", is_markdown=True, is_whole=(len(rows), len(cases)) == (len(ROWS), len(CASES))):
+        table(rows, cases)
+        print(f"\n{date.today()}: {count} cases, {wrong} wrong, {time.monotonic() - began:.0f} s")
     sys.exit(1 if wrong else 0)
 
 

@@ -5,8 +5,8 @@
 #   recording  a recording                    pipeline an answer or a recording, to the lines of the log
 #   reference  an image reference             config   docker's config.json, a token file
 # Ten minutes each before a release: tests/proofs/fuzz.sh 600. A whole night on one: tests/proofs/fuzz.sh 28800 pipeline.
-# Prints a table; fails on any finding, and names the input that shows it. What is learned is kept in the corpus in
-# target/fuzz/corpus, which the next run goes on with; delete it to begin anew.
+# Prints a table, which WRITE=1 puts into README.md here; fails on any finding, and names the input that shows it.
+# What is learned is kept in the corpus in target/fuzz/corpus, which the next run goes on with; delete it to begin anew.
 # No sanitizer looks at memory: the program has no unsafe code, which would have to misuse it. SANITIZER=address has one,
 # for the libraries. Overflows and debug assertions are looked at in both cases.
 set -euo pipefail
@@ -106,7 +106,7 @@ report() { # TARGET EXIT
         "$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -1)" \
         "$(sed -n 's/.* ft: \([0-9]*\) .*/\1/p' "$log" | tail -1)" \
         "$(find "$out/corpus/$1" -type f | wc -l)" \
-        "$([ "$2" = 0 ] && echo 'no finding' || echo "FINDING: ${found:-exit $2}")"
+        "$([ "$2" = 0 ] && echo 'no finding' || echo "FINDING: ${found:-exit $2}")" | tee -a "$work/table"
     [ "$2" = 0 ] && return
     failed=1
     if [ -n "$found" ]; then
@@ -133,4 +133,8 @@ while [ $next -lt ${#targets[@]} ] || [ ${#target_of[@]} -gt 0 ]; do
     report "${target_of[$pid]}" $code
     unset "target_of[$pid]"
 done
+# A run of some targets does not replace what one of all has found.
+if [ -n "${WRITE-}" ] && [ ${#targets[@]} = ${#all[@]} ]; then
+    { echo "$seconds s each"; cat "$work/table"; } | tests/proofs/section.py tests/proofs/README.md fuzz
+fi
 exit $failed

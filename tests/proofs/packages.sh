@@ -129,6 +129,11 @@ installation() {
     echo 'installation by curl: as the README says, and nothing that is not what SHA256SUMS says'
 }
 
+clean_page() { # FILE: groff has nothing to say about it
+    same "$(LC_ALL=C.UTF-8 man --warnings -l "$1" 2>&1 >/dev/null)" '' "${1##*/}: "
+    [ -n "$(LC_ALL=C.UTF-8 man -l "$1")" ] || die "${1##*/} shows nothing"
+}
+
 quick() {
     local tree=$tmp/tree package page help file bytes real
     [ -e dist/SHA256SUMS ] || die 'there is nothing in dist/: run build-rpi.sh first'
@@ -137,8 +142,8 @@ quick() {
     while read -r file bytes; do
         real=$(stat -c %s "dist/$file")
         # Another compiler may change them a little.
-        ((real * 20 < bytes * 21 && real * 20 > bytes * 19)) || die "$file has $real bytes; the README says $bytes"
-    done < <(sed -nE 's/^\| .(docker-[a-z0-9-]+). \| ([0-9,]+) \|.*/\1 \2/p' README.md | tr -d ,)
+        ((real * 20 < bytes * 21 && real * 20 > bytes * 19)) || die "$file has $real bytes; deploy/README.md says $bytes"
+    done < <(sed -nE 's/^\| .(docker-[a-z0-9-]+). \| ([0-9,]+) \|.*/\1 \2/p' deploy/README.md | tr -d ,)
     same "$(rules deploy/debian/logrotate)" "$RULES" 'logrotate: '
     same "$(rules deploy/puppet/templates/logrotate.epp)" "$RULES" "logrotate, Puppet's: "
     for package in dist/*.deb; do
@@ -155,7 +160,8 @@ lrwxrwxrwx usr/share/bash-completion/completions/alm-pull $NAME
 -rw-r--r-- usr/share/doc/$NAME/copyright
 -rw-r--r-- usr/share/lintian/overrides/$NAME
 -rw-r--r-- usr/share/man/man1/alm-pull.1.gz
--rw-r--r-- usr/share/man/man1/$NAME.1.gz"
+-rw-r--r-- usr/share/man/man1/$NAME.1.gz
+-rw-r--r-- usr/share/man/man5/$NAME.5.gz"
         cmp "$tree/usr/bin/$NAME" "dist/$NAME-$(dpkg-deb -f "$package" Architecture)"
         lintian --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs --allow-root "$package"
         echo "$package: contents and lintian"
@@ -166,7 +172,7 @@ lrwxrwxrwx usr/share/bash-completion/completions/alm-pull $NAME
     for page in $NAME alm-pull; do
         help=$("$tmp/bin/$page" --help)
         zcat "$tree/usr/share/man/man1/$page.1.gz" >"$tmp/page.1"
-        same "$(LC_ALL=C.UTF-8 man --warnings -l "$tmp/page.1" 2>&1 >/dev/null)" '' "$page.1: "
+        clean_page "$tmp/page.1"
         # Usages and options are what stands before two blanks.
         help=$(sed -nE "s/^ +-/&/p; s/^(Usage:)? +($NAME|alm) /    /p" <<<"$help" | sed -E 's/^ +//; s/   *.*//' | options)
         [[ $help = *--help* ]] || die "the help text of $page is not understood"
@@ -174,6 +180,9 @@ lrwxrwxrwx usr/share/bash-completion/completions/alm-pull $NAME
         same "$(completions "$page" -)" "$help" "completion of $page: "
         same "$(completions "$page" --color a | xargs)" 'auto always' "completion of $page: "
     done
+    zcat "$tree/usr/share/man/man5/$NAME.5.gz" >"$tmp/page.5"
+    clean_page "$tmp/page.5"
+    ! grep -q @ "$tmp/page.5" || die "$NAME.5 has no date or version"
     same "$(completions $NAME --progress '' | xargs)" 'auto plain tty json quiet' 'completion: '
     echo 'man pages and completion: as --help'
     installation

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The race against what the program replaces, as Markdown for the README. Needs root, for an Engine of its own.
+"""The race against what the program replaces, as Markdown. Needs root, for an Engine of its own.
 
 usage: tests/proofs/race.py [--rounds N] [--quick] [--program FILE] [--without NAME]...
 
@@ -7,6 +7,8 @@ usage: tests/proofs/race.py [--rounds N] [--quick] [--program FILE] [--without N
   --quick         a self check of a minute or two: one round, small images of 1 and 3 layers, the ordinary build
   --program FILE  race this executable instead of the static one that build-rpi.sh makes
   --without NAME  leave out a competitor, named as in the table's head
+
+WRITE=1 puts the result into README.md here.
 
 What is missing is installed: from Debian by apt-get, docker-py and dockerode below a temporary directory. That is a
 tmpfs with the Engine and its registry, so no disk is raced, and everything in it is gone at the end.
@@ -48,6 +50,7 @@ PARTS = ROOT / "tests/proofs/race"
 LAB = ROOT / "tests/lab/lab.sh"
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(LAB.parent))
+import section  # noqa: E402
 from link import Link  # noqa: E402
 
 NAME = "docker-pull-with-progress"
@@ -656,7 +659,9 @@ def main():
             race.race_replays()
             race.race_starts()
             race.race_stops()
-            return 0 if report(race) else 1
+            is_whole = not (options.quick or options.without or options.program)
+            with section.written("race", is_markdown=True, is_whole=is_whole):
+                return 0 if report(race) else 1
     except (Failure, subprocess.TimeoutExpired, OSError) as error:
         say(error)
         return 1

@@ -2,16 +2,20 @@
 """Thousands of pulls in a row, and long ones: memory, open files and what is left behind have to stay flat.
 
     tests/proofs/soak.py          10,000 replays, 300 pulls from a private engine, an hour's worth of events in one pull
-                           that is broken off four times, alm pull -f through 200 rotations: 5 minutes and more
+                                  that is broken off four times, alm pull -f through 200 rotations: 5 minutes and more
     tests/proofs/soak.py short    a part of each, in about a minute
 
 Needs root, for the engine: sudo -E env "PATH=$PATH" tests/proofs/soak.py
 
 A row of figures each: flat is what rises by no more than 5 % over the row (memory) or not at all (files). Installs what
 is missing for the engine (tests/lab/lab.sh); PULL=/path/of/docker-pull-with-progress uses that program and builds none.
+WRITE=1 puts the figures into README.md here.
 """
 
 import ctypes, glob, math, os, select, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time
+
+sys.dont_write_bytecode = True
+import section
 
 SHORT = sys.argv[1:] == ["short"]
 REPLAYS, PULLS, EVENTS, BREAKS, ROTATIONS = (500, 12, 40_000, 1, 40) if SHORT else (10_000, 300, 288_000, 4, 200)
@@ -322,13 +326,14 @@ def main():
     directory = tempfile.mkdtemp(prefix="soak", dir="/tmp")
     environment = {"PATH": directory, "HOME": directory, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
     try:
-        for part in (replays, follow, long_pull, pulls):
-            began = time.monotonic()
-            part(os.path.realpath(program), directory, environment)
-            print(f"{part.__name__}: {time.monotonic() - began:.0f} s", flush=True)
+        with section.written("soak", is_markdown=False, is_whole=not SHORT):
+            for part in (replays, follow, long_pull, pulls):
+                began = time.monotonic()
+                part(os.path.realpath(program), directory, environment)
+                print(f"{part.__name__}: {time.monotonic() - began:.0f} s", flush=True)
+            print("\n".join(wrong) or "all flat")
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    print("\n".join(wrong) or "all flat")
     sys.exit(1 if wrong else 0)
 
 

@@ -119,6 +119,10 @@ impl Image {
     pub fn interrupt(&mut self, exit: u8, bytes: u64, seconds: f64, now: Time) {
         self.end(Status::Warning, "Interrupted", exit, now);
         (self.bytes, self.seconds) = (Some(bytes), Some(seconds));
+        if self.failing_since.is_none() {
+            // Of an attempt that was to be followed by another.
+            (self.kind, self.details, self.hint) = (None, None, None);
+        }
     }
 
     /// A check has ended, after the state `before`, where there was one.

@@ -134,14 +134,16 @@ impl Store {
         directory.write(&file_name(reference), buffer, true)
     }
 
-    /// Removes what this device has done with, when a pull of the image with this full reference begins.
-    pub fn sweep(&self, reference: &str, now: Time) {
+    /// Removes what this device has done with, in a pull of the image with this full reference, whose state `before` this
+    /// run was written then.
+    pub fn sweep(&self, reference: &str, before: Option<Time>, now: Time) {
         let own = file_name(reference);
         for directory in [Some(&self.run), self.kept.as_ref()].into_iter().flatten().filter_map(|path| self.open(path))
         {
             directory.remove_temporary();
-            let candidates: Vec<_> =
-                directory.names(name::of_image).into_iter().filter_map(|name| candidate(&directory, name)).collect();
+            let names = directory.names(name::of_image).into_iter().filter(|name| *name != own);
+            let mut candidates: Vec<_> = names.filter_map(|name| candidate(&directory, name)).collect();
+            candidates.extend(before.map(|time| Candidate { name: own.clone(), time, image: None }));
             for name in sweep::old(&candidates, &own, now) {
                 let _ = directory.remove(&format!("{name}.json"));
             }
@@ -341,7 +343,7 @@ mod tests {
         }
         let begun = std::time::Instant::now();
         assert_eq!(ids(&store), ["web:1"]);
-        store.sweep(APP, Time::now());
+        store.sweep(APP, None, Time::now());
         assert!(begun.elapsed().as_secs() < 2, "{:?}", begun.elapsed());
         assert!(temp.0.join("run/1.json").exists());
         for at in 0..100 {
@@ -439,7 +441,7 @@ mod tests {
         // Of a process that is gone, and of one that lives.
         fs::write(temp.0.join("run/.a%2Fold.4194304.tmp"), "{").expect("a file");
         fs::write(temp.0.join("run/.a%2Fold.1.tmp"), "{").expect("a file");
-        store.sweep(APP, now);
+        store.sweep(APP, None, now);
         assert_eq!(ids(&store), ["young", "web:1"]);
         assert!(!temp.0.join("run/.a%2Fold.4194304.tmp").exists());
         assert!(temp.0.join("run/.a%2Fold.1.tmp").exists());
