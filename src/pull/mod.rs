@@ -752,6 +752,30 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_goes_on_or_fetches_from_nothing() {
+        use crate::pull::attempt::Fetched::{FromNothing, Nothing, Rest};
+        let mut pull = Pull::default();
+        let mut attempt = |counts: &[(&str, u64)]| {
+            for (id, count) in counts {
+                step(&mut pull, id, ANNOUNCED);
+                store(&mut pull, id, *count);
+            }
+            let fetched = pull.fetched();
+            pull.start_again();
+            fetched
+        };
+        assert_eq!(attempt(&[]), Nothing);
+        assert_eq!(attempt(&[("a", 1), ("a", 4), ("a", 6)]), FromNothing);
+        assert_eq!(attempt(&[]), Nothing);
+        assert_eq!(attempt(&[("a", 6), ("a", 7)]), Rest);
+        // A layer that no attempt had begun is neither.
+        assert_eq!(attempt(&[("a", 7), ("a", 8), ("b", 1), ("b", 4)]), Rest);
+        // From nothing, also when it comes further than before.
+        assert_eq!(attempt(&[("a", 1), ("a", 5), ("a", 9), ("b", 1)]), FromNothing);
+        assert_eq!(attempt(&[("c", 1), ("c", 2)]), Rest);
+    }
+
+    #[test]
     fn a_podman_that_fails_says_before_that_all_is_here() {
         let mut pull = Pull::default();
         step(&mut pull, "a", ANNOUNCED);

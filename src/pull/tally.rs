@@ -7,6 +7,7 @@
 //! before does not, as far as the engine's numbers allow to tell.
 
 use super::Pull;
+use super::attempt::Fetched;
 use super::layer::Layer;
 
 /// A layer in earlier attempts of a run.
@@ -66,6 +67,29 @@ impl Pull {
             && self.layers.iter().filter(|layer| layer.is_fetched()).all(is_known)
             && self.before.iter().all(|known| known.size.is_some());
         (before.chain(now).fold(0, u64::saturating_add), is_all)
+    }
+
+    /// What this attempt has brought: of what had come before, was more still there or more lost?
+    pub(crate) fn fetched(&self) -> Fetched {
+        if self.layers.iter().all(|layer| self.came(layer, &self.before) == 0) {
+            return Fetched::Nothing;
+        }
+        if self.before.iter().all(|known| known.came == 0) {
+            return Fetched::FromNothing;
+        }
+        let (mut kept, mut lost) = (0_u64, 0_u64);
+        for layer in &self.layers {
+            let before = self.before.iter().find(|known| known.id == layer.id).map_or(0, |known| known.reached);
+            let is_there = match (layer.is_cached, layer.has_numbers()) {
+                (true, _) => before,
+                (false, true) => layer.was_there(before).min(before),
+                // Not begun, or too small to be told of.
+                (false, false) => continue,
+            };
+            kept = kept.saturating_add(is_there);
+            lost = lost.saturating_add(before - is_there);
+        }
+        if lost > kept { Fetched::FromNothing } else { Fetched::Rest }
     }
 
     /// The bytes that were seen, those included that an engine had before this run: unlike what came it never goes back.
