@@ -3,11 +3,13 @@
 //! **Invariant:** pure. Arguments become plain data; nothing is read from the environment, nothing printed.
 
 mod kind;
+mod value;
 
 use kind::{Kind, refuse};
 use lexopt::prelude::*;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use value::{color, number, path, text};
 
 pub(crate) const USAGE: &str = "\
 Pulls a Docker image and tells, layer by layer, how far it is.
@@ -328,31 +330,6 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
         Kind::Running(name) => Mode::Running(name, pull),
         Kind::Pull | Kind::Replay(_) => Mode::Pull(pull),
     })
-}
-
-/// The value of an option, which may not be empty.
-fn text(parser: &mut lexopt::Parser, option: &str) -> Result<String, lexopt::Error> {
-    let value = parser.value()?.string()?;
-    if value.is_empty() { Err(format!("{option} is empty").into()) } else { Ok(value) }
-}
-
-fn path(parser: &mut lexopt::Parser, option: &str) -> Result<PathBuf, lexopt::Error> {
-    let value = parser.value()?;
-    if value.is_empty() { Err(format!("{option} is empty").into()) } else { Ok(value.into()) }
-}
-
-fn number<T: std::str::FromStr>(parser: &mut lexopt::Parser, option: &str) -> Result<T, lexopt::Error> {
-    let given = text(parser, option)?;
-    given.parse().map_err(|_| format!("{option} takes a whole number, not '{given}'").into())
-}
-
-fn color(parser: &mut lexopt::Parser) -> Result<When, lexopt::Error> {
-    match &*text(parser, "--color")? {
-        "auto" => Ok(When::Auto),
-        "always" => Ok(When::Always),
-        "never" => Ok(When::Never),
-        other => Err(format!("--color takes auto, always or never, not '{other}'").into()),
-    }
 }
 
 #[cfg(test)]

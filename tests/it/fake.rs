@@ -7,6 +7,7 @@ mod alphabet;
 mod fallback;
 mod hostile;
 mod log;
+mod neighbours;
 mod reasons;
 mod signals;
 
