@@ -19,6 +19,7 @@ Usage: docker-pull-with-progress [OPTIONS] IMAGE
        docker-pull-with-progress --running NAME IMAGE  does container NAME run the local IMAGE?
        docker-pull-with-progress --replay FILE         play a recorded stream (- is stdin) as if it were a pull
        docker-pull-with-progress --view [OPTIONS]      show the log; the same as alm-pull, and as alm pull
+       docker-pull-with-progress --status [OPTIONS]    how things stand; the same as alm-status, and as alm status
 
 Options:
   --progress MODE          auto, plain (the log lines), tty (live bars), json or quiet [auto: tty on a terminal, else plain]
@@ -62,6 +63,25 @@ Options:
   -V, --version    the version
 ";
 
+pub(crate) const STATUS_USAGE: &str = "\
+Shows how the images of this device stand: what is being pulled and how long still, what failed and what to do.
+
+Usage: alm status [OPTIONS] [IMAGE]   (or alm-status, or docker-pull-with-progress --status)
+
+Options:
+  -f, --follow     keep it on the screen; Ctrl-C ends it
+  --json           the states as one JSON array
+  --monitor [TTY]  keep it on a console, full screen, for who stands before the device [/dev/tty1]
+  --site NAME      where the device stands, for the monitor
+  --forget         remove what is known of IMAGE
+  --state DIR      where the states are [/run/alm/pull and /var/lib/alm/pull]
+  --ascii          pure ASCII, as where the locale is not UTF-8
+  -h, --help       this text
+  -V, --version    the version
+
+Exit codes: 0 all well; 1 something failed, was rolled back or was lost; 2 wrong usage; 3 nothing is known.
+";
+
 /// What to do.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Mode {
@@ -72,6 +92,8 @@ pub(crate) enum Mode {
     Running(String, Pull),
     Replay(PathBuf, Option<f64>, Pull),
     View(View),
+    Status(Status),
+    Monitor(Monitor),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -169,11 +191,40 @@ pub(crate) struct View {
     pub(crate) ascii: bool,
 }
 
-/// The name of the program, and what the viewer is called where it was started by that.
+/// What `alm status` is to do with the states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Show {
+    #[default]
+    Once,
+    Follow,
+    Json,
+    Forget,
+}
+
+/// The options of the status.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Status {
+    pub(crate) show: Show,
+    pub(crate) image: Option<String>,
+    pub(crate) state: Option<PathBuf>,
+    pub(crate) ascii: bool,
+}
+
+/// The options of the monitor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Monitor {
+    pub(crate) console: PathBuf,
+    pub(crate) site: Option<String>,
+    pub(crate) state: Option<PathBuf>,
+}
+
+/// The name of the program, and what the viewer and the status are called where it was started by that.
 pub(crate) const NAME: &str = env!("CARGO_PKG_NAME");
 const VIEWER: &str = "alm-pull";
+const STATUS: &str = "alm-status";
 const ALM: &str = "alm";
 const ALM_PULL: &str = "alm pull";
+const ALM_STATUS: &str = "alm status";
 
 /// What is wrong with the arguments, in one line.
 #[derive(Debug, PartialEq, Eq)]
@@ -189,15 +240,19 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Mode, Mi
     let name = args.next().map(PathBuf::from).unwrap_or_default();
     let program = match name.file_name().and_then(|name| name.to_str()) {
         Some(ALM) if args.peek().is_some_and(|command| command == "pull") => ALM_PULL,
+        Some(ALM) if args.peek().is_some_and(|command| command == "status") => ALM_STATUS,
         Some(ALM) => ALM,
         Some(VIEWER) => VIEWER,
+        Some(STATUS) => STATUS,
         _ => NAME,
     };
     // The command has told which program it is.
-    let parser = lexopt::Parser::from_args(args.skip(usize::from(program == ALM_PULL)));
+    let is_command = program == ALM_PULL || program == ALM_STATUS;
+    let parser = lexopt::Parser::from_args(args.skip(usize::from(is_command)));
     match program {
         ALM => alm(parser),
         ALM_PULL | VIEWER => view(parser, View { program, ..View::default() }),
+        ALM_STATUS | STATUS => status(parser, Status::default()),
         _ => puller(parser),
     }
     .map_err(|error| Mistake { program, reason: error.to_string() })
@@ -218,9 +273,10 @@ fn alm(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
 }
 
 pub(crate) const ALM_USAGE: &str = "\
-Usage: alm pull [OPTIONS]   shows the progress of Docker image pulls (alm pull --help tells more)
-       alm help             shows this text
-       alm --version        shows the version
+Usage: alm pull [OPTIONS]    shows the progress of Docker image pulls (alm pull --help tells more)
+       alm status [OPTIONS]  shows how the images of this device stand (alm status --help tells more)
+       alm help              shows this text
+       alm --version         shows the version
 ";
 
 impl Default for View {
@@ -247,6 +303,62 @@ fn view(mut parser: lexopt::Parser, mut view: View) -> Result<Mode, lexopt::Erro
     Ok(Mode::View(view))
 }
 
+fn status(mut parser: lexopt::Parser, mut status: Status) -> Result<Mode, lexopt::Error> {
+    let (mut monitor, mut site, mut chosen) = (None, None, "");
+    let mut choose = |option: &'static str| match std::mem::replace(&mut chosen, option) {
+        "" => Ok(()),
+        other if other == option => Ok(()),
+        other => Err(lexopt::Error::from(format!("{other} and {option} exclude each other"))),
+    };
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Short('f') | Long("follow") => {
+                choose("--follow")?;
+                status.show = Show::Follow;
+            }
+            Long("json") => {
+                choose("--json")?;
+                status.show = Show::Json;
+            }
+            Long("forget") => {
+                choose("--forget")?;
+                status.show = Show::Forget;
+            }
+            Long("monitor") => {
+                choose("--monitor")?;
+                let given = parser.optional_value();
+                let is_path = |next: &std::ffi::OsStr| next.to_string_lossy().starts_with('/');
+                let given = given.or_else(|| parser.try_raw_args()?.next_if(is_path));
+                monitor = Some(given.map_or_else(|| "/dev/tty1".into(), PathBuf::from));
+            }
+            Long("site") => site = Some(text(&mut parser, "--site")?),
+            Long("state") => status.state = Some(path(&mut parser, "--state")?),
+            Long("ascii") => status.ascii = true,
+            Long("status") => {}
+            Short('h') | Long("help") => return Ok(Mode::Say(STATUS_USAGE.into())),
+            Short('V') | Long("version") => return Ok(version()),
+            Value(value) if status.image.is_none() && !value.is_empty() => status.image = Some(value.string()?),
+            other => return Err(other.unexpected()),
+        }
+    }
+    if let Some(console) = monitor {
+        return match status {
+            Status { image: None, ascii: false, state, .. } => Ok(Mode::Monitor(Monitor { console, site, state })),
+            Status { image: Some(image), .. } => {
+                Err(format!("--monitor shows all images, but there is '{image}'").into())
+            }
+            _ => Err("--ascii does not go with --monitor: a console has its own characters".into()),
+        };
+    }
+    if site.is_some() {
+        return Err("--site goes with --monitor only".into());
+    }
+    if status.show == Show::Forget && status.image.is_none() {
+        return Err("--forget needs the image to forget".into());
+    }
+    Ok(Mode::Status(status))
+}
+
 fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
     let mut pull = Pull::default();
     let (mut kind, mut image, mut speed) = (Kind::Pull, None, None);
@@ -266,6 +378,10 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
                 refuse(&given, Some("--view"))?;
                 return view(parser, View { log, color: pull.color, ascii: pull.ascii, ..View::default() });
             }
+            Long("status") if kind == Kind::Pull && image.is_none() => {
+                return status(parser, Status { state: pull.state, ascii: pull.ascii, ..Status::default() });
+            }
+            Long("status") => return Err("--status comes before the image and goes with no other mode".into()),
             Long("view") => return Err("--view goes with no image and no other mode".into()),
             Long("progress") => {
                 pull.progress = match &*text(&mut parser, "--progress")? {
@@ -317,6 +433,12 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
     }
     if pull.token_user.is_some() && pull.token_file.is_none() {
         return Err("--token-user goes with --token-file only".into());
+    }
+    if pull.metrics.is_some() && pull.state.is_none() && matches!(kind, Kind::Replay(_)) {
+        return Err("--metrics of a replay needs --state too: the metrics are made of the states".into());
+    }
+    if (pull.metrics.is_some() || pull.state.is_some()) && matches!(kind, Kind::Running(_)) {
+        return Err("--running keeps no state: --state and --metrics do not go with it".into());
     }
     if let Kind::Replay(file) = kind {
         return match image {

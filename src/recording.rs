@@ -62,6 +62,19 @@ pub(crate) enum Entry<'a> {
     Other,
 }
 
+/// How a recorded pull ended, as far as the recording tells.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// How its stream did.
+    pub(crate) end: End,
+    /// The exit code that it had.
+    pub(crate) exit: Option<u8>,
+    /// Of what kind its failure was.
+    pub(crate) kind: Option<Kind>,
+    /// Whether credentials were sent.
+    pub(crate) had_credentials: bool,
+}
+
 /// Nobody but the owner may read a recording.
 const FILE_MODE: u32 = 0o600;
 
@@ -74,19 +87,6 @@ fn check_link(path: &Path) -> io::Result<()> {
         return Err(io::Error::other("is a symbolic link of another user, which is not followed"));
     }
     Ok(())
-}
-
-/// How a recorded pull ended, as far as the recording tells.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    /// How its stream did.
-    pub(crate) end: End,
-    /// The exit code that it had.
-    pub(crate) exit: Option<u8>,
-    /// Of what kind its failure was.
-    pub(crate) kind: Option<Kind>,
-    /// Whether credentials were sent.
-    pub(crate) had_credentials: bool,
 }
 
 /// Writes a recording.

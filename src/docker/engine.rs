@@ -5,7 +5,10 @@
 //!
 //! **Invariant:** the only file that opens the socket. Nothing here blocks for longer than a tick.
 
+use crate::docker::Read;
+use crate::docker::config::Headers;
 use crate::docker::http::{self, Response};
+use crate::docker::platform::Rule;
 use crate::docker::reference::{Reference, percent_encode};
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::{BROKEN_OFF, End};
@@ -73,13 +76,16 @@ impl Error {
 pub(crate) type GoOn<'a> = &'a mut dyn FnMut() -> bool;
 
 /// An engine that has answered.
-#[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) socket: PathBuf,
+    /// They go with every request.
+    headers: Headers,
     /// `20.10.24+dfsg1`, where it tells.
     pub(crate) version: String,
     /// The version of the API that is spoken with it (`1.41`); empty where the engine told none.
     pub(crate) api: String,
+    /// How it chooses from an index.
+    pub(crate) rule: Rule,
 }
 
 /// An answer that came whole.
@@ -106,7 +112,7 @@ impl Answer {
 
 impl Engine {
     /// Finds out whether an engine answers at `socket`, and which API to speak with it.
-    pub(crate) fn ping(socket: &Path, go_on: GoOn<'_>) -> Result<Self, Error> {
+    pub(crate) fn ping(socket: &Path, headers: Headers, go_on: GoOn<'_>) -> Result<Self, Error> {
         let until = Instant::now() + PING;
         let unanswered = |error| match error {
             Error::Broken(reason) => {
@@ -115,7 +121,7 @@ impl Engine {
             other => other,
         };
         let mut connection = Connection::open(socket, until, go_on)?;
-        connection.send(&http::request("GET", "/_ping", &[])).map_err(unanswered)?;
+        connection.send(&http::request("GET", "/_ping", &with(&headers, &[]))).map_err(unanswered)?;
         let answer = connection.answer(until, go_on).map_err(unanswered)?;
         // A proxy before the socket may forbid the ping and let a pull through; which API there is to speak is not known then.
         if answer.status != 200 && answer.status != 403 {
@@ -130,7 +136,10 @@ impl Engine {
         // `Docker/20.10.24+dfsg1 (linux)`
         let version = server.split_once('/').map_or("", |(_, rest)| rest.split(' ').next().unwrap_or_default());
         let api = head.and_then(|head| head.api_version.as_deref()).and_then(negotiate).unwrap_or_default();
-        Ok(Self { socket: socket.to_owned(), version: version.to_owned(), api })
+        let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        let is_old = server.starts_with("Docker/") && major.is_some_and(|major| major < 23);
+        let rule = if is_old { Rule::Old } else { Rule::Containerd };
+        Ok(Self { socket: socket.to_owned(), headers, version: version.to_owned(), api, rule })
     }
 
     /// Begins to pull. `platform` as `--platform` takes it, `credentials` the value of `X-Registry-Auth`.
@@ -150,7 +159,7 @@ impl Engine {
             target.push_str(&percent_encode(platform));
         }
         let mut connection = Connection::open(&self.socket, Instant::now() + PING, go_on)?;
-        connection.send(&http::request("POST", &target, &[("X-Registry-Auth", credentials)]))?;
+        connection.send(&http::request("POST", &target, &with(&self.headers, &[("X-Registry-Auth", credentials)])))?;
         Ok(connection)
     }
 
@@ -163,7 +172,7 @@ impl Engine {
         go_on: GoOn<'_>,
     ) -> Result<Answer, Error> {
         let mut connection = Connection::open(&self.socket, until, go_on)?;
-        connection.send(&http::request("GET", &self.target(path), headers))?;
+        connection.send(&http::request("GET", &self.target(path), &with(&self.headers, headers)))?;
         connection.answer(until, go_on)
     }
 
@@ -182,6 +191,11 @@ impl Engine {
         }
     }
 
+    /// Whether the API that is spoken with it is as new as this.
+    pub(crate) fn speaks(&self, major: u32, minor: u32) -> bool {
+        version(&self.api).is_some_and(|api| api >= (major, minor))
+    }
+
     fn target(&self, path: &str) -> String {
         if self.api.is_empty() { path.to_owned() } else { format!("/v{}{path}", self.api) }
     }
@@ -194,10 +208,18 @@ fn gone(reason: impl Into<String>) -> End {
 
 /// The version to speak with an engine whose newest is `api`; `None` where that is no version.
 fn negotiate(api: &str) -> Option<String> {
-    let (major, minor) = api.split_once('.')?;
-    let newest: (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);
-    let (major, minor) = newest.min(NEWEST);
+    let (major, minor) = version(api)?.min(NEWEST);
     Some(format!("{major}.{minor}"))
+}
+
+fn version(api: &str) -> Option<(u32, u32)> {
+    let (major, minor) = api.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// The headers of a request: the user's, and then our own.
+fn with<'a>(headers: &'a Headers, own: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(own.iter().copied()).collect()
 }
 
 /// A request on its way, and the answer as it comes.
@@ -205,18 +227,6 @@ pub(crate) struct Connection {
     stream: UnixStream,
     pub(crate) response: Response,
     buffer: Vec<u8>,
-}
-
-/// What one [`Connection::read`] brought.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Read {
-    /// Bytes, of which those of the body were handed on; and whether there may be more already.
-    Bytes {
-        more: bool,
-    },
-    /// Nothing in this tick.
-    Tick,
-    End(End),
 }
 
 impl AsFd for Connection {

@@ -101,6 +101,14 @@ impl Reference {
     }
 }
 
+/// Whether two names are of one image.
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
+    match (Reference::parse(one), Reference::parse(other)) {
+        (Ok(one), Ok(other)) => one.full() == other.full(),
+        _ => one == other,
+    }
+}
+
 /// The familiar form, with its tag made explicit.
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

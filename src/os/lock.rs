@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// The state of the lock.
 pub(crate) enum Lock {
     /// Ours as long as the file is open, or none to be had.
-    Ours(#[cfg_attr(not(test), expect(dead_code, reason = "it is there to be held open"))] Option<File>),
+    Ours(Option<File>),
     /// Another process is pulling the image: `process 1234`.
     Held(String),
 }

@@ -6,7 +6,7 @@
 //! **Invariant:** a bar has its width in characters, always; a percentage is floored and at most 100.
 
 use crate::pull::share;
-use std::fmt::{self, Display};
+use std::fmt::{self, Display, Write as _};
 
 /// What colours a bar, and what ends that.
 pub(crate) const GREEN: &str = "\x1b[32m";
@@ -20,12 +20,17 @@ pub(crate) const OVERALL: usize = 50;
 
 /// `████░░░░` in brackets, `width` cells between them.
 pub(crate) fn bar(part: u64, whole: u64, width: usize) -> impl Display {
-    let filled = share(part, whole, width as u64) as usize;
     fmt::from_fn(move |f| {
         f.write_str("[")?;
-        (0..width).try_for_each(|cell| f.write_str(if cell < filled { "█" } else { "░" }))?;
+        cells(part, whole, width).try_for_each(|cell| f.write_char(cell))?;
         f.write_str("]")
     })
+}
+
+/// The cells of a bar.
+pub(crate) fn cells(part: u64, whole: u64, width: usize) -> impl Iterator<Item = char> {
+    let filled = share(part, whole, width as u64) as usize;
+    (0..width).map(move |cell| if cell < filled { '█' } else { '░' })
 }
 
 /// How many hundredths of `whole` `part` is, 0 to 100.

@@ -55,7 +55,8 @@ impl Report {
         let about = About::Image(Topic::Retry(failure.kind), &failure.text);
         let reason = sanitize::safe(&failure.text);
         let limit = limit.map(|limit| format!("/{limit}")).unwrap_or_default();
-        self.tell(at, Part::Body, about, out, format_args!("🔁 Retry {number}{limit} in {wait}s: {reason}"));
+        let when = if *wait == 0 { "at once".to_owned() } else { format!("in {wait}s") };
+        self.tell(at, Part::Body, about, out, format_args!("🔁 Retry {number}{limit} {when}: {reason}"));
     }
 
     /// How far the whole is, at a time that was due.
@@ -109,13 +110,15 @@ impl Report {
         let layers = pull.layers.len();
         if layers > 0 {
             self.say(at, closing, out, format_args!("Layers: {}/{layers} completed", pull.finished));
-            let (moved, is_all) = pull.moved();
-            let (least, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
-            match bar::speed(moved, at).filter(|_| moved > 0) {
-                Some(speed) => {
-                    self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s ({speed})"));
+            if self.tells_bytes {
+                let (moved, is_all) = pull.moved();
+                let (least, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
+                match bar::speed(moved, at).filter(|_| moved > 0) {
+                    Some(speed) => {
+                        self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s ({speed})"));
+                    }
+                    None => self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s")),
                 }
-                None => self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s")),
             }
         }
         self.rule(at, closing, out);

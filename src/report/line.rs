@@ -32,6 +32,8 @@ pub(crate) enum About<'a> {
     Overall(Snapshot<'a>),
     /// A layer and the phase that the line is about: the layer itself may be further on.
     Layer(&'a Layer, Phase),
+    /// A layer is fetched again from its beginning.
+    Restart(&'a Layer),
 }
 
 /// What is told of the image as a whole.
@@ -102,7 +104,7 @@ pub(crate) struct Retry {
     pub(crate) number: u64,
     /// How many there may be.
     pub(crate) limit: Option<u64>,
-    /// Seconds until it begins.
+    /// Seconds until it begins; 0 is at once.
     pub(crate) wait: u64,
     /// Why the one before failed.
     pub(crate) failure: Failure,

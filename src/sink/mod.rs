@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a sink that failed is not used again, and the others never learn of it.
 
+pub(crate) mod checked;
 mod frame;
 pub(crate) mod json;
 pub(crate) mod log;

@@ -4,6 +4,7 @@
 //! the log, the alphabet of the output, hostile text, why a pull failed.
 
 mod alphabet;
+mod client;
 mod fallback;
 mod hostile;
 mod log;
