@@ -3,11 +3,8 @@
 //! **Invariant:** pure. Arguments become plain data; nothing is read from the environment, nothing printed.
 
 mod kind;
-<<<<<<< HEAD
 mod status;
 mod usage;
-=======
->>>>>>> looks
 mod value;
 
 use kind::{Kind, refuse};
@@ -16,10 +13,7 @@ use status::status;
 pub(crate) use status::{Monitor, Show, Status};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-<<<<<<< HEAD
 use usage::{ALM_USAGE, USAGE, VIEW_USAGE};
-=======
->>>>>>> looks
 use value::{color, number, path, text};
 
 /// The exit code of wrong usage: nothing was done.
