@@ -7,7 +7,7 @@
 // A harness uses a part of a room.
 #![allow(dead_code)]
 
-#[path = "../../src/args.rs"]
+#[path = "../../src/args/mod.rs"]
 mod args;
 #[path = "../../src/docker/mod.rs"]
 mod docker;

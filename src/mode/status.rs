@@ -24,7 +24,6 @@ const LOOK: Duration = Duration::from_millis(500);
 /// The exit codes.
 const WELL: u8 = 0;
 const BAD: u8 = 1;
-const WRONG_USAGE: u8 = 2;
 const NOTHING_KNOWN: u8 = 3;
 
 /// Shows the states; the exit code.
@@ -35,7 +34,7 @@ pub(crate) fn status(options: &Options) -> u8 {
         Ok(reference) => reference,
         Err(error) => {
             complain(&error.to_string(), charset);
-            return WRONG_USAGE;
+            return crate::args::EXIT_USAGE;
         }
     };
     let shown = match (options.show, &reference) {

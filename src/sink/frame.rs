@@ -9,6 +9,7 @@ use crate::pull::Pull;
 use crate::pull::layer::{Layer, Phase};
 use crate::pull::snapshot::{Amount, Snapshot};
 use crate::report::bar;
+use crate::report::fit::{self, MIN_BAR};
 use crate::report::line::{About, Bar, Line};
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write as _};
@@ -23,9 +24,6 @@ const BYTES: usize = 15;
 
 /// Cells of `Overall `.
 const LABEL: usize = 8;
-
-/// A bar of fewer cells says nothing.
-const MIN_BAR: usize = 5;
 
 /// From how many cells on the whole has one line rather than two: bar, percentage and the longest numbers.
 const ONE_LINE: usize = LABEL + bar::OVERALL + 2 + PERCENT + 60;
@@ -43,7 +41,7 @@ pub(crate) fn draw(snapshot: &Snapshot<'_>, columns: usize, rows: usize, out: &m
 
 /// Appends a line for each layer on its way. Where there are more than `most`, those that wait are counted in one line.
 pub(crate) fn layers(pull: &Pull, columns: usize, most: usize, out: &mut String) {
-    let open = || pull.layers.iter().filter(|layer| !layer.is_finished());
+    let open = || pull.layers.iter().filter(|layer| !layer.is_still());
     let mut count = [0; 3];
     open().for_each(|layer| count[rank(layer.phase)] += 1);
     let mut room = if count.iter().sum::<usize>() > most { most.saturating_sub(1) } else { most };
@@ -76,7 +74,7 @@ pub(crate) fn layers(pull: &Pull, columns: usize, most: usize, out: &mut String)
 /// Which layers are shown first: those on which something happens, then those that wait to be extracted.
 fn rank(phase: Phase) -> usize {
     match phase {
-        Phase::Queued => 2,
+        Phase::Queued | Phase::Waiting => 2,
         Phase::Downloaded => 1,
         _ => 0,
     }
@@ -87,7 +85,7 @@ fn layer_line(layer: &Layer, width: usize, out: &mut String) -> fmt::Result {
     let id = layer.id.chars().count().min(ID);
     write!(out, "{:1$} ", "", ID - id)?;
     let (done, whole) = match (layer.phase, layer.extracted, layer.size) {
-        (Phase::Queued, ..) => (0, None),
+        (Phase::Queued | Phase::Waiting, ..) => (0, None),
         (Phase::Extracting, extracted, _) => extracted.map_or((0, None), |(done, whole)| (done, Some(whole))),
         (_, _, size) => (layer.done, size),
     };
@@ -99,7 +97,7 @@ fn layer_line(layer: &Layer, width: usize, out: &mut String) -> fmt::Result {
         return whole.map_or(Ok(()), |whole| write!(out, "{:>3}%", bar::percent(done, whole)));
     }
     match layer.phase {
-        Phase::Queued => write!(out, "{:PHASE$}", "Waiting"),
+        Phase::Queued | Phase::Waiting => write!(out, "{:PHASE$}", "Waiting"),
         Phase::Downloading => write!(out, "{:PHASE$}", "Downloading"),
         Phase::Retrying(seconds) => write!(out, "{:PHASE$}", Text(format_args!("Retrying {seconds}s"))),
         Phase::Verifying => write!(out, "{:PHASE$}", "Verifying"),
@@ -107,7 +105,14 @@ fn layer_line(layer: &Layer, width: usize, out: &mut String) -> fmt::Result {
         Phase::Extracting => write!(out, "{:PHASE$}", "Extracting"),
         Phase::Complete | Phase::Cached => write!(out, "{:PHASE$}", "Complete"),
     }?;
-    let Some(whole) = whole else { return Ok(()) };
+    let Some(whole) = whole else {
+        // Bytes of a size that is not known stand where they would stand beside a bar.
+        if done > 0 && has_bytes {
+            let cells = 1 + cells + 2 + PERCENT + BYTES;
+            write!(out, "{:>cells$}", Text(format_args!("{}", bar::bytes(done))))?;
+        }
+        return Ok(());
+    };
     if cells >= MIN_BAR {
         write!(out, " {}", bar::bar(done, whole, cells))?;
     }
@@ -180,17 +185,14 @@ fn facts(snapshot: &Snapshot<'_>, mut before: usize, mut room: usize, out: &mut 
 /// A line of the log with its bar, or the rule that it is, made as short as `columns` ask for. Any other line is left to
 /// the terminal to wrap: a digest is to be had whole.
 pub(crate) fn fit<'a>(text: &'a str, line: &Line<'_>, columns: usize) -> (Cow<'a, str>, Option<Bar>) {
-    let excess = text.chars().count().saturating_sub(columns);
+    let excess = fit::cells(text).saturating_sub(columns);
     match (line.about, &line.bar) {
         // A rule is ASCII.
         (About::Rule, _) => (text[..text.len() - excess.min(text.len())].into(), None),
-        (_, Some(bar)) if excess > 0 && bar.cells >= excess + MIN_BAR => {
-            let (lead, rest) = (&text[..bar.place.start], &text[bar.place.end..]);
-            let cells = bar.cells - excess;
-            let drawn = bar::bar(bar.part, bar.whole, cells).to_string();
-            let place = lead.len()..lead.len() + drawn.len();
-            (format!("{lead}{drawn}{rest}").into(), Some(Bar { place, cells, ..bar.clone() }))
-        }
+        (_, Some(bar)) if excess > 0 => match fit::shrink(text, bar, excess) {
+            Some((text, bar)) => (text.into(), Some(bar)),
+            None => (text.into(), Some(bar.clone())),
+        },
         (_, bar) => (text.into(), bar.clone()),
     }
 }
