@@ -3,82 +3,13 @@
 //! **Invariant:** pure. Arguments become plain data; nothing is read from the environment, nothing printed.
 
 mod kind;
+mod usage;
 
 use kind::{Kind, refuse};
 use lexopt::prelude::*;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-
-pub(crate) const USAGE: &str = "\
-Pulls a Docker image and tells, layer by layer, how far it is.
-
-Usage: docker-pull-with-progress [OPTIONS] IMAGE
-       docker-pull-with-progress --check IMAGE         is the local image what the registry has? pulls nothing
-       docker-pull-with-progress --running NAME IMAGE  does container NAME run the local IMAGE?
-       docker-pull-with-progress --replay FILE         play a recorded stream (- is stdin) as if it were a pull
-       docker-pull-with-progress --view [OPTIONS]      show the log; the same as alm-pull, and as alm pull
-       docker-pull-with-progress --status [OPTIONS]    how things stand; the same as alm-status, and as alm status
-
-Options:
-  --progress MODE          auto, plain (the log lines), tty (live bars), json or quiet [auto: tty on a terminal, else plain]
-  -q, --quiet              only the image's full reference, at the end
-  --log FILE               where the log goes [/var/log/alm/docker-pull.log; a replay writes none unless told]
-  --no-log                 write no log
-  --no-raw                 leave the engine's own lines out of the log
-  --ascii                  pure ASCII on stdout and stderr, as where the locale is not UTF-8
-  --color WHEN             auto, always or never [auto]
-  --platform OS/ARCH[/VARIANT]
-                           pull for another platform than the engine's
-  --record FILE            keep the whole stream with its timing; FILE is overwritten
-  --speed N                replay at N times the recorded speed [as fast as possible]
-  --token-file FILE        the registry password is in this file [docker's own credentials]
-  --token-user NAME        the user that goes with it [oauth2accesstoken; _json_key for a service account's key]
-  --retries N              tries after a failure that may pass [3]
-  --stall-timeout SECONDS  give up when nothing moves for so long; 0 never [600]
-  --state DIR              keep the state there [/run/alm/pull and /var/lib/alm/pull; a replay keeps none unless told]
-  --metrics FILE           keep a Prometheus text file there, of all images [none]
-  --host ADDRESS           the engine: unix://PATH, or what only docker's CLI can reach [as docker finds it]
-  -h, --help               this text
-  -V, --version            the version
-
-Exit codes: 0 pulled or up to date; 1 failed; 2 wrong usage; 128+n ended by signal n; without the engine's socket docker's.
-  --check: 0 current, 1 newer or missing here, 3 cannot tell.  --running: 0 yes, 1 no, 3 cannot tell.
-";
-
-pub(crate) const VIEW_USAGE: &str = "\
-Shows the progress of Docker image pulls, from the log that docker-pull-with-progress writes.
-
-Usage: alm pull [OPTIONS]   (or alm-pull, or docker-pull-with-progress --view)
-
-Options:
-  -f, --follow     go on showing lines as they come; Ctrl-C ends it
-  -n, --lines NUM  how many of the last lines to show; 0 shows none [50]
-  --raw            the engine's own lines too
-  --log FILE       the log [/var/log/alm/docker-pull.log]
-  --color WHEN     auto, always or never [auto]
-  --ascii          pure ASCII, as where the locale is not UTF-8
-  -h, --help       this text
-  -V, --version    the version
-";
-
-pub(crate) const STATUS_USAGE: &str = "\
-Shows how the images of this device stand: what is being pulled and how long still, what failed and what to do.
-
-Usage: alm status [OPTIONS] [IMAGE]   (or alm-status, or docker-pull-with-progress --status)
-
-Options:
-  -f, --follow     keep it on the screen; Ctrl-C ends it
-  --json           the states as one JSON array
-  --monitor [TTY]  keep it on a console, full screen, for who stands before the device [/dev/tty1]
-  --site NAME      where the device stands, for the monitor
-  --forget         remove what is known of IMAGE
-  --state DIR      where the states are [/run/alm/pull and /var/lib/alm/pull]
-  --ascii          pure ASCII, as where the locale is not UTF-8
-  -h, --help       this text
-  -V, --version    the version
-
-Exit codes: 0 all well; 1 something failed, was rolled back or was lost; 2 wrong usage; 3 nothing is known.
-";
+use usage::{ALM_USAGE, STATUS_USAGE, USAGE, VIEW_USAGE};
 
 /// What to do.
 #[derive(Debug, PartialEq)]
@@ -106,6 +37,16 @@ pub(crate) enum Progress {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum When {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// Whether to ask the registry how large the layers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Sizes {
+    /// Not Docker Hub, which counts it as a pull.
     #[default]
     Auto,
     Always,
@@ -149,6 +90,7 @@ pub(crate) struct Pull {
     /// Seconds; 0 is never.
     pub(crate) stall_timeout: u64,
     pub(crate) host: Option<String>,
+    pub(crate) sizes: Sizes,
     /// Where the state goes instead; a replay has none otherwise.
     pub(crate) state: Option<PathBuf>,
     pub(crate) metrics: Option<PathBuf>,
@@ -170,6 +112,7 @@ impl Default for Pull {
             retries: 3,
             stall_timeout: 600,
             host: None,
+            sizes: Sizes::Auto,
             state: None,
             metrics: None,
         }
@@ -269,13 +212,6 @@ fn alm(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
         Some(other) => Err(other.unexpected()),
     }
 }
-
-pub(crate) const ALM_USAGE: &str = "\
-Usage: alm pull [OPTIONS]    shows the progress of Docker image pulls (alm pull --help tells more)
-       alm status [OPTIONS]  shows how the images of this device stand (alm status --help tells more)
-       alm help              shows this text
-       alm --version         shows the version
-";
 
 impl Default for View {
     fn default() -> Self {
@@ -382,16 +318,14 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
             Long("status") => return Err("--status comes before the image and goes with no other mode".into()),
             Long("view") => return Err("--view goes with no image and no other mode".into()),
             Long("progress") => {
-                pull.progress = match &*text(&mut parser, "--progress")? {
-                    "auto" => Progress::Auto,
-                    "plain" => Progress::Plain,
-                    "tty" => Progress::Tty,
-                    "json" => Progress::Json,
-                    "quiet" => Progress::Quiet,
-                    other => {
-                        return Err(format!("--progress takes auto, plain, tty, json or quiet, not '{other}'").into());
-                    }
-                }
+                let words = [
+                    ("auto", Progress::Auto),
+                    ("plain", Progress::Plain),
+                    ("tty", Progress::Tty),
+                    ("json", Progress::Json),
+                    ("quiet", Progress::Quiet),
+                ];
+                pull.progress = choice(&mut parser, "--progress", &words)?;
             }
             Short('q') | Long("quiet") => pull.progress = Progress::Quiet,
             Long("log") => pull.log = Log::File(path(&mut parser, "--log")?),
@@ -415,6 +349,10 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
             Long("token-user") => pull.token_user = Some(text(&mut parser, "--token-user")?),
             Long("retries") => pull.retries = number(&mut parser, "--retries")?,
             Long("stall-timeout") => pull.stall_timeout = number(&mut parser, "--stall-timeout")?,
+            Long("sizes") => {
+                let words = [("auto", Sizes::Auto), ("always", Sizes::Always), ("never", Sizes::Never)];
+                pull.sizes = choice(&mut parser, "--sizes", &words)?;
+            }
             Long("host") => pull.host = Some(text(&mut parser, "--host")?),
             Long("state") => pull.state = Some(path(&mut parser, "--state")?),
             Long("metrics") => pull.metrics = Some(path(&mut parser, "--metrics")?),
@@ -469,12 +407,18 @@ fn number<T: std::str::FromStr>(parser: &mut lexopt::Parser, option: &str) -> Re
 }
 
 fn color(parser: &mut lexopt::Parser) -> Result<When, lexopt::Error> {
-    match &*text(parser, "--color")? {
-        "auto" => Ok(When::Auto),
-        "always" => Ok(When::Always),
-        "never" => Ok(When::Never),
-        other => Err(format!("--color takes auto, always or never, not '{other}'").into()),
+    choice(parser, "--color", &[("auto", When::Auto), ("always", When::Always), ("never", When::Never)])
+}
+
+/// One of several words.
+fn choice<T: Copy>(parser: &mut lexopt::Parser, option: &str, words: &[(&str, T)]) -> Result<T, lexopt::Error> {
+    let given = text(parser, option)?;
+    if let Some((_, choice)) = words.iter().find(|(word, _)| *word == given) {
+        return Ok(*choice);
     }
+    let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    let (last, others) = names.split_last().ok_or("no choice")?;
+    Err(format!("{option} takes {} or {last}, not '{given}'", others.join(", ")).into())
 }
 
 #[cfg(test)]
@@ -518,6 +462,9 @@ mod tests {
             Pull { token_file: Some("/t".into()), token_user: Some("u".into()), ..alpine() },
         );
         check("p --retries 0 --stall-timeout 0 alpine", Pull { retries: 0, stall_timeout: 0, ..alpine() });
+        for (word, sizes) in [("auto", Sizes::Auto), ("always", Sizes::Always), ("never", Sizes::Never)] {
+            check(&format!("p --sizes {word} alpine"), Pull { sizes, ..alpine() });
+        }
         check("p --host unix:///s alpine", Pull { host: Some("unix:///s".into()), ..alpine() });
         let defaults = Pull::default();
         assert_eq!((defaults.retries, defaults.stall_timeout, defaults.raw), (3, 600, true));

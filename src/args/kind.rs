@@ -38,7 +38,7 @@ impl Kind {
 }
 
 /// Options that not every mode can honour, and the modes beside a pull that can.
-const MODES: [(&str, &[&str]); 14] = [
+const MODES: [(&str, &[&str]); 15] = [
     ("--progress", &["--replay"]),
     ("-q", &["--replay"]),
     ("--quiet", &["--replay"]),
@@ -52,6 +52,7 @@ const MODES: [(&str, &[&str]); 14] = [
     ("--token-user", &["--check"]),
     ("--retries", &[]),
     ("--stall-timeout", &[]),
+    ("--sizes", &[]),
     ("--host", &["--check", "--running"]),
 ];
 
@@ -84,6 +85,7 @@ mod tests {
             ("--token-user", " u --token-file t"),
             ("--retries", " 3"),
             ("--stall-timeout", " 600"),
+            ("--sizes", " never"),
             ("--host", " unix:///s"),
             ("--ascii", ""),
         ];

@@ -39,11 +39,26 @@ pub(crate) struct Layer {
     pub(crate) done: u64,
     /// Bytes extracted and bytes to extract (both compressed), where the engine tells.
     pub(crate) extracted: Option<(u64, u64)>,
+    /// The engine was to fetch it, and not only found it here.
+    pub(crate) is_announced: bool,
+    /// The engine has said how far its download is.
+    pub(crate) is_download_seen: bool,
+    /// The size is what the registry says; the engine has not spoken of it yet.
+    pub(crate) is_size_told: bool,
 }
 
 impl Layer {
     pub(crate) fn new(id: &str, phase: Phase) -> Self {
-        Self { id: id.to_owned(), phase, size: None, done: 0, extracted: None }
+        Self {
+            id: id.to_owned(),
+            phase,
+            size: None,
+            done: 0,
+            extracted: None,
+            is_announced: false,
+            is_download_seen: false,
+            is_size_told: false,
+        }
     }
 
     /// Whether it has been counted as complete or cached.
@@ -62,6 +77,7 @@ impl Layer {
         }
         let begins = self.phase != Phase::Downloading;
         let before = self.done;
+        self.is_download_seen = true;
         // A full count is believed only when the end of the download confirms it: engines report one before a retry.
         if let Some((current, total)) = bytes.filter(|(current, total)| current < total) {
             let size = self.learn_size(total);
@@ -155,8 +171,19 @@ impl Layer {
         self.done = self.size.unwrap_or(self.done);
     }
 
+    /// Takes in what the registry says of its size, which is worth less than what the engine says.
+    pub(crate) fn be_told(&mut self, size: u64) {
+        if self.size.is_none() {
+            (self.size, self.is_size_told) = (Some(size), true);
+            if self.is_downloaded() {
+                self.all_here();
+            }
+        }
+    }
+
     fn learn_size(&mut self, total: u64) -> u64 {
-        let size = self.size.unwrap_or(0).max(total);
+        let known = if std::mem::take(&mut self.is_size_told) { None } else { self.size };
+        let size = known.unwrap_or(0).max(total);
         self.size = Some(size);
         size
     }

@@ -12,6 +12,8 @@ pub(crate) mod failure;
 pub(crate) mod layer;
 mod line_buffer;
 pub(crate) mod meter;
+pub(crate) mod room;
+pub(crate) mod sizes;
 pub(crate) mod snapshot;
 
 pub(crate) use line_buffer::{LineBuffer, MAX_LINE};
@@ -19,6 +21,7 @@ pub(crate) use line_buffer::{LineBuffer, MAX_LINE};
 use crate::pull::event::{Event, Step};
 use crate::pull::failure::{Failure, Kind, PULL_CALL};
 use crate::pull::layer::{Change, Layer, Phase};
+use crate::pull::sizes::Sizes;
 use std::borrow::Cow;
 
 /// More layers than any image has (Docker allows 127); what is announced beyond is passed over, so that a hostile
@@ -122,6 +125,10 @@ pub(crate) struct Pull {
     /// The mark of the containerd image store was seen.
     pub(crate) is_containerd: bool,
     shows_extraction: bool,
+    /// A layer waits, comes or has come: all are announced.
+    is_fetching: bool,
+    /// What the registry says of the layers.
+    sizes: Option<Sizes>,
     error: Option<String>,
     /// What the body of a refusal said, or failing that the first line not understood.
     heard: Option<String>,
@@ -140,7 +147,8 @@ impl Pull {
                 None => before.push((id.clone(), *done, *done)),
             }
         }
-        *self = Self { before, is_containerd: self.is_containerd, ..Self::default() };
+        let sizes = self.sizes.take();
+        *self = Self { before, sizes, is_containerd: self.is_containerd, ..Self::default() };
     }
 
     /// Takes the next event in.
@@ -205,6 +213,7 @@ impl Pull {
         if let Step::Downloaded { hide_counts: true } = step {
             self.is_containerd = true;
         }
+        self.is_fetching |= matches!(step, Step::Waiting | Step::Downloading(_) | Step::Downloaded { .. });
         let found = self.find(id);
         if self.is_reweighed_by(found, &step) {
             self.keep_percent();
@@ -262,6 +271,8 @@ impl Pull {
         self.latest = at;
         let phase = if step == Step::Cached { Phase::Cached } else { Phase::Queued };
         self.layers.push(Layer::new(id, phase));
+        self.layers[at].is_announced = step == Step::Announced;
+        self.look_up(at);
         if step == Step::Cached {
             self.finished += 1;
             Update::Cached(at, self.finished)

@@ -111,7 +111,9 @@ impl Pull {
         let Some(layer) = layer.and_then(|at| self.layers.get(at)) else { return true };
         let is_more = |known: Option<u64>, total: u64| known.is_none_or(|known| known < total);
         match step {
-            Step::Downloading(bytes) => bytes.is_some_and(|(_, total)| is_more(layer.size, total)),
+            Step::Downloading(bytes) => {
+                bytes.is_some_and(|(_, total)| layer.is_size_told || is_more(layer.size, total))
+            }
             Step::Extracting(bytes) => {
                 let is_larger = |total| is_more(layer.size, total) || is_more(layer.extracted.map(|of| of.1), total);
                 !self.shows_extraction || bytes.is_some_and(|(_, total)| is_larger(total))

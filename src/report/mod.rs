@@ -14,6 +14,7 @@ pub(crate) mod moment;
 pub(crate) mod page;
 pub(crate) mod pages;
 pub(crate) mod sanitize;
+mod sizes;
 pub(crate) mod stamp;
 pub(crate) mod status;
 pub(crate) mod throttle;
@@ -45,6 +46,7 @@ pub(crate) struct Report {
     pub(crate) meter: Meter,
     /// Docker's CLI tells no bytes.
     tells_bytes: bool,
+    told: sizes::Told,
     /// Layers whose `queued` line is held back; with the count of finished layers where the layer is cached.
     held: Vec<(usize, Option<usize>)>,
     /// The layer that moved last.
@@ -187,6 +189,7 @@ impl Report {
                 self.cached(pull, layer, finished, at, out);
             }
         }
+        self.tell_sizes(pull, at, out);
     }
 
     /// A layer is complete though the engine has not said so, because the pull has succeeded.
