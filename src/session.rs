@@ -12,7 +12,7 @@ use crate::pull::event::{self, Event};
 use crate::pull::room::Room;
 use crate::pull::sizes::Sizes;
 use crate::pull::snapshot::Snapshot;
-use crate::pull::{End, Pull, Update, Verdict};
+use crate::pull::{End, Pull, Verdict, split_object};
 use crate::recording::{Header, Recorder};
 use crate::report::Report;
 use crate::report::line::{Line, Method, Opening, Retry};
@@ -47,12 +47,12 @@ pub(crate) struct Session {
 }
 
 /// What a line brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Brought {
-    Movement,
+    NotUnderstood,
     /// Only what was known, or what is not understood.
     Nothing,
-    NotUnderstood,
+    Movement,
 }
 
 impl Session {
@@ -80,7 +80,7 @@ impl Session {
             Method::Api => event::parse(line),
             Method::Cli => event::parse_cli(line),
         };
-        self.event(at, line, event)
+        self.line_or_objects(at, line, event, event::parse)
     }
 
     /// The engine said this, which was not JSON and may look like it now; or docker did.
@@ -89,7 +89,31 @@ impl Session {
             Method::Api => event::malformed(line),
             Method::Cli => event::parse_cli(line),
         };
-        self.event(at, line, event)
+        // A recording has the replacement character where the line was not UTF-8, and must not be understood better.
+        let is_text = |line: &[u8]| std::str::from_utf8(line).is_ok_and(|text| !text.contains('\u{fffd}'));
+        let parse = |line| if is_text(line) { event::parse(line) } else { event::malformed(line) };
+        self.line_or_objects(at, line, event, parse)
+    }
+
+    /// What was not understood as one object can be several: old engines end no line after each.
+    fn line_or_objects<'a>(
+        &mut self,
+        at: u64,
+        mut line: &'a [u8],
+        event: Event<'a>,
+        parse: impl Fn(&'a [u8]) -> Event<'a>,
+    ) -> Brought {
+        let is_one = self.method == Method::Cli || !matches!(event, Event::Unknown(_) | Event::Error(_));
+        let Some((object, rest)) = split_object(line).filter(|_| !is_one) else {
+            return self.event(at, line, event);
+        };
+        let mut brought = self.event(at, object, parse(object));
+        line = rest;
+        while let Some((object, rest)) = split_object(line) {
+            brought = brought.max(self.event(at, object, parse(object)));
+            line = rest;
+        }
+        brought.max(self.event(at, line, parse(line)))
     }
 
     fn event(&mut self, at: u64, line: &[u8], event: Event<'_>) -> Brought {
@@ -100,16 +124,13 @@ impl Session {
         let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
         report.advance(pull, at, out);
         let announces = event.announces();
-        let is_unknown = event == Event::Unknown;
-        if is_unknown {
-            pull.hear(line);
-        }
+        let is_unknown = matches!(event, Event::Unknown(_));
         let update = pull.apply(event);
         report.event(pull, &update, announces, line, at, out);
         let brought = match update {
             _ if is_unknown => Brought::NotUnderstood,
-            Update::Nothing | Update::Heard => Brought::Nothing,
-            _ => Brought::Movement,
+            _ if update.is_movement() => Brought::Movement,
+            _ => Brought::Nothing,
         };
         self.frame(at);
         brought

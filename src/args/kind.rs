@@ -38,7 +38,7 @@ impl Kind {
 }
 
 /// Options that not every mode can honour, and the modes beside a pull that can.
-const MODES: [(&str, &[&str]); 15] = [
+const MODES: [(&str, &[&str]); 17] = [
     ("--progress", &["--replay"]),
     ("-q", &["--replay"]),
     ("--quiet", &["--replay"]),
@@ -52,6 +52,8 @@ const MODES: [(&str, &[&str]); 15] = [
     ("--token-user", &["--check"]),
     ("--retries", &[]),
     ("--stall-timeout", &[]),
+    ("--state", &["--replay", "--check"]),
+    ("--metrics", &["--replay", "--check"]),
     ("--sizes", &[]),
     ("--host", &["--check", "--running"]),
 ];
@@ -85,14 +87,16 @@ mod tests {
             ("--token-user", " u --token-file t"),
             ("--retries", " 3"),
             ("--stall-timeout", " 600"),
+            ("--state", " d"),
+            ("--metrics", " m"),
             ("--sizes", " never"),
             ("--host", " unix:///s"),
             ("--ascii", ""),
         ];
         assert!(MODES.iter().all(|(name, _)| values.iter().any(|(value, _)| value == name)));
         for (mode, rest, honoured) in [
-            ("--replay", " f", "--progress -q --quiet --log --no-log --no-raw --color --ascii"),
-            ("--check", " a", "--platform --token-file --token-user --host --ascii"),
+            ("--replay", " f", "--progress -q --quiet --log --no-log --no-raw --color --state --metrics --ascii"),
+            ("--check", " a", "--platform --token-file --token-user --state --metrics --host --ascii"),
             ("--running", " web a", "--host --ascii"),
             ("--view", "", "--log --color --ascii"),
         ] {

@@ -266,20 +266,14 @@ impl Asking<'_> {
         Ok(None)
     }
 
-    /// The local image; where it is a matter of one platform's manifest, for what is asked for or what the container has.
+    /// The local image; where the container's is one manifest of an index, for the same platform.
     fn image_of(&self, container: &Value) -> Result<Option<Image>, Answer> {
         let manifest = &container["ImageManifestDescriptor"];
-        let platform = match &self.options.platform {
-            Some(given) => Platform::parse(given).ok(),
-            None => Platform::told(&manifest["platform"]),
-        };
-        if let Some(platform) = platform.filter(|_| manifest["digest"].is_string()) {
+        if let Some(platform) = Platform::told(&manifest["platform"]).filter(|_| manifest["digest"].is_string()) {
             let image = self.answered(self.inspector()?.image_for(self.reference, &platform))?;
-            match image {
-                Some(image) if image.manifest().is_some() => return Ok(Some(image)),
-                None if self.options.platform.is_some() => return Ok(None),
-                // The container's own platform went with an update; the name is of another image now.
-                Some(_) | None => {}
+            // Without the platform there may still be an image of that name, which is another one then.
+            if let Some(image) = image.filter(|image| image.manifest().is_some()) {
+                return Ok(Some(image));
             }
         }
         self.answered(self.inspector()?.image(self.reference))

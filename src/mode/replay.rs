@@ -270,7 +270,7 @@ impl Player<'_> {
         let mut verdict = match session.pull.verdict(&end) {
             Verdict::Undecided(id) => match exit {
                 Some(0) => Verdict::Success,
-                None if session.pull.has_finished_layer() => Verdict::Success,
+                None if session.pull.ends_as_podman() => Verdict::Success,
                 _ => Verdict::Failed(Failure::own(Kind::Other, format!("{NO_IMAGE} {id}"))),
             },
             verdict => verdict,

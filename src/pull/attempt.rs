@@ -3,7 +3,6 @@
 //! **Invariant:** pure. What cannot pass by itself (a name, a login, a full disk) is never tried again, and a run fetches
 //! its bytes from nothing at most twice: the link is perhaps paid for.
 
-use crate::pull::Pull;
 use crate::pull::failure::{Failure, Kind};
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ pub(crate) enum Fetched {
     Nothing,
     /// Bytes, from where the attempt before broke off.
     Rest,
-    /// Bytes that had come before or never.
+    /// Bytes that had come before, or the first there are.
     FromNothing,
 }
 
@@ -83,27 +82,6 @@ impl Attempts {
         let wait = WAITS[self.waited.min(WAITS.len() - 1)];
         self.waited += 1;
         Some(Next { number: self.number, wait })
-    }
-}
-
-impl Pull {
-    /// What this attempt has brought: by the bytes that came before, were they still there or not?
-    pub(crate) fn fetched(&self) -> Fetched {
-        let mut moving = self.moving().filter(|layer| layer.done > 0).peekable();
-        if moving.peek().is_none() {
-            return Fetched::Nothing;
-        }
-        if self.before.is_empty() {
-            return Fetched::FromNothing;
-        }
-        let (mut kept, mut lost) = (0_u64, 0_u64);
-        for layer in moving {
-            let most = self.before.iter().find(|(id, ..)| *id == layer.id).map_or(0, |(.., most)| *most);
-            let sum = if layer.done >= most { &mut kept } else { &mut lost };
-            *sum = sum.saturating_add(most);
-        }
-        // A layer that no attempt had begun is neither.
-        if lost > kept { Fetched::FromNothing } else { Fetched::Rest }
     }
 }
 

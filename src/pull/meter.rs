@@ -57,7 +57,7 @@ impl Meter {
     }
 
     fn sample(&mut self, pull: &Pull) {
-        let (bytes, _) = pull.moved();
+        let bytes = pull.seen();
         if self.taken == 1 && self.samples[0] == bytes {
             // It has not begun: what was waited for the first byte does not count.
             self.taken = 0;
@@ -90,7 +90,7 @@ impl Meter {
     /// The longer of what is left to download and to extract, at the speeds seen: the two go on side by side.
     fn time_left(&self, pull: &Pull) -> Option<u64> {
         let (mut download, mut extraction) = (0_u64, 0_u64);
-        for layer in pull.layers.iter().filter(|layer| !layer.is_finished()) {
+        for layer in pull.layers.iter().filter(|layer| !layer.is_finished) {
             let size = layer.size.or((layer.phase == Phase::Downloaded).then_some(layer.done))?;
             download = download.saturating_add(size.saturating_sub(layer.done));
             let (done, whole) = layer.extracted.unwrap_or((0, size));

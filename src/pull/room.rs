@@ -35,12 +35,12 @@ impl Pull {
         if !self.has_sizes() {
             return Judgement::Fits;
         }
-        let open = || self.layers.iter().filter(|layer| !layer.is_finished());
+        let open = || self.layers.iter().filter(|layer| !layer.is_still());
         let sum = |bytes: &dyn Fn(&Layer) -> u64| open().map(bytes).fold(0, u64::saturating_add);
         let to_fetch = sum(&to_fetch);
         let need = if room.is_containerd {
             // What is not yet being fetched may lie there from an earlier pull; then it comes without a byte.
-            let packed = sum(&|layer| if layer.is_download_seen { self::to_fetch(layer) } else { 0 });
+            let packed = sum(&|layer| if layer.has_numbers() { self::to_fetch(layer) } else { 0 });
             // Of what is being unpacked nobody says how much is still to come.
             let unpacked = sum(&|layer| if layer.phase == Phase::Extracting { 0 } else { layer.size.unwrap_or(0) });
             packed.saturating_add(if room.is_twice { unpacked } else { 0 })

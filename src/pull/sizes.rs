@@ -6,7 +6,7 @@
 //! of a layer's size stands above it.
 
 use super::Pull;
-use super::layer::{Layer, Phase};
+use super::layer::Layer;
 
 /// The layers of an image and their sizes, as its registry tells them.
 pub(crate) type Sizes = Vec<(String, u64)>;
@@ -65,15 +65,15 @@ impl Pull {
 
     /// Of how many layers the engine has said how far their download is.
     pub(crate) fn downloads(&self) -> usize {
-        self.layers.iter().filter(|layer| layer.is_download_seen).count()
+        self.layers.iter().filter(|layer| layer.has_numbers()).count()
     }
 
     /// What there is to fetch in all, where every size is known and there is anything.
     pub(crate) fn to_fetch(&self) -> Option<ToFetch> {
         self.sizes.as_ref()?;
         let mut whole = ToFetch { bytes: 0, layers: 0, cached: 0 };
-        for Layer { phase, size, .. } in &self.layers {
-            if *phase == Phase::Cached {
+        for Layer { is_cached, size, .. } in &self.layers {
+            if *is_cached {
                 whole.cached += 1;
             } else {
                 whole.bytes = whole.bytes.saturating_add((*size)?);

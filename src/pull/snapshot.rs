@@ -5,7 +5,7 @@
 //! **Invariant:** to look changes nothing. The percentage never goes back within an attempt, and is 100 only once
 //! [`Pull::settle`] has established success.
 
-use crate::pull::event::Step;
+use crate::pull::event::Numbers;
 use crate::pull::layer::{Layer, Phase};
 use crate::pull::meter::Meter;
 use crate::pull::{Pull, share};
@@ -41,8 +41,8 @@ impl Snapshot<'_> {
     pub(crate) fn amount(&self) -> Amount {
         let mut amount = Amount { done: 0, total: 0, is_exact: true };
         for layer in self.fetched() {
-            amount.done = amount.done.saturating_add(layer.done);
-            amount.total = amount.total.saturating_add(layer.size.unwrap_or(layer.done));
+            amount.done = amount.done.saturating_add(layer.reached);
+            amount.total = amount.total.saturating_add(layer.size.unwrap_or(0).max(layer.reached));
             amount.is_exact &= layer.size.is_some();
         }
         amount
@@ -64,7 +64,7 @@ impl Snapshot<'_> {
     }
 
     fn fetched(&self) -> impl Iterator<Item = &Layer> {
-        self.pull.layers.iter().filter(|layer| layer.phase != Phase::Cached)
+        self.pull.layers.iter().filter(|layer| !layer.is_cached)
     }
 }
 
@@ -82,11 +82,11 @@ impl Pull {
             let weight = layer.size.unwrap_or(mean).max(1);
             let downloaded = match layer.size {
                 _ if layer.is_downloaded() => weight,
-                Some(_) => layer.done,
+                Some(_) => layer.reached.min(weight),
                 None => 0,
             };
             let extracted = match layer.extracted {
-                _ if layer.is_finished() => weight,
+                _ if layer.is_finished => weight,
                 Some((done, whole)) => share(done, whole, weight),
                 None => 0,
             };
@@ -101,22 +101,26 @@ impl Pull {
     /// Keeps what the percentage is, before something changes how the layers weigh: it must not go back. While none has
     /// moved it means nothing yet: the layers are still being announced.
     pub(super) fn keep_percent(&mut self) {
-        if self.layers.iter().any(|layer| layer.done > 0 || layer.extracted.is_some()) {
+        if self.layers.iter().any(|layer| layer.reached > 0 || layer.extracted.is_some()) {
             self.percent = self.percent();
         }
     }
 
-    /// Whether a step of a layer (none where it is new) can change how the layers weigh.
-    pub(super) fn is_reweighed_by(&self, layer: Option<usize>, step: &Step) -> bool {
+    /// Whether what is said of a layer (none where it is new) can change how the layers weigh.
+    pub(super) fn is_reweighed_by(&self, layer: Option<usize>, phase: Phase, numbers: Numbers) -> bool {
         let Some(layer) = layer.and_then(|at| self.layers.get(at)) else { return true };
-        let is_more = |known: Option<u64>, total: u64| known.is_none_or(|known| known < total);
-        match step {
-            Step::Downloading(bytes) => {
-                bytes.is_some_and(|(_, total)| layer.is_size_told || is_more(layer.size, total))
+        let is_more = |known: Option<u64>| numbers.total.is_some_and(|total| known.is_none_or(|known| known < total));
+        match phase {
+            // A total of less than there is makes the size unknown, a layer that was here may be fetched again.
+            Phase::Downloading => {
+                let is_unknown = numbers.current.is_some() && numbers.current >= numbers.total.or(layer.size);
+                layer.is_downloaded()
+                    || layer.is_size_told
+                    || is_more(layer.size)
+                    || (is_unknown && layer.size.is_some())
             }
-            Step::Extracting(bytes) => {
-                let is_larger = |total| is_more(layer.size, total) || is_more(layer.extracted.map(|of| of.1), total);
-                !self.shows_extraction || bytes.is_some_and(|(_, total)| is_larger(total))
+            Phase::Extracting => {
+                !self.shows_extraction || is_more(layer.size) || is_more(layer.extracted.map(|(_, whole)| whole))
             }
             _ => true,
         }

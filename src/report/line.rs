@@ -32,6 +32,8 @@ pub(crate) enum About<'a> {
     Overall(Snapshot<'a>),
     /// A layer and the phase that the line is about: the layer itself may be further on.
     Layer(&'a Layer, Phase),
+    /// A layer is fetched again from its beginning.
+    Restart(&'a Layer),
 }
 
 /// What is told of the image as a whole.

@@ -9,6 +9,7 @@
 pub(crate) mod bar;
 mod digits;
 mod image;
+mod layer;
 pub(crate) mod line;
 pub(crate) mod moment;
 pub(crate) mod page;
@@ -19,12 +20,12 @@ pub(crate) mod stamp;
 pub(crate) mod status;
 pub(crate) mod throttle;
 
-use crate::pull::layer::{Layer, Phase};
+use crate::pull::layer::{Change, Layer};
 use crate::pull::meter::Meter;
 use crate::pull::{Pull, Update};
 use crate::report::line::{About, Bar, Line, Part, Topic};
 use crate::report::throttle::{Grid, Throttle};
-use std::fmt::{self, Arguments, Write as _};
+use std::fmt::{Arguments, Write as _};
 
 /// The longest human line in characters, less its stamp `[2025-11-19 10:30:15] `.
 const MAX_HUMAN: usize = 1_000 - 22;
@@ -74,8 +75,11 @@ impl Report {
         if let Some(due) = self.pace.held_until().filter(|due| at >= *due) {
             self.release(pull, due, out);
         }
+        if !self.tells_bytes {
+            return;
+        }
         while let Some((due, seconds)) = self.pace.still(at) {
-            let layer = self.moving.and_then(|at| pull.layers.get(at)).filter(|layer| !layer.is_finished());
+            let layer = self.moving.and_then(|at| pull.layers.get(at)).filter(|layer| !layer.is_still());
             let about = About::Image(Topic::Stuck, layer.map_or("", |layer| &layer.id));
             let body = Part::Body;
             match layer {
@@ -83,6 +87,10 @@ impl Report {
                     let (id, done, size) = (sanitize::safe(id), bar::bytes(*done), bar::bytes(*size));
                     let line = format_args!("⏳ No progress for {seconds}s ({id}: {done} / {size})");
                     self.tell(due, body, about, out, line);
+                }
+                Some(Layer { id, size: None, done: done @ 1.., .. }) => {
+                    let (id, done) = (sanitize::safe(id), bar::bytes(*done));
+                    self.tell(due, body, about, out, format_args!("⏳ No progress for {seconds}s ({id}: {done})"));
                 }
                 Some(Layer { id, .. }) => {
                     let id = sanitize::safe(id);
@@ -107,11 +115,14 @@ impl Report {
         if !announces && !self.held.is_empty() {
             self.release(pull, at, out);
         }
-        if !matches!(update, Update::Nothing | Update::Heard) {
+        if update.is_movement() {
             self.pace.moved(at);
             self.grid.moved();
         }
-        let is_progress = matches!(update, Update::Nothing | Update::Downloaded(_) | Update::Extracted(_));
+        let is_progress = matches!(
+            update,
+            Update::Nothing | Update::Moved | Update::Layer(_, Change::None | Change::Moved | Change::Grew)
+        );
         if !is_progress {
             self.raw.clear();
             let _ = write!(self.raw, "{}", sanitize::safe(&String::from_utf8_lossy(line)));
@@ -119,40 +130,12 @@ impl Report {
         }
         let body = Part::Body;
         match update {
-            Update::Nothing | Update::Silent | Update::Heard => {}
+            Update::Nothing | Update::Moved | Update::Silent | Update::Heard => {}
             Update::PullingFrom(name) => self.image(Topic::Repository, "🔄 Pulling from ", name, at, body, out),
             Update::Digest(digest) => self.image(Topic::Digest, "🔐 Image digest: ", digest, at, body, out),
             Update::Status(status) => self.image(Topic::Status, "📊 Status: ", status, at, body, out),
             Update::Warning(warning) => self.image(Topic::Warning, WARNING, warning, at, body, out),
-            Update::Unseen(layer) => self.pace.downloading(*layer, at),
-            Update::Queued(layer) => self.hold(*layer, None, at),
-            Update::Cached(layer, finished) => {
-                if self.held.is_empty() && self.pace.is_announced(*layer) {
-                    self.cached(pull, *layer, *finished, at, out);
-                } else {
-                    self.hold(*layer, Some(*finished), at);
-                }
-            }
-            Update::Downloading(layer) | Update::Downloaded(layer) => self.download(pull, *layer, at, out),
-            Update::Retrying(layer, seconds) => {
-                let rest = format_args!(": retrying in {seconds}s");
-                self.layer(&pull.layers[*layer], Phase::Retrying(*seconds), at, out, rest);
-            }
-            Update::Verifying(layer) => {
-                self.end_download(pull, *layer, at, out);
-                let rest = format_args!(": Verifying checksum...");
-                self.layer(&pull.layers[*layer], Phase::Verifying, at, out, rest);
-            }
-            Update::DownloadComplete(layer) => {
-                self.end_download(pull, *layer, at, out);
-                self.layer(&pull.layers[*layer], Phase::Downloaded, at, out, format_args!(": Download complete"));
-            }
-            Update::Extracting(layer) => {
-                self.pace.begin_phase(*layer, Some(at));
-                self.layer(&pull.layers[*layer], Phase::Extracting, at, out, format_args!(": Extracting..."));
-            }
-            Update::Extracted(layer) => self.extraction(pull, *layer, at, out),
-            Update::Complete(layer, finished) => self.complete(pull, *layer, *finished, at, out),
+            Update::Layer(layer, change) => self.layer_event(pull, *layer, *change, at, out),
         }
         if !self.raw.is_empty() {
             out(&Line { at, part: body, about: About::Text, raw: Some(&self.raw), text: None, bar: None });
@@ -168,137 +151,9 @@ impl Report {
         }
     }
 
-    fn hold(&mut self, layer: usize, finished: Option<usize>, at: u64) {
-        self.pace.hold(at);
-        self.held.push((layer, finished));
-    }
-
-    /// Lets the held lines out, `queued` ones first.
-    fn release(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
-        self.pace.release();
-        let held = std::mem::take(&mut self.held);
-        for &(layer, _) in &held {
-            if self.pace.announce(layer) {
-                let total = pull.layers.len();
-                let rest = format_args!(" queued (total: {total} layers)");
-                self.layer(&pull.layers[layer], Phase::Queued, at, out, rest);
-            }
-        }
-        for (layer, finished) in held {
-            if let Some(finished) = finished {
-                self.cached(pull, layer, finished, at, out);
-            }
-        }
-        self.tell_sizes(pull, at, out);
-    }
-
-    /// A layer is complete though the engine has not said so, because the pull has succeeded.
-    pub(crate) fn settled(&mut self, pull: &Pull, update: &Update<'_>, at: u64, out: Out<'_>) {
-        if let Update::Complete(layer, finished) = update {
-            self.complete(pull, *layer, *finished, at, out);
-        }
-    }
-
-    fn cached(&mut self, pull: &Pull, layer: usize, finished: usize, at: u64, out: Out<'_>) {
-        let rest = format_args!(": Already cached ({finished}/{})", pull.layers.len());
-        self.layer(&pull.layers[layer], Phase::Cached, at, out, rest);
-    }
-
-    fn complete(&mut self, pull: &Pull, layer: usize, finished: usize, at: u64, out: Out<'_>) {
-        if let Layer { extracted: Some(_), .. } = pull.layers[layer] {
-            self.end_extraction(pull, layer, at, out);
-        }
-        let began = self.pace.began(layer);
-        let Layer { size, done, .. } = pull.layers[layer];
-        let size = size.or_else(|| (done > 0).then_some(done));
-        let details = fmt::from_fn(|f| {
-            let Some(size) = size else { return Ok(()) };
-            write!(f, ", {}", bar::bytes(size))?;
-            began.map_or(Ok(()), |began| write!(f, " in {}s", at.saturating_sub(began) / 1000))
-        });
-        let rest = format_args!(": Complete ({finished}/{}){details}", pull.layers.len());
-        self.layer(&pull.layers[layer], Phase::Complete, at, out, rest);
-    }
-
-    fn download(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
-        self.moving = Some(layer);
-        self.pace.downloading(layer, at);
-        if let Layer { size: Some(size), done, .. } = pull.layers[layer]
-            && self.pace.is_due(layer, at)
-        {
-            self.download_bar(pull, layer, done, size, at, out);
-        }
-    }
-
-    /// A download that showed a second bar is shown full before the line that ends it.
-    fn end_download(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
-        self.moving = Some(layer);
-        if let Some(size) = pull.layers[layer].size
-            && self.pace.bars(layer) > 1
-        {
-            self.download_bar(pull, layer, size, size, at, out);
-        }
-        self.pace.begin_phase(layer, None);
-    }
-
-    fn download_bar(&mut self, pull: &Pull, layer: usize, done: u64, size: u64, at: u64, out: Out<'_>) {
-        let percent = bar::percent(done, size);
-        if !self.pace.is_news(layer, at, (percent, bar::shown(done), size)) {
-            return;
-        }
-        let rest = format_args!(" {percent}% ({} / {})", bar::bytes(done), bar::bytes(size));
-        self.layer_bar(&pull.layers[layer], Phase::Downloading, at, out, (done, size), rest);
-    }
-
-    fn extraction(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
-        self.moving = Some(layer);
-        if let Some((done, whole)) = pull.layers[layer].extracted
-            && self.pace.is_due(layer, at)
-        {
-            self.extraction_bar(pull, layer, done, whole, at, out);
-        }
-    }
-
-    fn end_extraction(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
-        if self.pace.bars(layer) > 0 {
-            self.extraction_bar(pull, layer, 1, 1, at, out);
-        }
-    }
-
-    fn extraction_bar(&mut self, pull: &Pull, layer: usize, done: u64, whole: u64, at: u64, out: Out<'_>) {
-        let percent = bar::percent(done, whole);
-        if !self.pace.is_news(layer, at, (percent, 0, 0)) {
-            return;
-        }
-        self.layer_bar(&pull.layers[layer], Phase::Extracting, at, out, (done, whole), format_args!(" {percent}%"));
-    }
-
     /// A line about the image: `lead`, and what is said of it.
     fn image(&mut self, topic: Topic, lead: &str, said: &str, at: u64, part: Part, out: Out<'_>) {
         self.tell(at, part, About::Image(topic, said), out, format_args!("{lead}{}", sanitize::safe(said)));
-    }
-
-    /// A line about a layer and a phase: its name, and `rest`.
-    fn layer(&mut self, layer: &Layer, phase: Phase, at: u64, out: Out<'_>, rest: Arguments<'_>) {
-        let about = About::Layer(layer, phase);
-        let lead = format_args!("{} Layer {}{rest}", sign(phase), sanitize::safe(&layer.id));
-        self.tell(at, Part::Body, about, out, lead);
-    }
-
-    /// A line about a layer with the bar of its phase.
-    fn layer_bar(
-        &mut self,
-        layer: &Layer,
-        phase: Phase,
-        at: u64,
-        out: Out<'_>,
-        (done, whole): (u64, u64),
-        rest: Arguments<'_>,
-    ) {
-        let word = if phase == Phase::Extracting { "Extracting " } else { "" };
-        let lead = format_args!("{} Layer {}: {word}", sign(phase), sanitize::safe(&layer.id));
-        let about = About::Layer(layer, phase);
-        self.tell_bar(at, Part::Body, about, out, &WithBar { lead, part: done, whole, cells: bar::LAYER, rest });
     }
 
     fn say(&mut self, at: u64, part: Part, out: Out<'_>, line: Arguments<'_>) {
@@ -343,19 +198,6 @@ struct WithBar<'a> {
     whole: u64,
     cells: usize,
     rest: Arguments<'a>,
-}
-
-/// What a line about a layer begins with.
-fn sign(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Queued => "📋",
-        Phase::Downloading => "⬇️ ",
-        Phase::Retrying(_) => "🔁",
-        Phase::Verifying => "🔍",
-        Phase::Downloaded | Phase::Complete => "✅",
-        Phase::Extracting => "📂",
-        Phase::Cached => "💾",
-    }
 }
 
 #[cfg(test)]
@@ -420,6 +262,7 @@ mod tests {
             while let Some(update) = pull.settle(&verdict) {
                 report.settled(pull, &update, at, out);
             }
+            report.tells_bytes = true;
             report.close(pull, &verdict, Some("127.0.0.1:5000"), at, out);
         }
 
@@ -608,11 +451,15 @@ mod tests {
     #[test]
     fn stillness_is_told_after_one_two_and_four_minutes() {
         let mut told = Told::new();
+        told.report.tells_bytes = true;
+        // The lines of the whole are not looked at here.
+        let layers =
+            |told: &mut Told| told.since().into_iter().filter(|line| !line.contains("Overall")).collect::<Vec<_>>();
         told.report.pace.moved(0);
         told.tick(59_999);
-        assert!(told.since().is_empty());
+        assert!(layers(&mut told).is_empty());
         told.tick(60_000);
-        assert_eq!(told.since(), ["60000 ⏳ No progress for 60s"]);
+        assert_eq!(layers(&mut told), ["60000 ⏳ No progress for 60s"]);
         told.step(60_500, "a", "Pulling fs layer");
         told.bar(61_000, "a", "Downloading", 12_000_000, 50_000_000);
         told.since();
@@ -625,12 +472,12 @@ mod tests {
             "181000 ⏳ No progress for 120s (a: 12MB / 50MB)",
             "301000 ⏳ No progress for 240s (a: 12MB / 50MB)",
         ];
-        assert_eq!(told.since(), expected);
+        assert_eq!(layers(&mut told), expected);
         // Movement begins it anew; what is known of the layer is told.
         told.step(400_000, "a", "Download complete");
         told.since();
         told.tick(460_000);
-        assert_eq!(told.since(), ["460000 ⏳ No progress for 60s (a)"]);
+        assert_eq!(layers(&mut told), ["460000 ⏳ No progress for 60s (a)"]);
         told.step(470_000, "a", "Pull complete");
         told.since();
         told.tick(1_000_000);
@@ -640,7 +487,7 @@ mod tests {
             "710000 ⏳ No progress for 240s",
             "950000 ⏳ No progress for 480s",
         ];
-        assert_eq!(told.since(), expected);
+        assert_eq!(layers(&mut told), expected);
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(crate) fn draw(snapshot: &Snapshot<'_>, columns: usize, rows: usize, out: &m
 
 /// Appends a line for each layer on its way. Where there are more than `most`, those that wait are counted in one line.
 pub(crate) fn layers(pull: &Pull, columns: usize, most: usize, out: &mut String) {
-    let open = || pull.layers.iter().filter(|layer| !layer.is_finished());
+    let open = || pull.layers.iter().filter(|layer| !layer.is_still());
     let mut count = [0; 3];
     open().for_each(|layer| count[rank(layer.phase)] += 1);
     let mut room = if count.iter().sum::<usize>() > most { most.saturating_sub(1) } else { most };
@@ -76,7 +76,7 @@ pub(crate) fn layers(pull: &Pull, columns: usize, most: usize, out: &mut String)
 /// Which layers are shown first: those on which something happens, then those that wait to be extracted.
 fn rank(phase: Phase) -> usize {
     match phase {
-        Phase::Queued => 2,
+        Phase::Queued | Phase::Waiting => 2,
         Phase::Downloaded => 1,
         _ => 0,
     }
@@ -87,7 +87,7 @@ fn layer_line(layer: &Layer, width: usize, out: &mut String) -> fmt::Result {
     let id = layer.id.chars().count().min(ID);
     write!(out, "{:1$} ", "", ID - id)?;
     let (done, whole) = match (layer.phase, layer.extracted, layer.size) {
-        (Phase::Queued, ..) => (0, None),
+        (Phase::Queued | Phase::Waiting, ..) => (0, None),
         (Phase::Extracting, extracted, _) => extracted.map_or((0, None), |(done, whole)| (done, Some(whole))),
         (_, _, size) => (layer.done, size),
     };
@@ -99,7 +99,7 @@ fn layer_line(layer: &Layer, width: usize, out: &mut String) -> fmt::Result {
         return whole.map_or(Ok(()), |whole| write!(out, "{:>3}%", bar::percent(done, whole)));
     }
     match layer.phase {
-        Phase::Queued => write!(out, "{:PHASE$}", "Waiting"),
+        Phase::Queued | Phase::Waiting => write!(out, "{:PHASE$}", "Waiting"),
         Phase::Downloading => write!(out, "{:PHASE$}", "Downloading"),
         Phase::Retrying(seconds) => write!(out, "{:PHASE$}", Text(format_args!("Retrying {seconds}s"))),
         Phase::Verifying => write!(out, "{:PHASE$}", "Verifying"),
@@ -107,7 +107,14 @@ fn layer_line(layer: &Layer, width: usize, out: &mut String) -> fmt::Result {
         Phase::Extracting => write!(out, "{:PHASE$}", "Extracting"),
         Phase::Complete | Phase::Cached => write!(out, "{:PHASE$}", "Complete"),
     }?;
-    let Some(whole) = whole else { return Ok(()) };
+    let Some(whole) = whole else {
+        // Bytes of a size that is not known stand where they would stand beside a bar.
+        if done > 0 && has_bytes {
+            let cells = 1 + cells + 2 + PERCENT + BYTES;
+            write!(out, "{:>cells$}", Text(format_args!("{}", bar::bytes(done))))?;
+        }
+        return Ok(());
+    };
     if cells >= MIN_BAR {
         write!(out, " {}", bar::bar(done, whole, cells))?;
     }

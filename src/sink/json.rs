@@ -134,10 +134,23 @@ impl Sink for Json {
                 let details = Some(said.as_str()).filter(|said| !said.is_empty() && topic != Topic::Name);
                 to_string(&Row { time, id: &self.image, status, text, details, ..Row::default() })?
             }
+            About::Restart(layer) => {
+                let id = sanitize::safe(&layer.id).to_string();
+                let parent_id = Some(self.image.as_str());
+                to_string(&Row {
+                    time,
+                    id: &id,
+                    parent_id,
+                    status: "Warning",
+                    text: "Starting again",
+                    ..Row::default()
+                })?
+            }
             About::Layer(layer, phase) => {
                 let retrying;
                 let (status, text) = match phase {
                     Phase::Queued => ("Working", "Pulling fs layer"),
+                    Phase::Waiting => ("Working", "Waiting"),
                     Phase::Downloading => ("Working", "Downloading"),
                     Phase::Retrying(seconds) => {
                         retrying = format!("Retrying in {seconds} seconds");
@@ -150,12 +163,12 @@ impl Sink for Json {
                     Phase::Cached => ("Done", "Already exists"),
                 };
                 let id = sanitize::safe(&layer.id).to_string();
-                let bytes = bytes(layer, phase);
-                let percent = match (status, bytes) {
-                    ("Done", _) => Some(100),
-                    (_, bytes) => bytes.map(|(current, total)| bar::percent(current, total)),
+                let (current, total) = bytes(layer, phase);
+                let percent = match (status, current, total) {
+                    ("Done", ..) => Some(100),
+                    (_, Some(current), Some(total)) => Some(bar::percent(current, total)),
+                    _ => None,
                 };
-                let (current, total) = bytes.unzip();
                 let parent_id = Some(self.image.as_str());
                 to_string(&Row { time, id: &id, parent_id, status, text, current, total, percent, ..Row::default() })?
             }
@@ -207,11 +220,11 @@ fn to_string(row: &Row<'_>) -> io::Result<String> {
     serde_json::to_string(row).map_err(io::Error::from)
 }
 
-/// Bytes done and bytes to do in this phase of the layer, where it has any.
-fn bytes(layer: &Layer, phase: Phase) -> Option<(u64, u64)> {
+/// Bytes done and bytes to do in this phase of the layer, as far as they are known.
+fn bytes(layer: &Layer, phase: Phase) -> (Option<u64>, Option<u64>) {
     match phase {
-        Phase::Downloading => layer.size.map(|size| (layer.done, size)),
-        Phase::Extracting => layer.extracted,
-        _ => None,
+        Phase::Downloading => (Some(layer.done), layer.size),
+        Phase::Extracting => layer.extracted.unzip(),
+        _ => (None, None),
     }
 }

@@ -140,14 +140,14 @@ impl State {
     }
 
     fn text(&self, pull: &Pull) -> &'static str {
-        let mut to_fetch = pull.layers.iter().filter(|layer| layer.phase != Phase::Cached).peekable();
+        let mut to_fetch = pull.layers.iter().filter(|layer| !layer.is_cached).peekable();
         if self.is_waiting {
             "Retrying"
         } else if to_fetch.peek().is_none() {
             "Pulling"
         } else if to_fetch.clone().all(Layer::is_downloaded) {
             "Extracting"
-        } else if to_fetch.all(|layer| layer.phase == Phase::Queued) {
+        } else if to_fetch.all(|layer| matches!(layer.phase, Phase::Queued | Phase::Waiting)) {
             "Pulling"
         } else {
             "Downloading"
@@ -230,7 +230,7 @@ pub(crate) fn told(failure: &failure::Failure, registry: &str) -> Failure {
 /// The numbers of a pull under way.
 fn fill(image: &mut Image, snapshot: &Snapshot<'_>, percent: u64) {
     let pull = snapshot.pull;
-    let to_fetch = || pull.layers.iter().filter(|layer| layer.phase != Phase::Cached);
+    let to_fetch = || pull.layers.iter().filter(|layer| !layer.is_cached);
     let amount = snapshot.amount();
     let is_known = to_fetch().any(|layer| layer.size.is_some() || layer.done > 0);
     image.current = is_known.then_some(amount.done);
@@ -255,7 +255,7 @@ fn fill_layer(out: &mut alm_state::Layer, layer: &Layer) {
         out.id = sanitize::safe(&layer.id).to_string();
     }
     let text = match layer.phase {
-        Phase::Queued => "Waiting",
+        Phase::Queued | Phase::Waiting => "Waiting",
         Phase::Downloading => "Downloading",
         Phase::Retrying(_) => "Retrying",
         Phase::Verifying => "Verifying Checksum",
@@ -267,15 +267,15 @@ fn fill_layer(out: &mut alm_state::Layer, layer: &Layer) {
     if out.text != text {
         text.clone_into(&mut out.text);
     }
-    let bytes = match layer.phase {
-        Phase::Extracting => layer.extracted,
-        Phase::Complete => layer.size.map(|size| (size, size)),
-        _ => layer.size.map(|size| (layer.done, size)),
+    (out.current, out.total) = match layer.phase {
+        Phase::Extracting => layer.extracted.unzip(),
+        Phase::Complete => (layer.size, layer.size),
+        _ => ((layer.size.is_some() || layer.done > 0).then_some(layer.done), layer.size),
     };
-    (out.current, out.total) = bytes.unzip();
-    out.percent = match layer.phase {
-        Phase::Complete => Some(100),
-        _ => bytes.map(|(current, total)| bar::percent(current, total)),
+    out.percent = match (layer.phase, out.current, out.total) {
+        (Phase::Complete, ..) => Some(100),
+        (_, Some(current), Some(total)) => Some(bar::percent(current, total)),
+        _ => None,
     };
 }
 

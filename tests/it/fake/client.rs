@@ -189,10 +189,12 @@ fn the_platform_of_the_environment_counts_where_none_is_given() {
     // What is given counts, and what the variable says then does not.
     assert_eq!(query("a b", &["--platform", "linux/arm64"]).as_deref(), Some("linux%2Farm64"));
     for wrong in ["a b", "linux/", "/", "x", "linux/arm/v7/x", "linux,arm", "\u{1b}[31m"] {
-        for mode in [&[][..], &["--check"]] {
+        for mode in ["--no-log", "--check"] {
             let temp = Temp::new();
             let engine = Engine::new(&temp, whole(GOOD));
-            let ended = run(pull(&temp, &engine).args(mode).env("DOCKER_DEFAULT_PLATFORM", wrong));
+            let mut command = program(&temp);
+            command.args([mode, "--host", &engine.host(), &temp.image()]);
+            let ended = run(command.env("DOCKER_DEFAULT_PLATFORM", wrong));
             assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{wrong:?}: {ended:?}");
             assert!(ended.stderr.contains("DOCKER_DEFAULT_PLATFORM"), "{ended:?}");
             assert!(!ended.stderr.contains('\u{1b}') && ended.stderr.lines().count() == 1, "{ended:?}");
