@@ -101,7 +101,7 @@ impl Written {
             // The lines of an engine have no line end in them.
             Entry::Line(line) if !line.contains(&b'\n') => return self.line(at, line),
             Entry::Raw(line) if !line.contains('\n') => return self.line(at, line.as_bytes()),
-            Entry::Line(_) | Entry::Raw(_) | Entry::Other => return,
+            Entry::Line(_) | Entry::Raw(_) | Entry::Sizes(_) | Entry::Room(_) | Entry::Other => return,
         }
         .expect("a row");
         self.expected.push((at, text(entry)));

@@ -5,20 +5,25 @@
 //! [0.000,"a",{"attempt":1,"mode":"api"}]
 //! [0.026,"e",{"status":"Pulling from library/alpine","id":"latest"}]
 //! [0.031,"r","a line that was not JSON"]
+//! [0.900,"s",{"layers":[["b9bf3f3b8299",5001727]],"total":5001727}]
 //! [15.200,"x",{"end":"complete","exit":0}]
 //! ```
 //!
 //! Seconds since `started`, a code, and data: `a` begins an attempt, `e` is the engine's line as it came, `r` a line that
-//! is not JSON, `w` a warning of this program, `x` the end. `a` of a first attempt may have `reason` (why the docker CLI
-//! is used) and `attached`, of a later one `wait`, `reason`, `kind` and `retries`; `x` has `reason` and `kind` where the pull
+//! is not JSON, `w` a warning of this program, `s` how large the layers are or what room there is for them, `x` the end. `a` of a first
+//! attempt may have `reason` (why the docker CLI is used) and `attached`, of a later one `wait`, `reason`, `kind` and `retries`; `x` has `reason` and `kind` where the pull
 //! failed, and `credentials` where some were sent. Codes and keys that are not known are passed over, so that the format
 //! can grow.
 //!
 //! **Invariant:** what was written is read back as the same lines at the same millisecond.
 
+mod learned;
+
 use crate::os::file;
 use crate::pull::End;
 use crate::pull::failure::{Failure, Kind};
+use crate::pull::room::Room;
+use crate::pull::sizes::Sizes;
 use crate::report::line::{Method, Opening, Retry};
 use crate::report::stamp::rfc3339;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
@@ -57,6 +62,10 @@ pub(crate) enum Entry<'a> {
     /// A line of the engine that was not JSON, or one of docker.
     Raw(String),
     Warning(String),
+    /// The registry has said how large the layers are.
+    Sizes(Sizes),
+    /// Where the engine keeps its images was looked at.
+    Room(Room),
     End(Ended),
     /// Nothing that this version knows.
     Other,
@@ -144,6 +153,22 @@ impl Recorder {
     pub(crate) fn warning(&mut self, at: u64, warning: &str) -> io::Result<()> {
         self.entry(at, "w");
         write!(self.line, "{}]", json(warning))?;
+        self.flush()
+    }
+
+    /// Writes what the registry has said of the layers' sizes.
+    pub(crate) fn sizes(&mut self, at: u64, sizes: &Sizes) -> io::Result<()> {
+        self.learned(at, &learned::sizes(sizes))
+    }
+
+    /// Writes what room there is where the engine keeps its images.
+    pub(crate) fn room(&mut self, at: u64, room: &Room) -> io::Result<()> {
+        self.learned(at, &learned::room(room))
+    }
+
+    fn learned(&mut self, at: u64, data: &str) -> io::Result<()> {
+        self.entry(at, "s");
+        write!(self.line, "{data}]")?;
         self.flush()
     }
 
@@ -241,6 +266,7 @@ pub(crate) fn entry<'a>(line: &'a [u8], header: &Header) -> Result<(u64, Entry<'
         "e" => Entry::Line(data.as_bytes()),
         "r" => Entry::Raw(serde_json::from_str(data).map_err(broken)?),
         "w" => Entry::Warning(serde_json::from_str(data).map_err(broken)?),
+        "s" => learned::entry(data).map_err(broken)?,
         "a" => serde_json::from_str::<Attempt>(data).map_err(broken)?.entry(header),
         "x" => serde_json::from_str::<Ending>(data).map_err(broken)?.entry(),
         _ => Entry::Other,
