@@ -410,7 +410,7 @@ mod tests {
         check("alm help", "Usage: alm pull");
         check("alm --help", "Usage: alm pull");
         check("alm --version", "docker-pull-with-progress ");
-        for text in [USAGE, VIEW_USAGE, ALM_USAGE] {
+        for text in [USAGE, VIEW_USAGE, usage::STATUS_USAGE, ALM_USAGE] {
             assert!(text.is_ascii() && text.lines().all(|line| line.len() <= 125));
         }
     }
