@@ -87,7 +87,7 @@ mod tests {
             ("--retries", " 3"),
             ("--stall-timeout", " 600"),
             ("--state", " d"),
-            ("--metrics", " m"),
+            ("--metrics", " m --state d"),
             ("--host", " unix:///s"),
             ("--ascii", ""),
         ];

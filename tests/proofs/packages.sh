@@ -150,16 +150,20 @@ quick() {
         rm -rf "$tree" && dpkg-deb -R "$package" "$tree"
         same "$(cd "$tree" && find . ! -type d ! -path './DEBIAN/*' -printf '%M %P %l\n' | sed 's/ $//' | sort -k2)" "\
 -rw-r--r-- etc/logrotate.d/$NAME
+-rw-r--r-- lib/systemd/system/alm-monitor.service
 lrwxrwxrwx usr/bin/alm-pull $NAME
+lrwxrwxrwx usr/bin/alm-status $NAME
 -rwxr-xr-x usr/bin/$NAME
 -rw-r--r-- usr/lib/tmpfiles.d/$NAME.conf
 lrwxrwxrwx usr/share/bash-completion/completions/alm-pull $NAME
+lrwxrwxrwx usr/share/bash-completion/completions/alm-status $NAME
 -rw-r--r-- usr/share/bash-completion/completions/$NAME
 -rw-r--r-- usr/share/doc/$NAME/changelog.Debian.gz
 -rw-r--r-- usr/share/doc/$NAME/changelog.gz
 -rw-r--r-- usr/share/doc/$NAME/copyright
 -rw-r--r-- usr/share/lintian/overrides/$NAME
 -rw-r--r-- usr/share/man/man1/alm-pull.1.gz
+-rw-r--r-- usr/share/man/man1/alm-status.1.gz
 -rw-r--r-- usr/share/man/man1/$NAME.1.gz
 -rw-r--r-- usr/share/man/man5/$NAME.5.gz"
         cmp "$tree/usr/bin/$NAME" "dist/$NAME-$(dpkg-deb -f "$package" Architecture)"
@@ -169,7 +173,8 @@ lrwxrwxrwx usr/share/bash-completion/completions/alm-pull $NAME
     mkdir -p "$tmp/bin"
     ln -s "$target/release/$NAME" "$tmp/bin/$NAME"
     ln -s "$target/release/$NAME" "$tmp/bin/alm-pull"
-    for page in $NAME alm-pull; do
+    ln -s "$target/release/$NAME" "$tmp/bin/alm-status"
+    for page in $NAME alm-pull alm-status; do
         help=$("$tmp/bin/$page" --help)
         zcat "$tree/usr/share/man/man1/$page.1.gz" >"$tmp/page.1"
         clean_page "$tmp/page.1"
@@ -178,7 +183,7 @@ lrwxrwxrwx usr/share/bash-completion/completions/alm-pull $NAME
         [[ $help = *--help* ]] || die "the help text of $page is not understood"
         same "$(sed -n 's/^\.B //p' "$tmp/page.1" | tr -d "\\\\" | options)" "$help" "$page.1: "
         same "$(completions "$page" -)" "$help" "completion of $page: "
-        same "$(completions "$page" --color a | xargs)" 'auto always' "completion of $page: "
+        [ "$page" = alm-status ] || same "$(completions "$page" --color a | xargs)" 'auto always' "completion of $page: "
     done
     zcat "$tree/usr/share/man/man5/$NAME.5.gz" >"$tmp/page.5"
     clean_page "$tmp/page.5"

@@ -3,82 +3,21 @@
 //! **Invariant:** pure. Arguments become plain data; nothing is read from the environment, nothing printed.
 
 mod kind;
+mod status;
+mod usage;
+mod value;
 
 use kind::{Kind, refuse};
 use lexopt::prelude::*;
+use status::status;
+pub(crate) use status::{Monitor, Show, Status};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use usage::{ALM_USAGE, USAGE, VIEW_USAGE};
+use value::{color, number, path, text};
 
-pub(crate) const USAGE: &str = "\
-Pulls a Docker image and tells, layer by layer, how far it is.
-
-Usage: docker-pull-with-progress [OPTIONS] IMAGE
-       docker-pull-with-progress --check IMAGE         is the local image what the registry has? pulls nothing
-       docker-pull-with-progress --running NAME IMAGE  does container NAME run the local IMAGE?
-       docker-pull-with-progress --replay FILE         play a recorded stream (- is stdin) as if it were a pull
-       docker-pull-with-progress --view [OPTIONS]      show the log; the same as alm-pull, and as alm pull
-       docker-pull-with-progress --status [OPTIONS]    how things stand; the same as alm-status, and as alm status
-
-Options:
-  --progress MODE          auto, plain (the log lines), tty (live bars), json or quiet [auto: tty on a terminal, else plain]
-  -q, --quiet              only the image's full reference, at the end
-  --log FILE               where the log goes [/var/log/alm/docker-pull.log; a replay writes none unless told]
-  --no-log                 write no log
-  --no-raw                 leave the engine's own lines out of the log
-  --ascii                  pure ASCII on stdout and stderr, as where the locale is not UTF-8
-  --color WHEN             auto, always or never [auto]
-  --platform OS/ARCH[/VARIANT]
-                           pull for another platform than the engine's
-  --record FILE            keep the whole stream with its timing; FILE is overwritten
-  --speed N                replay at N times the recorded speed [as fast as possible]
-  --token-file FILE        the registry password is in this file [docker's own credentials]
-  --token-user NAME        the user that goes with it [oauth2accesstoken; _json_key for a service account's key]
-  --retries N              tries after a failure that may pass [3]
-  --stall-timeout SECONDS  give up when nothing moves for so long; 0 never [600]
-  --state DIR              keep the state there [/run/alm/pull and /var/lib/alm/pull; a replay keeps none unless told]
-  --metrics FILE           keep a Prometheus text file there, of all images [none]
-  --host ADDRESS           the engine: unix://PATH, or what only docker's CLI can reach [as docker finds it]
-  -h, --help               this text
-  -V, --version            the version
-
-Exit codes: 0 pulled or up to date; 1 failed; 2 wrong usage; 128+n ended by signal n; without the engine's socket docker's.
-  --check: 0 current, 1 newer or missing here, 3 cannot tell.  --running: 0 yes, 1 no, 3 cannot tell.
-";
-
-pub(crate) const VIEW_USAGE: &str = "\
-Shows the progress of Docker image pulls, from the log that docker-pull-with-progress writes.
-
-Usage: alm pull [OPTIONS]   (or alm-pull, or docker-pull-with-progress --view)
-
-Options:
-  -f, --follow     go on showing lines as they come; Ctrl-C ends it
-  -n, --lines NUM  how many of the last lines to show; 0 shows none [50]
-  --raw            the engine's own lines too
-  --log FILE       the log [/var/log/alm/docker-pull.log]
-  --color WHEN     auto, always or never [auto]
-  --ascii          pure ASCII, as where the locale is not UTF-8
-  -h, --help       this text
-  -V, --version    the version
-";
-
-pub(crate) const STATUS_USAGE: &str = "\
-Shows how the images of this device stand: what is being pulled and how long still, what failed and what to do.
-
-Usage: alm status [OPTIONS] [IMAGE]   (or alm-status, or docker-pull-with-progress --status)
-
-Options:
-  -f, --follow     keep it on the screen; Ctrl-C ends it
-  --json           the states as one JSON array
-  --monitor [TTY]  keep it on a console, full screen, for who stands before the device [/dev/tty1]
-  --site NAME      where the device stands, for the monitor
-  --forget         remove what is known of IMAGE
-  --state DIR      where the states are [/run/alm/pull and /var/lib/alm/pull]
-  --ascii          pure ASCII, as where the locale is not UTF-8
-  -h, --help       this text
-  -V, --version    the version
-
-Exit codes: 0 all well; 1 something failed, was rolled back or was lost; 2 wrong usage; 3 nothing is known.
-";
+/// The exit code of wrong usage: nothing was done.
+pub(crate) const EXIT_USAGE: u8 = 2;
 
 /// What to do.
 #[derive(Debug, PartialEq)]
@@ -189,33 +128,6 @@ pub(crate) struct View {
     pub(crate) ascii: bool,
 }
 
-/// What `alm status` is to do with the states.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Show {
-    #[default]
-    Once,
-    Follow,
-    Json,
-    Forget,
-}
-
-/// The options of the status.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Status {
-    pub(crate) show: Show,
-    pub(crate) image: Option<String>,
-    pub(crate) state: Option<PathBuf>,
-    pub(crate) ascii: bool,
-}
-
-/// The options of the monitor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Monitor {
-    pub(crate) console: PathBuf,
-    pub(crate) site: Option<String>,
-    pub(crate) state: Option<PathBuf>,
-}
-
 /// The name of the program, and what the viewer and the status are called where it was started by that.
 pub(crate) const NAME: &str = env!("CARGO_PKG_NAME");
 const VIEWER: &str = "alm-pull";
@@ -270,13 +182,6 @@ fn alm(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
     }
 }
 
-pub(crate) const ALM_USAGE: &str = "\
-Usage: alm pull [OPTIONS]    shows the progress of Docker image pulls (alm pull --help tells more)
-       alm status [OPTIONS]  shows how the images of this device stand (alm status --help tells more)
-       alm help              shows this text
-       alm --version         shows the version
-";
-
 impl Default for View {
     fn default() -> Self {
         Self { program: NAME, follow: false, lines: 50, raw: false, log: None, color: When::Auto, ascii: false }
@@ -299,62 +204,6 @@ fn view(mut parser: lexopt::Parser, mut view: View) -> Result<Mode, lexopt::Erro
         }
     }
     Ok(Mode::View(view))
-}
-
-fn status(mut parser: lexopt::Parser, mut status: Status) -> Result<Mode, lexopt::Error> {
-    let (mut monitor, mut site, mut chosen) = (None, None, "");
-    let mut choose = |option: &'static str| match std::mem::replace(&mut chosen, option) {
-        "" => Ok(()),
-        other if other == option => Ok(()),
-        other => Err(lexopt::Error::from(format!("{other} and {option} exclude each other"))),
-    };
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Short('f') | Long("follow") => {
-                choose("--follow")?;
-                status.show = Show::Follow;
-            }
-            Long("json") => {
-                choose("--json")?;
-                status.show = Show::Json;
-            }
-            Long("forget") => {
-                choose("--forget")?;
-                status.show = Show::Forget;
-            }
-            Long("monitor") => {
-                choose("--monitor")?;
-                let given = parser.optional_value();
-                let is_path = |next: &std::ffi::OsStr| next.to_string_lossy().starts_with('/');
-                let given = given.or_else(|| parser.try_raw_args()?.next_if(is_path));
-                monitor = Some(given.map_or_else(|| "/dev/tty1".into(), PathBuf::from));
-            }
-            Long("site") => site = Some(text(&mut parser, "--site")?),
-            Long("state") => status.state = Some(path(&mut parser, "--state")?),
-            Long("ascii") => status.ascii = true,
-            Long("status") => {}
-            Short('h') | Long("help") => return Ok(Mode::Say(STATUS_USAGE.into())),
-            Short('V') | Long("version") => return Ok(version()),
-            Value(value) if status.image.is_none() && !value.is_empty() => status.image = Some(value.string()?),
-            other => return Err(other.unexpected()),
-        }
-    }
-    if let Some(console) = monitor {
-        return match status {
-            Status { image: None, ascii: false, state, .. } => Ok(Mode::Monitor(Monitor { console, site, state })),
-            Status { image: Some(image), .. } => {
-                Err(format!("--monitor shows all images, but there is '{image}'").into())
-            }
-            _ => Err("--ascii does not go with --monitor: a console has its own characters".into()),
-        };
-    }
-    if site.is_some() {
-        return Err("--site goes with --monitor only".into());
-    }
-    if status.show == Show::Forget && status.image.is_none() {
-        return Err("--forget needs the image to forget".into());
-    }
-    Ok(Mode::Status(status))
 }
 
 fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
@@ -450,31 +299,6 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
         Kind::Running(name) => Mode::Running(name, pull),
         Kind::Pull | Kind::Replay(_) => Mode::Pull(pull),
     })
-}
-
-/// The value of an option, which may not be empty.
-fn text(parser: &mut lexopt::Parser, option: &str) -> Result<String, lexopt::Error> {
-    let value = parser.value()?.string()?;
-    if value.is_empty() { Err(format!("{option} is empty").into()) } else { Ok(value) }
-}
-
-fn path(parser: &mut lexopt::Parser, option: &str) -> Result<PathBuf, lexopt::Error> {
-    let value = parser.value()?;
-    if value.is_empty() { Err(format!("{option} is empty").into()) } else { Ok(value.into()) }
-}
-
-fn number<T: std::str::FromStr>(parser: &mut lexopt::Parser, option: &str) -> Result<T, lexopt::Error> {
-    let given = text(parser, option)?;
-    given.parse().map_err(|_| format!("{option} takes a whole number, not '{given}'").into())
-}
-
-fn color(parser: &mut lexopt::Parser) -> Result<When, lexopt::Error> {
-    match &*text(parser, "--color")? {
-        "auto" => Ok(When::Auto),
-        "always" => Ok(When::Always),
-        "never" => Ok(When::Never),
-        other => Err(format!("--color takes auto, always or never, not '{other}'").into()),
-    }
 }
 
 #[cfg(test)]
