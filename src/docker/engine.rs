@@ -82,7 +82,7 @@ pub(crate) type GoOn<'a> = &'a mut dyn FnMut() -> bool;
 pub(crate) struct Engine {
     pub(crate) socket: PathBuf,
     /// They go with every request.
-    headers: Headers,
+    pub(crate) headers: Headers,
     /// `20.10.24+dfsg1`, where it tells.
     pub(crate) version: String,
     /// The version of the API that is spoken with it (`1.41`); empty where the engine told none.
@@ -92,18 +92,6 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// One that is not asked what it is.
-    #[cfg(fuzzing)]
-    pub(crate) fn unasked(socket: PathBuf, version: &str, api: &str) -> Self {
-        Self {
-            socket,
-            headers: Headers::new(),
-            version: version.to_owned(),
-            api: api.to_owned(),
-            rule: Rule::Containerd,
-        }
-    }
-
     /// Finds out whether an engine answers at `socket`, and which API to speak with it.
     pub(crate) fn ping(socket: &Path, headers: Headers, go_on: GoOn<'_>) -> Result<Self, Error> {
         let until = Instant::now() + PING;
