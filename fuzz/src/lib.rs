@@ -5,7 +5,7 @@
 //! handlers of its own, and a replay would register anew a million times.
 
 // A harness uses a part of a room.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 #[path = "../../src/args/mod.rs"]
 mod args;
@@ -15,7 +15,7 @@ mod docker;
 mod os;
 #[path = "../../src/pull/mod.rs"]
 mod pull;
-#[path = "../../src/recording.rs"]
+#[path = "../../src/recording/mod.rs"]
 mod recording;
 #[path = "../../src/mode/replay.rs"]
 mod replay;

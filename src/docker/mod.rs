@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** nothing here knows what is shown, or where.
 
+mod answer;
 mod auth;
 pub(crate) mod backend;
 mod base64;
@@ -17,7 +18,15 @@ pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod platform;
 pub(crate) mod reference;
+pub(crate) mod sizes;
+pub(crate) mod store;
 
+#[cfg(fuzzing)]
+pub(crate) use auth::{Found, Search};
+#[cfg(fuzzing)]
+pub(crate) use config::Config;
+#[cfg(fuzzing)]
+pub(crate) use endpoint::{Endpoint, find as find_endpoint};
 #[cfg(fuzzing)]
 pub(crate) use http::Error as HttpError;
 #[cfg(any(test, fuzzing))]

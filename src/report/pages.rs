@@ -109,7 +109,9 @@ impl Page<'_> {
         self.layers(image, self.most.saturating_sub(self.rows.len() + reserved));
         if !others.is_empty() {
             self.blank();
-            others.into_iter().for_each(|other| self.image(states, other));
+            for other in others {
+                self.image(states, other);
+            }
         }
     }
 
@@ -239,7 +241,9 @@ impl Page<'_> {
         }
         self.containers(states, same);
         self.blank();
-        images.into_iter().for_each(|image| self.image(states, image));
+        for image in images {
+            self.image(states, image);
+        }
     }
 
     fn idle(&mut self, states: &States, same: &dyn Fn(&str, &str) -> bool) {

@@ -189,8 +189,8 @@ fn a_pull_neither_waits_nor_fails_for_its_state() {
     fs::remove_file(&path).expect("a state");
     let other = temp.write("other", "not ours");
     std::os::unix::fs::symlink(&other, &path).expect("a link");
-    let _served = engine();
-    assert_eq!(run(&mut pull(&temp, &_served)).code, Some(0));
+    let served = engine();
+    assert_eq!(run(&mut pull(&temp, &served)).code, Some(0));
     assert_eq!((temp.read("other").as_str(), &state(&temp)["text"]), ("not ours", &"Pulled".into()));
 }
 

@@ -142,6 +142,14 @@ impl Lab {
         digest
     }
 
+    /// Pushes an image for a processor that no test runs on.
+    pub(super) fn push_foreign(&self, image: &str) {
+        let tar = self.dir.join("foreign.tar");
+        succeed(self.command("tar").args(["-cf", tar.to_str().expect("plain"), "-C", "/etc", "hostname"]));
+        self.docker(&["import", "--platform", "linux/riscv64", tar.to_str().expect("plain"), image]);
+        self.docker(&["push", "-q", image]);
+    }
+
     /// Podman's service, with images of its own.
     pub(super) fn podman(&self) -> Podman {
         let dir = self.dir.join("podman");
