@@ -1,9 +1,9 @@
 //! One line of an engine: what is understood is JSON that says so, by a naive reading.
 
 use super::Delivery;
-use crate::pull::LineBuffer;
 use crate::pull::event::{Event, malformed, parse, parse_cli};
 use crate::pull::layer::Phase;
+use crate::pull::{LineBuffer, split_object};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
@@ -40,6 +40,12 @@ fn lines(delivery: &Delivery<'_>) {
         let (mut lines, mut found) = (LineBuffer::new(LIMIT), Vec::new());
         let mut keep = |line: &[u8]| {
             assert!(line.len() <= LIMIT + 64 && !line.contains(&b'\n') && !line.ends_with(b"\r"), "{line:?}");
+            // Several objects in a line are told apart where the pieces break, or else by who reads the line.
+            let mut line = line;
+            while let Some((object, rest)) = split_object(line) {
+                found.push(object.to_vec());
+                line = rest;
+            }
             found.push(line.to_vec());
         };
         pieces.for_each(|piece| lines.feed(piece, &mut keep));
