@@ -18,7 +18,7 @@ use crate::os::lock::{self, Lock};
 use crate::os::signals::{self, Signals};
 use crate::os::wait::{MAX_PAUSE, ReadPacer, TICK};
 use crate::os::{charset::Charset, output::WritePolicy};
-use crate::pull::attempt::{self, Attempts, Broken};
+use crate::pull::attempt::{self, Attempts, Broken, Fetched};
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::{End, LineBuffer, MAX_LINE, NO_ANSWER, NO_IMAGE, Verdict};
 use crate::recording::Header;
@@ -156,7 +156,13 @@ impl Live<'_> {
             failure.had_credentials = client.credentials.user.is_some();
             let failure = failure.clone();
             let was_there = matches!(backend, Backend::Api(_));
-            let broken = Broken { failure: &failure, fetched: self.session.pull.fetched(), was_there };
+            // The other store keeps nothing of a broken pull, however alike two beginnings are.
+            let keeps = self.session.pull.is_containerd || attempt::is_of_containerd(&failure.text);
+            let fetched = match self.session.pull.fetched() {
+                Fetched::Rest if !keeps && matches!(failure.kind, Kind::EngineGone) => Fetched::FromNothing,
+                fetched => fetched,
+            };
+            let broken = Broken { failure: &failure, fetched, was_there };
             let Some(next) = attempts.next(broken, &mut || self.is_containerd(backend, &failure.text)) else {
                 self.explain(&client, failure.kind);
                 return self.close(&end, &verdict);

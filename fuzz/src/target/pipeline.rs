@@ -334,10 +334,10 @@ impl Sink for Check {
         if text.starts_with("🔁 Retry ") {
             self.seen.clear();
         }
-        let About::Layer(layer, phase) = line.about else { return Ok(()) };
-        if text.ends_with(": starts again") {
+        if let About::Restart(layer) = line.about {
             self.seen.retain(|(id, _), _| *id != layer.id);
         }
+        let About::Layer(layer, phase) = line.about else { return Ok(()) };
         let is_extraction = phase == Phase::Extracting;
         let (done, size) = match phase {
             Phase::Downloading => (layer.done, layer.size.unwrap_or(0)),
