@@ -4,7 +4,6 @@
 
 pub(crate) mod charset;
 pub(crate) mod child;
-pub(crate) mod console;
 pub(crate) mod file;
 pub(crate) mod lock;
 pub(crate) mod output;

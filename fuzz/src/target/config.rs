@@ -3,8 +3,9 @@
 //! The input: a registry, a line end, and config.json; or the text of `DOCKER_AUTH_CONFIG`, a NUL, and config.json.
 
 use super::directory;
+use crate::docker::auth::{self, Found};
+use crate::docker::endpoint::{self, Endpoint, Variables};
 use crate::docker::environment::Environment;
-use crate::docker::{Config, Endpoint, Found, Search, find_endpoint};
 use ::base64::Engine as _;
 use ::base64::alphabet;
 use ::base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE};
@@ -45,15 +46,9 @@ pub fn run(data: &[u8]) {
         path: "/nowhere".into(),
         helper_limit: Duration::ZERO,
         terminal: false,
-        docker_host: None,
-        docker_context: None,
-        content_trust: false,
     };
-    let config = Config::read(&environment);
-    let search =
-        |token_file| Search { registry, token_file, token_user: None, environment: &environment, config: &config };
     let server = if matches!(registry, "docker.io" | "index.docker.io") { HUB } else { registry };
-    let found = search(None).run(&mut || true).expect("without a token file there is always an answer");
+    let found = auth::find(registry, &environment, &mut || true);
     let sent = sent(&found, server);
     if !has_variable && let Some(expected) = naive(file, server) {
         match expected {
@@ -62,12 +57,12 @@ pub fn run(data: &[u8]) {
         }
     }
 
-    if let Ok(found) = search(Some(path.as_path())).run(&mut || true) {
+    if let Ok(found) = auth::from_token_file(&path, None, registry) {
         let token = String::from_utf8(file.to_vec()).expect("a token is text");
-        assert_eq!(self::sent(&found, server)["password"], token.trim_end_matches(['\r', '\n', ' ', '\t']));
+        assert_eq!(self::sent(&found, server)["password"], token.trim_end_matches(['\r', '\n']));
     }
-    address(registry, &environment, &config);
-    current_context(file, &environment, &config);
+    address(registry);
+    current_context(file);
 }
 
 /// What the engine is sent, which is an object of texts or empty; and no secret beside it.
@@ -139,8 +134,8 @@ fn naive(file: &[u8], server: &str) -> Option<Result<Map<String, Value>, ()>> {
 }
 
 /// Which engine the file names.
-fn current_context(file: &[u8], environment: &Environment, config: &Config) {
-    let host = find_endpoint(None, environment, config);
+fn current_context(file: &[u8]) {
+    let host = endpoint::find(None, &Variables::default(), Some(directory()));
     let root = serde_json::Deserializer::from_slice(file).into_iter::<Value>().next();
     let named = root.and_then(Result::ok).and_then(|root| Some(root.get("currentContext")?.as_str()?.to_owned()));
     match named.as_deref() {
@@ -152,11 +147,11 @@ fn current_context(file: &[u8], environment: &Environment, config: &Config) {
 }
 
 /// A password in an address is not told.
-fn address(rest: &str, environment: &Environment, config: &Config) {
+fn address(rest: &str) {
     let address = format!("ssh://me:{SECRET}@{rest}");
-    match find_endpoint(Some(&address), environment, config) {
+    match endpoint::find(Some(&address), &Variables::default(), None) {
         Endpoint::Other { reason, .. } => assert!(rest.contains(SECRET) || !reason.contains(SECRET), "{reason}"),
         Endpoint::Unix(path) => panic!("{address} became {}", path.display()),
     }
-    let _ = find_endpoint(Some(rest), environment, config);
+    let _ = endpoint::find(Some(rest), &Variables::default(), None);
 }

@@ -17,9 +17,18 @@ class alm_pull::profile::amd_server (
   Hash[String[1], Alm_pull::Reference] $references = {},
   Hash[String[1], Any] $settings = {},
 ) {
-  alm_pull::profile { 'amd_server':
+  contain alm_pull
+
+  $fleet = {
+    'registry'        => 'europe-west1-docker.pkg.dev',
+    'token_file'      => '/opt/alm/config/gcp-registry-token',
+    'docker_login'    => true,
+    'remove_replaced' => true,
+  }
+
+  alm_pull::update { 'amd_server':
     images     => $images,
     references => $references,
-    settings   => { 'docker_login' => true, 'remove_replaced' => true } + $settings,
+    *          => $fleet + $settings,
   }
 }

@@ -17,9 +17,11 @@ class alm_pull::profile::dev_machine (
   Hash[String[1], Alm_pull::Reference] $references = {},
   Hash[String[1], Any] $settings = {},
 ) {
-  alm_pull::profile { 'dev_machine':
+  contain alm_pull
+
+  alm_pull::update { 'dev_machine':
     images     => $images,
     references => $references,
-    settings   => { 'token_file' => undef } + $settings,
+    *          => { 'registry' => 'europe-west1-docker.pkg.dev' } + $settings,
   }
 }

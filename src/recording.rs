@@ -1,0 +1,543 @@
+//! Recordings of a pull, both ways: JSON lines in the manner of asciicast.
+//!
+//! ```text
+//! {"version":1,"image":"alpine:latest","started":"2025-11-19T10:30:15.250+05:30","engine":"20.10.24","api":"1.41"}
+//! [0.000,"a",{"attempt":1,"mode":"api"}]
+//! [0.026,"e",{"status":"Pulling from library/alpine","id":"latest"}]
+//! [0.031,"r","a line that was not JSON"]
+//! [15.200,"x",{"end":"complete","exit":0}]
+//! ```
+//!
+//! Seconds since `started`, a code, and data: `a` begins an attempt, `e` is the engine's line as it came, `r` a line that
+//! is not JSON, `w` a warning of this program, `x` the end. `a` of a first attempt may have `reason` (why the docker CLI
+//! is used) and `attached`, of a later one `wait`, `reason` and `retries`; `x` may have `reason`. Codes and keys that are
+//! not known are passed over, so that the format can grow.
+//!
+//! **Invariant:** what was written is read back as the same lines at the same millisecond.
+
+use crate::pull::End;
+use crate::report::line::{Method, Opening, Retry};
+use crate::report::stamp::rfc3339;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The longest time that a recording may claim, in milliseconds: a year. What is beyond is no pull, and a date that far
+/// off might not exist.
+const MAX_AT: u64 = 366 * 24 * 3600 * 1000;
+
+/// What stands at the top.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) image: String,
+    /// When the pull began; `None` where the recording does not tell.
+    pub(crate) started: Option<OffsetDateTime>,
+    pub(crate) engine: String,
+    pub(crate) api: String,
+}
+
+/// One line of a recording.
+#[derive(Debug)]
+pub(crate) enum Entry<'a> {
+    /// The first attempt begins.
+    Open(Opening),
+    /// Another attempt is to begin.
+    Retry(Retry),
+    /// A line of the engine.
+    Line(&'a [u8]),
+    /// A line of the engine that was not JSON, or one of docker.
+    Raw(String),
+    Warning(String),
+    /// The stream ended; with the exit code that the pull had, where it is known.
+    End(End, Option<u8>),
+    /// Nothing that this version knows.
+    Other,
+}
+
+/// Writes a recording.
+pub(crate) struct Recorder {
+    file: File,
+    line: Vec<u8>,
+}
+
+impl Recorder {
+    /// Opens `path`, which is overwritten.
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        // Without blocking: a FIFO that nobody reads must not hold up the pull.
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let file = OpenOptions::new().write(true).create(true).truncate(true).custom_flags(flags).open(path)?;
+        Ok(Self { file, line: Vec::new() })
+    }
+
+    /// Writes the top line.
+    pub(crate) fn header(&mut self, header: &Header) -> io::Result<()> {
+        let Header { image, started, engine, api } = header;
+        self.line.extend_from_slice(b"{\"version\":1");
+        let started = started.map(rfc3339).unwrap_or_default();
+        for (key, value) in [("image", image), ("started", &started), ("engine", engine), ("api", api)] {
+            write!(self.line, ",\"{key}\":{}", json(value))?;
+        }
+        self.line.push(b'}');
+        self.flush()
+    }
+
+    /// Writes what the first attempt begins with.
+    pub(crate) fn open(&mut self, at: u64, opening: &Opening) -> io::Result<()> {
+        self.entry(at, "a");
+        write!(self.line, "{{\"attempt\":1,\"mode\":\"{}\"", mode(opening.method))?;
+        for (key, value) in [("reason", &opening.reason), ("attached", &opening.attached)] {
+            if let Some(value) = value {
+                write!(self.line, ",\"{key}\":{}", json(value))?;
+            }
+        }
+        self.line.extend_from_slice(b"}]");
+        self.flush()
+    }
+
+    /// Writes that another attempt is to begin.
+    pub(crate) fn retry(&mut self, at: u64, retry: &Retry, method: Method) -> io::Result<()> {
+        self.entry(at, "a");
+        let Retry { number, limit, wait, reason } = retry;
+        write!(self.line, "{{\"attempt\":{},\"mode\":\"{}\",\"wait\":{wait}", number + 1, mode(method))?;
+        if let Some(limit) = limit {
+            write!(self.line, ",\"retries\":{limit}")?;
+        }
+        write!(self.line, ",\"reason\":{}}}]", json(reason))?;
+        self.flush()
+    }
+
+    /// Writes a line of the engine. To find out whether it is JSON, where `is_json` does not say so, costs an allocation.
+    pub(crate) fn line(&mut self, at: u64, line: &[u8], is_json: bool) -> io::Result<()> {
+        match std::str::from_utf8(line) {
+            Ok(text) if is_json || serde_json::from_str::<IgnoredAny>(text).is_ok() => {
+                self.entry(at, "e");
+                self.line.extend_from_slice(line);
+            }
+            _ => {
+                self.entry(at, "r");
+                write!(self.line, "{}", json(&String::from_utf8_lossy(line)))?;
+            }
+        }
+        self.line.push(b']');
+        self.flush()
+    }
+
+    /// Writes a warning of this program.
+    pub(crate) fn warning(&mut self, at: u64, warning: &str) -> io::Result<()> {
+        self.entry(at, "w");
+        write!(self.line, "{}]", json(warning))?;
+        self.flush()
+    }
+
+    /// Writes how it ended.
+    pub(crate) fn end(&mut self, at: u64, end: &End, exit: u8) -> io::Result<()> {
+        self.entry(at, "x");
+        let (word, reason) = match end {
+            End::Complete | End::Exited(_) => ("complete".to_owned(), None),
+            End::Cut(reason) => ("cut".to_owned(), reason.as_ref()),
+            End::Refused(status) => (format!("refused {status}"), None),
+            End::Stalled(reason) => ("stalled".to_owned(), reason.as_ref()),
+            End::Signal(signal) => (format!("signal {signal}"), None),
+        };
+        write!(self.line, "{{\"end\":\"{word}\"")?;
+        if let Some(reason) = reason {
+            write!(self.line, ",\"reason\":{}", json(reason))?;
+        }
+        write!(self.line, ",\"exit\":{exit}}}]")?;
+        self.flush()
+    }
+
+    fn entry(&mut self, at: u64, code: &str) {
+        // Writing into memory cannot fail.
+        let _ = write!(self.line, "[{}.{:03},\"{code}\",", at / 1000, at % 1000);
+    }
+
+    /// Each line is written at once and whole, so that a killed program leaves what it had seen.
+    fn flush(&mut self) -> io::Result<()> {
+        self.line.push(b'\n');
+        let written = self.file.write_all(&self.line);
+        self.line.clear();
+        written
+    }
+}
+
+/// `text` as a JSON string.
+fn json(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
+}
+
+fn mode(method: Method) -> &'static str {
+    match method {
+        Method::Api => "api",
+        Method::Cli => "cli",
+    }
+}
+
+/// Reads the first line of a file: the header of a recording, `None` where it is a bare capture of an engine's JSON lines.
+pub(crate) fn header(line: &[u8]) -> Result<Option<Header>, String> {
+    #[derive(serde::Deserialize)]
+    struct Top<'a> {
+        #[serde(borrow)]
+        version: Option<&'a RawValue>,
+        #[serde(default)]
+        image: Lenient,
+        #[serde(default)]
+        started: Lenient,
+        #[serde(default)]
+        engine: Lenient,
+        #[serde(default)]
+        api: Lenient,
+    }
+    match serde_json::from_slice::<Top<'_>>(line) {
+        Ok(top) if line.starts_with(b"{") => Ok(top.version.is_some().then(|| Header {
+            image: top.image.0,
+            started: OffsetDateTime::parse(&top.started.0, &Rfc3339).ok(),
+            engine: top.engine.0,
+            api: top.api.0,
+        })),
+        _ if line.starts_with(b"HTTP/") => {
+            Err("an HTTP response with its head; only the body can be replayed (curl without -i)".into())
+        }
+        // What begins like an engine's line may be a broken one, and a broken line is still part of the session.
+        _ if line.starts_with(b"{\"") && !line.starts_with(b"{\"version\"") => Ok(None),
+        _ => Err("neither the header of a recording nor an engine's JSON line".into()),
+    }
+}
+
+/// Reads a line of a recording below its header. The first number is `at`, in milliseconds.
+pub(crate) fn entry<'a>(line: &'a [u8], header: &Header) -> Result<(u64, Entry<'a>), String> {
+    let text = std::str::from_utf8(line).map_err(|_| "not UTF-8".to_owned())?;
+    let Row { at, code, data } = match Row::quick(text) {
+        Some(row) => row,
+        None => serde_json::from_str::<Row<'_>>(text).map_err(|error| format!("not [seconds, code, data]: {error}"))?,
+    };
+    // Cut to whole milliseconds; the addend makes up for what a fraction loses in binary (1.001 * 1000 = 1000.999…).
+    // As a cast, which takes what is negative or no number as 0.
+    #[expect(clippy::cast_sign_loss, reason = "negative times are taken as 0")]
+    let at = ((at * 1000.0 + 1e-4) as u64).min(MAX_AT);
+    let broken = |error: serde_json::Error| format!("data of \"{code}\": {error}");
+    let entry = match &*code {
+        "e" => Entry::Line(data.as_bytes()),
+        "r" => Entry::Raw(serde_json::from_str(data).map_err(broken)?),
+        "w" => Entry::Warning(serde_json::from_str(data).map_err(broken)?),
+        "a" => serde_json::from_str::<Attempt>(data).map_err(broken)?.entry(header),
+        "x" => serde_json::from_str::<Ending>(data).map_err(broken)?.entry(),
+        _ => Entry::Other,
+    };
+    Ok((at, entry))
+}
+
+/// Whether a line that [`entry`] took is whole: an engine's line is not looked at there.
+pub(crate) fn check(line: &[u8]) -> Result<(), String> {
+    serde_json::from_slice::<IgnoredAny>(line)
+        .map(|_| ())
+        .map_err(|error| format!("not [seconds, code, data]: {error}"))
+}
+
+/// `[seconds, code, data, …]`
+struct Row<'a> {
+    at: f64,
+    code: Cow<'a, str>,
+    data: &'a str,
+}
+
+impl<'a> Row<'a> {
+    /// The form in which an engine's lines are written, read without looking at the line twice: a replay spends its
+    /// time here. What the line says is checked when it is understood as an event; with a fourth item, which nothing
+    /// writes, it is not.
+    fn quick(text: &'a str) -> Option<Self> {
+        let (at, rest) = text.strip_prefix('[')?.split_once(',')?;
+        let data = rest.strip_prefix("\"e\",")?.strip_suffix(']').filter(|data| data.starts_with("{\"status\":"))?;
+        if at.len() > 20 || !at.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+            return None;
+        }
+        Some(Self { at: serde_json::from_str(at).ok()?, code: Cow::Borrowed("e"), data })
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Rows;
+        impl<'de> Visitor<'de> for Rows {
+            type Value = Row<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Row<'de>, A::Error> {
+                let missing = |at| serde::de::Error::invalid_length(at, &"three");
+                let at = items.next_element()?.ok_or_else(|| missing(0))?;
+                let code = items.next_element::<String>()?.ok_or_else(|| missing(1))?;
+                let data = items.next_element::<&RawValue>()?.ok_or_else(|| missing(2))?;
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Row { at, code: Cow::Owned(code), data: data.get() })
+            }
+        }
+        deserializer.deserialize_seq(Rows)
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Attempt {
+    #[serde(default, rename = "attempt")]
+    number: Lenient,
+    #[serde(default)]
+    mode: Lenient,
+    #[serde(default)]
+    reason: Lenient,
+    #[serde(default)]
+    attached: Lenient,
+    #[serde(default)]
+    wait: Lenient,
+    #[serde(default)]
+    retries: Lenient,
+}
+
+impl Attempt {
+    fn entry(self, header: &Header) -> Entry<'static> {
+        let method = if self.mode.0 == "cli" { Method::Cli } else { Method::Api };
+        let number: u64 = self.number.0.parse().unwrap_or(1);
+        if number > 1 {
+            let wait = self.wait.0.parse().unwrap_or(0);
+            let retry = Retry { number: number - 1, limit: self.retries.0.parse().ok(), wait, reason: self.reason.0 };
+            return Entry::Retry(retry);
+        }
+        let given = |text: Lenient| Some(text.0).filter(|text| !text.is_empty());
+        Entry::Open(Opening {
+            image: header.image.clone(),
+            method,
+            reason: given(self.reason),
+            attached: given(self.attached),
+        })
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Ending {
+    #[serde(default)]
+    end: Lenient,
+    #[serde(default)]
+    reason: Lenient,
+    #[serde(default)]
+    exit: Lenient,
+}
+
+impl Ending {
+    fn entry(self) -> Entry<'static> {
+        let exit = self.exit.0.parse().ok();
+        let reason = Some(self.reason.0).filter(|reason| !reason.is_empty());
+        let (word, number) = self.end.0.split_once(' ').unwrap_or((&self.end.0, ""));
+        let end = match word {
+            "complete" => End::Complete,
+            "refused" => End::Refused(number.parse().unwrap_or(0)),
+            "stalled" => End::Stalled(reason),
+            "signal" => End::Signal(number.parse().unwrap_or(0)),
+            _ => End::Cut(reason),
+        };
+        Entry::End(end, exit)
+    }
+}
+
+/// A text or a number, as text; anything else as nothing. Values are shown and never validated.
+#[derive(Default)]
+struct Lenient(String);
+
+impl<'de> Deserialize<'de> for Lenient {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        Ok(Self(match raw.as_bytes().first() {
+            Some(b'"') => serde_json::from_str(raw).unwrap_or_default(),
+            Some(b'0'..=b'9') => raw.to_owned(),
+            _ => String::new(),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn a_header() -> Header {
+        Header { image: "a:1".into(), started: None, engine: String::new(), api: String::new() }
+    }
+
+    /// What `write` writes.
+    fn written(write: impl FnOnce(&mut Recorder) -> io::Result<()>) -> String {
+        let path = std::env::temp_dir().join(format!(
+            "recording-test-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        let mut recorder = Recorder::create(&path).unwrap();
+        write(&mut recorder).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        text
+    }
+
+    #[test]
+    fn what_is_written_is_the_format() {
+        let started = OffsetDateTime::parse("2025-11-19T10:30:15.250+05:30", &Rfc3339).ok();
+        let header = Header { image: "a\"\u{1b}:1".into(), started, engine: "20.10".into(), api: "1.41".into() };
+        let check = |text: String, expected: &str| assert_eq!(text, format!("{expected}\n"));
+        check(
+            written(|to| to.header(&header)),
+            r#"{"version":1,"image":"a\"\u001b:1","started":"2025-11-19T10:30:15.250+05:30","engine":"20.10","api":"1.41"}"#,
+        );
+        let mut opening = Opening { image: "a:1".into(), method: Method::Api, reason: None, attached: None };
+        check(written(|to| to.open(0, &opening)), r#"[0.000,"a",{"attempt":1,"mode":"api"}]"#);
+        opening =
+            Opening { method: Method::Cli, reason: Some("no".into()), attached: Some("process 1".into()), ..opening };
+        check(
+            written(|to| to.open(5, &opening)),
+            r#"[0.005,"a",{"attempt":1,"mode":"cli","reason":"no","attached":"process 1"}]"#,
+        );
+        let retry = Retry { number: 2, limit: Some(3), wait: 5, reason: "off".into() };
+        check(
+            written(|to| to.retry(61_001, &retry, Method::Api)),
+            r#"[61.001,"a",{"attempt":3,"mode":"api","wait":5,"retries":3,"reason":"off"}]"#,
+        );
+        check(written(|to| to.line(26, br#"{"a" : 1}"#, false)), r#"[0.026,"e",{"a" : 1}]"#);
+        check(written(|to| to.line(26, br#"{"a" : 1}"#, true)), r#"[0.026,"e",{"a" : 1}]"#);
+        check(written(|to| to.line(31, b"not \"JSON\"", false)), r#"[0.031,"r","not \"JSON\""]"#);
+        check(written(|to| to.line(31, b"{\"a\":\"\xff\"}", false)), "[0.031,\"r\",\"{\\\"a\\\":\\\"\u{fffd}\\\"}\"]");
+        check(written(|to| to.warning(1, "mind\n")), r#"[0.001,"w","mind\n"]"#);
+        let check_end = |end, exit, expected| check(written(|to| to.end(15_200, &end, exit)), expected);
+        check_end(End::Complete, 0, r#"[15.200,"x",{"end":"complete","exit":0}]"#);
+        check_end(End::Exited(7), 7, r#"[15.200,"x",{"end":"complete","exit":7}]"#);
+        check_end(End::Cut(None), 1, r#"[15.200,"x",{"end":"cut","exit":1}]"#);
+        check_end(End::Cut(Some("a".into())), 1, r#"[15.200,"x",{"end":"cut","reason":"a","exit":1}]"#);
+        check_end(End::Refused(404), 1, r#"[15.200,"x",{"end":"refused 404","exit":1}]"#);
+        check_end(End::Stalled(None), 1, r#"[15.200,"x",{"end":"stalled","exit":1}]"#);
+        check_end(End::Signal(15), 143, r#"[15.200,"x",{"end":"signal 15","exit":143}]"#);
+    }
+
+    #[test]
+    fn times_are_read_back_to_the_millisecond() {
+        for at in (0..3_000_000).step_by(97).chain([0, 1, 999, 1000, 1001, 86_400_000, MAX_AT]) {
+            for row in [
+                format!("[{}.{:03},\"e\",{{\"status\":1}}]", at / 1000, at % 1000),
+                format!("[{}.{:03} ,\"e\", {{}}]", at / 1000, at % 1000),
+            ] {
+                assert_eq!(entry(row.as_bytes(), &a_header()).unwrap().0, at, "{row}");
+            }
+        }
+        let check = |time: &str, expected| {
+            assert_eq!(entry(format!("[{time},\"z\",0]").as_bytes(), &a_header()).unwrap().0, expected, "{time}");
+        };
+        check("0", 0);
+        check("-1", 0);
+        check("1e3", 1_000_000);
+        check("0.0104", 10);
+        check("38.5549", 38_554);
+        check("1e300", MAX_AT);
+    }
+
+    #[test]
+    fn both_ways_of_reading_a_row_agree() {
+        for row in [
+            r#"[0.5,"e",{"status":"a"}]"#,
+            r#"[12,"e",{"status":"a]","b":[1,"x"]}]"#,
+            r#"[0.001,"e",{"status":"\",\"e\",{\"status\":"}]"#,
+        ] {
+            let quick = Row::quick(row).expect("the short form");
+            let slow: Row<'_> = serde_json::from_str(row).unwrap();
+            assert_eq!(
+                (quick.at.to_bits(), &quick.code, quick.data),
+                (slow.at.to_bits(), &slow.code, slow.data),
+                "{row}"
+            );
+        }
+        for row in [
+            r#"[0.5, "e",{"status":"a"}]"#,
+            r#"[-1,"e",{"status":"a"}]"#,
+            r#"[1e3,"e",{"status":"a"}]"#,
+            r#"["x","e",{"status":"a"}]"#,
+            r#"[0.5,"z",{},"e",{"status":"a"}]"#,
+            r#"[0.5,"e",{"id":"a","status":"b"}]"#,
+            r#"[0.5,"e",{"status":"a"}"#,
+            r#"[,"e",{"status":"a"}]"#,
+        ] {
+            assert!(Row::quick(row).is_none(), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_first_line_is_a_header_a_capture_or_neither() {
+        let image = |line: &str| header(line.as_bytes()).map(|header| header.map(|header| header.image));
+        assert_eq!(image(r#"{"version":1,"image":"a"}"#), Ok(Some("a".into())));
+        assert_eq!(image(r#"{"version":null}"#), Ok(None));
+        assert_eq!(image(r#"{"version":2,"image":5}"#), Ok(Some("5".into())));
+        assert_eq!(image(r#"{"status":"Pulling from a","id":"1"}"#), Ok(None));
+        assert_eq!(image(r#"{"status":"cut"#), Ok(None));
+        assert_eq!(image(r#"{"errorDetail":{},"error":"x"}"#), Ok(None));
+        for line in [r#"{"version":1"#, "", "[]", "[0.1,\"e\",{}]", "null", "text", "HTTP/1.1 200 OK"] {
+            assert!(image(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn entries() {
+        let check = |row: &str, expected: &str| {
+            let (_, entry) = entry(row.as_bytes(), &a_header()).unwrap();
+            assert_eq!(format!("{entry:?}"), expected, "{row}");
+        };
+        check(r#"[0,"r","a\nb"]"#, r#"Raw("a\nb")"#);
+        check(r#"[0,"w","mind"]"#, r#"Warning("mind")"#);
+        check(r#"[0,"zz",{"a":1}]"#, "Other");
+        check(r#"[0,"\u007a",{"a":1},5]"#, "Other");
+        check(
+            r#"[0,"a",{"mode":"cli","attempt":1}]"#,
+            r#"Open(Opening { image: "a:1", method: Cli, reason: None, attached: None })"#,
+        );
+        check(
+            r#"[0,"a",{"mode":5,"attempt":"x","new":[]}]"#,
+            r#"Open(Opening { image: "a:1", method: Api, reason: None, attached: None })"#,
+        );
+        check(
+            r#"[0,"a",{"attempt":2,"wait":5,"retries":3,"reason":"off"}]"#,
+            r#"Retry(Retry { number: 1, limit: Some(3), wait: 5, reason: "off" })"#,
+        );
+        check(r#"[0,"a",{"attempt":3}]"#, r#"Retry(Retry { number: 2, limit: None, wait: 0, reason: "" })"#);
+        check(r#"[0,"x",{"end":"complete","exit":0}]"#, "End(Complete, Some(0))");
+        check(r#"[0,"x",{"end":"complete"}]"#, "End(Complete, None)");
+        check(r#"[0,"x",{"end":"complete","exit":256}]"#, "End(Complete, None)");
+        check(r#"[0,"x",{"end":"refused 404"}]"#, "End(Refused(404), None)");
+        check(r#"[0,"x",{"end":"refused"}]"#, "End(Refused(0), None)");
+        check(r#"[0,"x",{"end":"stalled"}]"#, "End(Stalled(None), None)");
+        check(r#"[0,"x",{"end":"signal 15","exit":143}]"#, "End(Signal(15), Some(143))");
+        check(r#"[0,"x",{"end":"cut","reason":"off"}]"#, r#"End(Cut(Some("off")), None)"#);
+        check(r#"[0,"x",{}]"#, "End(Cut(None), None)");
+        for row in [
+            "",
+            "[",
+            "[]",
+            "[0]",
+            "[0,\"e\"]",
+            "{}",
+            "5",
+            "[0,5,{}]",
+            "[\"0\",\"e\",{}]",
+            "[0,\"e\",{}",
+            "[0,\"r\",5]",
+            "[0,\"x\",5]",
+            "[0,\"a\",null]",
+        ] {
+            assert!(entry(row.as_bytes(), &a_header()).is_err(), "{row}");
+        }
+        assert_eq!(entry(b"[0,\"e\",\"\xff\"]", &a_header()).unwrap_err(), "not UTF-8");
+        assert!(check_is_broken(r#"[0,"e",{"status":"a"]"#) && !check_is_broken(r#"[0,"e",{"status":"a"}]"#));
+    }
+
+    fn check_is_broken(row: &str) -> bool {
+        super::check(row.as_bytes()).is_err()
+    }
+}
