@@ -1,7 +1,7 @@
 //! One line of an engine: what is understood is JSON that says so, by a naive reading.
 
 use super::Delivery;
-use crate::pull::LineBuffer;
+use crate::pull::{LineBuffer, split_object};
 use crate::pull::event::{Event, malformed, parse, parse_cli};
 use crate::pull::layer::Phase;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -40,7 +40,13 @@ fn lines(delivery: &Delivery<'_>) {
         let (mut lines, mut found) = (LineBuffer::new(LIMIT), Vec::new());
         let mut keep = |line: &[u8]| {
             assert!(line.len() <= LIMIT + 64 && !line.contains(&b'\n') && !line.ends_with(b"\r"), "{line:?}");
-            found.push(line.to_vec());
+            // Objects of a line that came whole are taken apart by who reads it.
+            let mut rest = line;
+            while let Some((object, more)) = split_object(rest) {
+                found.push(object.to_vec());
+                rest = more;
+            }
+            found.extend((!rest.is_empty()).then(|| rest.to_vec()));
         };
         pieces.for_each(|piece| lines.feed(piece, &mut keep));
         lines.end(&mut keep);
