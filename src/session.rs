@@ -104,7 +104,8 @@ impl Session {
         parse: impl Fn(&'a [u8]) -> Event<'a>,
     ) -> Brought {
         let is_one = self.method == Method::Cli || !matches!(event, Event::Unknown(_) | Event::Error(_));
-        let Some((object, rest)) = split_object(line).filter(|_| !is_one) else {
+        // Looked for only where it has to be: it is done byte by byte.
+        let Some((object, rest)) = (if is_one { None } else { split_object(line) }) else {
             return self.event(at, line, event);
         };
         let mut brought = self.event(at, object, parse(object));

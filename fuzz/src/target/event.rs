@@ -1,9 +1,9 @@
 //! One line of an engine: what is understood is JSON that says so, by a naive reading.
 
 use super::Delivery;
-use crate::pull::{LineBuffer, split_object};
 use crate::pull::event::{Event, malformed, parse, parse_cli};
 use crate::pull::layer::Phase;
+use crate::pull::{LineBuffer, split_object};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
@@ -188,7 +188,9 @@ fn layer(id: &str, status: &str, progress: &Value) -> Result<Option<Seen>, ()> {
         None => Ok(None),
         Some(value) => value.as_u64().map(Some).ok_or(()),
     };
-    let (current, total) = (number("current")?, number("total")?.filter(|&total| total > 0));
+    let total = number("total")?.filter(|&total| total > 0);
+    // Go leaves out a 0.
+    let current = number("current")?.or(total.map(|_| 0));
     let bytes = if progress.contains_key("units") { (None, None) } else { (current, total) };
     let phase = match status {
         "Downloading" => Phase::Downloading,

@@ -284,7 +284,9 @@ fn check_log(log: &str) {
 /// `2` and `3` of `✅ Layer a: Complete (2/3)`. What an engine says cannot begin a line, so it cannot look like one.
 fn counts(text: &str) -> Option<(u64, u64)> {
     let (_, count) = if text.starts_with("✅ Layer ") || text.starts_with("💾 Layer ") {
-        text.strip_suffix(')')?.rsplit_once(" (")?
+        // What it came to and how long it took may follow.
+        let (before, rest) = text.split_once(" (")?;
+        (before, rest.split_once(')')?.0)
     } else {
         text.strip_suffix(" completed")?.split_once("Layers: ").filter(|(before, _)| before.is_empty())?
     };
@@ -333,6 +335,9 @@ impl Sink for Check {
             self.seen.clear();
         }
         let About::Layer(layer, phase) = line.about else { return Ok(()) };
+        if text.ends_with(": starts again") {
+            self.seen.retain(|(id, _), _| *id != layer.id);
+        }
         let is_extraction = phase == Phase::Extracting;
         let (done, size) = match phase {
             Phase::Downloading => (layer.done, layer.size.unwrap_or(0)),
