@@ -474,7 +474,7 @@ impl Pulled {
 }
 
 fn counts(line: &str) -> (u32, u32) {
-    let pair = line.rsplit_once('(').and_then(|(_, pair)| pair.trim_end_matches(')').split_once('/'));
+    let pair = line.rsplit_once('(').and_then(|(_, rest)| rest.split_once(')')?.0.split_once('/'));
     pair.and_then(|(n, of)| Some((n.parse().ok()?, of.parse().ok()?))).unwrap_or_else(|| panic!("no counts: {line}"))
 }
 
