@@ -57,6 +57,7 @@ pub(crate) struct State {
     /// From when on the lock is ours.
     image: Option<Image>,
     /// When this image's state before this run was written, until old states were swept.
+    #[expect(clippy::option_option, reason = "swept already; or not yet, with or without a state before")]
     before: Option<Option<Time>>,
     /// Bytes that all pulls before this one fetched, and those of this one that another had told of by then.
     received: u64,

@@ -9,6 +9,7 @@ use crate::args::{Log as Where, Progress, Pull as Options, When};
 use crate::docker::Read;
 use crate::docker::Response;
 use crate::docker::engine::{Connection, Engine};
+use crate::docker::platform::Rule;
 use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
 use crate::os::output::WritePolicy;
@@ -105,7 +106,8 @@ impl World {
         let stdout = OpenOptions::new().read(true).append(true).create(true).open(stdout).expect("a file");
         rustix::stdio::dup2_stdout(&stdout).expect("a standard output of our own");
         let listener = UnixListener::bind(&socket).expect("a socket");
-        let engine = Engine::unasked(socket, "20.10", "1.41");
+        let (version, api, headers) = ("20.10".into(), "1.41".into(), Vec::new());
+        let engine = Engine { socket, headers, version, api, rule: Rule::Old };
         let reference = Reference::parse("127.0.0.1:5000/a:1").expect("a reference");
         Self { log, recording, stdout, listener, engine, reference }
     }
