@@ -9,6 +9,8 @@ use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
 use crate::os::output::{Output, WritePolicy};
 use crate::pull::event::{self, Event};
+use crate::pull::room::Room;
+use crate::pull::sizes::Sizes;
 use crate::pull::snapshot::Snapshot;
 use crate::pull::{End, Pull, Verdict, split_object};
 use crate::recording::{Header, Recorder};
@@ -102,7 +104,8 @@ impl Session {
         parse: impl Fn(&'a [u8]) -> Event<'a>,
     ) -> Brought {
         let is_one = self.method == Method::Cli || !matches!(event, Event::Unknown(_) | Event::Error(_));
-        let Some((object, rest)) = split_object(line).filter(|_| !is_one) else {
+        // Looked for only where it has to be: it is done byte by byte.
+        let Some((object, rest)) = (if is_one { None } else { split_object(line) }) else {
             return self.event(at, line, event);
         };
         let mut brought = self.event(at, object, parse(object));
@@ -156,6 +159,26 @@ impl Session {
         report.advance(pull, at, out);
         report.warn(warning, at, out);
         self.frame(at);
+    }
+
+    /// The registry has said how large the layers are.
+    pub(crate) fn sizes(&mut self, at: u64, sizes: Sizes) {
+        self.record(|recorder| recorder.sizes(at, &sizes));
+        let Self { pull, report, sinks, stderr, .. } = self;
+        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        report.advance(pull, at, out);
+        pull.learn_sizes(sizes);
+        report.sizes(pull, at, out);
+        self.frame(at);
+    }
+
+    /// Where the engine keeps its images was looked at; why the pull cannot go on, if it cannot.
+    pub(crate) fn room(&mut self, at: u64, room: &Room) -> Option<String> {
+        self.record(|recorder| recorder.room(at, room));
+        let Self { pull, report, sinks, stderr, .. } = self;
+        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        report.advance(pull, at, out);
+        report.room(pull.judge(room), at, out)
     }
 
     /// The attempt has failed, and another is to begin.

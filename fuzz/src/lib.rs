@@ -15,7 +15,7 @@ mod docker;
 mod os;
 #[path = "../../src/pull/mod.rs"]
 mod pull;
-#[path = "../../src/recording.rs"]
+#[path = "../../src/recording/mod.rs"]
 mod recording;
 #[path = "../../src/mode/replay.rs"]
 mod replay;

@@ -38,7 +38,7 @@ impl Kind {
 }
 
 /// Options that not every mode can honour, and the modes beside a pull that can.
-const MODES: [(&str, &[&str]); 16] = [
+const MODES: [(&str, &[&str]); 17] = [
     ("--progress", &["--replay"]),
     ("-q", &["--replay"]),
     ("--quiet", &["--replay"]),
@@ -54,6 +54,7 @@ const MODES: [(&str, &[&str]); 16] = [
     ("--stall-timeout", &[]),
     ("--state", &["--replay", "--check"]),
     ("--metrics", &["--replay", "--check"]),
+    ("--sizes", &[]),
     ("--host", &["--check", "--running"]),
 ];
 
@@ -88,6 +89,7 @@ mod tests {
             ("--stall-timeout", " 600"),
             ("--state", " d"),
             ("--metrics", " m --state d"),
+            ("--sizes", " never"),
             ("--host", " unix:///s"),
             ("--ascii", ""),
         ];

@@ -14,7 +14,7 @@ pub(crate) use status::{Monitor, Show, Status};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use usage::{ALM_USAGE, USAGE, VIEW_USAGE};
-use value::{color, number, path, text};
+use value::{choice, color, number, path, text};
 
 /// The exit code of wrong usage: nothing was done.
 pub(crate) const EXIT_USAGE: u8 = 2;
@@ -45,6 +45,16 @@ pub(crate) enum Progress {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum When {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// Whether to ask the registry how large the layers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Sizes {
+    /// Not Docker Hub, which counts it as a pull.
     #[default]
     Auto,
     Always,
@@ -88,6 +98,7 @@ pub(crate) struct Pull {
     /// Seconds; 0 is never.
     pub(crate) stall_timeout: u64,
     pub(crate) host: Option<String>,
+    pub(crate) sizes: Sizes,
     /// Where the state goes instead; a replay has none otherwise.
     pub(crate) state: Option<PathBuf>,
     pub(crate) metrics: Option<PathBuf>,
@@ -109,6 +120,7 @@ impl Default for Pull {
             retries: 3,
             stall_timeout: 600,
             host: None,
+            sizes: Sizes::Auto,
             state: None,
             metrics: None,
         }
@@ -231,16 +243,14 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
             Long("status") => return Err("--status comes before the image and goes with no other mode".into()),
             Long("view") => return Err("--view goes with no image and no other mode".into()),
             Long("progress") => {
-                pull.progress = match &*text(&mut parser, "--progress")? {
-                    "auto" => Progress::Auto,
-                    "plain" => Progress::Plain,
-                    "tty" => Progress::Tty,
-                    "json" => Progress::Json,
-                    "quiet" => Progress::Quiet,
-                    other => {
-                        return Err(format!("--progress takes auto, plain, tty, json or quiet, not '{other}'").into());
-                    }
-                }
+                let words = [
+                    ("auto", Progress::Auto),
+                    ("plain", Progress::Plain),
+                    ("tty", Progress::Tty),
+                    ("json", Progress::Json),
+                    ("quiet", Progress::Quiet),
+                ];
+                pull.progress = choice(&mut parser, "--progress", &words)?;
             }
             Short('q') | Long("quiet") => pull.progress = Progress::Quiet,
             Long("log") => pull.log = Log::File(path(&mut parser, "--log")?),
@@ -264,6 +274,10 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
             Long("token-user") => pull.token_user = Some(text(&mut parser, "--token-user")?),
             Long("retries") => pull.retries = number(&mut parser, "--retries")?,
             Long("stall-timeout") => pull.stall_timeout = number(&mut parser, "--stall-timeout")?,
+            Long("sizes") => {
+                let words = [("auto", Sizes::Auto), ("always", Sizes::Always), ("never", Sizes::Never)];
+                pull.sizes = choice(&mut parser, "--sizes", &words)?;
+            }
             Long("host") => pull.host = Some(text(&mut parser, "--host")?),
             Long("state") => pull.state = Some(path(&mut parser, "--state")?),
             Long("metrics") => pull.metrics = Some(path(&mut parser, "--metrics")?),
@@ -342,6 +356,9 @@ mod tests {
             Pull { token_file: Some("/t".into()), token_user: Some("u".into()), ..alpine() },
         );
         check("p --retries 0 --stall-timeout 0 alpine", Pull { retries: 0, stall_timeout: 0, ..alpine() });
+        for (word, sizes) in [("auto", Sizes::Auto), ("always", Sizes::Always), ("never", Sizes::Never)] {
+            check(&format!("p --sizes {word} alpine"), Pull { sizes, ..alpine() });
+        }
         check("p --host unix:///s alpine", Pull { host: Some("unix:///s".into()), ..alpine() });
         let defaults = Pull::default();
         assert_eq!((defaults.retries, defaults.stall_timeout, defaults.raw), (3, 600, true));
@@ -393,7 +410,7 @@ mod tests {
         check("alm help", "Usage: alm pull");
         check("alm --help", "Usage: alm pull");
         check("alm --version", "docker-pull-with-progress ");
-        for text in [USAGE, VIEW_USAGE, ALM_USAGE] {
+        for text in [USAGE, VIEW_USAGE, usage::STATUS_USAGE, ALM_USAGE] {
             assert!(text.is_ascii() && text.lines().all(|line| line.len() <= 125));
         }
     }

@@ -91,3 +91,50 @@ pub(super) fn status(mut parser: lexopt::Parser, mut status: Status) -> Result<M
     }
     Ok(Mode::Status(status))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::parse;
+    use std::ffi::OsString;
+
+    fn parse_line(line: &str) -> Result<Mode, String> {
+        parse(line.split(' ').map(OsString::from)).map_err(|mistake| mistake.reason)
+    }
+
+    #[test]
+    fn the_status_and_the_monitor() {
+        let check = |line: &str, expected: Status| assert_eq!(parse_line(line), Ok(Mode::Status(expected)), "{line}");
+        let plain = Status::default;
+        for line in ["alm status", "alm-status", "p --status"] {
+            check(line, plain());
+            check(&format!("{line} -f"), Status { show: Show::Follow, ..plain() });
+            check(&format!("{line} --json app"), Status { show: Show::Json, image: Some("app".into()), ..plain() });
+            check(&format!("{line} --forget app"), Status { show: Show::Forget, image: Some("app".into()), ..plain() });
+            check(&format!("{line} --state /s --ascii"), Status { state: Some("/s".into()), ascii: true, ..plain() });
+        }
+        check("p --state /s --ascii --status", Status { state: Some("/s".into()), ascii: true, ..plain() });
+        let check = |line: &str, console: &str, site: Option<&str>| {
+            let expected = Monitor { console: console.into(), site: site.map(str::to_owned), state: None };
+            assert_eq!(parse_line(line), Ok(Mode::Monitor(expected)), "{line}");
+        };
+        check("alm-status --monitor", "/dev/tty1", None);
+        check("alm-status --monitor /dev/tty3 --site Berlin", "/dev/tty3", Some("Berlin"));
+        check("p --status --monitor=/dev/tty3", "/dev/tty3", None);
+        check("alm-status --monitor --site Berlin", "/dev/tty1", Some("Berlin"));
+        let check = |line: &str, says: &str| match parse_line(line) {
+            Err(error) => assert!(error.contains(says), "{line}: {error}"),
+            mode => panic!("{line}: {mode:?}"),
+        };
+        check("alm status -f --json", "--follow and --json exclude each other");
+        check("alm status --monitor --forget", "--monitor and --forget exclude each other");
+        check("alm status --forget", "--forget needs the image");
+        check("alm status --monitor tty1", "--monitor shows all images, but there is 'tty1'");
+        check("alm status --monitor --ascii", "--ascii does not go with --monitor");
+        check("alm status --site x", "--site goes with --monitor only");
+        check("alm status a b", "unexpected argument");
+        check("p a --status", "--status comes before the image");
+        check("p --running web --state /s a", "--running cannot honour --state");
+        check("p --replay f --metrics m", "--metrics of a replay needs --state");
+    }
+}

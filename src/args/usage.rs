@@ -32,6 +32,7 @@ Options:
   --stall-timeout SECONDS  give up when nothing moves for so long; 0 never [600]
   --state DIR              keep the state there [/run/alm/pull and /var/lib/alm/pull; a replay keeps none unless told]
   --metrics FILE           keep a Prometheus text file there, of all images [none]
+  --sizes WHEN             ask the registry how large the layers are: auto (not Docker Hub), always or never [auto]
   --host ADDRESS           the engine: unix://PATH, or what only docker's CLI can reach [as docker finds it]
   -h, --help               this text
   -V, --version            the version

@@ -25,10 +25,20 @@ pub(super) fn number<T: std::str::FromStr>(parser: &mut lexopt::Parser, option: 
 }
 
 pub(super) fn color(parser: &mut lexopt::Parser) -> Result<When, lexopt::Error> {
-    match &*text(parser, "--color")? {
-        "auto" => Ok(When::Auto),
-        "always" => Ok(When::Always),
-        "never" => Ok(When::Never),
-        other => Err(format!("--color takes auto, always or never, not '{other}'").into()),
+    choice(parser, "--color", &[("auto", When::Auto), ("always", When::Always), ("never", When::Never)])
+}
+
+/// One of several words.
+pub(super) fn choice<T: Copy>(
+    parser: &mut lexopt::Parser,
+    option: &str,
+    words: &[(&str, T)],
+) -> Result<T, lexopt::Error> {
+    let given = text(parser, option)?;
+    if let Some((_, choice)) = words.iter().find(|(word, _)| *word == given) {
+        return Ok(*choice);
     }
+    let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    let (last, others) = names.split_last().ok_or("no choice")?;
+    Err(format!("{option} takes {} or {last}, not '{given}'", others.join(", ")).into())
 }

@@ -175,18 +175,18 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn headers(value: Value) -> (Headers, Vec<String>) {
+    fn headers(value: &Value) -> (Headers, Vec<String>) {
         Config { root: json!({ "HttpHeaders": value }), place: "c".into(), ..Config::default() }.headers()
     }
 
     #[test]
     fn headers_are_those_of_the_file() {
-        let (sent, warnings) = headers(json!({"X-Meta-Site": "berlin", "A": " b\tc\u{e9} ", "Empty": ""}));
+        let (sent, warnings) = headers(&json!({"X-Meta-Site": "berlin", "A": " b\tc\u{e9} ", "Empty": ""}));
         let expected = [("A", "b\tc\u{e9}"), ("Empty", ""), ("X-Meta-Site", "berlin")];
         assert_eq!(sent, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert!(warnings.is_empty(), "{warnings:?}");
         // Names in two cases are one header.
-        assert_eq!(headers(json!({"x-a": "1", "X-A": "2"})).0.len(), 1);
+        assert_eq!(headers(&json!({"x-a": "1", "X-A": "2"})).0.len(), 1);
         let none = Config::default().headers();
         assert!(none.0.is_empty() && none.1.is_empty());
         let lower = Config { root: json!({"httpheaders": {"A": "b"}}), ..Config::default() };
@@ -209,26 +209,26 @@ mod tests {
             "User-Agent",
         ];
         for name in reserved {
-            let (sent, warnings) = headers(json!({ name: "s3cret" }));
+            let (sent, warnings) = headers(&json!({ name: "s3cret" }));
             assert!(sent.is_empty() && warnings.len() == 1 && !warnings[0].contains("s3cret"), "{name}: {warnings:?}");
             assert!(warnings[0].starts_with("c: header "), "{warnings:?}");
         }
         for name in ["", " ", "A B", "A:", "Host ", " Host", "A\r\nHost", "A\n", "é", "A\0", "(a)"] {
-            let (sent, warnings) = headers(json!({ name: "v" }));
+            let (sent, warnings) = headers(&json!({ name: "v" }));
             assert!(sent.is_empty() && warnings.len() == 1, "{name:?}: {warnings:?}");
         }
         for value in ["a\r\nHost: b", "a\n", "\ra", "a\0", "\u{7f}", "\u{b}"] {
-            let (sent, warnings) = headers(json!({ "A": value }));
+            let (sent, warnings) = headers(&json!({ "A": value }));
             assert!(sent.is_empty() && warnings.len() == 1, "{value:?}: {warnings:?}");
         }
         for value in [json!(1), json!(null), json!(["a"]), json!({})] {
-            assert!(headers(json!({ "A": value })).0.is_empty());
+            assert!(headers(&json!({ "A": value })).0.is_empty());
         }
         for all in [json!([]), json!("A: b"), json!(7)] {
-            let (sent, warnings) = headers(all);
+            let (sent, warnings) = headers(&all);
             assert!(sent.is_empty() && warnings.len() == 1, "{warnings:?}");
         }
-        let (sent, warnings) = headers(json!({"A": "x".repeat(MAX_HEADERS), "B": "y"}));
+        let (sent, warnings) = headers(&json!({"A": "x".repeat(MAX_HEADERS), "B": "y"}));
         assert!(sent.len() == 1 && sent[0].0 == "B" && warnings.len() == 1, "{warnings:?}");
     }
 }

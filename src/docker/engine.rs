@@ -6,12 +6,15 @@
 //! **Invariant:** the only file that opens the socket. Nothing here blocks for longer than a tick.
 
 use crate::docker::Read;
+pub(crate) use crate::docker::answer::Answer;
 use crate::docker::config::Headers;
 use crate::docker::http::{self, Response};
 use crate::docker::platform::Rule;
 use crate::docker::reference::{Reference, percent_encode};
+use crate::os::wait::ready;
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::{BROKEN_OFF, End};
+use rustix::event::PollFlags;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde_json::Value;
 use std::fmt;
@@ -79,7 +82,7 @@ pub(crate) type GoOn<'a> = &'a mut dyn FnMut() -> bool;
 pub(crate) struct Engine {
     pub(crate) socket: PathBuf,
     /// They go with every request.
-    headers: Headers,
+    pub(crate) headers: Headers,
     /// `20.10.24+dfsg1`, where it tells.
     pub(crate) version: String,
     /// The version of the API that is spoken with it (`1.41`); empty where the engine told none.
@@ -88,41 +91,7 @@ pub(crate) struct Engine {
     pub(crate) rule: Rule,
 }
 
-/// An answer that came whole.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Answer {
-    /// The body as JSON; null where it is none.
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
-    }
-
-    /// What an answer that is no success says to `call`: `{"message": …}` in `json`, or what stands there instead.
-    pub(crate) fn failure(&self, json: &Value, call: &str) -> Failure {
-        match json["message"].as_str() {
-            Some(message) => Failure::answered(self.status, message, true, call),
-            None => Failure::answered(self.status, String::from_utf8_lossy(&self.body).trim(), false, call),
-        }
-    }
-}
-
 impl Engine {
-    /// One that is not asked what it is.
-    #[cfg(fuzzing)]
-    pub(crate) fn unasked(socket: PathBuf, version: &str, api: &str) -> Self {
-        Self {
-            socket,
-            headers: Headers::new(),
-            version: version.to_owned(),
-            api: api.to_owned(),
-            rule: Rule::Containerd,
-        }
-    }
-
     /// Finds out whether an engine answers at `socket`, and which API to speak with it.
     pub(crate) fn ping(socket: &Path, headers: Headers, go_on: GoOn<'_>) -> Result<Self, Error> {
         let until = Instant::now() + PING;
@@ -186,6 +155,13 @@ impl Engine {
         let mut connection = Connection::open(&self.socket, until, go_on)?;
         connection.send(&http::request("GET", &self.target(path), &with(&self.headers, headers)))?;
         connection.answer(until, go_on)
+    }
+
+    /// Asks for what stands at `path` without waiting for anything; the answer is [`Connection::poll_answer`]'s.
+    pub(crate) fn begin(&self, path: &str) -> Result<Connection, Error> {
+        let mut connection = Connection::open(&self.socket, Instant::now(), &mut || false)?;
+        connection.send(&http::request("GET", &self.target(path), &[]))?;
+        Ok(connection)
     }
 
     /// The JSON object that stands at `path`; none where nothing stands there. Anything else is an error with its words.
@@ -343,22 +319,37 @@ impl Connection {
         }
     }
 
+    /// Reads what of the answer has come; the answer once it is whole. Never waits.
+    pub(crate) fn poll_answer(&mut self, answer: &mut Vec<u8>) -> Result<Option<Answer>, Error> {
+        while ready(&*self, PollFlags::IN, Duration::ZERO).unwrap_or(true) {
+            match self.read(&mut |body| answer.extend_from_slice(body)) {
+                Read::End(end) => return self.ended_with(end, std::mem::take(answer)).map(Some),
+                Read::Bytes { .. } if answer.len() > MAX_ANSWER => {
+                    return Err(Error::Broken("an answer without end".into()));
+                }
+                Read::Bytes { .. } => {}
+                Read::Tick => break,
+            }
+        }
+        Ok(None)
+    }
+
+    fn ended_with(&self, end: End, body: Vec<u8>) -> Result<Answer, Error> {
+        match (end, self.response.head()) {
+            (End::Complete | End::Refused(_), Some(head)) => Ok(Answer { status: head.status, body }),
+            // For an answer without a length the connection's end is the only one there is.
+            (_, Some(head)) if self.response.is_unframed() => Ok(Answer { status: head.status, body }),
+            (End::Cut(Some(failure)), _) => Err(Error::Broken(failure.text)),
+            _ => Err(Error::Broken(BROKEN_OFF.into())),
+        }
+    }
+
     /// Reads the whole answer until `until`.
     fn answer(&mut self, until: Instant, go_on: GoOn<'_>) -> Result<Answer, Error> {
         let mut answer = Vec::new();
         loop {
             match self.read(&mut |body| answer.extend_from_slice(body)) {
-                Read::End(end) => match (end, self.response.head()) {
-                    (End::Complete | End::Refused(_), Some(head)) => {
-                        return Ok(Answer { status: head.status, body: answer });
-                    }
-                    // For an answer without a length the connection's end is the only one there is.
-                    (_, Some(head)) if self.response.is_unframed() => {
-                        return Ok(Answer { status: head.status, body: answer });
-                    }
-                    (End::Cut(Some(failure)), _) => return Err(Error::Broken(failure.text)),
-                    _ => return Err(Error::Broken(BROKEN_OFF.into())),
-                },
+                Read::End(end) => return self.ended_with(end, answer),
                 Read::Bytes { .. } | Read::Tick if Instant::now() >= until => {
                     return Err(Error::Broken("no answer in time".into()));
                 }

@@ -6,6 +6,7 @@ use crate::docker::engine::{Answer, Engine, Error};
 use crate::docker::image::Image;
 use crate::docker::platform::{Platform, arm_variant};
 use crate::docker::reference::{Reference, percent_encode};
+use crate::docker::store::{self, Store};
 use crate::os::signals::Signals;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -78,14 +79,14 @@ impl Inspector<'_> {
     /// Whether images are kept in the containerd store, where the engine tells it.
     pub(crate) fn has_containerd_store(&self) -> Option<bool> {
         let info = self.find("/info").ok()??;
-        Some(info["DriverStatus"].to_string().contains("io.containerd.snapshotter"))
+        Some(store::is_containerd(&info))
     }
 
     /// The directory of the images, and the bytes free there.
     pub(crate) fn room(&self) -> Option<(PathBuf, u64)> {
-        let root = PathBuf::from(self.find("/info").ok()??["DockerRootDir"].as_str()?);
-        let disk = rustix::fs::statvfs(&root).ok()?;
-        Some((root, disk.f_bavail.saturating_mul(disk.f_frsize)))
+        let store = Store::of(&self.find("/info").ok()??)?;
+        let room = store.room()?;
+        Some((store.directory, room.available))
     }
 
     /// What the engine has at `path`; none where it has nothing there.

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** nothing here knows what is shown, or where.
 
+mod answer;
 mod auth;
 pub(crate) mod backend;
 mod base64;
@@ -17,6 +18,8 @@ pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod platform;
 pub(crate) mod reference;
+pub(crate) mod sizes;
+pub(crate) mod store;
 
 #[cfg(fuzzing)]
 pub(crate) use auth::{Found, Search};

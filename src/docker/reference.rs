@@ -70,6 +70,10 @@ impl Reference {
         split_registry(&self.name).0
     }
 
+    pub(crate) fn is_on_hub(&self) -> bool {
+        self.registry() == HUB
+    }
+
     /// The path within the registry, such as `library/alpine`.
     pub(crate) fn repository(&self) -> Cow<'_, str> {
         match split_registry(&self.name) {

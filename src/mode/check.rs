@@ -52,6 +52,7 @@ enum Answer {
 /// Whether the local image is what the registry has.
 pub(crate) fn check(reference: &Reference, options: &Options) -> u8 {
     let before = Before::look(state_target(reference, options));
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime, and this of any")]
     let (answer, known) = find(reference, options, CHECK, |asking| asking.check());
     match &answer {
         Answer::Yes(_) => {

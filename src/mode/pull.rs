@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** once a pull has begun nothing falls back, and every wait looks at signals on every tick or is ended by them.
 
+mod sizes;
+
 use crate::args::{Progress, Pull as Options};
 use crate::docker::Read;
 use crate::docker::backend::{Backend, Source};
@@ -11,6 +13,7 @@ use crate::docker::environment::Environment;
 use crate::docker::image::Image;
 use crate::docker::inspect::Inspector;
 use crate::docker::reference::Reference;
+use crate::docker::sizes::Asking;
 use crate::os::lock::{self, Lock};
 use crate::os::signals::{self, Signals};
 use crate::os::wait::{MAX_PAUSE, ReadPacer, TICK};
@@ -45,6 +48,8 @@ struct Live<'a> {
     signals: Signals,
     began: Instant,
     session: Session,
+    /// How large the layers are, where that is asked.
+    asking: Option<Asking>,
 }
 
 /// Pulls `reference`; the exit code.
@@ -75,7 +80,8 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
     sinks.push(state_sink(reference, options, Box::new(is_ours), Box::new(|_| Time::now())));
     let recorder = options.record.as_deref().and_then(|path| recorder(path, charset));
     let session = Session::new(sinks, recorder, charset);
-    let mut live = Live { options, reference, signals, began, session };
+    let asking = sizes::asking(reference, options.sizes);
+    let mut live = Live { options, reference, signals, began, session, asking };
     let wish = Wish {
         reference,
         platform: options.platform.as_deref(),
@@ -201,11 +207,15 @@ impl Live<'_> {
                 Read::Bytes { more: true } => {}
                 Read::Bytes { more: false } | Read::Tick => {
                     self.session.advance(at());
+                    if let Some(end) = self.ask_sizes(client) {
+                        return end;
+                    }
                     // A recording keeps the times as they are.
                     if let Source::Api(connection) = &source
                         && self.options.record.is_none()
                     {
-                        signals.rest(rest.next(lines.is_within()), connection);
+                        let asking = self.asking.as_ref().and_then(Asking::descriptor);
+                        signals.rest(rest.next(lines.is_within()), connection, asking);
                     }
                 }
                 Read::End(end) => {

@@ -10,6 +10,7 @@
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -149,11 +150,25 @@ impl Child {
 
     /// Waits for output for one tick at most; meanwhile the child is told what it takes.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Read> {
+        self.read_within(buffer, TICK)
+    }
+
+    /// The same without waiting: a tick has no length.
+    pub(crate) fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<Read> {
+        self.read_within(buffer, Duration::ZERO)
+    }
+
+    /// What can be read when there is output, as long as it is open.
+    pub(crate) fn output(&self) -> Option<BorrowedFd<'_>> {
+        self.output.as_ref().map(AsFd::as_fd)
+    }
+
+    fn read_within(&mut self, buffer: &mut [u8], tick: Duration) -> io::Result<Read> {
         // Asked before the pipe is looked at: what the pipe holds once the child is gone is all that it wrote.
         self.reap()?;
         self.feed();
         if let Some(output) = &mut self.output {
-            let tick = if self.status.is_some() { Duration::ZERO } else { TICK };
+            let tick = if self.status.is_some() { Duration::ZERO } else { tick };
             let mut files = vec![PollFd::new(output, PollFlags::IN)];
             files.extend(self.input.as_ref().map(|input| PollFd::new(&input.pipe, PollFlags::OUT)));
             any_ready(&mut files, tick)?;
@@ -179,7 +194,10 @@ impl Child {
                 return Ok(Read::End(status));
             }
             self.feed();
-            thread::sleep(TICK / 10);
+            if tick.is_zero() {
+                break;
+            }
+            thread::sleep(tick / 10);
         }
         Ok(Read::Tick)
     }
@@ -299,6 +317,25 @@ mod tests {
     fn a_missing_program_is_told() {
         let missing = Child::spawn(Command::new("/nonexistent"), Setup::default()).err().unwrap();
         assert_eq!(missing.kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn to_read_now_is_not_to_wait() {
+        let mut child = shell("exec 2>&1; sleep 0.2; echo late; exec >&-; sleep 20", Setup::default());
+        let (begun, mut output, mut buffer) = (Instant::now(), Vec::<u8>::new(), [0; 64]);
+        assert_eq!(child.read_now(&mut buffer).unwrap(), Read::Tick);
+        assert!(begun.elapsed() < TICK, "{:?}", begun.elapsed());
+        while child.output().is_some() && begun.elapsed() < Duration::from_secs(10) {
+            match child.read_now(&mut buffer).unwrap() {
+                Read::Bytes(count) => output.extend(&buffer[..count]),
+                Read::Tick => thread::sleep(Duration::from_millis(1)),
+                Read::End(status) => panic!("{status}"),
+            }
+        }
+        assert_eq!(output, b"late\n");
+        let asked = Instant::now();
+        assert_eq!(child.read_now(&mut buffer).unwrap(), Read::Tick);
+        assert!(asked.elapsed() < TICK, "{:?}", asked.elapsed());
     }
 
     #[test]

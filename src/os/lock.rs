@@ -80,7 +80,7 @@ fn open(directory: &OwnedFd, name: &str) -> io::Result<File> {
 
 fn is_ours_alone(file: &OwnedFd) -> io::Result<()> {
     let stat = fstat(file)?;
-    let is_closed = stat.st_mode & 0o077 == 0;
+    let is_closed = stat.st_mode.trailing_zeros() >= 6;
     if is_closed && stat.st_uid == rustix::process::geteuid().as_raw() {
         Ok(())
     } else {

@@ -50,6 +50,7 @@ pub(crate) enum Change {
 const FIRST_WRITE: u64 = 1 << 20;
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that the engine told")]
 pub(crate) struct Layer {
     pub(crate) id: String,
     pub(crate) phase: Phase,
@@ -65,6 +66,10 @@ pub(crate) struct Layer {
     pub(crate) is_finished: bool,
     /// It was there already: none of its bytes came.
     pub(crate) is_cached: bool,
+    /// The engine was to fetch it, and not only found it here.
+    pub(crate) is_announced: bool,
+    /// The size is what the registry says; the engine has not spoken of it yet.
+    pub(crate) is_size_told: bool,
     /// What the engine said last.
     said: (Phase, Numbers),
     /// The engine has said something that can mean that it fetches the layer again.
@@ -89,6 +94,8 @@ impl Layer {
             extracted: None,
             is_finished: false,
             is_cached: false,
+            is_announced: false,
+            is_size_told: false,
             said: (Phase::Queued, Numbers::default()),
             may_restart: false,
             came: 0,
@@ -341,8 +348,19 @@ impl Layer {
         self.reached = self.reached.max(self.done);
     }
 
+    /// Takes in what the registry says of its size, which is worth less than what the engine says.
+    pub(crate) fn be_told(&mut self, size: u64) {
+        if self.size.is_none() {
+            (self.size, self.is_size_told) = (Some(size), true);
+            if self.is_downloaded() && !self.is_cached {
+                self.all_here();
+            }
+        }
+    }
+
     fn learn_size(&mut self, total: u64) -> u64 {
-        let size = self.size.unwrap_or(0).max(total);
+        let known = self.size.filter(|_| !std::mem::take(&mut self.is_size_told));
+        let size = known.unwrap_or(0).max(total);
         self.size = Some(size);
         size
     }

@@ -12,6 +12,8 @@ pub(crate) mod failure;
 pub(crate) mod layer;
 mod line_buffer;
 pub(crate) mod meter;
+pub(crate) mod room;
+pub(crate) mod sizes;
 pub(crate) mod snapshot;
 mod tally;
 mod wire;
@@ -21,6 +23,7 @@ pub(crate) use line_buffer::{LineBuffer, MAX_LINE, split_object};
 use crate::pull::event::{Event, Numbers};
 use crate::pull::failure::{Failure, Kind, PULL_CALL};
 use crate::pull::layer::{Change, Layer, Phase};
+use crate::pull::sizes::Sizes;
 use crate::pull::tally::Earlier;
 use std::borrow::Cow;
 
@@ -122,6 +125,10 @@ pub(crate) struct Pull {
     /// The mark of the containerd image store was seen.
     pub(crate) is_containerd: bool,
     shows_extraction: bool,
+    /// A layer waits, comes or has come: all are announced.
+    is_fetching: bool,
+    /// What the registry says of the layers.
+    sizes: Option<Sizes>,
     /// Something was seen that podman does not say.
     is_not_podman: bool,
     /// What may be podman's configuration: announced when all layers had ended, and since then nothing else was told.
@@ -209,6 +216,7 @@ impl Pull {
         if self.last_id != id {
             id.clone_into(&mut self.last_id);
         }
+        self.is_fetching |= matches!(phase, Phase::Waiting | Phase::Downloading | Phase::Downloaded);
         self.is_not_podman |=
             matches!(phase, Phase::Waiting | Phase::Verifying | Phase::Extracting | Phase::Retrying(_));
         let found = self.find(id);
@@ -243,7 +251,9 @@ impl Pull {
             layer.apply(phase, numbers);
             self.finished += 1;
         }
+        layer.is_announced = phase == Phase::Queued;
         self.layers.push(layer);
+        self.look_up(at);
         Update::Layer(at, Change::Began)
     }
 

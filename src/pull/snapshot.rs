@@ -114,7 +114,10 @@ impl Pull {
             // A total of less than there is makes the size unknown, a layer that was here may be fetched again.
             Phase::Downloading => {
                 let is_unknown = numbers.current.is_some() && numbers.current >= numbers.total.or(layer.size);
-                layer.is_downloaded() || is_more(layer.size) || (is_unknown && layer.size.is_some())
+                layer.is_downloaded()
+                    || layer.is_size_told
+                    || is_more(layer.size)
+                    || (is_unknown && layer.size.is_some())
             }
             Phase::Extracting => {
                 !self.shows_extraction || is_more(layer.size) || is_more(layer.extracted.map(|(_, whole)| whole))

@@ -35,7 +35,8 @@ impl Pull {
                 None => before.push(Earlier { id: layer.id.clone(), size: layer.size, came, reached }),
             }
         }
-        *self = Self { before, is_containerd: self.is_containerd, ..Self::default() };
+        let sizes = self.sizes.take();
+        *self = Self { before, sizes, is_containerd: self.is_containerd, ..Self::default() };
     }
 
     /// Bytes of the layer that came in this attempt.

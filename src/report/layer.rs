@@ -80,6 +80,7 @@ impl Report {
                 self.cached(pull, layer, finished, at, out);
             }
         }
+        self.tell_sizes(pull, at, out);
     }
 
     fn cached(&mut self, pull: &Pull, layer: usize, finished: usize, at: u64, out: Out<'_>) {

@@ -48,6 +48,8 @@ pub(crate) enum Topic {
     Warning,
     /// A warning of this program.
     Notice,
+    /// How much there is to fetch.
+    Sizes,
     /// Why there is to be another attempt, and of what kind that is.
     Retry(Kind),
     /// The layer that moved last, when nothing has moved for long.

@@ -17,6 +17,7 @@ pub(crate) mod page;
 pub(crate) mod pages;
 pub(crate) mod reader;
 pub(crate) mod sanitize;
+mod sizes;
 pub(crate) mod stamp;
 pub(crate) mod status;
 pub(crate) mod throttle;
@@ -48,6 +49,7 @@ pub(crate) struct Report {
     pub(crate) meter: Meter,
     /// Docker's CLI tells no bytes.
     tells_bytes: bool,
+    told: sizes::Told,
     /// Layers whose `queued` line is held back; with the count of finished layers where the layer is cached.
     held: Vec<(usize, Option<usize>)>,
     /// The layer that moved last.

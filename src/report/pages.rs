@@ -109,7 +109,9 @@ impl Page<'_> {
         self.layers(image, self.most.saturating_sub(self.rows.len() + reserved));
         if !others.is_empty() {
             self.blank();
-            others.into_iter().for_each(|other| self.image(states, other));
+            for other in others {
+                self.image(states, other);
+            }
         }
     }
 
@@ -239,7 +241,9 @@ impl Page<'_> {
         }
         self.containers(states, same);
         self.blank();
-        images.into_iter().for_each(|image| self.image(states, image));
+        for image in images {
+            self.image(states, image);
+        }
     }
 
     fn idle(&mut self, states: &States, same: &dyn Fn(&str, &str) -> bool) {
@@ -284,6 +288,119 @@ impl Page<'_> {
         }
         if !self.device.docker {
             self.put("Docker is not running: there is no socket of it", "", Tone::Bad);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::moment::Moment;
+    use alm_state::{Container, Found, Layer, Standing, Time};
+    use time::OffsetDateTime;
+
+    const NOW: i64 = 1_795_573_113;
+
+    fn device() -> Device<'static> {
+        let moment = Moment { now: OffsetDateTime::from_unix_timestamp(NOW).expect("a time") };
+        let address = Some("2001:db8:1234:5678:9abc:def0:1234:5678");
+        Device {
+            host: "pi-00042",
+            site: Some("Straße 日本"),
+            address,
+            moment,
+            disk: Some((91, 5)),
+            docker: false,
+            puppet: Some(Time(0)),
+        }
+    }
+
+    fn pages() -> Vec<States> {
+        let layer = |text: &str| Layer {
+            id: "b5a0d1a0b112".into(),
+            text: text.into(),
+            current: Some(u64::MAX),
+            total: Some(1),
+            percent: Some(u64::MAX),
+        };
+        let image = |id: &str, status| Image { id: id.into(), status, text: "Downloading".into(), ..Image::default() };
+        let found = |image: Image| Found { name: image.id.clone(), image };
+        let working = Image {
+            beat: Some(alm_state::boottime()),
+            percent: Some(u64::MAX),
+            current: Some(u64::MAX),
+            total: Some(u64::MAX),
+            rate: Some(u64::MAX),
+            left: Some(u64::MAX),
+            attempt: Some(u64::MAX),
+            layers: (0..256).map(|at| layer(if at % 2 == 0 { "Downloading" } else { "Waiting" })).collect(),
+            ..image(&format!("r/{}", "日本".repeat(200)), Status::Working)
+        };
+        let failed = Image {
+            details: Some("x ".repeat(400)),
+            hint: Some("é".repeat(900)),
+            percent: Some(41),
+            ..image("r/b:1", Status::Error)
+        };
+        let container = Container {
+            v: 1,
+            name: "web".into(),
+            image: "a".into(),
+            digest: None,
+            status: Standing::Failed,
+            since: None,
+            details: Some("y".repeat(999)),
+        };
+        let done: Vec<Found> = (0..64).map(|at| found(image(&format!("r/{at}"), Status::Done))).collect();
+        let all = |images: Vec<Found>, containers: Vec<Container>| States { images, containers };
+        vec![
+            all(vec![], vec![]),
+            all(
+                [vec![found(working.clone()), found(Image { id: "r/2".into(), ..working })], done.clone()].concat(),
+                vec![],
+            ),
+            all([vec![found(failed.clone())], done.clone()].concat(), vec![container.clone()]),
+            all(vec![found(Image { beat: None, ..image("r/c:1", Status::Working) })], vec![]),
+            all(vec![], vec![container]),
+            all(done, vec![]),
+            all(vec![found(Image { text: "Cannot tell".into(), ..image("r/d:1", Status::Warning) })], vec![]),
+        ]
+    }
+
+    #[test]
+    fn a_page_has_the_size_of_its_screen_whatever_is_on_it() {
+        for states in pages() {
+            for (columns, rows) in
+                (1..250).step_by(7).flat_map(|columns| (1..70).step_by(6).map(move |rows| (columns, rows)))
+            {
+                let page = page(&states, &device(), &|one, other| one == other, columns, rows);
+                assert_eq!(page.len(), rows, "{columns}×{rows}");
+                for row in page {
+                    assert_eq!(row.text.chars().count(), columns, "{columns}×{rows}: {:?}", row.text);
+                    // The fonts of consoles have 256 characters or 512.
+                    assert!(row.text.chars().all(|c| c.is_ascii_graphic() || " █░─■ßé".contains(c)), "{:?}", row.text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_most_urgent_is_the_page() {
+        let titles: Vec<String> = pages()
+            .iter()
+            .map(|states| page(states, &device(), &|one, other| one == other, 80, 25)[3].text.trim().to_owned())
+            .collect();
+        let expected = [
+            "NO PULL YET",
+            "DOWNLOADING   image",
+            "FAILED",
+            "FAILED",
+            "FAILED",
+            "UP TO DATE",
+            "NOTHING IS BEING PULLED",
+        ];
+        for (title, expected) in titles.iter().zip(expected) {
+            assert!(title.starts_with(expected), "{titles:#?}");
         }
     }
 }

@@ -245,3 +245,171 @@ pub(crate) fn wrap(text: &str, indent: &str, columns: Option<usize>, lines: &mut
     }
     lines.push(rest);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alm_state::{Found, Time};
+    use time::OffsetDateTime;
+
+    const NOW: i64 = 1_795_573_113; // 2026-11-25T02:18:33Z
+
+    fn moment() -> Moment {
+        Moment { now: OffsetDateTime::from_unix_timestamp(NOW).expect("a time") }
+    }
+
+    fn image(status: Status, text: &str) -> Image {
+        let since = Time(NOW - 100);
+        Image {
+            id: "r.example/team/app:latest".into(),
+            status,
+            text: text.into(),
+            time: Time(NOW),
+            since,
+            ..Image::default()
+        }
+    }
+
+    /// A state under way, of a writer that lives.
+    fn working(text: &str) -> Image {
+        Image {
+            beat: Some(alm_state::boottime()),
+            percent: Some(44),
+            current: Some(137_000_000),
+            total: Some(214_000_000),
+            exact: true,
+            rate: Some(2_200_000),
+            left: Some(35),
+            ..image(Status::Working, text)
+        }
+    }
+
+    fn failed() -> Image {
+        Image {
+            failing_since: Some(Time(NOW - 10_000)),
+            attempts: 6,
+            details: Some("no space left on device".into()),
+            hint: Some("make room where Docker keeps its images".into()),
+            ..image(Status::Error, "Failed")
+        }
+    }
+
+    fn states(images: Vec<Image>, containers: Vec<Container>) -> States {
+        let images = images.into_iter().map(|image| Found { name: image.id.clone(), image }).collect();
+        States { images, containers }
+    }
+
+    fn same(one: &str, other: &str) -> bool {
+        one == other
+    }
+
+    #[test]
+    fn every_state_has_its_line() {
+        let check = |image: &Image, expected: &str| assert_eq!(facts(image, moment()), expected);
+        check(&working("Downloading"), "downloading  44%  137 of 214MB  2.2MB/s  35s left");
+        check(
+            &Image { exact: false, total: Some(1_400_000_000), left: None, ..working("Downloading") },
+            "downloading  44%  137MB of ≥1.4GB  2.2MB/s",
+        );
+        check(&Image { beat: Some(alm_state::boottime()), ..image(Status::Working, "Pulling") }, "pulling");
+        let retrying =
+            Image { details: Some("reset".into()), attempt: Some(2), rate: None, left: None, ..working("Retrying") };
+        check(&retrying, "retrying  44%  137 of 214MB  attempt 2: reset");
+        let lost = Image { beat: None, ..working("Downloading") };
+        check(&lost, "LOST, last heard of just now at 44%: the pull ended without a word");
+        let well = Image {
+            checked: Some(Time(NOW - 513)),
+            pulled: Some(Time(NOW - 3 * 86_400)),
+            ..image(Status::Done, "Pulled")
+        };
+        check(&well, "up to date, checked 02:10, pulled 3 days ago");
+        check(&image(Status::Done, "Up to date"), "up to date");
+        check(&failed(), "FAILED since Tue 23:31 (6 tries): no space left on device");
+        check(&Image { failing_since: None, ..failed() }, "FAILED 1 minute ago: no space left on device");
+        let newer = Image {
+            digest: Some("sha256:1".into()),
+            checked: Some(Time(NOW)),
+            ..image(Status::Warning, "Newer image")
+        };
+        check(&newer, "newer image in the registry, checked 02:18");
+        check(
+            &Image { status: Status::Warning, text: "Newer image".into(), ..failed() },
+            "not here, failing since Tue 23:31 (6 tries): no space left on device",
+        );
+        check(&Image { percent: Some(7), ..image(Status::Warning, "Interrupted") }, "interrupted 1 minute ago at 7%");
+        check(
+            &Image { details: Some("no route".into()), ..image(Status::Warning, "Cannot tell") },
+            "cannot tell since 02:16: no route",
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_bad_and_what_is_not_known_yet_is_well() {
+        let check = |image: Image, expected| assert_eq!(health(&states(vec![image], vec![])), expected);
+        check(working("Downloading"), Health::Well);
+        check(image(Status::Done, "Pulled"), Health::Well);
+        check(image(Status::Warning, "Cannot tell"), Health::Well);
+        check(failed(), Health::Bad);
+        check(Image { beat: None, ..working("Downloading") }, Health::Bad);
+        let container = |status| Container {
+            v: 1,
+            name: "web".into(),
+            image: "a".into(),
+            digest: None,
+            status,
+            since: None,
+            details: None,
+        };
+        for (standing, expected) in [
+            (Standing::Running, Health::Well),
+            (Standing::Proving, Health::Well),
+            (Standing::RolledBack, Health::Bad),
+            (Standing::Failed, Health::Bad),
+        ] {
+            assert_eq!(health(&states(vec![], vec![container(standing)])), expected);
+        }
+    }
+
+    #[test]
+    fn names_are_short_where_no_other_is_called_so() {
+        let all = ["r/team/app:1", "r/other/app:1", "r/team/web:1", "alpine:latest"];
+        let short = all.map(|id| short_name(id, &all));
+        assert_eq!(short, ["r/team/app:1", "r/other/app:1", "web:1", "alpine:latest"]);
+    }
+
+    #[test]
+    fn lines_fit_their_terminal_and_lose_nothing() {
+        let container = Container {
+            v: 1,
+            name: "web".into(),
+            image: "r.example/team/app:latest".into(),
+            digest: Some("sha256:41f0c0aa5b1e7777".into()),
+            status: Standing::RolledBack,
+            since: Some(Time(NOW - 100)),
+            details: Some("unhealthy".into()),
+        };
+        let image = Image { digest: Some("sha256:2".into()), ..failed() };
+        let entries = entries(
+            &states(vec![image, Image { id: "r.example/web:2".into(), ..working("Downloading") }], vec![container]),
+            moment(),
+            &same,
+        );
+        let whole = lines(&entries, None).join("\n");
+        assert_eq!(
+            whole,
+            "app:latest  FAILED since Tue 23:31 (6 tries): no space left on device
+  what to do: make room where Docker keeps its images
+  container web WAS ROLLED BACK to another image, 41f0c0aa5b1e since 02:16: unhealthy
+web:2       downloading  44%  137 of 214MB  2.2MB/s  35s left"
+        );
+        for columns in [1, 2, 20, 59, 79, 199] {
+            let lines = lines(&entries, Some(columns));
+            assert!(lines.iter().all(|line| line.chars().count() <= columns.max(5)), "{columns}: {lines:#?}");
+            let letters = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+            assert_eq!(letters(&lines.concat()), letters(&whole), "{columns}");
+        }
+        let mut lines = Vec::new();
+        wrap("ééé ééé ééé", "  ", Some(7), &mut lines);
+        assert_eq!(lines, ["ééé ééé", "  ééé"]);
+    }
+}

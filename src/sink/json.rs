@@ -126,6 +126,7 @@ impl Sink for Json {
                     Topic::Repository => ("Working", "Pulling from"),
                     Topic::Digest => ("Working", "Digest"),
                     Topic::Status => ("Working", "Status"),
+                    Topic::Sizes => ("Working", "To download"),
                     Topic::Warning | Topic::Notice => ("Warning", "Warning"),
                     Topic::Retry(_) => ("Warning", "Retrying"),
                     Topic::Stuck => ("Warning", "No progress"),

@@ -1,6 +1,6 @@
-//! The states of all images as a Prometheus text file, for node_exporter's textfile collector.
+//! The states of all images as a Prometheus text file, for `node_exporter`'s textfile collector.
 //!
-//! Apart from the state file because it is made of all of them, and because node_exporter passes over a whole file for one
+//! Apart from the state file because it is made of all of them, and because `node_exporter` passes over a whole file for one
 //! line that it does not like: no time stamps, help texts that are the same everywhere, one file for all images.
 //!
 //! **Invariant:** whoever reads gets a whole file; a pull neither waits (but for a moment, for another writer) nor fails.

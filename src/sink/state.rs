@@ -57,6 +57,7 @@ pub(crate) struct State {
     /// From when on the lock is ours.
     image: Option<Image>,
     /// When this image's state before this run was written, until old states were swept.
+    #[expect(clippy::option_option, reason = "swept already; or not yet, with or without a state before")]
     before: Option<Option<Time>>,
     /// Bytes that all pulls before this one fetched, and those of this one that another had told of by then.
     received: u64,
@@ -297,7 +298,10 @@ impl Sink for State {
         if at < self.next_look {
             return Ok(());
         }
-        self.next_look = at.saturating_add(LOOK);
+        // Not beyond the moment from which what moves may be written again.
+        let next_write = self.last.saturating_add(MOVING);
+        let next_look = at.saturating_add(LOOK);
+        self.next_look = if next_write > at { next_look.min(next_write) } else { next_look };
         if self.image.is_none() {
             if at.saturating_sub(self.last) >= MOVING {
                 self.last = at;
@@ -330,5 +334,113 @@ impl Sink for State {
         }
         self.end(closing);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pull::event;
+    use allocation_counter::measure;
+    use std::path::Path;
+
+    struct Temp(PathBuf);
+
+    impl Drop for Temp {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn temp(name: &str) -> Temp {
+        Temp(std::env::temp_dir().join(format!("alm-sink-{}-{name}", std::process::id())))
+    }
+
+    fn state(directory: &Path, is_ours: IsOurs) -> State {
+        let target = Target {
+            store: Store::at(directory),
+            id: "alpine:latest".into(),
+            reference: "docker.io/library/alpine:latest".into(),
+            registry: "docker.io".into(),
+            metrics: None,
+        };
+        State::new(target, is_ours, Box::new(|at| Time(1_795_573_113 + i64::try_from(at / 1_000).unwrap_or(0))))
+    }
+
+    fn bar(pull: &mut Pull, bytes: u64) {
+        let line = format!(
+            r#"{{"status":"Downloading","progressDetail":{{"current":{bytes},"total":1000000000}},"id":"abc"}}"#
+        );
+        pull.apply(event::parse(line.as_bytes()));
+    }
+
+    fn pull() -> Pull {
+        let mut pull = Pull::default();
+        pull.apply(event::parse(br#"{"status":"Pulling fs layer","progressDetail":{},"id":"abc"}"#));
+        bar(&mut pull, 1);
+        pull
+    }
+
+    #[test]
+    fn what_moves_is_written_once_a_second_and_costs_nothing_between() {
+        let temp = temp("steady");
+        let mut state = state(&temp.0, Box::new(|| true));
+        let (mut pull, meter, mut times) = (pull(), Meter::default(), Vec::new());
+        for at in (10..10_000).step_by(10) {
+            bar(&mut pull, at * 1_000 + 2);
+            let snapshot = Snapshot { pull: &pull, meter: &meter, at };
+            let before = state.last;
+            let used = measure(|| state.frame(&snapshot).expect("it never fails"));
+            if state.last == before {
+                assert_eq!(used.count_total, 0, "at {at}");
+            } else {
+                times.push(at);
+            }
+        }
+        // The first tells that it is downloading.
+        assert_eq!(times, [10, 1_010, 2_010, 3_010, 4_010, 5_010, 6_010, 7_010, 8_010, 9_010]);
+    }
+
+    #[test]
+    fn a_pull_that_stands_still_beats_and_its_rate_falls_once() {
+        let temp = temp("still");
+        let mut state = state(&temp.0, Box::new(|| true));
+        let pull = pull();
+        let meter = |speed| {
+            let mut meter = Meter::default();
+            meter.speed = Some(speed);
+            meter
+        };
+        let (moving, still) = (meter(5), meter(0));
+        let mut times = Vec::new();
+        for at in (50..60_000).step_by(50) {
+            let meter = if at < 10_000 { &moving } else { &still };
+            let before = state.last;
+            state.frame(&Snapshot { pull: &pull, meter, at }).expect("it never fails");
+            if state.last != before {
+                times.push(at);
+            }
+        }
+        assert_eq!(times, [50, 10_050, 25_050, 40_050, 55_050]);
+    }
+
+    #[test]
+    fn who_has_not_the_lock_writes_nothing_until_it_has() {
+        let temp = temp("lock");
+        let mut asked = 0;
+        let is_ours = move || {
+            asked += 1;
+            asked > 3
+        };
+        let mut state = state(&temp.0, Box::new(is_ours));
+        let (pull, meter) = (pull(), Meter::default());
+        let mut began = None;
+        for at in (0..5_000).step_by(50) {
+            state.frame(&Snapshot { pull: &pull, meter: &meter, at }).expect("it never fails");
+            if began.is_none() && Store::at(&temp.0).image("docker.io/library/alpine:latest").is_some() {
+                began = Some(at);
+            }
+        }
+        assert_eq!(began, Some(3_000));
     }
 }

@@ -52,7 +52,8 @@ fn checks() {
     let check = |args: &[&str], local: (u16, String), remote: (u16, String), code, says: &str| {
         let temp = Temp::new();
         let engine = engine(&temp, &[("/images/", local.0, local.1), ("/distribution/", remote.0, remote.1)]);
-        let ended = run(program(&temp).args(["--host", &engine.host(), "--check"]).args(args));
+        let ended =
+            run(program(&temp).args(["--host", &engine.host(), "--state", &temp.at("state"), "--check"]).args(args));
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(code), ""), "{args:?} {}", ended.stdout);
         assert!(ended.stdout.contains(says) && ended.stdout.lines().count() == 1, "{args:?} {}", ended.stdout);
     };
@@ -144,7 +145,7 @@ fn a_check_is_for_the_platform_that_a_pull_would_fetch() {
             _ => (None, args),
         };
         command.envs(variable.map(|platform| ("DOCKER_DEFAULT_PLATFORM", platform)));
-        let ended = run(command.args(["--host", &engine.host(), "--check"]).args(args));
+        let ended = run(command.args(["--host", &engine.host(), "--state", &temp.at("state"), "--check"]).args(args));
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(code), ""), "{args:?} {local} {}", ended.stdout);
         assert!(ended.stdout.contains(says) && ended.stdout.lines().count() == 1, "{args:?} {}", ended.stdout);
         let manifests = engine.requests().iter().any(|request| request.line.ends_with("?manifests=1"));
@@ -327,7 +328,8 @@ fn a_container_in_a_dead_namespace_does_not_run() {
 #[test]
 fn without_an_engine_nothing_can_be_told() {
     let temp = Temp::new();
-    for mode in [&["--check"][..], &["--running", "web"]] {
+    let state = temp.at("state");
+    for mode in [&["--check", "--state", &state][..], &["--running", "web"]] {
         for (host, says) in
             [("unix:///nonexistent/docker.sock", "no Docker socket"), ("tcp://127.0.0.1:1", "not a Unix socket")]
         {
@@ -355,7 +357,14 @@ fn an_engine_that_never_answers_is_not_waited_for() {
     assert!(ended.stdout.contains("no answer in time"), "{}", ended.stdout);
 
     // A signal ends the waiting at once.
-    let mut asking = crate::support::Running::start(program(&temp).args(["--host", &engine.host(), "--check", "app"]));
+    let mut asking = crate::support::Running::start(program(&temp).args([
+        "--host",
+        &engine.host(),
+        "--state",
+        &temp.at("state"),
+        "--check",
+        "app",
+    ]));
     assert!(eventually(crate::support::LIMIT, || engine
         .requests()
         .iter()

@@ -154,9 +154,10 @@ class Registry:
         self.ask("PUT", f"{repository}/manifests/{tag}", data, Content_Type=manifest["mediaType"])
         return {"mediaType": manifest["mediaType"], "digest": sha256(data), "size": len(data)}
 
-    def push(self, repository, tag, layers, arch, oci=False, **more):
+    def push(self, repository, tag, layers, arch, oci=False, variant=None, **more):
         """An image of these layers, each (compressed, digest of the plain)."""
-        config = {"os": "linux", "architecture": arch, "config": more, "rootfs": {"type": "layers"}}
+        variant = {"variant": variant} if variant else {}
+        config = {"os": "linux", "architecture": arch, **variant, "config": more, "rootfs": {"type": "layers"}}
         config["rootfs"]["diff_ids"] = [plain for _, plain in layers]
         config["history"] = [{"created_by": "test"} for _ in layers]
         kind = lambda docker, oci_kind: {"mediaType": oci_kind if oci else docker}
@@ -203,7 +204,7 @@ def layer(size):
 def push_images(registry, own):
     """What the images of tests/lab/lab.sh leave out. Whatever is to break in the middle has layers of its own."""
     other = "arm64" if own != "arm64" else "amd64"
-    for tag in ("lost", "revived", "killed", "back"):
+    for tag in ("lost", "revived", "killed", "back", "reset"):
         registry.push("long", tag, [layer(size * MB) for size in (9, 6, 3)], own)
     registry.push("pinned", "latest", [layer(MB), layer(MB)], own, oci=True)
     for tag in ("missing", "damaged", "single"):
@@ -221,7 +222,8 @@ def push_images(registry, own):
     registry.push_manifest("three", "labelled", manifest)
 
     # As buildx makes them: an index with a manifest for each platform and an attestation beside it.
-    for tag, platforms in (("both", (own, other)), ("again", (own, other)), ("foreign", ("s390x", "ppc64le"))):
+    tags = {"both": (own, other), "again": (own, other), "checked": (own, other), "foreign": ("s390x", "ppc64le")}
+    for tag, platforms in tags.items():
         entries = []
         for arch in platforms:
             pushed = registry.push("multi", f"{tag}-{arch}", [layer(MB), layer(3 * MB)], arch, oci=True)
@@ -241,6 +243,12 @@ def push_images(registry, own):
                 | {"annotations": {f"vnd.docker.reference.{key}": value for key, value in reference.items()}}
             )
         registry.push_manifest("multi", tag, {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries})
+    # For the oldest Pis alone.
+    pushed = registry.push("multi", "v6-only", [layer(MB)], "arm", oci=True, variant="v6")
+    entry = pushed | {"platform": {"os": "linux", "architecture": "arm", "variant": "v6"}}
+    registry.push_manifest("multi", "v6", {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]})
+    # One manifest, built for another machine.
+    registry.push("odd", "elsewhere", [layer(MB)], other)
     return other
 
 
@@ -480,6 +488,8 @@ class Pull:
                 expect(layer_id not in queued, f"queued twice: {line}")
                 queued.add(layer_id)
             expect(layer_id in queued, f"before it was queued: {line}")
+            if what == "starts again":
+                bars = {key: percent for key, percent in bars.items() if key[0] != layer_id}
             if bar := re.search(r"\[([█░]+)\] (\d+)%", line):
                 expect(len(bar[1]) == 40, f"the bar's width: {line}")
                 key = (layer_id, line[0])
@@ -488,7 +498,7 @@ class Pull:
                 least, most = int(bar[2]) * 40 // 100, (int(bar[2]) + 1) * 40 // 100
                 expect(least <= bar[1].count("█") <= most, f"the bar is not its percentage: {line}")
                 bars[key] = int(bar[2])
-            if count := re.search(r"(?:Complete|cached) \((\d+)/(\d+)\)$", line):
+            if count := re.search(r"(?:Complete|cached) \((\d+)/(\d+)\)(?:, [^()]*)?$", line):
                 counted.append(layer_id)
                 expect(len(set(counted)) == len(counted) == int(count[1]) <= int(count[2]), f"n/N: {line}")
         self.cached = sum("Already cached" in line for line in self.lines)
@@ -511,7 +521,8 @@ class Pull:
             found = [found.groups() for line in closing if (found := re.fullmatch(pattern, line))]
             return found[0] if found else default
 
-        (percent,) = find(r"Overall Progress: \[[█░]{50}\] (\d+)%", ("-1",))
+        # A pull that has failed stands where it stopped.
+        (percent,) = find(rf"{'Overall Progress' if self.success else 'Stopped at'}: \[[█░]{{50}}\] (\d+)%", ("-1",))
         expect((int(percent) == 100) == self.success and int(percent) >= 0, f"overall {percent}")
         self.n, self.total = map(int, find(r"Layers: (\d+)/(\d+) completed", (0, 0)))
         expect(self.n == counted, f"{self.n} layers are completed, {counted} were told")
@@ -587,6 +598,16 @@ def case(name):
     return add
 
 
+def docker_case(name):
+    """One that podman has no part in: it cannot be asked what a registry has, and keeps to rules of its own."""
+
+    def add(function):
+        case(name)(lambda row: "not asked" if row.kind == "podman" else function(row))
+        return function
+
+    return add
+
+
 class Row:
     """One engine with one store, and all cases with it."""
 
@@ -653,6 +674,28 @@ class Row:
         self.end_pulls()
         if self.engine and self.engine.process and self.engine.process.poll() is None:
             self.engine.kill()
+
+    def check(self, image, *options, env=None):
+        """What `--check` answers: its exit code and its line."""
+        command = [self.program, "--host", f"unix://{self.engine.socket}", "--check", *options, self.at(image)]
+        environment = self.environment() | (env or {})
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
+        expect(done.stderr == "" and done.stdout.count("\n") == 1, f"{done.stdout}{done.stderr}")
+        return done.returncode, done.stdout
+
+    def checks(self, image, *expected):
+        """`--check` for no platform, this machine's, the other one: the exit codes are these."""
+        own, other = f"linux/{self.arch}", f"linux/{self.other}"
+        told = [self.check(image), self.check(image, "--platform", own), self.check(image, "--platform", other)]
+        told += [self.check(image, env={"DOCKER_DEFAULT_PLATFORM": other})]
+        expected = [*expected, expected[-1]]
+        expect([code for code, _ in told] == expected, f"not {expected}: {told}")
+        return told
+
+    @property
+    def tells_platforms(self):
+        """Whether the engine says which platforms of an index are here: the containerd store does since API 1.48."""
+        return self.store != "containerd" or int(self.version.partition(".")[0]) >= 28
 
     def token(self, text):
         path = self.dir / "token"
@@ -812,15 +855,79 @@ def _(row):
 
 @case("--check before and after")
 def _(row):
-    def check(image):
-        command = [row.program, "--host", f"unix://{row.engine.socket}", "--check", image]
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, env=row.environment()).returncode
-
     # The first has not been pulled, the last is unknown to the registry.
-    codes = [check(row.at(image)) for image in ("long:back", "three:latest", "multi:both", "three:missing")]
+    codes = [row.check(image)[0] for image in ("long:back", "three:latest", "multi:both", "three:missing")]
     # Podman cannot be asked what the registry has.
     expect(codes == ([3] * 4 if row.kind == "podman" else [1, 0, 0, 3]), f"exit codes {codes}")
     return "cannot tell" if row.kind == "podman" else ""
+
+
+@docker_case("--check: only the other platform is here")
+def _(row):
+    row.pull(row.at("multi:checked"), "--platform", f"linux/{row.other}")
+    # A pull would fetch this machine's. An engine that shows one of what may be several does not tell of the others.
+    unknown = 1 if row.tells_platforms else 3
+    row.checks("multi:checked", unknown, unknown, 0)
+    digest = row.image("multi:checked").digest
+    told = row.check(f"multi@{digest}", "--platform", f"linux/{row.arch}")
+    expect(told[0] == unknown, f"by digest: {told}")
+
+
+@docker_case("--check: both platforms under one tag")
+def _(row):
+    row.pull(row.at("multi:checked"))
+    if row.store == "containerd":
+        row.checks("multi:checked", 0, 0, 0 if row.tells_platforms else 3)
+        return
+    # The graphdriver keeps the last one, and has forgotten where it came from.
+    told = row.checks("multi:checked", 3, 3, 1)
+    expect(f"docker image rm {row.at('multi:checked')}" in told[0][1], f"no cure: {told[0]}")
+    row.engine.untag(row.at("multi:checked"))
+    row.pull(row.at("multi:checked"))
+    row.checks("multi:checked", 0, 0, 1)
+
+
+@docker_case("--check: arm/v7 asked of an index that has arm/v6")
+def _(row):
+    pull = row.pull(row.at("multi:v6"), "--platform", "linux/arm/v7")
+    expect(pull.exit == 0, pull.reason)
+    told = row.check("multi:v6", "--platform", "linux/arm/v7")
+    expect(told[0] == 0, f"{told}")
+
+
+@docker_case("--check: one platform, another asked for")
+def _(row):
+    # The image that an earlier case pulled so, whatever its engine said of it.
+    told = row.check("odd:single", "--platform", f"linux/{row.other}")
+    expect(told[0] == 0, f"{told}")
+
+
+@case("an image for another machine")
+def _(row):
+    pull = row.pull(row.at("odd:elsewhere"))
+    if pull.exit != 0:
+        pull.refused(PLATFORM, "platform|no image found")
+        return pull.outcome()
+    warned = [line for line in pull.lines if line.startswith(f"⚠️  the image is for linux/{row.other}")]
+    expect(len(warned) == 1, "no warning that it cannot run here")
+    return "warned"
+
+
+@docker_case("a connection is reset")
+def _(row):
+    row.link.rate = 2 * MB
+    image = row.image("long:reset")
+    pull = row.begin(row.at("long:reset"))
+    pull.half_way()
+    row.link.reset()
+    pull.until("🔁")
+    row.link.rate = 0
+    row.end(pull)
+    expect(("🔁 Retry 1/3 at once: " in pull.out) == (row.store == "containerd"), "a retry at once, or none")
+    # What had come is not fetched again.
+    size = sum(image.sizes.values())
+    expect(pull.carried <= size * 1.1, f"{pull.carried} bytes came for {size}")
+    return f"{pull.pulled(image, 3, fetched=image.layers)}, {pull.carried / size:.2f} ×"
 
 
 @case("registry killed")
@@ -846,7 +953,7 @@ def _(row):
     row.order("kill", "registry")
     row.link.down()
     # The engine tries again, or we do.
-    pull.until("retrying in ", "🔁 Retry 1/3 in 5s: ")
+    pull.until("retrying in ", "/3 in 5s: ")
     row.order("revive", "registry")
     row.link.rate = 0
     row.link.up()

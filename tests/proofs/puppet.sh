@@ -208,7 +208,7 @@ parse() {
     ruby -rjson -e 'JSON.parse(File.read(ARGV[0]))' "$module/metadata.json"
 }
 lint() { (cd "$module" && puppet-lint --fail-on-warnings --relative .); }
-scripts() { shellcheck "$module"/files/*.sh; }
+scripts() { shellcheck -x -P SCRIPTDIR "$module"/files/*.sh; }
 documented() {
     # It leaves a .yardoc where it runs.
     (cd "$dir" && puppet strings generate "$module/**/*.pp" --format json --out "$dir/strings.json") 2>&1 | tee "$dir/strings.log"

@@ -89,7 +89,7 @@ mod tests {
             ("r.test:5000", "http://r.test:5000", true),
             ("r.test:5000", "http://r.test:5001", false),
             ("10.0.0.0/8", "https://10.1.2.3:5000", true),
-            ("10.0.0.0/8", "https://11.1.2.3", false),
+            ("10.0.0.0/8", "https://192.168.2.3", false),
             // Names are not looked up for it.
             ("10.0.0.0/8", "https://r.test", false),
             ("10.1.2.3", "https://10.1.2.3:5000", true),

@@ -64,7 +64,7 @@ pub fn run(data: &[u8]) {
 
     if let Ok(found) = search(Some(path.as_path())).run(&mut || true) {
         let token = String::from_utf8(file.to_vec()).expect("a token is text");
-        assert_eq!(self::sent(&found, server)["password"], token.trim_end_matches(['\r', '\n']));
+        assert_eq!(self::sent(&found, server)["password"], token.trim_end_matches(['\r', '\n', ' ', '\t']));
     }
     address(registry, &environment, &config);
     current_context(file, &environment, &config);

@@ -9,6 +9,7 @@ use crate::args::{Log as Where, Progress, Pull as Options, When};
 use crate::docker::Read;
 use crate::docker::Response;
 use crate::docker::engine::{Connection, Engine};
+use crate::docker::platform::Rule;
 use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
 use crate::os::output::WritePolicy;
@@ -105,7 +106,8 @@ impl World {
         let stdout = OpenOptions::new().read(true).append(true).create(true).open(stdout).expect("a file");
         rustix::stdio::dup2_stdout(&stdout).expect("a standard output of our own");
         let listener = UnixListener::bind(&socket).expect("a socket");
-        let engine = Engine::unasked(socket, "20.10", "1.41");
+        let (version, api, headers) = ("20.10".into(), "1.41".into(), Vec::new());
+        let engine = Engine { socket, headers, version, api, rule: Rule::Old };
         let reference = Reference::parse("127.0.0.1:5000/a:1").expect("a reference");
         Self { log, recording, stdout, listener, engine, reference }
     }
@@ -282,7 +284,9 @@ fn check_log(log: &str) {
 /// `2` and `3` of `✅ Layer a: Complete (2/3)`. What an engine says cannot begin a line, so it cannot look like one.
 fn counts(text: &str) -> Option<(u64, u64)> {
     let (_, count) = if text.starts_with("✅ Layer ") || text.starts_with("💾 Layer ") {
-        text.strip_suffix(')')?.rsplit_once(" (")?
+        // What it came to and how long it took may follow.
+        let (before, rest) = text.split_once(" (")?;
+        (before, rest.split_once(')')?.0)
     } else {
         text.strip_suffix(" completed")?.split_once("Layers: ").filter(|(before, _)| before.is_empty())?
     };
@@ -331,6 +335,9 @@ impl Sink for Check {
             self.seen.clear();
         }
         let About::Layer(layer, phase) = line.about else { return Ok(()) };
+        if text.ends_with(": starts again") {
+            self.seen.retain(|(id, _), _| *id != layer.id);
+        }
         let is_extraction = phase == Phase::Extracting;
         let (done, size) = match phase {
             Phase::Downloading => (layer.done, layer.size.unwrap_or(0)),

@@ -52,8 +52,8 @@ impl Failure {
                 // Docker Hub's are kept under another name than its host: `docker logout docker.io` leaves them.
                 let name = if registry == "docker.io" { String::new() } else { format!(" {registry}") };
                 format!(
-                    "the credentials that were sent are refused: log in anew as the user that runs this: docker login{name}; \
-                     or, if the image is public, forget them: docker logout{name}"
+                    "log in anew as the user that runs this: docker login{name}; or, if the image is public, \
+                     forget the credentials that were refused: docker logout{name}"
                 )
             }
             Some(registry) => format!("log in as the user that runs this: docker login {registry}; or check that this login may pull the image"),
@@ -169,11 +169,11 @@ mod tests {
         let check = |registry, expected: &str| assert_eq!(failure.advice(registry).as_deref(), Some(expected));
         check(
             Some("ghcr.io"),
-            "the credentials that were sent are refused: log in anew as the user that runs this: docker login ghcr.io; or, if the image is public, forget them: docker logout ghcr.io",
+            "log in anew as the user that runs this: docker login ghcr.io; or, if the image is public, forget the credentials that were refused: docker logout ghcr.io",
         );
         check(
             Some("docker.io"),
-            "the credentials that were sent are refused: log in anew as the user that runs this: docker login; or, if the image is public, forget them: docker logout",
+            "log in anew as the user that runs this: docker login; or, if the image is public, forget the credentials that were refused: docker logout",
         );
     }
 }

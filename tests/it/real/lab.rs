@@ -142,6 +142,14 @@ impl Lab {
         digest
     }
 
+    /// Pushes an image for a processor that no test runs on.
+    pub(super) fn push_foreign(&self, image: &str) {
+        let tar = self.dir.join("foreign.tar");
+        succeed(self.command("tar").args(["-cf", tar.to_str().expect("plain"), "-C", "/etc", "hostname"]));
+        self.docker(&["import", "--platform", "linux/riscv64", tar.to_str().expect("plain"), image]);
+        self.docker(&["push", "-q", image]);
+    }
+
     /// Podman's service, with images of its own.
     pub(super) fn podman(&self) -> Podman {
         let dir = self.dir.join("podman");
@@ -466,7 +474,8 @@ impl Pulled {
 }
 
 fn counts(line: &str) -> (u32, u32) {
-    let pair = line.rsplit_once('(').and_then(|(_, pair)| pair.trim_end_matches(')').split_once('/'));
+    // What it came to and how long it took may follow.
+    let pair = line.split_once(" (").and_then(|(_, rest)| rest.split_once(')')?.0.split_once('/'));
     pair.and_then(|(n, of)| Some((n.parse().ok()?, of.parse().ok()?))).unwrap_or_else(|| panic!("no counts: {line}"))
 }
 

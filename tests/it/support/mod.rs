@@ -86,6 +86,11 @@ impl Drop for Temp {
         for lock in locks.filter(|lock| lock.file_name().to_string_lossy().contains(&self.name.replace('-', "_"))) {
             let _ = fs::remove_file(lock.path());
         }
+        // Of a pull that was not told where to keep its state.
+        let states = ["/run/alm/pull", "/var/lib/alm/pull"].into_iter().flat_map(fs::read_dir).flatten().flatten();
+        for state in states.filter(|state| state.file_name().to_string_lossy().contains(&self.name)) {
+            let _ = fs::remove_file(state.path());
+        }
     }
 }
 

@@ -5,29 +5,32 @@
 //! [0.000,"a",{"attempt":1,"mode":"api"}]
 //! [0.026,"e",{"status":"Pulling from library/alpine","id":"latest"}]
 //! [0.031,"r","a line that was not JSON"]
+//! [0.900,"s",{"layers":[["b9bf3f3b8299",5001727]],"total":5001727}]
 //! [15.200,"x",{"end":"complete","exit":0}]
 //! ```
 //!
 //! Seconds since `started`, a code, and data: `a` begins an attempt, `e` is the engine's line as it came, `r` a line that
-//! is not JSON, `w` a warning of this program, `x` the end. `a` of a first attempt may have `reason` (why the docker CLI
-//! is used) and `attached`, of a later one `wait`, `reason`, `kind` and `retries`; `x` has `reason` and `kind` where the pull
+//! is not JSON, `w` a warning of this program, `s` how large the layers are or what room there is for them, `x` the end. `a` of a first
+//! attempt may have `reason` (why the docker CLI is used) and `attached`, of a later one `wait`, `reason`, `kind` and `retries`; `x` has `reason` and `kind` where the pull
 //! failed, and `credentials` where some were sent. Codes and keys that are not known are passed over, so that the format
 //! can grow.
 //!
 //! **Invariant:** what was written is read back as the same lines at the same millisecond.
 
-use crate::os::file;
+mod learned;
+mod recorder;
+
+pub(crate) use recorder::Recorder;
+
 use crate::pull::End;
 use crate::pull::failure::{Failure, Kind};
+use crate::pull::room::Room;
+use crate::pull::sizes::Sizes;
 use crate::report::line::{Method, Opening, Retry};
-use crate::report::stamp::rfc3339;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::path::Path;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -57,6 +60,10 @@ pub(crate) enum Entry<'a> {
     /// A line of the engine that was not JSON, or one of docker.
     Raw(String),
     Warning(String),
+    /// The registry has said how large the layers are.
+    Sizes(Sizes),
+    /// Where the engine keeps its images was looked at.
+    Room(Room),
     End(Ended),
     /// Nothing that this version knows.
     Other,
@@ -73,125 +80,6 @@ pub(crate) struct Ended {
     pub(crate) kind: Option<Kind>,
     /// Whether credentials were sent.
     pub(crate) had_credentials: bool,
-}
-
-/// Writes a recording.
-pub(crate) struct Recorder {
-    file: File,
-    line: Vec<u8>,
-}
-
-impl Recorder {
-    /// Opens `path`, which is overwritten. It is for its owner alone, for it holds all that an engine said.
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: file::create_private(path)?, line: Vec::new() })
-    }
-
-    /// Writes the top line.
-    pub(crate) fn header(&mut self, header: &Header) -> io::Result<()> {
-        let Header { image, started, engine, api } = header;
-        self.line.extend_from_slice(b"{\"version\":1");
-        let started = started.map(rfc3339).unwrap_or_default();
-        for (key, value) in [("image", image), ("started", &started), ("engine", engine), ("api", api)] {
-            write!(self.line, ",\"{key}\":{}", json(value))?;
-        }
-        self.line.push(b'}');
-        self.flush()
-    }
-
-    /// Writes what the first attempt begins with.
-    pub(crate) fn open(&mut self, at: u64, opening: &Opening) -> io::Result<()> {
-        self.entry(at, "a");
-        write!(self.line, "{{\"attempt\":1,\"mode\":\"{}\"", mode(opening.method))?;
-        for (key, value) in [("reason", &opening.reason), ("attached", &opening.attached)] {
-            if let Some(value) = value {
-                write!(self.line, ",\"{key}\":{}", json(value))?;
-            }
-        }
-        self.line.extend_from_slice(b"}]");
-        self.flush()
-    }
-
-    /// Writes that another attempt is to begin.
-    pub(crate) fn retry(&mut self, at: u64, retry: &Retry, method: Method) -> io::Result<()> {
-        self.entry(at, "a");
-        let Retry { number, limit, wait, failure } = retry;
-        write!(self.line, "{{\"attempt\":{},\"mode\":\"{}\",\"wait\":{wait}", number + 1, mode(method))?;
-        if let Some(limit) = limit {
-            write!(self.line, ",\"retries\":{limit}")?;
-        }
-        write!(self.line, ",\"reason\":{},\"kind\":\"{}\"}}]", json(&failure.text), failure.kind.name())?;
-        self.flush()
-    }
-
-    /// Writes a line of the engine. To find out whether it is JSON, where `is_json` does not say so, costs an allocation.
-    pub(crate) fn line(&mut self, at: u64, line: &[u8], is_json: bool) -> io::Result<()> {
-        match std::str::from_utf8(line) {
-            Ok(text) if is_json || serde_json::from_str::<IgnoredAny>(text).is_ok() => {
-                self.entry(at, "e");
-                self.line.extend_from_slice(line);
-            }
-            _ => {
-                self.entry(at, "r");
-                write!(self.line, "{}", json(&String::from_utf8_lossy(line)))?;
-            }
-        }
-        self.line.push(b']');
-        self.flush()
-    }
-
-    /// Writes a warning of this program.
-    pub(crate) fn warning(&mut self, at: u64, warning: &str) -> io::Result<()> {
-        self.entry(at, "w");
-        write!(self.line, "{}]", json(warning))?;
-        self.flush()
-    }
-
-    /// Writes how it ended, and why it failed if it did.
-    pub(crate) fn end(&mut self, at: u64, end: &End, failure: Option<&Failure>, exit: u8) -> io::Result<()> {
-        self.entry(at, "x");
-        let word = match end {
-            End::Complete | End::Exited(_) => "complete".to_owned(),
-            End::Cut(_) => "cut".to_owned(),
-            End::Refused(status) => format!("refused {status}"),
-            End::Stalled(_) => "stalled".to_owned(),
-            End::Signal(signal) => format!("signal {signal}"),
-        };
-        write!(self.line, "{{\"end\":\"{word}\"")?;
-        if let Some(failure) = failure {
-            write!(self.line, ",\"reason\":{},\"kind\":\"{}\"", json(&failure.text), failure.kind.name())?;
-            if failure.had_credentials {
-                self.line.extend_from_slice(b",\"credentials\":true");
-            }
-        }
-        write!(self.line, ",\"exit\":{exit}}}]")?;
-        self.flush()
-    }
-
-    fn entry(&mut self, at: u64, code: &str) {
-        // Writing into memory cannot fail.
-        let _ = write!(self.line, "[{}.{:03},\"{code}\",", at / 1000, at % 1000);
-    }
-
-    /// Each line is written at once and whole, so that a killed program leaves what it had seen.
-    fn flush(&mut self) -> io::Result<()> {
-        self.line.push(b'\n');
-        let written = self.file.write_all(&self.line);
-        self.line.clear();
-        written
-    }
-}
-
-/// `text` as a JSON string.
-fn json(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_default()
-}
-
-fn mode(method: Method) -> &'static str {
-    match method {
-        Method::Api => "api",
-        Method::Cli => "cli",
-    }
 }
 
 /// Reads the first line of a file: the header of a recording, `None` where it is a bare capture of an engine's JSON lines.
@@ -241,6 +129,7 @@ pub(crate) fn entry<'a>(line: &'a [u8], header: &Header) -> Result<(u64, Entry<'
         "e" => Entry::Line(data.as_bytes()),
         "r" => Entry::Raw(serde_json::from_str(data).map_err(broken)?),
         "w" => Entry::Warning(serde_json::from_str(data).map_err(broken)?),
+        "s" => learned::entry(data).map_err(broken)?,
         "a" => serde_json::from_str::<Attempt>(data).map_err(broken)?.entry(header),
         "x" => serde_json::from_str::<Ending>(data).map_err(broken)?.entry(),
         _ => Entry::Other,
@@ -388,7 +277,7 @@ mod tests {
     }
 
     /// What `write` writes.
-    fn written(write: impl FnOnce(&mut Recorder) -> io::Result<()>) -> String {
+    fn written(write: impl FnOnce(&mut Recorder) -> std::io::Result<()>) -> String {
         let path = std::env::temp_dir().join(format!(
             "recording-test-{}-{:?}",
             std::process::id(),
