@@ -41,16 +41,13 @@ use os::charset::Charset;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-/// The exit code of wrong usage: nothing was pulled.
-const USAGE: u8 = 2;
-
 fn main() -> ExitCode {
     ExitCode::from(match args::parse(std::env::args_os()) {
         Ok(mode) => run(mode),
         Err(Mistake { program, reason }) => {
             let text = format!("{reason}; try {program} --help");
             session::complain_as(program, &text, Charset::from_environment(false));
-            USAGE
+            args::EXIT_USAGE
         }
     })
 }
@@ -83,7 +80,7 @@ fn with_platform(mut options: args::Pull, run: impl FnOnce(&Reference, &args::Pu
             Ok(platform) => platform,
             Err(error) => {
                 session::complain(&error, Charset::from_environment(options.ascii));
-                return USAGE;
+                return args::EXIT_USAGE;
             }
         };
     }
@@ -96,7 +93,7 @@ fn with_reference(options: &args::Pull, run: impl FnOnce(&Reference, &args::Pull
         Ok(reference) => run(&reference, options),
         Err(error) => {
             session::complain(&error.to_string(), Charset::from_environment(options.ascii));
-            USAGE
+            args::EXIT_USAGE
         }
     }
 }

@@ -88,7 +88,7 @@ mod tests {
             ("--retries", " 3"),
             ("--stall-timeout", " 600"),
             ("--state", " d"),
-            ("--metrics", " m"),
+            ("--metrics", " m --state d"),
             ("--sizes", " never"),
             ("--host", " unix:///s"),
             ("--ascii", ""),

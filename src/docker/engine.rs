@@ -92,6 +92,18 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
+    /// One that is not asked what it is.
+    #[cfg(fuzzing)]
+    pub(crate) fn unasked(socket: PathBuf, version: &str, api: &str) -> Self {
+        Self {
+            socket,
+            headers: Headers::new(),
+            version: version.to_owned(),
+            api: api.to_owned(),
+            rule: Rule::Containerd,
+        }
+    }
+
     /// Finds out whether an engine answers at `socket`, and which API to speak with it.
     pub(crate) fn ping(socket: &Path, headers: Headers, go_on: GoOn<'_>) -> Result<Self, Error> {
         let until = Instant::now() + PING;
@@ -327,8 +339,7 @@ impl Connection {
                 Read::Bytes { .. } if answer.len() > MAX_ANSWER => {
                     return Err(Error::Broken("an answer without end".into()));
                 }
-                Read::Bytes { .. } => {}
-                Read::Tick => break,
+                Read::Bytes { .. } | Read::Tick => {}
             }
         }
         Ok(None)

@@ -22,6 +22,12 @@ pub(crate) mod sizes;
 pub(crate) mod store;
 
 #[cfg(fuzzing)]
+pub(crate) use auth::{Found, Search};
+#[cfg(fuzzing)]
+pub(crate) use config::Config;
+#[cfg(fuzzing)]
+pub(crate) use endpoint::{Endpoint, find as find_endpoint};
+#[cfg(fuzzing)]
 pub(crate) use http::Error as HttpError;
 #[cfg(any(test, fuzzing))]
 pub(crate) use http::Response;

@@ -58,7 +58,9 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
     let (started, began) = (now(), Instant::now());
     let charset = Charset::from_environment(options.ascii);
     let image = reference.to_string();
-    let lock = lock::take(&image);
+    // Two names of one image are one transfer and one state.
+    let full = reference.full();
+    let lock = lock::take(&full);
     let attached = if let Lock::Held(process) = &lock { Some(process.clone()) } else { None };
 
     let told = signals.clone();
@@ -67,10 +69,10 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
     let log = options.log.path(log::PATH);
     sinks.extend(log.and_then(|path| log_sink(path, options, Stamp(started), attached.is_some())));
     // A pull that has joined another's transfer tells of it when the other one is gone.
-    let (name, mut lock) = (image.clone(), lock);
+    let mut lock = lock;
     let is_ours = move || {
         if let Lock::Held(_) = &lock {
-            lock = lock::take(&name);
+            lock = lock::take(&full);
         }
         matches!(lock, Lock::Ours(_))
     };

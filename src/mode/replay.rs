@@ -11,7 +11,7 @@ use crate::os::wait::{TICK, ready};
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::{End, NO_IMAGE, Verdict};
 use crate::pull::{LineBuffer, MAX_LINE};
-use crate::recording::{self, Ended, Entry, Header};
+use crate::recording::{self, Ended, Entry, Header, Learned};
 use crate::report::line::{Method, Opening};
 use crate::report::stamp::Stamp;
 use crate::session::{Brought, Session, complain, log_sink, now, say_quietly, state_sink, stdout_sink};
@@ -148,9 +148,9 @@ impl Player<'_> {
             Entry::Open(opening) if self.session.is_none() => self.open(&opening),
             Entry::Retry(retry) => self.session().retry(at, &retry),
             Entry::Warning(text) => self.session().warn(at, &text),
-            Entry::Sizes(sizes) => self.session().sizes(at, sizes),
+            Entry::Learned(Learned::Sizes(sizes)) => self.session().sizes(at, sizes),
             // How it ended is told at the end.
-            Entry::Room(room) => drop(self.session().room(at, &room)),
+            Entry::Learned(Learned::Room(room)) => drop(self.session().room(at, &room)),
             // Read by a short cut, it may be a broken row rather than a row with a line that nobody understands.
             Entry::Line(text) if self.tell(text) == Brought::NotUnderstood => recording::check(line)?,
             Entry::Line(_) | Entry::Open(_) | Entry::Other => {}

@@ -34,7 +34,7 @@ pub(crate) fn status(options: &Options) -> u8 {
         Ok(reference) => reference,
         Err(error) => {
             complain(&error.to_string(), charset);
-            return crate::USAGE;
+            return crate::args::EXIT_USAGE;
         }
     };
     let shown = match (options.show, &reference) {

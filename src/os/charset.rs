@@ -41,7 +41,7 @@ impl Charset {
 
 /// What stands for a character where only ASCII may be shown: a word for each emoji. The console of a Pi has none of
 /// these in its font either. Two blanks after an emoji are one after a word.
-const WORDS: [(&str, &str); 20] = [
+const WORDS: [(&str, &str); 21] = [
     ("📦 ", "BEGIN "),
     ("🔄 ", "SOURCE "),
     ("📋 ", "QUEUE "),
@@ -62,6 +62,7 @@ const WORDS: [(&str, &str); 20] = [
     ("░", "."),
     ("…", "..."),
     ("≥", ">="),
+    ("×", "x"),
 ];
 
 /// How many rows of [`WORDS`] are emoji; the rest are characters that a console font has.

@@ -4,13 +4,20 @@
 //!
 //! **Invariant:** what was written is read back as the same; of what is neither nothing is made.
 
-use super::Entry;
+use super::{Entry, Recorder};
 use crate::pull::room::Room;
 use crate::pull::sizes::Sizes;
 use serde::{Deserialize, Serialize};
+use std::io::{self, Write as _};
+
+#[derive(Debug)]
+pub(crate) enum Learned {
+    Sizes(Sizes),
+    Room(Room),
+}
 
 #[derive(Serialize, Deserialize, Default)]
-struct Learned {
+struct Data {
     #[serde(skip_serializing_if = "Option::is_none")]
     layers: Option<Sizes>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,28 +34,47 @@ struct RoomData {
     bavail: u64,
 }
 
-pub(super) fn sizes(sizes: &Sizes) -> String {
-    let total = sizes.iter().fold(0, |total: u64, (_, size)| total.saturating_add(*size));
-    to_json(&Learned { layers: Some(sizes.clone()), total: Some(total), room: None })
+impl Recorder {
+    /// Writes what the registry has said of the layers' sizes.
+    pub(crate) fn sizes(&mut self, at: u64, sizes: &Sizes) -> io::Result<()> {
+        self.learned(at, &self::sizes(sizes))
+    }
+
+    /// Writes what room there is where the engine keeps its images.
+    pub(crate) fn room(&mut self, at: u64, room: &Room) -> io::Result<()> {
+        self.learned(at, &self::room(room))
+    }
+
+    fn learned(&mut self, at: u64, data: &str) -> io::Result<()> {
+        self.entry(at, "s");
+        write!(self.line, "{data}]")?;
+        self.flush()
+    }
 }
 
-pub(super) fn room(room: &Room) -> String {
+fn sizes(sizes: &Sizes) -> String {
+    let total = sizes.iter().fold(0, |total: u64, (_, size)| total.saturating_add(*size));
+    to_json(&Data { layers: Some(sizes.clone()), total: Some(total), room: None })
+}
+
+fn room(room: &Room) -> String {
     let Room { is_containerd, is_twice, free, available } = *room;
     let room = RoomData { containerd: is_containerd, twice: is_twice, bfree: free, bavail: available };
-    to_json(&Learned { room: Some(room), ..Learned::default() })
+    to_json(&Data { room: Some(room), ..Data::default() })
 }
 
-fn to_json(learned: &Learned) -> String {
+fn to_json(data: &Data) -> String {
     // Plain values cannot fail to become JSON.
-    serde_json::to_string(learned).unwrap_or_default()
+    serde_json::to_string(data).unwrap_or_default()
 }
 
 pub(super) fn entry(data: &str) -> serde_json::Result<Entry<'static>> {
-    let learned: Learned = serde_json::from_str(data)?;
-    Ok(match (learned.layers, learned.room) {
-        (Some(layers), _) => Entry::Sizes(layers),
+    let data: Data = serde_json::from_str(data)?;
+    Ok(match (data.layers, data.room) {
+        (Some(layers), _) => Entry::Learned(Learned::Sizes(layers)),
         (None, Some(RoomData { containerd, twice, bfree, bavail })) => {
-            Entry::Room(Room { is_containerd: containerd, is_twice: twice, free: bfree, available: bavail })
+            let room = Room { is_containerd: containerd, is_twice: twice, free: bfree, available: bavail };
+            Entry::Learned(Learned::Room(room))
         }
         (None, None) => Entry::Other,
     })
@@ -66,11 +92,11 @@ mod tests {
             text,
             r#"{"layers":[["b9bf3f3b8299",5001727],["3e130bd35226",18446744073709551615]],"total":18446744073709551615}"#
         );
-        assert!(matches!(entry(&text), Ok(Entry::Sizes(read)) if read == layers));
+        assert!(matches!(entry(&text), Ok(Entry::Learned(Learned::Sizes(read))) if read == layers));
         let here = Room { is_containerd: false, is_twice: true, free: 12_000_000_000, available: 11_000_000_000 };
         let text = room(&here);
         assert_eq!(text, r#"{"room":{"containerd":false,"twice":true,"bfree":12000000000,"bavail":11000000000}}"#);
-        assert!(matches!(entry(&text), Ok(Entry::Room(read)) if read == here));
+        assert!(matches!(entry(&text), Ok(Entry::Learned(Learned::Room(read))) if read == here));
     }
 
     #[test]
@@ -78,7 +104,7 @@ mod tests {
         for other in ["{}", r#"{"something":[1]}"#, r#"{"layers":null}"#] {
             assert!(matches!(entry(other), Ok(Entry::Other)), "{other}");
         }
-        assert!(matches!(entry(r#"{"layers":[["a",1]],"more":1}"#), Ok(Entry::Sizes(_))));
+        assert!(matches!(entry(r#"{"layers":[["a",1]],"more":1}"#), Ok(Entry::Learned(Learned::Sizes(_)))));
         assert!(entry(r#"{"layers":[["a",-1]]}"#).is_err());
     }
 }

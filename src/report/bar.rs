@@ -8,6 +8,10 @@
 use crate::pull::share;
 use std::fmt::{self, Display, Write as _};
 
+/// What colours a bar, and what ends that.
+pub(crate) const GREEN: &str = "\x1b[32m";
+pub(crate) const DEFAULT: &str = "\x1b[0m";
+
 /// Cells of the bar of one layer.
 pub(crate) const LAYER: usize = 40;
 

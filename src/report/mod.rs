@@ -8,12 +8,14 @@
 
 pub(crate) mod bar;
 mod digits;
+pub(crate) mod fit;
 mod image;
 mod layer;
 pub(crate) mod line;
 pub(crate) mod moment;
 pub(crate) mod page;
 pub(crate) mod pages;
+pub(crate) mod reader;
 pub(crate) mod sanitize;
 mod sizes;
 pub(crate) mod stamp;
@@ -516,6 +518,54 @@ mod tests {
             r#"5002 <{"error":"full"}>"#,
         ];
         assert_eq!(told.lines, expected);
+    }
+
+    #[test]
+    fn the_whole_is_told_by_the_clock_and_not_by_who_looks() {
+        let play = |ticks: u64| {
+            let mut told = Told::new();
+            told.report.tells_bytes = true;
+            let mut last = 0;
+            let mut to = |told: &mut Told, at: u64| {
+                for tick in (last..at).step_by(usize::try_from(ticks).expect("small")).skip(1) {
+                    told.tick(tick);
+                }
+                last = at;
+            };
+            told.say(0, r#"{"status":"Pulling from x","id":"1"}"#);
+            for id in ["a", "b"] {
+                told.step(20, id, "Pulling fs layer");
+            }
+            for second in 1..=25 {
+                to(&mut told, second * 1000 + 3);
+                told.bar(second * 1000 + 3, "a", "Downloading", second * 2_000_000, 70_000_000);
+            }
+            to(&mut told, 26_000);
+            told.bar(26_000, "b", "Downloading", 1_000_000, 30_000_000);
+            // Nothing moves for two minutes, and then a little in the time of longer intervals.
+            to(&mut told, 170_001);
+            told.bar(170_001, "b", "Downloading", 2_000_000, 30_000_000);
+            to(&mut told, 301_000);
+            told.bar(301_000, "b", "Downloading", 25_000_000, 30_000_000);
+            to(&mut told, 400_000);
+            told.tick(400_000);
+            told.since()
+        };
+        let seldom = play(u64::from(u32::MAX));
+        let overall: Vec<_> = seldom.iter().filter(|line| line.contains("Overall")).map(String::as_str).collect();
+        assert_eq!(
+            overall,
+            [
+                "10000 Overall Progress: [4] 9% (18MB / ≥70MB, 2.0MB/s)",
+                "20000 Overall Progress: [9] 19% (38MB / ≥70MB, 2.0MB/s)",
+                "30000 Overall Progress: [17] 35% (51MB / 100MB, 1.3MB/s, 38s left)",
+                "180000 Overall Progress: [18] 36% (52MB / 100MB, 100KB/s, 8m00s left)",
+                "360000 Overall Progress: [26] 52% (75MB / 100MB, 0B/s)",
+            ]
+        );
+        for ticks in [1, 7, 50, 333, 500, 9_999] {
+            assert_eq!(play(ticks), seldom, "a tick each {ticks} ms");
+        }
     }
 
     #[test]

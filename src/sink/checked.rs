@@ -25,7 +25,7 @@ impl Before {
     /// Keeps what was found out, unless a pull has begun or ended since.
     pub(crate) fn keep(self, checked: Checked) {
         let Target { store, id, reference, metrics, .. } = &self.target;
-        let Lock::Ours(_lock) = lock::take(id) else { return };
+        let Lock::Ours(_lock) = lock::take(reference) else { return };
         if store.image(reference) != self.image {
             return;
         }

@@ -9,6 +9,7 @@ use crate::pull::Pull;
 use crate::pull::layer::{Layer, Phase};
 use crate::pull::snapshot::{Amount, Snapshot};
 use crate::report::bar;
+use crate::report::fit::{self, MIN_BAR};
 use crate::report::line::{About, Bar, Line};
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write as _};
@@ -23,9 +24,6 @@ const BYTES: usize = 15;
 
 /// Cells of `Overall `.
 const LABEL: usize = 8;
-
-/// A bar of fewer cells says nothing.
-const MIN_BAR: usize = 5;
 
 /// From how many cells on the whole has one line rather than two: bar, percentage and the longest numbers.
 const ONE_LINE: usize = LABEL + bar::OVERALL + 2 + PERCENT + 60;
@@ -187,17 +185,14 @@ fn facts(snapshot: &Snapshot<'_>, mut before: usize, mut room: usize, out: &mut 
 /// A line of the log with its bar, or the rule that it is, made as short as `columns` ask for. Any other line is left to
 /// the terminal to wrap: a digest is to be had whole.
 pub(crate) fn fit<'a>(text: &'a str, line: &Line<'_>, columns: usize) -> (Cow<'a, str>, Option<Bar>) {
-    let excess = text.chars().count().saturating_sub(columns);
+    let excess = fit::cells(text).saturating_sub(columns);
     match (line.about, &line.bar) {
         // A rule is ASCII.
         (About::Rule, _) => (text[..text.len() - excess.min(text.len())].into(), None),
-        (_, Some(bar)) if excess > 0 && bar.cells >= excess + MIN_BAR => {
-            let (lead, rest) = (&text[..bar.place.start], &text[bar.place.end..]);
-            let cells = bar.cells - excess;
-            let drawn = bar::bar(bar.part, bar.whole, cells).to_string();
-            let place = lead.len()..lead.len() + drawn.len();
-            (format!("{lead}{drawn}{rest}").into(), Some(Bar { place, cells, ..bar.clone() }))
-        }
+        (_, Some(bar)) if excess > 0 => match fit::shrink(text, bar, excess) {
+            Some((text, bar)) => (text.into(), Some(bar)),
+            None => (text.into(), Some(bar.clone())),
+        },
         (_, bar) => (text.into(), bar.clone()),
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod state;
 use crate::os::charset::Charset;
 use crate::pull::Verdict;
 use crate::pull::snapshot::Snapshot;
+use crate::report::bar;
 use crate::report::line::{Bar, Line};
 use std::io;
 
@@ -50,14 +51,11 @@ fn push(text: &str, bar: Option<&Bar>, is_colored: bool, charset: Charset, out: 
     match bar.filter(|_| is_colored) {
         Some(bar) => {
             charset.push(&text[..bar.place.start], out);
-            out.push_str(GREEN);
+            out.push_str(bar::GREEN);
             charset.push(&text[bar.place.clone()], out);
-            out.push_str(DEFAULT);
+            out.push_str(bar::DEFAULT);
             charset.push(&text[bar.place.end..], out);
         }
         None => charset.push(text, out),
     }
 }
-
-const GREEN: &str = "\x1b[32m";
-const DEFAULT: &str = "\x1b[0m";

@@ -8,6 +8,7 @@ mod client;
 mod fallback;
 mod hostile;
 mod log;
+mod neighbours;
 mod reasons;
 mod signals;
 mod sizes;

@@ -111,7 +111,8 @@ fn its_options_are_those_of_the_program() {
     let table =
         README.split("| option | meaning |").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a table");
     for option in options(&help) {
-        let is_mode = ["--check", "--running", "--replay", "--view", "--help", "--version"].contains(&option.as_str());
+        let is_mode = ["--check", "--running", "--replay", "--view", "--status", "--help", "--version"]
+            .contains(&option.as_str());
         assert!(is_mode || options(table).contains(&option), "the README's table lacks {option}");
     }
     for option in options(table) {

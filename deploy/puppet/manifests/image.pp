@@ -65,6 +65,7 @@ define alm_pull::image (
 
   # Pure ASCII, whatever the locale: any other byte fails the resource where Ruby's locale is C.
   $options = {
+    '--metrics'    => $alm_pull::metrics,
     '--platform'   => $platform,
     '--token-file' => $password,
     '--token-user' => $password ? { undef => undef, default => $user },

@@ -64,6 +64,12 @@
 #   The directory for what is kept across runs and starts: what was pulled, what was rolled back, how containers stand.
 # @param run
 #   The directory where `docker-pull-with-progress` keeps the states of images until the next start.
+# @param monitor
+#   Whether the first console shows how the images stand, for who stands before the device.
+# @param site
+#   Where the device stands, for the monitor.
+# @param metrics
+#   A text file for Prometheus' node_exporter, as `/var/lib/prometheus/node-exporter/alm.prom`; where unset, none.
 # @param environment
 #   More environment for all commands, as `['NAME=value']`. It can be read in reports: no secrets here.
 # @param path
@@ -116,10 +122,18 @@ class alm_pull (
   Integer[0] $grace_limit = 600,
   Alm_pull::Path $state = '/var/lib/alm',
   Alm_pull::Path $run = '/run/alm',
+  Boolean $monitor = false,
+  Optional[Pattern[/\A[^"'\\\n$]+\z/]] $site = undef,
+  Optional[Alm_pull::Path] $metrics = undef,
   Array[Pattern[/\A[A-Za-z_]\w*=/]] $environment = [],
   Array[Alm_pull::Path] $path = ['/usr/local/bin', '/usr/local/sbin', '/usr/bin', '/usr/sbin', '/bin', '/sbin'],
 ) {
   contain alm_pull::install
+
+  if $monitor {
+    contain alm_pull::monitor
+    Class['alm_pull::install'] -> Class['alm_pull::monitor']
+  }
 
   # In a first run under --noop the executable is not there yet; Puppet would call that an error of the check.
   $where_installed = ['/bin/sh', '-c', '[ -x "$0" ] && exec "$0" "$@"']

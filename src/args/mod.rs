@@ -3,13 +3,21 @@
 //! **Invariant:** pure. Arguments become plain data; nothing is read from the environment, nothing printed.
 
 mod kind;
+mod status;
 mod usage;
+mod value;
 
 use kind::{Kind, refuse};
 use lexopt::prelude::*;
+use status::status;
+pub(crate) use status::{Monitor, Show, Status};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use usage::{ALM_USAGE, STATUS_USAGE, USAGE, VIEW_USAGE};
+use usage::{ALM_USAGE, USAGE, VIEW_USAGE};
+use value::{color, number, path, sizes, text};
+
+/// The exit code of wrong usage: nothing was done.
+pub(crate) const EXIT_USAGE: u8 = 2;
 
 /// What to do.
 #[derive(Debug, PartialEq)]
@@ -132,33 +140,6 @@ pub(crate) struct View {
     pub(crate) ascii: bool,
 }
 
-/// What `alm status` is to do with the states.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Show {
-    #[default]
-    Once,
-    Follow,
-    Json,
-    Forget,
-}
-
-/// The options of the status.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Status {
-    pub(crate) show: Show,
-    pub(crate) image: Option<String>,
-    pub(crate) state: Option<PathBuf>,
-    pub(crate) ascii: bool,
-}
-
-/// The options of the monitor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Monitor {
-    pub(crate) console: PathBuf,
-    pub(crate) site: Option<String>,
-    pub(crate) state: Option<PathBuf>,
-}
-
 /// The name of the program, and what the viewer and the status are called where it was started by that.
 pub(crate) const NAME: &str = env!("CARGO_PKG_NAME");
 const VIEWER: &str = "alm-pull";
@@ -237,62 +218,6 @@ fn view(mut parser: lexopt::Parser, mut view: View) -> Result<Mode, lexopt::Erro
     Ok(Mode::View(view))
 }
 
-fn status(mut parser: lexopt::Parser, mut status: Status) -> Result<Mode, lexopt::Error> {
-    let (mut monitor, mut site, mut chosen) = (None, None, "");
-    let mut choose = |option: &'static str| match std::mem::replace(&mut chosen, option) {
-        "" => Ok(()),
-        other if other == option => Ok(()),
-        other => Err(lexopt::Error::from(format!("{other} and {option} exclude each other"))),
-    };
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Short('f') | Long("follow") => {
-                choose("--follow")?;
-                status.show = Show::Follow;
-            }
-            Long("json") => {
-                choose("--json")?;
-                status.show = Show::Json;
-            }
-            Long("forget") => {
-                choose("--forget")?;
-                status.show = Show::Forget;
-            }
-            Long("monitor") => {
-                choose("--monitor")?;
-                let given = parser.optional_value();
-                let is_path = |next: &std::ffi::OsStr| next.to_string_lossy().starts_with('/');
-                let given = given.or_else(|| parser.try_raw_args()?.next_if(is_path));
-                monitor = Some(given.map_or_else(|| "/dev/tty1".into(), PathBuf::from));
-            }
-            Long("site") => site = Some(text(&mut parser, "--site")?),
-            Long("state") => status.state = Some(path(&mut parser, "--state")?),
-            Long("ascii") => status.ascii = true,
-            Long("status") => {}
-            Short('h') | Long("help") => return Ok(Mode::Say(STATUS_USAGE.into())),
-            Short('V') | Long("version") => return Ok(version()),
-            Value(value) if status.image.is_none() && !value.is_empty() => status.image = Some(value.string()?),
-            other => return Err(other.unexpected()),
-        }
-    }
-    if let Some(console) = monitor {
-        return match status {
-            Status { image: None, ascii: false, state, .. } => Ok(Mode::Monitor(Monitor { console, site, state })),
-            Status { image: Some(image), .. } => {
-                Err(format!("--monitor shows all images, but there is '{image}'").into())
-            }
-            _ => Err("--ascii does not go with --monitor: a console has its own characters".into()),
-        };
-    }
-    if site.is_some() {
-        return Err("--site goes with --monitor only".into());
-    }
-    if status.show == Show::Forget && status.image.is_none() {
-        return Err("--forget needs the image to forget".into());
-    }
-    Ok(Mode::Status(status))
-}
-
 fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
     let mut pull = Pull::default();
     let (mut kind, mut image, mut speed) = (Kind::Pull, None, None);
@@ -318,14 +243,16 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
             Long("status") => return Err("--status comes before the image and goes with no other mode".into()),
             Long("view") => return Err("--view goes with no image and no other mode".into()),
             Long("progress") => {
-                let words = [
-                    ("auto", Progress::Auto),
-                    ("plain", Progress::Plain),
-                    ("tty", Progress::Tty),
-                    ("json", Progress::Json),
-                    ("quiet", Progress::Quiet),
-                ];
-                pull.progress = choice(&mut parser, "--progress", &words)?;
+                pull.progress = match &*text(&mut parser, "--progress")? {
+                    "auto" => Progress::Auto,
+                    "plain" => Progress::Plain,
+                    "tty" => Progress::Tty,
+                    "json" => Progress::Json,
+                    "quiet" => Progress::Quiet,
+                    other => {
+                        return Err(format!("--progress takes auto, plain, tty, json or quiet, not '{other}'").into());
+                    }
+                }
             }
             Short('q') | Long("quiet") => pull.progress = Progress::Quiet,
             Long("log") => pull.log = Log::File(path(&mut parser, "--log")?),
@@ -349,10 +276,7 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
             Long("token-user") => pull.token_user = Some(text(&mut parser, "--token-user")?),
             Long("retries") => pull.retries = number(&mut parser, "--retries")?,
             Long("stall-timeout") => pull.stall_timeout = number(&mut parser, "--stall-timeout")?,
-            Long("sizes") => {
-                let words = [("auto", Sizes::Auto), ("always", Sizes::Always), ("never", Sizes::Never)];
-                pull.sizes = choice(&mut parser, "--sizes", &words)?;
-            }
+            Long("sizes") => pull.sizes = sizes(&mut parser)?,
             Long("host") => pull.host = Some(text(&mut parser, "--host")?),
             Long("state") => pull.state = Some(path(&mut parser, "--state")?),
             Long("metrics") => pull.metrics = Some(path(&mut parser, "--metrics")?),
@@ -388,37 +312,6 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
         Kind::Running(name) => Mode::Running(name, pull),
         Kind::Pull | Kind::Replay(_) => Mode::Pull(pull),
     })
-}
-
-/// The value of an option, which may not be empty.
-fn text(parser: &mut lexopt::Parser, option: &str) -> Result<String, lexopt::Error> {
-    let value = parser.value()?.string()?;
-    if value.is_empty() { Err(format!("{option} is empty").into()) } else { Ok(value) }
-}
-
-fn path(parser: &mut lexopt::Parser, option: &str) -> Result<PathBuf, lexopt::Error> {
-    let value = parser.value()?;
-    if value.is_empty() { Err(format!("{option} is empty").into()) } else { Ok(value.into()) }
-}
-
-fn number<T: std::str::FromStr>(parser: &mut lexopt::Parser, option: &str) -> Result<T, lexopt::Error> {
-    let given = text(parser, option)?;
-    given.parse().map_err(|_| format!("{option} takes a whole number, not '{given}'").into())
-}
-
-fn color(parser: &mut lexopt::Parser) -> Result<When, lexopt::Error> {
-    choice(parser, "--color", &[("auto", When::Auto), ("always", When::Always), ("never", When::Never)])
-}
-
-/// One of several words.
-fn choice<T: Copy>(parser: &mut lexopt::Parser, option: &str, words: &[(&str, T)]) -> Result<T, lexopt::Error> {
-    let given = text(parser, option)?;
-    if let Some((_, choice)) = words.iter().find(|(word, _)| *word == given) {
-        return Ok(*choice);
-    }
-    let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-    let (last, others) = names.split_last().ok_or("no choice")?;
-    Err(format!("{option} takes {} or {last}, not '{given}'", others.join(", ")).into())
 }
 
 #[cfg(test)]

@@ -19,19 +19,19 @@
 
 mod learned;
 
+pub(crate) use learned::Learned;
+
+use crate::os::file;
 use crate::pull::End;
 use crate::pull::failure::{Failure, Kind};
-use crate::pull::room::Room;
-use crate::pull::sizes::Sizes;
 use crate::report::line::{Method, Opening, Retry};
 use crate::report::stamp::rfc3339;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -62,10 +62,8 @@ pub(crate) enum Entry<'a> {
     /// A line of the engine that was not JSON, or one of docker.
     Raw(String),
     Warning(String),
-    /// The registry has said how large the layers are.
-    Sizes(Sizes),
-    /// Where the engine keeps its images was looked at.
-    Room(Room),
+    /// What was learned beside the stream.
+    Learned(Learned),
     End(Ended),
     /// Nothing that this version knows.
     Other,
@@ -84,20 +82,6 @@ pub(crate) struct Ended {
     pub(crate) had_credentials: bool,
 }
 
-/// Nobody but the owner may read a recording.
-const FILE_MODE: u32 = 0o600;
-
-/// Refuses a link that another user has put there, which could lead to any file of ours. Links of our own and of root are
-/// followed: `/dev/stdout` is one.
-fn check_link(path: &Path) -> io::Result<()> {
-    let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
-    let is_trusted = [0, rustix::process::geteuid().as_raw()].contains(&metadata.uid());
-    if metadata.is_symlink() && !is_trusted {
-        return Err(io::Error::other("is a symbolic link of another user, which is not followed"));
-    }
-    Ok(())
-}
-
 /// Writes a recording.
 pub(crate) struct Recorder {
     file: File,
@@ -105,20 +89,9 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Opens `path`, which is overwritten. It is for its owner alone, also where it was open to others before: it holds all that
-    /// an engine said.
+    /// Opens `path`, which is overwritten. It is for its owner alone, for it holds all that an engine said.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        check_link(path)?;
-        // Without blocking: a FIFO that nobody reads must not hold up the pull.
-        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).mode(FILE_MODE).custom_flags(flags).open(path)?;
-        if file.metadata()?.is_file() {
-            // Before there is anything in it. Refused to whoever does not own it and may write it all the same.
-            let _ = file.set_permissions(Permissions::from_mode(FILE_MODE));
-            file.set_len(0)?;
-        }
-        Ok(Self { file, line: Vec::new() })
+        Ok(Self { file: file::create_private(path)?, line: Vec::new() })
     }
 
     /// Writes the top line.
@@ -178,22 +151,6 @@ impl Recorder {
     pub(crate) fn warning(&mut self, at: u64, warning: &str) -> io::Result<()> {
         self.entry(at, "w");
         write!(self.line, "{}]", json(warning))?;
-        self.flush()
-    }
-
-    /// Writes what the registry has said of the layers' sizes.
-    pub(crate) fn sizes(&mut self, at: u64, sizes: &Sizes) -> io::Result<()> {
-        self.learned(at, &learned::sizes(sizes))
-    }
-
-    /// Writes what room there is where the engine keeps its images.
-    pub(crate) fn room(&mut self, at: u64, room: &Room) -> io::Result<()> {
-        self.learned(at, &learned::room(room))
-    }
-
-    fn learned(&mut self, at: u64, data: &str) -> io::Result<()> {
-        self.entry(at, "s");
-        write!(self.line, "{data}]")?;
         self.flush()
     }
 
@@ -501,6 +458,8 @@ mod tests {
 
     #[test]
     fn a_recording_is_its_owners_alone() {
+        use std::fs::Permissions;
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
         let path = std::env::temp_dir().join(format!("recording-mode-{}", std::process::id()));
         let mode = || std::fs::metadata(&path).unwrap().mode() & 0o777;
         Recorder::create(&path).unwrap();
