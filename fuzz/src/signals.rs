@@ -1,4 +1,4 @@
-//! In the place of `src/signals.rs`: no signal ever comes.
+//! In the place of `src/os/signals.rs`: no signal ever comes.
 
 #[derive(Clone)]
 pub(crate) struct Signals;

@@ -4,7 +4,8 @@
 //!
 //! **Invariant:** a lock that cannot be had for whatever other reason never stops a pull.
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use crate::os::file::{self, Links};
+use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -48,12 +49,11 @@ fn take_in(directories: impl Iterator<Item = PathBuf>, image: &str) -> Lock {
 
 /// Opens a lock file; one that belongs to another user can be locked all the same, but not written.
 fn open(path: &Path) -> Option<File> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(flags);
-    let written = options.clone().write(true).create(true).truncate(false).mode(0o644).open(path);
-    let file = written.or_else(|_| options.open(path)).ok()?;
-    file.metadata().is_ok_and(|metadata| metadata.is_file()).then_some(file)
+    let mut written = OpenOptions::new();
+    written.read(true).write(true).create(true).truncate(false).mode(0o644);
+    let opened = file::open(path, &mut written, Links::Refuse);
+    let opened = opened.or_else(|_| file::open(path, OpenOptions::new().read(true), Links::Refuse));
+    opened.ok().map(|(file, _)| file)
 }
 
 /// A name that tells the image to a reader and differs for every image.

@@ -144,7 +144,7 @@ impl World {
         assert_eq!(replayed, live, "a replay is not what the live pull was");
     }
 
-    /// As `live.rs` does it, with a clock that the input winds.
+    /// As `mode/pull.rs` does it, with a clock that the input winds.
     fn pull(&mut self, delivery: &Delivery<'_>) -> Told {
         let is_json = delivery.flags & JSON != 0;
         let options = self.options(is_json);
