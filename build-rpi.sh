@@ -2,8 +2,18 @@
 # Static executables and Debian packages for Raspberry Pis and servers, built, proved, and left in dist/:
 #   build-rpi.sh [aarch64|armv6|amd64|all]   build [all]
 #   build-rpi.sh install                     apt-get (by sudo) and pip what is missing, on Debian without rustup's targets
-#   build-rpi.sh profiles                    the table in the README: amd64 at every opt-level, by Debian's route
+#   build-rpi.sh profiles                    measure amd64 at every opt-level, by Debian's route; WRITE=1 puts the table
+#                                            into deploy/README.md
 # aarch64 (Debian's arm64) is for a Pi 3 and later with a 64-bit system, armv6 (armhf) for every Pi with a 32-bit one.
+# What is in dist/ afterwards: docker-pull-with-progress-{arm64,armhf,amd64}, Debian packages of the same, SHA256SUMS.
+#
+# Two routes lead to a static executable. With rustup's musl target (rustup target add TRIPLE) no more is needed than what
+# proves and packages: python3, binutils, dpkg-dev, and qemu-user-static for other architectures than the host's. Without
+# it, Debian's rustc-web builds std anew, for size, and zig links; build-rpi.sh install brings both. What is missing is
+# said before anything is built. Where there is no dpkg-deb, executables alone are made.
+#
+# Each executable is proved before it is left in dist/: it is static, for ARMv6 where it says so, and under qemu it
+# replays all of fixtures/ as the host's build does, and pulls from an engine that plays a recorded answer.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -16,6 +26,7 @@ zig=$target/zig/ziglang/zig
 
 die() { printf 'build-rpi.sh: %s\n' "$@" >&2 && exit 1; }
 usage() { sed -n 's/^#   //p' build-rpi.sh; }
+help() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' build-rpi.sh; }
 step() { printf '== %s ==\n' "$*"; }
 
 install_all() {
@@ -85,7 +96,7 @@ build() { # for the selected architecture; leaves its path in $built
         "--remap-path-prefix=$PWD=." "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo")
     local variable=${triple^^}
     variable=CARGO_TARGET_${variable//-/_}_LINKER
-    local command=(cargo build --release --locked --target "$triple" --target-dir "$target/static")
+    local command=(cargo build --release --locked -p "$NAME" --target "$triple" --target-dir "$target/static")
     if has_rustup_target; then
         echo "route: rustup's target $triple, linked by rust-lld"
         export "$variable=rust-lld"
@@ -125,7 +136,7 @@ prove() { # EXECUTABLE
         count=$((count + 1))
     done < <(find fixtures -name '*.jsonl' -print0)
     [ $count -gt 0 ] || die 'there are no fixtures to replay'
-    python3 tests/fake-engine.py "$socket" fixtures/http/dockerd-20.10.24-fresh-tiny.raw &
+    python3 tests/lab/fake-engine.py "$socket" fixtures/http/dockerd-20.10.24-fresh-tiny.raw &
     engine=$!
     for _ in {1..100}; do [ ! -S "$socket" ] || break; sleep 0.05; done
     tell "${run[@]}" "$1" --host "unix://$socket" --no-log --record "$record" tiny >"$tmp/pull"
@@ -194,6 +205,7 @@ profiles() {
         done
     done
     cat "$tmp/table"
+    [ -z "${WRITE-}" ] || tests/proofs/section.py deploy/README.md profiles markdown <"$tmp/table"
 }
 
 [ "$*" != install ] || { install_all; exit; }
@@ -201,7 +213,7 @@ case $*,$# in
     profiles,1) ;;
     all,1 | ,0) set -- aarch64 armv6 amd64 ;;
     aarch64,1 | armv6,1 | amd64,1) ;;
-    --help,1) usage; exit ;;
+    -h,1 | --help,1) help; exit ;;
     *) usage >&2; exit 2 ;;
 esac
 
@@ -217,7 +229,7 @@ for architecture; do
 done
 check_packaging
 step 'the host, for comparison'
-cargo build --release --locked --target-dir "$target"
+cargo build --release --locked -p "$NAME" --target-dir "$target"
 reference=$target/release/$NAME
 mkdir -p dist
 for architecture; do

@@ -5,13 +5,13 @@
 //! | folder | holds |
 //! |---|---|
 //! | main, `args` | arguments → mode → exit code |
-//! | `mode` | pull, replay, check (and `--running`), view (`alm pull`): a file a mode; modes never use each other |
+//! | `mode` | pull, replay, check (and `--running`), view (`alm pull`), status (`alm status`), monitor: a file a mode; modes never use each other |
 //! | `session`, `recording` | one pull being told to all sinks; its stream kept and read again |
 //! | `docker` | engine (the socket, over private http), inspect (what it is asked beside a pull), cli (the fallback), auth, endpoint, environment, reference |
-//! | `sink` | what lines go to: log, plain, json, screen (with private frame). Never meets `docker` |
-//! | `report` | updates → lines: line, throttle, bar, sanitize, stamp; pure |
-//! | `pull` | events → state: `line_buffer`, event, layer, attempt, failure, meter; pure |
-//! | `os` | output, charset, child, signals, wait, lock, tail |
+//! | `sink` | what lines go to: log, plain, json, screen (with private frame), state, metrics, checked. Never meets `docker` |
+//! | `report` | updates → lines: image, line, throttle, bar, sanitize, stamp; states → text: status, page, pages, digits, moment; pure |
+//! | `pull` | events → state: `line_buffer`, event, layer, attempt, failure, meter, snapshot; pure |
+//! | `os` | output, console, charset, child, signals, wait, lock, tail |
 //!
 //! ```text
 //! UnixStream → http::Response → LineBuffer ─┬→ recording
@@ -20,7 +20,7 @@
 //! ```
 //!
 //! Time is `at`, milliseconds since the pull began, below `session`: so a replay prints what the live pull printed. Exit codes:
-//! 0 pulled; 1 failed; 2 wrong usage; 3 `--check` cannot tell; 128+n ended by signal n; in the fallback docker's own.
+//! 0 pulled; 1 failed; 2 wrong usage; 3 `--check` cannot tell, `--status` knows nothing; 128+n ended by signal n; in the fallback docker's own.
 //!
 //! **Invariant:** no threads, no unsafe code; every wait looks at signals on every tick of 50 ms, or is ended by them.
 
@@ -34,22 +34,20 @@ mod report;
 mod session;
 mod sink;
 
-use args::Mode;
+use args::{Mistake, Mode};
 use docker::reference::Reference;
-use mode::{check, pull as pull_mode, replay, view};
+use mode::{check, monitor, pull as pull_mode, replay, status, view};
 use os::charset::Charset;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-/// The exit code of wrong usage: nothing was pulled.
-const USAGE: u8 = 2;
-
 fn main() -> ExitCode {
     ExitCode::from(match args::parse(std::env::args_os()) {
         Ok(mode) => run(mode),
-        Err(error) => {
-            session::complain(&format!("{error}; try --help"), Charset::from_environment(false));
-            USAGE
+        Err(Mistake { program, reason }) => {
+            let text = format!("{reason}; try {program} --help");
+            session::complain_as(program, &text, Charset::from_environment(false));
+            args::EXIT_USAGE
         }
     })
 }
@@ -63,14 +61,30 @@ fn run(mode: Mode) -> u8 {
                 _ => 0,
             }
         }
-        Mode::Pull(options) => with_reference(&options, pull_mode::pull),
-        Mode::Check(options) => with_reference(&options, check::check),
+        Mode::Pull(options) => with_platform(options, pull_mode::pull),
+        Mode::Check(options) => with_platform(options, check::check),
         Mode::Running(name, options) => {
             with_reference(&options, |image, options| check::running(&name, image, options))
         }
         Mode::Replay(file, speed, options) => replay::replay(&file, speed, &options),
         Mode::View(options) => view::view(&options),
+        Mode::Status(options) => status::status(&options),
+        Mode::Monitor(options) => monitor::monitor(&options),
     }
+}
+
+/// Where no platform is asked for, the environment may do so.
+fn with_platform(mut options: args::Pull, run: impl FnOnce(&Reference, &args::Pull) -> u8) -> u8 {
+    if options.platform.is_none() {
+        options.platform = match docker::environment::default_platform() {
+            Ok(platform) => platform,
+            Err(error) => {
+                session::complain(&error, Charset::from_environment(options.ascii));
+                return args::EXIT_USAGE;
+            }
+        };
+    }
+    with_reference(&options, run)
 }
 
 /// An image that cannot be pulled is refused before anything else is done.
@@ -79,7 +93,7 @@ fn with_reference(options: &args::Pull, run: impl FnOnce(&Reference, &args::Pull
         Ok(reference) => run(&reference, options),
         Err(error) => {
             session::complain(&error.to_string(), Charset::from_environment(options.ascii));
-            USAGE
+            args::EXIT_USAGE
         }
     }
 }

@@ -9,7 +9,10 @@ use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
 use crate::os::output::{Output, WritePolicy};
 use crate::pull::event::{self, Event};
-use crate::pull::{End, Pull, Update, Verdict};
+use crate::pull::room::Room;
+use crate::pull::sizes::Sizes;
+use crate::pull::snapshot::Snapshot;
+use crate::pull::{End, Pull, Verdict, split_object};
 use crate::recording::{Header, Recorder};
 use crate::report::Report;
 use crate::report::line::{Line, Method, Opening, Retry};
@@ -18,7 +21,9 @@ use crate::sink::json::Json;
 use crate::sink::log::{self, Log};
 use crate::sink::plain::Plain;
 use crate::sink::screen::Screen;
+use crate::sink::state::{self, State};
 use crate::sink::{Closing, Sink};
+use alm_state::{Store, Time};
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
@@ -42,12 +47,12 @@ pub(crate) struct Session {
 }
 
 /// What a line brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Brought {
-    Movement,
+    NotUnderstood,
     /// Only what was known, or what is not understood.
     Nothing,
-    NotUnderstood,
+    Movement,
 }
 
 impl Session {
@@ -75,7 +80,7 @@ impl Session {
             Method::Api => event::parse(line),
             Method::Cli => event::parse_cli(line),
         };
-        self.event(at, line, event)
+        self.line_or_objects(at, line, event, event::parse)
     }
 
     /// The engine said this, which was not JSON and may look like it now; or docker did.
@@ -84,7 +89,32 @@ impl Session {
             Method::Api => event::malformed(line),
             Method::Cli => event::parse_cli(line),
         };
-        self.event(at, line, event)
+        // A recording has the replacement character where the line was not UTF-8, and must not be understood better.
+        let is_text = |line: &[u8]| std::str::from_utf8(line).is_ok_and(|text| !text.contains('\u{fffd}'));
+        let parse = |line| if is_text(line) { event::parse(line) } else { event::malformed(line) };
+        self.line_or_objects(at, line, event, parse)
+    }
+
+    /// What was not understood as one object can be several: old engines end no line after each.
+    fn line_or_objects<'a>(
+        &mut self,
+        at: u64,
+        mut line: &'a [u8],
+        event: Event<'a>,
+        parse: impl Fn(&'a [u8]) -> Event<'a>,
+    ) -> Brought {
+        let is_one = self.method == Method::Cli || !matches!(event, Event::Unknown(_) | Event::Error(_));
+        // Looked for only where it has to be: it is done byte by byte.
+        let Some((object, rest)) = (if is_one { None } else { split_object(line) }) else {
+            return self.event(at, line, event);
+        };
+        let mut brought = self.event(at, object, parse(object));
+        line = rest;
+        while let Some((object, rest)) = split_object(line) {
+            brought = brought.max(self.event(at, object, parse(object)));
+            line = rest;
+        }
+        brought.max(self.event(at, line, parse(line)))
     }
 
     fn event(&mut self, at: u64, line: &[u8], event: Event<'_>) -> Brought {
@@ -95,16 +125,13 @@ impl Session {
         let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
         report.advance(pull, at, out);
         let announces = event.announces();
-        let is_unknown = event == Event::Unknown;
-        if is_unknown {
-            pull.hear(line);
-        }
+        let is_unknown = matches!(event, Event::Unknown(_));
         let update = pull.apply(event);
         report.event(pull, &update, announces, line, at, out);
         let brought = match update {
             _ if is_unknown => Brought::NotUnderstood,
-            Update::Nothing | Update::Heard => Brought::Nothing,
-            _ => Brought::Movement,
+            _ if update.is_movement() => Brought::Movement,
+            _ => Brought::Nothing,
         };
         self.frame(at);
         brought
@@ -119,8 +146,9 @@ impl Session {
 
     /// Shows how things stand, where that is shown at all; no line comes of it.
     pub(crate) fn frame(&mut self, at: u64) {
-        let Self { pull, sinks, stderr, .. } = self;
-        each(sinks, *stderr, &mut |sink| sink.frame(pull, at));
+        let Self { pull, report, sinks, stderr, .. } = self;
+        let snapshot = Snapshot { pull, meter: &report.meter, at };
+        each(sinks, *stderr, &mut |sink| sink.frame(&snapshot));
     }
 
     /// Something of our own that a reader should know.
@@ -131,6 +159,26 @@ impl Session {
         report.advance(pull, at, out);
         report.warn(warning, at, out);
         self.frame(at);
+    }
+
+    /// The registry has said how large the layers are.
+    pub(crate) fn sizes(&mut self, at: u64, sizes: Sizes) {
+        self.record(|recorder| recorder.sizes(at, &sizes));
+        let Self { pull, report, sinks, stderr, .. } = self;
+        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        report.advance(pull, at, out);
+        pull.learn_sizes(sizes);
+        report.sizes(pull, at, out);
+        self.frame(at);
+    }
+
+    /// Where the engine keeps its images was looked at; why the pull cannot go on, if it cannot.
+    pub(crate) fn room(&mut self, at: u64, room: &Room) -> Option<String> {
+        self.record(|recorder| recorder.room(at, room));
+        let Self { pull, report, sinks, stderr, .. } = self;
+        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        report.advance(pull, at, out);
+        report.room(pull.judge(room), at, out)
     }
 
     /// The attempt has failed, and another is to begin.
@@ -147,11 +195,17 @@ impl Session {
 
     /// The session is over.
     pub(crate) fn close(&mut self, at: u64, end: &End, verdict: &Verdict, exit: u8) {
-        self.record(|recorder| recorder.end(at, end, exit));
+        let failure = if let Verdict::Failed(failure) = verdict { Some(failure) } else { None };
+        self.record(|recorder| recorder.end(at, end, failure, exit));
         let Self { pull, report, sinks, stderr, registry, .. } = self;
-        report.close(pull, verdict, registry.as_deref(), at, &mut |line| give(sinks, line, *stderr));
-        let mut closing = Closing { at, pull, verdict, exit };
-        each(sinks, *stderr, &mut |sink| sink.close(&mut closing));
+        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        report.end(pull, at, out);
+        while let Some(update) = pull.settle(verdict) {
+            report.settled(pull, &update, at, out);
+        }
+        report.close(pull, verdict, registry.as_deref(), at, out);
+        let closing = Closing { snapshot: Snapshot { pull, meter: &report.meter, at }, verdict, exit };
+        each(sinks, *stderr, &mut |sink| sink.close(&closing));
     }
 
     fn record(&mut self, write: impl FnOnce(&mut Recorder) -> io::Result<()>) {
@@ -194,7 +248,7 @@ pub(crate) fn stdout_sink(options: &args::Pull, stamp: Stamp, policy: WritePolic
         Progress::Json => Box::new(Json::new(output, stamp, charset, policy)),
         // Bars in place need a cursor to move, also when they were asked for.
         Progress::Auto | Progress::Tty if has_cursor() => Box::new(Screen::new(output, stamp, charset, color, policy)),
-        _ => Box::new(Plain { output, stamp, charset, color, policy, buffer: String::new(), colored: String::new() }),
+        _ => Box::new(Plain::new(output, stamp, charset, color, policy)),
     };
     Some(("standard output".to_owned(), sink))
 }
@@ -209,6 +263,27 @@ pub(crate) fn log_sink(path: &Path, options: &args::Pull, stamp: Stamp, brief: b
             complain(&format!("{name}: {error}; the pull goes on without it"), Charset::from_environment(true));
             None
         }
+    }
+}
+
+/// The state of the image, which never complains. `is_ours` tells whether its lock is ours.
+pub(crate) fn state_sink(
+    reference: &Reference,
+    options: &args::Pull,
+    is_ours: state::IsOurs,
+    clock: Box<dyn Fn(u64) -> Time>,
+) -> Named {
+    ("state".to_owned(), Box::new(State::new(state_target(reference, options), is_ours, clock)))
+}
+
+/// Where the state of the image goes.
+pub(crate) fn state_target(reference: &Reference, options: &args::Pull) -> state::Target {
+    state::Target {
+        store: options.state.as_deref().map_or_else(Store::of_device, Store::at),
+        id: reference.to_string(),
+        reference: reference.full(),
+        registry: reference.registry().to_owned(),
+        metrics: options.metrics.clone(),
     }
 }
 
@@ -264,15 +339,21 @@ pub(crate) fn say_quietly(reference: &Reference, verdict: &Verdict, stderr: Char
                 let _ = stdout.offer(format!("{}\n", reference.full()).as_bytes(), CLOSING);
             }
         }
-        Verdict::Failed(reason) | Verdict::Undecided(reason) => complain(&format!("{reference}: {reason}"), stderr),
+        Verdict::Failed(failure) => complain(&format!("{reference}: {failure}"), stderr),
+        Verdict::Undecided(id) => complain(&format!("{reference}: {id}"), stderr),
         Verdict::Interrupted(signal) => complain(&format!("{reference}: interrupted by signal {signal}"), stderr),
     }
 }
 
 /// One line on stderr, if there is room for it.
 pub(crate) fn complain(text: &str, charset: Charset) {
+    complain_as(args::NAME, text, charset);
+}
+
+/// The same, as the program that was started.
+pub(crate) fn complain_as(program: &str, text: &str, charset: Charset) {
     let mut line = String::new();
-    charset.push(&format!("{}: {}\n", env!("CARGO_PKG_NAME"), crate::report::sanitize::safe(text)), &mut line);
+    charset.push(&format!("{program}: {}\n", crate::report::sanitize::safe(text)), &mut line);
     if let Ok(mut stderr) = Output::stderr() {
         // Where even that fails there is nobody left to tell.
         let _ = stderr.offer(line.as_bytes(), Duration::from_millis(50));
@@ -386,15 +467,8 @@ mod tests {
             let options = log::Options { raw: true, color: false, brief: false };
             let log = Log::open(&directory.join("log"), stamp, options).unwrap();
             let null = File::options().write(true).open("/dev/null").unwrap();
-            let plain = Plain {
-                output: Output::of(null.into(), "/dev/null"),
-                stamp,
-                charset: Charset::All,
-                color: true,
-                policy: WritePolicy::Endless(Box::new(|| true)),
-                buffer: String::new(),
-                colored: String::new(),
-            };
+            let (output, policy) = (Output::of(null.into(), "/dev/null"), WritePolicy::Endless(Box::new(|| true)));
+            let plain = Plain::new(output, stamp, Charset::All, true, policy);
             let sinks: Vec<Named> = vec![("log".into(), Box::new(log)), ("stdout".into(), Box::new(plain))];
             let recorder = Recorder::create(&directory.join("recording")).unwrap();
             let mut session = Session::new(sinks, Some(("recording".into(), recorder)), Charset::All);
@@ -429,10 +503,10 @@ mod tests {
             assert_eq!(self.session.sinks.len(), 2, "a sink has failed");
         }
 
-        /// How many lines of the log have `text`.
-        fn logged(&self, text: &str) -> usize {
+        /// How many bars of layers the log has.
+        fn bars(&self) -> usize {
             let log = std::fs::read_to_string(self.directory.join("log")).unwrap();
-            log.lines().filter(|line| line.contains(text)).count()
+            log.lines().filter(|line| line.contains(" Layer ") && line.ends_with([')', '%'])).count()
         }
     }
 
@@ -451,10 +525,10 @@ mod tests {
             let (begin, end) = (stream.position(3_000), stream.position(EVERY * rounds));
             let mut told = Told::new();
             told.hear(source, &stream.pieces[..begin]);
-            let before = told.logged("%");
+            let before = told.bars();
             let counted = measure(|| told.hear(source, &stream.pieces[begin..end]));
             assert_eq!(counted, AllocationInfo::default(), "{source:?} {form}");
-            let bars = told.logged("%") - before;
+            let bars = told.bars() - before;
             assert!(bars == 0 || bars > 150, "{bars} bars: {source:?} {form}");
             assert_eq!(bars > 0, form.contains("TOTAL"), "{source:?} {form}");
             told.hear(source, &stream.pieces[end..]);

@@ -30,7 +30,7 @@ clean_up() {
 [ "$(id -u)" = 0 ] || fail 'needs root, for an Engine of its own: sudo tests/demo.sh'
 [ -z "${PULL-}" ] || PULL=$(realpath -- "$PULL")
 cd "$(dirname "$0")/.."
-lab=$PWD/tests/lab.sh
+lab=$PWD/tests/lab/lab.sh
 dir=$(mktemp -d)
 trap clean_up EXIT
 trap 'exit 130' INT; trap 'exit 143' TERM

@@ -10,9 +10,13 @@ command -v cargo >/dev/null || { echo 'run.sh: needs Rust: https://rustup.rs' >&
     echo 'run.sh: needs root, for an Engine of its own: sudo -E env "PATH=$PATH" tests/run.sh' >&2
     exit 1
 }
-tests/lab.sh install curl podman procps tmux
+tests/lab/lab.sh install curl podman procps python3 tmux
 # What a developer's shell says of Docker is not for the tests.
 unset "${!DOCKER_@}" "${!CONTAINERS_@}"
+# Each by its name: built together they would all have the features that one of them needs.
+for crate in crates/*/; do
+    [ $# -gt 0 ] || cargo test -q --locked -p "alm-$(basename "$crate")" </dev/null
+done
 if cargo nextest --version >/dev/null 2>&1; then
     exec cargo nextest run --locked --config-file tests/nextest.toml "$@" </dev/null
 fi

@@ -1,12 +1,13 @@
 #!/bin/bash
-# A man page out of the program's own words: man.sh EXECUTABLE [DATE]; its name is the page's.
+# A man page out of the program's own words: man.sh EXECUTABLE [DATE]; its name is the page's. What the help text has no
+# room for stands in NAME.1 beside this script.
 # A heading of the help text is a line that begins with a word and a colon; usages and options stand before two blanks.
 set -euo pipefail
 
 [ $# = 1 ] || [ $# = 2 ] || { echo 'usage: man.sh EXECUTABLE [DATE]' >&2; exit 2; }
-name=${1##*/}
+name=${1##*/} more=$(dirname "$0")/${1##*/}.1
 version=$("$1" --version)
-"$1" --help | awk -v name="$name" -v version="${version##* }" -v date="${2-}" '
+"$1" --help | awk -v name="$name" -v version="${version##* }" -v date="${2-}" -v more="$more" '
     function quoted(text) {
         gsub(/\\/, "\\e", text); gsub(/-/, "\\-", text); gsub(/^[.'\'']/, "\\\\\\&&", text)
         return text
@@ -32,12 +33,13 @@ version=$("$1" --version)
     }
     /^$/ { next }
     section == "USAGE" { sub(/^ */, ""); entry($0); next }
-    section == "EXIT CODES" { sub(/^ */, ""); gsub(/   */, "\n.br\n"); print ".PP\n" quoted($0); next }
+    section == "EXIT CODES" { sub(/^ */, ""); gsub(/   */, "\n.br\n"); print (exits++ ? ".PP\n" : "") quoted($0); next }
     /^ *-.*[^ ]  |^ *-[^.;:]*$/ { sub(/^ */, ""); entry($0); next }
     /^   / { sub(/^ */, ""); print quoted($0); next }
     { sub(/^ */, ""); print ".PP\n" quoted($0) }
     END {
+        while ((getline line <more) > 0) print line
         print ".SH FILES\n.TP\n.I /var/log/alm/docker\\-pull.log\nthe log, unless another is asked for"
         other = name == "alm-pull" ? "docker-pull-with-progress" : "alm-pull"
-        print ".SH SEE ALSO\n.BR " quoted(other) " (1)," "\n.BR docker\\-pull (1)"
+        print ".SH SEE ALSO\n.BR " quoted(other) " (1)," "\n.BR docker\\-pull\\-with\\-progress (5)," "\n.BR docker\\-pull (1)"
     }'

@@ -23,25 +23,33 @@ tree=$root/tree
 doc=$tree/usr/share/doc/$name
 put 755 "$executable" usr/bin/$name
 ln -s $name "$tree/usr/bin/alm-pull"
+ln -s $name "$tree/usr/bin/alm-status"
+put 644 "$here/alm-monitor.service" lib/systemd/system/alm-monitor.service
 put 644 "$here/tmpfiles.conf" usr/lib/tmpfiles.d/$name.conf
 put 644 "$here/logrotate" etc/logrotate.d/$name
 put 644 "$here/completion" usr/share/bash-completion/completions/$name
 ln -s $name "$tree/usr/share/bash-completion/completions/alm-pull"
+ln -s $name "$tree/usr/share/bash-completion/completions/alm-status"
 put 644 "$here/copyright" usr/share/doc/$name/copyright
 put 644 "$here/lintian-overrides" usr/share/lintian/overrides/$name
 gzip -9n <"$here/changelog" >"$doc/changelog.Debian.gz"
 gzip -9n <"$here/../../CHANGELOG.md" >"$doc/changelog.gz"
-mkdir -p "$tree/var/log/alm" "$tree/usr/share/man/man1"
+mkdir -p "$tree/var/log/alm" "$tree"/usr/share/man/man{1,5}
+date=$(date -u -d "@$SOURCE_DATE_EPOCH" +%F)
 ln -s "$host" "$root/$name"
 ln -s "$host" "$root/alm-pull"
-for page in $name alm-pull; do
-    "$here/man.sh" "$root/$page" "$(date -u -d "@$SOURCE_DATE_EPOCH" +%F)" | gzip -9n >"$tree/usr/share/man/man1/$page.1.gz"
+ln -s "$host" "$root/alm-status"
+for page in $name alm-pull alm-status; do
+    "$here/man.sh" "$root/$page" "$date" | gzip -9n >"$tree/usr/share/man/man1/$page.1.gz"
 done
+sed "s/@DATE@/$date/; s/@VERSION@/${version%-*}/" "$here/$name.5" | gzip -9n >"$tree/usr/share/man/man5/$name.5.gz"
 
 control=$tree/DEBIAN
+put 755 "$here/postinst" DEBIAN/postinst
+put 755 "$here/prerm" DEBIAN/prerm
 put 755 "$here/postrm" DEBIAN/postrm
 echo /etc/logrotate.d/$name >"$control/conffiles"
-(cd "$tree" && find usr -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum) >"$control/md5sums"
+(cd "$tree" && find usr lib -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum) >"$control/md5sums"
 size=$(du -sk --apparent-size --exclude=DEBIAN "$tree" | cut -f1)
 maintainer=$(dpkg-parsechangelog -l "$here/changelog" -S Maintainer)
 sed "s/@VERSION@/$version/; s/@ARCHITECTURE@/$architecture/; s/@SIZE@/$size/; s/@MAINTAINER@/$maintainer/" \

@@ -5,9 +5,9 @@
 //! handlers of its own, and a replay would register anew a million times.
 
 // A harness uses a part of a room.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
-#[path = "../../src/args.rs"]
+#[path = "../../src/args/mod.rs"]
 mod args;
 #[path = "../../src/docker/mod.rs"]
 mod docker;
@@ -15,7 +15,7 @@ mod docker;
 mod os;
 #[path = "../../src/pull/mod.rs"]
 mod pull;
-#[path = "../../src/recording.rs"]
+#[path = "../../src/recording/mod.rs"]
 mod recording;
 #[path = "../../src/mode/replay.rs"]
 mod replay;

@@ -9,19 +9,16 @@
 //! secret are not `Debug`.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::mem;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use serde::Deserialize as _;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::docker::base64;
+use crate::docker::config::{Config, field, json, object, read, text};
 use crate::docker::environment::Environment;
 use crate::os::child::{Setup, collect, program};
-use crate::os::file;
 
 /// Docker Hub's name wherever docker keeps credentials, from the days of the first index.
 const HUB: &str = "https://index.docker.io/v1/";
@@ -34,9 +31,6 @@ const TOKEN_USER: &str = "<token>";
 
 /// Far above any real token or answer; a service account's key has 2.4 KB.
 const SECRET_MAX: usize = 64 << 10;
-
-/// Far above any real config.json.
-const CONFIG_MAX: usize = 1 << 20;
 
 /// What a search came to.
 #[derive(Default)]
@@ -73,9 +67,8 @@ fn found(mut credentials: Credentials, server: &str, origin: String, warnings: V
     Found { header: base64::url_safe(&json), user, origin, warnings, docker_config: None }
 }
 
-/// The credentials docker would use for `registry`, a host as it stands in a reference. `tick` is called at least every
-/// 50 ms while a helper runs; it answers whether to give up.
-pub(crate) fn find(registry: &str, environment: &Environment, tick: &mut dyn FnMut() -> bool) -> Found {
+/// The credentials docker would use for `registry`.
+fn find(registry: &str, environment: &Environment, config: &Config, tick: &mut dyn FnMut() -> bool) -> Found {
     let server = server(registry);
     let (mut looked, mut warnings) = (Vec::new(), Vec::new());
     if let Some(text) = &environment.docker_auth_config {
@@ -91,12 +84,13 @@ pub(crate) fn find(registry: &str, environment: &Environment, tick: &mut dyn FnM
         looked.push(place);
     }
 
-    let (mut place, root) = config(environment, &mut warnings);
-    let mut credentials = stored(&root, server).unwrap_or_else(|error| {
+    warnings.extend(config.error.clone());
+    let (mut place, root) = (config.place.clone(), &config.root);
+    let mut credentials = stored(root, server).unwrap_or_else(|error| {
         warnings.push(format!("{place}: {error}"));
         Credentials::new()
     });
-    match helper(&root, server, environment) {
+    match helper(root, server, environment) {
         Ok(None) => {}
         Ok(Some(Helper { name, chosen })) => match ask(&name, server, environment, tick) {
             Ok(answer) => {
@@ -125,28 +119,6 @@ pub(crate) fn find(registry: &str, environment: &Environment, tick: &mut dyn FnM
 /// The name docker keeps a registry's credentials under. Not for `registry-1.docker.io`: docker keeps that apart.
 fn server(registry: &str) -> &str {
     if matches!(registry, "docker.io" | "index.docker.io") { HUB } else { registry }
-}
-
-/// Where config.json is and what it holds, which is nothing where it cannot be read.
-fn config(environment: &Environment, warnings: &mut Vec<String>) -> (String, Value) {
-    let Some(directory) = environment.config_directory() else {
-        return ("config.json (no home directory)".to_owned(), Value::Null);
-    };
-    let path = directory.join("config.json");
-    let place = path.display().to_string();
-    let root = read(&path, CONFIG_MAX).and_then(|file| {
-        let root = file.map(|file| json(&file.bytes)).transpose()?;
-        object(root.as_ref().unwrap_or(&Value::Null), "the whole").map(drop)?;
-        Ok(root)
-    });
-    match root {
-        Ok(Some(root)) => (place, root),
-        Ok(None) => (format!("{place} (no such file)"), Value::Null),
-        Err(error) => {
-            warnings.push(format!("{place}: {error}"));
-            (place, Value::Null)
-        }
-    }
 }
 
 /// What `auths` holds for a registry.
@@ -253,13 +225,36 @@ fn ask(
     Ok(credentials)
 }
 
-/// A registry's password from a file, for `user` or whom the file seems to be for.
-pub(crate) fn from_token_file(path: &Path, user: Option<&str>, registry: &str) -> Result<Found, String> {
+/// Whose credentials are wanted, and where they may be.
+#[derive(Clone, Copy)]
+pub(crate) struct Search<'a> {
+    /// A host as it stands in a reference.
+    pub(crate) registry: &'a str,
+    /// In place of all others, with the name of its user.
+    pub(crate) token_file: Option<&'a Path>,
+    pub(crate) token_user: Option<&'a str>,
+    pub(crate) environment: &'a Environment,
+    pub(crate) config: &'a Config,
+}
+
+impl Search<'_> {
+    /// What is found. `tick` is called at least every 50 ms while a helper runs; it answers whether to give up.
+    pub(crate) fn run(self, tick: &mut dyn FnMut() -> bool) -> Result<Found, String> {
+        match self.token_file {
+            Some(file) => from_token_file(file, self.token_user, self.registry, self.config),
+            None => Ok(find(self.registry, self.environment, self.config, tick)),
+        }
+    }
+}
+
+/// A registry's password from a file, for `user` or whom the file seems to be for. `config`: what else docker's CLI is to
+/// find in the configuration that it gets in place of the user's.
+fn from_token_file(path: &Path, user: Option<&str>, registry: &str, config: &Config) -> Result<Found, String> {
     let place = path.display().to_string();
     let wrong = |error: &str| format!("token file {place}: {error}");
     let file = read(path, SECRET_MAX).map_err(|error| wrong(&error))?.ok_or_else(|| wrong("no such file"))?;
     let token = String::from_utf8(file.bytes).map_err(|_| wrong("not UTF-8 text"))?;
-    let token = token.trim_end_matches(['\r', '\n']);
+    let token = token.trim_end_matches(['\r', '\n', ' ', '\t']);
     if token.trim().is_empty() {
         return Err(wrong("empty"));
     }
@@ -274,57 +269,12 @@ pub(crate) fn from_token_file(path: &Path, user: Option<&str>, registry: &str) -
     let credentials = Credentials::from([("username", user.to_owned()), ("password", token.to_owned())]);
     let server = server(registry);
     let pair = base64::standard(format!("{user}:{token}").as_bytes());
-    let docker_config = Some(serde_json::json!({ "auths": { server: { "auth": pair } } }).to_string());
-    Ok(Found { docker_config, ..found(credentials, server, place, warnings) })
-}
-
-struct File {
-    bytes: Vec<u8>,
-    mode: u32,
-}
-
-/// A small regular file; none where there is none.
-fn read(path: &Path, max: usize) -> Result<Option<File>, String> {
-    match file::read(path, max) {
-        Ok((bytes, metadata)) => Ok(Some(File { bytes, mode: metadata.mode() })),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.to_string()),
+    let mut docker_config = serde_json::json!({ "auths": { server: { "auth": pair } } });
+    let headers = field(&config.root, "HttpHeaders");
+    if !headers.is_null() {
+        docker_config["HttpHeaders"] = headers.clone();
     }
-}
-
-/// JSON as docker takes it: what follows the first value does not count, and nothing at all is nothing. Only the place
-/// of an error is told: `serde_json`'s own words can quote what they stumbled upon.
-fn json(bytes: &[u8]) -> Result<Value, String> {
-    if bytes.trim_ascii().is_empty() {
-        return Ok(Value::Null);
-    }
-    Value::deserialize(&mut serde_json::Deserializer::from_slice(bytes))
-        .map_err(|error| format!("not valid JSON (line {}, column {})", error.line(), error.column()))
-}
-
-/// An object or nothing.
-fn object<'a>(value: &'a Value, what: &str) -> Result<Option<&'a Map<String, Value>>, String> {
-    match value {
-        Value::Null => Ok(None),
-        Value::Object(object) => Ok(Some(object)),
-        _ => Err(format!("{what} is not an object")),
-    }
-}
-
-/// A field of an object; null where there is none. Go does not look at the case of names.
-fn field<'a>(object: &'a Value, name: &str) -> &'a Value {
-    let mut fields = object.as_object().into_iter().flatten();
-    let folded = || Some(fields.find(|(key, _)| key.eq_ignore_ascii_case(name))?.1);
-    object.get(name).or_else(folded).unwrap_or(&Value::Null)
-}
-
-/// A field that must be text; empty where there is none.
-fn text(object: &Value, name: &str) -> Result<String, String> {
-    match field(object, name) {
-        Value::Null => Ok(String::new()),
-        Value::String(text) => Ok(text.clone()),
-        _ => Err(format!("{name:?} is not text")),
-    }
+    Ok(Found { docker_config: Some(docker_config.to_string()), ..found(credentials, server, place, warnings) })
 }
 
 #[cfg(test)]
@@ -374,6 +324,9 @@ mod tests {
             Environment {
                 docker_config: Some(self.0.clone()),
                 docker_auth_config: None,
+                docker_host: None,
+                docker_context: None,
+                content_trust: false,
                 home: None,
                 path: path.into(),
                 helper_limit: Duration::from_secs(10),
@@ -393,7 +346,7 @@ mod tests {
     }
 
     fn look(registry: &str, environment: &Environment) -> (Value, Found) {
-        let found = find(registry, environment, &mut || false);
+        let found = find(registry, environment, &Config::read(environment), &mut || false);
         let said = format!("{:?} {} {:?}", found.user, found.origin, found.warnings);
         assert!(!said.contains("s3cr"), "{said}");
         (decoded(&found), found)
@@ -516,7 +469,7 @@ mod tests {
             [format!("{}: is a FIFO or socket, not a regular file", config.display())]
         );
         fs::remove_file(&config).unwrap();
-        fs::write(&config, " ".repeat(CONFIG_MAX + 1)).unwrap();
+        fs::write(&config, " ".repeat(crate::docker::config::MAX + 1)).unwrap();
         assert_eq!(home.find("h").1.warnings, [format!("{}: is larger than 1024 KiB", config.display())]);
 
         let nowhere = Environment { docker_config: None, ..home.environment() };
@@ -608,7 +561,8 @@ mod tests {
         assert_eq!(found.warnings, ["credential helper docker-credential-x did not answer within 0s"]);
 
         let mut ticks = 0;
-        let found = find("h", &home.environment(), &mut || {
+        let environment = home.environment();
+        let found = find("h", &environment, &Config::read(&environment), &mut || {
             ticks += 1;
             ticks == 3
         });
@@ -647,21 +601,21 @@ mod tests {
         let key = r#"{"type": "service_account", "private_key": "s3cr3t"}"#;
         for (text, user, registry, expected) in [
             ("s3cr3t\n", None, "h", sent("oauth2accesstoken", "s3cr3t", "h")),
-            (" s3cr 3t \r\n\n", None, "docker.io", sent("oauth2accesstoken", " s3cr 3t ", HUB)),
+            (" s3cr 3t \r\n\t\n", None, "docker.io", sent("oauth2accesstoken", " s3cr 3t", HUB)),
             ("s3cr3t", Some("me"), "h", sent("me", "s3cr3t", "h")),
             (key, None, "h", sent("_json_key", key, "h")),
             (key, Some("me"), "h", sent("me", key, "h")),
             (r#"{"type":"user"}"#, None, "h", sent("oauth2accesstoken", r#"{"type":"user"}"#, "h")),
         ] {
             write(text.as_bytes(), 0o600);
-            let found = from_token_file(&path, user, registry).ok().unwrap();
+            let found = from_token_file(&path, user, registry, &Config::default()).ok().unwrap();
             assert_eq!(decoded(&found), expected);
             assert_eq!((found.origin.as_str(), found.warnings.len()), (place.as_str(), 0));
             assert_eq!(found.user.as_deref(), expected["username"].as_str());
         }
         for (mode, count) in [(0o400, 0), (0o700, 0), (0o640, 1), (0o604, 1)] {
             write(b"s3cr3t", mode);
-            let found = from_token_file(&path, None, "h").ok().unwrap();
+            let found = from_token_file(&path, None, "h", &Config::default()).ok().unwrap();
             let warning = format!("token file {place} is open to others than its owner: chmod 600 {place}");
             assert_eq!(found.warnings, vec![warning; count]);
             fs::remove_file(&path).unwrap();
@@ -673,11 +627,17 @@ mod tests {
             (&vec![b'x'; SECRET_MAX + 1], "is larger than 64 KiB"),
         ] {
             write(text, 0o600);
-            assert_eq!(from_token_file(&path, None, "h").err().unwrap(), format!("token file {place}: {error}"));
+            assert_eq!(
+                from_token_file(&path, None, "h", &Config::default()).err().unwrap(),
+                format!("token file {place}: {error}")
+            );
         }
         fs::remove_file(&path).unwrap();
-        assert_eq!(from_token_file(&path, None, "h").err().unwrap(), format!("token file {place}: no such file"));
-        let error = from_token_file(&home.0, None, "h").err().unwrap();
+        assert_eq!(
+            from_token_file(&path, None, "h", &Config::default()).err().unwrap(),
+            format!("token file {place}: no such file")
+        );
+        let error = from_token_file(&home.0, None, "h", &Config::default()).err().unwrap();
         assert_eq!(error, format!("token file {}: is a directory, not a regular file", home.0.display()));
     }
 }

@@ -4,10 +4,12 @@
 //!
 //! **Invariant:** docker's exit code is the answer, whatever its lines say.
 
-use crate::os::child::{Child, Read, Setup, program};
-use crate::pull::{LineBuffer, MAX_LINE};
+use crate::docker::Read;
+use crate::docker::environment::Environment;
+use crate::os::child::{self, Child, Setup, program};
+use crate::pull::End;
+use crate::pull::failure::{Failure, Kind};
 use rustix::process::Signal;
-use std::ffi::OsStr;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -19,17 +21,14 @@ use std::time::{Duration, Instant};
 /// How long docker may take to end after it was told to.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Where programs are looked for when PATH is not set, as the C library does it.
-const DEFAULT_PATH: &str = "/bin:/usr/bin";
-
 /// What docker is to do.
 pub(crate) struct Request<'a> {
     pub(crate) image: &'a str,
     pub(crate) platform: Option<&'a str>,
     /// As `--host` gave it; otherwise docker finds its engine itself.
     pub(crate) host: Option<&'a str>,
-    /// A directory with a config.json to be used instead of the user's.
-    pub(crate) config: Option<&'a Path>,
+    /// A configuration to be used instead of the user's.
+    pub(crate) config: Option<PrivateConfig>,
 }
 
 /// A directory with a config.json of our own, which nobody else may read and which goes with this value.
@@ -38,7 +37,9 @@ pub(crate) struct Request<'a> {
 pub(crate) struct PrivateConfig(PathBuf);
 
 impl PrivateConfig {
-    pub(crate) fn create(config: &str) -> Result<Self, String> {
+    /// `user`: the user's own configuration directory. All in it but config.json is found in this one too: the
+    /// certificates for an engine far away, the keys of signed images.
+    pub(crate) fn create(config: &str, user: Option<&Path>) -> Result<Self, String> {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()).map(PathBuf::from);
         let places = runtime.into_iter().chain(["/run", "/dev/shm"].map(PathBuf::from));
         for place in places.filter(|place| is_tmpfs(place)) {
@@ -51,6 +52,7 @@ impl PrivateConfig {
                 let written =
                     file.open(directory.0.join("config.json")).and_then(|mut file| file.write_all(config.as_bytes()));
                 if written.is_ok() {
+                    directory.link(user);
                     return Ok(directory);
                 }
             }
@@ -59,8 +61,12 @@ impl PrivateConfig {
             .into())
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
+    fn link(&self, user: Option<&Path>) {
+        let entries = user.and_then(|user| std::fs::read_dir(std::path::absolute(user).ok()?).ok());
+        for entry in entries.into_iter().flatten().flatten().filter(|entry| entry.file_name() != "config.json") {
+            // What docker misses then it will say.
+            let _ = std::os::unix::fs::symlink(entry.path(), self.0.join(entry.file_name()));
+        }
     }
 }
 
@@ -77,71 +83,76 @@ fn is_tmpfs(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|disk| matches!(u64::try_from(disk.f_type), Ok(0x0102_1994 | 0x8584_58F6)))
 }
 
-/// How docker ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
-    Exit(u8),
-    /// We were told to stop by this signal, and docker has been stopped.
-    Signal(i32),
+/// A `docker pull` on its way. Dropped, it is killed.
+pub(crate) struct Docker {
+    child: Child,
+    buffer: [u8; 4096],
+    /// The signal that it was told to end by, and when.
+    told: Option<(i32, Instant)>,
+    /// Goes with docker, and after it.
+    _config: Option<PrivateConfig>,
 }
 
-/// Runs `docker pull`. Its lines go to `line`; `signal` is asked on every tick which signal came.
-pub(crate) fn pull(
-    request: &Request<'_>,
-    line: &mut dyn FnMut(&[u8]),
-    tick: &mut dyn FnMut(),
-    signal: &mut dyn FnMut() -> Option<i32>,
-) -> Result<Ended, String> {
-    let path = std::env::var_os("PATH").filter(|path| !path.is_empty());
-    let path = path.as_deref().unwrap_or(OsStr::new(DEFAULT_PATH));
-    let Some(docker) = program("docker", path) else {
-        return Err(format!("no docker command was found on PATH ({})", path.display()));
-    };
-    let mut command = Command::new(docker);
-    if let Some(config) = request.config {
-        command.arg("--config").arg(config);
-    }
-    if let Some(host) = request.host {
-        command.args(["--host", host]);
-    }
-    command.arg("pull");
-    if let Some(platform) = request.platform {
-        command.args(["--platform", platform]);
-    }
-    command.arg(request.image);
-    // A process group of its own: a dropped SSH session stops neither us nor docker.
-    let setup = Setup { input: None, merge_stderr: true, own_group: true };
-    let broken = |error: std::io::Error| format!("docker pull could not be run: {error}");
-    let mut child = Child::spawn(command, setup).map_err(broken)?;
-    let (mut lines, mut buffer, mut told) = (LineBuffer::new(MAX_LINE), [0; 4096], None);
-    loop {
-        match child.read(&mut buffer).map_err(broken)? {
-            Read::Bytes(count) => lines.feed(&buffer[..count], line),
-            Read::Tick => tick(),
-            Read::End(status) => {
-                lines.end(line);
-                return Ok(match told {
-                    Some((signal, _)) => Ended::Signal(signal),
-                    None => Ended::Exit(match (status.code(), status.signal()) {
-                        (Some(code), _) => u8::try_from(code).unwrap_or(1),
-                        (None, Some(signal)) => 128_u8.saturating_add(u8::try_from(signal).unwrap_or(0)),
-                        (None, None) => 1,
-                    }),
-                });
-            }
+impl Docker {
+    /// Starts `docker pull`. The environment's PATH says where docker is, and where it finds its own helpers.
+    pub(crate) fn start(request: Request<'_>, environment: &Environment) -> Result<Self, Failure> {
+        let path = environment.path.as_os_str();
+        let Some(docker) = program("docker", path) else {
+            let reason = format!("no docker command was found on PATH ({})", path.display());
+            return Err(Failure::own(Kind::NoDocker, reason));
+        };
+        let mut command = Command::new(docker);
+        command.env("PATH", path);
+        if let Some(config) = &request.config {
+            command.arg("--config").arg(&config.0);
         }
-        match told {
+        if let Some(host) = request.host {
+            command.args(["--host", host]);
+        }
+        command.arg("pull");
+        if let Some(platform) = request.platform {
+            command.args(["--platform", platform]);
+        }
+        command.arg(request.image);
+        // A process group of its own: a dropped SSH session stops neither us nor docker.
+        let setup = Setup { input: None, merge_stderr: true, own_group: true };
+        let child = Child::spawn(command, setup).map_err(|error| broken(&error))?;
+        Ok(Self { child, buffer: [0; 4096], told: None, _config: request.config })
+    }
+
+    /// Waits for docker's next words for one tick and hands them on.
+    pub(crate) fn read(&mut self, body: &mut dyn FnMut(&[u8])) -> Read {
+        match self.child.read(&mut self.buffer) {
+            Ok(child::Read::Bytes(count)) => {
+                body(&self.buffer[..count]);
+                Read::Bytes { more: false }
+            }
+            Ok(child::Read::Tick) => Read::Tick,
+            Ok(child::Read::End(status)) => Read::End(match self.told {
+                Some((signal, _)) => End::Signal(signal),
+                None => End::Exited(match (status.code(), status.signal()) {
+                    (Some(code), _) => u8::try_from(code).unwrap_or(1),
+                    (None, Some(signal)) => 128_u8.saturating_add(u8::try_from(signal).unwrap_or(0)),
+                    (None, None) => 1,
+                }),
+            }),
+            Err(error) => Read::End(End::Cut(Some(broken(&error)))),
+        }
+    }
+
+    /// Tells docker to stop because this signal came; the end, once it has had its time.
+    pub(crate) fn stop(&mut self, signal: i32) -> Option<End> {
+        match self.told {
             None => {
-                if let Some(number) = signal() {
-                    told = Some((number, Instant::now()));
-                    child.signal(if number == 2 { Signal::INT } else { Signal::TERM });
-                }
+                self.told = Some((signal, Instant::now()));
+                self.child.signal(if signal == 2 { Signal::INT } else { Signal::TERM });
+                None
             }
-            Some((number, since)) if since.elapsed() >= GRACE => {
-                // Dropped, it is killed.
-                return Ok(Ended::Signal(number));
-            }
-            Some(_) => {}
+            Some((signal, since)) => (since.elapsed() >= GRACE).then_some(End::Signal(signal)),
         }
     }
+}
+
+fn broken(error: &std::io::Error) -> Failure {
+    Failure::own(Kind::Other, format!("docker pull could not be run: {error}"))
 }

@@ -5,10 +5,11 @@
 //!
 //! **Invariant:** nothing is written and no socket is touched; a password in an address is never in a reason.
 
-use std::path::{Path, PathBuf};
-use std::{env, fs};
-
+use crate::docker::config::{self, Config};
+use crate::docker::environment::Environment;
 use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Where docker's engine listens unless told otherwise.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -23,37 +24,18 @@ pub(crate) enum Endpoint {
     Other { address: String, reason: String },
 }
 
-/// What the environment says of the engine; empty is unset.
-#[derive(Default)]
-pub(crate) struct Variables {
-    pub(crate) docker_host: Option<String>,
-    pub(crate) docker_context: Option<String>,
-}
-
-impl Variables {
-    pub(crate) fn from_process() -> Self {
-        let variable = |name| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        Self { docker_host: variable("DOCKER_HOST"), docker_context: variable("DOCKER_CONTEXT") }
-    }
-}
-
-/// The engine, in docker's order. `config` is docker's configuration directory.
-pub(crate) fn find(host: Option<&str>, variables: &Variables, config: Option<&Path>) -> Endpoint {
+/// The engine, in docker's order.
+pub(crate) fn find(host: Option<&str>, environment: &Environment, config: &Config) -> Endpoint {
     let set = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
     // `docker -H ''` means the default socket, whatever the environment says.
-    if let Some(address) = host.map(str::to_owned).or_else(|| set(&variables.docker_host)) {
+    if let Some(address) = host.map(str::to_owned).or_else(|| set(&environment.docker_host)) {
         return parse(&address);
     }
-    let current = || {
-        // A config.json that cannot be read is told of by auth.rs; docker then goes on without one.
-        let file = read(&config?.join("config.json")).ok()?;
-        set(&file.get("currentContext")?.as_str().map(str::to_owned))
-    };
-    match set(&variables.docker_context).or_else(current) {
+    match set(&environment.docker_context).or_else(|| config.context().map(str::to_owned)) {
         None => parse(""),
         // The one name that is no file: it stands for what there is without contexts.
         Some(name) if name == "default" => parse(""),
-        Some(name) => match endpoint(&name, config) {
+        Some(name) => match endpoint(&name, config.directory.as_deref()) {
             Ok(address) => parse(&address),
             Err(reason) => Endpoint::Other { reason: format!("docker context {name:?} {reason}"), address: name },
         },
@@ -62,28 +44,21 @@ pub(crate) fn find(host: Option<&str>, variables: &Variables, config: Option<&Pa
 
 /// The address that the context `name` has for docker. Docker finds the directory by the SHA-256 of the name; reading
 /// the few that there are does as well.
-fn endpoint(name: &str, config: Option<&Path>) -> Result<String, String> {
-    let directory = config.ok_or("cannot be looked up without a home directory")?.join("contexts/meta");
+fn endpoint(name: &str, directory: Option<&Path>) -> Result<String, String> {
+    let directory = directory.ok_or("cannot be looked up without a home directory")?.join("contexts/meta");
     let missing = || format!("was not found in {}", directory.display());
     let entries = fs::read_dir(&directory).map_err(|_| missing())?;
     let meta = entries
-        .filter_map(|entry| read(&entry.ok()?.path().join("meta.json")).ok())
+        .filter_map(|entry| {
+            let file = config::read(&entry.ok()?.path().join("meta.json"), config::MAX).ok()??;
+            config::json(&file.bytes).ok()
+        })
         .find(|meta| meta["Name"] == name)
         .ok_or_else(missing)?;
     match &meta["Endpoints"]["docker"] {
         Value::Null => Err("has no docker endpoint".to_owned()),
         docker => Ok(docker["Host"].as_str().unwrap_or_default().to_owned()),
     }
-}
-
-/// A JSON file. A pipe in its place would block, so it must be a regular one.
-fn read(path: &Path) -> Result<Value, ()> {
-    if !fs::metadata(path).map_err(drop)?.is_file() {
-        return Err(());
-    }
-    let bytes = fs::read(path).map_err(drop)?;
-    // As docker does, the first value counts and what follows it does not.
-    serde_json::Deserializer::from_slice(&bytes).into_iter().next().ok_or(())?.map_err(drop)
 }
 
 /// An address as docker's `-H` takes it: an empty one is the default socket, a bare path a socket too.
@@ -115,6 +90,19 @@ fn without_user(address: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::env;
+
+    /// What is found where docker's configuration is in `directory`.
+    fn look(host: Option<&str>, docker_host: &str, docker_context: &str, directory: Option<&Path>) -> Endpoint {
+        let environment = Environment {
+            docker_config: directory.map(Path::to_owned),
+            docker_host: Some(docker_host.into()),
+            docker_context: Some(docker_context.into()),
+            home: None,
+            ..Environment::from_process()
+        };
+        find(host, &environment, &Config::read(&environment))
+    }
 
     fn unix(path: &str) -> Endpoint {
         Endpoint::Unix(PathBuf::from(path))
@@ -143,9 +131,9 @@ mod tests {
         }
     }
 
-    struct Config(PathBuf);
+    struct Home(PathBuf);
 
-    impl Config {
+    impl Home {
         fn new(name: &str, config: &str, contexts: &[&str]) -> Self {
             let directory = env::temp_dir().join(format!("dpwp-context-{}-{name}", std::process::id()));
             for (index, text) in contexts.iter().enumerate() {
@@ -159,7 +147,7 @@ mod tests {
         }
     }
 
-    impl Drop for Config {
+    impl Drop for Home {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
@@ -167,7 +155,7 @@ mod tests {
 
     #[test]
     fn order() {
-        let config = Config::new(
+        let config = Home::new(
             "order",
             r#"{"currentContext":"rootless"}"#,
             &[
@@ -180,9 +168,7 @@ mod tests {
         );
         let meta = config.0.join("contexts/meta").display().to_string();
         let check = |host: Option<&str>, docker_host: &str, docker_context: &str, expected: Endpoint| {
-            let variables =
-                Variables { docker_host: Some(docker_host.into()), docker_context: Some(docker_context.into()) };
-            let found = find(host, &variables, Some(&config.0));
+            let found = look(host, docker_host, docker_context, Some(&config.0));
             assert_eq!(found, expected, "{host:?} {docker_host:?} {docker_context:?}");
         };
         check(Some("unix:///a"), "unix:///b", "far", unix("/a"));
@@ -198,7 +184,7 @@ mod tests {
 
     #[test]
     fn without_contexts() {
-        let find = |config: Option<&Path>| find(None, &Variables::default(), config);
+        let find = |directory: Option<&Path>| look(None, "", "", directory);
         assert_eq!(find(None), unix(DEFAULT_SOCKET));
         assert_eq!(find(Some(Path::new("/nonexistent"))), unix(DEFAULT_SOCKET));
         for (name, text) in [
@@ -208,9 +194,9 @@ mod tests {
             ("blank", r#"{"currentContext":""}"#),
             ("default", r#"{"currentContext":"default"} trailing"#),
         ] {
-            assert_eq!(find(Some(&Config::new(name, text, &[]).0)), unix(DEFAULT_SOCKET), "{name}");
+            assert_eq!(find(Some(&Home::new(name, text, &[]).0)), unix(DEFAULT_SOCKET), "{name}");
         }
-        let lost = Config::new("lost", r#"{"currentContext":"lost"}"#, &[]);
+        let lost = Home::new("lost", r#"{"currentContext":"lost"}"#, &[]);
         assert!(matches!(find(Some(&lost.0)), Endpoint::Other { address, .. } if address == "lost"));
     }
 }

@@ -5,9 +5,16 @@
 //!
 //! **Invariant:** the only file that opens the socket. Nothing here blocks for longer than a tick.
 
+use crate::docker::Read;
+pub(crate) use crate::docker::answer::Answer;
+use crate::docker::config::Headers;
 use crate::docker::http::{self, Response};
+use crate::docker::platform::Rule;
 use crate::docker::reference::{Reference, percent_encode};
+use crate::os::wait::ready;
+use crate::pull::failure::{Failure, Kind};
 use crate::pull::{BROKEN_OFF, End};
+use rustix::event::PollFlags;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde_json::Value;
 use std::fmt;
@@ -39,6 +46,8 @@ pub(crate) enum Error {
     Denied(String),
     /// It was there, and broke off or took too long.
     Broken(String),
+    /// It answered, and not with what was asked for.
+    Refused(Failure),
     /// The caller did not want to wait any longer.
     GivenUp,
 }
@@ -47,7 +56,21 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(reason) | Self::Denied(reason) | Self::Broken(reason) => f.write_str(reason),
+            Self::Refused(failure) => write!(f, "{failure}"),
             Self::GivenUp => f.write_str("interrupted"),
+        }
+    }
+}
+
+impl Error {
+    /// As the reason why a pull failed.
+    pub(crate) fn failure(self) -> Failure {
+        match self {
+            Self::Connect(reason) => Failure::own(Kind::EngineDown, reason),
+            Self::Denied(reason) => Failure::own(Kind::SocketDenied, reason),
+            Self::Broken(reason) => Failure::own(Kind::EngineGone, reason),
+            Self::Refused(failure) => failure,
+            Self::GivenUp => Failure::own(Kind::Other, self.to_string()),
         }
     }
 }
@@ -56,38 +79,21 @@ impl fmt::Display for Error {
 pub(crate) type GoOn<'a> = &'a mut dyn FnMut() -> bool;
 
 /// An engine that has answered.
-#[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) socket: PathBuf,
+    /// They go with every request.
+    pub(crate) headers: Headers,
     /// `20.10.24+dfsg1`, where it tells.
     pub(crate) version: String,
     /// The version of the API that is spoken with it (`1.41`); empty where the engine told none.
     pub(crate) api: String,
-}
-
-/// An answer that came whole.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Answer {
-    /// The body as JSON; null where it is none.
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
-    }
-
-    /// What an engine says of an error: `{"message": …}` in `json`, or plain text.
-    pub(crate) fn message(&self, json: &Value) -> String {
-        let plain = || String::from_utf8_lossy(&self.body).trim().to_owned();
-        json["message"].as_str().map_or_else(plain, str::to_owned)
-    }
+    /// How it chooses from an index.
+    pub(crate) rule: Rule,
 }
 
 impl Engine {
     /// Finds out whether an engine answers at `socket`, and which API to speak with it.
-    pub(crate) fn ping(socket: &Path, go_on: GoOn<'_>) -> Result<Self, Error> {
+    pub(crate) fn ping(socket: &Path, headers: Headers, go_on: GoOn<'_>) -> Result<Self, Error> {
         let until = Instant::now() + PING;
         let unanswered = |error| match error {
             Error::Broken(reason) => {
@@ -96,9 +102,10 @@ impl Engine {
             other => other,
         };
         let mut connection = Connection::open(socket, until, go_on)?;
-        connection.send(&http::request("GET", "/_ping", &[])).map_err(unanswered)?;
+        connection.send(&http::request("GET", "/_ping", &with(&headers, &[]))).map_err(unanswered)?;
         let answer = connection.answer(until, go_on).map_err(unanswered)?;
-        if answer.status != 200 {
+        // A proxy before the socket may forbid the ping and let a pull through; which API there is to speak is not known then.
+        if answer.status != 200 && answer.status != 403 {
             let status = answer.status;
             return Err(Error::Connect(format!(
                 "the engine at {} answers a ping with HTTP status {status}",
@@ -110,7 +117,10 @@ impl Engine {
         // `Docker/20.10.24+dfsg1 (linux)`
         let version = server.split_once('/').map_or("", |(_, rest)| rest.split(' ').next().unwrap_or_default());
         let api = head.and_then(|head| head.api_version.as_deref()).and_then(negotiate).unwrap_or_default();
-        Ok(Self { socket: socket.to_owned(), version: version.to_owned(), api })
+        let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        let is_old = server.starts_with("Docker/") && major.is_some_and(|major| major < 23);
+        let rule = if is_old { Rule::Old } else { Rule::Containerd };
+        Ok(Self { socket: socket.to_owned(), headers, version: version.to_owned(), api, rule })
     }
 
     /// Begins to pull. `platform` as `--platform` takes it, `credentials` the value of `X-Registry-Auth`.
@@ -130,7 +140,7 @@ impl Engine {
             target.push_str(&percent_encode(platform));
         }
         let mut connection = Connection::open(&self.socket, Instant::now() + PING, go_on)?;
-        connection.send(&http::request("POST", &target, &[("X-Registry-Auth", credentials)]))?;
+        connection.send(&http::request("POST", &target, &with(&self.headers, &[("X-Registry-Auth", credentials)])))?;
         Ok(connection)
     }
 
@@ -143,8 +153,15 @@ impl Engine {
         go_on: GoOn<'_>,
     ) -> Result<Answer, Error> {
         let mut connection = Connection::open(&self.socket, until, go_on)?;
-        connection.send(&http::request("GET", &self.target(path), headers))?;
+        connection.send(&http::request("GET", &self.target(path), &with(&self.headers, headers)))?;
         connection.answer(until, go_on)
+    }
+
+    /// Asks for what stands at `path` without waiting for anything; the answer is [`Connection::poll_answer`]'s.
+    pub(crate) fn begin(&self, path: &str) -> Result<Connection, Error> {
+        let mut connection = Connection::open(&self.socket, Instant::now(), &mut || false)?;
+        connection.send(&http::request("GET", &self.target(path), &[]))?;
+        Ok(connection)
     }
 
     /// The JSON object that stands at `path`; none where nothing stands there. Anything else is an error with its words.
@@ -155,9 +172,16 @@ impl Engine {
             200 if json.is_object() => Ok(Some(json)),
             404 => Ok(None),
             status => {
-                Err(Error::Broken(format!("the engine answered HTTP status {status}: {}", answer.message(&json))))
+                let Failure { kind, text, .. } = answer.failure(&json, &format!("GET {path}"));
+                let told = Failure::own(kind, format!("the engine answered HTTP status {status}: {text}"));
+                Err(Error::Refused(told))
             }
         }
+    }
+
+    /// Whether the API that is spoken with it is as new as this.
+    pub(crate) fn speaks(&self, major: u32, minor: u32) -> bool {
+        version(&self.api).is_some_and(|api| api >= (major, minor))
     }
 
     fn target(&self, path: &str) -> String {
@@ -165,12 +189,25 @@ impl Engine {
     }
 }
 
+/// The stream was cut: the engine is gone.
+fn gone(reason: impl Into<String>) -> End {
+    End::Cut(Some(Failure::own(Kind::EngineGone, reason)))
+}
+
 /// The version to speak with an engine whose newest is `api`; `None` where that is no version.
 fn negotiate(api: &str) -> Option<String> {
-    let (major, minor) = api.split_once('.')?;
-    let newest: (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);
-    let (major, minor) = newest.min(NEWEST);
+    let (major, minor) = version(api)?.min(NEWEST);
     Some(format!("{major}.{minor}"))
+}
+
+fn version(api: &str) -> Option<(u32, u32)> {
+    let (major, minor) = api.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// The headers of a request: the user's, and then our own.
+fn with<'a>(headers: &'a Headers, own: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(own.iter().copied()).collect()
 }
 
 /// A request on its way, and the answer as it comes.
@@ -178,18 +215,6 @@ pub(crate) struct Connection {
     stream: UnixStream,
     pub(crate) response: Response,
     buffer: Vec<u8>,
-}
-
-/// What one [`Connection::read`] brought.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Read {
-    /// Bytes, of which those of the body were handed on; and whether there may be more already.
-    Bytes {
-        more: bool,
-    },
-    /// Nothing in this tick.
-    Tick,
-    End(End),
 }
 
 impl AsFd for Connection {
@@ -264,14 +289,14 @@ impl Connection {
                 if matches!(error.kind(), WouldBlock | TimedOut | Interrupted) {
                     return Read::Tick;
                 }
-                return Read::End(End::Cut(Some(format!("the engine broke off: {error}"))));
+                return Read::End(gone(format!("the engine broke off: {error}")));
             }
         };
         if count == 0 {
             return Read::End(self.ended());
         }
         if let Err(error) = self.response.feed(&self.buffer[..count], body) {
-            return Read::End(End::Cut(Some(format!("the engine broke off with a malformed answer: {error}"))));
+            return Read::End(gone(format!("the engine broke off with a malformed answer: {error}")));
         }
         if self.response.is_complete() {
             Read::End(self.ended())
@@ -282,15 +307,40 @@ impl Connection {
 
     fn ended(&self) -> End {
         match self.response.head() {
-            None => End::Cut(Some("the engine broke off before it answered".into())),
+            None => gone("the engine broke off before it answered"),
             // Also when the body was cut: the status alone says that it has failed.
             Some(head) if head.status != 200 => End::Refused(head.status),
             Some(_) if self.response.is_complete() => End::Complete,
             // Where only the connection's end ends the body (HTTP/1.0), a cut cannot be told from the end.
-            Some(_) if self.response.is_unframed() => End::Cut(Some(
-                "the engine broke off, or not: its answer has no end that could be told from a cut".into(),
-            )),
-            Some(_) => End::Cut(Some(BROKEN_OFF.into())),
+            Some(_) if self.response.is_unframed() => {
+                gone("the engine broke off, or not: its answer has no end that could be told from a cut")
+            }
+            Some(_) => gone(BROKEN_OFF),
+        }
+    }
+
+    /// Reads what of the answer has come; the answer once it is whole. Never waits.
+    pub(crate) fn poll_answer(&mut self, answer: &mut Vec<u8>) -> Result<Option<Answer>, Error> {
+        while ready(&*self, PollFlags::IN, Duration::ZERO).unwrap_or(true) {
+            match self.read(&mut |body| answer.extend_from_slice(body)) {
+                Read::End(end) => return self.ended_with(end, std::mem::take(answer)).map(Some),
+                Read::Bytes { .. } if answer.len() > MAX_ANSWER => {
+                    return Err(Error::Broken("an answer without end".into()));
+                }
+                Read::Bytes { .. } => {}
+                Read::Tick => break,
+            }
+        }
+        Ok(None)
+    }
+
+    fn ended_with(&self, end: End, body: Vec<u8>) -> Result<Answer, Error> {
+        match (end, self.response.head()) {
+            (End::Complete | End::Refused(_), Some(head)) => Ok(Answer { status: head.status, body }),
+            // For an answer without a length the connection's end is the only one there is.
+            (_, Some(head)) if self.response.is_unframed() => Ok(Answer { status: head.status, body }),
+            (End::Cut(Some(failure)), _) => Err(Error::Broken(failure.text)),
+            _ => Err(Error::Broken(BROKEN_OFF.into())),
         }
     }
 
@@ -299,17 +349,7 @@ impl Connection {
         let mut answer = Vec::new();
         loop {
             match self.read(&mut |body| answer.extend_from_slice(body)) {
-                Read::End(end) => match (end, self.response.head()) {
-                    (End::Complete | End::Refused(_), Some(head)) => {
-                        return Ok(Answer { status: head.status, body: answer });
-                    }
-                    // For an answer without a length the connection's end is the only one there is.
-                    (_, Some(head)) if self.response.is_unframed() => {
-                        return Ok(Answer { status: head.status, body: answer });
-                    }
-                    (End::Cut(Some(reason)), _) => return Err(Error::Broken(reason)),
-                    _ => return Err(Error::Broken(BROKEN_OFF.into())),
-                },
+                Read::End(end) => return self.ended_with(end, answer),
                 Read::Bytes { .. } | Read::Tick if Instant::now() >= until => {
                     return Err(Error::Broken("no answer in time".into()));
                 }

@@ -1,8 +1,9 @@
-//! What docker's clients read of their process: where its configuration is, and what helps to use it.
+//! What docker's clients read of their process: where the engine and the configuration are, and what helps to use them.
 //!
 //! **Invariant:** read once, at the start. `docker_auth_config` can hold a secret: not `Debug`.
 
-use std::ffi::OsString;
+use crate::docker::platform::Platform;
+use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal as _, stdin};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,15 +12,19 @@ use std::{env, fs};
 /// A helper may ask a cloud for a token over a slow link; docker would wait for ever.
 const HELPER_LIMIT: Duration = Duration::from_secs(30);
 
-/// Where programs are looked for when PATH is unset (under cron and Puppet it can be).
+/// Where docker and its helpers are looked for when PATH is unset (under cron and Puppet it can be), and what they get.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// What is read of the process, so that a test can have its own.
 pub(crate) struct Environment {
     pub(crate) docker_config: Option<PathBuf>,
     pub(crate) docker_auth_config: Option<String>,
+    pub(crate) docker_host: Option<String>,
+    pub(crate) docker_context: Option<String>,
+    /// `DOCKER_CONTENT_TRUST`: only signed images are wanted.
+    pub(crate) content_trust: bool,
     pub(crate) home: Option<PathBuf>,
-    /// Where helpers are, and where they find their own programs.
+    /// Where docker and its helpers are, and where they find their own programs.
     pub(crate) path: OsString,
     pub(crate) helper_limit: Duration,
     /// Somebody can answer a helper that asks for a passphrase.
@@ -28,10 +33,13 @@ pub(crate) struct Environment {
 
 impl Environment {
     pub(crate) fn from_process() -> Self {
-        let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
+        let text = |name| variable(name).map(|text| text.to_string_lossy().into_owned());
         Self {
             docker_config: variable("DOCKER_CONFIG").map(PathBuf::from),
-            docker_auth_config: variable("DOCKER_AUTH_CONFIG").map(|text| text.to_string_lossy().into_owned()),
+            docker_auth_config: text("DOCKER_AUTH_CONFIG"),
+            docker_host: text("DOCKER_HOST"),
+            docker_context: text("DOCKER_CONTEXT"),
+            content_trust: is_trust_wanted(variable("DOCKER_CONTENT_TRUST").as_deref()),
             home: home(),
             path: variable("PATH").unwrap_or(DEFAULT_PATH.into()),
             helper_limit: HELPER_LIMIT,
@@ -43,6 +51,28 @@ impl Environment {
     pub(crate) fn config_directory(&self) -> Option<PathBuf> {
         self.docker_config.clone().or_else(|| Some(self.home.as_ref()?.join(".docker")))
     }
+}
+
+/// The variable `name` of this process; empty is unset.
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// `DOCKER_DEFAULT_PLATFORM`, which counts where `--platform` is not given. An error names it.
+pub(crate) fn default_platform() -> Result<Option<String>, String> {
+    let Some(value) = variable("DOCKER_DEFAULT_PLATFORM") else { return Ok(None) };
+    let text = value.to_string_lossy();
+    match Platform::parse(&text) {
+        Ok(_) => Ok(Some(text.into_owned())),
+        Err(error) => Err(format!(
+            "DOCKER_DEFAULT_PLATFORM is {text:?}, which is no platform: {error}; set it to OS/ARCH[/VARIANT], as linux/arm/v7, or unset it"
+        )),
+    }
+}
+
+/// As docker reads it: any value that is not one of Go's words for «false».
+fn is_trust_wanted(value: Option<&OsStr>) -> bool {
+    value.is_some_and(|value| !["", "0", "f", "F", "false", "False", "FALSE"].iter().any(|no| value == *no))
 }
 
 /// HOME is unset under Puppet; then the passwd database answers, in std, but for a HOME that is set and empty.
@@ -64,6 +94,17 @@ fn home_in(passwd: &str, uid: u32) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trust_is_wanted_unless_it_is_denied() {
+        for no in ["", "0", "f", "F", "false", "False", "FALSE"] {
+            assert!(!is_trust_wanted(Some(no.as_ref())), "{no:?}");
+        }
+        for yes in ["1", "t", "T", "true", "True", "TRUE", "yes", "no", "off", "2", " 0", "fAlse", "00"] {
+            assert!(is_trust_wanted(Some(yes.as_ref())), "{yes:?}");
+        }
+        assert!(!is_trust_wanted(None));
+    }
 
     #[test]
     fn where_the_configuration_is() {

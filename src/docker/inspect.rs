@@ -1,56 +1,96 @@
-//! What an engine is asked beside a pull.
+//! What an engine is asked beside a pull: by `--check`, by `--running`, and by the pull itself.
 //!
-//! **Invariant:** no question decides a pull by having no answer: what is not known is none, and soon enough.
+//! **Invariant:** every question has a deadline, and changes nothing. Whoever asks decides what no answer means.
 
-use crate::docker::engine::Engine;
+use crate::docker::engine::{Answer, Engine, Error};
+use crate::docker::image::Image;
+use crate::docker::platform::{Platform, arm_variant};
 use crate::docker::reference::{Reference, percent_encode};
+use crate::docker::store::{self, Store};
 use crate::os::signals::Signals;
 use serde_json::Value;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// How long an answer may take.
-const LIMIT: Duration = Duration::from_secs(10);
-
-/// An engine, and the signals that end the waiting.
+/// An engine, the signals that end the waiting, and when it ends anyway.
 pub(crate) struct Inspector<'a> {
-    engine: &'a Engine,
-    signals: &'a Signals,
+    pub(crate) engine: &'a Engine,
+    pub(crate) signals: &'a Signals,
+    pub(crate) until: Instant,
 }
 
-/// The engine has given no answer, or none that is understood.
-#[derive(Debug)]
-pub(crate) struct NoAnswer;
-
-impl<'a> Inspector<'a> {
-    pub(crate) fn new(engine: &'a Engine, signals: &'a Signals) -> Self {
-        Self { engine, signals }
+impl Inspector<'_> {
+    /// A local image, with all that the engine tells of its index; none where there is no such image.
+    pub(crate) fn image(&self, reference: &Reference) -> Result<Option<Image>, Error> {
+        // An engine that does not know the parameter passes over it; one that has another store too.
+        let query = if self.engine.speaks(1, 48) { "?manifests=1" } else { "" };
+        self.image_at(reference, query)
     }
 
-    /// The id of a local image, without its algorithm; none where there is no such image.
-    pub(crate) fn image_id(&self, reference: &Reference) -> Result<Option<String>, NoAnswer> {
-        let Some(image) = self.ask(&format!("/images/{}/json", percent_encode(&reference.local())))? else {
-            return Ok(None);
-        };
-        Ok(Some(image["Id"].as_str().ok_or(NoAnswer)?.trim_start_matches("sha256:").to_owned()))
+    /// What of a local image is for this platform; for the engine's own choice where the engine cannot be asked so.
+    pub(crate) fn image_for(&self, reference: &Reference, platform: &Platform) -> Result<Option<Image>, Error> {
+        if !self.engine.speaks(1, 49) {
+            return self.image_at(reference, "");
+        }
+        let Platform { os, architecture, variant } = platform;
+        let platform = serde_json::json!({"os": os, "architecture": architecture, "variant": variant}).to_string();
+        self.image_at(reference, &format!("?platform={}", percent_encode(&platform)))
     }
 
-    /// Whether images are kept in the containerd store.
-    pub(crate) fn has_containerd_store(&self) -> bool {
-        let info = self.ask("/info").ok().flatten();
-        info.is_some_and(|info| info["DriverStatus"].to_string().contains("io.containerd.snapshotter"))
+    fn image_at(&self, reference: &Reference, query: &str) -> Result<Option<Image>, Error> {
+        let path = format!("/images/{}/json{query}", percent_encode(&reference.local()));
+        Ok(self.find(&path)?.map(Image))
+    }
+
+    /// A container; none where there is no such container.
+    pub(crate) fn container(&self, name: &str) -> Result<Option<Value>, Error> {
+        self.find(&format!("/containers/{}/json", percent_encode(name)))
+    }
+
+    /// What the registry has under the reference, which the engine asks with these credentials.
+    pub(crate) fn distribution(&self, reference: &Reference, credentials: &str) -> Result<Answer, Error> {
+        let path = format!("/distribution/{}/json", percent_encode(&reference.local()));
+        let headers = [("X-Registry-Auth", credentials)];
+        self.engine.get(&path, &headers, self.until, &mut || self.signals.came().is_none())
+    }
+
+    /// The engine's own platform, where it tells it.
+    pub(crate) fn platform(&self) -> Option<Platform> {
+        let mut platform =
+            Platform::told(&self.find("/version").ok()??).filter(|told| !told.architecture.is_empty())?;
+        if platform.architecture == "arm" && platform.variant.is_empty() {
+            // An engine behind a Unix socket runs on this processor.
+            let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+            arm_variant(&cpuinfo).clone_into(&mut platform.variant);
+        }
+        Some(platform)
+    }
+
+    /// The platform of a local image and the engine's own, where the engine cannot run the image. It is asked for the image
+    /// where that is not known.
+    pub(crate) fn mismatch(&self, reference: &Reference, image: Option<Image>) -> Option<(Platform, Platform)> {
+        let image = image.or_else(|| self.image(reference).ok()?)?;
+        let platforms = image.platforms();
+        let first = platforms.first()?.clone();
+        let own = self.platform()?;
+        (!platforms.iter().any(|platform| own.runs(platform))).then_some((first, own))
+    }
+
+    /// Whether images are kept in the containerd store, where the engine tells it.
+    pub(crate) fn has_containerd_store(&self) -> Option<bool> {
+        let info = self.find("/info").ok()??;
+        Some(store::is_containerd(&info))
     }
 
     /// The directory of the images, and the bytes free there.
     pub(crate) fn room(&self) -> Option<(PathBuf, u64)> {
-        let root = PathBuf::from(self.ask("/info").ok()??["DockerRootDir"].as_str()?);
-        let disk = rustix::fs::statvfs(&root).ok()?;
-        Some((root, disk.f_bavail.saturating_mul(disk.f_frsize)))
+        let store = Store::of(&self.find("/info").ok()??)?;
+        let room = store.room()?;
+        Some((store.directory, room.available))
     }
 
     /// What the engine has at `path`; none where it has nothing there.
-    fn ask(&self, path: &str) -> Result<Option<Value>, NoAnswer> {
-        let found = self.engine.find(path, Instant::now() + LIMIT, &mut || self.signals.came().is_none());
-        found.map_err(|_| NoAnswer)
+    fn find(&self, path: &str) -> Result<Option<Value>, Error> {
+        self.engine.find(path, self.until, &mut || self.signals.came().is_none())
     }
 }

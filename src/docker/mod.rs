@@ -2,17 +2,46 @@
 //!
 //! **Invariant:** nothing here knows what is shown, or where.
 
-pub(crate) mod auth;
+mod answer;
+mod auth;
+pub(crate) mod backend;
 mod base64;
-pub(crate) mod cli;
-pub(crate) mod endpoint;
+mod cli;
+pub(crate) mod client;
+mod config;
+pub(crate) mod container;
+mod endpoint;
 pub(crate) mod engine;
 pub(crate) mod environment;
 mod http;
+pub(crate) mod image;
 pub(crate) mod inspect;
+pub(crate) mod platform;
 pub(crate) mod reference;
+pub(crate) mod sizes;
+pub(crate) mod store;
 
+#[cfg(fuzzing)]
+pub(crate) use auth::{Found, Search};
+#[cfg(fuzzing)]
+pub(crate) use config::Config;
+#[cfg(fuzzing)]
+pub(crate) use endpoint::{Endpoint, find as find_endpoint};
 #[cfg(fuzzing)]
 pub(crate) use http::Error as HttpError;
 #[cfg(any(test, fuzzing))]
 pub(crate) use http::Response;
+
+use crate::pull::End;
+
+/// What one read of a pull brought, from an engine or from docker's CLI.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// Bytes, of which those of the body were handed on; and whether there may be more already.
+    Bytes {
+        more: bool,
+    },
+    /// Nothing in this tick.
+    Tick,
+    End(End),
+}

@@ -70,6 +70,10 @@ impl Reference {
         split_registry(&self.name).0
     }
 
+    pub(crate) fn is_on_hub(&self) -> bool {
+        self.registry() == HUB
+    }
+
     /// The path within the registry, such as `library/alpine`.
     pub(crate) fn repository(&self) -> Cow<'_, str> {
         match split_registry(&self.name) {
@@ -98,6 +102,14 @@ impl Reference {
             return Err("the repository name is longer than 255 characters; use a shorter one");
         }
         Ok(reference)
+    }
+}
+
+/// Whether two names are of one image.
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
+    match (Reference::parse(one), Reference::parse(other)) {
+        (Ok(one), Ok(other)) => one.full() == other.full(),
+        _ => one == other,
     }
 }
 

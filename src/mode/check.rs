@@ -6,16 +6,24 @@
 //! **Invariant:** an exit code of 0 or 1 is something that was found out; all else is 3, with the reason.
 
 use crate::args::Pull as Options;
-use crate::docker::auth;
-use crate::docker::endpoint::{self, Endpoint, Variables};
-use crate::docker::engine::{Engine, Error};
+use crate::docker::backend::Backend;
+use crate::docker::client::{Client, Wish};
+use crate::docker::container;
+use crate::docker::engine::Error;
 use crate::docker::environment::Environment;
-use crate::docker::reference::{Reference, percent_encode};
+use crate::docker::image::{Distribution, Here, Image, Wanted};
+use crate::docker::inspect::Inspector;
+use crate::docker::platform::Platform;
+use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
 use crate::os::output::Output;
 use crate::os::signals::{self, Signals};
-use crate::pull::failure::Kind;
+use crate::pull::failure::{Failure, Kind};
 use crate::report::sanitize;
+use crate::session::state_target;
+use crate::sink::checked::Before;
+use crate::sink::state::told;
+use alm_state::Checked;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -36,48 +44,85 @@ enum Answer {
     /// Exit code 1.
     No(String),
     /// Exit code 3.
-    CannotTell(String),
+    CannotTell(Failure),
     /// A signal came.
     Interrupted(i32),
 }
 
 /// Whether the local image is what the registry has.
 pub(crate) fn check(reference: &Reference, options: &Options) -> u8 {
-    answer(options, CHECK, |asking| asking.check(reference, options))
+    let before = Before::look(state_target(reference, options));
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime, and this of any")]
+    let (answer, known) = find(reference, options, CHECK, |asking| asking.check());
+    match &answer {
+        Answer::Yes(_) => {
+            if let Some(digest) = known.latest.or(known.here) {
+                before.keep(Checked::Current { digest });
+            }
+        }
+        Answer::No(_) => before.keep(Checked::Newer { digest: known.here, latest: known.latest }),
+        Answer::CannotTell(why) => before.keep(Checked::CannotTell(told(why, reference.registry()))),
+        Answer::Interrupted(_) => {}
+    }
+    say(options, &answer)
 }
 
 /// Whether container `name` runs, and runs the local image.
 pub(crate) fn running(name: &str, reference: &Reference, options: &Options) -> u8 {
-    answer(options, RUNNING, |asking| asking.running(name, reference))
+    say(options, &find(reference, options, RUNNING, |asking| asking.running(name)).0)
 }
 
-/// An engine that is asked, and how long.
-struct Asking {
-    engine: Engine,
-    environment: Environment,
-    signals: Signals,
+/// The digests that a check came by.
+#[derive(Default)]
+struct Known {
+    here: Option<String>,
+    latest: Option<String>,
+}
+
+/// An engine that is asked, and what about.
+struct Asking<'a> {
+    client: Client<'a>,
+    signals: &'a Signals,
     until: Instant,
+    reference: &'a Reference,
+    options: &'a Options,
+    known: Known,
 }
 
-fn answer(options: &Options, limit: Duration, ask: impl FnOnce(&Asking) -> Result<Answer, Answer>) -> u8 {
+fn find(
+    reference: &Reference,
+    options: &Options,
+    limit: Duration,
+    ask: impl FnOnce(&mut Asking<'_>) -> Result<Answer, Answer>,
+) -> (Answer, Known) {
     let signals = Signals::catch(false);
     let until = Instant::now() + limit.saturating_sub(MARGIN);
-    let environment = Environment::from_process();
-    let config = environment.config_directory();
-    let answer = match endpoint::find(options.host.as_deref(), &Variables::from_process(), config.as_deref()) {
-        Endpoint::Other { reason, .. } => Answer::CannotTell(reason),
-        Endpoint::Unix(socket) => match Engine::ping(&socket, &mut || signals.came().is_none()) {
-            Ok(engine) => {
-                let asking = Asking { engine, environment, signals: signals.clone(), until };
-                ask(&asking).unwrap_or_else(|early| early)
-            }
-            Err(error) => unanswered(&error, &signals),
-        },
+    // Nothing is pulled, so there is nothing that would have to be signed.
+    let environment = Environment { content_trust: false, ..Environment::from_process() };
+    let wish = Wish {
+        reference,
+        platform: None,
+        host: options.host.as_deref(),
+        token_file: options.token_file.as_deref(),
+        token_user: options.token_user.as_deref(),
     };
-    let (word, text, exit) = match &answer {
+    // What is wrong with the configuration is for a pull to tell: here one line is the answer.
+    match Client::connect(wish, environment, &mut || signals.came().is_none()) {
+        Ok(client) => {
+            let known = Known::default();
+            let mut asking = Asking { client, signals: &signals, until, reference, options, known };
+            (ask(&mut asking).unwrap_or_else(|early| early), asking.known)
+        }
+        Err(error) => (unanswered(error, &signals), Known::default()),
+    }
+}
+
+/// Says the answer; the exit code.
+fn say(options: &Options, answer: &Answer) -> u8 {
+    let (word, text, exit) = match answer {
         Answer::Yes(text) => ("yes", text.as_str(), 0),
         Answer::No(text) => ("no", text.as_str(), 1),
-        Answer::CannotTell(text) => ("cannot tell", text.as_str(), 3),
+        Answer::CannotTell(why) => ("cannot tell", why.text.as_str(), 3),
         Answer::Interrupted(signal) => return signals::exit_code(*signal),
     };
     let mut line = String::new();
@@ -87,110 +132,188 @@ fn answer(options: &Options, limit: Duration, ask: impl FnOnce(&Asking) -> Resul
     exit
 }
 
-fn unanswered(error: &Error, signals: &Signals) -> Answer {
+/// For what is the matter with neither the engine nor the registry.
+fn cannot_tell(reason: impl Into<String>) -> Answer {
+    Answer::CannotTell(Failure::own(Kind::Other, reason))
+}
+
+fn unanswered(error: Error, signals: &Signals) -> Answer {
     match signals.came() {
         Some(signal) => Answer::Interrupted(signal),
-        None => Answer::CannotTell(error.to_string()),
+        None => Answer::CannotTell(error.failure()),
     }
 }
 
-impl Asking {
-    fn check(&self, reference: &Reference, options: &Options) -> Result<Answer, Answer> {
-        let local = self.image(reference)?;
+impl Asking<'_> {
+    fn check(&mut self) -> Result<Answer, Answer> {
+        let reference = self.reference;
+        let local = self.answered(self.inspector()?.image(reference))?;
+        let wanted = self.wanted()?;
         if let Some(image) = &local {
-            // A digest names one image for ever: there is nothing that the registry could have instead.
-            if reference.digest.is_some() {
-                return Ok(Answer::Yes(format!("{reference} is here")));
-            }
-            if let Some(wanted) = &options.platform
-                && !is_platform(image, wanted)
-            {
-                return Ok(Answer::No(format!("{reference} is here for another platform than {wanted}")));
-            }
+            let here = image.digests().first().map(|digest| (*digest).to_owned());
+            self.known.here = reference.digest.clone().or(here);
         }
-        let newest = match (self.registry_digest(reference, options), &local) {
+        // A digest names one image for ever: there is nothing that the registry could have instead.
+        if let Some(image) = &local
+            && reference.digest.is_some()
+            && image.has(wanted.as_ref(), None) == Here::Yes
+        {
+            return Ok(Answer::Yes(format!("{reference} is here")));
+        }
+        let newest = match (self.registry(), &local) {
             (Ok(newest), _) => newest,
-            (Err(Unread::Other(_)), None) => return Ok(Answer::No(format!("{reference} is not here"))),
-            (Err(Unread::Other(answer) | Unread::Unknown(answer)), _) => return Err(answer),
+            (Err(Unread::Other(answer)), None) => {
+                // A signal is no answer of anybody.
+                return Err(if let Answer::Interrupted(_) = answer { answer } else { self.missing(None) });
+            }
+            (Err(Unread::Unknown(answer)), None) => return Err(answer),
+            (Err(Unread::Other(answer) | Unread::Unknown(answer)), Some(image)) => {
+                return match image.has(wanted.as_ref(), None) {
+                    Here::No(platforms) => Ok(self.is_for_another(&platforms, wanted.as_ref())),
+                    Here::Yes | Here::Unknown(_) => Err(answer),
+                };
+            }
         };
-        let Some(image) = local else {
-            return Ok(Answer::No(format!("{reference} is not here; the registry has {newest}")));
-        };
-        let here = digests(&image);
-        Ok(if here.contains(&newest.as_str()) {
-            Answer::Yes(format!("{reference} is what the registry has ({newest})"))
-        } else if here.is_empty() {
-            Answer::No(format!("{reference} here never came from a registry; the registry has {newest}"))
-        } else {
-            Answer::No(format!("{reference} is newer in the registry: {newest} there, {} here", here.join(", ")))
+        self.known.latest = Some(newest.digest.clone());
+        let Some(image) = local else { return Ok(self.missing(Some(&newest.digest))) };
+        let here = image.digests();
+        let is_newest = reference.digest.is_some() || here.contains(&newest.digest.as_str());
+        Ok(match image.has(wanted.as_ref(), Some(&newest)) {
+            Here::No(platforms) => self.is_for_another(&platforms, wanted.as_ref()),
+            Here::Yes if is_newest => Answer::Yes(format!("{reference} is what the registry has ({})", newest.digest)),
+            Here::Unknown(reason) if is_newest => cannot_tell(format!("{reference}: {reason}")),
+            // Built here, or a second platform was pulled under the same name: a pull does not bring them back.
+            _ if here.is_empty() => cannot_tell(format!(
+                "the engine does not know from which registry {reference} came; to be able to tell, remove it \
+                 (docker image rm {reference}) and pull it again"
+            )),
+            _ => {
+                let here = here.join(", ");
+                Answer::No(format!("{reference} is newer in the registry: {} there, {here} here", newest.digest))
+            }
         })
     }
 
-    fn running(&self, name: &str, reference: &Reference) -> Result<Answer, Answer> {
-        let Some(container) = self.get(&format!("/containers/{}/json", percent_encode(name)))? else {
+    fn missing(&self, newest: Option<&str>) -> Answer {
+        let there = newest.map(|newest| format!("; the registry has {newest}")).unwrap_or_default();
+        Answer::No(format!("{} is not here{there}", self.reference))
+    }
+
+    fn is_for_another(&self, platforms: &str, wanted: Option<&Wanted>) -> Answer {
+        let reference = self.reference;
+        Answer::No(match wanted.map(|wanted| &wanted.platform) {
+            Some(wanted) if platforms.is_empty() => format!("{reference} is not here for {wanted}"),
+            Some(wanted) => format!("{reference} is here for another platform than {wanted} ({platforms})"),
+            None => format!("{reference} is not here for this platform"),
+        })
+    }
+
+    /// The platform that a pull would fetch; none where nothing was asked for and the engine does not say what it is.
+    fn wanted(&self) -> Result<Option<Wanted>, Answer> {
+        let given = self.options.platform.as_deref().map(Platform::parse).transpose();
+        let given = given.map_err(|error| cannot_tell(format!("what --platform names is no platform: {error}")))?;
+        let is_whole = given.as_ref().is_some_and(|given| !given.os.is_empty() && !given.architecture.is_empty());
+        let own = if is_whole { None } else { self.inspector()?.platform() };
+        let rule = self.inspector()?.engine.rule;
+        Ok(match (given, own) {
+            (Some(given), own) => {
+                let platform = own.map_or(given.clone(), |own| given.or(&own));
+                Some(Wanted { platform, is_given: true, rule })
+            }
+            (None, own) => own.map(|platform| Wanted { platform, is_given: false, rule }),
+        })
+    }
+
+    fn running(&self, name: &str) -> Result<Answer, Answer> {
+        let reference = self.reference;
+        let Some(container) = self.answered(self.inspector()?.container(name))? else {
             return Ok(Answer::No(format!("there is no container {name}")));
         };
-        let Some(image) = self.image(reference)? else {
+        let Some(image) = self.image_of(&container)? else {
             return Ok(Answer::No(format!("{reference} is not here")));
         };
-        let (Some(runs), Some(is), Some(wanted)) =
-            (container["State"]["Running"].as_bool(), container["Image"].as_str(), image["Id"].as_str())
+        let (Some(_), Some(is), Some(wanted)) =
+            (container["State"]["Running"].as_bool(), container["Image"].as_str(), image.0["Id"].as_str())
         else {
-            return Err(Answer::CannotTell("the engine's answer has no State.Running, Image or Id".into()));
+            return Err(cannot_tell("the engine's answer has no State.Running, Image or Id"));
         };
-        // podman writes the algorithm before one of them only.
-        let bare = |id: &str| id.trim_start_matches("sha256:").to_owned();
-        Ok(if !runs {
-            Answer::No(format!("container {name} does not run"))
-        } else if bare(is) == bare(wanted) {
+        if let Some(why) = self.unwell(&container)? {
+            return Ok(Answer::No(format!("container {name} {why}")));
+        }
+        // The containerd store's ids are of indexes, which change with the entries of other platforms.
+        let (is, wanted, is_same) = match (container["ImageManifestDescriptor"]["digest"].as_str(), image.manifest()) {
+            (Some(is), Some(wanted)) => (is, wanted, is == wanted),
+            // podman writes the algorithm before one of them only.
+            _ => (is, wanted, Some(is.trim_start_matches("sha256:")) == image.id()),
+        };
+        Ok(if is_same {
             Answer::Yes(format!("container {name} runs {reference} ({wanted})"))
         } else {
             Answer::No(format!("container {name} runs {is}, and {reference} is {wanted}"))
         })
     }
 
-    /// The local image; none where it is missing.
-    fn image(&self, reference: &Reference) -> Result<Option<Value>, Answer> {
-        self.get(&format!("/images/{}/json", percent_encode(&reference.local())))
+    /// Why a container does not run, or cannot be reached.
+    fn unwell(&self, container: &Value) -> Result<Option<String>, Answer> {
+        if let Some(why) = container::unwell(container) {
+            return Ok(Some(why));
+        }
+        for shared in container::shared(container) {
+            let owner = self.answered(self.inspector()?.container(shared.owner))?;
+            if let Some(why) = shared.is_dead(container, owner.as_ref()) {
+                return Ok(Some(why));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The local image; where the container's is one manifest of an index, for the same platform.
+    fn image_of(&self, container: &Value) -> Result<Option<Image>, Answer> {
+        let manifest = &container["ImageManifestDescriptor"];
+        if let Some(platform) = Platform::told(&manifest["platform"]).filter(|_| manifest["digest"].is_string()) {
+            let image = self.answered(self.inspector()?.image_for(self.reference, &platform))?;
+            // Without the platform there may still be an image of that name, which is another one then.
+            if let Some(image) = image.filter(|image| image.manifest().is_some()) {
+                return Ok(Some(image));
+            }
+        }
+        self.answered(self.inspector()?.image(self.reference))
     }
 
     /// What the registry has under the reference, asked by the engine.
-    fn registry_digest(&self, reference: &Reference, options: &Options) -> Result<String, Unread> {
-        let registry = reference.registry();
-        let credentials = match &options.token_file {
-            Some(file) => auth::from_token_file(file, options.token_user.as_deref(), registry)
-                .map_err(|error| Unread::Other(Answer::CannotTell(error)))?,
-            None => auth::find(registry, &self.environment, &mut || {
-                self.signals.came().is_some() || Instant::now() >= self.until
-            }),
-        };
-        let path = format!("/distribution/{}/json", percent_encode(&reference.local()));
-        let headers = [("X-Registry-Auth", credentials.header.as_str())];
-        let answer = self.engine.get(&path, &headers, self.until, &mut || self.signals.came().is_none());
-        let answer = answer.map_err(|error| Unread::Other(unanswered(&error, &self.signals)))?;
+    fn registry(&mut self) -> Result<Distribution, Unread> {
+        let (reference, signals, until) = (self.reference, self.signals, self.until);
+        let other = |error: String| Unread::Other(cannot_tell(error));
+        self.client.log_in(&mut || signals.came().is_none() && Instant::now() < until).map_err(other)?;
+        let credentials = &self.client.credentials;
+        let answer = self.inspector().map_err(Unread::Other)?.distribution(reference, &credentials.header);
+        let answer = self.answered(answer).map_err(Unread::Other)?;
         let body = answer.json();
         if answer.status == 200 {
-            let digest = body["Descriptor"]["digest"].as_str().map(str::to_owned);
-            return digest.ok_or_else(|| Unread::Other(Answer::CannotTell("the engine's answer has no digest".into())));
+            return Distribution::new(&body).ok_or_else(|| other("the engine's answer has no digest".into()));
         }
-        let reason = answer.message(&body);
-        let reason = match (Kind::of(&reason), &credentials.user) {
+        let call = format!("GET /distribution/{}/json", reference.local());
+        let Failure { kind, text: reason, .. } = answer.failure(&body, &call);
+        let reason = match (kind, &credentials.user) {
             (Kind::Login, Some(user)) => format!("{reason} (asked as user {user}, from {})", credentials.origin),
             (Kind::Login, None) => format!("{reason} (no credentials were found; looked in: {})", credentials.origin),
             _ => reason,
         };
-        let answer_ = Answer::CannotTell(format!("the registry was asked for {reference}: {reason}"));
-        Err(if answer.status == 404 || Kind::of(&reason) == Kind::NotFound {
-            Unread::Unknown(answer_)
-        } else {
-            Unread::Other(answer_)
-        })
+        let told = Answer::CannotTell(Failure::own(kind, format!("the registry was asked for {reference}: {reason}")));
+        Err(if answer.status == 404 || kind == Kind::NotFound { Unread::Unknown(told) } else { Unread::Other(told) })
     }
 
-    /// What the engine has at `path`; none where it has nothing there.
-    fn get(&self, path: &str) -> Result<Option<Value>, Answer> {
-        let found = self.engine.find(path, self.until, &mut || self.signals.came().is_none());
-        found.map_err(|error| unanswered(&error, &self.signals))
+    /// Only an engine on its socket can be asked.
+    fn inspector(&self) -> Result<Inspector<'_>, Answer> {
+        match &self.client.backend {
+            Backend::Api(engine) => Ok(Inspector { engine, signals: self.signals, until: self.until }),
+            Backend::Cli { reason, .. } => Err(cannot_tell(reason.clone())),
+        }
+    }
+
+    /// What the engine answered.
+    fn answered<T>(&self, answer: Result<T, Error>) -> Result<T, Answer> {
+        answer.map_err(|error| unanswered(error, self.signals))
     }
 }
 
@@ -199,53 +322,4 @@ enum Unread {
     /// The registry does not know the image.
     Unknown(Answer),
     Other(Answer),
-}
-
-/// The digests under which registries have had the image. With the containerd store the image's id is one of them, and
-/// the graphdriver's id is never the digest of a manifest.
-fn digests(image: &Value) -> Vec<&str> {
-    let names = image["RepoDigests"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut digests: Vec<&str> = names.iter().filter_map(|name| Some(name.as_str()?.split_once('@')?.1)).collect();
-    // Under two names, or in two repositories, it is the same manifest.
-    digests.dedup();
-    digests
-}
-
-/// Whether an image is for the platform `OS/ARCH[/VARIANT]`, or `ARCH` alone.
-fn is_platform(image: &Value, wanted: &str) -> bool {
-    let parts: Vec<&str> = wanted.split('/').collect();
-    let (os, arch, variant) = match parts[..] {
-        [arch] => ("linux", arch, None),
-        [os, arch] => (os, arch, None),
-        [os, arch, variant, ..] => (os, arch, Some(variant)),
-        [] => return true,
-    };
-    let is = |key: &str, value: &str| image[key].as_str().is_none_or(|has| has.is_empty() || has == value);
-    is("Os", os) && is("Architecture", arch) && variant.is_none_or(|variant| is("Variant", variant))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn digests_are_those_of_all_names() {
-        let image =
-            json!({"Id": "sha256:1", "RepoDigests": ["a/b@sha256:2", "c@sha256:2", "h:5000/d@sha256:3", "odd", 7]});
-        assert_eq!(digests(&image), ["sha256:2", "sha256:3"]);
-        assert!(digests(&json!({"RepoDigests": null})).is_empty());
-    }
-
-    #[test]
-    fn platforms_are_compared_as_far_as_they_are_told() {
-        let arm = json!({"Os": "linux", "Architecture": "arm", "Variant": "v7"});
-        let check = |wanted, expected| assert_eq!(is_platform(&arm, wanted), expected, "{wanted}");
-        check("linux/arm", true);
-        check("linux/arm/v7", true);
-        check("linux/arm/v6", false);
-        check("linux/amd64", false);
-        check("arm", true);
-        assert!(is_platform(&json!({"Os": "linux", "Architecture": "arm64"}), "linux/arm64/v8"));
-    }
 }

@@ -3,6 +3,8 @@
 //! **Invariant:** modes never use each other; each takes its options and gives an exit code.
 
 pub(crate) mod check;
+pub(crate) mod monitor;
 pub(crate) mod pull;
 pub(crate) mod replay;
+pub(crate) mod status;
 pub(crate) mod view;

@@ -2,30 +2,41 @@
 //!
 //! **Invariant:** once a pull has begun nothing falls back, and every wait looks at signals on every tick or is ended by them.
 
+mod sizes;
+
 use crate::args::{Progress, Pull as Options};
-use crate::docker::auth::{self, Found};
-use crate::docker::cli::{self, Ended, PrivateConfig};
-use crate::docker::endpoint::{self, Endpoint, Variables};
-use crate::docker::engine::{Engine, Error, Read};
+use crate::docker::Read;
+use crate::docker::backend::{Backend, Source};
+use crate::docker::client::{Client, Wish};
+use crate::docker::engine::{Engine, Error};
 use crate::docker::environment::Environment;
-use crate::docker::inspect::{Inspector, NoAnswer};
+use crate::docker::image::Image;
+use crate::docker::inspect::Inspector;
 use crate::docker::reference::Reference;
+use crate::docker::sizes::Asking;
 use crate::os::lock::{self, Lock};
 use crate::os::signals::{self, Signals};
 use crate::os::wait::{MAX_PAUSE, ReadPacer, TICK};
 use crate::os::{charset::Charset, output::WritePolicy};
-use crate::pull::attempt::Attempts;
-use crate::pull::failure::Kind;
+use crate::pull::attempt::{self, Attempts, Broken, Fetched};
+use crate::pull::failure::{Failure, Kind};
 use crate::pull::{End, LineBuffer, MAX_LINE, NO_ANSWER, NO_IMAGE, Verdict};
 use crate::recording::Header;
 use crate::report::line::{Method, Opening, Retry};
 use crate::report::stamp::Stamp;
-use crate::session::{self, Brought, CLOSING, Session, log_sink, now, recorder, stdout_sink};
+use crate::session::{self, Brought, CLOSING, Session, log_sink, now, recorder, state_sink, stdout_sink};
 use crate::sink::log;
-use std::time::{Duration, Instant};
+use alm_state::Time;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long an engine that broke off may take to come back.
-const RESTART: Duration = Duration::from_mins(1);
+/// How long an answer of the engine may take that decides something, or helps a reader.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// The same where the pull has succeeded already.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The same where a further attempt is to begin within 50 ms.
+const AT_ONCE: Duration = Duration::from_millis(30);
 
 /// The least that is allowed for an extraction of which nothing is to be seen: a large layer takes long on an SD card.
 const EXTRACTION: Duration = Duration::from_hours(1);
@@ -37,18 +48,8 @@ struct Live<'a> {
     signals: Signals,
     began: Instant,
     session: Session,
-}
-
-/// How an image can be pulled.
-enum Way {
-    Api(Engine),
-    Cli {
-        reason: String,
-        /// The engine that was meant, for a docker that is not to look for it itself.
-        address: String,
-    },
-    /// Not at all.
-    No(End),
+    /// How large the layers are, where that is asked.
+    asking: Option<Asking>,
 }
 
 /// Pulls `reference`; the exit code.
@@ -57,7 +58,9 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
     let (started, began) = (now(), Instant::now());
     let charset = Charset::from_environment(options.ascii);
     let image = reference.to_string();
-    let lock = lock::take(&image);
+    // Two names of one image are one transfer and one state.
+    let full = reference.full();
+    let lock = lock::take(&full);
     let attached = if let Lock::Held(process) = &lock { Some(process.clone()) } else { None };
 
     let told = signals.clone();
@@ -65,16 +68,32 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
     let mut sinks: Vec<_> = stdout_sink(options, Stamp(started), policy).into_iter().collect();
     let log = options.log.path(log::PATH);
     sinks.extend(log.and_then(|path| log_sink(path, options, Stamp(started), attached.is_some())));
+    // A pull that has joined another's transfer tells of it when the other one is gone.
+    let mut lock = lock;
+    let is_ours = move || {
+        if let Lock::Held(_) = &lock {
+            lock = lock::take(&full);
+        }
+        matches!(lock, Lock::Ours(_))
+    };
+    // The clock of the day, not that of the log: it may have been set since.
+    sinks.push(state_sink(reference, options, Box::new(is_ours), Box::new(|_| Time::now())));
     let recorder = options.record.as_deref().and_then(|path| recorder(path, charset));
     let session = Session::new(sinks, recorder, charset);
-    let mut live = Live { options, reference, signals, began, session };
-
-    let environment = Environment::from_process();
-    let way = live.way(&environment);
-    let (method, reason, engine) = match &way {
-        Way::Api(engine) => (Method::Api, None, Some(engine)),
-        Way::Cli { reason, .. } => (Method::Cli, Some(reason.clone()), None),
-        Way::No(_) => (Method::Api, None, None),
+    let asking = sizes::asking(reference, options.sizes);
+    let mut live = Live { options, reference, signals, began, session, asking };
+    let wish = Wish {
+        reference,
+        platform: options.platform.as_deref(),
+        host: options.host.as_deref(),
+        token_file: options.token_file.as_deref(),
+        token_user: options.token_user.as_deref(),
+    };
+    let client = Client::connect(wish, Environment::from_process(), &mut || live.signals.came().is_none());
+    let (method, reason, engine) = match client.as_ref().map(|client| &client.backend) {
+        Ok(Backend::Cli { reason, .. }) => (Method::Cli, Some(reason.clone()), None),
+        Ok(Backend::Api(engine)) => (Method::Api, None, Some(engine)),
+        Err(_) => (Method::Api, None, None),
     };
     let header = Header {
         image: image.clone(),
@@ -83,7 +102,13 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
         api: engine.map(|engine| engine.api.clone()).unwrap_or_default(),
     };
     live.session.open(live.at(), &Opening { image, method, reason, attached }, Some(&header));
-    live.run(&way, &environment)
+    match client {
+        Ok(client) => live.run(client),
+        Err(error) => {
+            let end = live.cut(error);
+            live.close_told(&end)
+        }
+    }
 }
 
 /// The whole milliseconds since then.
@@ -97,95 +122,85 @@ impl Live<'_> {
         since(self.began)
     }
 
-    fn way(&self, environment: &Environment) -> Way {
-        let go_on = &mut || self.signals.came().is_none();
-        match endpoint::find(
-            self.options.host.as_deref(),
-            &Variables::from_process(),
-            environment.config_directory().as_deref(),
-        ) {
-            Endpoint::Other { reason, address } => Way::Cli { reason, address },
-            Endpoint::Unix(socket) => match Engine::ping(&socket, go_on) {
-                Ok(engine) => Way::Api(engine),
-                Err(Error::Connect(reason)) => Way::Cli { reason, address: format!("unix://{}", socket.display()) },
-                Err(error) => Way::No(self.cut(error)),
-            },
-        }
+    fn inspector<'b>(&'b self, engine: &'b Engine, limit: Duration) -> Inspector<'b> {
+        Inspector { engine, signals: &self.signals, until: Instant::now() + limit }
     }
 
     /// An error of the engine as the end of a stream.
     fn cut(&self, error: Error) -> End {
         match (error, self.signals.came()) {
             (_, Some(signal)) => End::Signal(signal),
-            (error, None) => End::Cut(Some(error.to_string())),
+            (error, None) => End::Cut(Some(error.failure())),
         }
     }
 
     /// Attempts until one decides.
-    fn run(mut self, way: &Way, environment: &Environment) -> u8 {
-        let credentials = match self.credentials(way, environment) {
-            Ok(found) => found,
-            Err(reason) => return self.close_told(&End::Cut(Some(reason))),
-        };
-        for warning in &credentials.warnings {
-            self.session.warn(self.at(), warning);
+    fn run(mut self, mut client: Client<'_>) -> u8 {
+        if let Err(reason) = client.log_in(&mut || self.signals.came().is_none()) {
+            return self.close_told(&End::Cut(Some(Failure::own(Kind::Other, reason))));
         }
         let mut attempts = Attempts::new(self.options.retries);
         loop {
-            let end = match way {
-                Way::Api(engine) => self.attempt(engine, &credentials.header),
-                Way::Cli { address, .. } => self.attempt_cli(address, credentials.docker_config.as_deref()),
-                Way::No(end) => end.clone(),
-            };
-            let (end, verdict) = self.verdict(way, end);
-            let Verdict::Failed(reason) = &verdict else { return self.close(&end, &verdict) };
-            let kind = Kind::of(reason);
-            let has_moved = self.session.pull.moved().0 > 0;
-            let next = match way {
-                Way::No(_) => None,
-                _ => attempts.next(kind, has_moved, matches!(way, Way::Api(_)), &mut || self.keeps_layers(way)),
-            };
-            let Some((number, wait)) = next else {
-                self.explain(way, kind, &credentials);
+            for warning in client.take_warnings() {
+                self.session.warn(self.at(), &warning);
+            }
+            let end = self.attempt(&client);
+            let backend = &client.backend;
+            let (end, mut verdict, image) = self.verdict(backend, end);
+            let Verdict::Failed(failure) = &mut verdict else {
+                if let (Verdict::Success, Backend::Api(engine)) = (&verdict, backend) {
+                    self.look_at_platform(engine, image);
+                }
                 return self.close(&end, &verdict);
             };
-            let retry = Retry { number, limit: Some(self.options.retries), wait, reason: reason.clone() };
+            failure.had_credentials = client.credentials.user.is_some();
+            let failure = failure.clone();
+            let was_there = matches!(backend, Backend::Api(_));
+            // The other store keeps nothing of a broken pull, however alike two beginnings are.
+            let keeps = self.session.pull.is_containerd || attempt::is_of_containerd(&failure.text);
+            let fetched = match self.session.pull.fetched() {
+                Fetched::Rest if !keeps && matches!(failure.kind, Kind::EngineGone) => Fetched::FromNothing,
+                fetched => fetched,
+            };
+            let broken = Broken { failure: &failure, fetched, was_there };
+            let Some(next) = attempts.next(broken, &mut || self.is_containerd(backend, &failure.text)) else {
+                self.explain(&client, failure.kind);
+                return self.close(&end, &verdict);
+            };
+            let limit = Some(self.options.retries);
+            let retry = Retry { number: next.number, limit, wait: next.wait, failure };
             self.session.retry(self.at(), &retry);
-            if let Some(end) = self.wait_for_retry(way, wait) {
+            // At once is with what is in hand.
+            if next.wait > 0
+                && let Err(end) = self.prepare(&mut client, next.wait)
+            {
                 return self.close_told(&end);
             }
         }
     }
 
-    /// What the registry is sent. Docker's CLI finds its own, unless there is a token file.
-    fn credentials(&self, way: &Way, environment: &Environment) -> Result<Found, String> {
-        let registry = self.reference.registry();
-        match (&self.options.token_file, way) {
-            (Some(file), _) => auth::from_token_file(file, self.options.token_user.as_deref(), registry),
-            (None, Way::Api(_)) => Ok(auth::find(registry, environment, &mut || self.signals.came().is_some())),
-            (None, Way::Cli { .. } | Way::No(_)) => Ok(Found::default()),
-        }
-    }
-
-    /// One pull over the socket.
-    fn attempt(&mut self, engine: &Engine, credentials: &str) -> End {
+    /// One pull.
+    fn attempt(&mut self, client: &Client<'_>) -> End {
         let signals = self.signals.clone();
-        let (began, session) = (self.began, &mut self.session);
+        let began = self.began;
         let at = move || since(began);
+        let session = &mut self.session;
         let go_on = &mut || {
             // The engine is silent until it has the manifest, which can take minutes.
             session.advance(at());
             signals.came().is_none()
         };
-        let mut connection = match engine.pull(self.reference, self.options.platform.as_deref(), credentials, go_on) {
-            Ok(connection) => connection,
+        let mut source = match client.begin(go_on) {
+            Ok(source) => source,
             Err(error) => return self.cut(error),
         };
         let mut lines = LineBuffer::new(MAX_LINE);
         let (mut idle, mut before, mut rest) = (Duration::ZERO, Instant::now(), ReadPacer::new());
         loop {
-            if let Some(signal) = signals.came() {
-                return End::Signal(signal);
+            if let Some(signal) = signals.came()
+                && let Some(end) = source.stop(signal)
+            {
+                return end;
             }
             let mut has_moved = false;
             let session = &mut self.session;
@@ -193,14 +208,20 @@ impl Live<'_> {
                 rest.line();
                 has_moved |= session.line(at(), line) == Brought::Movement;
             };
-            match connection.read(&mut |body| lines.feed(body, &mut tell)) {
+            match source.read(&mut |body| lines.feed(body, &mut tell)) {
                 // What is left unread would pile up, and then hold the engine up.
                 Read::Bytes { more: true } => {}
                 Read::Bytes { more: false } | Read::Tick => {
                     self.session.advance(at());
+                    if let Some(end) = self.ask_sizes(client) {
+                        return end;
+                    }
                     // A recording keeps the times as they are.
-                    if self.options.record.is_none() {
-                        signals.rest(rest.next(lines.is_within()), &connection);
+                    if let Source::Api(connection) = &source
+                        && self.options.record.is_none()
+                    {
+                        let asking = self.asking.as_ref().and_then(Asking::descriptor);
+                        signals.rest(rest.next(lines.is_within()), connection, asking);
                     }
                 }
                 Read::End(end) => {
@@ -208,11 +229,14 @@ impl Live<'_> {
                     return end;
                 }
             }
+            // Docker's CLI shows no movement where it writes to no terminal, so nothing is to be said of its lack.
+            let Source::Api(_) = source else { continue };
             // Never more than a round at once: a process that was stopped and goes on has not stalled.
             idle = if has_moved { Duration::ZERO } else { idle + before.elapsed().min(MAX_PAUSE + TICK) };
             before = Instant::now();
             if let Some(limit) = self.stall_limit().filter(|limit| idle >= *limit) {
-                return End::Stalled(Some(format!("nothing has moved for {}s", limit.as_secs())));
+                let reason = format!("nothing has moved for {}s", limit.as_secs());
+                return End::Stalled(Some(Failure::own(Kind::Stalled, reason)));
             }
         }
     }
@@ -223,74 +247,62 @@ impl Live<'_> {
         Some(if self.session.pull.may_extract_unseen() { limit.max(EXTRACTION) } else { limit })
     }
 
-    /// One pull by docker's CLI.
-    fn attempt_cli(&mut self, address: &str, config: Option<&str>) -> End {
-        let signals = self.signals.clone();
-        let image = self.reference.to_string();
-        let began = self.began;
-        let at = || since(began);
-        let config = match config.map(PrivateConfig::create).transpose() {
-            Ok(config) => config,
-            Err(reason) => return End::Cut(Some(reason)),
-        };
-        let request = cli::Request {
-            image: &image,
-            platform: self.options.platform.as_deref(),
-            // With another configuration docker would not find the engine of the user's own.
-            host: self.options.host.as_deref().or(config.is_some().then_some(address)),
-            config: config.as_ref().map(PrivateConfig::path),
-        };
-        let session = std::cell::RefCell::new(&mut self.session);
-        let ended = cli::pull(
-            &request,
-            &mut |line| {
-                session.borrow_mut().line(at(), line);
-            },
-            &mut || session.borrow_mut().advance(at()),
-            &mut || signals.came(),
-        );
-        match ended {
-            Ok(Ended::Exit(code)) => End::Exited(code),
-            Ok(Ended::Signal(signal)) => End::Signal(signal),
-            Err(reason) => End::Cut(Some(reason)),
-        }
-    }
-
     /// Whether the pull has succeeded, asking the engine where the stream does not tell; and the end, which can be that it
-    /// did not answer.
-    fn verdict(&self, way: &Way, end: End) -> (End, Verdict) {
-        let (id, engine) = match (self.session.pull.verdict(&end), way) {
-            (Verdict::Undecided(id), Way::Api(engine)) => (id, engine),
-            (verdict, _) => return (end, verdict),
+    /// did not answer. With the image where it was asked for.
+    fn verdict(&self, backend: &Backend, end: End) -> (End, Verdict, Option<Image>) {
+        let (id, engine) = match (self.session.pull.verdict(&end), backend) {
+            (Verdict::Undecided(id), Backend::Api(engine)) => (id, engine),
+            (verdict, _) => return (end, verdict, None),
         };
-        match Inspector::new(engine, &self.signals).image_id(self.reference) {
-            Ok(Some(found)) if found.starts_with(&id) => (end, Verdict::Success),
-            Ok(_) => (end, Verdict::Failed(format!("{NO_IMAGE} {id}"))),
-            Err(NoAnswer) => {
-                let unanswered = End::Cut(Some(format!("{NO_ANSWER} {id}")));
+        match self.inspector(engine, ANSWER).image(self.reference) {
+            Ok(Some(image)) if image.id().is_some_and(|found| found.starts_with(&id)) => {
+                (end, Verdict::Success, Some(image))
+            }
+            Ok(image) if image.as_ref().is_none_or(|image| image.id().is_some()) => {
+                (end, Verdict::Failed(Failure::own(Kind::Other, format!("{NO_IMAGE} {id}"))), None)
+            }
+            Ok(_) | Err(_) => {
+                let unanswered = End::Cut(Some(Failure::own(Kind::Other, format!("{NO_ANSWER} {id}"))));
                 let end = self.signals.came().map_or(unanswered, End::Signal);
                 let verdict = self.session.pull.verdict(&end);
-                (end, verdict)
+                (end, verdict, None)
             }
         }
     }
 
-    /// Whether the engine keeps what a broken pull has fetched: the containerd store does, the graphdriver does not.
-    fn keeps_layers(&self, way: &Way) -> bool {
-        let Way::Api(engine) = way else { return false };
-        self.session.pull.is_containerd || Inspector::new(engine, &self.signals).has_containerd_store()
+    /// Says so where what came without a platform being asked for cannot run here. That is the image's maker's mistake,
+    /// and never a failure: the machine may have an emulator.
+    fn look_at_platform(&mut self, engine: &Engine, image: Option<Image>) {
+        if self.options.platform.is_some() {
+            return;
+        }
+        if let Some((platform, own)) = self.inspector(engine, LOOK).mismatch(self.reference, image) {
+            let warning = format!(
+                "the image is for {platform}, and this engine runs {own}: without an emulator its programs end with an \
+                 «exec format error»; another tag or --platform may fit"
+            );
+            self.session.warn(self.at(), &warning);
+        }
+    }
+
+    /// Whether the engine keeps its images in the containerd store; false where it does not say so soon enough.
+    fn is_containerd(&self, backend: &Backend, reason: &str) -> bool {
+        let Backend::Api(engine) = backend else { return false };
+        self.session.pull.is_containerd
+            || attempt::is_of_containerd(reason)
+            || self.inspector(engine, AT_ONCE).has_containerd_store() == Some(true)
     }
 
     /// What a reader should know beside the reason.
-    fn explain(&mut self, way: &Way, kind: Kind, credentials: &Found) {
-        let registry = self.reference.registry();
-        let text = match (kind, way) {
-            (Kind::Login, Way::Api(_)) => match &credentials.user {
+    fn explain(&mut self, client: &Client<'_>, kind: Kind) {
+        let (registry, credentials) = (self.reference.registry(), &client.credentials);
+        let text = match (kind, &client.backend) {
+            (Kind::Login, Backend::Api(_)) => match &credentials.user {
                 Some(user) => format!("{registry} was asked as user {user} (from {})", credentials.origin),
                 None => format!("no credentials for {registry} were found (looked in: {})", credentials.origin),
             },
-            (Kind::DiskFull, Way::Api(engine)) => {
-                let Some((root, free)) = Inspector::new(engine, &self.signals).room() else { return };
+            (Kind::DiskFull | Kind::Store, Backend::Api(engine)) => {
+                let Some((root, free)) = self.inspector(engine, ANSWER).room() else { return };
                 format!(
                     "{} free where the engine keeps its images ({})",
                     crate::report::bar::bytes(free),
@@ -303,28 +315,23 @@ impl Live<'_> {
     }
 
     /// Waits before another attempt, and for an engine that is on its way back; the end where there is to be none.
-    fn wait_for_retry(&mut self, way: &Way, seconds: u64) -> Option<End> {
-        // Less than a second more by chance, so that a fleet does not come back in one moment.
-        let jitter = Instant::now().elapsed().subsec_nanos() ^ std::process::id() ^ now().nanosecond();
-        let until = Instant::now() + Duration::from_secs(seconds) + Duration::from_millis(u64::from(jitter % 1000));
+    fn prepare(&mut self, client: &mut Client<'_>, seconds: u64) -> Result<(), End> {
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let jitter = attempt::jitter(clock.subsec_nanos(), std::process::id());
+        let until = Instant::now() + Duration::from_secs(seconds) + jitter;
         while Instant::now() < until {
             std::thread::sleep(TICK.min(until - Instant::now()));
             if let Some(signal) = self.signals.came() {
-                return Some(End::Signal(signal));
+                return Err(End::Signal(signal));
             }
             self.session.advance(self.at());
         }
-        let Way::Api(engine) = way else { return None };
-        let until = Instant::now() + RESTART;
-        loop {
-            let signals = &self.signals;
-            match Engine::ping(&engine.socket, &mut || signals.came().is_none()) {
-                Ok(_) => return None,
-                Err(_) if self.signals.came().is_none() && Instant::now() < until => std::thread::sleep(TICK),
-                Err(error) => return Some(self.cut(error)),
-            }
-            self.session.advance(self.at());
-        }
+        let Self { session, signals, began, .. } = self;
+        let renewed = client.renew(&mut || {
+            session.advance(since(*began));
+            signals.came().is_none()
+        });
+        renewed.map_err(|error| self.cut(error))
     }
 
     /// Closes with an end that decides by itself.

@@ -2,17 +2,20 @@
 //!
 //! **Invariant:** what it prints is what the live pull printed, times included, and its exit code is that pull's.
 
-use crate::args::{Log as Where, Pull as Options};
+use crate::args::{Log as Where, Progress, Pull as Options};
+use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
 use crate::os::output::WritePolicy;
 use crate::os::signals::{self, Signals};
 use crate::os::wait::{TICK, ready};
+use crate::pull::failure::{Failure, Kind};
 use crate::pull::{End, NO_IMAGE, Verdict};
 use crate::pull::{LineBuffer, MAX_LINE};
-use crate::recording::{self, Entry, Header};
+use crate::recording::{self, Ended, Entry, Header};
 use crate::report::line::{Method, Opening};
 use crate::report::stamp::Stamp;
-use crate::session::{Brought, Session, complain, log_sink, now, stdout_sink};
+use crate::session::{Brought, Session, complain, log_sink, now, say_quietly, state_sink, stdout_sink};
+use alm_state::Time;
 use rustix::event::PollFlags;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -41,7 +44,7 @@ struct Player<'a> {
     /// Milliseconds of the latest entry. Time does not go back, whatever a recording says.
     at: u64,
     number: usize,
-    end: Option<(End, Option<u8>)>,
+    end: Option<Ended>,
     error: Option<String>,
 }
 
@@ -88,11 +91,13 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
                 break;
             }
             Ok(Some(count)) => lines.feed(&buffer[..count], &mut |line| player.line(line)),
-            Ok(None) => player.frame(player.at),
+            Ok(None) => player.tick(player.at),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => player.error = Some(format!("{name}: {error}")),
         }
         if let Some(signal) = signals.came() {
+            // The beginning of a first line is something too.
+            player.has_begun |= lines.is_within();
             return player.interrupt(signal);
         }
         if player.error.is_some() || player.end.is_some() {
@@ -143,13 +148,16 @@ impl Player<'_> {
             Entry::Open(opening) if self.session.is_none() => self.open(&opening),
             Entry::Retry(retry) => self.session().retry(at, &retry),
             Entry::Warning(text) => self.session().warn(at, &text),
+            Entry::Sizes(sizes) => self.session().sizes(at, sizes),
+            // How it ended is told at the end.
+            Entry::Room(room) => drop(self.session().room(at, &room)),
             // Read by a short cut, it may be a broken row rather than a row with a line that nobody understands.
             Entry::Line(text) if self.tell(text) == Brought::NotUnderstood => recording::check(line)?,
             Entry::Line(_) | Entry::Open(_) | Entry::Other => {}
             Entry::Raw(text) => {
                 self.session().raw_line(at, text.as_bytes());
             }
-            Entry::End(end, exit) => self.end = Some((end, exit)),
+            Entry::End(ended) => self.end = Some(ended),
         }
         Ok(())
     }
@@ -179,15 +187,21 @@ impl Player<'_> {
         if let Where::File(path) = &self.options.log {
             sinks.extend(log_sink(path, self.options, stamp, opening.attached.is_some()));
         }
+        if self.options.state.is_some()
+            && let Ok(reference) = Reference::parse(&opening.image)
+        {
+            let clock = move |at| Time(stamp.time(at).unix_timestamp());
+            sinks.push(state_sink(&reference, self.options, Box::new(|| true), Box::new(clock)));
+        }
         let mut session = Session::new(sinks, None, Charset::from_environment(self.options.ascii));
         session.open(self.at, opening, None);
         self.method = opening.method;
         self.session = Some(session);
     }
 
-    fn frame(&mut self, at: u64) {
+    fn tick(&mut self, at: u64) {
         if let Some(session) = &mut self.session {
-            session.frame(at);
+            session.advance(at);
         }
     }
 
@@ -206,53 +220,72 @@ impl Player<'_> {
                 #[allow(clippy::cast_sign_loss)]
                 let now = (self.began.elapsed().as_secs_f64() * speed * 1000.0) as u64;
                 self.at = now.clamp(self.at, until);
-                self.frame(self.at);
+                self.tick(self.at);
             }
         }
         self.at = until;
     }
 
-    /// We were told to stop: what there is of the session ends as that of a pull would.
+    /// We were told to stop: the session ends as that of a pull would, if there is anything of it.
     fn interrupt(mut self, signal: i32) -> u8 {
-        let (at, exit) = (self.at, signals::exit_code(signal));
-        if let Some(session) = &mut self.session {
-            session.close(at, &End::Signal(signal), &Verdict::Interrupted(signal), exit);
+        let exit = signals::exit_code(signal);
+        if self.has_begun {
+            self.close(&End::Signal(signal), &Verdict::Interrupted(signal), exit);
         }
         exit
+    }
+
+    fn close(&mut self, end: &End, verdict: &Verdict, exit: u8) {
+        let at = self.at;
+        self.session().close(at, end, verdict, exit);
+        let image = self.header.as_ref().and_then(|header| Reference::parse(&header.image).ok());
+        if let Some(image) = image.filter(|_| self.options.progress == Progress::Quiet) {
+            say_quietly(&image, verdict, Charset::from_environment(self.options.ascii));
+        }
     }
 
     fn finish(mut self) -> Result<u8, String> {
         if let Some(error) = self.error {
             return Err(error);
         }
+        // It can come while the last line is waited for, whose end is that of the recording.
         if let Some(signal) = self.signals.came() {
-            return Ok(signals::exit_code(signal));
+            return Ok(self.interrupt(signal));
         }
         if !self.has_begun {
             return Err(format!("{}: line 1: empty; there is nothing to replay", self.path.display()));
         }
-        let at = self.at;
-        let (end, exit) = match self.end.take() {
-            Some((End::Complete, Some(exit))) if self.method == Method::Cli => (End::Exited(exit), Some(exit)),
-            Some(end) => end,
-            None if self.header.is_none() => (End::Complete, None),
-            None => (End::Cut(None), None),
+        let unknown = |end| Ended { end, exit: None, kind: None, had_credentials: false };
+        let Ended { end, exit, kind, had_credentials } = match self.end.take() {
+            Some(Ended { end: End::Complete, exit: Some(exit), kind, had_credentials })
+                if self.method == Method::Cli =>
+            {
+                Ended { end: End::Exited(exit), exit: Some(exit), kind, had_credentials }
+            }
+            Some(ended) => ended,
+            None if self.header.is_none() => unknown(End::Complete),
+            None => unknown(End::Cut(None)),
         };
         let session = self.session();
-        let verdict = match session.pull.verdict(&end) {
+        let mut verdict = match session.pull.verdict(&end) {
             Verdict::Undecided(id) => match exit {
                 Some(0) => Verdict::Success,
-                None if session.pull.has_finished_layer() => Verdict::Success,
-                _ => Verdict::Failed(format!("{NO_IMAGE} {id}")),
+                None if session.pull.ends_as_podman() => Verdict::Success,
+                _ => Verdict::Failed(Failure::own(Kind::Other, format!("{NO_IMAGE} {id}"))),
             },
             verdict => verdict,
         };
+        if let Verdict::Failed(failure) = &mut verdict {
+            // The live pull knew more than its words tell.
+            failure.kind = kind.unwrap_or(failure.kind);
+            failure.had_credentials = had_credentials;
+        }
         let exit = exit.unwrap_or(match verdict {
             Verdict::Success => 0,
             Verdict::Interrupted(signal) => signals::exit_code(signal),
             Verdict::Failed(_) | Verdict::Undecided(_) => 1,
         });
-        session.close(at, &end, &verdict, exit);
+        self.close(&end, &verdict, exit);
         // Waited for in vain: the reader was slower than our end.
         Ok(self.signals.came().map_or(exit, signals::exit_code))
     }

@@ -1,22 +1,22 @@
 //! The viewer: `alm pull`, for people who may read the log and do nothing else.
 //!
-//! Apart from the tail, which knows lines and no people: here are the heading, the colours, the characters that the
-//! reader's terminal has, and what to say when there is no log or none that may be read.
+//! Apart from the tail, which knows lines and no people, and from how a line looks: here are the heading, the waiting, and what
+//! to say when there is no log or none that may be read.
 //!
 //! **Invariant:** standard output gets the log's lines, made harmless, and, on a terminal, a heading; all else goes to
 //! standard error. Nothing is left out for a slow reader, and every wait looks at signals.
 
 use crate::args::View as Options;
-use crate::os::charset::{self, Charset};
+use crate::os::charset::Charset;
 use crate::os::output::Output;
 use crate::os::signals::{self, Signals};
-use crate::os::tail::{LONG_STAMP, Line, SHORT_STAMP, Tail, is_like};
+use crate::os::tail::Tail;
 use crate::os::wait::{TICK, ready};
+use crate::report::reader::Reader;
 use crate::report::sanitize;
-use crate::session::{complain, is_colored};
+use crate::session::{complain_as, is_colored};
 use crate::sink::log;
 use rustix::event::PollFlags;
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -32,51 +32,45 @@ const MOVING: Duration = Duration::from_secs(1);
 /// A log that was readable and is not may be in the middle of a rotation, which creates it before it opens it to all.
 const TROUBLE: Duration = Duration::from_secs(2);
 
-/// How much of a line is shown, in bytes.
-const MOST: usize = 64 << 10;
-
-/// How a line is to look.
-#[derive(Clone, Copy)]
-struct Look {
-    color: bool,
-    charset: Charset,
-}
-
 /// Shows the log; the exit code.
 pub(crate) fn view(options: &Options) -> u8 {
     let path = options.log.as_deref().unwrap_or(Path::new(log::PATH));
-    let look = Look { color: is_colored(options.color), charset: Charset::from_environment(options.ascii) };
+    let charset = Charset::from_environment(options.ascii);
+    let reader = Reader::new(is_colored(options.color), charset);
     let tail = Tail::open(path, options.lines, options.raw, options.follow);
     // Only now: until here, where a line of gigabytes is passed over, a signal ends us without being asked for.
     let signals = Signals::catch(false);
     let shown =
-        tail.map_err(|error| unreadable(path, &error)).and_then(|tail| show(tail, path, options, look, &signals));
+        tail.map_err(|error| unreadable(path, &error)).and_then(|tail| show(tail, path, options, reader, &signals));
     match (shown, signals.came()) {
         (_, Some(signal)) => signals::exit_code(signal),
         (Ok(()), None) => 0,
         (Err(reason), None) => {
-            complain(&reason, look.charset);
+            complain_as(options.program, &reason, charset);
             1
         }
     }
 }
 
 /// Shows what there is and, if asked to follow, what comes, until a signal comes or nobody reads any more.
-fn show(mut tail: Tail, path: &Path, options: &Options, look: Look, signals: &Signals) -> Result<(), String> {
+fn show(mut tail: Tail, path: &Path, options: &Options, mut reader: Reader, signals: &Signals) -> Result<(), String> {
     let mut output = Output::stdout().map_err(|error| format!("standard output: {error}"))?;
     let mut buffer = String::new();
+    let is_terminal = io::stdout().is_terminal();
+    reader.columns = is_terminal.then(|| output.size().0);
     if !tail.is_there() || (options.lines > 0 && tail.is_empty()) {
-        say_that_there_is_nothing(&tail, path, options, look.charset);
-    } else if io::stdout().is_terminal() {
+        say_that_there_is_nothing(&tail, path, options, reader.charset);
+    } else if is_terminal {
         let following = if options.follow { " (following; Ctrl-C ends)" } else { "" };
         let heading = format!("Log of image pulls: {}{following}", path.display());
-        look.charset.push(&sanitize::safe(&heading).to_string(), &mut buffer);
-        buffer.push('\n');
+        reader.text("", &sanitize::safe(&heading).to_string(), &mut buffer);
     }
     let (mut moved, mut trouble) = (None, None);
     while signals.came().is_none() {
         let looked = if options.follow { tail.look() } else { Ok(()) };
-        let read = tail.read(&mut |line| push(line, look, &mut buffer));
+        // Asked each time: the terminal may have been resized.
+        reader.columns = is_terminal.then(|| output.size().0);
+        let read = tail.read(&mut |line| reader.push(line, &mut buffer));
         let is_more = read.map_err(|error| format!("{}: {error}", path.display()))?;
         // A slow reader must not make us miss a rotation.
         let mut go_on = || {
@@ -117,36 +111,6 @@ fn wait(time: Duration) -> bool {
     let stdout = io::stdout();
     // Asked for nothing, poll tells only of errors and hang-ups.
     !matches!(ready(&stdout, PollFlags::empty(), time), Ok(true))
-}
-
-/// Appends a line as it is to be shown.
-fn push(line: &Line<'_>, look: Look, out: &mut String) {
-    let mut text = String::from_utf8_lossy(line.bytes);
-    if text.contains('\x1b') {
-        // A log written in colour.
-        text = text.replace("\x1b[32m", "").replace("\x1b[0m", "").into();
-    }
-    let (stamp, rest) = text.split_at(stamp(&text));
-    let is_cut = line.length > line.bytes.len() as u64 || rest.len() > MOST;
-    // A character that the cut has broken is no broken character.
-    let rest = if is_cut { rest[..rest.floor_char_boundary(MOST)].trim_end_matches('\u{fffd}') } else { rest };
-    let mut shown = sanitize::safe(rest).to_string();
-    if is_cut {
-        let _ = write!(shown, "… (cut: {} bytes)", line.length);
-    }
-    out.push_str(stamp);
-    if look.color {
-        let mut colored = String::new();
-        charset::push_green(&shown, &mut colored);
-        shown = colored;
-    }
-    look.charset.push(&shown, out);
-    out.push('\n');
-}
-
-/// How long the stamp is that `line` begins with: what follows it is to be shown in the reader's characters.
-fn stamp(line: &str) -> usize {
-    [LONG_STAMP, SHORT_STAMP].into_iter().find(|model| is_like(line.as_bytes(), model)).map_or(0, str::len)
 }
 
 fn say_that_there_is_nothing(tail: &Tail, path: &Path, options: &Options, charset: Charset) {

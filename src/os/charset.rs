@@ -39,24 +39,9 @@ impl Charset {
     }
 }
 
-/// Appends `text` to `out`, a bar in it in green.
-pub(crate) fn push_green(text: &str, out: &mut String) {
-    let bar = ["[█", "[░"].iter().find_map(|start| text.find(start));
-    match bar.and_then(|start| Some((start, start + text[start..].find(']')? + 1))) {
-        Some((start, end)) => {
-            out.push_str(&text[..start]);
-            out.push_str("\x1b[32m");
-            out.push_str(&text[start..end]);
-            out.push_str("\x1b[0m");
-            out.push_str(&text[end..]);
-        }
-        None => out.push_str(text),
-    }
-}
-
 /// What stands for a character where only ASCII may be shown: a word for each emoji. The console of a Pi has none of
 /// these in its font either. Two blanks after an emoji are one after a word.
-const WORDS: [(&str, &str); 20] = [
+const WORDS: [(&str, &str); 21] = [
     ("📦 ", "BEGIN "),
     ("🔄 ", "SOURCE "),
     ("📋 ", "QUEUE "),
@@ -77,6 +62,7 @@ const WORDS: [(&str, &str); 20] = [
     ("░", "."),
     ("…", "..."),
     ("≥", ">="),
+    ("×", "x"),
 ];
 
 /// How many rows of [`WORDS`] are emoji; the rest are characters that a console font has.

@@ -3,12 +3,14 @@
 //! Credential helpers and `docker pull` are programs of others: they hang, they leave children of their own holding
 //! the pipe, they close their output and sleep on. Whoever runs one must be able to look at signals and limits
 //! meanwhile. The output is a pipe that is polled, not a socket: a helper written in shell that opens `/dev/stdin` or
-//! `/dev/stdout` by name cannot do so with a socket.
+//! `/dev/stdout` by name cannot do so with a socket. What a child is told may be more than a pipe holds (a key), so it is written
+//! when there is room for it, beside the reading: a child may write first, read late or not at all.
 //!
 //! **Invariant:** no call waits much longer than one tick, and a child that still runs is ended with its `Child`.
 
 use std::ffi::OsStr;
-use std::io::{self, ErrorKind, PipeReader, Read as _, Write as _};
+use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -16,12 +18,10 @@ use std::process::{self, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use crate::os::wait::{TICK, ready};
-use rustix::event::PollFlags;
+use crate::os::wait::{TICK, any_ready};
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-
-/// What every pipe takes without a reader (a page, where the user's share of pipe memory is used up).
-const INPUT_MAX: usize = 4096;
 
 /// The most that one pipe holds of a child that has ended (1 MiB is the largest pipe Linux gives unasked). What comes
 /// after it was written by somebody else.
@@ -30,7 +30,7 @@ const PIPE_MAX: usize = 1 << 20;
 /// How a child is to be started.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Setup<'a> {
-    /// Its standard input, at most 4096 bytes; without it `/dev/null`.
+    /// Its standard input; without it `/dev/null`.
     pub(crate) input: Option<&'a [u8]>,
     /// Standard error comes with the output; otherwise it goes to `/dev/null`.
     pub(crate) merge_stderr: bool,
@@ -82,11 +82,36 @@ pub(crate) fn collect(
 /// A running child, and the reading end of its output.
 pub(crate) struct Child {
     process: process::Child,
+    /// What it is still to be told.
+    input: Option<Input>,
     output: Option<PipeReader>,
     status: Option<ExitStatus>,
     own_group: bool,
     /// How much may still come out of the pipe once the child has ended.
     left: usize,
+}
+
+/// The writing end of a child's input, and what is still to be written to it.
+struct Input {
+    pipe: PipeWriter,
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Input {
+    /// Writes as much as there is room for; whether there is more to write.
+    fn feed(&mut self) -> bool {
+        while self.written < self.bytes.len() {
+            match self.pipe.write(&self.bytes[self.written..]) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                // It wants no more of it; what it makes of that it will say.
+                Err(_) => return false,
+            }
+        }
+        false
+    }
 }
 
 /// What one `Child::read` brought.
@@ -104,11 +129,12 @@ impl Child {
     /// Starts `command`, which is taken because it keeps the writing end of the pipe open as long as it lives.
     pub(crate) fn spawn(mut command: Command, setup: Setup) -> io::Result<Self> {
         let (output, writer) = io::pipe()?;
+        let mut input = None;
         command.stdin(match setup.input {
-            Some(bytes) if bytes.len() > INPUT_MAX => return Err(ErrorKind::InvalidInput.into()),
             Some(bytes) => {
-                let (reader, mut writer) = io::pipe()?;
-                writer.write_all(bytes)?;
+                let (reader, pipe) = io::pipe()?;
+                fcntl_setfl(&pipe, OFlags::NONBLOCK)?;
+                input = Some(Input { pipe, bytes: bytes.to_vec(), written: 0 });
                 reader.into()
             }
             None => Stdio::null(),
@@ -119,16 +145,34 @@ impl Child {
             command.process_group(0);
         }
         let process = command.spawn()?;
-        Ok(Self { process, output: Some(output), status: None, own_group: setup.own_group, left: PIPE_MAX })
+        Ok(Self { process, input, output: Some(output), status: None, own_group: setup.own_group, left: PIPE_MAX })
     }
 
-    /// Waits for output for one tick at most.
+    /// Waits for output for one tick at most; meanwhile the child is told what it takes.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Read> {
+        self.read_within(buffer, TICK)
+    }
+
+    /// The same without waiting: a tick has no length.
+    pub(crate) fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<Read> {
+        self.read_within(buffer, Duration::ZERO)
+    }
+
+    /// What can be read when there is output, as long as it is open.
+    pub(crate) fn output(&self) -> Option<BorrowedFd<'_>> {
+        self.output.as_ref().map(AsFd::as_fd)
+    }
+
+    fn read_within(&mut self, buffer: &mut [u8], tick: Duration) -> io::Result<Read> {
         // Asked before the pipe is looked at: what the pipe holds once the child is gone is all that it wrote.
         self.reap()?;
+        self.feed();
         if let Some(output) = &mut self.output {
-            let tick = if self.status.is_some() { Duration::ZERO } else { TICK };
-            if !ready(&*output, PollFlags::IN, tick)? {
+            let tick = if self.status.is_some() { Duration::ZERO } else { tick };
+            let mut files = vec![PollFd::new(output, PollFlags::IN)];
+            files.extend(self.input.as_ref().map(|input| PollFd::new(&input.pipe, PollFlags::OUT)));
+            any_ready(&mut files, tick)?;
+            if files[0].revents().is_empty() {
                 return Ok(self.status.map_or(Read::Tick, Read::End));
             }
             match output.read(buffer) {
@@ -149,7 +193,11 @@ impl Child {
             if let Some(status) = self.status {
                 return Ok(Read::End(status));
             }
-            thread::sleep(TICK / 10);
+            self.feed();
+            if tick.is_zero() {
+                break;
+            }
+            thread::sleep(tick / 10);
         }
         Ok(Read::Tick)
     }
@@ -162,6 +210,11 @@ impl Child {
             // Fails only for a child that is gone already.
             let _ = if self.own_group { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
         }
+    }
+
+    /// Tells the child what it takes; when it has all, it sees the end.
+    fn feed(&mut self) {
+        self.input.take_if(|input| !input.feed());
     }
 
     fn reap(&mut self) -> io::Result<()> {
@@ -215,7 +268,6 @@ mod tests {
     fn output_and_status() {
         let merge = Setup { merge_stderr: true, ..Setup::default() };
         let input = Setup { input: Some(b"in\n"), ..Setup::default() };
-        let full = [b'x'; INPUT_MAX];
         for (script, setup, text, code) in [
             ("echo out; echo err >&2; exit 3", Setup::default(), "out\n", Some(3)),
             ("echo out; echo err >&2", merge, "out\nerr\n", Some(0)),
@@ -223,7 +275,6 @@ mod tests {
             ("cat; echo end", input, "in\nend\n", Some(0)),
             // By name, as scripts do it; sockets refuse it.
             ("cat /dev/stdin >/dev/stdout", input, "in\n", Some(0)),
-            ("exit 0", Setup { input: Some(&full), ..Setup::default() }, "", Some(0)),
             ("kill -9 $$", Setup::default(), "", None),
         ] {
             let (output, exit, _) = drain(&mut shell(script, setup));
@@ -234,12 +285,57 @@ mod tests {
     }
 
     #[test]
-    fn too_much_input_and_a_missing_program_are_refused() {
-        let setup = Setup { input: Some(&[0; INPUT_MAX + 1]), ..Setup::default() };
-        let refused = Child::spawn(Command::new("/bin/true"), setup).err().unwrap();
-        assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+    fn more_input_than_a_pipe_holds_is_told_on_ticks() {
+        let input = vec![b'x'; 1 << 20];
+        let setup = Setup { input: Some(&input), ..Setup::default() };
+        for (script, expected, code) in [
+            ("wc -c", "1048576", 0),
+            // It writes more than a pipe holds before it reads, reads late, or has closed its output before.
+            ("seq 1 30000 | tail -c 200000; wc -c", "\n1048576", 0),
+            ("sleep 0.3; wc -c", "1048576", 0),
+            ("exec >&-; test $(wc -c) = 1048576 || exit 9; exit 5", "", 5),
+            // It reads a part of it, or nothing.
+            ("head -c 100000 | wc -c; exec <&-; echo no more", "100000\nno more", 0),
+            ("exit 3", "", 3),
+            ("exec <&-; sleep 0.3; echo none", "none", 0),
+        ] {
+            let begun = Instant::now();
+            let (output, exit, _) = drain(&mut shell(script, setup));
+            assert!(output.trim().ends_with(expected.trim_start()), "{script}: {output}");
+            assert_eq!(exit, Some(code), "{script}");
+            assert!(begun.elapsed() < Duration::from_secs(5), "{script}");
+        }
+        // One that neither reads nor ends is given up.
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "sleep 20"]);
+        let setup = Setup { own_group: true, ..setup };
+        let given_up = collect(command, setup, Duration::from_millis(300), 100, &mut || false);
+        assert_eq!(given_up.unwrap_err(), "did not answer within 0s");
+    }
+
+    #[test]
+    fn a_missing_program_is_told() {
         let missing = Child::spawn(Command::new("/nonexistent"), Setup::default()).err().unwrap();
         assert_eq!(missing.kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn to_read_now_is_not_to_wait() {
+        let mut child = shell("exec 2>&1; sleep 0.2; echo late; exec >&-; sleep 20", Setup::default());
+        let (begun, mut output, mut buffer) = (Instant::now(), Vec::<u8>::new(), [0; 64]);
+        assert_eq!(child.read_now(&mut buffer).unwrap(), Read::Tick);
+        assert!(begun.elapsed() < TICK, "{:?}", begun.elapsed());
+        while child.output().is_some() && begun.elapsed() < Duration::from_secs(10) {
+            match child.read_now(&mut buffer).unwrap() {
+                Read::Bytes(count) => output.extend(&buffer[..count]),
+                Read::Tick => thread::sleep(Duration::from_millis(1)),
+                Read::End(status) => panic!("{status}"),
+            }
+        }
+        assert_eq!(output, b"late\n");
+        let asked = Instant::now();
+        assert_eq!(child.read_now(&mut buffer).unwrap(), Read::Tick);
+        assert!(asked.elapsed() < TICK, "{:?}", asked.elapsed());
     }
 
     #[test]

@@ -3,13 +3,16 @@
 //! A log, a configuration, a lock or a secret is named by a path, and behind a path can be a FIFO that blocks whoever opens
 //! it, a device, a link to somewhere else, or more bytes than there is memory.
 //!
-//! **Invariant:** what is opened here is a regular file; a read never takes more than it was told to.
+//! **Invariant:** what is read or appended to is a regular file; a read never takes more than it was told to.
 
 use rustix::fs::OFlags;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+
+/// Nobody but the owner may read it.
+const PRIVATE: u32 = 0o600;
 
 /// What to do with a symbolic link at the end of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +61,28 @@ pub(crate) fn read(path: &Path, max: usize) -> io::Result<(Vec<u8>, Metadata)> {
         return Err(io::Error::other(format!("is larger than {} KiB", max >> 10)));
     }
     Ok((bytes, metadata))
+}
+
+/// Opens `path` to be overwritten, for its owner alone, also where it was open to others before. It may be a FIFO or a device:
+/// only what the user named is opened so. A link is followed if it is our own or root's (`/dev/stdout` is one): another user
+/// could lead it to any file of ours.
+pub(crate) fn create_private(path: &Path) -> io::Result<File> {
+    if let Ok(metadata) = std::fs::symlink_metadata(path) {
+        let is_trusted = [0, rustix::process::geteuid().as_raw()].contains(&metadata.uid());
+        if metadata.is_symlink() && !is_trusted {
+            return Err(io::Error::other("is a symbolic link of another user, which is not followed"));
+        }
+    }
+    // Without blocking: a FIFO that nobody reads must not hold up a pull.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).mode(PRIVATE).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() {
+        // Before there is anything in it. Refused to whoever does not own it and may write it all the same.
+        let _ = file.set_permissions(Permissions::from_mode(PRIVATE));
+        file.set_len(0)?;
+    }
+    Ok(file)
 }
 
 /// An error for what is no regular file.

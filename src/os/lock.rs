@@ -1,59 +1,91 @@
 //! One lock per image, so that a second pull of the same image knows of the first.
 //!
-//! The engine lets the second attach to the transfer of the first; only the log would be told everything twice.
+//! The engine lets the second attach to the transfer of the first; only the log would be told everything twice. The locks
+//! lie where nobody else can open them: whoever can open a file can lock it, and a lock held by a stranger would keep the
+//! progress of a pull out of the log.
 //!
-//! **Invariant:** a lock that cannot be had for whatever other reason never stops a pull.
+//! **Invariant:** a lock that cannot be had for whatever other reason never stops a pull, and none is believed that another
+//! user could have taken.
 
-use crate::os::file::{self, Links};
-use rustix::fs::{FlockOperation, flock};
-use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, openat};
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The state of the lock.
 pub(crate) enum Lock {
     /// Ours as long as the file is open, or none to be had.
-    Ours(#[cfg_attr(not(test), expect(dead_code, reason = "it is there to be held open"))] Option<File>),
+    Ours(Option<File>),
     /// Another process is pulling the image: `process 1234`.
     Held(String),
 }
 
-/// Takes the lock of `image` in `/run/lock`, or failing that in `$XDG_RUNTIME_DIR`.
+/// Takes the lock of `image`: root's in `/run/alm/lock`, those of others in their own runtime directory.
 pub(crate) fn take(image: &str) -> Lock {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()).map(PathBuf::from);
-    take_in([Some(PathBuf::from("/run/lock")), runtime].into_iter().flatten(), image)
+    let runtime = if rustix::process::geteuid().is_root() {
+        Some(PathBuf::from("/run"))
+    } else {
+        std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute())
+    };
+    runtime.map_or(Lock::Ours(None), |runtime| take_in(&runtime, image))
 }
 
-fn take_in(directories: impl Iterator<Item = PathBuf>, image: &str) -> Lock {
-    let name = file_name(image);
-    for directory in directories {
-        let Some(mut file) = open(&directory.join(&name)) else { continue };
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {
-                // Told to whoever comes second; if it cannot be written he learns a little less.
-                let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-                return Lock::Ours(Some(file));
-            }
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                let _ = (&file).take(20).read_to_string(&mut text);
-                let pid: Option<u32> = text.trim().parse().ok();
-                return Lock::Held(pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")));
-            }
-            Err(_) => {}
+fn take_in(runtime: &Path, image: &str) -> Lock {
+    let opened = directory(runtime).and_then(|directory| open(&directory, &file_name(image)));
+    let Ok(mut file) = opened else { return Lock::Ours(None) };
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {
+            // Told to whoever comes second; if it cannot be written he learns a little less.
+            let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+            Lock::Ours(Some(file))
+        }
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut text = String::new();
+            let _ = (&file).take(20).read_to_string(&mut text);
+            let pid: Option<u32> = text.trim().parse().ok();
+            Lock::Held(pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}")))
+        }
+        Err(_) => Lock::Ours(None),
+    }
+}
+
+/// The directory of the locks in `runtime`, made where it is missing. One that is not ours alone is refused and left as it
+/// is: what lies in it could be locked by somebody who opened it before.
+fn directory(runtime: &Path) -> io::Result<OwnedFd> {
+    let shared = runtime.join("alm");
+    let path = shared.join("lock");
+    // Who may look into the one above is not decided here: the state of pulls lies there too, for all to read.
+    for (directory, mode) in [(&shared, 0o755), (&path, 0o700)] {
+        match DirBuilder::new().mode(mode).create(directory) {
+            // Whatever the umask.
+            Ok(()) => fs::set_permissions(directory, Permissions::from_mode(mode))?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
         }
     }
-    Lock::Ours(None)
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = openat(CWD, &path, flags, Mode::empty())?;
+    is_ours_alone(&opened)?;
+    Ok(opened)
 }
 
-/// Opens a lock file; one that belongs to another user can be locked all the same, but not written.
-fn open(path: &Path) -> Option<File> {
-    let mut written = OpenOptions::new();
-    written.read(true).write(true).create(true).truncate(false).mode(0o644);
-    let opened = file::open(path, &mut written, Links::Refuse);
-    let opened = opened.or_else(|_| file::open(path, OpenOptions::new().read(true), Links::Refuse));
-    opened.ok().map(|(file, _)| file)
+fn open(directory: &OwnedFd, name: &str) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?;
+    is_ours_alone(&file)?;
+    Ok(file.into())
+}
+
+fn is_ours_alone(file: &OwnedFd) -> io::Result<()> {
+    let stat = fstat(file)?;
+    let is_closed = stat.st_mode.trailing_zeros() >= 6;
+    if is_closed && stat.st_uid == rustix::process::geteuid().as_raw() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
 }
 
 /// A name that tells the image to a reader and differs for every image.
@@ -64,26 +96,91 @@ fn file_name(image: &str) -> String {
     let hash = image
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    format!("docker-pull-{readable}-{hash:016x}.lock")
+    format!("{readable}-{hash:016x}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// A runtime directory of a test's own.
+    struct Runtime(PathBuf);
+
+    impl Runtime {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("lock-test-{}-{name}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn take(&self, image: &str) -> Lock {
+            take_in(&self.0, image)
+        }
+    }
+
+    impl Drop for Runtime {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
 
     #[test]
     fn the_second_is_told_of_the_first() {
-        let directory = std::env::temp_dir().join(format!("lock-test-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        let take = |image| take_in([PathBuf::from("/nonexistent"), directory.clone()].into_iter(), image);
-        let first = take("alpine:latest");
+        let runtime = Runtime::new("second");
+        let first = runtime.take("alpine:latest");
         assert!(matches!(&first, Lock::Ours(Some(_))));
-        assert!(matches!(take("alpine:latest"), Lock::Held(who) if who == format!("process {}", std::process::id())));
-        assert!(matches!(take("alpine:3"), Lock::Ours(Some(_))));
+        let pid = std::process::id();
+        assert!(matches!(runtime.take("alpine:latest"), Lock::Held(who) if who == format!("process {pid}")));
+        assert!(matches!(runtime.take("alpine:3"), Lock::Ours(Some(_))));
         drop(first);
-        assert!(matches!(take("alpine:latest"), Lock::Ours(Some(_))));
-        std::fs::remove_dir_all(&directory).unwrap();
-        assert!(matches!(take("alpine:latest"), Lock::Ours(None)));
+        assert!(matches!(runtime.take("alpine:latest"), Lock::Ours(Some(_))));
+        let mode = |path: &str| fs::metadata(runtime.0.join(path)).unwrap().permissions().mode() & 0o7777;
+        assert_eq!((mode("alm"), mode("alm/lock")), (0o755, 0o700));
+        assert_eq!(mode(&format!("alm/lock/{}", file_name("alpine:3"))), 0o600);
+        assert!(matches!(take_in(Path::new("/nonexistent"), "alpine:latest"), Lock::Ours(None)));
+    }
+
+    #[test]
+    fn what_others_could_have_locked_is_not_believed() {
+        let runtime = Runtime::new("others");
+        let path = runtime.0.join("alm/lock");
+        let mut held = Vec::new();
+        let mut check = |what: &str, image: &str| {
+            let lock = runtime.take(image);
+            assert!(matches!(lock, Lock::Ours(None)), "{what}");
+            held.push(lock);
+        };
+        fs::create_dir(runtime.0.join("alm")).unwrap();
+        fs::create_dir(&path).unwrap();
+        for mode in [0o755, 0o777, 0o1777, 0o701] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            check("a directory that others may enter", "a");
+        }
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0, "it is left as it is");
+        fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+        let elsewhere = runtime.0.join("elsewhere");
+        fs::write(&elsewhere, "").unwrap();
+        symlink(&elsewhere, path.join(file_name("link"))).unwrap();
+        check("a link", "link");
+        fs::write(path.join(file_name("open")), "").unwrap();
+        fs::set_permissions(path.join(file_name("open")), Permissions::from_mode(0o644)).unwrap();
+        check("a file that others may open", "open");
+        fs::create_dir(path.join(file_name("directory"))).unwrap();
+        check("a directory", "directory");
+        fs::rename(&path, runtime.0.join("away")).unwrap();
+        symlink(runtime.0.join("away"), &path).unwrap();
+        check("a link to a directory", "a");
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "").unwrap();
+        check("a file", "a");
+        if rustix::process::geteuid().is_root() {
+            fs::remove_file(&path).unwrap();
+            fs::rename(runtime.0.join("away"), &path).unwrap();
+            std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+            check("the directory of another user", "a");
+        }
+        assert_eq!(fs::read(&elsewhere).unwrap(), b"");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 pub(crate) mod charset;
 pub(crate) mod child;
+pub(crate) mod console;
 pub(crate) mod file;
 pub(crate) mod lock;
 pub(crate) mod output;

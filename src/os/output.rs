@@ -85,26 +85,27 @@ impl Output {
     /// Writes `bytes`, whole lines, if there is room within `wait`; whether it was taken. What does not fit is left out,
     /// but never in half: of what is begun the rest comes before all else.
     pub(crate) fn offer(&mut self, bytes: &[u8], wait: Duration) -> io::Result<bool> {
+        let until = Instant::now() + wait;
         let rest = std::mem::take(&mut self.rest);
-        let mut left = self.write_some(&rest, wait)?;
+        let mut left = self.write_some(&rest, until)?;
         if left > 0 {
             self.rest = rest[rest.len() - left..].to_vec();
             return Ok(false);
         }
-        left = self.write_some(bytes, wait)?;
+        left = self.write_some(bytes, until)?;
         if left > 0 && left < bytes.len() {
             self.rest = bytes[bytes.len() - left..].to_vec();
         }
         Ok(left < bytes.len())
     }
 
-    /// Writes all of `bytes`, however long that takes, as long as `go_on` says so each time nothing could be written.
+    /// Writes all of `bytes`, however long that takes, as long as `go_on` says so each time a `tick` has passed.
     pub(crate) fn write(&mut self, bytes: &[u8], tick: Duration, go_on: &mut dyn FnMut() -> bool) -> io::Result<()> {
         let rest = std::mem::take(&mut self.rest);
         for bytes in [&rest, bytes] {
             let mut left = bytes.len();
             while left > 0 {
-                left = self.write_some(&bytes[bytes.len() - left..], tick)?;
+                left = self.write_some(&bytes[bytes.len() - left..], Instant::now() + tick)?;
                 if left > 0 && !go_on() {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
@@ -121,10 +122,14 @@ impl Output {
         }
     }
 
-    /// Writes until there is no room for `wait`; how many bytes are left.
-    fn write_some(&mut self, bytes: &[u8], wait: Duration) -> io::Result<usize> {
+    /// Writes what there is room for until then; how many bytes are left. The limit is one for all of them: a reader that
+    /// takes a little again and again, as a serial line does, must not hold us up for as long as it likes.
+    fn write_some(&mut self, bytes: &[u8], until: Instant) -> io::Result<usize> {
         let mut written = 0;
-        while written < bytes.len() && ready(&self.file, PollFlags::OUT, wait)? {
+        while written < bytes.len() {
+            if !ready(&self.file, PollFlags::OUT, until.saturating_duration_since(Instant::now()))? {
+                break;
+            }
             match self.file.write(&bytes[written..bytes.len().min(written.saturating_add(self.piece))]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => written += count,
@@ -141,6 +146,7 @@ impl Output {
 mod tests {
     use super::*;
     use std::io::{PipeReader, Read as _};
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Instant;
 
     const NOW: Duration = Duration::ZERO;
@@ -233,6 +239,39 @@ mod tests {
         let begun = Instant::now();
         output.offer(b"x\n", Duration::from_millis(20)).unwrap();
         assert!(begun.elapsed() >= Duration::from_millis(20));
+    }
+
+    #[test]
+    fn a_reader_that_takes_a_little_again_and_again_is_not_waited_for_longer() {
+        let (mut reader, mut output) = pipe();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // A page in 5 ms: all of it would take more than a second.
+            scope.spawn(|| {
+                let mut page = [0; PIECE];
+                while !is_over.load(Ordering::Relaxed) {
+                    let _ = reader.read(&mut page).unwrap();
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                // To its end, so that nobody waits for us.
+                reader.read_to_end(&mut Vec::new()).unwrap();
+            });
+            let begun = Instant::now();
+            let bytes = vec![b'x'; 1 << 20];
+            assert!(output.offer(&bytes, Duration::from_millis(100)).unwrap(), "a part of it was taken");
+            let offered = begun.elapsed();
+            let mut asked = 0;
+            let error = output.write(&[], Duration::from_millis(10), &mut || {
+                asked += 1;
+                asked < 5
+            });
+            assert_eq!(error.unwrap_err().kind(), io::ErrorKind::Interrupted);
+            let written = begun.elapsed().saturating_sub(offered);
+            is_over.store(true, Ordering::Relaxed);
+            drop(output);
+            assert!(offered >= Duration::from_millis(100), "{offered:?}");
+            assert!(offered < Duration::from_millis(500) && written < Duration::from_millis(500), "{written:?}");
+        });
     }
 
     #[test]

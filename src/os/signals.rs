@@ -7,7 +7,7 @@ use crate::os::wait::any_ready;
 use rustix::event::{PollFd, PollFlags};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -56,10 +56,13 @@ impl Signals {
     }
 
     /// Waits for so long, or until a signal comes or `connection` is closed by the other side, whatever there is to be
-    /// read from it; not at all where no signal would end it.
-    pub(crate) fn rest(&self, wait: Duration, connection: impl AsFd) {
+    /// read from it, or until `other` can be read; not at all where no signal would end it.
+    pub(crate) fn rest(&self, wait: Duration, connection: impl AsFd, other: Option<BorrowedFd<'_>>) {
         if let Some(wake) = &self.wake {
-            let mut files = [PollFd::new(wake, PollFlags::IN), PollFd::new(&connection, PollFlags::RDHUP)];
+            let (connection, wake) = (connection.as_fd(), wake.as_fd());
+            let other = other.map_or((connection, PollFlags::RDHUP), |other| (other, PollFlags::IN));
+            let mut files = [(wake, PollFlags::IN), (connection, PollFlags::RDHUP), other]
+                .map(|(file, flags)| PollFd::from_borrowed_fd(file, flags));
             // What ended it is looked at by who called.
             let _ = any_ready(&mut files, wait);
         }
@@ -81,7 +84,7 @@ mod tests {
     /// How long a rest of a minute was.
     fn rest(signals: &Signals, connection: &UnixStream) -> Duration {
         let begun = Instant::now();
-        signals.rest(Duration::from_mins(1), connection);
+        signals.rest(Duration::from_mins(1), connection, None);
         begun.elapsed()
     }
 
@@ -91,11 +94,25 @@ mod tests {
     fn a_signal_ends_a_rest_also_when_it_came_before() {
         let signals = Signals::catch(false).waking();
         let (connection, _engine) = UnixStream::pair().unwrap();
-        signals.rest(Duration::from_millis(1), &connection);
+        signals.rest(Duration::from_millis(1), &connection, None);
         assert_eq!(signals.came(), None);
         signal_hook::low_level::raise(SIGTERM).unwrap();
         assert!(rest(&signals, &connection) < SOON);
         assert_eq!(signals.came(), Some(SIGTERM));
+    }
+
+    #[test]
+    fn bytes_from_another_end_a_rest() {
+        let signals = Signals::catch(false).waking();
+        let (connection, _engine) = UnixStream::pair().unwrap();
+        let (other, mut writer) = UnixStream::pair().unwrap();
+        let begun = Instant::now();
+        signals.rest(Duration::from_millis(20), &connection, Some(other.as_fd()));
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+        writer.write_all(b"word").unwrap();
+        let begun = Instant::now();
+        signals.rest(Duration::from_mins(1), &connection, Some(other.as_fd()));
+        assert!(begun.elapsed() < SOON);
     }
 
     #[test]
@@ -104,7 +121,7 @@ mod tests {
         let (mut connection, mut engine) = UnixStream::pair().unwrap();
         engine.write_all(b"word").unwrap();
         let begun = Instant::now();
-        signals.rest(Duration::from_millis(20), &connection);
+        signals.rest(Duration::from_millis(20), &connection, None);
         assert!(begun.elapsed() >= Duration::from_millis(20));
         // Half closed is the end too, and what was said before it is still to be read.
         engine.shutdown(Shutdown::Write).unwrap();

@@ -1,11 +1,48 @@
 //! Whether a failed attempt is followed by another, and after how long.
 //!
-//! **Invariant:** pure. What cannot pass by itself (a name, a login, a full disk) is never tried again.
+//! **Invariant:** pure. What cannot pass by itself (a name, a login, a full disk) is never tried again, and a run fetches
+//! its bytes from nothing at most twice: the link is perhaps paid for.
 
-use crate::pull::failure::Kind;
+use crate::pull::failure::{Failure, Kind};
+use std::time::Duration;
 
 /// Seconds before each further attempt; the last one stays.
 const WAITS: [u64; 5] = [5, 10, 20, 40, 60];
+
+/// Less than this is added to each wait, so that a fleet does not come back in one moment.
+const MAX_JITTER: Duration = Duration::from_secs(1);
+
+/// How containerd words its errors, lower case: graphdrivers never do.
+const CONTAINERD_SAYS: [&str; 4] =
+    ["failed to copy: ", "httpreadseeker", "short read: expected", "failed to do request: "];
+
+/// What an attempt has brought from the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fetched {
+    Nothing,
+    /// Bytes, from where the attempt before broke off.
+    Rest,
+    /// Bytes that had come before, or the first there are.
+    FromNothing,
+}
+
+/// An attempt that has failed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Broken<'a> {
+    pub(crate) failure: &'a Failure,
+    pub(crate) fetched: Fetched,
+    /// The engine had answered before.
+    pub(crate) was_there: bool,
+}
+
+/// Another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Next {
+    /// 1 for the second attempt.
+    pub(crate) number: u64,
+    /// Seconds before it; 0 is at once.
+    pub(crate) wait: u64,
+}
 
 /// The attempts of one run.
 pub(crate) struct Attempts {
@@ -13,58 +50,98 @@ pub(crate) struct Attempts {
     limit: u64,
     /// How many there were.
     number: u64,
-    /// How many attempts broke off after the run had moved bytes.
-    after_bytes: u64,
+    /// How many of them were waited for.
+    waited: usize,
+    has_moved: bool,
+    was_at_once: bool,
+    /// How many attempts fetched from nothing.
+    from_nothing: u64,
 }
 
 impl Attempts {
     pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, number: 0, after_bytes: 0 }
+        Self { limit, number: 0, waited: 0, has_moved: false, was_at_once: false, from_nothing: 0 }
     }
 
-    /// An attempt has failed for a reason of this kind: the number of the next (1 for the second attempt) and the seconds
-    /// before it, where there is to be one. `has_moved`: this run has moved bytes; `was_there`: the engine had answered before.
-    ///
-    /// An engine that throws away what a broken pull has fetched gets one further attempt after bytes were moved: more
-    /// would fetch the same again and again over a link that is perhaps paid for.
-    pub(crate) fn next(
-        &mut self,
-        kind: Kind,
-        has_moved: bool,
-        was_there: bool,
-        keeps_layers: &mut dyn FnMut() -> bool,
-    ) -> Option<(u64, u64)> {
-        self.after_bytes += u64::from(has_moved);
-        let may_pass = match kind {
-            Kind::Unreachable | Kind::ServerError | Kind::EngineGone | Kind::Stalled => true,
-            Kind::EngineDown => was_there,
-            _ => false,
-        };
-        if self.number >= self.limit || !may_pass || (has_moved && self.after_bytes > 1 && !keeps_layers()) {
+    /// An attempt has failed: the next, where there is to be one. `is_containerd` is asked where the answer matters:
+    /// whether the images are in the containerd store. It deletes unfinished layers 0.1 to 0.4 s after an error, and a pull
+    /// that asks before goes on with them.
+    pub(crate) fn next(&mut self, broken: Broken<'_>, is_containerd: &mut dyn FnMut() -> bool) -> Option<Next> {
+        self.has_moved |= broken.fetched != Fetched::Nothing;
+        self.from_nothing += u64::from(broken.fetched == Fetched::FromNothing);
+        if self.number >= self.limit || !broken.failure.may_pass(broken.was_there) || self.from_nothing > 1 {
             return None;
         }
-        let wait = WAITS[usize::try_from(self.number).unwrap_or(usize::MAX).min(WAITS.len() - 1)];
         self.number += 1;
-        Some((self.number, wait))
+        // An engine that is gone is not there at once, and has to be asked again which API it speaks.
+        let is_there = !matches!(broken.failure.kind, Kind::EngineGone | Kind::EngineDown);
+        if self.has_moved && !self.was_at_once && is_there && is_containerd() {
+            self.was_at_once = true;
+            return Some(Next { number: self.number, wait: 0 });
+        }
+        let wait = WAITS[self.waited.min(WAITS.len() - 1)];
+        self.waited += 1;
+        Some(Next { number: self.number, wait })
     }
+}
+
+/// Whether only the containerd store says so why a pull broke off.
+pub(crate) fn is_of_containerd(reason: &str) -> bool {
+    let reason = reason.to_lowercase();
+    CONTAINERD_SAYS.iter().any(|words| reason.contains(words))
+}
+
+/// What is added to a wait. `nanoseconds` is the clock's reading: devices that fail in the same moment differ in its last
+/// digits at least, and each digit changes all of the result.
+pub(crate) fn jitter(nanoseconds: u32, process: u32) -> Duration {
+    // The multiplier of Fibonacci hashing, 2^64 divided by the golden ratio.
+    let mixed = (u64::from(process) << 32 ^ u64::from(nanoseconds)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let top = mixed >> 32;
+    Duration::from_nanos((top * MAX_JITTER.as_nanos() as u64) >> 32)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
+    fn next(
+        attempts: &mut Attempts,
+        kind: Kind,
+        fetched: Fetched,
+        is_containerd: &mut dyn FnMut() -> bool,
+    ) -> Option<Next> {
+        let failure = Failure::own(kind, "x");
+        attempts.next(Broken { failure: &failure, fetched, was_there: true }, is_containerd)
+    }
+
+    /// The waits before the attempts that follow those that fetched so.
+    fn waits(kind: Kind, is_containerd: bool, all: &[Fetched]) -> Vec<Option<u64>> {
+        let mut attempts = Attempts::new(9);
+        let wait = |fetched| next(&mut attempts, kind, fetched, &mut || is_containerd).map(|next| next.wait);
+        all.iter().copied().map(wait).collect()
+    }
 
     #[test]
     fn the_waits_grow_and_end_with_the_limit() {
         let mut attempts = Attempts::new(7);
-        let next = || attempts.next(Kind::Unreachable, false, true, &mut || unreachable!("nothing has moved"));
-        let all: Vec<_> = std::iter::from_fn(next).collect();
+        let all: Vec<_> = std::iter::from_fn(|| {
+            let ask = &mut || unreachable!("nothing has moved");
+            next(&mut attempts, Kind::Unreachable, Fetched::Nothing, ask).map(|next| (next.number, next.wait))
+        })
+        .collect();
         assert_eq!(all, [(1, 5), (2, 10), (3, 20), (4, 40), (5, 60), (6, 60), (7, 60)]);
-        assert_eq!(Attempts::new(0).next(Kind::Unreachable, false, true, &mut || true), None);
+        assert_eq!(next(&mut Attempts::new(0), Kind::Unreachable, Fetched::Rest, &mut || true), None);
     }
 
     #[test]
     fn only_what_may_pass_is_tried_again() {
-        let next = |kind, was_there| Attempts::new(1).next(kind, false, was_there, &mut || true).is_some();
+        let next = |kind, was_there| {
+            let failure = Failure::own(kind, "x");
+            Attempts::new(1)
+                .next(Broken { failure: &failure, fetched: Fetched::Nothing, was_there }, &mut || true)
+                .is_some()
+        };
         for kind in [Kind::Unreachable, Kind::ServerError, Kind::EngineGone, Kind::Stalled] {
             assert!(next(kind, true) && next(kind, false), "{kind:?}");
         }
@@ -75,10 +152,55 @@ mod tests {
     }
 
     #[test]
+    fn the_containerd_store_is_asked_again_at_once() {
+        use Fetched::{FromNothing, Nothing, Rest};
+        let check = |all: &[Fetched], expected: &[Option<u64>]| {
+            assert_eq!(waits(Kind::Unreachable, true, all), expected, "{all:?}");
+        };
+        check(&[FromNothing, Rest, Rest, Rest], &[Some(0), Some(5), Some(10), Some(20)]);
+        // The first after bytes have moved, wherever it stands.
+        check(&[Nothing, FromNothing, Nothing, Rest], &[Some(5), Some(0), Some(10), Some(20)]);
+        check(&[FromNothing, Rest, FromNothing], &[Some(0), Some(5), None]);
+        assert_eq!(waits(Kind::Stalled, true, &[FromNothing]), [Some(0)]);
+        assert_eq!(waits(Kind::EngineGone, true, &[FromNothing, Rest]), [Some(5), Some(10)]);
+        assert_eq!(waits(Kind::EngineDown, true, &[FromNothing]), [Some(5)]);
+    }
+
+    #[test]
     fn bytes_are_not_fetched_again_and_again() {
-        let mut attempts = Attempts::new(9);
-        assert_eq!(attempts.next(Kind::EngineGone, true, true, &mut || false), Some((1, 5)));
-        assert_eq!(attempts.next(Kind::EngineGone, true, true, &mut || true), Some((2, 10)));
-        assert_eq!(attempts.next(Kind::EngineGone, true, true, &mut || false), None);
+        use Fetched::{FromNothing, Nothing, Rest};
+        for (is_containerd, first) in [(false, 5), (true, 0)] {
+            let next = |all: &[Fetched]| waits(Kind::Unreachable, is_containerd, all);
+            assert_eq!(next(&[FromNothing, FromNothing]), [Some(first), None]);
+            // What fetched nothing or went on does not count.
+            assert!(next(&[FromNothing, Nothing, Rest, Nothing, Rest]).iter().all(Option::is_some));
+            assert_eq!(next(&[FromNothing, Nothing, Rest, FromNothing]).last(), Some(&None));
+        }
+    }
+
+    #[test]
+    fn jitter_takes_many_values() {
+        let values = |clock: &dyn Fn(u32) -> u32| {
+            let all: BTreeSet<_> = (0..1000).map(|step| jitter(clock(step), 4711)).collect();
+            assert!(all.iter().all(|jitter| *jitter < MAX_JITTER));
+            assert!(all.first() < Some(&(MAX_JITTER / 50)) && all.last() > Some(&(MAX_JITTER / 50 * 49)), "{all:?}");
+            all.len()
+        };
+        // Also of a clock that counts whole microseconds or milliseconds.
+        for clock in [1, 1_000, 1_000_000] {
+            assert_eq!(values(&|step| step * clock), 1000, "{clock}");
+        }
+        assert_ne!(jitter(5, 1), jitter(5, 2));
+    }
+
+    #[test]
+    fn containerds_words() {
+        for reason in [
+            "failed to copy: read tcp 127.0.0.1:33146->127.0.0.1:5006: read: connection reset by peer",
+            "short read: expected 9003010 bytes but got 1096704: unexpected EOF",
+        ] {
+            assert!(is_of_containerd(reason), "{reason}");
+        }
+        assert!(!is_of_containerd("read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer"));
     }
 }

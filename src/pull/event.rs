@@ -6,9 +6,9 @@
 //! **Invariant:** parsing never fails. What is not understood is [`Event::Unknown`], what holds a key `error` is an
 //! error however malformed, and an event that only moves a bar costs no allocation.
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use crate::pull::layer::Phase;
+use crate::pull::wire::{Message, Wire};
 use std::borrow::Cow;
-use std::fmt;
 
 /// The longest id of a layer, in bytes: a digest with its algorithm has 71. What is longer is no id.
 const MAX_ID: usize = 128;
@@ -18,8 +18,14 @@ const MAX_ID: usize = 128;
 pub(crate) enum Event<'a> {
     /// `Pulling from library/alpine`: the manifest of an image has been resolved.
     PullingFrom(Cow<'a, str>),
-    /// Something about the layer `id`.
-    Layer { id: Cow<'a, str>, step: Step },
+    /// The layer `id` is in this phase.
+    Layer {
+        id: Cow<'a, str>,
+        phase: Phase,
+        numbers: Numbers,
+        /// The mark of the containerd image store.
+        hide_counts: bool,
+    },
     /// `Digest: sha256:…`, the text after the colon.
     Digest(Cow<'a, str>),
     /// `Status: Downloaded newer image for …`, the text after the colon.
@@ -32,38 +38,40 @@ pub(crate) enum Event<'a> {
     Refusal(Cow<'a, str>),
     /// Said by the docker CLI for its own purposes; tells nothing about the pull.
     Aside,
-    /// Not understood.
-    Unknown,
+    /// Not understood; the line.
+    Unknown(&'a [u8]),
 }
 
 impl Event<'_> {
     /// Whether it announces a layer, so that more of them may be about to follow.
     pub(crate) fn announces(&self) -> bool {
-        matches!(self, Event::Layer { step: Step::Announced | Step::Waiting | Step::Cached, .. })
+        matches!(self, Event::Layer { phase: Phase::Queued | Phase::Waiting | Phase::Cached, .. })
     }
 }
 
-/// What happened to a layer, in the engine's order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// `Pulling fs layer`
-    Announced,
-    /// `Waiting`
-    Waiting,
-    /// `Already exists`
-    Cached,
-    /// `Downloading`, with bytes (current, total) where it has both
-    Downloading(Option<(u64, u64)>),
-    /// `Retrying in N seconds`
-    Retrying(u64),
-    /// `Verifying Checksum`
-    Verifying,
-    /// `Download complete`; `hide_counts` is the mark of the containerd image store
-    Downloaded { hide_counts: bool },
-    /// `Extracting`, with bytes (current, total) where it has both; seconds (`units`) are no bytes
-    Extracting(Option<(u64, u64)>),
-    /// `Pull complete`
-    Complete,
+/// The numbers beside a phase, as far as they are bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    pub(crate) current: Option<u64>,
+    /// `None` where the engine does not know it, which it says in many ways: 0, -1, not at all.
+    pub(crate) total: Option<u64>,
+    /// Both as they were said, to see whether they change: also what is no number of bytes can be a sign of life.
+    pub(super) said: Option<(u64, u64)>,
+}
+
+impl Numbers {
+    #[cfg(test)]
+    pub(crate) const NONE: Self = Self { current: None, total: None, said: None };
+
+    #[cfg(test)]
+    pub(crate) fn of(current: u64, total: Option<u64>) -> Self {
+        Self { current: Some(current), total, said: Some((current, total.unwrap_or(0))) }
+    }
+
+    /// Whether the engine said any.
+    pub(crate) fn has_any(&self) -> bool {
+        self.said.is_some()
+    }
 }
 
 /// Understands one line of the engine's JSON stream, without its line end.
@@ -78,87 +86,98 @@ pub(crate) fn parse(line: &[u8]) -> Event<'_> {
     else {
         return malformed(line);
     };
-    if let Some(message) = wire.error_detail.or(wire.error) {
+    let error = match (wire.error_detail, wire.error) {
+        // So podman 3 says that there is none.
+        (None, Some(Message::Empty)) if !wire.status.is_empty() => None,
+        (detail, error) => detail.or(error),
+    };
+    if let Some(message) = error {
         return match message {
-            Message(Some(message)) => Event::Error(message),
-            Message(None) => malformed(line),
+            Message::Text(message) => Event::Error(message),
+            Message::Empty | Message::Other => malformed(line),
         };
     }
     if wire.status.is_empty() {
-        return if wire.message.is_empty() { Event::Unknown } else { Event::Refusal(wire.message) };
+        return if wire.message.is_empty() { Event::Unknown(line) } else { Event::Refusal(wire.message) };
     }
     match wire.detail {
-        Some(detail) if !wire.id.is_empty() && wire.id.len() <= MAX_ID => match step(&wire.status, &detail) {
-            Some(step) => Event::Layer { id: wire.id, step },
-            None => Event::Unknown,
+        Some(detail) if !wire.id.is_empty() && wire.id.len() <= MAX_ID => match phase(&wire.status) {
+            Some(phase) => {
+                Event::Layer { id: wire.id, phase, numbers: detail.numbers(), hide_counts: detail.hide_counts }
+            }
+            None => Event::Unknown(line),
         },
-        Some(_) => Event::Unknown,
-        None => message(wire.status),
+        Some(_) => Event::Unknown(line),
+        // The last word of podman 3.1.
+        None if wire.status == "Pull complete" && !wire.id.is_empty() && wire.id.len() <= MAX_ID => {
+            Event::Layer { id: wire.id, phase: Phase::Complete, numbers: Numbers::default(), hide_counts: false }
+        }
+        None => message(wire.status).unwrap_or(Event::Unknown(line)),
     }
 }
 
 /// Understands one line that `docker pull` writes without a terminal.
 pub(crate) fn parse_cli(line: &[u8]) -> Event<'_> {
-    const ERRORS: [&str; 4] = ["Error response from daemon: ", "error during connect: ", "Error: ", "error: "];
+    const ERRORS: [&str; 3] = ["Error response from daemon: ", "Error: ", "error: "];
     // A recording has the replacement character where the line was not UTF-8, and must not be understood better.
     let Some(text) = std::str::from_utf8(line).ok().filter(|text| !text.contains('\u{fffd}')) else {
-        return Event::Unknown;
+        return Event::Unknown(line);
     };
     for prefix in ERRORS {
         if let Some(reason) = text.strip_prefix(prefix) {
             return Event::Error(reason.to_owned());
         }
     }
-    if text.starts_with("Cannot connect to the Docker daemon") {
+    // Whole, for these words say who could not be reached.
+    if ["Cannot connect to the Docker daemon", "error during connect: "].iter().any(|start| text.starts_with(start)) {
         return Event::Error(text.to_owned());
     }
-    match message(Cow::Borrowed(text)) {
-        Event::Unknown => {}
-        event => return event,
+    if let Some(event) = message(Cow::Borrowed(text)) {
+        return event;
     }
     // `latest: Pulling from library/alpine`, `b9bf3f3b8299: Pull complete`; and at the end the bare reference.
     if let Some((id, status)) = text.split_once(": ") {
         if let Some(repository) = status.strip_prefix("Pulling from ") {
             return Event::PullingFrom(Cow::Borrowed(repository));
         }
-        if let Some(step) = step(status, &Detail::default())
+        if let Some(phase) = phase(status)
             && !id.is_empty()
             && id.len() <= MAX_ID
             && !id.contains(' ')
         {
-            return Event::Layer { id: Cow::Borrowed(id), step };
+            return Event::Layer { id: Cow::Borrowed(id), phase, numbers: Numbers::default(), hide_counts: false };
         }
-        return if text.starts_with("Using default tag: ") { Event::Aside } else { Event::Unknown };
+        return if text.starts_with("Using default tag: ") { Event::Aside } else { Event::Unknown(line) };
     }
-    if text.contains(' ') { Event::Unknown } else { Event::Aside }
+    if text.contains(' ') { Event::Unknown(line) } else { Event::Aside }
 }
 
-fn step(status: &str, detail: &Detail) -> Option<Step> {
+fn phase(status: &str) -> Option<Phase> {
     Some(match status {
-        "Downloading" => Step::Downloading(detail.bytes()),
-        "Extracting" => Step::Extracting(detail.bytes()),
-        "Pulling fs layer" => Step::Announced,
-        "Waiting" => Step::Waiting,
-        "Already exists" => Step::Cached,
-        "Verifying Checksum" => Step::Verifying,
-        "Download complete" => Step::Downloaded { hide_counts: detail.hide_counts },
-        "Pull complete" => Step::Complete,
+        "Downloading" => Phase::Downloading,
+        "Extracting" => Phase::Extracting,
+        "Pulling fs layer" => Phase::Queued,
+        "Waiting" => Phase::Waiting,
+        "Already exists" => Phase::Cached,
+        "Verifying Checksum" => Phase::Verifying,
+        "Download complete" => Phase::Downloaded,
+        "Pull complete" => Phase::Complete,
         _ => {
             let count = status.strip_prefix("Retrying in ")?.split(' ').next()?;
-            Step::Retrying(count.parse().ok()?)
+            Phase::Retrying(count.parse().ok()?)
         }
     })
 }
 
 /// A line about the pull as a whole.
-fn message(status: Cow<'_, str>) -> Event<'_> {
-    let Some((kind, _)) = status.split_once(' ') else { return Event::Unknown };
+fn message(status: Cow<'_, str>) -> Option<Event<'_>> {
+    let (kind, _) = status.split_once(' ')?;
     match kind {
-        "Pulling" if status.starts_with("Pulling from ") => Event::PullingFrom(after(status, "Pulling from ")),
-        "Digest:" => Event::Digest(after(status, "Digest: ")),
-        "Status:" => Event::Status(after(status, "Status: ")),
-        "WARNING:" => Event::Warning(after(status, "WARNING: ")),
-        _ => Event::Unknown,
+        "Pulling" if status.starts_with("Pulling from ") => Some(Event::PullingFrom(after(status, "Pulling from "))),
+        "Digest:" => Some(Event::Digest(after(status, "Digest: "))),
+        "Status:" => Some(Event::Status(after(status, "Status: "))),
+        "WARNING:" => Some(Event::Warning(after(status, "WARNING: "))),
+        _ => None,
     }
 }
 
@@ -178,7 +197,7 @@ pub(crate) fn malformed(line: &[u8]) -> Event<'_> {
             String::from_utf8_lossy(line)
         ))
     } else {
-        Event::Unknown
+        Event::Unknown(line)
     }
 }
 
@@ -213,163 +232,16 @@ fn is_error(quoted: &[u8]) -> bool {
     serde_json::from_slice::<String>(quoted).is_ok_and(|name| name == "error" || name == "errorDetail")
 }
 
-/// A line as the engine writes it. Keys not named here (`progress`, `aux`, …) are passed over.
-#[derive(serde::Deserialize)]
-struct Wire<'a> {
-    #[serde(borrow, default)]
-    status: Cow<'a, str>,
-    #[serde(borrow, default)]
-    id: Cow<'a, str>,
-    #[serde(borrow, default)]
-    message: Cow<'a, str>,
-    #[serde(default, rename = "progressDetail")]
-    detail: Option<Detail>,
-    #[serde(default, deserialize_with = "present")]
-    error: Option<Message>,
-    #[serde(default, rename = "errorDetail", deserialize_with = "present")]
-    error_detail: Option<Message>,
-}
-
-#[derive(serde::Deserialize, Default)]
-struct Detail {
-    #[serde(default)]
-    current: Count,
-    #[serde(default)]
-    total: Count,
-    #[serde(default)]
-    units: Given,
-    #[serde(default, rename = "hidecounts")]
-    hide_counts: bool,
-}
-
-impl Detail {
-    fn bytes(&self) -> Option<(u64, u64)> {
-        match (self.current.0, self.total.0, self.units.0) {
-            // A total of nothing is how Go writes «unknown».
-            (Some(current), Some(total), false) if total > 0 => Some((current, total)),
-            _ => None,
-        }
-    }
-}
-
-/// The message of an error, where it can be read. The key alone makes the error, whatever its value.
-struct Message(Option<String>);
-
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Message>, D::Error> {
-    deserializer.deserialize_any(Lenient).map(|value| match value {
-        Value::Text(text) if !text.is_empty() => Some(Message(Some(text))),
-        _ => Some(Message(None)),
-    })
-}
-
-/// A number of bytes; what is none (negative, a fraction, a word) is not known.
-#[derive(Default)]
-struct Count(Option<u64>);
-
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Lenient).map(|value| match value {
-            Value::Number(number) => Self(Some(number)),
-            _ => Self(None),
-        })
-    }
-}
-
-/// Whether a key has a value.
-#[derive(Default)]
-struct Given(bool);
-
-impl<'de> Deserialize<'de> for Given {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Self(true))
-    }
-}
-
-/// Any JSON value, of which only numbers, texts and the text under `message` are kept.
-enum Value {
-    Number(u64),
-    Text(String),
-    Other,
-}
-
-struct Lenient;
-
-impl<'de> Visitor<'de> for Lenient {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
-        Ok(Value::Number(number))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Value, E> {
-        Ok(Value::Other)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
-        Ok(Value::Other)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
-        Ok(Value::Other)
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Other)
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::Text(text.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Value::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut message = Value::Other;
-        while let Some(key) = map.next_key::<String>()? {
-            if key == "message" {
-                message = map.next_value_seed(Shallow)?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(message)
-    }
-}
-
-/// A value in which no `message` is looked for: nesting cannot make the parser recurse.
-struct Shallow;
-
-impl<'de> serde::de::DeserializeSeed<'de> for Shallow {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
-            type Value = Value;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-                Ok(Value::Text(text.to_owned()))
-            }
-        }
-        deserializer.deserialize_str(Text)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn layer(id: &str, step: Step) -> Event<'_> {
-        Event::Layer { id: Cow::Borrowed(id), step }
+    fn layer(id: &str, phase: Phase) -> Event<'_> {
+        numbers(id, phase, Numbers::NONE)
+    }
+
+    fn numbers(id: &str, phase: Phase, numbers: Numbers) -> Event<'_> {
+        Event::Layer { id: Cow::Borrowed(id), phase, numbers, hide_counts: false }
     }
 
     #[test]
@@ -377,49 +249,50 @@ mod tests {
         let check = |line: &str, expected| assert_eq!(parse(line.as_bytes()), expected, "{line}");
         // The graphdriver's.
         check(r#"{"status":"Pulling from three","id":"latest"}"#, Event::PullingFrom("three".into()));
-        check(r#"{"status":"Already exists","progressDetail":{},"id":"b9b"}"#, layer("b9b", Step::Cached));
-        check(r#"{"status":"Pulling fs layer","progressDetail":{},"id":"b9b"}"#, layer("b9b", Step::Announced));
-        check(r#"{"status":"Waiting","progressDetail":{},"id":"3e1"}"#, layer("3e1", Step::Waiting));
+        check(r#"{"status":"Already exists","progressDetail":{},"id":"b9b"}"#, layer("b9b", Phase::Cached));
+        check(r#"{"status":"Pulling fs layer","progressDetail":{},"id":"b9b"}"#, layer("b9b", Phase::Queued));
+        check(r#"{"status":"Waiting","progressDetail":{},"id":"3e1"}"#, layer("3e1", Phase::Waiting));
         check(
             r#"{"status":"Downloading","progressDetail":{"current":65117,"total":5001727},"progress":"[\u003e   ]  65.12kB/5.002MB","id":"b9b"}"#,
-            layer("b9b", Step::Downloading(Some((65_117, 5_001_727)))),
+            numbers("b9b", Phase::Downloading, Numbers::of(65_117, Some(5_001_727))),
         );
-        check(r#"{"status":"Downloading","progressDetail":{},"id":"124"}"#, layer("124", Step::Downloading(None)));
-        check(r#"{"status":"Retrying in 5 seconds","progressDetail":{},"id":"0d8"}"#, layer("0d8", Step::Retrying(5)));
-        check(r#"{"status":"Retrying in 1 second","progressDetail":{},"id":"0d8"}"#, layer("0d8", Step::Retrying(1)));
-        check(r#"{"status":"Verifying Checksum","progressDetail":{},"id":"b9b"}"#, layer("b9b", Step::Verifying));
-        let downloaded = |hide_counts| layer("b9b", Step::Downloaded { hide_counts });
-        check(r#"{"status":"Download complete","progressDetail":{},"id":"b9b"}"#, downloaded(false));
+        check(r#"{"status":"Downloading","progressDetail":{},"id":"124"}"#, layer("124", Phase::Downloading));
+        check(r#"{"status":"Retrying in 5 seconds","progressDetail":{},"id":"0d8"}"#, layer("0d8", Phase::Retrying(5)));
+        check(r#"{"status":"Retrying in 1 second","progressDetail":{},"id":"0d8"}"#, layer("0d8", Phase::Retrying(1)));
+        check(r#"{"status":"Verifying Checksum","progressDetail":{},"id":"b9b"}"#, layer("b9b", Phase::Verifying));
+        let marked =
+            |phase| Event::Layer { id: Cow::Borrowed("b9b"), phase, numbers: Numbers::NONE, hide_counts: true };
+        check(r#"{"status":"Download complete","progressDetail":{},"id":"b9b"}"#, layer("b9b", Phase::Downloaded));
         check(
             r#"{"status":"Extracting","progressDetail":{"current":65536,"total":5001727},"progress":"…","id":"b9b"}"#,
-            layer("b9b", Step::Extracting(Some((65_536, 5_001_727)))),
+            numbers("b9b", Phase::Extracting, Numbers::of(65_536, Some(5_001_727))),
         );
-        check(r#"{"status":"Pull complete","progressDetail":{},"id":"b9b"}"#, layer("b9b", Step::Complete));
+        check(r#"{"status":"Pull complete","progressDetail":{},"id":"b9b"}"#, layer("b9b", Phase::Complete));
         check(r#"{"status":"Digest: sha256:9760a0"}"#, Event::Digest("sha256:9760a0".into()));
         check(r#"{"status":"Status: Image is up to date for a"}"#, Event::Status("Image is up to date for a".into()));
         check(r#"{"status":"WARNING: mind"}"#, Event::Warning("mind".into()));
         // The containerd store's.
-        check(r#"{"status":"Download complete","progressDetail":{"hidecounts":true},"id":"b9b"}"#, downloaded(true));
         check(
-            r#"{"status":"Pull complete","progressDetail":{"hidecounts":true},"id":"b9b"}"#,
-            layer("b9b", Step::Complete),
+            r#"{"status":"Download complete","progressDetail":{"hidecounts":true},"id":"b9b"}"#,
+            marked(Phase::Downloaded),
         );
+        check(r#"{"status":"Pull complete","progressDetail":{"hidecounts":true},"id":"b9b"}"#, marked(Phase::Complete));
         check(
             r#"{"status":"Extracting","progressDetail":{"current":1,"units":"s"},"progress":"1 s","id":"b9b"}"#,
-            layer("b9b", Step::Extracting(None)),
+            layer("b9b", Phase::Extracting),
         );
         check(
             r#"{"status":"Extracting","progressDetail":{"current":1,"total":9,"units":"s"},"id":"b9b"}"#,
-            layer("b9b", Step::Extracting(None)),
+            layer("b9b", Phase::Extracting),
         );
         // Keys in any order, escapes, keys of later versions.
         check(
             r#"{"id":"b\u0039b","new":{"a":[1]},"progressDetail":{"total":9,"new":1,"current":5},"status":"Down\u006coading"}"#,
-            layer("b9b", Step::Downloading(Some((5, 9)))),
+            numbers("b9b", Phase::Downloading, Numbers::of(5, Some(9))),
         );
         // Refusals.
         check(r#"{"message":"no such image"}"#, Event::Refusal("no such image".into()));
-        check(r#"{"message":""}"#, Event::Unknown);
+        check(r#"{"message":""}"#, Event::Unknown(br#"{"message":""}"#));
     }
 
     #[test]
@@ -453,44 +326,79 @@ mod tests {
             r#"{"status":"\"error\":"}"#,
             r#"["Status: x"]"#,
         ] {
-            assert_eq!(parse(line.as_bytes()), Event::Unknown, "{line}");
+            assert!(matches!(parse(line.as_bytes()), Event::Unknown(_)), "{line}");
         }
-        assert_eq!(parse(b"{\"status\":\"Status: \xff\"}"), Event::Unknown);
+        assert!(matches!(parse(b"{\"status\":\"Status: \xff\"}"), Event::Unknown(_)));
         let id = "x".repeat(MAX_ID + 1);
         let line = format!(r#"{{"status":"Waiting","progressDetail":{{}},"id":"{id}"}}"#);
-        assert_eq!(parse(line.as_bytes()), Event::Unknown);
+        assert!(matches!(parse(line.as_bytes()), Event::Unknown(_)));
         let line = line.replacen('x', "", 1);
-        assert_eq!(parse(line.as_bytes()), layer(&id[1..], Step::Waiting));
+        assert_eq!(parse(line.as_bytes()), layer(&id[1..], Phase::Waiting));
         for bracket in ["[", "{\"a\":", "{\"progressDetail\":["] {
-            assert_eq!(parse(bracket.repeat(100_000).as_bytes()), Event::Unknown);
+            assert!(matches!(parse(bracket.repeat(100_000).as_bytes()), Event::Unknown(_)));
         }
     }
 
     #[test]
     fn numbers_that_are_none_are_not_known() {
-        let check = |current: &str, total: &str, expected| {
-            let line = format!(
-                r#"{{"status":"Downloading","progressDetail":{{"current":{current},"total":{total}}},"id":"a"}}"#
-            );
-            assert_eq!(parse(line.as_bytes()), expected, "{line}");
+        let read = |detail: &str| {
+            let line = format!(r#"{{"status":"Downloading","progressDetail":{{{detail}}},"id":"a"}}"#);
+            match parse(line.as_bytes()) {
+                Event::Layer { id, phase: Phase::Downloading, numbers, .. } if id == "a" => numbers,
+                other => panic!("{line}: {other:?}"),
+            }
         };
-        let unknown = || layer("a", Step::Downloading(None));
-        check("0", "1", layer("a", Step::Downloading(Some((0, 1)))));
-        check("18446744073709551615", "9", layer("a", Step::Downloading(Some((u64::MAX, 9)))));
-        check("5", "0", unknown());
-        check("-1", "5", unknown());
-        check("1", "-5", unknown());
-        check("18446744073709551616", "5", unknown());
-        check("1.5", "5", unknown());
-        check("1e3", "5", unknown());
-        check("null", "5", unknown());
-        check("\"1\"", "5", unknown());
-        check("{\"message\":\"1\"}", "[1,[2]]", unknown());
-        check("true", "5", unknown());
+        let check = |current: &str, total: &str, expected: (Option<u64>, Option<u64>)| {
+            let numbers = read(&format!(r#""current":{current},"total":{total}"#));
+            assert_eq!((numbers.current, numbers.total), expected, "{current} {total}");
+            assert!(numbers.has_any());
+        };
+        check("0", "1", (Some(0), Some(1)));
+        check("18446744073709551615", "9", (Some(u64::MAX), Some(9)));
+        check("5", "0", (Some(5), None));
+        check("5", "-1", (Some(5), None));
+        check("5", "-9223372036854775808", (Some(5), None));
+        check("5", "9223372036854775808", (Some(5), Some(1 << 63)));
+        check("5", "null", (Some(5), None));
+        check("-1", "5", (None, Some(5)));
+        check("18446744073709551616", "5", (None, Some(5)));
+        check("1.9", "5.0", (Some(1), Some(5)));
+        check("1e3", "5e3", (Some(1000), Some(5000)));
+        check("-0.5", "1e300", (None, None));
+        check("null", "5", (None, Some(5)));
+        check("\"1\"", "5", (None, Some(5)));
+        check("{\"message\":\"1\"}", "[1,[2]]", (None, None));
+        check("true", "5", (None, Some(5)));
+        // So Go writes a count of 0; and a time is no count.
+        assert_eq!(read(r#""total":5"#).current, Some(0));
+        assert_eq!(read(r#""current":5"#), Numbers::of(5, None));
+        assert_eq!(read(r#""current":5,"total":9,"units":"s""#), Numbers::NONE);
+        // What is no number of bytes can change all the same.
+        assert_ne!(read(r#""current":-1"#), read(r#""current":-2"#));
+        assert_ne!(read(r#""current":1e300"#), read(r#""current":2e300"#));
         // These are not JSON, or no number that fits: the line is not understood, and is no error.
-        check("NaN", "5", Event::Unknown);
-        check("1e400", "5", Event::Unknown);
-        check("01", "5", Event::Unknown);
+        for current in ["NaN", "1e400", "01"] {
+            let line = format!(r#"{{"status":"Downloading","progressDetail":{{"current":{current}}},"id":"a"}}"#);
+            assert_eq!(parse(line.as_bytes()), Event::Unknown(line.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn old_podmans_say_of_good_lines_that_there_is_no_error() {
+        let check = |line: &str, expected| assert_eq!(parse(line.as_bytes()), expected, "{line}");
+        check(r#"{"status":"Waiting","progressDetail":{},"id":"a","error":""}"#, layer("a", Phase::Waiting));
+        check(r#"{"error":"","status":"Status: fine"}"#, Event::Status("fine".into()));
+        check(r#"{"status":"Pull complete","id":"a","error":""}"#, layer("a", Phase::Complete));
+        for line in [
+            r#"{"status":"","error":""}"#,
+            r#"{"status":"a","error":null}"#,
+            r#"{"status":"a","errorDetail":""}"#,
+            r#"{"status":"a","errorDetail":{}}"#,
+            r#"{"status":"a","errorDetail":{"message":""},"error":""}"#,
+            r#"{"status":"a","errorDetail":null,"error":""}"#,
+        ] {
+            assert!(matches!(parse(line.as_bytes()), Event::Error(_)), "{line}");
+        }
     }
 
     #[test]
@@ -545,26 +453,26 @@ mod tests {
         let check = |line: &str, expected| assert_eq!(parse_cli(line.as_bytes()), expected, "{line}");
         check("Using default tag: latest", Event::Aside);
         check("latest: Pulling from library/alpine", Event::PullingFrom("library/alpine".into()));
-        check("b9b: Pulling fs layer", layer("b9b", Step::Announced));
-        check("b9b: Waiting", layer("b9b", Step::Waiting));
-        check("b9b: Already exists", layer("b9b", Step::Cached));
-        check("b9b: Verifying Checksum", layer("b9b", Step::Verifying));
-        check("b9b: Download complete", layer("b9b", Step::Downloaded { hide_counts: false }));
-        check("b9b: Pull complete", layer("b9b", Step::Complete));
-        check("b9b: Retrying in 5 seconds", layer("b9b", Step::Retrying(5)));
+        check("b9b: Pulling fs layer", layer("b9b", Phase::Queued));
+        check("b9b: Waiting", layer("b9b", Phase::Waiting));
+        check("b9b: Already exists", layer("b9b", Phase::Cached));
+        check("b9b: Verifying Checksum", layer("b9b", Phase::Verifying));
+        check("b9b: Download complete", layer("b9b", Phase::Downloaded));
+        check("b9b: Pull complete", layer("b9b", Phase::Complete));
+        check("b9b: Retrying in 5 seconds", layer("b9b", Phase::Retrying(5)));
         check("Digest: sha256:00", Event::Digest("sha256:00".into()));
         check("Status: Downloaded newer image for a", Event::Status("Downloaded newer image for a".into()));
         check("WARNING: mind", Event::Warning("mind".into()));
         check("docker.io/library/alpine:latest", Event::Aside);
         check("Error response from daemon: no such thing", Event::Error("no such thing".into()));
-        check("error during connect: EOF", Event::Error("EOF".into()));
+        check("error during connect: EOF", Event::Error("error during connect: EOF".into()));
         let down = "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?";
         check(down, Event::Error(down.into()));
-        check("something: new", Event::Unknown);
-        check("a b: Pull complete", Event::Unknown);
-        check(": Pull complete", Event::Unknown);
-        check("something new", Event::Unknown);
-        check("Status: \u{fffd}", Event::Unknown);
-        assert_eq!(parse_cli(b"Status: \xff"), Event::Unknown);
+        check("something: new", Event::Unknown(b"something: new"));
+        check("a b: Pull complete", Event::Unknown(b"a b: Pull complete"));
+        check(": Pull complete", Event::Unknown(b": Pull complete"));
+        check("something new", Event::Unknown(b"something new"));
+        check("Status: \u{fffd}", Event::Unknown("Status: \u{fffd}".as_bytes()));
+        assert_eq!(parse_cli(b"Status: \xff"), Event::Unknown(b"Status: \xff"));
     }
 }

@@ -1,14 +1,33 @@
-//! Why a pull failed, told from the words of the reason, and what to do about it: one table.
+//! Why a pull failed: the reason in words, the kind of its cause, and whether it may pass by itself.
 //!
 //! Engines have no error codes: the HTTP status of a missing login is 401, 404 or 500 by the engine's version, and half
-//! of all errors come after HTTP 200. The words are all there is. A replay has no more than these either.
+//! of all errors come after HTTP 200. Of an engine's reason the words are all there is: it is taken apart (`reason`) and
+//! its cause looked up (`causes`); an HTML page is cut down to its title first (`page`). Errors of our own know their kind
+//! where they arise.
 //!
 //! **Invariant:** pure; a reason that no row knows is [`Kind::Other`] and gets no advice rather than a wrong one.
+
+mod advice;
+mod causes;
+mod device;
+mod page;
+mod reason;
+mod registry;
+
+use crate::pull::failure::reason::Reason;
+use std::fmt;
+
+/// The call to the engine that pulls, for a reader who has to allow it.
+pub(crate) const PULL_CALL: &str = "POST /images/create";
+
+/// So much of a page that stands where a message should be is kept, to find its title.
+const MAX_PAGE: usize = 4096;
 
 /// What is wrong, as far as a reader can act on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     SocketDenied,
+    SocketForbidden,
     NoDocker,
     EngineDown,
     EngineGone,
@@ -17,9 +36,11 @@ pub(crate) enum Kind {
     DiskFull,
     DiskBroken,
     Memory,
+    Store,
     RateLimit,
     Platform,
     Damaged,
+    Proxy,
     PlainHttp,
     Certificate,
     BadReference,
@@ -30,154 +51,167 @@ pub(crate) enum Kind {
     Other,
 }
 
-/// The words by which a kind is known, lower case. The first row that has words found in the reason decides, so what
-/// is specific comes first: a missing blob is damage and not an unknown image, though both are «not found».
-const WORDS: &[(Kind, &[&str])] = &[
-    (
-        Kind::SocketDenied,
-        &["permission denied on the engine's socket", "permission denied while trying to connect to the docker"],
-    ),
-    (Kind::NoDocker, &["no docker command was found"]),
-    (
-        Kind::EngineDown,
-        &[
-            "cannot connect to the docker daemon",
-            "is the docker daemon running",
-            "there is no docker socket at",
-            "nothing listens on the docker socket",
-        ],
-    ),
-    (Kind::EngineGone, &["the engine broke off", "the engine's socket"]),
-    (Kind::Version, &["client version"]),
-    (Kind::Stalled, &["nothing has moved for"]),
-    (Kind::DiskFull, &["no space left on device", "disk quota exceeded"]),
-    (Kind::DiskBroken, &["read-only file system", "input/output error", "structure needs cleaning"]),
-    (Kind::Memory, &["cannot allocate memory", "out of memory"]),
-    (Kind::RateLimit, &["toomanyrequests", "too many requests", "rate limit"]),
-    (
-        Kind::Platform,
-        &[
-            "no matching manifest",
-            "does not match the specified platform",
-            "does not provide the specified platform",
-            "no match for platform",
-            "no image found in manifest list",
-            "no image found in image index",
-        ],
-    ),
-    (
-        Kind::Damaged,
-        &[
-            "layer verification failed",
-            "unknown blob",
-            "blob unknown",
-            "unexpected commit digest",
-            "could not fetch content descriptor",
-            "unexpected eof reading",
-            "invalid checksum",
-            "digest did not match",
-            "gzip: invalid header",
-            "manifest invalid",
-            "error fetching blob",
-        ],
-    ),
-    (
-        Kind::PlainHttp,
-        &["server gave http response to https client", "first record does not look like a tls handshake"],
-    ),
-    (Kind::Certificate, &["x509", "certificate"]),
-    (Kind::BadReference, &["invalid reference", "repository name must be", "repository name must have"]),
-    (
-        Kind::Login,
-        &[
-            "no basic auth credentials",
-            "unauthorized",
-            "authentication required",
-            "access denied",
-            "access to the resource is denied",
-            "authorization failed",
-            "denied:",
-            "403 forbidden",
-            "incorrect username or password",
-            "bearer token",
-        ],
-    ),
-    (Kind::NotFound, &["manifest unknown", "name unknown", "not found", "no such image", "does not exist"]),
-    (
-        Kind::Unreachable,
-        &[
-            "connection refused",
-            "connection reset",
-            "no such host",
-            "i/o timeout",
-            "tls handshake timeout",
-            "network is unreachable",
-            "no route to host",
-            "client.timeout",
-            "context deadline exceeded",
-            "deadline exceeded",
-            "server misbehaving",
-            "name resolution",
-            "dial tcp",
-            "broken pipe",
-            "connection timed out",
-            "request canceled",
-            "unexpected eof",
-            ": eof",
-        ],
-    ),
-    (
-        Kind::ServerError,
-        &[
-            "received unexpected http status: 5",
-            "unexpected status code 5",
-            "unexpected status: 5",
-            "internal server error",
-            "bad gateway",
-            "service unavailable",
-            "gateway timeout",
-        ],
-    ),
-];
-
 impl Kind {
-    /// The kind of a reason in an engine's, docker's or our own words.
-    pub(crate) fn of(reason: &str) -> Self {
-        let reason = reason.to_ascii_lowercase();
-        let known = WORDS.iter().find(|(_, words)| words.iter().any(|word| reason.contains(word)));
-        known.map_or(Self::Other, |&(kind, _)| kind)
+    /// All of them with the names that recordings and state files know them by.
+    const NAMES: [(Self, &'static str); 23] = [
+        (Self::SocketDenied, "socket-denied"),
+        (Self::SocketForbidden, "socket-forbidden"),
+        (Self::NoDocker, "no-docker"),
+        (Self::EngineDown, "engine-down"),
+        (Self::EngineGone, "engine-gone"),
+        (Self::Version, "version"),
+        (Self::Stalled, "stalled"),
+        (Self::DiskFull, "disk-full"),
+        (Self::DiskBroken, "disk-broken"),
+        (Self::Memory, "memory"),
+        (Self::Store, "store"),
+        (Self::RateLimit, "rate-limit"),
+        (Self::Platform, "platform"),
+        (Self::Damaged, "damaged"),
+        (Self::Proxy, "proxy"),
+        (Self::PlainHttp, "plain-http"),
+        (Self::Certificate, "certificate"),
+        (Self::BadReference, "bad-reference"),
+        (Self::Login, "login"),
+        (Self::NotFound, "not-found"),
+        (Self::Unreachable, "unreachable"),
+        (Self::ServerError, "server-error"),
+        (Self::Other, "other"),
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(kind, _)| *kind == self).map_or("other", |(_, name)| name)
     }
 
-    /// What to do, for the line behind 💡; `registry` is the host that the image comes from, where it is known.
-    pub(crate) fn advice(self, registry: Option<&str>) -> Option<String> {
-        Some(match self {
-            Self::SocketDenied => "run this as root, or let this user join the docker group: sudo usermod -aG docker $USER, then log in again".into(),
-            Self::NoDocker => "install Docker (on Debian: sudo apt-get install docker.io), or name the engine's socket with --host unix://PATH".into(),
-            Self::EngineDown => "start Docker: sudo systemctl start docker, then look at: sudo systemctl status docker".into(),
-            Self::EngineGone => "look at Docker: sudo systemctl status docker and sudo journalctl -u docker; then pull again".into(),
-            Self::Version => "this engine is of another age: update Docker, or this program".into(),
-            Self::Stalled => "look at the network and at the registry, then pull again".into(),
-            Self::DiskFull => "make room where Docker keeps its images (df -h /var/lib/docker; docker image prune), then pull again".into(),
-            Self::DiskBroken => "look at the disk or SD card that Docker keeps its images on: sudo dmesg | tail".into(),
-            Self::Memory => "free memory on this device, then pull again".into(),
-            Self::RateLimit => "the registry limits how much may be pulled: wait, or log in for a higher limit (docker login)".into(),
-            Self::Platform => "this image is not built for this machine: check the tag, or name another platform with --platform OS/ARCH".into(),
-            Self::Damaged => "the registry holds a damaged or incomplete image: push it again".into(),
-            Self::PlainHttp => "this registry speaks plain HTTP: list it under insecure-registries in /etc/docker/daemon.json".into(),
-            Self::Certificate => "check this device's clock (date) first, then the registry's certificate and the ones trusted here".into(),
-            Self::BadReference => "write the image as [REGISTRY/]NAME[:TAG] or NAME@sha256:DIGEST, its name in lower case".into(),
-            Self::Login => match registry {
-                Some(registry) => format!("log in as the user that runs this: docker login {registry}; or check that this login may pull the image"),
-                None => "log in to the registry as the user that runs this (docker login); or check that this login may pull the image".into(),
-            },
-            Self::NotFound => "check the image's name and tag, and that it was pushed".into(),
-            Self::Unreachable => match registry {
-                Some(registry) => format!("check that this device reaches the registry {registry}: network, DNS, firewall, and that it is up"),
-                None => "check that this device reaches the registry: network, DNS, firewall, and that it is up".into(),
-            },
-            Self::ServerError => "the registry has trouble of its own: try again later".into(),
-            Self::Other => return None,
-        })
+    /// The kind of that name; none where this version knows none.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
+    }
+
+    /// The kind of an HTTP status, where the status alone tells it.
+    fn of_status(status: u16) -> Self {
+        match status {
+            401 | 403 => Self::Login,
+            404 => Self::NotFound,
+            407 => Self::Proxy,
+            408 | 425 | 429 | 500..=599 => Self::ServerError,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Why a pull failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) kind: Kind,
+    /// In the words of the engine, of docker or of our own; not yet safe to show.
+    pub(crate) text: String,
+    /// Whether credentials were sent along.
+    pub(crate) had_credentials: bool,
+    /// The proxy of the engine did not answer, which may pass; a proxy that refuses does not.
+    is_proxy_away: bool,
+}
+
+impl Failure {
+    /// One of our own, which knows its kind.
+    pub(crate) fn own(kind: Kind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into(), had_credentials: false, is_proxy_away: false }
+    }
+
+    /// What an engine or docker said.
+    pub(crate) fn told(text: &str) -> Self {
+        if page::is_page(text) {
+            // Nothing stands before it: the page comes from where the engine should be.
+            let title = page::title(text);
+            return match page::status(&title).map_or(Kind::Other, of_address) {
+                Kind::SocketForbidden => {
+                    Self::own(Kind::SocketForbidden, format!("{PULL_CALL} was answered with {title}"))
+                }
+                kind => Self::own(kind, title),
+            };
+        }
+        let text = page::cut_pages(text);
+        let reason = Reason::new(&text);
+        let kind = causes::kind(&reason);
+        let is_proxy_away = kind == Kind::Proxy && causes::cause(&reason) == Kind::Unreachable;
+        Self { is_proxy_away, ..Self::own(kind, text) }
+    }
+
+    /// The answer to `call` had this HTTP status, and this for a body: the message of an engine, or what somebody before
+    /// it wrote (`is_message` is false).
+    pub(crate) fn answered(status: u16, body: &str, is_message: bool, call: &str) -> Self {
+        let by_status = of_address(status);
+        if body.trim().is_empty() {
+            let text = format!("the engine answered HTTP status {status} without a reason");
+            // Engines know 500 too, and may say it without a word.
+            let kind = if status == 500 { Kind::Other } else { by_status };
+            return Self::own(kind, if kind == Kind::SocketForbidden { format!("{text}: {call}") } else { text });
+        }
+        let is_page = page::is_page(body);
+        let told = if is_page { Self::own(Kind::Other, page::title(body)) } else { Self::told(body) };
+        let is_bare = is_page || causes::is_bare_status(&Reason::new(&told.text));
+        let kind = match by_status {
+            Kind::SocketForbidden if !is_message => by_status,
+            // Known words tell more than the status: 401, 404 and 500 are one and the same for some engines.
+            _ if !is_bare && told.kind != Kind::Other => told.kind,
+            Kind::SocketForbidden if status == 401 => Kind::Login,
+            Kind::ServerError if status == 500 && is_message && !is_bare => Kind::Other,
+            Kind::Other => told.kind,
+            _ => by_status,
+        };
+        let is_forbidden = kind == Kind::SocketForbidden;
+        let number = status.to_string();
+        let text = match told.text.trim() {
+            "" => number,
+            title if (is_page || is_forbidden) && !title.contains(&number) => format!("{number} {title}"),
+            _ => told.text,
+        };
+        if is_forbidden {
+            return Self::own(kind, format!("{call} was answered with {}", text.trim()));
+        }
+        Self { kind, text, ..told }
+    }
+
+    /// What a recording says without its kind: one of our own reasons, as versions before worded them, or an engine's.
+    pub(crate) fn recorded(text: &str) -> Self {
+        match causes::of_our_own(text) {
+            Some(kind) => Self::own(kind, text),
+            None => Self::told(text),
+        }
+    }
+
+    /// A page goes on in another line; any other text ends with its first.
+    pub(crate) fn continue_page(page: &mut String, line: &str) {
+        if page.len() < MAX_PAGE && page::is_page(page) {
+            page.push('\n');
+            page.push_str(line);
+        }
+    }
+
+    /// Whether another attempt can help; `was_there`: the engine had answered before.
+    pub(crate) fn may_pass(&self, was_there: bool) -> bool {
+        match self.kind {
+            Kind::Unreachable | Kind::ServerError | Kind::EngineGone | Kind::Stalled => true,
+            Kind::EngineDown => was_there,
+            Kind::Proxy => self.is_proxy_away,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The kind of an HTTP status that came from the engine's address, and from no registry: an engine itself never answers
+/// 401 or 403 without a message.
+fn of_address(status: u16) -> Kind {
+    match status {
+        401 | 403 => Kind::SocketForbidden,
+        404 | 407 => Kind::Other,
+        status => Kind::of_status(status),
     }
 }
 
@@ -185,162 +219,174 @@ impl Kind {
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(reason: &str, expected: Kind) {
-        assert_eq!(Kind::of(reason), expected, "{reason}");
+    /// For tests of all modules.
+    impl From<&str> for Failure {
+        fn from(text: &str) -> Self {
+            Self::told(text)
+        }
+    }
+
+    /// A kind, whether it is tried again, and a wording of it.
+    type Row = (Kind, bool, String);
+
+    fn wordings() -> Vec<Row> {
+        let (mut kind, mut rows) = (None, Vec::new());
+        for line in include_str!("../../fixtures/failures/wordings.txt").lines() {
+            if let Some(head) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                let name = head.trim_end_matches(" retried");
+                kind = Some((Kind::from_name(name).expect("a kind"), name != head));
+            } else if !line.is_empty() && !line.starts_with('#') {
+                let (kind, is_retried) = kind.expect("a line [kind] before");
+                rows.push((kind, is_retried, line.replace('⏎', "\n")));
+            }
+        }
+        rows
+    }
+
+    /// What a wording is taken for that is about this image; none where that is right.
+    fn mistaken((kind, is_retried, wording): &Row, registry: &str, repository: &str, tag: &str) -> Option<String> {
+        let text = wording.replace("{R}", registry).replace("{N}", repository).replace("{T}", tag);
+        let failure = Failure::told(&text);
+        let told = (failure.kind, failure.may_pass(true));
+        (told != (*kind, *is_retried)).then(|| format!("{told:?} for {kind:?}: {text}\n"))
     }
 
     #[test]
-    fn our_own_words_and_dockers_tell_the_kind() {
+    fn each_wording_has_its_kind_and_is_tried_again_where_that_helps() {
+        let images = [("reg.example:5000", "team/app"), ("docker.io", "library/app"), ("[::1]:5000", "app")];
+        let rows = wordings();
+        let wrong: String = rows
+            .iter()
+            .flat_map(|row| images.map(|(registry, repository)| mistaken(row, registry, repository, "1.2")))
+            .flatten()
+            .collect();
+        assert!(wrong.is_empty(), "{wrong}");
+        for (kind, name) in Kind::NAMES {
+            let is_there = rows.iter().any(|(told, ..)| *told == kind);
+            assert!(is_there || [Kind::NoDocker, Kind::Stalled].contains(&kind), "{name} has no wording");
+        }
+    }
+
+    /// Whatever an image, its registry or its tag are called, a failure is the same.
+    #[test]
+    fn no_name_changes_a_kind() {
+        let rows = wordings();
+        let split = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '-' | '.');
+        let mut words: Vec<&str> = rows.iter().flat_map(|(_, _, wording)| wording.split(split)).collect();
+        words.extend(["denied-x509", "x509.denied.eof", "no_space_left", "401.403.407", "a-timeout", "tls"]);
+        let mut words: Vec<&str> = words.iter().map(|word| word.trim_matches(['_', '-', '.'])).collect();
+        words.retain(|word| !word.is_empty());
+        words.sort_unstable();
+        words.dedup();
+        assert!(words.len() > 500, "{}", words.len());
+        let mut wrong = String::new();
+        for (number, row) in rows.iter().filter(|(_, _, wording)| wording.contains('{')).enumerate() {
+            for (at, word) in words.iter().enumerate() {
+                let lower = word.to_ascii_lowercase();
+                let host = lower.replace('_', "-");
+                let images = [
+                    (format!("{host}:5000"), lower.clone(), *word),
+                    (format!("[::1]:5000/{lower}"), format!("{lower}/app"), "1.2"),
+                    (format!("{host}.{host}"), format!("team/{lower}"), word),
+                ];
+                // One for each word: a debug build takes its time.
+                let (registry, repository, tag) = &images[(at + number) % images.len()];
+                wrong.extend(mistaken(row, registry, repository, tag).filter(|_| wrong.len() < 4000));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong}");
+    }
+
+    #[test]
+    fn names_of_kinds_lead_back_to_them() {
+        for (kind, name) in Kind::NAMES {
+            assert_eq!((kind.name(), Kind::from_name(name)), (name, Some(kind)));
+        }
+        assert_eq!(Kind::from_name("newer"), None);
+    }
+
+    #[track_caller]
+    fn check_answer(status: u16, body: &str, is_message: bool, kind: Kind, text: &str) {
+        let failure = Failure::answered(status, body, is_message, PULL_CALL);
+        assert_eq!((failure.kind, failure.text.as_str()), (kind, text), "{status} {body}");
+    }
+
+    #[test]
+    fn an_answer_without_words_is_told_by_its_status() {
+        let none = |status: u16| format!("the engine answered HTTP status {status} without a reason");
+        for status in [408, 429, 502, 503, 504, 524] {
+            check_answer(status, "", false, Kind::ServerError, &none(status));
+        }
+        // What an engine itself answers says nothing of a gateway.
+        for status in [204, 301, 400, 404, 407, 500] {
+            check_answer(status, "\n", false, Kind::Other, &none(status));
+        }
+        let call = format!("{}: POST /images/create", none(403));
+        check_answer(403, "", false, Kind::SocketForbidden, &call);
+    }
+
+    #[test]
+    fn what_stands_before_the_socket_is_told_from_the_engine() {
+        let forbidden = "POST /images/create was answered with 403 Forbidden";
+        let page = "<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>\n";
+        check_answer(403, page, false, Kind::SocketForbidden, forbidden);
+        check_answer(403, "Forbidden\n", false, Kind::SocketForbidden, forbidden);
+        check_answer(403, "403 Forbidden", false, Kind::SocketForbidden, forbidden);
+        check_answer(403, "Forbidden", true, Kind::SocketForbidden, forbidden);
+        let plugin = "authorization denied by plugin opa: no";
+        let told = format!("POST /images/create was answered with 403 {plugin}");
+        check_answer(403, plugin, true, Kind::SocketForbidden, &told);
+        let page = "<html><head><title>Login</title></head></html>";
+        let told = "POST /images/create was answered with 401 Login";
+        check_answer(401, page, false, Kind::SocketForbidden, told);
+        check_answer(502, "<html><head><title>502 Bad Gateway</title>", false, Kind::ServerError, "502 Bad Gateway");
+        check_answer(503, "<html><title>Sorry</title></html>", false, Kind::ServerError, "503 Sorry");
+        check_answer(500, "<html></html>", false, Kind::ServerError, "500");
+        check_answer(504, "upstream request timeout", false, Kind::ServerError, "upstream request timeout");
+        check_answer(418, "<html><title>Tea</title></html>", false, Kind::Other, "418 Tea");
+        // An engine's own words tell more than the status that it put before them.
+        let login = "unauthorized: authentication required";
+        for status in [401, 403, 404, 500, 503] {
+            check_answer(status, login, true, Kind::Login, login);
+        }
+        check_answer(403, "denied: denied", true, Kind::Login, "denied: denied");
+        check_answer(401, "a secret is wrong", true, Kind::Login, "a secret is wrong");
+        check_answer(500, "something new", true, Kind::Other, "something new");
+        check_answer(503, "something new", true, Kind::ServerError, "something new");
+        check_answer(
+            500,
+            "write /a: no space left on device",
+            false,
+            Kind::DiskFull,
+            "write /a: no space left on device",
+        );
+        check_answer(400, "client version 1.11 is too old.", false, Kind::Version, "client version 1.11 is too old.");
+    }
+
+    #[test]
+    fn old_recordings_tell_our_own_errors_by_their_words() {
+        let check = |text: &str, kind| assert_eq!(Failure::recorded(text).kind, kind, "{text}");
         check("permission denied on the engine's socket /var/run/docker.sock", Kind::SocketDenied);
         check("no docker command was found on PATH (/bin)", Kind::NoDocker);
+        check("there is no Docker socket at /x", Kind::EngineDown);
+        check("nothing listens on the Docker socket /x", Kind::EngineDown);
         check(crate::pull::BROKEN_OFF, Kind::EngineGone);
-        check("the engine broke off before it answered", Kind::EngineGone);
         check("the engine broke off with a malformed answer: connection refused", Kind::EngineGone);
+        check("the engine's socket /x cannot be used: permission denied", Kind::EngineGone);
         check("nothing has moved for 600s", Kind::Stalled);
         check("nothing has moved for too long", Kind::Stalled);
-        check("after its final status the engine went on with something that is not understood", Kind::Other);
         check("docker pull ended with exit code 1", Kind::Other);
-        check(
-            "Got permission denied while trying to connect to the Docker daemon socket at unix:///x",
-            Kind::SocketDenied,
-        );
-        check("permission denied while trying to connect to the docker API at unix:///x", Kind::SocketDenied);
-        check(
-            "Cannot connect to the Docker daemon at tcp://127.0.0.1:1. Is the docker daemon running?",
-            Kind::EngineDown,
-        );
-        check("", Kind::Other);
-        check("something new", Kind::Other);
-    }
-
-    /// The graphdriver's, the containerd store's, podman's.
-    #[test]
-    fn the_words_of_engines_tell_the_kind() {
-        check("manifest for 127.0.0.1:5005/three:nope not found: manifest unknown: manifest unknown", Kind::NotFound);
-        check(
-            r#"failed to resolve reference "127.0.0.1:5007/three:nope": 127.0.0.1:5007/three:nope: not found"#,
-            Kind::NotFound,
-        );
-        check("reading manifest latest in 127.0.0.1:5005/nope: manifest unknown: manifest unknown", Kind::NotFound);
-        check(
-            r#"Get "http://127.0.0.1:5999/v2/": dial tcp 127.0.0.1:5999: connect: connection refused"#,
-            Kind::Unreachable,
-        );
-        check(
-            r#"Get "https://nosuchhost.invalid/v2/": dial tcp: lookup nosuchhost.invalid on 127.0.0.1:53: no such host"#,
-            Kind::Unreachable,
-        );
-        check(
-            r#"failed to do request: Head "http://127.0.0.1:5999/v2/nope/manifests/latest": dial tcp 127.0.0.1:5999: connect: connection refused"#,
-            Kind::Unreachable,
-        );
-        check(
-            "net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)",
-            Kind::Unreachable,
-        );
-        check(
-            "failed to copy: read tcp 127.0.0.1:33146->127.0.0.1:5006: read: connection reset by peer",
-            Kind::Unreachable,
-        );
         check("unexpected EOF", Kind::Unreachable);
-        check(r#"Get "http://127.0.0.1:5001/v2/": EOF"#, Kind::Unreachable);
-        check("net/http: TLS handshake timeout", Kind::Unreachable);
-        check(r#"Head "http://127.0.0.1:5001/v2/tiny/manifests/latest": no basic auth credentials"#, Kind::Login);
-        check("unauthorized: authentication required", Kind::Login);
-        check(
-            r#"failed to resolve reference "127.0.0.1:5001/tiny:latest": pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials"#,
-            Kind::Login,
-        );
-        check(
-            "unexpected status from HEAD request to http://127.0.0.1:5001/v2/tiny/manifests/latest: 401 Unauthorized",
-            Kind::Login,
-        );
-        check(
-            "pull access denied for nope, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
-            Kind::Login,
-        );
-        check(
-            "initializing source docker://127.0.0.1:5001/tiny:latest: reading manifest latest in 127.0.0.1:5001/tiny: unauthorized: authentication required",
-            Kind::Login,
-        );
-        check("invalid reference format: repository name must be lowercase", Kind::BadReference);
-        check("invalid reference format", Kind::BadReference);
-        check("no matching manifest for linux/amd64 in the manifest list entries", Kind::Platform);
-        check(
-            "image with reference 127.0.0.1:5005/tiny was found but does not match the specified platform: wanted linux/arm64, actual: linux/amd64",
-            Kind::Platform,
-        );
-        check("failed to resolve reference: no match for platform in manifest: not found", Kind::Platform);
-        check(
-            "choosing an image from manifest list docker://a: no image found in manifest list for architecture arm64",
-            Kind::Platform,
-        );
-        check(
-            "failed to register layer: Error processing tar file(exit status 1): write /c: no space left on device",
-            Kind::DiskFull,
-        );
-        check("failed to register layer: write /a: read-only file system", Kind::DiskBroken);
-        check("failed to register layer: open /a: input/output error", Kind::DiskBroken);
-        check("fork/exec /usr/bin/unpigz: cannot allocate memory", Kind::Memory);
-        check(
-            "toomanyrequests: You have reached your pull rate limit. You may increase the limit by authenticating",
-            Kind::RateLimit,
-        );
-        check("client version 1.41 is too old. Minimum supported API version is 1.44, please upgrade", Kind::Version);
-        check("client version 1.99 is too new. Maximum supported API version is 1.41", Kind::Version);
-        check(r#"Get "https://127.0.0.1:5000/v2/": http: server gave HTTP response to HTTPS client"#, Kind::PlainHttp);
-        check(
-            r#"Get "https://127.0.0.1/v2/": x509: certificate has expired or is not yet valid: current time 1970-01-01T00:00:10Z is before 2024"#,
-            Kind::Certificate,
-        );
-        check(
-            r#"Get "https://127.0.0.1/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority"#,
-            Kind::Certificate,
-        );
-        check("received unexpected HTTP status: 503 Service Unavailable", Kind::ServerError);
-        check("unexpected status from GET request to http://127.0.0.1/v2/: 502 Bad Gateway", Kind::ServerError);
-    }
-
-    /// The containerd store opens both with the same words.
-    #[test]
-    fn a_damaged_image_is_told_from_a_registry_that_has_gone_between_two_layers() {
-        check(
-            r#"failed to copy: httpReadSeeker: failed open: failed to do request: Get "http://127.0.0.1:5007/v2/eight/blobs/sha256:1e": dial tcp 127.0.0.1:5007: connect: connection refused"#,
-            Kind::Unreachable,
-        );
-        check(
-            "failed to copy: httpReadSeeker: failed open: unexpected status from GET request to http://127.0.0.1:5007/v2/eight/blobs/sha256:1e: 503 Service Unavailable",
-            Kind::ServerError,
-        );
-        check("unknown blob", Kind::Damaged);
-        check(
-            "failed to copy: httpReadSeeker: failed open: could not fetch content descriptor sha256:12 (application/x) from remote: not found",
-            Kind::Damaged,
-        );
-        check("filesystem layer verification failed for digest sha256:12414bf0d23c", Kind::Damaged);
-        check(
-            r#"writing blob: storing blob to file "/var/tmp/storage4159141887/2": happened during read: Digest did not match, expected sha256:62, got sha256:0a"#,
-            Kind::Damaged,
-        );
-        check(
-            r#"writing blob: storing blob to file "/var/tmp/container_images_storage1427238508/1": gzip: invalid header"#,
-            Kind::Damaged,
-        );
+        // Live, the same words are an engine's.
+        assert_eq!(Failure::told("nothing has moved for 600s").kind, Kind::Other);
     }
 
     #[test]
-    fn every_kind_but_the_last_has_its_advice() {
-        for (kind, words) in WORDS {
-            let advice = kind.advice(Some("127.0.0.1:5000")).unwrap_or_default();
-            assert!(advice.len() > 20 && !advice.ends_with('.'), "{kind:?}: {advice}");
-            assert!(advice.is_ascii(), "{advice}");
-            assert!(kind.advice(None).is_some(), "{kind:?}");
-            assert!(words.iter().all(|word| *word == word.to_lowercase()), "{words:?}");
-        }
-        assert_eq!(Kind::Other.advice(None), None);
-        let named =
-            |kind: Kind| kind.advice(Some("127.0.0.1:5000")).is_some_and(|text| text.contains("127.0.0.1:5000"));
-        assert!(named(Kind::Login) && named(Kind::Unreachable));
+    fn what_is_shown_of_a_page_is_its_title() {
+        let failure = Failure::told(
+            r#"error parsing HTTP 503 response body: invalid character '<' looking for beginning of value: "<html>\n<title>Sorry</title>\n</html>\n""#,
+        );
+        let shown = "error parsing HTTP 503 response body: invalid character '<' looking for beginning of value: Sorry";
+        assert_eq!((failure.kind, failure.text.as_str()), (Kind::ServerError, shown));
     }
 }

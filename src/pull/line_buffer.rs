@@ -23,12 +23,16 @@ pub(crate) struct LineBuffer {
     limit: usize,
     /// Empty lines are handed on too.
     keeps_empty: bool,
+    /// Where in an object of JSON the line is.
+    object: Object,
+    /// An object of the line was handed on already.
+    is_rest: bool,
 }
 
 impl LineBuffer {
     /// Lines of at most `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { partial: Vec::new(), length: 0, limit, keeps_empty: false }
+        Self { partial: Vec::new(), length: 0, limit, keeps_empty: false, object: Object::default(), is_rest: false }
     }
 
     /// The same with empty lines, for a reader that counts lines.
@@ -44,15 +48,16 @@ impl LineBuffer {
     /// Takes the next bytes and hands every line that they end to `line`.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
         while let Some(end) = line_end(bytes) {
-            if self.length == 0 && end <= self.limit {
+            if self.length == 0 && end <= self.limit && !self.is_rest {
                 emit(&bytes[..end], self.keeps_empty, line);
             } else {
-                self.keep(&bytes[..end]);
+                self.keep(&bytes[..end], line);
                 self.flush(line);
+                self.is_rest = false;
             }
             bytes = &bytes[end + 1..];
         }
-        self.keep(bytes);
+        self.keep(bytes, line);
     }
 
     /// Hands on what is left when the stream ends without a line end.
@@ -62,13 +67,29 @@ impl LineBuffer {
         }
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
+    /// Keeps what is not yet a whole line. An object that ends in it is handed on: old engines end no line after it.
+    fn keep(&mut self, mut bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
+        while let Some(end) = self.object.end(bytes) {
+            self.push(&bytes[..end]);
+            self.flush(line);
+            self.is_rest = true;
+            bytes = &bytes[end..];
+        }
+        if self.length > 0 || !self.is_rest || !bytes.iter().all(u8::is_ascii_whitespace) {
+            self.push(bytes);
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
         let room = self.limit.saturating_sub(self.partial.len());
         self.partial.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.length += bytes.len();
     }
 
     fn flush(&mut self, line: &mut dyn FnMut(&[u8])) {
+        self.object = Object::default();
+        // What follows an object up to the end of its line is no empty line.
+        let keeps_empty = self.keeps_empty && !self.is_rest;
         if self.length > self.limit {
             // Less than there is, so that it can be seen whether a character ends there.
             let kept = KEPT_OF_TOO_LONG.min(self.limit.saturating_sub(1));
@@ -76,11 +97,62 @@ impl LineBuffer {
             self.partial.truncate(kept);
             self.partial.extend_from_slice(format!("… (cut: a line of {} bytes)", self.length).as_bytes());
         }
-        emit(&self.partial, self.keeps_empty, line);
+        emit(&self.partial, keeps_empty, line);
         self.partial.clear();
         self.partial.shrink_to(KEPT_OF_TOO_LONG);
         self.length = 0;
     }
+}
+
+/// Where in an object of JSON a text is that may begin with one, byte by byte. What is no object has no end.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Object {
+    #[default]
+    Before,
+    /// So many brackets are open.
+    Within(usize),
+    String(usize),
+    /// Behind a `\` in a string.
+    Escape(usize),
+    /// The text begins with something else.
+    Other,
+}
+
+impl Object {
+    /// Reads on; how many bytes it takes to the end of the object, if it ends in them.
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        if *self == Self::Other {
+            return None;
+        }
+        for (at, byte) in bytes.iter().enumerate() {
+            *self = match (*self, byte) {
+                (Self::Before, b'{') => Self::Within(1),
+                (Self::Before, byte) if byte.is_ascii_whitespace() => Self::Before,
+                (Self::Before | Self::Other, _) => {
+                    *self = Self::Other;
+                    return None;
+                }
+                (Self::Within(1), b'}' | b']') => {
+                    *self = Self::Before;
+                    return Some(at + 1);
+                }
+                (Self::Within(depth), b'}' | b']') => Self::Within(depth - 1),
+                (Self::Within(depth), b'{' | b'[') => Self::Within(depth + 1),
+                (Self::String(depth), b'"') => Self::Within(depth),
+                (Self::String(depth), b'\\') => Self::Escape(depth),
+                (Self::Within(depth), b'"') | (Self::Escape(depth), _) => Self::String(depth),
+                (other, _) => other,
+            };
+        }
+        None
+    }
+}
+
+/// The first object of JSON in a line and what follows it, if a line begins with one and anything follows.
+pub(crate) fn split_object(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (object, rest) = line.split_at(Object::default().end(line)?);
+    let rest = rest.trim_ascii_start();
+    (!rest.is_empty()).then_some((object, rest))
 }
 
 /// Where the first line feed is. std's search that looks at many bytes at once is behind this reader; byte by byte the

@@ -1,6 +1,7 @@
 //! How fast a pull is, and how long it may still take.
 //!
-//! **Invariant:** pure; speed and time left change with each sample and not with each look.
+//! **Invariant:** pure. Samples are taken at the times of a grid, whenever the caller comes: so a replay, which has no ticks,
+//! tells the speeds of the live pull.
 
 use super::Pull;
 use super::layer::Phase;
@@ -10,58 +11,76 @@ use super::layer::Phase;
 const WINDOW: u64 = 10_000;
 const SAMPLE: u64 = 500;
 
+/// The samples of a window, with both of its ends.
+const SAMPLES: usize = (WINDOW / SAMPLE) as usize + 1;
+
 /// From how many milliseconds on a speed can be told.
-const LEAST: u64 = 1_000;
+const MIN_SPAN: u64 = 1_000;
 
 /// Longer than that is not told: it would be a guess.
-pub(crate) const MOST_LEFT: u64 = 100 * 3600;
+pub(crate) const MAX_LEFT: u64 = 100 * 3600;
 
 /// How fast a pull is and how long it may still take, from what it was seen doing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Meter {
-    /// Time and bytes downloaded; the first one is `WINDOW` old or as old as the first byte.
-    samples: Vec<(u64, u64)>,
+    /// When the next sample is due.
+    due: u64,
+    /// Bytes downloaded, the latest last; so many of them are taken. The first is of the moment before the first byte.
+    samples: [u64; SAMPLES],
+    taken: usize,
     /// Bytes a second.
     pub(crate) speed: Option<u64>,
     /// Seconds.
     pub(crate) left: Option<u64>,
-    /// Bytes that were extracted at the last sample, in all, and in how many milliseconds of extracting.
+    /// When the last sample was taken, and the bytes that were extracted by then.
+    sampled_at: u64,
     extracted: u64,
+    /// Bytes extracted in all, and in how many milliseconds of extracting.
     unpacked: u64,
     unpacking: u64,
     is_unpacking: bool,
 }
 
 impl Meter {
-    /// To be called often; looks every `SAMPLE` milliseconds.
-    pub(crate) fn look(&mut self, pull: &Pull, at: u64) {
-        let last = self.samples.last().copied().unwrap_or_default();
-        let passed = at.saturating_sub(last.0);
-        if passed < SAMPLE && !self.samples.is_empty() {
-            return;
+    /// Takes the samples that are due by `at`. To be called before each event, with the pull as it was until then.
+    pub(crate) fn advance(&mut self, pull: &Pull, at: u64) {
+        let mut unchanged = 0;
+        while self.due <= at {
+            self.sample(pull);
+            self.due += SAMPLE;
+            unchanged += 1;
+            if unchanged == SAMPLES && self.due <= at {
+                // Nothing has happened for a whole window: all samples until the last one are alike.
+                self.due = at - at % SAMPLE;
+            }
         }
-        let (bytes, _) = pull.moved();
-        if self.samples.len() == 1 && last.1 == bytes {
-            // It has not begun: what was waited for the first byte does not count.
-            self.samples.clear();
-        }
-        self.samples.push((at, bytes));
-        while self.samples.get(1).is_some_and(|second| at.saturating_sub(second.0) >= WINDOW) {
-            self.samples.remove(0);
-        }
-        let first = self.samples[0];
-        let span = at.saturating_sub(first.0);
-        self.speed = (span >= LEAST).then(|| rate(bytes.saturating_sub(first.1), span));
-        self.unpack(pull, passed);
-        self.left = self.time_left(pull);
     }
 
-    fn unpack(&mut self, pull: &Pull, passed: u64) {
+    fn sample(&mut self, pull: &Pull) {
+        let bytes = pull.seen();
+        if self.taken == 1 && self.samples[0] == bytes {
+            // It has not begun: what was waited for the first byte does not count.
+            self.taken = 0;
+        }
+        if self.taken == SAMPLES {
+            self.samples.copy_within(1.., 0);
+            self.taken -= 1;
+        }
+        self.samples[self.taken] = bytes;
+        self.taken += 1;
+        let span = (self.taken as u64 - 1) * SAMPLE;
+        self.speed = (span >= MIN_SPAN).then(|| rate(bytes.saturating_sub(self.samples[0]), span));
+        self.unpack(pull);
+        self.left = self.time_left(pull);
+        self.sampled_at = self.due;
+    }
+
+    fn unpack(&mut self, pull: &Pull) {
         let parts = pull.layers.iter().filter_map(|layer| layer.extracted);
         let extracted = parts.fold(0_u64, |sum, (done, _)| sum.saturating_add(done));
         if self.is_unpacking {
             self.unpacked = self.unpacked.saturating_add(extracted.saturating_sub(self.extracted));
-            self.unpacking += passed;
+            self.unpacking += self.due - self.sampled_at;
         }
         self.extracted = extracted;
         self.is_unpacking =
@@ -71,7 +90,7 @@ impl Meter {
     /// The longer of what is left to download and to extract, at the speeds seen: the two go on side by side.
     fn time_left(&self, pull: &Pull) -> Option<u64> {
         let (mut download, mut extraction) = (0_u64, 0_u64);
-        for layer in pull.layers.iter().filter(|layer| !layer.is_finished()) {
+        for layer in pull.layers.iter().filter(|layer| !layer.is_finished) {
             let size = layer.size.or((layer.phase == Phase::Downloaded).then_some(layer.done))?;
             download = download.saturating_add(size.saturating_sub(layer.done));
             let (done, whole) = layer.extracted.unwrap_or((0, size));
@@ -84,10 +103,10 @@ impl Meter {
         };
         let extraction = match rate(self.unpacked, self.unpacking) {
             0 => 0,
-            speed if self.unpacking >= LEAST => extraction.div_ceil(speed),
+            speed if self.unpacking >= MIN_SPAN => extraction.div_ceil(speed),
             _ => 0,
         };
-        Some(download.max(extraction)).filter(|left| (1..MOST_LEFT).contains(left))
+        Some(download.max(extraction)).filter(|left| (1..MAX_LEFT).contains(left))
     }
 }
 
@@ -95,4 +114,83 @@ impl Meter {
 fn rate(bytes: u64, milliseconds: u64) -> u64 {
     let rate = (u128::from(bytes) * 1000).checked_div(u128::from(milliseconds)).unwrap_or(0);
     u64::try_from(rate).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pull::event;
+
+    const MB: u64 = 1_000_000;
+
+    fn say(pull: &mut Pull, id: &str, status: &str, bytes: Option<(u64, u64)>) {
+        let detail = bytes.map(|(current, total)| format!("\"current\":{current},\"total\":{total}"));
+        let detail = detail.unwrap_or_default();
+        let line = format!(r#"{{"status":"{status}","progressDetail":{{{detail}}},"id":"{id}"}}"#);
+        pull.apply(event::parse(line.as_bytes()));
+    }
+
+    #[test]
+    fn speed_looks_back_ten_seconds_and_time_left_needs_all_sizes() {
+        let (mut pull, mut meter) = (Pull::default(), Meter::default());
+        say(&mut pull, "a", "Pulling fs layer", None);
+        say(&mut pull, "b", "Pulling fs layer", None);
+        let mut download = |meter: &mut Meter, at: u64, megabytes: u64| {
+            meter.advance(&pull, at - 1);
+            say(&mut pull, "a", "Downloading", Some((megabytes * MB, 100 * MB)));
+            meter.advance(&pull, at);
+            (meter.speed, meter.left)
+        };
+        // What came before the first byte does not count.
+        meter.advance(&Pull::default(), 30_000);
+        assert_eq!(download(&mut meter, 30_500, 1), (None, None), "too early to tell");
+        assert_eq!(download(&mut meter, 30_900, 2), (None, None), "between two samples");
+        assert_eq!(download(&mut meter, 32_000, 4), (Some(2 * MB), None), "a size is unknown");
+        assert_eq!(download(&mut meter, 40_000, 20), (Some(2 * MB), None));
+        assert_eq!(download(&mut meter, 50_000, 60), (Some(4 * MB), None), "the last ten seconds");
+        say(&mut pull, "b", "Downloading", Some((0, 20 * MB)));
+        meter.advance(&pull, 50_500);
+        assert_eq!((meter.speed, meter.left), (Some(4 * MB), Some(15)));
+        meter.advance(&pull, 70_000);
+        assert_eq!((meter.speed, meter.left), (Some(0), None), "stalled");
+        say(&mut pull, "a", "Download complete", None);
+        say(&mut pull, "b", "Download complete", None);
+        for second in 0..=2 {
+            meter.advance(&pull, 80_000 + second * 1000);
+            say(&mut pull, "a", "Extracting", Some((second * 10 * MB, 100 * MB)));
+        }
+        meter.advance(&pull, 82_500);
+        assert_eq!(meter.left, Some(10), "100MB to extract at 10MB/s");
+    }
+
+    #[test]
+    fn whoever_looks_often_sees_what_one_look_sees() {
+        let (mut pull, mut often, mut seldom) = (Pull::default(), Meter::default(), Meter::default());
+        say(&mut pull, "a", "Pulling fs layer", None);
+        let mut at = 0;
+        for (pause, status, current) in [
+            (700, "Downloading", 3),
+            (499, "Downloading", 9),
+            (1, "Downloading", 20),
+            (12_345, "Downloading", 40),
+            (70_000, "Downloading", 41),
+            (500, "Downloading", 60),
+            (86_400_000, "Download complete", 0),
+            (250, "Extracting", 5),
+            (1_000_000, "Extracting", 50),
+            (2_000, "Extracting", 60),
+            (30_250, "Extracting", 70),
+        ] {
+            for step in 1..=500 {
+                often.advance(&pull, at + pause * step / 500);
+            }
+            at += pause;
+            seldom.advance(&pull, at);
+            assert_eq!(format!("{often:?}"), format!("{seldom:?}"), "at {at}");
+            say(&mut pull, "a", status, Some((current * MB, 100 * MB)));
+        }
+        // A time that no pull has, as a recording may claim it, takes no longer.
+        seldom.advance(&pull, u64::MAX / 2);
+        assert_eq!(seldom.speed, Some(0));
+    }
 }

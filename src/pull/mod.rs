@@ -12,19 +12,27 @@ pub(crate) mod failure;
 pub(crate) mod layer;
 mod line_buffer;
 pub(crate) mod meter;
+pub(crate) mod room;
+pub(crate) mod sizes;
+pub(crate) mod snapshot;
+mod tally;
+mod wire;
 
-pub(crate) use line_buffer::{LineBuffer, MAX_LINE};
+pub(crate) use line_buffer::{LineBuffer, MAX_LINE, split_object};
 
-use crate::pull::event::{Event, Step};
+use crate::pull::event::{Event, Numbers};
+use crate::pull::failure::{Failure, Kind, PULL_CALL};
 use crate::pull::layer::{Change, Layer, Phase};
+use crate::pull::sizes::Sizes;
+use crate::pull::tally::Earlier;
 use std::borrow::Cow;
 
 /// More layers than any image has (Docker allows 127); what is announced beyond is passed over, so that a hostile
 /// stream cannot fill the memory.
 const MAX_LAYERS: usize = 1024;
 
-/// The share of downloading in the whole, in percent, where an engine shows extraction too.
-const DOWNLOAD_SHARE: u64 = 70;
+/// How many of the blobs that are not layers are kept.
+const MAX_OTHERS: usize = 64;
 
 /// Why a pull has failed whose stream ended without its last chunk: what a killed engine leaves.
 pub(crate) const BROKEN_OFF: &str = "the engine broke off: the connection ended in the middle of the pull";
@@ -36,11 +44,13 @@ pub(crate) const NO_IMAGE: &str = "the engine ended the pull without saying that
 pub(crate) const NO_ANSWER: &str =
     "the engine ended the pull without saying that it succeeded, and gives no answer whether it has the image";
 
-/// What an event changed. A layer is told by its index in [`Pull::layers`].
+/// What an event changed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Update<'a> {
     /// Nothing that was not known before.
     Nothing,
+    /// Something that is no layer has moved.
+    Moved,
     /// A state without a line of its own.
     Silent,
     PullingFrom(Cow<'a, str>),
@@ -49,23 +59,15 @@ pub(crate) enum Update<'a> {
     Warning(Cow<'a, str>),
     /// An error, or a line that was not understood; what it says is in [`Pull`].
     Heard,
-    Queued(usize),
-    /// Already there; with the number of finished layers, this one included.
-    Cached(usize, usize),
-    /// The download of a layer begins (again).
-    Downloading(usize),
-    /// Its bytes have grown.
-    Downloaded(usize),
-    /// The engine tries it again in so many seconds.
-    Retrying(usize, u64),
-    Verifying(usize),
-    DownloadComplete(usize),
-    /// The extraction of a layer begins.
-    Extracting(usize),
-    /// Its bytes have grown.
-    Extracted(usize),
-    /// With the number of finished layers, this one included.
-    Complete(usize, usize),
+    /// A layer, by its index in [`Pull::layers`]; its phase is the one that the event was about, where that is news.
+    Layer(usize, Change),
+}
+
+impl Update<'_> {
+    /// Whether the pull goes on: any change in what the engine says, whether or not there is a line to show for it.
+    pub(crate) fn is_movement(&self) -> bool {
+        !matches!(self, Update::Nothing | Update::Heard | Update::Layer(_, Change::None))
+    }
 }
 
 /// How a stream ended.
@@ -74,11 +76,11 @@ pub(crate) enum End {
     /// With its last chunk.
     Complete,
     /// In the middle, for this reason where one is known.
-    Cut(Option<String>),
+    Cut(Option<Failure>),
     /// It never began: an HTTP status other than 200.
     Refused(u16),
     /// Nothing moved for as long as was allowed; for this reason where one is known.
-    Stalled(Option<String>),
+    Stalled(Option<Failure>),
     /// We were told to stop.
     Signal(i32),
     /// `docker pull` has ended with this exit code.
@@ -91,8 +93,7 @@ pub(crate) enum Verdict {
     Success,
     /// No final status, as podman does it. It has succeeded if there is an image whose id begins with this.
     Undecided(String),
-    /// The reason, in the engine's words where it gave one; not yet safe to show.
-    Failed(String),
+    Failed(Failure),
     /// The signal.
     Interrupted(i32),
 }
@@ -107,8 +108,10 @@ pub(crate) struct Pull {
     pub(crate) digest: Option<String>,
     /// Whether the final status was «Image is up to date».
     pub(crate) up_to_date: bool,
-    /// Of each layer the bytes that earlier attempts of this run have moved, and the most that one of them had of it.
-    before: Vec<(String, u64, u64)>,
+    /// What earlier attempts of this run have done.
+    before: Vec<Earlier>,
+    /// What is told of and was never announced as a layer: configurations, manifests. It is kept to see it move.
+    others: Vec<Layer>,
     /// The layer that an event was last about: most events are about the same as the one before.
     latest: usize,
     /// The id that the last event repeated as `Download complete`, if it did.
@@ -122,36 +125,40 @@ pub(crate) struct Pull {
     /// The mark of the containerd image store was seen.
     pub(crate) is_containerd: bool,
     shows_extraction: bool,
+    /// A layer waits, comes or has come: all are announced.
+    is_fetching: bool,
+    /// What the registry says of the layers.
+    sizes: Option<Sizes>,
+    /// Something was seen that podman does not say.
+    is_not_podman: bool,
+    /// What may be podman's configuration: announced when all layers had ended, and since then nothing else was told.
+    configuration: Option<usize>,
+    /// The last event was what podman ends with.
+    is_podmans_end: bool,
     error: Option<String>,
     /// What the body of a refusal said, or failing that the first line not understood.
     heard: Option<String>,
     refusal: bool,
-    overall: u64,
+    /// What the whole was at, in percent, before the last event that could have lowered it.
+    percent: u64,
 }
 
 impl Pull {
-    /// Forgets what a broken attempt has done, but for the bytes that it moved.
-    pub(crate) fn start_again(&mut self) {
-        let mut before = std::mem::take(&mut self.before);
-        for Layer { id, done, .. } in self.moving() {
-            match before.iter_mut().find(|(known, ..)| known == id) {
-                Some((_, sum, most)) => (*sum, *most) = (sum.saturating_add(*done), *done.max(most)),
-                None => before.push((id.clone(), *done, *done)),
-            }
-        }
-        *self = Self { before, is_containerd: self.is_containerd, ..Self::default() };
-    }
-
     /// Takes the next event in.
     pub(crate) fn apply<'a>(&mut self, event: Event<'a>) -> Update<'a> {
         self.settled &= matches!(event, Event::Warning(_) | Event::Aside);
-        let repeated = self.repeated.take();
+        let (repeated, configuration) = (self.repeated.take(), self.configuration.take());
+        let was_podmans_end = std::mem::take(&mut self.is_podmans_end);
         match event {
             Event::PullingFrom(repository) => {
+                self.keep_percent();
+                // A further one: the engine begins again, at another endpoint.
+                self.layers.iter_mut().for_each(Layer::expect_restart);
                 self.is_docker = true;
                 Update::PullingFrom(repository)
             }
             Event::Digest(digest) => {
+                self.is_not_podman = true;
                 self.digest = Some(digest.to_string());
                 Update::Digest(digest)
             }
@@ -171,20 +178,31 @@ impl Pull {
                 }
                 Update::Heard
             }
-            Event::Unknown => Update::Heard,
+            Event::Unknown(line) => {
+                self.hear(line);
+                Update::Heard
+            }
             Event::Aside => {
-                self.repeated = repeated;
+                (self.repeated, self.configuration) = (repeated, configuration);
+                self.is_podmans_end = was_podmans_end;
                 Update::Silent
             }
-            Event::Layer { id, step } => self.apply_step(&id, step),
+            Event::Layer { id, phase, numbers, hide_counts } => {
+                self.is_containerd |= hide_counts;
+                let update = self.apply_layer(&id, phase, numbers);
+                self.look_for_podmans_end(&update, phase, configuration);
+                update
+            }
         }
     }
 
-    /// Remembers a line that was not understood: the body of a refusal can be plain text.
-    pub(crate) fn hear(&mut self, line: &[u8]) {
-        if self.heard.is_none() {
-            self.heard = Some(String::from_utf8_lossy(line).into_owned());
+    /// Remembers a line that was not understood: the body of a refusal can be plain text, or a page of several lines.
+    fn hear(&mut self, line: &[u8]) {
+        let line = String::from_utf8_lossy(line);
+        for text in self.error.iter_mut().chain(&mut self.heard) {
+            Failure::continue_page(text, &line);
         }
+        self.heard.get_or_insert_with(|| line.into_owned());
     }
 
     fn find(&mut self, id: &str) -> Option<usize> {
@@ -194,133 +212,141 @@ impl Pull {
         Some(self.latest)
     }
 
-    fn apply_step(&mut self, id: &str, step: Step) -> Update<'static> {
+    fn apply_layer(&mut self, id: &str, phase: Phase, numbers: Numbers) -> Update<'static> {
         if self.last_id != id {
             id.clone_into(&mut self.last_id);
         }
-        if let Step::Downloaded { hide_counts: true } = step {
-            self.is_containerd = true;
+        self.is_fetching |= matches!(phase, Phase::Waiting | Phase::Downloading | Phase::Downloaded);
+        self.is_not_podman |=
+            matches!(phase, Phase::Waiting | Phase::Verifying | Phase::Extracting | Phase::Retrying(_));
+        let found = self.find(id);
+        if self.is_reweighed_by(found, phase, numbers) {
+            self.keep_percent();
         }
-        let Some(at) = self.find(id) else {
-            return match step {
-                Step::Announced | Step::Cached if self.layers.len() < MAX_LAYERS => self.announce(id, step),
-                // Blobs that were never announced (manifests, configurations) are not layers.
-                _ => Update::Nothing,
+        let Some(at) = found else {
+            return match phase {
+                Phase::Queued | Phase::Cached if self.layers.len() < MAX_LAYERS => self.announce(id, phase, numbers),
+                _ => self.apply_other(id, phase, numbers),
             };
         };
+        self.is_not_podman |= phase == Phase::Complete;
         let layer = &mut self.layers[at];
-        match step {
-            Step::Waiting if layer.phase == Phase::Queued => Update::Silent,
-            Step::Downloading(bytes) => match layer.download(bytes) {
-                Change::None => Update::Nothing,
-                Change::Unseen => Update::Silent,
-                Change::Began => Update::Downloading(at),
-                Change::Grew => Update::Downloaded(at),
-            },
-            Step::Retrying(seconds) if layer.retry(seconds) => Update::Retrying(at, seconds),
-            Step::Verifying if layer.verify() => Update::Verifying(at),
-            Step::Announced | Step::Waiting | Step::Retrying(_) | Step::Verifying => Update::Nothing,
-            Step::Downloaded { .. } if layer.end_download() => Update::DownloadComplete(at),
-            Step::Downloaded { .. } => {
-                self.repeated = Some(at);
-                Update::Nothing
-            }
-            Step::Extracting(bytes) => {
-                self.shows_extraction = true;
-                match layer.extract(bytes) {
-                    Change::None | Change::Unseen => Update::Nothing,
-                    Change::Began => Update::Extracting(at),
-                    Change::Grew => Update::Extracted(at),
-                }
-            }
-            Step::Complete | Step::Cached if layer.is_finished() => {
-                self.shows_extraction |= step == Step::Complete;
-                Update::Nothing
-            }
-            Step::Complete => {
-                self.shows_extraction = true;
-                self.complete(at)
-            }
-            Step::Cached => {
-                layer.phase = Phase::Cached;
-                self.finished += 1;
-                Update::Cached(at, self.finished)
-            }
+        let (was_finished, was_downloaded) = (layer.is_finished, layer.is_downloaded());
+        let change = layer.apply(phase, numbers);
+        self.shows_extraction |= matches!(phase, Phase::Extracting | Phase::Complete);
+        self.finished += usize::from(layer.is_finished && !was_finished);
+        if phase == Phase::Downloaded && was_downloaded {
+            self.repeated = Some(at);
         }
+        Update::Layer(at, change)
     }
 
-    fn announce(&mut self, id: &str, step: Step) -> Update<'static> {
+    fn announce(&mut self, id: &str, phase: Phase, numbers: Numbers) -> Update<'static> {
         let at = self.layers.len();
         self.latest = at;
-        let phase = if step == Step::Cached { Phase::Cached } else { Phase::Queued };
-        self.layers.push(Layer::new(id, phase));
-        if step == Step::Cached {
+        let mut layer = Layer::new(id);
+        // The id is a digest: the size is the same in each attempt.
+        layer.size = self.before.iter().find(|known| known.id == id).and_then(|known| known.size);
+        if phase == Phase::Cached {
+            layer.apply(phase, numbers);
             self.finished += 1;
-            Update::Cached(at, self.finished)
-        } else {
-            Update::Queued(at)
+        }
+        layer.is_announced = phase == Phase::Queued;
+        self.layers.push(layer);
+        self.look_up(at);
+        Update::Layer(at, Change::Began)
+    }
+
+    /// podman ends with the id of the image, which is that of its configuration: it announces it after all layers and says
+    /// twice that it is here. podman 3.1 has not announced it, and says that it is complete.
+    fn look_for_podmans_end(&mut self, update: &Update<'_>, phase: Phase, configuration: Option<usize>) {
+        match (update, phase) {
+            (Update::Layer(at, Change::Began), Phase::Queued) => {
+                let others = &self.layers[..*at];
+                self.configuration = Some(*at).filter(|_| !others.is_empty() && all_ended(others));
+            }
+            (Update::Layer(at, _), Phase::Downloaded) if configuration == Some(*at) => {
+                self.configuration = configuration;
+                self.is_podmans_end = self.repeated == configuration;
+            }
+            (Update::Nothing | Update::Moved, Phase::Complete) => {
+                self.is_podmans_end = !self.layers.is_empty() && all_ended(&self.layers);
+            }
+            _ => {}
         }
     }
 
-    fn complete(&mut self, at: usize) -> Update<'static> {
-        self.layers[at].complete();
-        self.finished += 1;
-        Update::Complete(at, self.finished)
+    /// Whether the stream can be nothing else than a whole one of podman, which does not say that it has succeeded.
+    pub(crate) fn ends_as_podman(&self) -> bool {
+        self.is_podmans_end && !self.is_docker && !self.is_containerd && !self.is_not_podman
+    }
+
+    /// Blobs that were never announced (manifests, configurations) are not layers, but that they move is movement.
+    fn apply_other(&mut self, id: &str, phase: Phase, numbers: Numbers) -> Update<'static> {
+        let at = self.others.iter().position(|other| other.id == id);
+        let is_new = at.is_none() && self.others.len() < MAX_OTHERS;
+        if is_new {
+            self.others.push(Layer::new(id));
+        }
+        let other = if is_new { self.others.last_mut() } else { at.map(|at| &mut self.others[at]) };
+        match other.map(|other| other.apply(phase, numbers)) {
+            None | Some(Change::None) => Update::Nothing,
+            Some(_) => Update::Moved,
+        }
     }
 
     /// What the stream that ended so says about the pull.
     pub(crate) fn verdict(&self, end: &End) -> Verdict {
-        let failed = |reason: &str| Verdict::Failed(reason.to_owned());
+        let own = |kind, reason: &str| Verdict::Failed(Failure::own(kind, reason));
+        let said = self.heard.as_deref().unwrap_or_default();
         match (end, &self.error) {
             (End::Signal(signal), _) => Verdict::Interrupted(*signal),
             // docker itself has decided.
             (End::Exited(0), _) => Verdict::Success,
-            (_, Some(error)) => failed(error),
-            (End::Cut(Some(reason)) | End::Stalled(Some(reason)), _) => failed(reason),
-            (End::Cut(None), _) => failed(BROKEN_OFF),
-            (End::Stalled(None), _) => failed("nothing has moved for too long"),
-            (End::Refused(status), _) => match &self.heard {
-                Some(reason) => failed(reason),
-                None => Verdict::Failed(format!("the engine answered HTTP status {status} without a reason")),
-            },
-            (End::Exited(code), _) => match &self.heard {
-                Some(reason) => failed(reason),
-                None => Verdict::Failed(format!("docker pull ended with exit code {code}")),
-            },
+            (_, Some(error)) => Verdict::Failed(Failure::told(error)),
+            (End::Cut(Some(failure)) | End::Stalled(Some(failure)), _) => Verdict::Failed(failure.clone()),
+            (End::Cut(None), _) => own(Kind::EngineGone, BROKEN_OFF),
+            (End::Stalled(None), _) => own(Kind::Stalled, "nothing has moved for too long"),
+            (End::Refused(status), _) => Verdict::Failed(Failure::answered(*status, said, self.refusal, PULL_CALL)),
+            (End::Exited(code), _) if said.is_empty() => {
+                own(Kind::Other, &format!("docker pull ended with exit code {code}"))
+            }
+            (End::Exited(_), _) => Verdict::Failed(Failure::told(said)),
             (End::Complete, _) if self.settled => Verdict::Success,
             (End::Complete, _) if self.status_seen => {
-                failed("after its final status the engine went on with something that is not understood")
+                own(Kind::Other, "after its final status the engine went on with something that is not understood")
             }
-            (End::Complete, _) if self.refusal => failed(self.heard.as_deref().unwrap_or_default()),
+            (End::Complete, _) if self.refusal => Verdict::Failed(Failure::told(said)),
             (End::Complete, _) if !self.is_docker && !self.last_id.is_empty() => {
                 Verdict::Undecided(self.last_id.clone())
             }
-            (End::Complete, _) => failed("the engine ended the pull without saying that it succeeded"),
+            (End::Complete, _) => own(Kind::Other, "the engine ended the pull without saying that it succeeded"),
         }
     }
 
-    /// Success is established: what podman's configuration blob was counted as is taken back, and the layers that no
-    /// `Pull complete` closed are to be closed by [`Pull::complete_next`].
-    pub(crate) fn succeed(&mut self) {
+    /// Brings the layers to what the verdict says of them, one a call: where success is established, those are complete that
+    /// no `Pull complete` has closed.
+    pub(crate) fn settle(&mut self, verdict: &Verdict) -> Option<Update<'static>> {
+        if *verdict != Verdict::Success {
+            return None;
+        }
+        self.succeed();
+        let at = self.layers.iter().position(|layer| !layer.is_finished)?;
+        self.layers[at].complete();
+        self.finished += 1;
+        Some(Update::Layer(at, Change::Began))
+    }
+
+    /// What podman's configuration blob was counted as is taken back.
+    fn succeed(&mut self) {
         if let Some(at) = self.repeated.take()
             && !self.status_seen
-            && !self.layers[at].is_finished()
+            && !self.layers[at].is_finished
         {
             self.layers.remove(at);
             self.latest = 0;
         }
-        self.overall = 100;
-    }
-
-    /// Closes the next open layer.
-    pub(crate) fn complete_next(&mut self) -> Option<Update<'static>> {
-        let at = self.layers.iter().position(|layer| !layer.is_finished())?;
-        Some(self.complete(at))
-    }
-
-    /// Whether any layer has arrived: with podman that is what a recording without an exit code has to go by.
-    pub(crate) fn has_finished_layer(&self) -> bool {
-        self.layers.iter().any(Layer::is_downloaded)
+        self.percent = 100;
     }
 
     /// Whether all layers are downloaded, so that only an extraction can be going on, and none that shows its bytes.
@@ -328,56 +354,14 @@ impl Pull {
     pub(crate) fn may_extract_unseen(&self) -> bool {
         let is_over = self.status_seen || self.error.is_some();
         let shows_bytes =
-            |layer: &Layer| !layer.is_finished() && layer.extracted.is_some_and(|(done, whole)| done < whole);
+            |layer: &Layer| !layer.is_still() && layer.extracted.is_some_and(|(done, whole)| done < whole);
         let is_here = !self.layers.is_empty() && self.layers.iter().all(Layer::is_downloaded);
         is_here && !is_over && !self.layers.iter().any(shows_bytes)
     }
+}
 
-    fn moving(&self) -> impl Iterator<Item = &Layer> {
-        self.layers.iter().filter(|layer| !matches!(layer.phase, Phase::Cached | Phase::Queued))
-    }
-
-    /// The bytes seen moving in this run, and whether these are all (a layer of unknown size may have moved more).
-    pub(crate) fn moved(&self) -> (u64, bool) {
-        let done_now = |id: &str| self.moving().find(|layer| layer.id == id).map_or(0, |layer| layer.done);
-        let before = self.before.iter().map(|(id, sum, most)| {
-            // This store goes on where the last attempt broke off, and counts from the beginning of the layer.
-            if self.is_containerd { most.saturating_sub(done_now(id)) } else { *sum }
-        });
-        let bytes = before.chain(self.moving().map(|layer| layer.done)).fold(0, u64::saturating_add);
-        (bytes, self.moving().all(|layer| layer.size.is_some()))
-    }
-
-    /// How much of the whole is done, in percent: 70 % download and 30 % extraction (where the engine shows any), by
-    /// bytes. Never back within an attempt, and 100 only once [`Pull::succeed`] was called.
-    pub(crate) fn overall(&mut self) -> u64 {
-        let known = self.layers.iter().filter_map(|layer| layer.size);
-        let (sum, count) = known.fold((0_u128, 0_u128), |(sum, count), size| (sum + u128::from(size), count + 1));
-        let mean = sum.checked_div(count).unwrap_or(1).max(1) as u64;
-        let extraction =
-            if self.shows_extraction || (self.is_docker && !self.is_containerd) { 100 - DOWNLOAD_SHARE } else { 0 };
-        // In 128 bits, so that the sum fits whatever sizes an engine claims.
-        let (mut part, mut whole) = (0_u128, 0_u128);
-        for layer in &self.layers {
-            let weight = layer.size.unwrap_or(mean).max(1);
-            let downloaded = match layer.size {
-                _ if layer.is_downloaded() => weight,
-                Some(_) => layer.done,
-                None => 0,
-            };
-            let extracted = match layer.extracted {
-                _ if layer.is_finished() => weight,
-                Some((done, whole)) => share(done, whole, weight),
-                None => 0,
-            };
-            part +=
-                u128::from(downloaded) * u128::from(100 - extraction) + u128::from(extracted) * u128::from(extraction);
-            whole += u128::from(weight);
-        }
-        let percent = part.checked_div(whole).unwrap_or(0).min(99) as u64;
-        self.overall = self.overall.max(percent);
-        self.overall
-    }
+fn all_ended(layers: &[Layer]) -> bool {
+    layers.iter().all(Layer::is_downloaded)
 }
 
 /// `scale * part / whole`, floored, at most `scale`; 0 of an empty whole.
@@ -393,12 +377,42 @@ pub(crate) fn share(part: u64, whole: u64, scale: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Step::{Announced, Cached, Complete, Downloading, Extracting, Retrying, Verifying, Waiting};
+    /// What the engine says of a layer.
+    type Said = (Phase, Numbers);
 
-    const DOWNLOADED: Step = Step::Downloaded { hide_counts: false };
+    const ANNOUNCED: Said = (Phase::Queued, Numbers::NONE);
+    const WAITING: Said = (Phase::Waiting, Numbers::NONE);
+    const CACHED: Said = (Phase::Cached, Numbers::NONE);
+    const VERIFYING: Said = (Phase::Verifying, Numbers::NONE);
+    const DOWNLOADED: Said = (Phase::Downloaded, Numbers::NONE);
+    const COMPLETE: Said = (Phase::Complete, Numbers::NONE);
 
-    fn step(pull: &mut Pull, id: &str, step: Step) -> Update<'static> {
-        pull.apply_in_test(Event::Layer { id: id.to_owned().into(), step })
+    fn retrying(seconds: u64) -> Said {
+        (Phase::Retrying(seconds), Numbers::NONE)
+    }
+
+    fn downloading(current: u64, total: u64) -> Said {
+        (Phase::Downloading, Numbers::of(current, Some(total)))
+    }
+
+    fn unknown(current: u64) -> Said {
+        (Phase::Downloading, Numbers::of(current, None))
+    }
+
+    fn extracting(current: u64, total: u64) -> Said {
+        (Phase::Extracting, Numbers::of(current, Some(total)))
+    }
+
+    fn step(pull: &mut Pull, id: &str, (phase, numbers): Said) -> Update<'static> {
+        pull.apply_in_test(Event::Layer { id: id.to_owned().into(), phase, numbers, hide_counts: false })
+    }
+
+    /// What becomes of the first layer.
+    fn change(pull: &mut Pull, said: Said) -> Change {
+        match step(pull, "a", said) {
+            Update::Layer(0, change) => change,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn say(pull: &mut Pull, text: &str) {
@@ -409,16 +423,8 @@ mod tests {
         /// As [`Pull::apply`], of which only what owns nothing comes back.
         fn apply_in_test(&mut self, event: Event<'_>) -> Update<'static> {
             match self.apply(event) {
-                Update::Queued(at) => Update::Queued(at),
-                Update::Cached(at, finished) => Update::Cached(at, finished),
-                Update::Downloading(at) => Update::Downloading(at),
-                Update::Downloaded(at) => Update::Downloaded(at),
-                Update::Retrying(at, seconds) => Update::Retrying(at, seconds),
-                Update::Verifying(at) => Update::Verifying(at),
-                Update::DownloadComplete(at) => Update::DownloadComplete(at),
-                Update::Extracting(at) => Update::Extracting(at),
-                Update::Extracted(at) => Update::Extracted(at),
-                Update::Complete(at, finished) => Update::Complete(at, finished),
+                Update::Layer(at, change) => Update::Layer(at, change),
+                Update::Moved => Update::Moved,
                 Update::Silent => Update::Silent,
                 Update::Nothing => Update::Nothing,
                 _ => Update::Heard,
@@ -429,72 +435,184 @@ mod tests {
     #[test]
     fn a_layer_goes_its_way_once() {
         let mut pull = Pull::default();
-        for (what, expected) in [
-            (Announced, Update::Queued(0)),
-            (Announced, Update::Nothing),
-            (Waiting, Update::Silent),
-            (Downloading(Some((1, 10))), Update::Downloading(0)),
-            (Waiting, Update::Nothing),
-            (Downloading(Some((1, 10))), Update::Nothing),
-            (Downloading(None), Update::Nothing),
-            (Downloading(Some((5, 10))), Update::Downloaded(0)),
-            (Downloading(Some((3, 10))), Update::Nothing),
-            (Verifying, Update::Verifying(0)),
-            (Verifying, Update::Nothing),
-            (DOWNLOADED, Update::DownloadComplete(0)),
-            (DOWNLOADED, Update::Nothing),
-            (Verifying, Update::Nothing),
-            (Retrying(5), Update::Nothing),
-            (Downloading(Some((6, 10))), Update::Nothing),
-            (Extracting(Some((2, 10))), Update::Extracting(0)),
-            (Extracting(Some((2, 10))), Update::Nothing),
-            (Extracting(Some((1, 10))), Update::Nothing),
-            (Extracting(Some((9, 10))), Update::Extracted(0)),
-            (Extracting(None), Update::Nothing),
-            (Complete, Update::Complete(0, 1)),
-            (Complete, Update::Nothing),
-            (Cached, Update::Nothing),
-            (Extracting(Some((1, 10))), Update::Nothing),
-            (DOWNLOADED, Update::Nothing),
+        for (said, expected) in [
+            (ANNOUNCED, Change::Began),
+            (WAITING, Change::Silent),
+            (WAITING, Change::None),
+            (downloading(1, 10), Change::Began),
+            (downloading(1, 10), Change::None),
+            ((Phase::Downloading, Numbers::NONE), Change::None),
+            (downloading(1, 10), Change::None),
+            (downloading(5, 10), Change::Grew),
+            // Held back, but the engine has said something else than before.
+            (downloading(3, 10), Change::Moved),
+            (WAITING, Change::Silent),
+            (downloading(3, 10), Change::Silent),
+            (VERIFYING, Change::Began),
+            (VERIFYING, Change::None),
+            (DOWNLOADED, Change::Began),
+            (DOWNLOADED, Change::None),
+            (VERIFYING, Change::Silent),
+            (downloading(6, 10), Change::Silent),
+            (extracting(2, 10), Change::Began),
+            (extracting(2, 10), Change::None),
+            (extracting(1, 10), Change::Moved),
+            (extracting(9, 10), Change::Grew),
+            ((Phase::Extracting, Numbers::NONE), Change::None),
+            ((Phase::Extracting, Numbers::of(3, None)), Change::Moved),
+            (COMPLETE, Change::Began),
+            (COMPLETE, Change::None),
+            (CACHED, Change::Silent),
+            (extracting(1, 10), Change::Silent),
+            (DOWNLOADED, Change::Silent),
         ] {
-            assert_eq!(step(&mut pull, "a", what), expected, "{what:?}");
+            assert_eq!(change(&mut pull, said), expected, "{said:?}");
         }
         assert_eq!((pull.layers.len(), pull.finished, pull.moved()), (1, 1, (10, true)));
+    }
+
+    /// Applies it to the first layer, and looks at how far that is.
+    #[track_caller]
+    fn check(pull: &mut Pull, said: Said, expected: Change, done: u64) {
+        assert_eq!(change(pull, said), expected, "{said:?}");
+        assert_eq!(pull.layers[0].done, done, "{said:?}");
     }
 
     #[test]
     fn after_a_broken_connection_the_bytes_go_on() {
         // As dockerd 20.10 told it: a false 100 %, waits, then the total is what remains.
-        let mut pull = Pull::default();
-        step(&mut pull, "a", Announced);
-        let mut check = |what, expected, done| {
-            assert_eq!(step(&mut pull, "a", what), expected, "{what:?}");
-            assert_eq!(pull.layers[0].done, done, "{what:?}");
-        };
-        check(Downloading(Some((9_469_531, 120_036_820))), Update::Downloading(0), 9_469_531);
-        check(Downloading(Some((120_036_820, 120_036_820))), Update::Nothing, 9_469_531);
-        check(Retrying(5), Update::Retrying(0, 5), 9_469_531);
-        check(Retrying(4), Update::Nothing, 9_469_531);
-        check(Retrying(1), Update::Nothing, 9_469_531);
-        check(Downloading(Some((556_572, 110_075_769))), Update::Downloading(0), 10_517_623);
-        check(Downloading(Some((1_113_628, 110_075_769))), Update::Downloaded(0), 11_074_679);
-        check(Downloading(Some((110_075_769, 110_075_769))), Update::Nothing, 11_074_679);
+        let pull = &mut Pull::default();
+        check(pull, ANNOUNCED, Change::Began, 0);
+        check(pull, downloading(9_469_531, 120_036_820), Change::Began, 9_469_531);
+        check(pull, downloading(120_036_820, 120_036_820), Change::Moved, 9_469_531);
+        check(pull, retrying(5), Change::Began, 9_469_531);
+        check(pull, retrying(4), Change::None, 9_469_531);
+        check(pull, retrying(1), Change::None, 9_469_531);
+        check(pull, downloading(556_572, 110_075_769), Change::Began, 10_517_623);
+        check(pull, downloading(1_113_628, 110_075_769), Change::Grew, 11_074_679);
+        check(pull, downloading(110_075_769, 110_075_769), Change::Moved, 11_074_679);
         // A second wait is told again, as is a longer one after it.
-        check(Retrying(10), Update::Retrying(0, 10), 11_074_679);
-        check(Retrying(9), Update::Nothing, 11_074_679);
-        check(Retrying(15), Update::Retrying(0, 15), 11_074_679);
-        // Begun anew from nothing: nothing is shown until it is further than it was.
-        check(Downloading(Some((1, 120_036_820))), Update::Downloading(0), 11_074_679);
-        check(Downloading(Some((11_000_000, 120_036_820))), Update::Nothing, 11_074_679);
-        check(DOWNLOADED, Update::DownloadComplete(0), 120_036_820);
+        check(pull, retrying(10), Change::Began, 11_074_679);
+        check(pull, retrying(9), Change::None, 11_074_679);
+        check(pull, retrying(15), Change::Began, 11_074_679);
+        assert_eq!(pull.moved(), (11_074_679, true));
+    }
+
+    #[test]
+    fn a_layer_that_is_fetched_again_begins_at_its_beginning() {
+        let pull = &mut Pull::default();
+        say(pull, "1: Pulling from a");
+        check(pull, ANNOUNCED, Change::Began, 0);
+        check(pull, downloading(600, 1000), Change::Began, 600);
+        let percent = pull.percent();
+        // Less than before, and nothing has said why: held back.
+        check(pull, downloading(500, 1000), Change::Moved, 600);
+        check(pull, retrying(5), Change::Began, 600);
+        check(pull, downloading(1000, 1000), Change::Silent, 600);
+        check(pull, downloading(100, 1000), Change::Restarted, 100);
+        assert_eq!((pull.percent(), pull.layers[0].reached, pull.moved()), (percent, 600, (700, true)));
+        check(pull, downloading(50, 1000), Change::Moved, 100);
+        check(pull, downloading(900, 1000), Change::Grew, 900);
+        assert_eq!((pull.layers[0].reached, pull.moved()), (900, (1500, true)));
+        check(pull, DOWNLOADED, Change::Began, 1000);
+        check(pull, COMPLETE, Change::Began, 1000);
+        // The mirror fails elsewhere, and all is fetched from another place.
+        let percent = pull.percent();
+        say(pull, "1: Pulling from a");
+        check(pull, ANNOUNCED, Change::Silent, 1000);
+        check(pull, downloading(10, 1000), Change::Restarted, 10);
+        assert_eq!((pull.percent(), pull.finished, pull.layers[0].is_still()), (percent, 1, false));
+        check(pull, DOWNLOADED, Change::Began, 1000);
+        check(pull, extracting(1, 1000), Change::Began, 1000);
+        check(pull, COMPLETE, Change::Silent, 1000);
+        assert_eq!((pull.finished, pull.layers.len(), pull.moved()), (1, 1, (2600, true)));
+    }
+
+    #[test]
+    fn sizes_that_are_not_known() {
+        let pull = &mut Pull::default();
+        check(pull, ANNOUNCED, Change::Began, 0);
+        check(pull, unknown(0), Change::Began, 0);
+        check(pull, unknown(7), Change::Grew, 7);
+        check(pull, unknown(7), Change::None, 7);
+        check(pull, unknown(5), Change::Moved, 7);
+        assert_eq!((pull.layers[0].size, pull.moved()), (None, (7, false)));
+        // A total of less than there is is none.
+        check(pull, downloading(12, 9), Change::Grew, 12);
+        assert_eq!(pull.layers[0].size, None);
+        check(pull, downloading(15, 90), Change::Grew, 15);
+        check(pull, unknown(16), Change::Grew, 16);
+        assert_eq!(pull.layers[0].size, Some(90));
+        check(pull, unknown(91), Change::Grew, 91);
+        assert_eq!(pull.layers[0].size, None);
+        check(pull, retrying(5), Change::Began, 91);
+        check(pull, unknown(1), Change::Restarted, 1);
+        check(pull, DOWNLOADED, Change::Began, 1);
+        assert_eq!(pull.moved(), (92, false));
+    }
+
+    #[test]
+    fn what_is_there_can_still_be_unpacked_or_fetched_after_all() {
+        let pull = &mut Pull::default();
+        check(pull, CACHED, Change::Began, 0);
+        check(pull, (Phase::Extracting, Numbers::NONE), Change::Began, 0);
+        check(pull, extracting(1, 9), Change::Grew, 9);
+        assert_eq!((pull.finished, pull.moved()), (1, (0, true)));
+        check(pull, COMPLETE, Change::Silent, 9);
+        let pull = &mut Pull::default();
+        check(pull, CACHED, Change::Began, 0);
+        check(pull, downloading(1, 9), Change::Began, 1);
+        assert_eq!((pull.finished, pull.moved()), (1, (1, true)));
+    }
+
+    #[test]
+    fn what_is_no_layer_moves_too() {
+        let mut pull = Pull::default();
+        for (said, expected) in [
+            (downloading(1, 9), Update::Moved),
+            (downloading(1, 9), Update::Nothing),
+            (unknown(2), Update::Moved),
+            (DOWNLOADED, Update::Moved),
+            (DOWNLOADED, Update::Nothing),
+        ] {
+            assert_eq!(step(&mut pull, "manifest", said), expected, "{said:?}");
+        }
+        assert!(pull.layers.is_empty() && pull.moved() == (0, true));
+    }
+
+    #[test]
+    fn only_podman_ends_so() {
+        let check = |events: &[(&str, Said)], expected: bool| {
+            let mut pull = Pull::default();
+            for &(id, said) in events {
+                assert!(!pull.ends_as_podman(), "{events:?} before {id} {said:?}");
+                step(&mut pull, id, said);
+            }
+            assert_eq!(pull.ends_as_podman(), expected, "{events:?}");
+        };
+        let (a, b) = (("a", ANNOUNCED), ("a", DOWNLOADED));
+        let [c, d] = [("c", ANNOUNCED), ("c", DOWNLOADED)];
+        check(&[a, b, c, d, d], true);
+        check(&[("a", CACHED), c, d, d], true);
+        check(&[c, d, d], false);
+        check(&[a, c, b, d, d], false);
+        check(&[a, c, d, d], false);
+        // A layer that is twice in the image.
+        check(&[a, ("d", ANNOUNCED), ("d", DOWNLOADED), b, b], false);
+        // podman 3.1
+        check(&[a, b, ("image", COMPLETE)], true);
+        check(&[a, ("image", COMPLETE)], false);
+        check(&[("image", COMPLETE)], false);
+        for foreign in [WAITING, VERIFYING, retrying(5), extracting(1, 2), COMPLETE] {
+            check(&[a, ("a", foreign), b, c, d, d], false);
+        }
     }
 
     #[test]
     fn a_download_that_was_never_seen_unfinished_is_no_news() {
         let mut pull = Pull::default();
-        step(&mut pull, "a", Announced);
-        assert_eq!(step(&mut pull, "a", Downloading(Some((112, 112)))), Update::Silent);
-        assert_eq!(step(&mut pull, "a", Downloading(Some((113, 112)))), Update::Nothing);
+        step(&mut pull, "a", ANNOUNCED);
+        assert_eq!(change(&mut pull, downloading(112, 112)), Change::Silent);
         assert_eq!(pull.moved(), (0, true));
         step(&mut pull, "a", DOWNLOADED);
         assert_eq!(pull.moved(), (112, true));
@@ -504,22 +622,22 @@ mod tests {
     fn absurd_numbers_do_not_break_the_arithmetic() {
         let numbers = [0, 1, 2, 1 << 62, 1 << 63, u64::MAX - 1, u64::MAX];
         let mut pull = Pull::default();
-        step(&mut pull, "a", Announced);
-        step(&mut pull, "b", Announced);
+        step(&mut pull, "a", ANNOUNCED);
+        step(&mut pull, "b", ANNOUNCED);
         let mut before = 0;
         for current in numbers {
             for total in numbers {
-                step(&mut pull, "a", Downloading(Some((current, total))));
-                step(&mut pull, "b", Extracting(Some((current, total))));
+                step(&mut pull, "a", downloading(current, total));
+                step(&mut pull, "b", extracting(current, total));
                 let layer = &pull.layers[0];
                 assert!(layer.done <= layer.size.unwrap_or(0) && layer.done >= before, "{current}/{total}");
                 before = layer.done;
-                assert!(pull.overall() < 100);
+                assert!(pull.percent() < 100);
             }
         }
-        step(&mut pull, "a", Complete);
-        step(&mut pull, "b", Complete);
-        assert_eq!(pull.overall(), 99);
+        step(&mut pull, "a", COMPLETE);
+        step(&mut pull, "b", COMPLETE);
+        assert_eq!(pull.percent(), 99);
     }
 
     #[test]
@@ -528,19 +646,19 @@ mod tests {
         say(&mut pull, "1: Pulling from a");
         // The containerd store says of a layer that it is there after it has announced it, and then that it is complete.
         for (id, what, expected) in [
-            ("a", Announced, Update::Queued(0)),
-            ("b", Announced, Update::Queued(1)),
-            ("a", Announced, Update::Nothing),
-            ("a", Cached, Update::Cached(0, 1)),
-            ("a", Complete, Update::Nothing),
-            ("c", Cached, Update::Cached(2, 2)),
-            ("c", Cached, Update::Nothing),
-            ("c", Announced, Update::Nothing),
+            ("a", ANNOUNCED, Update::Layer(0, Change::Began)),
+            ("b", ANNOUNCED, Update::Layer(1, Change::Began)),
+            ("a", ANNOUNCED, Update::Layer(0, Change::None)),
+            ("a", CACHED, Update::Layer(0, Change::Began)),
+            ("a", COMPLETE, Update::Layer(0, Change::Silent)),
+            ("c", CACHED, Update::Layer(2, Change::Began)),
+            ("c", CACHED, Update::Layer(2, Change::None)),
+            ("c", ANNOUNCED, Update::Layer(2, Change::Silent)),
             // Never announced: a manifest or a configuration.
-            ("d", Downloading(Some((1, 2))), Update::Nothing),
-            ("d", DOWNLOADED, Update::Nothing),
-            ("d", Complete, Update::Nothing),
-            ("b", Complete, Update::Complete(1, 3)),
+            ("d", downloading(1, 2), Update::Moved),
+            ("d", DOWNLOADED, Update::Moved),
+            ("d", COMPLETE, Update::Moved),
+            ("b", COMPLETE, Update::Layer(1, Change::Began)),
         ] {
             assert_eq!(step(&mut pull, id, what), expected, "{id} {what:?}");
         }
@@ -551,7 +669,7 @@ mod tests {
     fn layers_without_end_are_not_kept() {
         let mut pull = Pull::default();
         for id in 0..10 * MAX_LAYERS {
-            step(&mut pull, &id.to_string(), Announced);
+            step(&mut pull, &id.to_string(), ANNOUNCED);
         }
         assert_eq!(pull.layers.len(), MAX_LAYERS);
     }
@@ -560,79 +678,141 @@ mod tests {
     fn podmans_configuration_is_no_layer() {
         let mut pull = Pull::default();
         for (id, what) in [
-            ("a", Announced),
-            ("a", Downloading(Some((5, 10)))),
+            ("a", ANNOUNCED),
+            ("a", downloading(5, 10)),
             ("a", DOWNLOADED),
-            ("config", Announced),
+            ("config", ANNOUNCED),
             ("config", DOWNLOADED),
             ("config", DOWNLOADED),
         ] {
             step(&mut pull, id, what);
         }
         assert_eq!(pull.verdict(&End::Complete), Verdict::Undecided("config".into()));
-        assert!(pull.has_finished_layer());
-        pull.succeed();
-        assert_eq!(pull.complete_next(), Some(Update::Complete(0, 1)));
-        assert_eq!(pull.complete_next(), None);
-        assert_eq!((pull.layers.len(), pull.finished, pull.overall()), (1, 1, 100));
+        assert!(pull.ends_as_podman());
+        assert_eq!(pull.settle(&Verdict::Success), Some(Update::Layer(0, Change::Began)));
+        assert_eq!(pull.settle(&Verdict::Success), None);
+        assert_eq!((pull.layers.len(), pull.finished, pull.percent()), (1, 1, 100));
         assert_eq!(pull.moved(), (10, true));
     }
 
     #[test]
     fn another_attempt_begins_anew_and_keeps_what_was_moved() {
         let mut pull = Pull::default();
-        step(&mut pull, "a", Announced);
-        step(&mut pull, "a", Downloading(Some((900, 1000))));
-        assert!(pull.overall() > 80);
+        step(&mut pull, "a", ANNOUNCED);
+        step(&mut pull, "a", downloading(900, 1000));
+        assert!(pull.percent() > 80);
         pull.start_again();
-        assert_eq!((pull.overall(), pull.layers.len(), pull.moved()), (0, 0, (900, true)));
-        step(&mut pull, "a", Announced);
-        step(&mut pull, "a", Downloading(Some((100, 1000))));
+        assert_eq!((pull.percent(), pull.layers.len(), pull.moved()), (0, 0, (900, true)));
+        step(&mut pull, "a", ANNOUNCED);
+        step(&mut pull, "a", downloading(100, 1000));
         assert_eq!(pull.moved(), (1000, true));
         pull.start_again();
         assert_eq!(pull.moved(), (1000, true));
+    }
+
+    /// What the containerd image store says of a layer of ten megabytes (its own), in megabytes.
+    fn store(pull: &mut Pull, id: &str, current: u64) {
+        step(pull, id, ANNOUNCED);
+        step(pull, id, downloading(current << 20, 10 << 20));
+        pull.is_containerd = true;
     }
 
     #[test]
     fn what_the_containerd_store_has_kept_moves_once() {
         let mut pull = Pull::default();
-        for what in [Announced, Downloading(Some((600, 1000)))] {
-            step(&mut pull, "a", what);
-            step(&mut pull, "b", what);
-        }
+        let check = |pull: &Pull, megabytes: u64| assert_eq!(pull.moved(), (megabytes << 20, true));
+        store(&mut pull, "a", 6);
+        store(&mut pull, "b", 6);
+        check(&pull, 12);
         pull.start_again();
-        // It goes on at 600, and with the other at 500, which was not yet on the disk.
-        for (id, what) in [
-            ("a", Announced),
-            ("b", Announced),
-            ("a", Downloading(Some((600, 1000)))),
-            ("b", Downloading(Some((500, 1000)))),
-            ("a", Step::Downloaded { hide_counts: true }),
-        ] {
-            step(&mut pull, id, what);
-        }
-        assert_eq!(pull.moved(), (1600, true));
+        // It goes on at 6, and with the other at 5, which was not yet on the disk.
+        store(&mut pull, "a", 6);
+        store(&mut pull, "b", 5);
+        step(&mut pull, "a", DOWNLOADED);
+        check(&pull, 16);
         pull.start_again();
-        assert_eq!(pull.moved(), (1600, true));
-        step(&mut pull, "b", Announced);
-        step(&mut pull, "b", Downloading(Some((900, 1000))));
-        assert_eq!(pull.moved(), (1900, true));
+        check(&pull, 16);
+        store(&mut pull, "b", 9);
+        check(&pull, 20);
+        // It was thrown away after an error.
+        pull.start_again();
+        store(&mut pull, "b", 1);
+        step(&mut pull, "b", DOWNLOADED);
+        check(&pull, 30);
+    }
+
+    #[test]
+    fn what_was_there_before_the_run_has_not_come() {
+        let check = |counts: &[u64], expected: u64| {
+            let mut pull = Pull::default();
+            for &count in counts {
+                store(&mut pull, "a", count);
+            }
+            step(&mut pull, "a", DOWNLOADED);
+            assert_eq!(pull.moved(), (expected << 20, true), "{counts:?}");
+            assert_eq!(pull.seen(), 10 << 20);
+        };
+        check(&[7, 7, 8], 3);
+        check(&[6, 7, 8], 4);
+        // As much in the next tenth of a second as in the first.
+        check(&[4, 8], 10);
+        check(&[3, 5, 6], 10);
+        check(&[1, 1, 1], 10);
+        check(&[1], 10);
+    }
+
+    #[test]
+    fn an_attempt_goes_on_or_fetches_from_nothing() {
+        use crate::pull::attempt::Fetched::{FromNothing, Nothing, Rest};
+        let mut pull = Pull::default();
+        let mut attempt = |counts: &[(&str, u64)]| {
+            for (id, count) in counts {
+                step(&mut pull, id, ANNOUNCED);
+                store(&mut pull, id, *count);
+            }
+            let fetched = pull.fetched();
+            pull.start_again();
+            fetched
+        };
+        assert_eq!(attempt(&[]), Nothing);
+        assert_eq!(attempt(&[("a", 1), ("a", 4), ("a", 6)]), FromNothing);
+        assert_eq!(attempt(&[]), Nothing);
+        assert_eq!(attempt(&[("a", 6), ("a", 7)]), Rest);
+        // A layer that no attempt had begun is neither.
+        assert_eq!(attempt(&[("a", 7), ("a", 8), ("b", 1), ("b", 4)]), Rest);
+        // From nothing, also when it comes further than before.
+        assert_eq!(attempt(&[("a", 1), ("a", 5), ("a", 9), ("b", 1)]), FromNothing);
+        assert_eq!(attempt(&[("c", 1), ("c", 2)]), Rest);
+    }
+
+    #[test]
+    fn a_podman_that_fails_says_before_that_all_is_here() {
+        let mut pull = Pull::default();
+        step(&mut pull, "a", ANNOUNCED);
+        step(&mut pull, "a", downloading(30, 100));
+        step(&mut pull, "a", DOWNLOADED);
+        say(&mut pull, "Error: broken");
+        assert_eq!(pull.moved(), (30, false));
+        pull.start_again();
+        step(&mut pull, "a", ANNOUNCED);
+        step(&mut pull, "a", DOWNLOADED);
+        assert_eq!(pull.moved(), (130, true));
     }
 
     #[test]
     fn the_extraction_tells_the_size_of_a_layer_whose_rest_alone_was_told() {
         let mut pull = Pull::default();
-        for what in [Announced, Retrying(5), Downloading(Some((100, 700))), DOWNLOADED] {
+        for what in [ANNOUNCED, retrying(5), downloading(100, 700), DOWNLOADED] {
             step(&mut pull, "a", what);
         }
         assert_eq!(pull.moved(), (700, true));
-        step(&mut pull, "a", Extracting(Some((10, 1000))));
+        step(&mut pull, "a", extracting(10, 1000));
         assert_eq!((pull.moved(), pull.layers[0].size), ((1000, true), Some(1000)));
     }
 
     #[test]
     fn the_whole_is_weighed_by_bytes() {
-        let check = |is_docker: bool, steps: &[(&str, Step)], expected: u64| {
+        let check = |is_docker: bool, steps: &[(&str, Said)], expected: u64| {
             let mut pull = Pull::default();
             if is_docker {
                 say(&mut pull, "1: Pulling from a");
@@ -640,35 +820,35 @@ mod tests {
             for &(id, what) in steps {
                 step(&mut pull, id, what);
             }
-            assert_eq!(pull.overall(), expected, "{steps:?}");
+            assert_eq!(pull.percent(), expected, "{steps:?}");
         };
         check(true, &[], 0);
-        check(true, &[("a", Announced)], 0);
-        check(true, &[("a", Announced), ("a", Downloading(Some((50, 100))))], 35);
+        check(true, &[("a", ANNOUNCED)], 0);
+        check(true, &[("a", ANNOUNCED), ("a", downloading(50, 100))], 35);
         // Where no extraction is to be expected all is download.
-        check(false, &[("a", Announced), ("a", Downloading(Some((50, 100))))], 50);
-        check(true, &[("a", Announced), ("a", Downloading(Some((50, 100)))), ("a", DOWNLOADED)], 70);
-        check(true, &[("a", Announced), ("a", Extracting(Some((50, 100))))], 85);
-        check(true, &[("a", Announced), ("a", Extracting(None))], 70);
+        check(false, &[("a", ANNOUNCED), ("a", downloading(50, 100))], 50);
+        check(true, &[("a", ANNOUNCED), ("a", downloading(50, 100)), ("a", DOWNLOADED)], 70);
+        check(true, &[("a", ANNOUNCED), ("a", extracting(50, 100))], 85);
+        check(true, &[("a", ANNOUNCED), ("a", (Phase::Extracting, Numbers::NONE))], 70);
         // A large layer weighs more than a small one, an unknown one as much as the mean.
-        let (large, small) = (Downloading(Some((1, 900))), Downloading(Some((99, 100))));
-        check(true, &[("a", Announced), ("b", Announced), ("a", large), ("b", small)], 7);
-        check(true, &[("a", Announced), ("b", Announced), ("a", large), ("a", Complete)], 50);
-        check(true, &[("a", Cached), ("b", Announced)], 50);
-        check(true, &[("a", Complete)], 0);
-        check(true, &[("a", Announced), ("a", Complete)], 99);
+        let (large, small) = (downloading(1, 900), downloading(99, 100));
+        check(true, &[("a", ANNOUNCED), ("b", ANNOUNCED), ("a", large), ("b", small)], 7);
+        check(true, &[("a", ANNOUNCED), ("b", ANNOUNCED), ("a", large), ("a", COMPLETE)], 50);
+        check(true, &[("a", CACHED), ("b", ANNOUNCED)], 50);
+        check(true, &[("a", COMPLETE)], 0);
+        check(true, &[("a", ANNOUNCED), ("a", COMPLETE)], 99);
     }
 
     #[test]
     fn the_whole_never_goes_back() {
         let mut pull = Pull::default();
         say(&mut pull, "1: Pulling from a");
-        step(&mut pull, "a", Announced);
-        step(&mut pull, "a", Downloading(Some((99, 100))));
-        assert_eq!(pull.overall(), 69);
-        step(&mut pull, "b", Announced);
-        step(&mut pull, "b", Downloading(Some((1, 1_000_000))));
-        assert_eq!(pull.overall(), 69);
+        step(&mut pull, "a", ANNOUNCED);
+        step(&mut pull, "a", downloading(99, 100));
+        assert_eq!(pull.percent(), 69);
+        step(&mut pull, "b", ANNOUNCED);
+        step(&mut pull, "b", downloading(1, 1_000_000));
+        assert_eq!(pull.percent(), 69);
     }
 
     #[test]
@@ -679,13 +859,17 @@ mod tests {
         const WARNING: &str = "WARNING: mind";
         const LAYER: &str = "abc: Pulling fs layer";
         const READY: &str = "abc: Download complete";
-        let failed = |reason: &str| Verdict::Failed(reason.to_owned());
+        let failed = |reason: &str| Verdict::Failed(Failure::own(Kind::Other, reason));
         let check = |said: &[&str], end: End, expected: Verdict| {
             let mut pull = Pull::default();
             for text in said {
                 say(&mut pull, text);
             }
-            assert_eq!(pull.verdict(&end), expected, "{said:?} {end:?}");
+            let verdict = match pull.verdict(&end) {
+                Verdict::Failed(failure) => failed(&failure.text),
+                verdict => verdict,
+            };
+            assert_eq!(verdict, expected, "{said:?} {end:?}");
         };
         check(&[FROM, STATUS], End::Complete, Verdict::Success);
         check(&[STATUS, WARNING, WARNING], End::Complete, Verdict::Success);
@@ -724,9 +908,6 @@ mod tests {
             let mut pull = Pull::default();
             for line in lines {
                 let event = crate::pull::event::parse(line.as_bytes());
-                if event == Event::Unknown {
-                    pull.hear(line.as_bytes());
-                }
                 pull.apply(event);
             }
             assert_eq!(pull.verdict(&End::Refused(400)), Verdict::Failed(expected.into()), "{lines:?}");
@@ -741,19 +922,19 @@ mod tests {
     fn an_extraction_may_go_on_unseen_once_all_is_downloaded() {
         let mut pull = Pull::default();
         assert!(!pull.may_extract_unseen());
-        step(&mut pull, "a", Announced);
-        step(&mut pull, "b", Announced);
+        step(&mut pull, "a", ANNOUNCED);
+        step(&mut pull, "b", ANNOUNCED);
         step(&mut pull, "a", DOWNLOADED);
         assert!(!pull.may_extract_unseen());
         step(&mut pull, "b", DOWNLOADED);
         assert!(pull.may_extract_unseen());
-        step(&mut pull, "a", Extracting(Some((1, 10))));
+        step(&mut pull, "a", extracting(1, 10));
         assert!(!pull.may_extract_unseen(), "this engine shows its extraction");
-        step(&mut pull, "a", Extracting(Some((10, 10))));
+        step(&mut pull, "a", extracting(10, 10));
         assert!(pull.may_extract_unseen());
         for last in [Event::Status("Downloaded newer image".into()), Event::Error("no space left".into())] {
             let mut pull = Pull::default();
-            step(&mut pull, "a", Announced);
+            step(&mut pull, "a", ANNOUNCED);
             step(&mut pull, "a", DOWNLOADED);
             assert!(pull.may_extract_unseen());
             pull.apply_in_test(last);

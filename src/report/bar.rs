@@ -6,7 +6,11 @@
 //! **Invariant:** a bar has its width in characters, always; a percentage is floored and at most 100.
 
 use crate::pull::share;
-use std::fmt::{self, Display};
+use std::fmt::{self, Display, Write as _};
+
+/// What colours a bar, and what ends that.
+pub(crate) const GREEN: &str = "\x1b[32m";
+pub(crate) const DEFAULT: &str = "\x1b[0m";
 
 /// Cells of the bar of one layer.
 pub(crate) const LAYER: usize = 40;
@@ -16,12 +20,17 @@ pub(crate) const OVERALL: usize = 50;
 
 /// `████░░░░` in brackets, `width` cells between them.
 pub(crate) fn bar(part: u64, whole: u64, width: usize) -> impl Display {
-    let filled = share(part, whole, width as u64) as usize;
     fmt::from_fn(move |f| {
         f.write_str("[")?;
-        (0..width).try_for_each(|cell| f.write_str(if cell < filled { "█" } else { "░" }))?;
+        cells(part, whole, width).try_for_each(|cell| f.write_char(cell))?;
         f.write_str("]")
     })
+}
+
+/// The cells of a bar.
+pub(crate) fn cells(part: u64, whole: u64, width: usize) -> impl Iterator<Item = char> {
+    let filled = share(part, whole, width as u64) as usize;
+    (0..width).map(move |cell| if cell < filled { '█' } else { '░' })
 }
 
 /// How many hundredths of `whole` `part` is, 0 to 100.
@@ -67,6 +76,15 @@ pub(crate) fn speed(count: u64, milliseconds: u64) -> Option<impl Display> {
         KB.. => write!(f, "{}KB/s", rate / KB),
         _ => write!(f, "{rate}B/s"),
     }))
+}
+
+/// How long it may still take (`4s left`, `2m05s left`, `1h30m left`).
+pub(crate) fn left(seconds: u64) -> impl Display {
+    fmt::from_fn(move |f| match seconds {
+        ..60 => write!(f, "{seconds}s left"),
+        60..3600 => write!(f, "{}m{:02}s left", seconds / 60, seconds % 60),
+        3600.. => write!(f, "{}h{:02}m left", seconds / 3600, seconds / 60 % 60),
+    })
 }
 
 fn tenths(f: &mut fmt::Formatter<'_>, count: u64, unit: u64, name: &str) -> fmt::Result {
@@ -130,6 +148,17 @@ mod tests {
             let alike = bytes(pair.0).to_string() == bytes(pair.1).to_string();
             assert_eq!(shown(pair.0) == shown(pair.1), alike, "{pair:?}");
         }
+    }
+
+    #[test]
+    fn time_left_has_two_units() {
+        let check = |seconds, expected| assert_eq!(left(seconds).to_string(), expected);
+        check(4, "4s left");
+        check(59, "59s left");
+        check(60, "1m00s left");
+        check(3599, "59m59s left");
+        check(3600, "1h00m left");
+        check(u64::MAX, "5124095576030431h00m left");
     }
 
     #[test]

@@ -4,7 +4,13 @@
 //!
 //! **Invariant:** plain values. Text under `About`, [`Opening`] and [`Retry`] is as it came, not yet safe to show.
 
+use crate::pull::failure::{Failure, Kind};
 use crate::pull::layer::{Layer, Phase};
+use crate::pull::snapshot::Snapshot;
+use std::ops::Range;
+
+/// Bytes of an ordinary line with its stamp: the bar of the whole has three in each of its 50 cells.
+pub(crate) const LINE_BYTES: usize = 256;
 
 /// Which part of the session a line belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,11 +23,17 @@ pub(crate) enum Part {
 /// What a line tells, for sinks that tell it in a way of their own. Text in here is as it came, not yet safe to show.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum About<'a> {
-    /// Nothing that no other line tells: rules, headings, the closing block.
-    Looks,
+    /// A line across, which divides.
+    Rule,
+    /// Nothing that no other line tells: headings, the closing block.
+    Text,
     Image(Topic, &'a str),
+    /// How far the whole is.
+    Overall(Snapshot<'a>),
     /// A layer and the phase that the line is about: the layer itself may be further on.
     Layer(&'a Layer, Phase),
+    /// A layer is fetched again from its beginning.
+    Restart(&'a Layer),
 }
 
 /// What is told of the image as a whole.
@@ -32,11 +44,26 @@ pub(crate) enum Topic {
     Repository,
     Digest,
     Status,
+    /// A warning of the engine.
     Warning,
-    /// Why there is to be another attempt.
-    Retry,
+    /// A warning of this program.
+    Notice,
+    /// How much there is to fetch.
+    Sizes,
+    /// Why there is to be another attempt, and of what kind that is.
+    Retry(Kind),
     /// The layer that moved last, when nothing has moved for long.
     Stuck,
+}
+
+/// A bar within a line: where it stands, and what it shows.
+#[derive(Debug, Clone)]
+pub(crate) struct Bar {
+    pub(crate) place: Range<usize>,
+    pub(crate) part: u64,
+    pub(crate) whole: u64,
+    /// Cells between its brackets.
+    pub(crate) cells: usize,
 }
 
 /// One step of the session: a line for people, or what the engine said, or both.
@@ -50,6 +77,8 @@ pub(crate) struct Line<'a> {
     pub(crate) raw: Option<&'a str>,
     /// Safe, of bounded length, without stamp or line end; `None` where the raw line is all there is to say.
     pub(crate) text: Option<&'a str>,
+    /// The bar in `text`.
+    pub(crate) bar: Option<Bar>,
 }
 
 /// How an image is pulled.
@@ -77,10 +106,10 @@ pub(crate) struct Retry {
     pub(crate) number: u64,
     /// How many there may be.
     pub(crate) limit: Option<u64>,
-    /// Seconds until it begins.
+    /// Seconds until it begins; 0 is at once.
     pub(crate) wait: u64,
     /// Why the one before failed.
-    pub(crate) reason: String,
+    pub(crate) failure: Failure,
 }
 
 /// The name of a signal that this program answers to.

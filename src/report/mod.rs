@@ -7,16 +7,26 @@
 //! engine is made safe here, before it becomes part of a line.
 
 pub(crate) mod bar;
+mod digits;
+pub(crate) mod fit;
+mod image;
+mod layer;
 pub(crate) mod line;
+pub(crate) mod moment;
+pub(crate) mod page;
+pub(crate) mod pages;
+pub(crate) mod reader;
 pub(crate) mod sanitize;
+mod sizes;
 pub(crate) mod stamp;
+pub(crate) mod status;
 pub(crate) mod throttle;
 
-use crate::pull::failure::Kind;
-use crate::pull::layer::{Layer, Phase};
-use crate::pull::{Pull, Update, Verdict};
-use crate::report::line::{About, Line, Method, Opening, Part, Retry, Topic, signal_name};
-use crate::report::throttle::Throttle;
+use crate::pull::layer::{Change, Layer};
+use crate::pull::meter::Meter;
+use crate::pull::{Pull, Update};
+use crate::report::line::{About, Bar, Line, Part, Topic};
+use crate::report::throttle::{Grid, Throttle};
 use std::fmt::{Arguments, Write as _};
 
 /// The longest human line in characters, less its stamp `[2025-11-19 10:30:15] `.
@@ -34,6 +44,12 @@ const RULE: &str = "==========================================";
 #[derive(Default)]
 pub(crate) struct Report {
     pace: Throttle,
+    grid: Grid,
+    /// Fed with the pull as it is before each event, and when time passes.
+    pub(crate) meter: Meter,
+    /// Docker's CLI tells no bytes.
+    tells_bytes: bool,
+    told: sizes::Told,
     /// Layers whose `queued` line is held back; with the count of finished layers where the layer is cached.
     held: Vec<(usize, Option<usize>)>,
     /// The layer that moved last.
@@ -45,42 +61,27 @@ pub(crate) struct Report {
 type Out<'a> = &'a mut dyn FnMut(&Line<'_>);
 
 impl Report {
-    /// The block at the top, and before it the reason where it is not the usual one.
-    pub(crate) fn open(&mut self, opening: &Opening, at: u64, out: Out<'_>) {
-        self.pace.moved(at);
-        let (mode, method) = match opening.method {
-            Method::Api => ("enhanced mode", "Docker Socket API (detailed progress)"),
-            Method::Cli => ("docker CLI", "docker pull CLI"),
-        };
-        if let Some(reason) = &opening.reason {
-            let about = About::Image(Topic::Warning, reason);
-            let line = format_args!("⚠️  {}; using the docker CLI", sanitize::safe(reason));
-            self.tell(at, Part::Opening, about, out, line);
-        }
-        self.say(at, Part::Opening, out, format_args!("{RULE}"));
-        self.say(at, Part::Opening, out, format_args!("📦 PULLING IMAGE ({mode})"));
-        self.say(at, Part::Opening, out, format_args!("{RULE}"));
-        self.image(Topic::Name, "Image: ", &opening.image, at, Part::Opening, out);
-        self.say(at, Part::Opening, out, format_args!("Method: {method}"));
-        self.say(at, Part::Opening, out, format_args!("{RULE}"));
-        if let Some(process) = &opening.attached {
-            let warning = format!("{process} is pulling this image already: watching its transfer");
-            self.warn(&warning, at, out);
-        }
-    }
-
-    /// A warning of our own.
-    pub(crate) fn warn(&mut self, warning: &str, at: u64, out: Out<'_>) {
-        self.image(Topic::Warning, WARNING, warning, at, Part::Opening, out);
-    }
-
     /// The lines that time alone brings, each with the time it was due. To be called before each event and on each tick.
     pub(crate) fn advance(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
+        while let Some(due) = self.grid.next(at) {
+            self.notices(pull, due, out);
+            self.meter.advance(pull, due);
+            self.overall(pull, due, out);
+        }
+        self.notices(pull, at, out);
+        self.meter.advance(pull, at);
+    }
+
+    /// The lines about layers that time alone brings.
+    fn notices(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
         if let Some(due) = self.pace.held_until().filter(|due| at >= *due) {
             self.release(pull, due, out);
         }
+        if !self.tells_bytes {
+            return;
+        }
         while let Some((due, seconds)) = self.pace.still(at) {
-            let layer = self.moving.and_then(|at| pull.layers.get(at)).filter(|layer| !layer.is_finished());
+            let layer = self.moving.and_then(|at| pull.layers.get(at)).filter(|layer| !layer.is_still());
             let about = About::Image(Topic::Stuck, layer.map_or("", |layer| &layer.id));
             let body = Part::Body;
             match layer {
@@ -88,6 +89,10 @@ impl Report {
                     let (id, done, size) = (sanitize::safe(id), bar::bytes(*done), bar::bytes(*size));
                     let line = format_args!("⏳ No progress for {seconds}s ({id}: {done} / {size})");
                     self.tell(due, body, about, out, line);
+                }
+                Some(Layer { id, size: None, done: done @ 1.., .. }) => {
+                    let (id, done) = (sanitize::safe(id), bar::bytes(*done));
+                    self.tell(due, body, about, out, format_args!("⏳ No progress for {seconds}s ({id}: {done})"));
                 }
                 Some(Layer { id, .. }) => {
                     let id = sanitize::safe(id);
@@ -112,10 +117,14 @@ impl Report {
         if !announces && !self.held.is_empty() {
             self.release(pull, at, out);
         }
-        if !matches!(update, Update::Nothing | Update::Heard) {
+        if update.is_movement() {
             self.pace.moved(at);
+            self.grid.moved();
         }
-        let is_progress = matches!(update, Update::Nothing | Update::Downloaded(_) | Update::Extracted(_));
+        let is_progress = matches!(
+            update,
+            Update::Nothing | Update::Moved | Update::Layer(_, Change::None | Change::Moved | Change::Grew)
+        );
         if !is_progress {
             self.raw.clear();
             let _ = write!(self.raw, "{}", sanitize::safe(&String::from_utf8_lossy(line)));
@@ -123,197 +132,25 @@ impl Report {
         }
         let body = Part::Body;
         match update {
-            Update::Nothing | Update::Silent | Update::Heard => {}
+            Update::Nothing | Update::Moved | Update::Silent | Update::Heard => {}
             Update::PullingFrom(name) => self.image(Topic::Repository, "🔄 Pulling from ", name, at, body, out),
             Update::Digest(digest) => self.image(Topic::Digest, "🔐 Image digest: ", digest, at, body, out),
             Update::Status(status) => self.image(Topic::Status, "📊 Status: ", status, at, body, out),
             Update::Warning(warning) => self.image(Topic::Warning, WARNING, warning, at, body, out),
-            Update::Queued(layer) => self.hold(*layer, None, at),
-            Update::Cached(layer, finished) => {
-                if self.held.is_empty() && self.pace.is_announced(*layer) {
-                    self.cached(pull, *layer, *finished, at, out);
-                } else {
-                    self.hold(*layer, Some(*finished), at);
-                }
-            }
-            Update::Downloading(layer) | Update::Downloaded(layer) => self.download(pull, *layer, at, out),
-            Update::Retrying(layer, seconds) => {
-                let rest = format_args!(": retrying in {seconds}s");
-                self.layer(&pull.layers[*layer], Phase::Retrying(*seconds), at, out, rest);
-            }
-            Update::Verifying(layer) => {
-                self.end_download(pull, *layer, at, out);
-                let rest = format_args!(": Verifying checksum...");
-                self.layer(&pull.layers[*layer], Phase::Verifying, at, out, rest);
-            }
-            Update::DownloadComplete(layer) => {
-                self.end_download(pull, *layer, at, out);
-                self.layer(&pull.layers[*layer], Phase::Downloaded, at, out, format_args!(": Download complete"));
-            }
-            Update::Extracting(layer) => {
-                self.pace.begin_phase(*layer, Some(at));
-                self.layer(&pull.layers[*layer], Phase::Extracting, at, out, format_args!(": Extracting..."));
-            }
-            Update::Extracted(layer) => self.extraction(pull, *layer, at, out),
-            Update::Complete(layer, finished) => self.complete(pull, *layer, *finished, at, out),
+            Update::Layer(layer, change) => self.layer_event(pull, *layer, *change, at, out),
         }
         if !self.raw.is_empty() {
-            out(&Line { at, part: body, about: About::Looks, raw: Some(&self.raw), text: None });
+            out(&Line { at, part: body, about: About::Text, raw: Some(&self.raw), text: None, bar: None });
             self.raw.clear();
         }
     }
 
-    /// A broken attempt is followed by another.
-    pub(crate) fn retry(&mut self, retry: &Retry, at: u64, out: Out<'_>) {
-        self.pace = Throttle::default();
-        self.held.clear();
-        self.moving = None;
-        self.pace.moved(at);
-        let Retry { number, limit, wait, reason } = retry;
-        let (about, reason) = (About::Image(Topic::Retry, reason), sanitize::safe(reason));
-        let limit = limit.map(|limit| format!("/{limit}")).unwrap_or_default();
-        self.tell(at, Part::Body, about, out, format_args!("🔁 Retry {number}{limit} in {wait}s: {reason}"));
-    }
-
-    /// The stream is over: what was held back, and the closing block. `registry` is named in advice.
-    pub(crate) fn close(&mut self, pull: &mut Pull, verdict: &Verdict, registry: Option<&str>, at: u64, out: Out<'_>) {
+    /// The stream is over: what was held back.
+    pub(crate) fn end(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
         self.advance(pull, at, out);
         if !self.held.is_empty() {
             self.release(pull, at, out);
         }
-        if *verdict == Verdict::Success {
-            pull.succeed();
-            while let Some(update) = pull.complete_next() {
-                if let Update::Complete(layer, finished) = update {
-                    self.complete(pull, layer, finished, at, out);
-                }
-            }
-        }
-        let closing = Part::Closing;
-        self.say(at, closing, out, format_args!("{RULE}"));
-        match verdict {
-            Verdict::Success => self.say(at, closing, out, format_args!("✅ PULL SUCCESSFUL")),
-            Verdict::Interrupted(signal) => {
-                self.say(at, closing, out, format_args!("🛑 PULL INTERRUPTED ({})", signal_name(*signal)));
-            }
-            Verdict::Failed(reason) | Verdict::Undecided(reason) => {
-                self.say(at, closing, out, format_args!("❌ PULL FAILED: {}", sanitize::safe(reason)));
-                if let Some(advice) = Kind::of(reason).advice(registry) {
-                    self.say(at, closing, out, format_args!("💡 {}", sanitize::safe(&advice)));
-                }
-            }
-        }
-        let percent = pull.overall();
-        self.say(
-            at,
-            closing,
-            out,
-            format_args!("Overall Progress: {} {percent}%", bar::bar(percent, 100, bar::OVERALL)),
-        );
-        let layers = pull.layers.len();
-        if layers > 0 {
-            self.say(at, closing, out, format_args!("Layers: {}/{layers} completed", pull.finished));
-            let (moved, is_all) = pull.moved();
-            let (least, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
-            match bar::speed(moved, at).filter(|_| moved > 0) {
-                Some(speed) => {
-                    self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s ({speed})"));
-                }
-                None => self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s")),
-            }
-        }
-        self.say(at, closing, out, format_args!("{RULE}"));
-    }
-
-    fn hold(&mut self, layer: usize, finished: Option<usize>, at: u64) {
-        self.pace.hold(at);
-        self.held.push((layer, finished));
-    }
-
-    /// Lets the held lines out, `queued` ones first.
-    fn release(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
-        self.pace.release();
-        let held = std::mem::take(&mut self.held);
-        for &(layer, _) in &held {
-            if self.pace.announce(layer) {
-                let total = pull.layers.len();
-                let rest = format_args!(" queued (total: {total} layers)");
-                self.layer(&pull.layers[layer], Phase::Queued, at, out, rest);
-            }
-        }
-        for (layer, finished) in held {
-            if let Some(finished) = finished {
-                self.cached(pull, layer, finished, at, out);
-            }
-        }
-    }
-
-    fn cached(&mut self, pull: &Pull, layer: usize, finished: usize, at: u64, out: Out<'_>) {
-        let rest = format_args!(": Already cached ({finished}/{})", pull.layers.len());
-        self.layer(&pull.layers[layer], Phase::Cached, at, out, rest);
-    }
-
-    fn complete(&mut self, pull: &Pull, layer: usize, finished: usize, at: u64, out: Out<'_>) {
-        if let Layer { extracted: Some(_), .. } = pull.layers[layer] {
-            self.end_extraction(pull, layer, at, out);
-        }
-        let rest = format_args!(": Complete ({finished}/{})", pull.layers.len());
-        self.layer(&pull.layers[layer], Phase::Complete, at, out, rest);
-    }
-
-    fn download(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
-        self.moving = Some(layer);
-        if let Layer { size: Some(size), done, .. } = pull.layers[layer]
-            && self.pace.is_due(layer, at)
-        {
-            self.download_bar(pull, layer, done, size, at, out);
-        }
-    }
-
-    /// A download that showed a second bar is shown full before the line that ends it.
-    fn end_download(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
-        self.moving = Some(layer);
-        if let Some(size) = pull.layers[layer].size
-            && self.pace.bars(layer) > 1
-        {
-            self.download_bar(pull, layer, size, size, at, out);
-        }
-        self.pace.begin_phase(layer, None);
-    }
-
-    fn download_bar(&mut self, pull: &Pull, layer: usize, done: u64, size: u64, at: u64, out: Out<'_>) {
-        let percent = bar::percent(done, size);
-        if !self.pace.is_news(layer, at, (percent, bar::shown(done), size)) {
-            return;
-        }
-        let (bar, done, size) = (bar::bar(done, size, bar::LAYER), bar::bytes(done), bar::bytes(size));
-        let rest = format_args!(": {bar} {percent}% ({done} / {size})");
-        self.layer(&pull.layers[layer], Phase::Downloading, at, out, rest);
-    }
-
-    fn extraction(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
-        self.moving = Some(layer);
-        if let Some((done, whole)) = pull.layers[layer].extracted
-            && self.pace.is_due(layer, at)
-        {
-            self.extraction_bar(pull, layer, done, whole, at, out);
-        }
-    }
-
-    fn end_extraction(&mut self, pull: &Pull, layer: usize, at: u64, out: Out<'_>) {
-        if self.pace.bars(layer) > 0 {
-            self.extraction_bar(pull, layer, 1, 1, at, out);
-        }
-    }
-
-    fn extraction_bar(&mut self, pull: &Pull, layer: usize, done: u64, whole: u64, at: u64, out: Out<'_>) {
-        let percent = bar::percent(done, whole);
-        if !self.pace.is_news(layer, at, (percent, 0, 0)) {
-            return;
-        }
-        let bar = bar::bar(done, whole, bar::LAYER);
-        let rest = format_args!(": Extracting {bar} {percent}%");
-        self.layer(&pull.layers[layer], Phase::Extracting, at, out, rest);
     }
 
     /// A line about the image: `lead`, and what is said of it.
@@ -321,34 +158,48 @@ impl Report {
         self.tell(at, part, About::Image(topic, said), out, format_args!("{lead}{}", sanitize::safe(said)));
     }
 
-    /// A line about a layer and a phase: its name, and `rest`.
-    fn layer(&mut self, layer: &Layer, phase: Phase, at: u64, out: Out<'_>, rest: Arguments<'_>) {
-        let sign = match phase {
-            Phase::Queued => "📋",
-            Phase::Downloading => "⬇️ ",
-            Phase::Retrying(_) => "🔁",
-            Phase::Verifying => "🔍",
-            Phase::Downloaded | Phase::Complete => "✅",
-            Phase::Extracting => "📂",
-            Phase::Cached => "💾",
-        };
-        let about = About::Layer(layer, phase);
-        self.tell(at, Part::Body, about, out, format_args!("{sign} Layer {}{rest}", sanitize::safe(&layer.id)));
-    }
-
     fn say(&mut self, at: u64, part: Part, out: Out<'_>, line: Arguments<'_>) {
-        self.tell(at, part, About::Looks, out, line);
+        self.tell(at, part, About::Text, out, line);
     }
 
-    /// Hands on a line, with the raw line where that is still to come.
+    fn rule(&mut self, at: u64, part: Part, out: Out<'_>) {
+        self.tell(at, part, About::Rule, out, format_args!("{RULE}"));
+    }
+
     fn tell(&mut self, at: u64, part: Part, about: About<'_>, out: Out<'_>, line: Arguments<'_>) {
         self.text.clear();
         let _ = self.text.write_fmt(line);
+        self.give(at, part, about, out, None);
+    }
+
+    fn tell_bar(&mut self, at: u64, part: Part, about: About<'_>, out: Out<'_>, line: &WithBar<'_>) {
+        let &WithBar { lead, part: done, whole, cells, rest } = line;
+        self.text.clear();
+        let _ = self.text.write_fmt(lead);
+        let start = self.text.len();
+        let _ = write!(self.text, "{}", bar::bar(done, whole, cells));
+        let bar = Bar { place: start..self.text.len(), part: done, whole, cells };
+        let _ = self.text.write_fmt(rest);
+        self.give(at, part, about, out, Some(bar));
+    }
+
+    /// Hands on the line, with the raw line where that is still to come.
+    fn give(&mut self, at: u64, part: Part, about: About<'_>, out: Out<'_>, bar: Option<Bar>) {
         sanitize::cut(&mut self.text, MAX_HUMAN);
         let raw = Some(self.raw.as_str()).filter(|raw| !raw.is_empty());
-        out(&Line { at, part, about, raw, text: Some(&self.text) });
+        let bar = bar.filter(|bar| bar.place.end <= self.text.len());
+        out(&Line { at, part, about, raw, text: Some(&self.text), bar });
         self.raw.clear();
     }
+}
+
+/// A line that has a bar.
+struct WithBar<'a> {
+    lead: Arguments<'a>,
+    part: u64,
+    whole: u64,
+    cells: usize,
+    rest: Arguments<'a>,
 }
 
 #[cfg(test)]
@@ -356,6 +207,7 @@ mod tests {
     use super::*;
     use crate::pull::End;
     use crate::pull::event;
+    use crate::report::line::Retry;
     use crate::report::throttle::LONG_PULL;
 
     /// A report and what it has told: `milliseconds text`, raw lines in `<>`.
@@ -406,8 +258,14 @@ mod tests {
         }
 
         fn close(&mut self, at: u64, end: &End) {
-            let verdict = self.pull.verdict(end);
-            self.report.close(&mut self.pull, &verdict, Some("127.0.0.1:5000"), at, &mut Self::keep(&mut self.lines));
+            let Self { pull, report, lines } = self;
+            let (verdict, out) = (pull.verdict(end), &mut Self::keep(lines));
+            report.end(pull, at, out);
+            while let Some(update) = pull.settle(&verdict) {
+                report.settled(pull, &update, at, out);
+            }
+            report.tells_bytes = true;
+            report.close(pull, &verdict, Some("127.0.0.1:5000"), at, out);
         }
 
         /// What was told since the last time, without raw lines and with bars as `[3]`, the count of their full cells.
@@ -548,7 +406,7 @@ mod tests {
             "2700 📂 Layer a: Extracting...",
             "4700 📂 Layer a: Extracting [20] 50%",
             "4800 📂 Layer a: Extracting [40] 100%",
-            "4800 ✅ Layer a: Complete (1/1)",
+            "4800 ✅ Layer a: Complete (1/1), 100B in 4s",
         ];
         assert_eq!(told.since(), expected);
     }
@@ -568,7 +426,7 @@ mod tests {
             "10 ⬇️  Layer a: [0] 1% (1B / 100B)",
             "1000 ✅ Layer a: Download complete",
             "1100 📂 Layer a: Extracting...",
-            "9200 ✅ Layer a: Complete (1/1)",
+            "9200 ✅ Layer a: Complete (1/1), 100B in 9s",
         ];
         assert_eq!(told.since(), expected);
     }
@@ -595,11 +453,15 @@ mod tests {
     #[test]
     fn stillness_is_told_after_one_two_and_four_minutes() {
         let mut told = Told::new();
+        told.report.tells_bytes = true;
+        // The lines of the whole are not looked at here.
+        let layers =
+            |told: &mut Told| told.since().into_iter().filter(|line| !line.contains("Overall")).collect::<Vec<_>>();
         told.report.pace.moved(0);
         told.tick(59_999);
-        assert!(told.since().is_empty());
+        assert!(layers(&mut told).is_empty());
         told.tick(60_000);
-        assert_eq!(told.since(), ["60000 ⏳ No progress for 60s"]);
+        assert_eq!(layers(&mut told), ["60000 ⏳ No progress for 60s"]);
         told.step(60_500, "a", "Pulling fs layer");
         told.bar(61_000, "a", "Downloading", 12_000_000, 50_000_000);
         told.since();
@@ -612,12 +474,12 @@ mod tests {
             "181000 ⏳ No progress for 120s (a: 12MB / 50MB)",
             "301000 ⏳ No progress for 240s (a: 12MB / 50MB)",
         ];
-        assert_eq!(told.since(), expected);
+        assert_eq!(layers(&mut told), expected);
         // Movement begins it anew; what is known of the layer is told.
         told.step(400_000, "a", "Download complete");
         told.since();
         told.tick(460_000);
-        assert_eq!(told.since(), ["460000 ⏳ No progress for 60s (a)"]);
+        assert_eq!(layers(&mut told), ["460000 ⏳ No progress for 60s (a)"]);
         told.step(470_000, "a", "Pull complete");
         told.since();
         told.tick(1_000_000);
@@ -627,7 +489,7 @@ mod tests {
             "710000 ⏳ No progress for 240s",
             "950000 ⏳ No progress for 480s",
         ];
-        assert_eq!(told.since(), expected);
+        assert_eq!(layers(&mut told), expected);
     }
 
     #[test]
@@ -659,6 +521,54 @@ mod tests {
     }
 
     #[test]
+    fn the_whole_is_told_by_the_clock_and_not_by_who_looks() {
+        let play = |ticks: u64| {
+            let mut told = Told::new();
+            told.report.tells_bytes = true;
+            let mut last = 0;
+            let mut to = |told: &mut Told, at: u64| {
+                for tick in (last..at).step_by(usize::try_from(ticks).expect("small")).skip(1) {
+                    told.tick(tick);
+                }
+                last = at;
+            };
+            told.say(0, r#"{"status":"Pulling from x","id":"1"}"#);
+            for id in ["a", "b"] {
+                told.step(20, id, "Pulling fs layer");
+            }
+            for second in 1..=25 {
+                to(&mut told, second * 1000 + 3);
+                told.bar(second * 1000 + 3, "a", "Downloading", second * 2_000_000, 70_000_000);
+            }
+            to(&mut told, 26_000);
+            told.bar(26_000, "b", "Downloading", 1_000_000, 30_000_000);
+            // Nothing moves for two minutes, and then a little in the time of longer intervals.
+            to(&mut told, 170_001);
+            told.bar(170_001, "b", "Downloading", 2_000_000, 30_000_000);
+            to(&mut told, 301_000);
+            told.bar(301_000, "b", "Downloading", 25_000_000, 30_000_000);
+            to(&mut told, 400_000);
+            told.tick(400_000);
+            told.since()
+        };
+        let seldom = play(u64::from(u32::MAX));
+        let overall: Vec<_> = seldom.iter().filter(|line| line.contains("Overall")).map(String::as_str).collect();
+        assert_eq!(
+            overall,
+            [
+                "10000 Overall Progress: [4] 9% (18MB / ≥70MB, 2.0MB/s)",
+                "20000 Overall Progress: [9] 19% (38MB / ≥70MB, 2.0MB/s)",
+                "30000 Overall Progress: [17] 35% (51MB / 100MB, 1.3MB/s, 38s left)",
+                "180000 Overall Progress: [18] 36% (52MB / 100MB, 100KB/s, 8m00s left)",
+                "360000 Overall Progress: [26] 52% (75MB / 100MB, 0B/s)",
+            ]
+        );
+        for ticks in [1, 7, 50, 333, 500, 9_999] {
+            assert_eq!(play(ticks), seldom, "a tick each {ticks} ms");
+        }
+    }
+
+    #[test]
     fn the_closing_block() {
         let bar = |full| format!("[{full}]");
         let mut told = Told::new();
@@ -673,7 +583,7 @@ mod tests {
             format!("15000 {RULE}"),
             "15000 ❌ PULL FAILED: no space left on device".into(),
             "15000 💡 make room where Docker keeps its images (df -h /var/lib/docker; docker image prune), then pull again".into(),
-            format!("15000 Overall Progress: {} 35%", bar(17)),
+            format!("15000 Stopped at: {} 35%", bar(17)),
             "15000 Layers: 0/2 completed".into(),
             "15000 Downloaded: 70MB in 15s (4.6MB/s)".into(),
             format!("15000 {RULE}"),
@@ -683,7 +593,7 @@ mod tests {
         told.since();
         told.close(15_000, &End::Complete);
         let succeeded = [
-            "15000 ✅ Layer a: Complete (1/2)".to_owned(),
+            "15000 ✅ Layer a: Complete (1/2), 70MB in 15s".to_owned(),
             "15000 ✅ Layer b: Complete (2/2)".into(),
             format!("15000 {RULE}"),
             "15000 ✅ PULL SUCCESSFUL".into(),
@@ -699,7 +609,7 @@ mod tests {
         let interrupted = [
             format!("0 {RULE}"),
             "0 🛑 PULL INTERRUPTED (SIGTERM)".into(),
-            format!("0 Overall Progress: {} 0%", bar(0)),
+            format!("0 Stopped at: {} 0%", bar(0)),
             format!("0 {RULE}"),
         ];
         assert_eq!(told.since(), interrupted);
@@ -717,7 +627,7 @@ mod tests {
     fn a_retry_is_told_with_its_number() {
         let mut told = Told::new();
         told.step(0, "a", "Pulling fs layer");
-        let mut retry = Retry { number: 1, limit: Some(3), wait: 5, reason: "broken\noff".into() };
+        let mut retry = Retry { number: 1, limit: Some(3), wait: 5, failure: "broken\noff".into() };
         told.report.retry(&retry, 10, &mut Told::keep(&mut told.lines));
         retry.limit = None;
         told.report.retry(&retry, 20, &mut Told::keep(&mut told.lines));

@@ -8,6 +8,10 @@ const INTERVAL: u64 = 2_000;
 const LONG_INTERVAL: u64 = 10_000;
 pub(crate) const LONG_PULL: u64 = 5 * 60_000;
 
+/// How far the lines of the whole are apart, in milliseconds.
+const OVERALL: u64 = 10_000;
+const LONG_OVERALL: u64 = 60_000;
+
 /// How long `queued` lines wait for more layers to be announced, so that they can tell how many there are.
 const HOLD: u64 = 250;
 
@@ -25,6 +29,41 @@ struct Shown {
     numbers: Option<(u64, u64, u64)>,
     /// How many bars of this phase were shown.
     bars: usize,
+    /// When the engine began to download it.
+    began: Option<u64>,
+}
+
+/// When the lines of the whole are due: at the times of a grid, where anything has moved since the last one.
+#[derive(Default)]
+pub(crate) struct Grid {
+    /// The last time of the grid that has passed.
+    passed: u64,
+    has_moved: bool,
+}
+
+impl Grid {
+    /// Something has moved.
+    pub(crate) fn moved(&mut self) {
+        self.has_moved = true;
+    }
+
+    /// The time at which the next line was due, if it is `at` by now.
+    pub(crate) fn next(&mut self, at: u64) -> Option<u64> {
+        let due = following(self.passed);
+        if at < due {
+            return None;
+        }
+        let has_moved = std::mem::take(&mut self.has_moved);
+        // Nothing moves until `at`: no other line is due before.
+        self.passed = if has_moved { due } else { at };
+        has_moved.then_some(due)
+    }
+}
+
+/// The first time of the grid after `at`.
+fn following(at: u64) -> u64 {
+    let step = if at >= LONG_PULL { LONG_OVERALL } else { OVERALL };
+    at - at % step + step
 }
 
 /// When which line of a pull was shown, and the next may be. A layer is told by its index.
@@ -78,6 +117,16 @@ impl Throttle {
         self.shown.get(layer).is_some_and(|shown| shown.announced)
     }
 
+    /// The download of a layer goes on, or begins.
+    pub(crate) fn downloading(&mut self, layer: usize, at: u64) {
+        self.shown(layer).began.get_or_insert(at);
+    }
+
+    /// When the download of a layer began, if it was seen to.
+    pub(crate) fn began(&self, layer: usize) -> Option<u64> {
+        self.shown.get(layer).and_then(|shown| shown.began)
+    }
+
     /// Another phase of a layer begins; with the time of a line that counts for the interval.
     pub(crate) fn begin_phase(&mut self, layer: usize, shown_at: Option<u64>) {
         let shown = self.shown(layer);
@@ -114,5 +163,34 @@ impl Throttle {
             self.shown.resize(layer + 1, Shown::default());
         }
         &mut self.shown[layer]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_whole_are_due_on_a_grid() {
+        let mut grid = Grid::default();
+        let mut check = |moved, at, expected: &[u64]| {
+            if moved {
+                grid.moved();
+            }
+            let due: Vec<_> = std::iter::from_fn(|| grid.next(at)).collect();
+            assert_eq!(due, expected, "at {at}");
+        };
+        check(true, 9_999, &[]);
+        check(false, 10_000, &[10_000]);
+        check(false, 19_999, &[]);
+        check(false, 25_000, &[]);
+        // The time that has passed without movement is not made up for.
+        check(true, 29_999, &[]);
+        check(false, 61_000, &[30_000]);
+        check(true, 299_999, &[70_000]);
+        check(true, 300_000, &[300_000]);
+        check(true, 359_999, &[]);
+        check(false, 360_000, &[360_000]);
+        check(true, u64::MAX / 2, &[420_000]);
     }
 }

@@ -7,8 +7,10 @@
 
 use crate::pull::Pull;
 use crate::pull::layer::{Layer, Phase};
-use crate::pull::meter::Meter;
+use crate::pull::snapshot::{Amount, Snapshot};
 use crate::report::bar;
+use crate::report::fit::{self, MIN_BAR};
+use crate::report::line::{About, Bar, Line};
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write as _};
 
@@ -23,26 +25,23 @@ const BYTES: usize = 15;
 /// Cells of `Overall `.
 const LABEL: usize = 8;
 
-/// A bar of fewer cells says nothing.
-const LEAST_BAR: usize = 5;
-
 /// From how many cells on the whole has one line rather than two: bar, percentage and the longest numbers.
 const ONE_LINE: usize = LABEL + bar::OVERALL + 2 + PERCENT + 60;
 
 /// Appends the lines of the layers and of the whole, at most `rows - 1` of them and `columns - 1` wide.
-pub(crate) fn draw(pull: &mut Pull, meter: &Meter, columns: usize, rows: usize, out: &mut String) {
+pub(crate) fn draw(snapshot: &Snapshot<'_>, columns: usize, rows: usize, out: &mut String) {
     let (width, most) = (columns.saturating_sub(1), rows.saturating_sub(1));
     let whole = if width >= ONE_LINE { 1 } else { 2 }.min(most);
     // One row is left to the log above, where there is one to spare.
-    layers(pull, columns, (most - whole).saturating_sub(1), out);
+    layers(snapshot.pull, columns, (most - whole).saturating_sub(1), out);
     if whole > 0 {
-        overall(pull, meter, width, whole, out);
+        overall(snapshot, width, whole, out);
     }
 }
 
 /// Appends a line for each layer on its way. Where there are more than `most`, those that wait are counted in one line.
 pub(crate) fn layers(pull: &Pull, columns: usize, most: usize, out: &mut String) {
-    let open = || pull.layers.iter().filter(|layer| !layer.is_finished());
+    let open = || pull.layers.iter().filter(|layer| !layer.is_still());
     let mut count = [0; 3];
     open().for_each(|layer| count[rank(layer.phase)] += 1);
     let mut room = if count.iter().sum::<usize>() > most { most.saturating_sub(1) } else { most };
@@ -75,7 +74,7 @@ pub(crate) fn layers(pull: &Pull, columns: usize, most: usize, out: &mut String)
 /// Which layers are shown first: those on which something happens, then those that wait to be extracted.
 fn rank(phase: Phase) -> usize {
     match phase {
-        Phase::Queued => 2,
+        Phase::Queued | Phase::Waiting => 2,
         Phase::Downloaded => 1,
         _ => 0,
     }
@@ -86,19 +85,19 @@ fn layer_line(layer: &Layer, width: usize, out: &mut String) -> fmt::Result {
     let id = layer.id.chars().count().min(ID);
     write!(out, "{:1$} ", "", ID - id)?;
     let (done, whole) = match (layer.phase, layer.extracted, layer.size) {
-        (Phase::Queued, ..) => (0, None),
+        (Phase::Queued | Phase::Waiting, ..) => (0, None),
         (Phase::Extracting, extracted, _) => extracted.map_or((0, None), |(done, whole)| (done, Some(whole))),
         (_, _, size) => (layer.done, size),
     };
     let whole = whole.filter(|whole| *whole > 0);
     let cells = width.saturating_sub(ID + 1 + PHASE + 1 + PERCENT + 2);
-    let has_bytes = cells >= LEAST_BAR + 3 + BYTES;
+    let has_bytes = cells >= MIN_BAR + 3 + BYTES;
     let cells = if has_bytes { cells - BYTES } else { cells }.min(bar::LAYER);
     if width < ID + 1 + PHASE + PERCENT {
         return whole.map_or(Ok(()), |whole| write!(out, "{:>3}%", bar::percent(done, whole)));
     }
     match layer.phase {
-        Phase::Queued => write!(out, "{:PHASE$}", "Waiting"),
+        Phase::Queued | Phase::Waiting => write!(out, "{:PHASE$}", "Waiting"),
         Phase::Downloading => write!(out, "{:PHASE$}", "Downloading"),
         Phase::Retrying(seconds) => write!(out, "{:PHASE$}", Text(format_args!("Retrying {seconds}s"))),
         Phase::Verifying => write!(out, "{:PHASE$}", "Verifying"),
@@ -106,8 +105,15 @@ fn layer_line(layer: &Layer, width: usize, out: &mut String) -> fmt::Result {
         Phase::Extracting => write!(out, "{:PHASE$}", "Extracting"),
         Phase::Complete | Phase::Cached => write!(out, "{:PHASE$}", "Complete"),
     }?;
-    let Some(whole) = whole else { return Ok(()) };
-    if cells >= LEAST_BAR {
+    let Some(whole) = whole else {
+        // Bytes of a size that is not known stand where they would stand beside a bar.
+        if done > 0 && has_bytes {
+            let cells = 1 + cells + 2 + PERCENT + BYTES;
+            write!(out, "{:>cells$}", Text(format_args!("{}", bar::bytes(done))))?;
+        }
+        return Ok(());
+    };
+    if cells >= MIN_BAR {
         write!(out, " {}", bar::bar(done, whole, cells))?;
     }
     write!(out, " {:>3}%", bar::percent(done, whole))?;
@@ -129,32 +135,29 @@ impl Display for Text<'_> {
     }
 }
 
-fn overall(pull: &mut Pull, meter: &Meter, width: usize, rows: usize, out: &mut String) {
-    let percent = pull.overall();
+fn overall(snapshot: &Snapshot<'_>, width: usize, rows: usize, out: &mut String) {
+    let percent = snapshot.percent();
     let has_label = width >= LABEL + bar::OVERALL + 2 + PERCENT;
     let indent = if has_label { LABEL } else { 0 };
     let cells = bar::OVERALL.min(width.saturating_sub(2 + PERCENT));
     let is_one_line = rows == 1 && width >= ONE_LINE;
     line(width, out, |out| {
         out.push_str(if has_label { "Overall " } else { "" });
-        if cells >= LEAST_BAR {
+        if cells >= MIN_BAR {
             write!(out, "{} ", bar::bar(percent, 100, cells))?;
         }
         write!(out, "{percent:>3}%")?;
-        if is_one_line { facts(pull, meter, 2, width - (LABEL + bar::OVERALL + 2 + PERCENT), out) } else { Ok(()) }
+        if is_one_line { facts(snapshot, 2, width - (LABEL + bar::OVERALL + 2 + PERCENT), out) } else { Ok(()) }
     });
     if rows > 1 {
-        line(width, out, |out| facts(pull, meter, indent, width, out));
+        line(width, out, |out| facts(snapshot, indent, width, out));
     }
 }
 
 /// Layers, bytes, speed and time left, as many of them as have room, in this order; `before` are the blanks before them.
-fn facts(pull: &Pull, meter: &Meter, mut before: usize, mut room: usize, out: &mut String) -> fmt::Result {
-    let moving = || pull.layers.iter().filter(|layer| layer.phase != Phase::Cached);
-    let sum = |count: fn(&Layer) -> u64| moving().map(count).fold(0, u64::saturating_add);
-    let (done, known) = (sum(|layer| layer.done), sum(|layer| layer.size.unwrap_or(layer.done)));
-    let least = if moving().any(|layer| layer.size.is_none()) { "≥" } else { "" };
-    let is_downloading = moving().any(|layer| !layer.is_downloaded());
+fn facts(snapshot: &Snapshot<'_>, mut before: usize, mut room: usize, out: &mut String) -> fmt::Result {
+    let Amount { done, total, is_exact } = snapshot.amount();
+    let least = if is_exact { "" } else { "≥" };
     let mut add = |fact: fmt::Arguments<'_>| {
         let fact = fact.to_string();
         let cells = before + fact.chars().count();
@@ -166,41 +169,32 @@ fn facts(pull: &Pull, meter: &Meter, mut before: usize, mut room: usize, out: &m
         room -= cells;
         write!(out, "{:1$}{fact}", "", std::mem::replace(&mut before, 2))
     };
-    let layers = pull.layers.len();
+    let layers = snapshot.pull.layers.len();
     if layers > 0 {
-        add(format_args!("{}/{layers} layers", pull.finished))?;
+        add(format_args!("{}/{layers} layers", snapshot.pull.finished))?;
     }
-    if known > 0 {
-        add(format_args!("{} / {least}{}", bar::bytes(done), bar::bytes(known)))?;
+    if total > 0 {
+        add(format_args!("{} / {least}{}", bar::bytes(done), bar::bytes(total)))?;
     }
-    if let Some(speed) = meter.speed.filter(|_| is_downloading).and_then(|speed| bar::speed(speed, 1000)) {
+    if let Some(speed) = snapshot.rate().and_then(|rate| bar::speed(rate, 1000)) {
         add(format_args!("{speed}"))?;
     }
-    match meter.left {
-        None => Ok(()),
-        Some(left @ ..60) => add(format_args!("{left}s left")),
-        Some(left @ ..3600) => add(format_args!("{}m{:02}s left", left / 60, left % 60)),
-        Some(left) => add(format_args!("{}h{:02}m left", left / 3600, left / 60 % 60)),
-    }
+    snapshot.left().map_or(Ok(()), |left| add(format_args!("{}", bar::left(left))))
 }
 
 /// A line of the log with its bar, or the rule that it is, made as short as `columns` ask for. Any other line is left to
 /// the terminal to wrap: a digest is to be had whole.
-pub(crate) fn fit(text: &str, columns: usize) -> Cow<'_, str> {
-    if text.bytes().all(|byte| byte == b'=') {
-        return text[..text.len().min(columns)].into();
+pub(crate) fn fit<'a>(text: &'a str, line: &Line<'_>, columns: usize) -> (Cow<'a, str>, Option<Bar>) {
+    let excess = fit::cells(text).saturating_sub(columns);
+    match (line.about, &line.bar) {
+        // A rule is ASCII.
+        (About::Rule, _) => (text[..text.len() - excess.min(text.len())].into(), None),
+        (_, Some(bar)) if excess > 0 => match fit::shrink(text, bar, excess) {
+            Some((text, bar)) => (text.into(), Some(bar)),
+            None => (text.into(), Some(bar.clone())),
+        },
+        (_, bar) => (text.into(), bar.clone()),
     }
-    let excess = text.chars().count().saturating_sub(columns);
-    let bar = ["[█", "[░"].iter().find_map(|start| text.find(start)).filter(|_| excess > 0);
-    if let Some((before, rest)) = bar.map(|start| text.split_at(start))
-        && let Some((bar, after)) = rest.split_once(']')
-        && let cells = bar.chars().count() - 1
-        && cells >= excess + LEAST_BAR
-    {
-        let filled = bar.chars().filter(|c| *c == '█').count();
-        return format!("{before}{}{after}", bar::bar(filled as u64, cells as u64, cells - excess)).into();
-    }
-    text.into()
 }
 
 /// Appends what `write` writes, cut to `width` cells, and a line end.
@@ -219,7 +213,8 @@ fn line(width: usize, out: &mut String, write: impl FnOnce(&mut String) -> fmt::
 mod tests {
     use super::*;
     use crate::pull::event;
-    use crate::pull::meter::MOST_LEFT;
+    use crate::pull::meter::{MAX_LEFT, Meter};
+    use crate::report::line::Part;
 
     const MB: u64 = 1_000_000;
 
@@ -249,20 +244,20 @@ mod tests {
         pull
     }
 
-    fn drawn(pull: &mut Pull, meter: &Meter, columns: usize, rows: usize) -> String {
+    fn drawn(pull: &Pull, meter: &Meter, columns: usize, rows: usize) -> String {
         let mut out = String::new();
-        draw(pull, meter, columns, rows, &mut out);
+        draw(&Snapshot { pull, meter, at: 0 }, columns, rows, &mut out);
         out
     }
 
     #[test]
     fn no_width_and_no_height_is_passed() {
-        let mut pull = pull();
+        let pull = pull();
         let mut meter = Meter::default();
-        (meter.speed, meter.left) = (Some(u64::MAX), Some(MOST_LEFT - 1));
+        (meter.speed, meter.left) = (Some(u64::MAX), Some(MAX_LEFT - 1));
         for columns in (1..=200).chain([1000]) {
             for rows in 1..=30 {
-                let area = drawn(&mut pull, &meter, columns, rows);
+                let area = drawn(&pull, &meter, columns, rows);
                 assert!(
                     area.lines().count() < rows.max(2) && (rows > 1 || area.is_empty()),
                     "{columns}x{rows}\n{area}"
@@ -273,15 +268,15 @@ mod tests {
             }
         }
         for columns in 20..=200 {
-            let area = drawn(&mut pull, &meter, columns, 30);
+            let area = drawn(&pull, &meter, columns, 30);
             assert!(area.contains('%') && area.contains("downloading0") && area.contains("2/9 layers"), "{area}");
         }
     }
 
     #[test]
     fn what_waits_is_folded() {
-        let mut pull = pull();
-        let check = |pull: &mut Pull, rows, expected: &[&str]| {
+        let pull = pull();
+        let check = |pull: &Pull, rows, expected: &[&str]| {
             let area = drawn(pull, &Meter::default(), 40, rows);
             let words = area.lines().map(|line| line.split_once(" [").map_or(line, |(words, _)| words.trim_end()));
             let words: Vec<_> = words.take_while(|line| !line.starts_with('[')).collect();
@@ -291,56 +286,31 @@ mod tests {
         let [downloading, retrying] = ["downloading0 Downloading", "retrying     Retrying 25s"];
         let waiting = ["w1           Waiting", "w2           Waiting", "w3           Waiting"];
         let [w1, w2, w3] = waiting;
-        check(&mut pull, 11, &[extracting, downloaded, downloading, retrying, w1, w2, w3]);
-        check(&mut pull, 10, &[extracting, downloaded, downloading, retrying, w1, "+ 2 waiting"]);
-        check(&mut pull, 8, &[extracting, downloading, retrying, "+ 1 downloaded, 3 waiting"]);
-        check(&mut pull, 6, &[extracting, "+ 2 active, 1 downloaded, 3 waiting"]);
-        check(&mut pull, 5, &["+ 3 active, 1 downloaded, 3 waiting"]);
-        check(&mut pull, 4, &[]);
-    }
-
-    #[test]
-    fn speed_looks_back_ten_seconds_and_time_left_needs_all_sizes() {
-        let (mut pull, mut meter) = (Pull::default(), Meter::default());
-        event(&mut pull, "a", "Pulling fs layer", None);
-        event(&mut pull, "b", "Pulling fs layer", None);
-        let mut download = |meter: &mut Meter, at: u64, megabytes: u64| {
-            event(&mut pull, "a", "Downloading", Some((megabytes * MB, 100 * MB)));
-            meter.look(&pull, at);
-            (meter.speed, meter.left)
-        };
-        // What came before the first byte does not count.
-        meter.look(&Pull::default(), 0);
-        meter.look(&Pull::default(), 30_000);
-        assert_eq!(download(&mut meter, 30_600, 1), (None, None), "too early to tell");
-        assert_eq!(download(&mut meter, 30_900, 2), (None, None), "between two samples");
-        assert_eq!(download(&mut meter, 32_000, 4), (Some(2 * MB), None), "a size is unknown");
-        assert_eq!(download(&mut meter, 40_000, 20), (Some(2 * MB), None));
-        assert_eq!(download(&mut meter, 50_000, 60), (Some(4 * MB), None), "the last ten seconds");
-        event(&mut pull, "b", "Downloading", Some((0, 20 * MB)));
-        meter.look(&pull, 50_500);
-        assert_eq!((meter.speed, meter.left), (Some(3_809_523), Some(16)));
-        for at in 51..70 {
-            meter.look(&pull, at * 1000);
-        }
-        assert_eq!((meter.speed, meter.left), (Some(0), None), "stalled");
-        event(&mut pull, "a", "Download complete", None);
-        event(&mut pull, "b", "Download complete", None);
-        for second in 0..=2 {
-            event(&mut pull, "a", "Extracting", Some((second * 10 * MB, 100 * MB)));
-            meter.look(&pull, 80_000 + second * 1000);
-        }
-        assert_eq!(meter.left, Some(10), "100MB to extract at 10MB/s");
+        check(&pull, 11, &[extracting, downloaded, downloading, retrying, w1, w2, w3]);
+        check(&pull, 10, &[extracting, downloaded, downloading, retrying, w1, "+ 2 waiting"]);
+        check(&pull, 8, &[extracting, downloading, retrying, "+ 1 downloaded, 3 waiting"]);
+        check(&pull, 6, &[extracting, "+ 2 active, 1 downloaded, 3 waiting"]);
+        check(&pull, 5, &["+ 3 active, 1 downloaded, 3 waiting"]);
+        check(&pull, 4, &[]);
     }
 
     #[test]
     fn log_lines_fit_where_only_their_looks_suffer() {
-        let check = |text, columns, expected| assert_eq!(fit(text, columns), expected);
-        check("Overall Progress: [██████████] 100%", 35, "Overall Progress: [██████████] 100%");
-        check("Overall Progress: [█████░░░░░] 50%", 31, "Overall Progress: [███░░░░] 50%");
-        check("Overall Progress: [█████░░░░░] 50%", 20, "Overall Progress: [█████░░░░░] 50%");
-        check("==========", 4, "====");
-        check("sha256:0123456789", 4, "sha256:0123456789");
-        check("", 4, "");
+        let check = |about, text: &str, columns, expected: &str| {
+            let place = text.find('[').map(|start| start..text.find(']').expect("its end") + 1);
+            let bar = place.map(|place| Bar { place, part: 1, whole: 2, cells: 10 });
+            let line = Line { at: 0, part: Part::Body, about, raw: None, text: Some(text), bar };
+            let (fitted, bar) = fit(text, &line, columns);
+            assert_eq!(fitted, expected);
+            let place = fitted.find('[').map(|start| start..fitted.find(']').expect("its end") + 1);
+            assert_eq!(bar.map(|bar| bar.place), place);
+        };
+        check(About::Text, "Overall Progress: [█████░░░░░] 50%", 35, "Overall Progress: [█████░░░░░] 50%");
+        check(About::Text, "Overall Progress: [█████░░░░░] 50%", 31, "Overall Progress: [███░░░░] 50%");
+        check(About::Text, "Overall Progress: [█████░░░░░] 50%", 20, "Overall Progress: [█████░░░░░] 50%");
+        check(About::Rule, "==========", 4, "====");
+        check(About::Text, "==========", 4, "==========");
+        check(About::Text, "sha256:0123456789", 4, "sha256:0123456789");
+        check(About::Text, "", 4, "");
     }
 }

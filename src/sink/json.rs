@@ -8,7 +8,9 @@
 use crate::os::charset::Charset;
 use crate::os::output::{Output, WritePolicy};
 use crate::pull::Verdict;
+use crate::pull::failure::Failure;
 use crate::pull::layer::{Layer, Phase};
+use crate::pull::snapshot::Snapshot;
 use crate::report::bar;
 use crate::report::line::{About, Line, Part, Topic, signal_name};
 use crate::report::sanitize;
@@ -45,6 +47,12 @@ struct Row<'a> {
     total: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     percent: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exact: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<u64>,
     #[serde(flatten)]
     end: Option<End<'a>>,
 }
@@ -88,7 +96,24 @@ impl Sink for Json {
     fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
         let time = rfc3339(self.stamp.time(line.at));
         let row = match line.about {
-            About::Looks => return Ok(()),
+            About::Rule | About::Text => return Ok(()),
+            About::Overall(snapshot) => {
+                let amount = snapshot.amount();
+                let is_known = amount.total > 0;
+                to_string(&Row {
+                    time,
+                    id: &self.image,
+                    status: "Working",
+                    text: if snapshot.is_downloading() { "Downloading" } else { "Extracting" },
+                    current: is_known.then_some(amount.done),
+                    total: is_known.then_some(amount.total),
+                    percent: Some(snapshot.percent()),
+                    exact: is_known.then_some(amount.is_exact),
+                    rate: snapshot.rate(),
+                    left: snapshot.left(),
+                    ..Row::default()
+                })?
+            }
             About::Image(topic, said) => {
                 let said = sanitize::safe(said).to_string();
                 match topic {
@@ -101,17 +126,31 @@ impl Sink for Json {
                     Topic::Repository => ("Working", "Pulling from"),
                     Topic::Digest => ("Working", "Digest"),
                     Topic::Status => ("Working", "Status"),
-                    Topic::Warning => ("Warning", "Warning"),
-                    Topic::Retry => ("Warning", "Retrying"),
+                    Topic::Sizes => ("Working", "To download"),
+                    Topic::Warning | Topic::Notice => ("Warning", "Warning"),
+                    Topic::Retry(_) => ("Warning", "Retrying"),
                     Topic::Stuck => ("Warning", "No progress"),
                 };
                 let details = Some(said.as_str()).filter(|said| !said.is_empty() && topic != Topic::Name);
                 to_string(&Row { time, id: &self.image, status, text, details, ..Row::default() })?
             }
+            About::Restart(layer) => {
+                let id = sanitize::safe(&layer.id).to_string();
+                let parent_id = Some(self.image.as_str());
+                to_string(&Row {
+                    time,
+                    id: &id,
+                    parent_id,
+                    status: "Warning",
+                    text: "Starting again",
+                    ..Row::default()
+                })?
+            }
             About::Layer(layer, phase) => {
                 let retrying;
                 let (status, text) = match phase {
                     Phase::Queued => ("Working", "Pulling fs layer"),
+                    Phase::Waiting => ("Working", "Waiting"),
                     Phase::Downloading => ("Working", "Downloading"),
                     Phase::Retrying(seconds) => {
                         retrying = format!("Retrying in {seconds} seconds");
@@ -124,12 +163,12 @@ impl Sink for Json {
                     Phase::Cached => ("Done", "Already exists"),
                 };
                 let id = sanitize::safe(&layer.id).to_string();
-                let bytes = bytes(layer, phase);
-                let percent = match (status, bytes) {
-                    ("Done", _) => Some(100),
-                    (_, bytes) => bytes.map(|(current, total)| bar::percent(current, total)),
+                let (current, total) = bytes(layer, phase);
+                let percent = match (status, current, total) {
+                    ("Done", ..) => Some(100),
+                    (_, Some(current), Some(total)) => Some(bar::percent(current, total)),
+                    _ => None,
                 };
-                let (current, total) = bytes.unzip();
                 let parent_id = Some(self.image.as_str());
                 to_string(&Row { time, id: &id, parent_id, status, text, current, total, percent, ..Row::default() })?
             }
@@ -137,13 +176,14 @@ impl Sink for Json {
         self.write(&row, line.part == Part::Closing)
     }
 
-    fn close(&mut self, closing: &mut Closing<'_>) -> io::Result<()> {
-        let Closing { at, pull, verdict, exit } = closing;
-        let percent = Some(pull.overall());
+    fn close(&mut self, closing: &Closing<'_>) -> io::Result<()> {
+        let Closing { snapshot, verdict, exit } = closing;
+        let Snapshot { pull, at, .. } = *snapshot;
+        let percent = Some(snapshot.percent());
         let (status, text, details) = match verdict {
             Verdict::Success if pull.up_to_date => ("Done", "Up to date", self.status.take()),
             Verdict::Success => ("Done", "Pulled", self.status.take()),
-            Verdict::Failed(reason) | Verdict::Undecided(reason) => {
+            Verdict::Failed(Failure { text: reason, .. }) | Verdict::Undecided(reason) => {
                 ("Error", "Failed", Some(sanitize::safe(reason).to_string()))
             }
             Verdict::Interrupted(signal) => {
@@ -153,7 +193,7 @@ impl Sink for Json {
         let digest = pull.digest.as_deref().map(|digest| sanitize::safe(digest).to_string());
         // Exact in an f64 for as long as a pull may take.
         #[allow(clippy::cast_precision_loss)]
-        let seconds = *at as f64 / 1000.0;
+        let seconds = at as f64 / 1000.0;
         let end = Some(End {
             digest: digest.as_deref(),
             bytes: pull.moved().0,
@@ -161,7 +201,7 @@ impl Sink for Json {
             layers: pull.layers.len(),
             exit: *exit,
         });
-        let time = rfc3339(self.stamp.time(*at));
+        let time = rfc3339(self.stamp.time(at));
         let row = to_string(&Row {
             time,
             id: &self.image,
@@ -180,11 +220,11 @@ fn to_string(row: &Row<'_>) -> io::Result<String> {
     serde_json::to_string(row).map_err(io::Error::from)
 }
 
-/// Bytes done and bytes to do in this phase of the layer, where it has any.
-fn bytes(layer: &Layer, phase: Phase) -> Option<(u64, u64)> {
+/// Bytes done and bytes to do in this phase of the layer, as far as they are known.
+fn bytes(layer: &Layer, phase: Phase) -> (Option<u64>, Option<u64>) {
     match phase {
-        Phase::Downloading => layer.size.map(|size| (layer.done, size)),
-        Phase::Extracting => layer.extracted,
-        _ => None,
+        Phase::Downloading => (Some(layer.done), layer.size),
+        Phase::Extracting => layer.extracted.unzip(),
+        _ => (None, None),
     }
 }

@@ -6,11 +6,11 @@
 //! **Invariant:** a regular file, opened without following a link at its end; one `write(2)` a line, so that lines of
 //! several processes never mix.
 
-use crate::os::charset;
+use crate::os::charset::Charset;
 use crate::os::file::{self, Identity, Links};
-use crate::report::line::{Line, Part};
+use crate::report::line::{About, LINE_BYTES, Line, Part, Topic};
 use crate::report::stamp::Stamp;
-use crate::sink::Sink;
+use crate::sink::{Sink, push};
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -44,7 +44,7 @@ pub(crate) struct Options {
     pub(crate) raw: bool,
     /// Colour codes too.
     pub(crate) color: bool,
-    /// Only the opening and the closing: another process is writing the same pull.
+    /// Only the opening, the closing and what this program has to say itself: another process is writing the same pull.
     pub(crate) brief: bool,
 }
 
@@ -52,7 +52,15 @@ impl Log {
     pub(crate) fn open(path: &Path, stamp: Stamp, options: Options) -> io::Result<Self> {
         let (file, identity) = open(path)?;
         let is_torn = is_torn(path);
-        Ok(Self { path: path.to_owned(), file, identity, is_torn, stamp, options, buffer: String::new() })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            identity,
+            is_torn,
+            stamp,
+            options,
+            buffer: String::with_capacity(LINE_BYTES),
+        })
     }
 
     fn reopen_if_rotated(&mut self) -> io::Result<()> {
@@ -67,7 +75,8 @@ impl Log {
 
 impl Sink for Log {
     fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
-        if self.options.brief && line.part == Part::Body {
+        let is_progress = line.part == Part::Body && !matches!(line.about, About::Image(Topic::Notice, _));
+        if self.options.brief && is_progress {
             return Ok(());
         }
         let raw = line.raw.filter(|_| self.options.raw);
@@ -86,11 +95,7 @@ impl Sink for Log {
         }
         if let Some(text) = line.text {
             self.stamp.push(line.at, &mut self.buffer);
-            if self.options.color {
-                charset::push_green(text, &mut self.buffer);
-            } else {
-                self.buffer.push_str(text);
-            }
+            push(text, line.bar.as_ref(), self.options.color, Charset::All, &mut self.buffer);
             self.buffer.push('\n');
         }
         let written = self.file.write(self.buffer.as_bytes())?;
@@ -172,7 +177,9 @@ mod tests {
     const OPTIONS: Options = Options { raw: true, color: false, brief: false };
 
     fn line<'a>(part: Part, raw: Option<&'a str>, text: Option<&'a str>) -> Line<'a> {
-        Line { at: 1000, part, raw, text, about: crate::report::line::About::Looks }
+        let place = text.and_then(|text| Some(text.find('[')?..text.find(']')? + 1));
+        let bar = place.map(|place| crate::report::line::Bar { place, part: 1, whole: 2, cells: 2 });
+        Line { at: 1000, part, raw, text, about: About::Text, bar }
     }
 
     #[test]

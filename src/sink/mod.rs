@@ -1,15 +1,21 @@
-//! What the session is told to: the log, a pipe, a terminal.
+//! What the session is told to: the log, a pipe, a terminal, the state file.
 //!
 //! **Invariant:** a sink that failed is not used again, and the others never learn of it.
 
+pub(crate) mod checked;
 mod frame;
 pub(crate) mod json;
 pub(crate) mod log;
+pub(crate) mod metrics;
 pub(crate) mod plain;
 pub(crate) mod screen;
+pub(crate) mod state;
 
-use crate::pull::{Pull, Verdict};
-use crate::report::line::Line;
+use crate::os::charset::Charset;
+use crate::pull::Verdict;
+use crate::pull::snapshot::Snapshot;
+use crate::report::bar;
+use crate::report::line::{Bar, Line};
 use std::io;
 
 /// Where the session goes. After an error a sink is not used again.
@@ -18,7 +24,7 @@ pub(crate) trait Sink {
     fn line(&mut self, line: &Line<'_>) -> io::Result<()>;
 
     /// Shows how things stand, if it shows that at all. Called after each event and on each tick.
-    fn frame(&mut self, _pull: &mut Pull, _at: u64) -> io::Result<()> {
+    fn frame(&mut self, _snapshot: &Snapshot<'_>) -> io::Result<()> {
         Ok(())
     }
 
@@ -28,15 +34,28 @@ pub(crate) trait Sink {
     }
 
     /// The last line is out.
-    fn close(&mut self, _closing: &mut Closing<'_>) -> io::Result<()> {
+    fn close(&mut self, _closing: &Closing<'_>) -> io::Result<()> {
         Ok(())
     }
 }
 
 /// How the session ended.
 pub(crate) struct Closing<'a> {
-    pub(crate) at: u64,
-    pub(crate) pull: &'a mut Pull,
+    pub(crate) snapshot: Snapshot<'a>,
     pub(crate) verdict: &'a Verdict,
     pub(crate) exit: u8,
+}
+
+/// Appends a line in these characters, its bar in green if it is to be coloured.
+fn push(text: &str, bar: Option<&Bar>, is_colored: bool, charset: Charset, out: &mut String) {
+    match bar.filter(|_| is_colored) {
+        Some(bar) => {
+            charset.push(&text[..bar.place.start], out);
+            out.push_str(bar::GREEN);
+            charset.push(&text[bar.place.clone()], out);
+            out.push_str(bar::DEFAULT);
+            charset.push(&text[bar.place.end..], out);
+        }
+        None => charset.push(text, out),
+    }
 }

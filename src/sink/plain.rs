@@ -4,22 +4,27 @@
 //!
 //! **Invariant:** the raw lines of the engine never come here.
 
-use crate::os::charset::{self, Charset};
+use crate::os::charset::Charset;
 use crate::os::output::{Output, WritePolicy};
-use crate::report::line::{Line, Part};
+use crate::report::line::{LINE_BYTES, Line, Part};
 use crate::report::stamp::Stamp;
-use crate::sink::Sink;
+use crate::sink::{Sink, push};
 use std::io;
 
 /// Standard output as a sink.
 pub(crate) struct Plain {
-    pub(crate) output: Output,
-    pub(crate) stamp: Stamp,
-    pub(crate) charset: Charset,
-    pub(crate) color: bool,
-    pub(crate) policy: WritePolicy,
-    pub(crate) buffer: String,
-    pub(crate) colored: String,
+    output: Output,
+    stamp: Stamp,
+    charset: Charset,
+    color: bool,
+    policy: WritePolicy,
+    buffer: String,
+}
+
+impl Plain {
+    pub(crate) fn new(output: Output, stamp: Stamp, charset: Charset, color: bool, policy: WritePolicy) -> Self {
+        Self { output, stamp, charset, color, policy, buffer: String::with_capacity(LINE_BYTES) }
+    }
 }
 
 impl Sink for Plain {
@@ -27,13 +32,7 @@ impl Sink for Plain {
         let Some(text) = line.text else { return Ok(()) };
         self.buffer.clear();
         self.stamp.push(line.at, &mut self.buffer);
-        if self.color {
-            self.colored.clear();
-            charset::push_green(text, &mut self.colored);
-            self.charset.push(&self.colored, &mut self.buffer);
-        } else {
-            self.charset.push(text, &mut self.buffer);
-        }
+        push(text, line.bar.as_ref(), self.color, self.charset, &mut self.buffer);
         self.buffer.push('\n');
         self.policy.write(&mut self.output, self.buffer.as_bytes(), line.part == Part::Closing)
     }

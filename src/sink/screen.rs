@@ -7,15 +7,15 @@
 //! colour: a program that is killed leaves a terminal in order. A frame is one write; a frame that the terminal does
 //! not take is left out, its log lines come with the next.
 
-use crate::os::charset::{self, Charset};
+use crate::os::charset::Charset;
 use crate::os::output::{Output, WritePolicy};
+use crate::pull::Verdict;
 use crate::pull::layer::Phase;
-use crate::pull::meter::Meter;
-use crate::pull::{Pull, Verdict};
-use crate::report::line::{About, Line, Part};
+use crate::pull::snapshot::Snapshot;
+use crate::report::line::{About, Bar, Line, Part, Topic};
 use crate::report::stamp::Stamp;
 use crate::sink::frame;
-use crate::sink::{Closing, Sink};
+use crate::sink::{self, Closing, Sink};
 use std::fmt::Write as _;
 use std::io;
 use std::time::{Duration, Instant};
@@ -40,7 +40,6 @@ pub(crate) struct Screen {
     charset: Charset,
     color: bool,
     policy: WritePolicy,
-    meter: Meter,
     /// When the next frame may come.
     next: Option<Instant>,
     /// Lines that are to scroll up, as they are written.
@@ -54,7 +53,6 @@ pub(crate) struct Screen {
     drawn: String,
     /// The size that they were drawn for.
     size: (usize, usize),
-    line: String,
     buffer: String,
 }
 
@@ -68,7 +66,6 @@ impl Screen {
             charset,
             color,
             policy,
-            meter: Meter::default(),
             next: None,
             log: String::new(),
             lost: 0,
@@ -76,7 +73,6 @@ impl Screen {
             area: String::new(),
             drawn: String::new(),
             size,
-            line: String::new(),
             buffer: String::new(),
         }
     }
@@ -102,7 +98,7 @@ impl Screen {
         let mut drawn = self.drawn.lines();
         for line in self.area.lines() {
             if drawn.next() != Some(line) || is_afresh {
-                push(line, self.color, self.charset, &mut self.line, &mut self.buffer);
+                push(line, self.color, self.charset, &mut self.buffer);
                 self.buffer.push_str(if is_afresh { "" } else { "\x1b[K" });
             }
             self.buffer.push('\n');
@@ -124,12 +120,12 @@ impl Screen {
     }
 
     /// A line more for the log.
-    fn scroll(&mut self, at: u64, text: &str) {
+    fn scroll(&mut self, line: &Line<'_>, text: &str) {
         let before = self.log.len();
-        self.stamp.push(at, &mut self.log);
+        self.stamp.push(line.at, &mut self.log);
         let columns = self.output.size().0.saturating_sub(self.log.len() - before);
-        let text = &frame::fit(text, columns);
-        push(text, self.color, self.charset, &mut self.line, &mut self.log);
+        let (text, bar) = frame::fit(text, line, columns);
+        sink::push(&text, bar.as_ref(), self.color, self.charset, &mut self.log);
         self.log.push('\n');
     }
 }
@@ -137,11 +133,11 @@ impl Screen {
 impl Sink for Screen {
     fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
         let Some(text) = line.text else { return Ok(()) };
-        // How a layer is getting on is to be seen below, where it moves.
-        if let About::Layer(_, phase) = line.about
-            && !matches!(phase, Phase::Complete | Phase::Cached | Phase::Retrying(_))
-        {
-            return Ok(());
+        match line.about {
+            // How a layer and the whole are getting on is to be seen below, where it moves.
+            About::Layer(_, Phase::Complete | Phase::Cached | Phase::Retrying(_)) => {}
+            About::Layer(..) | About::Overall(_) => return Ok(()),
+            _ => {}
         }
         let is_closing = line.part == Part::Closing;
         if !is_closing && self.log.len() + text.len() > MOST_LOG {
@@ -155,17 +151,17 @@ impl Sink for Screen {
         if self.lost > 0 {
             let notice = format!("⚠️  {} lines are missing here: the terminal took nothing", self.lost);
             self.lost = 0;
-            self.scroll(line.at, &notice);
+            let (part, about) = (Part::Body, About::Image(Topic::Notice, &notice));
+            self.scroll(&Line { at: line.at, part, about, raw: None, text: None, bar: None }, &notice);
         }
         if is_closing {
             self.closing.get_or_insert(self.log.len());
         }
-        self.scroll(line.at, text);
+        self.scroll(line, text);
         Ok(())
     }
 
-    fn frame(&mut self, pull: &mut Pull, at: u64) -> io::Result<()> {
-        self.meter.look(pull, at);
+    fn frame(&mut self, snapshot: &Snapshot<'_>) -> io::Result<()> {
         let now = Instant::now();
         if self.next.is_some_and(|next| now < next) {
             return Ok(());
@@ -173,7 +169,7 @@ impl Sink for Screen {
         self.next = Some(now + FRAME);
         let (columns, rows) = self.output.size();
         self.area.clear();
-        frame::draw(pull, &self.meter, columns, rows, &mut self.area);
+        frame::draw(snapshot, columns, rows, &mut self.area);
         self.paint((columns, rows), false)
     }
 
@@ -183,14 +179,14 @@ impl Sink for Screen {
     }
 
     /// The closing block takes the place of what moved; of a pull that has failed it stays to be seen how far it was.
-    fn close(&mut self, closing: &mut Closing<'_>) -> io::Result<()> {
+    fn close(&mut self, closing: &Closing<'_>) -> io::Result<()> {
         let (columns, rows) = self.output.size();
         self.area.clear();
         if *closing.verdict != Verdict::Success {
-            frame::layers(closing.pull, columns, rows / 2, &mut self.area);
+            frame::layers(closing.snapshot.pull, columns, rows / 2, &mut self.area);
             let mut left = String::new();
             for line in self.area.lines() {
-                push(line, self.color, self.charset, &mut self.line, &mut left);
+                push(line, self.color, self.charset, &mut left);
                 left.push('\n');
             }
             self.log.insert_str(self.closing.unwrap_or(self.log.len()), &left);
@@ -209,15 +205,11 @@ impl Drop for Screen {
     }
 }
 
-/// Appends `text` in these characters, a bar in it in green.
-fn push(text: &str, color: bool, charset: Charset, scratch: &mut String, out: &mut String) {
-    if color {
-        scratch.clear();
-        charset::push_green(text, scratch);
-        charset.push(scratch, out);
-    } else {
-        charset.push(text, out);
-    }
+/// Appends a line that was drawn. Its only bracket is that of its bar.
+fn push(text: &str, color: bool, charset: Charset, out: &mut String) {
+    let place = text.find('[').and_then(|start| Some(start..start + text[start..].find(']')? + 1));
+    let bar = place.map(|place| Bar { place, part: 0, whole: 0, cells: 0 });
+    sink::push(text, bar.as_ref(), color, charset, out);
 }
 
 /// How many rows lines that were drawn take in a terminal that is `columns` wide by now: one that has become narrower
@@ -241,6 +233,8 @@ fn restore_on_panic(charset: Charset) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pull::Pull;
+    use crate::pull::meter::Meter;
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use std::fs::{File, OpenOptions};
     use std::io::Read as _;
@@ -254,7 +248,8 @@ mod tests {
         let policy = WritePolicy::Live(Duration::ZERO, Box::new(|| false));
         let output = Output::stdout().expect("a terminal");
         let mut screen = Screen::new(output, Stamp(OffsetDateTime::UNIX_EPOCH), Charset::All, true, policy);
-        screen.frame(&mut Pull::default(), 0).expect("a frame");
+        let (pull, meter) = (Pull::default(), Meter::default());
+        screen.frame(&Snapshot { pull: &pull, meter: &meter, at: 0 }).expect("a frame");
         let half = screen.output.offer(b"\x1b[?2026h\r\x1b[2A\x1b[32mhalf a fra", Duration::ZERO);
         assert!(!half.expect("a terminal"), "for a test");
     }

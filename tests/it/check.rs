@@ -8,12 +8,27 @@ const OLD: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
 
 /// An engine that gives each path its answer, and to any other path none that could be used.
 fn engine(temp: &Temp, answers: &[(&'static str, u16, String)]) -> Engine {
+    engine_with(temp, "1.41", "Docker/20.10.24", answers)
+}
+
+/// The same, of this version.
+fn engine_with(
+    temp: &Temp,
+    api: &'static str,
+    server: &'static str,
+    answers: &[(&'static str, u16, String)],
+) -> Engine {
     let answers = answers.to_vec();
     Engine::serve(std::path::Path::new(&temp.at("docker.sock")), move |request: &Request| {
         if request.line.contains("/_ping") {
-            return vec![Step::Write(b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\nOK".to_vec())];
+            let head = format!("Api-Version: {api}\r\nServer: {server} (linux)\r\nContent-Length: 2");
+            return vec![Step::Write(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\nOK").into())];
         }
-        assert!(request.line.starts_with("GET /v1.41/"), "a check asks and changes nothing: {}", request.line);
+        assert!(
+            request.line.starts_with(&format!("GET /v{api}/")),
+            "a check asks and changes nothing: {}",
+            request.line
+        );
         let known = answers.iter().find(|(path, ..)| request.line.contains(path));
         vec![Step::Write(
             known.map_or_else(
@@ -37,7 +52,8 @@ fn checks() {
     let check = |args: &[&str], local: (u16, String), remote: (u16, String), code, says: &str| {
         let temp = Temp::new();
         let engine = engine(&temp, &[("/images/", local.0, local.1), ("/distribution/", remote.0, remote.1)]);
-        let ended = run(program(&temp).args(["--host", &engine.host(), "--check"]).args(args));
+        let ended =
+            run(program(&temp).args(["--host", &engine.host(), "--state", &temp.at("state"), "--check"]).args(args));
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(code), ""), "{args:?} {}", ended.stdout);
         assert!(ended.stdout.contains(says) && ended.stdout.lines().count() == 1, "{args:?} {}", ended.stdout);
     };
@@ -50,8 +66,8 @@ fn checks() {
     check(app, here(&[&format!("h:5000/app@{OLD}")]), there(NEW), 1, "no: h:5000/app:latest is newer in the registry");
     // Under two names, from two registries.
     check(app, here(&[&format!("x/y@{OLD}"), &format!("h:5000/app@{NEW}")]), there(NEW), 0, "yes:");
-    check(app, here(&[]), there(NEW), 1, "never came from a registry");
-    check(app, (200, image("sha256:1d", &[]).replace("[]", "null")), there(NEW), 1, "never came from a registry");
+    check(app, here(&[]), there(NEW), 3, "docker image rm h:5000/app:latest");
+    check(app, (200, image("sha256:1d", &[]).replace("[]", "null")), there(NEW), 3, "cannot tell:");
     check(app, missing(), there(NEW), 1, "is not here; the registry has sha256:aaaa");
     check(app, missing(), (404, message("manifest unknown")), 3, "cannot tell:");
     check(app, here(&[]), (404, message("manifest unknown")), 3, "manifest unknown");
@@ -75,6 +91,171 @@ fn checks() {
     check(&["--platform", "linux/arm64", "h:5000/app"], here(&[&format!("a@{NEW}")]), there(NEW), 0, "yes:");
 }
 
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// `linux/arm/v7` as JSON has it.
+fn platform(text: &str) -> String {
+    let mut parts = text.split('/').chain([""; 3]);
+    let mut next = || parts.next().unwrap_or_default();
+    format!(r#""os":"{}","architecture":"{}","variant":"{}""#, next(), next(), next())
+}
+
+fn distribution(media_type: &str, platforms: &[&str]) -> String {
+    let platforms: Vec<String> = platforms.iter().map(|text| format!("{{{}}}", platform(text))).collect();
+    let descriptor = format!(r#"{{"mediaType":"{media_type}","digest":"{NEW}","size":1}}"#);
+    format!(r#"{{"Descriptor":{descriptor},"Platforms":[{}]}}"#, platforms.join(","))
+}
+
+/// An image of the graphdriver for this platform.
+fn classic(text: &str) -> String {
+    let told = platform(text).replace("\"os", "\"Os").replace("\"arch", "\"Arch").replace("\"variant", "\"Variant");
+    format!(r#"{{"Id":"sha256:1d","RepoDigests":["h:5000/app@{NEW}"],{told}}}"#)
+}
+
+/// An image of the containerd store, which says of itself that it is for `shown`; a `+` stands before what is there.
+fn containerd(shown: &str, entries: &[&str]) -> String {
+    let entry = |text: &&str| {
+        let (is_there, told) = (text.starts_with('+'), platform(text.trim_start_matches('+')));
+        let digest = format!("sha256:{}", text.len());
+        format!(
+            r#"{{"ID":"{digest}","Descriptor":{{"digest":"{digest}"}},"Available":{is_there},"Kind":"image","ImageData":{{"Platform":{{{told}}}}}}}"#
+        )
+    };
+    let entries: Vec<String> = entries.iter().map(entry).collect();
+    let image = classic(shown).replace("sha256:1d", NEW);
+    let descriptor = format!(r#""Descriptor":{{"mediaType":"{INDEX}","digest":"{NEW}"}}"#);
+    image.replacen('{', &format!("{{{descriptor},\"Manifests\":[{}],", entries.join(",")), 1)
+}
+
+#[test]
+fn a_check_is_for_the_platform_that_a_pull_would_fetch() {
+    let check = |api, server, args: &[&str], local: &str, remote: &str, code, says: &str| {
+        let temp = Temp::new();
+        let version = r#"{"Os":"linux","Arch":"amd64"}"#.to_owned();
+        let answers = [
+            ("/images/", 200, local.to_owned()),
+            ("/distribution/", if remote.is_empty() { 500 } else { 200 }, remote.to_owned()),
+            ("/version", 200, version),
+        ];
+        let engine = engine_with(&temp, api, server, &answers);
+        let mut command = program(&temp);
+        let (variable, args) = match args {
+            ["env", platform, rest @ ..] => (Some(*platform), rest),
+            _ => (None, args),
+        };
+        command.envs(variable.map(|platform| ("DOCKER_DEFAULT_PLATFORM", platform)));
+        let ended = run(command.args(["--host", &engine.host(), "--state", &temp.at("state"), "--check"]).args(args));
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(code), ""), "{args:?} {local} {}", ended.stdout);
+        assert!(ended.stdout.contains(says) && ended.stdout.lines().count() == 1, "{args:?} {}", ended.stdout);
+        let manifests = engine.requests().iter().any(|request| request.line.ends_with("?manifests=1"));
+        assert_eq!(manifests, api == "1.51", "{:?}", engine.requests());
+    };
+    let both = &["linux/amd64", "linux/arm64"];
+    let index = distribution(INDEX, both);
+    let app = "h:5000/app";
+    for (api, server) in [("1.41", "Docker/20.10.24"), ("1.45", "Docker/26.1.5"), ("1.51", "Docker/28.5.2")] {
+        let check = |args: &[&str], local: &str, remote: &str, code, says| {
+            check(api, server, args, local, remote, code, says);
+        };
+        check(
+            &["--platform", "linux/amd64", app],
+            &classic("linux/arm64"),
+            &index,
+            1,
+            "another platform than linux/amd64",
+        );
+        check(&["--platform", "linux/arm64", app], &classic("linux/arm64"), &index, 0, "yes:");
+        check(&["env", "linux/arm64", app], &classic("linux/arm64"), &index, 0, "yes:");
+        check(&["env", "linux/amd64", app], &classic("linux/arm64"), &index, 1, "another platform than linux/amd64");
+        check(&["env", "linux/amd64", "--platform", "arm64", app], &classic("linux/arm64"), &index, 0, "yes:");
+        // A pull would fetch the engine's own.
+        check(&[app], &classic("linux/arm64"), &index, 1, "another platform than linux/amd64 (linux/arm64)");
+        check(&[app], &classic("linux/amd64"), &index, 0, "yes:");
+        let v6 = distribution(INDEX, &["linux/arm/v6"]);
+        check(&["--platform", "linux/arm/v7", app], &classic("linux/arm/v6"), &v6, 0, "yes:");
+        let one = distribution(MANIFEST, &["linux/amd64"]);
+        check(&["--platform", "linux/arm64", app], &classic("linux/amd64"), &one, 0, "yes:");
+        // By digest.
+        let pinned = format!("{app}@{NEW}");
+        check(&["--platform", "linux/amd64", &pinned], &classic("linux/arm64"), &index, 1, "another platform");
+        check(&["--platform", "linux/arm64", &pinned], &classic("linux/arm64"), "", 0, "is here");
+        check(&["--platform", "linux/arm64", &pinned], &classic("linux/amd64"), &one, 0, "yes:");
+        check(&[&pinned], &classic("linux/amd64"), "", 0, "is here");
+        // Nothing of it is here for what is wanted.
+        check(&[app], &classic("//"), &index, 1, "is not here for linux/amd64");
+        check(&[&pinned], &classic("//"), "", 1, "is not here for linux/amd64");
+        check(&["--platform", "x/y/z/w", app], &classic("linux/amd64"), &index, 3, "no platform");
+    }
+    let new = |args: &[&str], local: &str, code, says| check("1.51", "Docker/30.0.0", args, local, &index, code, says);
+    let arm = containerd("//", &["linux/amd64", "+linux/arm64"]);
+    new(&["--platform", "linux/amd64", app], &arm, 1, "another platform than linux/amd64 (linux/arm64)");
+    new(&["--platform", "linux/arm64", app], &arm, 0, "yes:");
+    new(&[app], &arm, 1, "another platform than linux/amd64");
+    new(&["--platform", "linux/arm64", app], &containerd("linux/amd64", &["+linux/amd64", "+linux/arm64"]), 0, "yes:");
+    new(
+        &["--platform", "linux/arm64", app],
+        &containerd("linux/amd64", &["+linux/amd64", "linux/arm64"]),
+        1,
+        "another",
+    );
+    // It shows one of the several that it may have, and cannot be asked for more.
+    let shown = classic("linux/amd64").replace("sha256:1d", NEW);
+    check(
+        "1.45",
+        "Docker/26.1.5",
+        &["--platform", "linux/arm64", app],
+        &shown,
+        &index,
+        3,
+        "does not say which platforms",
+    );
+    check("1.45", "Docker/26.1.5", &["--platform", "linux/amd64", app], &shown, &index, 0, "yes:");
+    // Docker before 23 takes the first of the list for any arm that it does not have.
+    let arms = distribution(INDEX, &["linux/arm/v5", "linux/arm/v6"]);
+    let v7 = &["--platform", "linux/arm/v7", app];
+    check("1.41", "Docker/20.10.24", v7, &classic("linux/arm/v5"), &arms, 0, "yes:");
+    check("1.41", "Docker/20.10.24", v7, &classic("linux/arm/v6"), &arms, 1, "another platform");
+    check("1.45", "Docker/26.1.5", v7, &classic("linux/arm/v6"), &arms, 0, "yes:");
+}
+
+#[test]
+fn a_container_is_compared_by_its_platforms_manifest() {
+    let check = |api, container: &str, image: &str, code, says: &str| {
+        let temp = Temp::new();
+        let answers = [("/containers/web/json", 200, container.to_owned()), ("/images/", 200, image.to_owned())];
+        let engine = engine_with(&temp, api, "Docker/28.5.2", &answers);
+        let ended = run(program(&temp).args(["--host", &engine.host(), "--running", "web", "app:v1"]));
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(code), ""), "{}", ended.stdout);
+        assert!(ended.stdout.contains(says), "{}", ended.stdout);
+        engine.requests()
+    };
+    let container = |image: &str, manifest: &str| {
+        format!(
+            r#"{{"Image":"{image}","State":{{"Running":true}},"ImageManifestDescriptor":{{"digest":"{manifest}","platform":{{"os":"linux","architecture":"arm","variant":"v7"}}}}}}"#
+        )
+    };
+    let image = |id: &str, kind: &str, digest: &str| {
+        format!(r#"{{"Id":"{id}","Descriptor":{{"mediaType":"{kind}","digest":"{digest}"}}}}"#)
+    };
+    // Another platform's entry of the index is new.
+    let requests = check("1.51", &container(OLD, "sha256:m"), &image(NEW, MANIFEST, "sha256:m"), 0, "yes:");
+    let asked = &requests.last().expect("a request").line;
+    let platform = "%7B%22architecture%22%3A%22arm%22%2C%22os%22%3A%22linux%22%2C%22variant%22%3A%22v7%22%7D";
+    assert_eq!(*asked, format!("GET /v1.51/images/app%3Av1/json?platform={platform}"));
+    check(
+        "1.51",
+        &container(OLD, "sha256:m"),
+        &image(NEW, MANIFEST, "sha256:n"),
+        1,
+        "runs sha256:m, and app:v1 is sha256:n",
+    );
+    // Where the manifest is not told the ids are compared.
+    check("1.48", &container(OLD, "sha256:m"), &image(OLD, INDEX, OLD), 0, "yes:");
+    check("1.48", &container(OLD, "sha256:m"), &image(NEW, INDEX, NEW), 1, "no:");
+    check("1.51", r#"{"Image":"sha256:1d","State":{"Running":true}}"#, r#"{"Id":"sha256:1d"}"#, 0, "yes:");
+}
+
 #[test]
 fn runs() {
     let check = |container: (u16, &str), image: (u16, &str), code, says: &str| {
@@ -89,6 +270,15 @@ fn runs() {
     let running = "{\"Image\":\"sha256:1d\",\"State\":{\"Running\":true}}";
     let stopped = "{\"Image\":\"sha256:1d\",\"State\":{\"Running\":false}}";
     let gone = (404, "{\"message\":\"no such\"}");
+    let here = (200, "{\"Id\":\"sha256:1d\"}");
+    for (state, says) in [
+        ("\"Restarting\":true", "no: container web is restarting again and again (0 times so far)"),
+        ("\"Paused\":true", "no: container web is paused"),
+        ("\"Health\":{\"Status\":\"unhealthy\"}", "no: container web is unhealthy"),
+        ("\"Dead\":true", "no: container web is dead"),
+    ] {
+        check((200, &running.replace("\"Running\":true", &format!("\"Running\":true,{state}"))), here, 1, says);
+    }
     check((200, running), (200, "{\"Id\":\"sha256:1d\"}"), 0, "yes: container web runs app:v1");
     // As podman writes it.
     check((200, running), (200, "{\"Id\":\"1d\"}"), 0, "yes:");
@@ -105,10 +295,41 @@ fn runs() {
     check((200, "{\"Image\":7}"), (200, "{\"Id\":\"sha256:1d\"}"), 3, "cannot tell:");
 }
 
+/// A container that shares the network of another runs only while that one does, and since it did.
+#[test]
+fn a_container_in_a_dead_namespace_does_not_run() {
+    let check = |owner: (u16, &str), code, says: &str| {
+        let temp = Temp::new();
+        let web = "{\"Image\":\"sha256:1d\",\"HostConfig\":{\"NetworkMode\":\"container:0123456789abcdef\"},\
+                   \"State\":{\"Running\":true,\"StartedAt\":\"2026-11-25T12:00:00.5Z\"}}";
+        let answers = [
+            ("/containers/web/json", 200, web.to_owned()),
+            ("/containers/0123456789abcdef/json", owner.0, owner.1.to_owned()),
+            ("/images/", 200, "{\"Id\":\"sha256:1d\"}".to_owned()),
+        ];
+        let engine = engine(&temp, &answers);
+        let ended = run(program(&temp).args(["--host", &engine.host(), "--running", "web", "app:v1"]));
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(code), ""), "{}", ended.stdout);
+        assert!(ended.stdout.contains(says) && ended.stdout.lines().count() == 1, "{}", ended.stdout);
+    };
+    let since = |time: &str| format!("{{\"State\":{{\"Running\":true,\"StartedAt\":\"{time}\"}}}}");
+    check((200, &since("2026-11-25T11:59:59Z")), 0, "yes: container web runs app:v1");
+    check((200, &since("2026-11-25T12:00:00Z")), 0, "yes:");
+    check(
+        (200, &since("2026-11-25T12:00:01Z")),
+        1,
+        "no: container web is in the network namespace of container 0123456789ab",
+    );
+    check((200, "{\"State\":{\"Running\":false}}"), 1, "which does not run");
+    check((404, "{\"message\":\"no such container\"}"), 1, "which is gone");
+    check((500, "{\"message\":\"broken\"}"), 3, "cannot tell: ");
+}
+
 #[test]
 fn without_an_engine_nothing_can_be_told() {
     let temp = Temp::new();
-    for mode in [&["--check"][..], &["--running", "web"]] {
+    let state = temp.at("state");
+    for mode in [&["--check", "--state", &state][..], &["--running", "web"]] {
         for (host, says) in
             [("unix:///nonexistent/docker.sock", "no Docker socket"), ("tcp://127.0.0.1:1", "not a Unix socket")]
         {
@@ -136,7 +357,14 @@ fn an_engine_that_never_answers_is_not_waited_for() {
     assert!(ended.stdout.contains("no answer in time"), "{}", ended.stdout);
 
     // A signal ends the waiting at once.
-    let mut asking = crate::support::Running::start(program(&temp).args(["--host", &engine.host(), "--check", "app"]));
+    let mut asking = crate::support::Running::start(program(&temp).args([
+        "--host",
+        &engine.host(),
+        "--state",
+        &temp.at("state"),
+        "--check",
+        "app",
+    ]));
     assert!(eventually(crate::support::LIMIT, || engine
         .requests()
         .iter()

@@ -1,13 +1,17 @@
 //! Pulls from a fake engine on a real socket.
 //!
 //! Here: what is asked of an engine, and what its answers are taken for. Below: the docker CLI in its place, signals,
-//! the log, the alphabet of the output, hostile text.
+//! the log, the alphabet of the output, hostile text, why a pull failed.
 
 mod alphabet;
+mod client;
 mod fallback;
 mod hostile;
 mod log;
+mod neighbours;
+mod reasons;
 mod signals;
+mod sizes;
 
 use crate::support::{
     Ended, Engine, FIXTURES, LAST_CHUNK, LIMIT, Request, Running, Step, Temp, answer, chunk, engine_lines, eventually,
@@ -379,7 +383,7 @@ fn a_stream_in_any_pieces_is_the_same_story() {
         let (first, second) = good.split_at(at);
         let engine = Engine::new(&temp, vec![Step::Write(first.to_vec()), Step::Wait, Step::Write(second.to_vec())]);
         let running = Running::start(&mut pull(&temp, &engine));
-        assert!(eventually(LIMIT, || engine.requests().len() == 2));
+        assert!(engine.was_asked_to_pull());
         engine.go();
         let ended = running.end();
         assert_eq!((ended.code, stamps_off(&ended.stdout)), (Some(0), expected.clone()), "split at {at}");

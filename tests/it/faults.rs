@@ -279,6 +279,14 @@ fn no_fault_is_taken_for_a_success_or_a_reason_to_hang() {
     );
     // Not print!, which is kept back where a test has passed.
     std::io::stdout().write_all(summary.as_bytes()).expect("standard output");
+    if std::env::var_os("WRITE").is_some() {
+        let mut section = std::process::Command::new("tests/proofs/section.py");
+        section.arg("tests/proofs/README.md").arg(if is_all() { "faults-all" } else { "faults" });
+        section.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(std::process::Stdio::piped());
+        let mut section = section.spawn().expect("section.py runs");
+        section.stdin.take().expect("a pipe").write_all(summary.as_bytes()).expect("section.py reads");
+        assert!(section.wait().expect("it ends").success(), "section.py");
+    }
     let names: Vec<&str> = wrong.iter().filter_map(|wrong| wrong.lines().next()).collect();
     assert!(wrong.is_empty(), "{}\n\n{}", names.join("\n"), wrong[..wrong.len().min(5)].join("\n\n"));
 }

@@ -1,10 +1,12 @@
-//! What the README claims: its commands run, its output is real, its options are those of the program.
+//! What the README and the man page of the formats claim: commands run, output is real, options and signs are those of
+//! the program.
 
 use crate::support::{Engine, FIXTURES, PROGRAM, Request, Step, Temp, answer, clean, program, run, stream};
 use std::path::Path;
 use std::process::Command;
 
 const README: &str = include_str!("../../README.md");
+const FORMATS: &str = include_str!("../../deploy/debian/docker-pull-with-progress.5");
 const CI: &str = include_str!("../../.ci/run");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -39,7 +41,11 @@ fn every_command_runs() {
     let log = temp.write("log", "[2025-11-19 10:30:15] one line\n");
     let token = temp.write("token", "not-a-secret");
     // The names of an installation; the log is the test's own.
-    temp.script("docker-pull-with-progress", &format!("exec {PROGRAM} \"$@\" --log {log}"));
+    // What only asks takes no log.
+    let script = format!(
+        "case $1 in --check | --running) exec {PROGRAM} \"$@\" ;; *) exec {PROGRAM} \"$@\" --log {log} ;; esac"
+    );
+    temp.script("docker-pull-with-progress", &script);
     temp.script("alm-pull", &format!("exec {PROGRAM} --view --log {log} \"$@\""));
     temp.script("alm", "shift; exec alm-pull \"$@\"");
     temp.script("sudo", "exec \"$@\"");
@@ -71,11 +77,11 @@ fn every_command_runs() {
 
 #[test]
 fn the_way_to_a_node_is_run_by_ci() {
-    // tests/puppet.sh runs this block, line by line as it stands.
+    // tests/proofs/puppet.sh runs this block, line by line as it stands.
     let blocks: Vec<&str> = README.split("```bash\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    let [block] = blocks[..] else { panic!("{} blocks for tests/puppet.sh", blocks.len()) };
+    let [block] = blocks[..] else { panic!("{} blocks for tests/proofs/puppet.sh", blocks.len()) };
     assert!(block.lines().count() <= 10 && block.contains("build-rpi.sh") && block.contains("puppet apply"), "{block}");
-    assert!(CI.contains("tests/puppet.sh"), "CI does not run it");
+    assert!(CI.contains("tests/proofs/puppet.sh"), "CI does not run it");
 }
 
 #[test]
@@ -105,7 +111,8 @@ fn its_options_are_those_of_the_program() {
     let table =
         README.split("| option | meaning |").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a table");
     for option in options(&help) {
-        let is_mode = ["--check", "--running", "--replay", "--view", "--help", "--version"].contains(&option.as_str());
+        let is_mode = ["--check", "--running", "--replay", "--view", "--status", "--help", "--version"]
+            .contains(&option.as_str());
         assert!(is_mode || options(table).contains(&option), "the README's table lacks {option}");
     }
     for option in options(table) {
@@ -114,17 +121,32 @@ fn its_options_are_those_of_the_program() {
 }
 
 #[test]
-fn its_signs_are_those_of_the_program() {
+fn it_is_read_in_a_few_minutes() {
+    assert!(
+        README.len() <= 16 << 10,
+        "{} bytes: what is long belongs into deploy/README.md or a man page",
+        README.len()
+    );
+    // What a reader asks first comes first.
+    let headings: Vec<&str> = README.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let order = ["Install", "Five commands", "alm pull", "Fleets in short", "Exit codes", "When it fails", "Security"];
+    assert_eq!(headings, order);
+}
+
+#[test]
+fn the_signs_of_the_man_page_are_those_of_the_program() {
     let temp = Temp::new();
-    for line in README.lines().filter(|line| line.starts_with("| ") && line.matches('`').count() == 2) {
-        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        let [_, sign, word, ..] = cells[..] else { continue };
-        if sign.is_ascii() || sign.contains('`') {
-            continue;
-        }
+    let rows = FORMATS.lines().filter_map(|line| {
+        let mut cells = line.split('\t');
+        Some((cells.next()?, cells.next()?)).filter(|(sign, _)| !sign.is_ascii())
+    });
+    let mut count = 0;
+    for (sign, word) in rows {
         // A status with the sign in it is shown in ASCII by the word.
         let capture = temp.write("capture", format!("{{\"status\":\"Status: {sign}  x\"}}\n"));
         let shown = run(program(&temp).args(["--ascii", "--replay", &capture])).stdout.replace("  ", " ");
-        assert!(shown.contains(&format!("Status: {} x", word.trim_matches('`'))), "{sign} is not {word}: {shown}");
+        assert!(shown.contains(&format!("Status: {word} x")), "{sign} is not {word}: {shown}");
+        count += 1;
     }
+    assert_eq!(count, 16);
 }

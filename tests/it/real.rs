@@ -111,6 +111,27 @@ fn platforms(lab: &Lab) {
         .says(&["❌ PULL FAILED: no matching manifest", "💡 this image is not built for this machine"]);
     foreign.never_says(&["PULL SUCCESSFUL", "🔁"]);
     assert!(!lab.has(&image), "{foreign}");
+
+    // One manifest, built for another machine: taken by every engine, and told.
+    let image = format!("{}/elsewhere", lab.registry);
+    lab.push_foreign(&image);
+    lab.forget_images();
+    let elsewhere = lab.pull(&image, &[]);
+    elsewhere.pulled(1, 0).says(&["⚠️  the image is for linux/riscv64, and this engine runs linux/"]);
+    let asked_for = lab.pull(&image, &["--platform", "linux/riscv64"]);
+    asked_for.ended_with(0).never_says(&["⚠️  the image is for"]);
+    lab.state(&["--check", &image], 0, "yes: ");
+    lab.state(&["--check", &image, "--platform", "linux/arm64"], 0, "yes: ");
+    // What the environment asks for, and what it wants of signatures.
+    let with = |name: &str, value: &str| {
+        let (name, value) = (name.to_owned(), value.to_owned());
+        lab.begin_with(&image, move |command| {
+            command.env(name, value);
+        })
+    };
+    with("DOCKER_DEFAULT_PLATFORM", "linux/riscv64").finish().ended_with(0).never_says(&["⚠️  the image is for"]);
+    with("DOCKER_CONTENT_TRUST", "1").finish().ended_with(1).says(&["❌ PULL FAILED: DOCKER_CONTENT_TRUST is set"]);
+    with("DOCKER_CONTENT_TRUST", "0").finish().ended_with(0);
 }
 
 /// Over a link that lets one see the progress.
@@ -453,7 +474,7 @@ fn link_stalls(lab: &Lab) {
     lab.forget_images();
     let mut pull = lab.begin_pull(&image, &["--stall-timeout", "3", "--retries", "0"]);
     pull.await_text("⬇️");
-    link.set_rate(0);
+    link.stall();
     let stalled = pull.finish();
     stalled.ended_with(1).says(&["⬇️", "❌ PULL FAILED: nothing has moved for 3s", "💡 look at the network"]);
     assert!((3..6).contains(&stalled.took.as_secs()), "{stalled}");
@@ -461,7 +482,7 @@ fn link_stalls(lab: &Lab) {
     link.set_rate(2 * MB);
     let mut pull = lab.begin_pull(&image, &["--stall-timeout", "3"]);
     pull.await_text("⬇️");
-    link.set_rate(0);
+    link.stall();
     pull.await_text("🔁 Retry 1/3 in 5s: nothing has moved for 3s");
     link.reset();
     link.set_rate(20 * MB);

@@ -1,73 +1,132 @@
 #!/bin/sh
 # Keeps a container on an image; the Puppet define alm_pull::container runs it.
-#   container current PULLER NAME IMAGE ARGUMENT...    exit 0 where NAME runs the local IMAGE, created with ARGUMENT...
-#   container recreate PULLER NAME IMAGE ARGUMENT...   make it so; recreate-and-remove also removes the replaced image
+#   container current [OPTION...] PULLER NAME IMAGE ARGUMENT...    exit 0 where NAME runs the local IMAGE as ARGUMENT... say
+#   container recreate [OPTION...] PULLER NAME IMAGE ARGUMENT...   make it so, and go back where the new one is no good
+#   container started [OPTION...] PULLER NAME IMAGE ARGUMENT...    exit 0 where NAME has not stopped, whatever it runs
+#   container start [OPTION...] PULLER NAME IMAGE ARGUMENT...      start what is here
+#   container retry [--state DIR] NAME                             try again in the next run what was rolled back
 # PULLER is docker-pull-with-progress; ARGUMENT... is all that `docker create` is given: options, image, command.
-# Whatever happens in the middle, the next recreate begins with putting in order what it finds.
+# Options:
+#   --image-at N          which one of ARGUMENT... is the image
+#   --refers KIND:WHAT    what ARGUMENT... refer to (see refers.sh), or a file with which to recreate NAME
+#   --grace SECONDS       how long a new container has to run before the old one is removed; 0: not at all (30)
+#   --grace-limit SECONDS how long one that has a health check may take until it is healthy (600)
+#   --remove-replaced     remove the images that were replaced
+#   --state DIR           where journals and states are (/var/lib/alm)
 set -eu
 
-label=alm_pull.arguments
-
-inspect() { docker container inspect --format "$1" "$2" 2>/dev/null; }
-exists() { inspect . "$1" >/dev/null; }
+here=$(dirname "$(readlink -f "$0")")
+usage() { sed -n 's/^#   container/container/p' "$0" >&2; exit 2; }
 say() { echo "container $name: $*"; }
-arguments() { printf '%s\n' "$@" | sha256sum | cut -d ' ' -f 1; }
 
-[ $# -ge 4 ] || { echo 'usage: container current|recreate[-and-remove] PULLER NAME IMAGE ARGUMENT...' >&2; exit 2; }
-mode=$1 puller=$2 name=$3 image=$4
-shift 4
-case $mode in current | recreate | recreate-and-remove) ;; *) echo "container: unknown mode $mode" >&2; exit 2 ;; esac
-new=$name.new old=$name.replaced
+[ $# -ge 1 ] || usage
+mode=$1
+shift
+case $mode in current | recreate | started | start | retry) ;; *) usage ;; esac
+grace=30 grace_limit=600 remove_replaced='' state=/var/lib/alm refers='' image_at=0
+while [ $# -gt 0 ]; do
+    case $1 in
+    --remove-replaced) remove_replaced=yes; shift; continue ;;
+    --grace | --grace-limit | --image-at) case ${2-} in '' | *[!0-9]*) usage ;; esac ;;
+    --refers | --state) [ $# -ge 2 ] || usage ;;
+    --*) usage ;;
+    *) break ;;
+    esac
+    case $1 in
+    --grace) grace=$2 ;;
+    --grace-limit) grace_limit=$2 ;;
+    --image-at) image_at=$2 ;;
+    --state) state=$2 ;;
+    --refers) refers="$refers$2
+" ;;
+    esac
+    shift 2
+done
+if [ "$mode" = retry ]; then
+    [ $# = 1 ] || usage
+    puller='' name=$1 image=''
+else
+    [ $# -ge 3 ] || usage
+    puller=$1 name=$2 image=$3
+    shift 3
+fi
+case $name in '' | [!A-Za-z0-9]* | *[!A-Za-z0-9_.-]*) echo "container: '$name' is no container's name" >&2; exit 2 ;; esac
+states=$state/container
+
+. "$here/common.sh"
+. "$here/journal.sh"
+. "$here/refers.sh"
+. "$here/replace.sh"
+. "$here/images.sh"
 
 # 0 and 1 are something that was found out; all else is not, as with the puller.
 is_current() {
     "$puller" --ascii --running "$name" "$image" || return
-    created_with=$(inspect "{{index .Config.Labels \"$label\"}}" "$name") ||
-        { echo "cannot tell: container $name cannot be inspected"; return 3; }
-    [ "$created_with" = "$(arguments "$@")" ] ||
-        { echo "no: container $name was created with other arguments"; return 1; }
+    look "{{index .Config.Labels \"$label.arguments\"}}" "$name" || return 1
+    [ "$answer" = "$arguments" ] || { echo "no: container $name was created with other arguments"; return 1; }
+    look "{{index .Config.Labels \"$label.refers\"}}" "$name" || return 1
+    [ "$answer" = "$resolved" ] || { echo "no: $(changed "$answer" "$resolved")"; return 1; }
 }
 
-code=0
-is_current "$@" || code=$?
-[ "$mode" != current ] || exit $code
-# To Puppet a check that cannot tell has said no. That is no reason to stop a container that may be well.
-case $code in
-0) exit ;;
-1) ;;
-*) say 'not touched: nobody can tell whether it is as it should be' >&2; exit $code ;;
-esac
-
-# Left by a run that was cut off.
-if exists "$old"; then
-    if exists "$name"; then docker rm --force "$old" >/dev/null; else docker rename "$old" "$name"; fi
-fi
-! exists "$new" || docker rm --force "$new" >/dev/null
-
-was=$(inspect '{{.Image}}' "$name") || was=
-# Never a pull here: docker would do it without a word.
-docker create --pull never --name "$new" --label "$label=$(arguments "$@")" "$@" >/dev/null
-if [ -n "$was" ]; then
-    docker stop "$name" >/dev/null
-    # A container that was run with --rm goes by itself.
-    docker rename "$name" "$old" 2>/dev/null || docker rm --force "$name" >/dev/null 2>&1 || sleep 1
-fi
-docker rename "$new" "$name"
-if ! docker start "$name" >/dev/null; then
-    docker rm --force "$name" >/dev/null
-    if exists "$old"; then
-        docker rename "$old" "$name"
-        docker start "$name" >/dev/null
-        say 'the new one does not start; the old one runs again' >&2
+# Runs, or is started again by the engine. One whose namespaces are dead has not stopped, but nobody can reach it.
+is_started() {
+    if ! look '{{.State.Status}} {{.Image}}' "$name"; then
+        # None here: it can be made where the image is here and was not found to be no good.
+        image_id "$image" || return 0
+        holds "$(pair "$answer")"
+        return
     fi
-    exit 1
-fi
-! exists "$old" || docker rm "$old" >/dev/null
-now=$(inspect '{{.Image}}' "$name")
-say "${was:+re}created on $image ($now)"
+    case $answer in
+    running\ * | restarting\ * | paused\ *) ;;
+    *) echo "no: container $name is ${answer%% *}"; return 1 ;;
+    esac
+    ! namespace_is_dead "$name" || { echo "no: container $name is in a namespace that is dead"; return 1; }
+}
 
-if [ "$mode" = recreate-and-remove ] && [ -n "$was" ] && [ "$was" != "$now" ]; then
-    # Never by force: other containers may use it.
-    if reason=$(docker image rm "$was" 2>&1 >/dev/null); then say "removed the replaced image $was"
-    else say "kept the replaced image: $reason"; fi
+# To Puppet a check that cannot tell has said no. That is no reason to stop a container that may be well.
+recreate() {
+    code=0
+    is_current "$@" || code=$?
+    case $code in
+    0) if [ "$unsettled" = no ]; then settled; return; fi ;;
+    1) ;;
+    *) say 'not touched: nobody can tell whether it is as it should be' >&2; exit $code ;;
+    esac
+    image_id "$image" || { say "$image is not here" >&2; exit 1; }
+    wanted=$(pair "$answer")
+    if holds "$wanted"; then
+        keep_running || :
+        say "$image was rolled back and is tried again $(when_again): $reason" >&2
+        exit 1
+    fi
+    namespaces_are_there || exit 1
+    replace "$@"
+}
+
+start() { if look . "$name"; then keep_running; else recreate "$@"; fi; }
+
+arguments=$(printf '%s\n' "$@" | sha256sum | cut -d ' ' -f 1)
+if [ "$mode" = current ] || [ "$mode" = started ]; then
+    resolve
+    load_journal
+    [ -z "$step" ] || { echo "no: a change of container $name was cut off"; exit 1; }
+    if [ "$mode" = started ]; then is_started; exit; fi
+    ! look . "$name.old" || { echo "no: a change of container $name was cut off"; exit 1; }
+    is_current
+    settled
+    exit
 fi
+
+lock
+load_journal
+if [ "$mode" = retry ]; then
+    [ -n "$mark" ] || { say 'nothing was rolled back'; exit; }
+    mark=''
+    save_journal
+    say 'what was rolled back is tried again in the next run'
+    exit
+fi
+resolve
+unsettled=no
+finish_what_was_cut_off "$@"
+"$mode" "$@"

@@ -8,9 +8,12 @@ set -eu
 [ $# = 3 ] || [ $# = 4 ] || { echo 'usage: login current|login REGISTRY FILE [USER]' >&2; exit 2; }
 mode=$1 registry=$2 file=$3
 password=$(cat "$file")
+# As docker-pull-with-progress reads it, whatever an editor has left at its end.
+blank=$(printf '\t\r\n ')
+while [ "$password" != "${password%["$blank"]}" ]; do password=${password%?}; done
 [ -n "$password" ] || { echo "login: the token file $file is empty" >&2; exit 1; }
 case $password in
-'{'*) user=${4-_json_key} ;;
+'{'*'"type"'*:*'"service_account"'*) user=${4-_json_key} ;;
 *) user=${4-oauth2accesstoken} ;;
 esac
 

@@ -13,8 +13,18 @@
 #   process list: pass secrets with `--env-file`.
 # @param command
 #   The container's command and its arguments, where the image's own will not do.
+# @param restart_on
+#   Files and directories that the container's program reads: it is recreated where their contents have changed.
+# @param grace
+#   Seconds for which a new container has to run without a restart before the old one is removed; 0 is no proof at all.
+#   Where unset, as `alm_pull` says.
+# @param grace_limit
+#   Seconds after which a container with a health check has to be healthy; where unset, as `alm_pull` says.
 # @param remove_replaced
-#   Whether to remove the image that the container ran before; where unset, as `alm_pull` says.
+#   Whether to remove what a pull replaced, once nothing uses it and it has no name left; where unset, as `alm_pull` says.
+# @param when_unknown
+#   What to do where the image is here and the check cannot tell because the registry is away, in trouble or limits pulls:
+#   `skip` the pull, which would fail alike, or `pull`; where unset, as `alm_pull` says.
 # @param platform
 #   Pull for another platform than the engine's.
 # @param token_file
@@ -37,7 +47,11 @@ define alm_pull::image (
   Optional[Alm_pull::Containername] $container = undef,
   Array[String[1]] $run_args = [],
   Array[String] $command = [],
+  Array[Alm_pull::Path] $restart_on = [],
+  Optional[Integer[0]] $grace = undef,
+  Optional[Integer[0]] $grace_limit = undef,
   Optional[Boolean] $remove_replaced = undef,
+  Optional[Enum['pull', 'skip']] $when_unknown = undef,
   Optional[String[1]] $platform = undef,
   Optional[Alm_pull::Path] $token_file = undef,
   Optional[String[1]] $token_user = undef,
@@ -51,6 +65,7 @@ define alm_pull::image (
 
   # Pure ASCII, whatever the locale: any other byte fails the resource where Ruby's locale is C.
   $options = {
+    '--metrics'    => $alm_pull::metrics,
     '--platform'   => $platform,
     '--token-file' => $password,
     '--token-user' => $password ? { undef => undef, default => $user },
@@ -63,16 +78,35 @@ define alm_pull::image (
     fail("alm_pull: ${image} is pulled already, so not by '${title}' too; a further container on it is an alm_pull::container")
   }
 
+  $helper = "${alm_pull::libexec}/image"
+  $state = ['--state', $alm_pull::state, '--run', $alm_pull::run]
+  $unknown = ['--when-unknown', alm_pull::first($when_unknown, $alm_pull::when_unknown)]
+  $remove = alm_pull::first($remove_replaced, $alm_pull::remove_replaced)
+  $removing = $remove ? { true => ['--remove-replaced'], default => [] }
+
   # `journalctl -u puppet -f | grep docker-pull` finds the progress by this title.
   exec { "docker-pull ${image}":
-    command     => $asking + $pulling + [$image],
-    unless      => [$alm_pull::where_installed + $asking + ['--check', $image]],
+    command     => [$helper, 'pull'] + $state + $removing + [$image] + $asking + $pulling + [$image],
+    unless      => [$alm_pull::where_installed + [$helper, 'current'] + $state + $unknown + [$image] + $asking + ['--check', $image]],
     environment => $alm_pull::command_environment,
     path        => $alm_pull::path,
     cwd         => '/',
     timeout     => alm_pull::first($timeout, $alm_pull::timeout),
     logoutput   => alm_pull::first($logoutput, $alm_pull::logoutput),
     require     => Class['alm_pull'],
+  }
+
+  # What was still used when it was replaced, as by a container that somebody else has removed since.
+  if $remove {
+    exec { "docker-clean ${image}":
+      command     => [$helper, 'clean'] + $state + [$image],
+      unless      => [$alm_pull::where_installed + [$helper, 'cleaned'] + $state + [$image]],
+      environment => $alm_pull::command_environment,
+      path        => $alm_pull::path,
+      cwd         => '/',
+      logoutput   => true,
+      require     => Class['alm_pull'],
+    }
   }
 
   # Where the image's registry is logged in to, that comes first.
@@ -87,6 +121,9 @@ define alm_pull::image (
       image           => $image,
       run_args        => $run_args,
       command         => $command,
+      restart_on      => $restart_on,
+      grace           => $grace,
+      grace_limit     => $grace_limit,
       remove_replaced => $remove_replaced,
     }
   }

@@ -26,8 +26,8 @@
 # @param bin
 #   The directory of the links.
 # @param manage_links
-#   Whether to put links to the executable into `bin`: `docker-pull-with-progress`, `alm-pull`, and `alm` where there is
-#   no `alm`.
+#   Whether to put links to the executable into `bin`: `docker-pull-with-progress`, `alm-pull`, `alm-status`, and `alm`
+#   where there is no `alm`.
 # @param manage_log
 #   Whether to manage the log's directory and its rotation; the package brings its own.
 # @param logrotate
@@ -51,8 +51,25 @@
 #   throws away what a pull that was ended has fetched, so that a slow link would never get through.
 # @param logoutput
 #   Whether the progress goes into Puppet's own log.
+# @param when_unknown
+#   What to do where an image is here and the check cannot tell whether it is the newest, because the registry is away, in
+#   trouble or limits pulls: `skip` the pull, which would fail alike, or `pull`.
 # @param remove_replaced
-#   Whether to remove the image that a container ran before, once the container has been recreated.
+#   Whether to remove what a pull replaced, once nothing uses it and it has no name left.
+# @param grace
+#   Seconds for which a new container has to run without a restart before the old one is removed; 0 is no proof at all.
+# @param grace_limit
+#   Seconds after which a container with a health check has to be healthy.
+# @param state
+#   The directory for what is kept across runs and starts: what was pulled, what was rolled back, how containers stand.
+# @param run
+#   The directory where `docker-pull-with-progress` keeps the states of images until the next start.
+# @param monitor
+#   Whether the first console shows how the images stand, for who stands before the device.
+# @param site
+#   Where the device stands, for the monitor.
+# @param metrics
+#   A text file for Prometheus' node_exporter, as `/var/lib/prometheus/node-exporter/alm.prom`; where unset, none.
 # @param environment
 #   More environment for all commands, as `['NAME=value']`. It can be read in reports: no secrets here.
 # @param path
@@ -99,11 +116,24 @@ class alm_pull (
   Integer[0] $stall_timeout = 600,
   Integer[0] $timeout = 0,
   Variant[Boolean, Enum['on_failure']] $logoutput = true,
+  Enum['pull', 'skip'] $when_unknown = 'skip',
   Boolean $remove_replaced = false,
+  Integer[0] $grace = 30,
+  Integer[0] $grace_limit = 600,
+  Alm_pull::Path $state = '/var/lib/alm',
+  Alm_pull::Path $run = '/run/alm',
+  Boolean $monitor = false,
+  Optional[Pattern[/\A[^"'\\\n$]+\z/]] $site = undef,
+  Optional[Alm_pull::Path] $metrics = undef,
   Array[Pattern[/\A[A-Za-z_]\w*=/]] $environment = [],
   Array[Alm_pull::Path] $path = ['/usr/local/bin', '/usr/local/sbin', '/usr/bin', '/usr/sbin', '/bin', '/sbin'],
 ) {
   contain alm_pull::install
+
+  if $monitor {
+    contain alm_pull::monitor
+    Class['alm_pull::install'] -> Class['alm_pull::monitor']
+  }
 
   # In a first run under --noop the executable is not there yet; Puppet would call that an error of the check.
   $where_installed = ['/bin/sh', '-c', '[ -x "$0" ] && exec "$0" "$@"']

@@ -1,4 +1,4 @@
-# @summary The executable, its links, the helper for containers, the log's directory and rotation
+# @summary The executable, its links, the helpers, the log's directory and rotation
 #
 # @api private
 class alm_pull::install {
@@ -11,13 +11,24 @@ class alm_pull::install {
     mode   => '0755',
   }
 
-  ['container', 'login'].each |$helper| {
+  ['container', 'image', 'login'].each |$helper| {
     file { "${alm_pull::libexec}/${helper}":
       ensure => file,
       owner  => 'root',
       group  => 'root',
       mode   => '0755',
       source => "puppet:///modules/alm_pull/${helper}.sh",
+    }
+  }
+
+  # What the helpers read.
+  ['common', 'images', 'journal', 'refers', 'replace'].each |$part| {
+    file { "${alm_pull::libexec}/${part}.sh":
+      ensure => file,
+      owner  => 'root',
+      group  => 'root',
+      mode   => '0644',
+      source => "puppet:///modules/alm_pull/${part}.sh",
     }
   }
 
@@ -63,7 +74,7 @@ class alm_pull::install {
 
   if $alm_pull::manage_links {
     # A link at the old script's place: a script there would keep winning in PATH.
-    ['docker-pull-with-progress', 'alm-pull'].each |$name| {
+    ['docker-pull-with-progress', 'alm-pull', 'alm-status'].each |$name| {
       file { "${alm_pull::bin}/${name}":
         ensure  => link,
         target  => $executable,

@@ -15,7 +15,8 @@
 # @param docker_login
 #   Whether docker itself is logged in, for everybody on the node who uses it; else the file goes to the pulls alone.
 # @param remove_replaced
-#   Whether to remove the images that containers ran before.
+#   Whether to remove what pulls replaced, once nothing uses it and it has no name left. An image of which any entry says
+#   otherwise is kept.
 #
 # @example An image of one's own
 #   alm_pull::update { 'kiosk':
@@ -50,23 +51,29 @@ define alm_pull::update (
 
   # One container may stop for a moment only when all that can be fetched has been: pulls first. Each container needs its
   # own image alone, so that an image that cannot be had does not hold up the others. Several may run the same one.
-  $pulls = $wanted.map |$pair| { $pair[1].filter |$key, $value| { $key in ['image', 'platform', 'timeout'] } }
+  $pulls = $wanted.map |$pair| { $pair[1].filter |$key, $value| { $key in ['image', 'platform', 'timeout', 'when_unknown'] } }
 
   $pulls.unique.each |$pull| {
+    $kept = $wanted.any |$pair| {
+      $pair[1]['image'] == $pull['image'] and !alm_pull::first($pair[1]['remove_replaced'], $remove_replaced)
+    }
+
     alm_pull::image { $pull['image']:
-      * => $pull + $token,
+      remove_replaced => !$kept,
+      *               => $pull + $token,
     }
   }
 
   $wanted.each |$pair| {
-    [$name, $entry] = $pair
+    $entry = $pair[1]
 
     if $entry['container'] {
+      $settings = $entry.filter |$key, $value| { $key in ['run_args', 'command', 'restart_on', 'grace', 'grace_limit'] }
+
       alm_pull::container { $entry['container']:
         image           => $entry['image'],
-        run_args        => alm_pull::first($entry['run_args'], []),
-        command         => alm_pull::first($entry['command'], []),
         remove_replaced => alm_pull::first($entry['remove_replaced'], $remove_replaced),
+        *               => $settings,
       }
     }
   }

@@ -10,6 +10,9 @@ File.symlink(module_root, File.join(modules, 'alm_pull'))
 REGISTRY = 'europe-west1-docker.pkg.dev'.freeze
 WHERE_INSTALLED = ['/bin/sh', '-c', '[ -x "$0" ] && exec "$0" "$@"'].freeze
 PULLER = '/usr/bin/docker-pull-with-progress'.freeze
+CONTAINER = ['/usr/local/lib/alm-pull/container'].freeze
+IMAGE = ['/usr/local/lib/alm-pull/image'].freeze
+STATES = ['--state', '/var/lib/alm', '--run', '/run/alm'].freeze
 
 # Matches a command that has all of the words.
 def words(*expected)

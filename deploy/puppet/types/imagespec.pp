@@ -4,7 +4,11 @@ type Alm_pull::Imagespec = Struct[{
   Optional[container]       => Alm_pull::Containername,
   Optional[run_args]        => Array[String[1]],
   Optional[command]         => Array[String],
+  Optional[restart_on]      => Array[Alm_pull::Path],
+  Optional[grace]           => Integer[0],
+  Optional[grace_limit]     => Integer[0],
   Optional[remove_replaced] => Boolean,
+  Optional[when_unknown]    => Enum['pull', 'skip'],
   Optional[platform]        => String[1],
   Optional[timeout]         => Integer[0],
 }]

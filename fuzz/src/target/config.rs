@@ -3,9 +3,8 @@
 //! The input: a registry, a line end, and config.json; or the text of `DOCKER_AUTH_CONFIG`, a NUL, and config.json.
 
 use super::directory;
-use crate::docker::auth::{self, Found};
-use crate::docker::endpoint::{self, Endpoint, Variables};
 use crate::docker::environment::Environment;
+use crate::docker::{Config, Endpoint, Found, Search, find_endpoint};
 use ::base64::Engine as _;
 use ::base64::alphabet;
 use ::base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE};
@@ -46,9 +45,15 @@ pub fn run(data: &[u8]) {
         path: "/nowhere".into(),
         helper_limit: Duration::ZERO,
         terminal: false,
+        docker_host: None,
+        docker_context: None,
+        content_trust: false,
     };
+    let config = Config::read(&environment);
+    let search =
+        |token_file| Search { registry, token_file, token_user: None, environment: &environment, config: &config };
     let server = if matches!(registry, "docker.io" | "index.docker.io") { HUB } else { registry };
-    let found = auth::find(registry, &environment, &mut || true);
+    let found = search(None).run(&mut || true).expect("without a token file there is always an answer");
     let sent = sent(&found, server);
     if !has_variable && let Some(expected) = naive(file, server) {
         match expected {
@@ -57,12 +62,12 @@ pub fn run(data: &[u8]) {
         }
     }
 
-    if let Ok(found) = auth::from_token_file(&path, None, registry) {
+    if let Ok(found) = search(Some(path.as_path())).run(&mut || true) {
         let token = String::from_utf8(file.to_vec()).expect("a token is text");
-        assert_eq!(self::sent(&found, server)["password"], token.trim_end_matches(['\r', '\n']));
+        assert_eq!(self::sent(&found, server)["password"], token.trim_end_matches(['\r', '\n', ' ', '\t']));
     }
-    address(registry);
-    current_context(file);
+    address(registry, &environment, &config);
+    current_context(file, &environment, &config);
 }
 
 /// What the engine is sent, which is an object of texts or empty; and no secret beside it.
@@ -134,8 +139,8 @@ fn naive(file: &[u8], server: &str) -> Option<Result<Map<String, Value>, ()>> {
 }
 
 /// Which engine the file names.
-fn current_context(file: &[u8]) {
-    let host = endpoint::find(None, &Variables::default(), Some(directory()));
+fn current_context(file: &[u8], environment: &Environment, config: &Config) {
+    let host = find_endpoint(None, environment, config);
     let root = serde_json::Deserializer::from_slice(file).into_iter::<Value>().next();
     let named = root.and_then(Result::ok).and_then(|root| Some(root.get("currentContext")?.as_str()?.to_owned()));
     match named.as_deref() {
@@ -147,11 +152,11 @@ fn current_context(file: &[u8]) {
 }
 
 /// A password in an address is not told.
-fn address(rest: &str) {
+fn address(rest: &str, environment: &Environment, config: &Config) {
     let address = format!("ssh://me:{SECRET}@{rest}");
-    match endpoint::find(Some(&address), &Variables::default(), None) {
+    match find_endpoint(Some(&address), environment, config) {
         Endpoint::Other { reason, .. } => assert!(rest.contains(SECRET) || !reason.contains(SECRET), "{reason}"),
         Endpoint::Unix(path) => panic!("{address} became {}", path.display()),
     }
-    let _ = endpoint::find(Some(rest), &Variables::default(), None);
+    let _ = find_endpoint(Some(rest), environment, config);
 }

@@ -3,16 +3,18 @@
 //! What the live pull of an answer writes is held against the rules of the log, its verdict against a naive reading of
 //! the body, and all of it against a replay of the recording that was made of it.
 
-use super::event::{Pairs, has_failed, naive};
+use super::event::{Pairs, Seen, has_failed, naive};
 use super::{Delivery, directory};
 use crate::args::{Log as Where, Progress, Pull as Options, When};
+use crate::docker::Read;
 use crate::docker::Response;
-use crate::docker::engine::{Connection, Engine, Read};
+use crate::docker::engine::{Connection, Engine};
+use crate::docker::platform::Rule;
 use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
 use crate::os::output::WritePolicy;
 use crate::os::signals;
-use crate::pull::event::Event;
+use crate::pull::failure::{Failure, Kind};
 use crate::pull::layer::Phase;
 use crate::pull::{End, NO_IMAGE, Verdict};
 use crate::pull::{LineBuffer, MAX_LINE};
@@ -104,7 +106,8 @@ impl World {
         let stdout = OpenOptions::new().read(true).append(true).create(true).open(stdout).expect("a file");
         rustix::stdio::dup2_stdout(&stdout).expect("a standard output of our own");
         let listener = UnixListener::bind(&socket).expect("a socket");
-        let engine = Engine { socket, version: "20.10".into(), api: "1.41".into() };
+        let (version, api, headers) = ("20.10".into(), "1.41".into(), Vec::new());
+        let engine = Engine { socket, headers, version, api, rule: Rule::Old };
         let reference = Reference::parse("127.0.0.1:5000/a:1").expect("a reference");
         Self { log, recording, stdout, listener, engine, reference }
     }
@@ -144,7 +147,7 @@ impl World {
         assert_eq!(replayed, live, "a replay is not what the live pull was");
     }
 
-    /// As `mode/pull.rs` does it, with a clock that the input winds.
+    /// As `mode::pull` does it, with a clock that the input winds.
     fn pull(&mut self, delivery: &Delivery<'_>) -> Told {
         let is_json = delivery.flags & JSON != 0;
         let options = self.options(is_json);
@@ -165,10 +168,10 @@ impl World {
         let mut at = 0;
         let mut end = self.attempt(delivery, &mut session, &mut at);
         let mut verdict = session.pull.verdict(&end);
-        if let Verdict::Failed(reason) = &verdict
+        if let Verdict::Failed(failure) = &verdict
             && delivery.flags & RETRY != 0
         {
-            let retry = Retry { number: 1, limit: Some(3), wait: 5, reason: reason.clone() };
+            let retry = Retry { number: 1, limit: Some(3), wait: 5, failure: failure.clone() };
             session.retry(at, &retry);
             at += 5000;
             end = self.attempt(delivery, &mut session, &mut at);
@@ -177,7 +180,7 @@ impl World {
         let has_image = delivery.flags & IMAGE != 0;
         let verdict = match verdict {
             Verdict::Undecided(_) if has_image => Verdict::Success,
-            Verdict::Undecided(id) => Verdict::Failed(format!("{NO_IMAGE} {id}")),
+            Verdict::Undecided(id) => Verdict::Failed(Failure::own(Kind::Other, format!("{NO_IMAGE} {id}"))),
             verdict => verdict,
         };
         if verdict == Verdict::Success {
@@ -248,8 +251,8 @@ fn may_succeed(lines: &[u8], has_image: bool) -> bool {
         match serde_json::from_str(line) {
             Ok(Pairs(pairs)) if has_failed(&pairs) => return false,
             Ok(Pairs(pairs)) => match naive(&pairs) {
-                Some(Event::PullingFrom(_)) => is_docker = true,
-                Some(Event::Status(_)) => has_status = true,
+                Some(Seen::Other(event)) if event.starts_with("PullingFrom(") => is_docker = true,
+                Some(Seen::Other(event)) if event.starts_with("Status(") => has_status = true,
                 _ => {}
             },
             // JSON that a naive reader cannot hold: it may be anything.
@@ -281,7 +284,9 @@ fn check_log(log: &str) {
 /// `2` and `3` of `✅ Layer a: Complete (2/3)`. What an engine says cannot begin a line, so it cannot look like one.
 fn counts(text: &str) -> Option<(u64, u64)> {
     let (_, count) = if text.starts_with("✅ Layer ") || text.starts_with("💾 Layer ") {
-        text.strip_suffix(')')?.rsplit_once(" (")?
+        // What it came to and how long it took may follow.
+        let (before, rest) = text.split_once(" (")?;
+        (before, rest.split_once(')')?.0)
     } else {
         text.strip_suffix(" completed")?.split_once("Layers: ").filter(|(before, _)| before.is_empty())?
     };
@@ -328,6 +333,9 @@ impl Sink for Check {
         assert!(!text.contains(is_hostile), "{text:?}");
         if text.starts_with("🔁 Retry ") {
             self.seen.clear();
+        }
+        if let About::Restart(layer) = line.about {
+            self.seen.retain(|(id, _), _| *id != layer.id);
         }
         let About::Layer(layer, phase) = line.about else { return Ok(()) };
         let is_extraction = phase == Phase::Extracting;

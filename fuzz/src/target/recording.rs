@@ -1,6 +1,8 @@
 //! A recording: read as a naive reader reads it, and what was written is read back.
 
 use super::directory;
+use crate::pull::End;
+use crate::pull::failure::Failure;
 use crate::recording::{self, Entry, Header, Recorder};
 use crate::report::line::Method;
 use serde::de::IgnoredAny;
@@ -61,6 +63,8 @@ fn compare(line: &[u8], at: u64, entry: &Entry<'_>) {
         ("e", Entry::Line(text)) => assert_eq!(serde_json::from_slice::<Value>(text).ok().as_ref(), Some(data)),
         ("r", Entry::Raw(text)) | ("w", Entry::Warning(text)) => assert_eq!(Some(text.as_str()), data.as_str()),
         ("a", Entry::Open(_) | Entry::Retry(_)) | ("x", Entry::End(..)) => {}
+        // What is not sizes or room is passed over.
+        ("s", Entry::Sizes(_) | Entry::Room(_) | Entry::Other) => {}
         (code, Entry::Other) => assert!(!["e", "r", "w", "a", "x"].contains(&code), "{code} is known"),
         (code, entry) => panic!("{code} became {entry:?}"),
     }
@@ -95,18 +99,14 @@ impl Written {
             Entry::Open(opening) => recorder.open(at, opening),
             Entry::Retry(retry) => recorder.retry(at, retry, Method::Api),
             Entry::Warning(warning) => recorder.warning(at, warning),
-            Entry::End(end, exit) => recorder.end(at, end, exit.unwrap_or(1)),
+            Entry::End(ended) => recorder.end(at, &ended.end, failure(&ended.end), ended.exit.unwrap_or(1)),
             // The lines of an engine have no line end in them.
             Entry::Line(line) if !line.contains(&b'\n') => return self.line(at, line),
             Entry::Raw(line) if !line.contains('\n') => return self.line(at, line.as_bytes()),
-            Entry::Line(_) | Entry::Raw(_) | Entry::Other => return,
+            Entry::Line(_) | Entry::Raw(_) | Entry::Sizes(_) | Entry::Room(_) | Entry::Other => return,
         }
         .expect("a row");
-        let shown = match entry {
-            Entry::End(end, exit) => text(&Entry::End(end.clone(), exit.or(Some(1)))),
-            entry => text(entry),
-        };
-        self.expected.push((at, shown));
+        self.expected.push((at, text(entry)));
     }
 
     fn check(self, header: &Header) {
@@ -130,7 +130,19 @@ fn text(entry: &Entry<'_>) -> String {
     match entry {
         Entry::Line(line) => String::from_utf8_lossy(line).into_owned(),
         Entry::Raw(text) => text.clone(),
+        // What kind of failure it was is for who reads the words to say.
+        Entry::End(ended) => {
+            format!("{:?} {:?}", ended.exit.unwrap_or(1), failure(&ended.end).map(|failure| &failure.text))
+        }
         entry => format!("{entry:?}"),
+    }
+}
+
+/// Why a stream ended, where it tells.
+fn failure(end: &End) -> Option<&Failure> {
+    match end {
+        End::Cut(failure) | End::Stalled(failure) => failure.as_ref(),
+        _ => None,
     }
 }
 

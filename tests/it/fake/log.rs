@@ -108,7 +108,7 @@ fn a_line_that_was_left_torn_is_ended_first() {
 }
 
 /// A pull that stops in the middle until [`finish`].
-fn begin(temp: &Temp) -> (Engine, Running) {
+pub(super) fn begin(temp: &Temp) -> (Engine, Running) {
     let rest = [chunk(DONE), chunk(STATUS), LAST_CHUNK.to_vec()].concat();
     let engine = Engine::new(temp, vec![begun(&GOOD[..3]), Step::Wait, Step::Write(rest)]);
     let running = Running::start(&mut pull(temp, &engine));
@@ -116,7 +116,7 @@ fn begin(temp: &Temp) -> (Engine, Running) {
     (engine, running)
 }
 
-fn finish(engine: &Engine, running: Running) -> Ended {
+pub(super) fn finish(engine: &Engine, running: Running) -> Ended {
     engine.go();
     let ended = running.end();
     assert_eq!(ended.code, Some(0), "{ended:?}");

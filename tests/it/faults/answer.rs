@@ -161,8 +161,9 @@ impl Answer {
                 came => failure(error(&json(&self.bytes[self.head..place])).unwrap_or(came)),
             };
         }
-        // A line without its end is one only when nothing more can come.
-        let is_here = |line: &&Line| place >= if stop == Stop::Stall { line.next } else { line.ends };
+        // An object ends with its last bracket; any other line without its end is one only when nothing more can come.
+        let needs_end = |line: &Line| stop == Stop::Stall && !line.event.is_object();
+        let is_here = |line: &&Line| place >= if needs_end(line) { line.next } else { line.ends };
         let lines: Vec<&Value> = self.lines.iter().take_while(is_here).map(|line| &line.event).collect();
         if let Some(error) = lines.iter().find_map(|line| error(line)) {
             return failure(error);

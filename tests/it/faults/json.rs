@@ -141,7 +141,8 @@ impl Parts {
         }
         add("status and what is deep", with(&format!("\"x\":{}", nested())), true);
         add("status with blanks", format!(" \t{{ {} \r}} ", &text[1..text.len() - 1]).into_bytes(), true);
-        add("status twice in a line", [last, last].concat(), false);
+        // Old engines end no line after an object.
+        add("status twice in a line", [last, last].concat(), true);
         add("status with more behind it", [last, b"x"].concat(), false);
         add("status with a zero behind it", [last, b"\0"].concat(), false);
         add("status in an array", [b"[", last, b"]"].concat(), false);

@@ -1,25 +1,26 @@
-//! A laboratory: a private engine with two registries (`tests/lab.sh`), pulls from it, and a link that can be slow.
+//! A laboratory: a private engine with two registries (`tests/lab/lab.sh`), pulls from it, and a link that can be slow.
 //!
 //! **Invariant:** a lab that cannot start fails the test with the reason. A lab ends with its test, however that ends:
 //! what cleans up waits for the end of a pipe that only the test holds.
 
+use std::cell::RefCell;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_docker-pull-with-progress");
 const LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab.sh");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/lab.sh");
+const LINK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/link.py");
 
 /// No pull of these tests takes as long.
 const LIMIT: Duration = Duration::from_secs(100);
@@ -139,6 +140,23 @@ impl Lab {
         let digest = succeed(self.command("bash").args(["-ec", &script])).trim().to_owned();
         assert!(digest.starts_with("sha256:"), "{digest}");
         digest
+    }
+
+    /// Pushes an image for a processor that no test runs on.
+    pub(super) fn push_foreign(&self, image: &str) {
+        let tar = self.dir.join("foreign.tar");
+        succeed(self.command("tar").args(["-cf", tar.to_str().expect("plain"), "-C", "/etc", "hostname"]));
+        self.docker(&["import", tar.to_str().expect("plain"), image]);
+        // An old engine imports for no other processor, so the image's own words are changed.
+        let saved = self.dir.join("saved.tar");
+        self.docker(&["save", "-o", saved.to_str().expect("plain"), image]);
+        self.docker(&["rmi", image]);
+        let script = "rm -rf foreign && mkdir foreign && tar -xf saved.tar -C foreign && \
+            sed -i 's/\"architecture\":\"[a-z0-9]*\"/\"architecture\":\"riscv64\"/' foreign/*.json && \
+            tar -cf saved.tar -C foreign .";
+        succeed(self.command("sh").args(["-c", script]).current_dir(&self.dir));
+        self.docker(&["load", "-q", "-i", saved.to_str().expect("plain")]);
+        self.docker(&["push", "-q", image]);
     }
 
     /// Podman's service, with images of its own.
@@ -465,7 +483,8 @@ impl Pulled {
 }
 
 fn counts(line: &str) -> (u32, u32) {
-    let pair = line.rsplit_once('(').and_then(|(_, pair)| pair.trim_end_matches(')').split_once('/'));
+    // What it came to and how long it took may follow.
+    let pair = line.split_once(" (").and_then(|(_, rest)| rest.split_once(')')?.0.split_once('/'));
     pair.and_then(|(n, of)| Some((n.parse().ok()?, of.parse().ok()?))).unwrap_or_else(|| panic!("no counts: {line}"))
 }
 
@@ -494,126 +513,69 @@ pub(super) fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// A link between an engine and what it talks to, on a port of its own: as slow as one likes, and it can break.
+/// A link between an engine and what it talks to: `tests/lab/link.py`, which says what it can do.
 pub(super) struct Link {
     pub(super) address: String,
-    state: Arc<State>,
-}
-
-struct State {
-    /// Bytes in a second; 0 stalls.
-    rate: AtomicU64,
-    /// Connections of an earlier age are reset.
-    age: AtomicU64,
-    carried: AtomicU64,
-    /// When the next bytes may pass.
-    next: Mutex<Instant>,
-}
-
-/// Where a link leads.
-#[derive(Clone)]
-pub(super) enum Target {
-    Tcp(String),
-    Unix(PathBuf),
+    child: Child,
+    answers: RefCell<BufReader<ChildStdout>>,
 }
 
 impl Link {
+    /// Of `rate` bytes a second.
     pub(super) fn to(registry: &str, rate: u64) -> Self {
-        Self::open(Target::Tcp(registry.to_owned()), rate)
+        Self::open(registry.as_ref(), rate)
     }
 
     /// A Unix socket made reachable over TCP.
     pub(super) fn to_socket(path: &Path) -> Self {
-        Self::open(Target::Unix(path.to_owned()), u64::MAX)
+        Self::open(path.as_os_str(), 0)
     }
 
-    fn open(target: Target, rate: u64) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let address = listener.local_addr().expect("an address").to_string();
-        let next = Mutex::new(Instant::now());
-        let state = State { rate: AtomicU64::new(rate), age: AtomicU64::new(0), carried: AtomicU64::new(0), next };
-        let state = Arc::new(state);
-        let shared = Arc::clone(&state);
-        // It ends with the process.
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                // Dropped without an upstream: that is how a broken link looks.
-                let _ = carry(&client, &target, &shared);
-            }
-        });
-        Self { address, state }
+    fn open(target: &OsStr, rate: u64) -> Self {
+        let mut command = Command::new(LINK);
+        // It ends with its input, so with the test, however that ends.
+        command.arg(target).arg(rate.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{LINK}: {error}"));
+        let answers = RefCell::new(BufReader::new(child.stdout.take().expect("a pipe")));
+        let mut link = Self { address: String::new(), child, answers };
+        link.address = link.answer();
+        link
+    }
+
+    fn answer(&self) -> String {
+        let mut line = String::new();
+        self.answers.borrow_mut().read_line(&mut line).expect("an answer");
+        assert!(line.ends_with('\n'), "{LINK} has ended");
+        line.trim_end().to_owned()
+    }
+
+    fn order(&self, order: &str) -> String {
+        let mut orders = self.child.stdin.as_ref().expect("a pipe");
+        orders.write_all(format!("{order}\n").as_bytes()).expect("the link runs");
+        self.answer()
     }
 
     pub(super) fn set_rate(&self, rate: u64) {
-        self.state.rate.store(rate, SeqCst);
+        self.order(&format!("rate {rate}"));
     }
 
-    /// Resets all connections.
+    pub(super) fn stall(&self) {
+        self.order("stall");
+    }
+
     pub(super) fn reset(&self) {
-        self.state.age.fetch_add(1, SeqCst);
+        self.order("reset");
     }
 
-    /// How many bytes have come this way.
+    /// How many bytes have come from the target.
     pub(super) fn carried(&self) -> u64 {
-        self.state.carried.load(SeqCst)
+        self.order("carried").parse().expect("a number")
     }
 }
 
-/// Two threads a connection, one each way; only what comes from the target is held back.
-fn carry(client: &TcpStream, target: &Target, state: &Arc<State>) -> io::Result<()> {
-    let age = state.age.load(SeqCst);
-    let (mut up, mut down, mut answer) = (client.try_clone()?, client.try_clone()?, client.try_clone()?);
-    answer.set_nodelay(true)?;
-    let (mut to, mut from): (Box<dyn Write + Send>, Box<dyn Read + Send>) = match target {
-        Target::Tcp(address) => {
-            let stream = TcpStream::connect(address)?;
-            (Box::new(stream.try_clone()?), Box::new(stream))
-        }
-        Target::Unix(path) => {
-            let stream = UnixStream::connect(path)?;
-            (Box::new(stream.try_clone()?), Box::new(stream))
-        }
-    };
-    thread::spawn(move || io::copy(&mut up, &mut to));
-    let state = Arc::clone(state);
-    thread::spawn(move || {
-        let mut buffer = [0; 16 << 10];
-        while let Ok(count @ 1..) = from.read(&mut buffer) {
-            if !state.pass(count, age) {
-                // Gone without a goodbye.
-                let _ = rustix::net::sockopt::set_socket_linger(&down, Some(Duration::ZERO));
-                break;
-            }
-            if answer.write_all(&buffer[..count]).is_err() {
-                break;
-            }
-        }
-        let _ = down.flush();
-        let _ = down.shutdown(Shutdown::Both);
-    });
-    Ok(())
-}
-
-impl State {
-    /// Waits until `count` bytes may pass; whether the connection still stands.
-    fn pass(&self, count: usize, age: u64) -> bool {
-        let mut due = None;
-        loop {
-            if self.age.load(SeqCst) != age {
-                return false;
-            }
-            let rate = self.rate.load(SeqCst);
-            if due.is_none() && rate > 0 {
-                let mut next = self.next.lock().expect("the link's clock");
-                *next = (*next).max(Instant::now()) + Duration::from_micros(count as u64 * 1_000_000 / rate);
-                due = Some(*next);
-            }
-            match due {
-                Some(due) if rate > 0 && due <= Instant::now() => break,
-                _ => thread::sleep(Duration::from_millis(2)),
-            }
-        }
-        self.carried.fetch_add(count as u64, SeqCst);
-        true
+impl Drop for Link {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

@@ -63,6 +63,21 @@ fn checks() {
     ask(0, &digest, &["--check", &multi]);
     ask(0, "is here", &["--check", &pinned]);
 
+    // By digest the platform is looked at too; no other one of the index is here.
+    let own = docker(&["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"]);
+    ask(0, "is here", &["--check", "--platform", own.trim(), &pinned]);
+    ask(1, "another platform than linux/s390x", &["--check", "--platform", "linux/s390x", &pinned]);
+
+    // An image that no registry has given or got under its name: there is a cure.
+    lab.push_foreign(&image("built:there"));
+    let tar = lab.dir.join("foreign.tar");
+    docker(&["import", tar.to_str().expect("plain"), &image("built:there")]);
+    let cure = format!("docker image rm {}", image("built:there"));
+    ask(3, &cure, &["--check", &image("built:there")]);
+    docker(&["image", "rm", &image("built:there")]);
+    lab.pull(&image("built:there"), &[]).ended_with(0);
+    ask(0, "yes:", &["--check", &image("built:there")]);
+
     // Containers of images that have no program in them can be made, if not run.
     ask(1, "there is no container web", &["--running", "web", &three]);
     docker(&["create", "--name", "web", &three, "/nothing"]);

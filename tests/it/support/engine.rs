@@ -122,6 +122,11 @@ impl Engine {
         pull.clone()
     }
 
+    /// Waits for a request for a pull.
+    pub(crate) fn was_asked_to_pull(&self) -> bool {
+        eventually(LIMIT, || self.requests().iter().any(|request| request.line.starts_with("POST ")))
+    }
+
     /// Waits for a client to leave while the engine stalls.
     pub(crate) fn was_left(&self) -> bool {
         eventually(LIMIT, || self.shared.left.load(Ordering::Relaxed) > 0)

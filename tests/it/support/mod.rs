@@ -82,9 +82,14 @@ impl Deref for Temp {
 impl Drop for Temp {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
-        let locks = fs::read_dir("/run/lock").into_iter().flatten().flatten();
+        let locks = fs::read_dir("/run/alm/lock").into_iter().flatten().flatten();
         for lock in locks.filter(|lock| lock.file_name().to_string_lossy().contains(&self.name.replace('-', "_"))) {
             let _ = fs::remove_file(lock.path());
+        }
+        // Of a pull that was not told where to keep its state.
+        let states = ["/run/alm/pull", "/var/lib/alm/pull"].into_iter().flat_map(fs::read_dir).flatten().flatten();
+        for state in states.filter(|state| state.file_name().to_string_lossy().contains(&self.name)) {
+            let _ = fs::remove_file(state.path());
         }
     }
 }

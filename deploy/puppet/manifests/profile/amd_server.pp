@@ -17,18 +17,9 @@ class alm_pull::profile::amd_server (
   Hash[String[1], Alm_pull::Reference] $references = {},
   Hash[String[1], Any] $settings = {},
 ) {
-  contain alm_pull
-
-  $fleet = {
-    'registry'        => 'europe-west1-docker.pkg.dev',
-    'token_file'      => '/opt/alm/config/gcp-registry-token',
-    'docker_login'    => true,
-    'remove_replaced' => true,
-  }
-
-  alm_pull::update { 'amd_server':
+  alm_pull::profile { 'amd_server':
     images     => $images,
     references => $references,
-    *          => $fleet + $settings,
+    settings   => { 'docker_login' => true, 'remove_replaced' => true } + $settings,
   }
 }

@@ -17,11 +17,9 @@ class alm_pull::profile::dev_machine (
   Hash[String[1], Alm_pull::Reference] $references = {},
   Hash[String[1], Any] $settings = {},
 ) {
-  contain alm_pull
-
-  alm_pull::update { 'dev_machine':
+  alm_pull::profile { 'dev_machine':
     images     => $images,
     references => $references,
-    *          => { 'registry' => 'europe-west1-docker.pkg.dev' } + $settings,
+    settings   => { 'token_file' => undef } + $settings,
   }
 }

@@ -66,6 +66,39 @@ describe 'alm_pull' do
     it { is_expected.to contain_file('/usr/local/lib/alm-pull/container').with_mode('0755') }
   end
 
+  context 'with a monitor, from the package' do
+    let(:params) { { 'install' => 'package', 'monitor' => true, 'site' => 'Berlin, hall 2' } }
+
+    it { is_expected.to compile.with_all_deps }
+    it { is_expected.to contain_service('alm-monitor').with('ensure' => 'running', 'enable' => true).that_requires('Package[docker-pull-with-progress]') }
+    it { is_expected.to contain_file('/etc/default/alm-monitor').with_content(%r{^ALM_MONITOR_OPTIONS="--site 'Berlin, hall 2'"$}) }
+    it { is_expected.not_to contain_file('/etc/systemd/system/alm-monitor.service') }
+  end
+
+  context 'with a monitor, from a file' do
+    let(:params) { { 'install' => 'file', 'source' => 'puppet:///modules/site/puller', 'checksum_value' => 'ab', 'monitor' => true } }
+
+    it 'brings the unit too' do
+      is_expected.to contain_file('/etc/systemd/system/alm-monitor.service')
+        .with_content(%r{^ExecStart=/usr/local/lib/alm-pull/docker-pull-with-progress --status --monitor /dev/tty1 })
+        .that_notifies('Service[alm-monitor]')
+    end
+    it { is_expected.to contain_file('/etc/default/alm-monitor').with_content(%r{^ALM_MONITOR_OPTIONS=""$}) }
+    it { is_expected.to contain_file('/usr/local/bin/alm-status').with_ensure('link') }
+  end
+
+  context 'with a site that would break out of its quotes' do
+    let(:params) { { 'install' => 'package', 'monitor' => true, 'site' => "x' --state /etc" } }
+
+    it { is_expected.to compile.and_raise_error(%r{site}) }
+  end
+
+  context 'without a monitor' do
+    let(:params) { { 'install' => 'package' } }
+
+    it { is_expected.not_to contain_service('alm-monitor') }
+  end
+
   context 'with an environment that is none' do
     let(:params) { { 'environment' => ['no value'] } }
 

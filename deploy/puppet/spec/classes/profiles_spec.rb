@@ -33,7 +33,7 @@ end
       ).that_comes_before([init, app, telemetry].map { |image| "Exec[docker-pull #{image}]" })
     end
 
-    it { is_expected.to contain_exec('docker-recreate alm-app').with_command(words('recreate-and-remove')) }
+    it { is_expected.to contain_exec('docker-recreate alm-app').with_command(words('recreate', '--remove-replaced')) }
 
     context 'without a login of docker' do
       let(:params) { { 'settings' => { 'docker_login' => false } } }
@@ -72,7 +72,8 @@ describe 'alm_pull::profile::raspberry_pi' do
     it { is_expected.to contain_exec("docker-pull #{telemetry}") }
 
     it 'keeps what it ran before, and is logged in as all' do
-      is_expected.to contain_exec('docker-recreate alm-app').with_command(words('recreate'))
+      is_expected.to contain_exec('docker-recreate alm-app').with_command(->(command) { !command.include?('--remove-replaced') })
+      is_expected.not_to contain_exec("docker-clean #{REGISTRY}/project/alm-app/alm-app:next")
       is_expected.to contain_exec("docker-login #{REGISTRY}")
     end
 
@@ -88,6 +89,18 @@ describe 'alm_pull::profile::raspberry_pi' do
     it { is_expected.to have_alm_pull__image_resource_count(1) }
     it { is_expected.to contain_exec('docker-recreate l').that_requires('Exec[docker-pull a:1]') }
     it { is_expected.to contain_exec('docker-recreate r').that_requires('Exec[docker-pull a:1]') }
+  end
+
+  context 'with two containers on one image, of which one is to keep what it ran before' do
+    let(:params) do
+      { 'images' => { 'left' => { 'image' => 'a:1', 'container' => 'l' },
+                      'right' => { 'image' => 'a:1', 'container' => 'r', 'remove_replaced' => false, 'grace' => 5 } } }
+    end
+
+    it { is_expected.to have_alm_pull__image_resource_count(1) }
+    it { is_expected.not_to contain_exec('docker-clean a:1') }
+    it { is_expected.to contain_exec('docker-recreate l').with_command(words('--remove-replaced', '30')) }
+    it { is_expected.to contain_exec('docker-recreate r').with_command(words('--grace', '5')) }
   end
 
   context 'that is to pull one image in two ways' do

@@ -8,8 +8,9 @@ describe 'alm_pull::image' do
 
   it 'pulls where the check does not say that there is nothing to pull' do
     is_expected.to contain_exec("docker-pull #{title}").with(
-      'command' => [PULLER, '--ascii', '--retries', '3', '--stall-timeout', '600', '--log', '/var/log/alm/docker-pull.log', title],
-      'unless' => [WHERE_INSTALLED + [PULLER, '--ascii', '--check', title]],
+      'command' => IMAGE + ['pull'] + STATES + [title, PULLER, '--ascii', '--retries', '3', '--stall-timeout', '600',
+                                                '--log', '/var/log/alm/docker-pull.log', title],
+      'unless' => [WHERE_INSTALLED + IMAGE + ['current'] + STATES + ['--when-unknown', 'skip', title, PULLER, '--ascii', '--check', title]],
       'timeout' => 0,
       'logoutput' => true,
       'cwd' => '/',
@@ -17,20 +18,37 @@ describe 'alm_pull::image' do
   end
 
   it { is_expected.to have_alm_pull__container_resource_count(0) }
+  it { is_expected.not_to contain_exec("docker-clean #{title}") }
+
+  context 'that is to remove what it replaced' do
+    let(:params) { { 'remove_replaced' => true } }
+
+    it { is_expected.to contain_exec("docker-pull #{title}").with_command(words('pull', '--remove-replaced')) }
+
+    it 'looks in each run, whether or not the pull succeeds' do
+      is_expected.to contain_exec("docker-clean #{title}").with(
+        'command' => IMAGE + ['clean'] + STATES + [title],
+        'unless' => [WHERE_INSTALLED + IMAGE + ['cleaned'] + STATES + [title]],
+        'require' => 'Class[Alm_pull]',
+      )
+    end
+  end
 
   context 'with all that the class can say' do
     let(:pre_condition) do
       "class { 'alm_pull':
         install => 'package', host => 'unix:///run/d.sock', docker_config => '/etc/alm/docker', environment => ['A=b'],
         token_file => '/t', token_user => 'u', timeout => 600, logoutput => 'on_failure', retries => 0, stall_timeout => 60,
+        when_unknown => 'pull', state => '/s', run => '/r',
       }"
     end
 
     it do
       is_expected.to contain_exec("docker-pull #{title}").with(
-        'command' => [PULLER, '--ascii', '--token-file', '/t', '--token-user', 'u', '--retries', '0', '--stall-timeout', '60',
-                      '--log', '/var/log/alm/docker-pull.log', title],
-        'unless' => [WHERE_INSTALLED + [PULLER, '--ascii', '--token-file', '/t', '--token-user', 'u', '--check', title]],
+        'command' => IMAGE + ['pull', '--state', '/s', '--run', '/r', title, PULLER, '--ascii', '--token-file', '/t', '--token-user', 'u',
+                              '--retries', '0', '--stall-timeout', '60', '--log', '/var/log/alm/docker-pull.log', title],
+        'unless' => [WHERE_INSTALLED + IMAGE + ['current', '--state', '/s', '--run', '/r', '--when-unknown', 'pull', title] +
+                     [PULLER, '--ascii', '--token-file', '/t', '--token-user', 'u', '--check', title]],
         'environment' => ['A=b', 'DOCKER_HOST=unix:///run/d.sock', 'DOCKER_CONFIG=/etc/alm/docker'],
         'timeout' => 600,
         'logoutput' => 'on_failure',
@@ -63,35 +81,41 @@ describe 'alm_pull::image' do
 
   context 'with a container' do
     let(:params) { { 'container' => 'app', 'run_args' => ['-d', '--network', 'host'], 'command' => ['serve', '--all'] } }
+    let(:options) { ['--state', '/var/lib/alm', '--image-at', '3'] }
+    let(:making) { options + ['--grace', '30', '--grace-limit', '600'] }
     let(:arguments) { [PULLER, 'app', title, '--network', 'host', title, 'serve', '--all'] }
 
     it 'recreates it where it is not as it should be' do
       is_expected.to contain_exec('docker-recreate app').with(
-        'command' => ['/usr/local/lib/alm-pull/container', 'recreate'] + arguments,
-        'unless' => [WHERE_INSTALLED + ['/usr/local/lib/alm-pull/container', 'current'] + arguments],
+        'command' => CONTAINER + ['recreate'] + making + arguments,
+        'unless' => [WHERE_INSTALLED + CONTAINER + ['current'] + options + arguments],
+        'timeout' => 900,
       ).that_requires("Exec[docker-pull #{title}]")
+    end
+
+    it 'starts what is here, whether or not it could be pulled' do
+      is_expected.to contain_exec('docker-start app').with(
+        'command' => CONTAINER + ['start'] + making + arguments,
+        'unless' => [WHERE_INSTALLED + CONTAINER + ['started'] + options + arguments],
+        'require' => 'Class[Alm_pull]',
+      )
     end
 
     context 'that is to remove the replaced image' do
       let(:params) { super().merge('remove_replaced' => true) }
 
-      it { is_expected.to contain_exec('docker-recreate app').with_command(words('recreate-and-remove')) }
+      it { is_expected.to contain_exec('docker-recreate app').with_command(words('--remove-replaced')) }
     end
 
-    ['-d', '--detach', '--detach=true'].each do |option|
-      context "with #{option}, which docker create does not know" do
-        let(:params) { super().merge('run_args' => ['-it', option, '--network', 'host']) }
-        let(:arguments) { [PULLER, 'app', title, '-it', '--network', 'host', title, 'serve', '--all'] }
+    context 'that is to prove itself otherwise' do
+      let(:params) { super().merge('grace' => 0, 'grace_limit' => 60, 'restart_on' => ['/etc/app.yaml']) }
 
-        it { is_expected.to contain_exec('docker-recreate app').with_command(['/usr/local/lib/alm-pull/container', 'recreate'] + arguments) }
-      end
-    end
-
-    ['--rm', '--name', '--name=other', '-dit', '-itd', '--detach=false', '--detach-keys=a', '--sig-proxy'].each do |option|
-      context "with #{option}" do
-        let(:params) { { 'container' => 'app', 'run_args' => [option] } }
-
-        it { is_expected.to compile.and_raise_error(%r{#{option} is not for the container app}) }
+      it do
+        is_expected.to contain_exec('docker-recreate app').with(
+          'command' => CONTAINER + ['recreate', '--state', '/var/lib/alm', '--image-at', '3', '--refers', 'file:/etc/app.yaml',
+                                    '--grace', '0', '--grace-limit', '60'] + arguments,
+          'timeout' => 360,
+        )
       end
     end
   end

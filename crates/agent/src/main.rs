@@ -1,0 +1,71 @@
+//! Speaks to the network for `docker-pull-with-progress`, which itself speaks to the Docker Engine's socket alone.
+//!
+//! Apart from it, for TLS would triple the memory of a pull, and so that no fault in here can reach one. Between the two
+//! are pipes: the puller starts `alm-agent sizes` as docker starts a credential helper.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | args | the command line |
+//! | question | what is asked on standard input, and the line that answers it |
+//! | sizes | an image's name → its layers and their sizes, or its digest |
+//! | registry | one registry asked: manifests, and what it wants as proof |
+//! | endpoint, proxy | which hosts the engine would ask, and by which way |
+//! | platform | which entry of an index the engine would take |
+//! | reference, manifest, challenge | what names an image; what a registry says of it; what it wants to see |
+//! | web, tls | requests with limits and without surprises; whom to believe |
+//! | failure | why there is no answer; the moment when all must be done |
+//!
+//! Exit codes: 0 answered; 1 no answer, the line says why; 2 wrong usage.
+//!
+//! **Invariant:** secrets come in on standard input and leave for the host that the engine would show them to, by nothing else:
+//! no argument, environment, file, error or core file has them. No question outlives its `limit_ms`.
+
+mod args;
+mod challenge;
+mod endpoint;
+mod failure;
+mod manifest;
+mod platform;
+mod proxy;
+mod question;
+mod reference;
+mod registry;
+mod sizes;
+mod tls;
+mod web;
+
+use args::Command;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+/// The exit code of wrong usage: nobody was asked.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    ExitCode::from(match args::parse(std::env::args_os()) {
+        Ok(Command::Say(text)) => say(&text, 0),
+        Ok(Command::Answer(what)) => {
+            keep_memory_private();
+            let (line, code) = question::answer(what, io::stdin());
+            say(&line, code)
+        }
+        Err(error) => {
+            // Nobody may read it; the exit code says it too.
+            let _ = writeln!(io::stderr(), "alm-agent: {error}; try --help");
+            USAGE
+        }
+    })
+}
+
+fn say(text: &str, code: u8) -> u8 {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => 1,
+        _ => code,
+    }
+}
+
+/// Of a process that has passwords in its memory nobody gets a core file, and no other process of its user may look into it.
+fn keep_memory_private() {
+    // Linux refuses this to nobody.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}

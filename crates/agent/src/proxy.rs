@@ -1,0 +1,139 @@
+//! By which way the engine would reach a host: straight, or through a proxy. The rules of Go, in which engines are written.
+//!
+//! Apart from ureq's own, which reads our environment, not the engine's, and knows other rules for `NO_PROXY`.
+//!
+//! **Invariant:** a host that the engine reaches through a proxy is never asked straight, nor the other way round.
+
+use std::net::IpAddr;
+
+use crate::endpoint::{Info, host_name, is_within, network};
+use crate::failure::{Failure, Kind, Result};
+
+/// The proxy as ureq wants it, for a URL's scheme and `host[:port]`.
+pub(crate) fn proxy_for(info: &Info, scheme: &str, authority: &str) -> Result<Option<ureq::Proxy>> {
+    let proxy = if scheme == "https" { &info.https_proxy } else { &info.http_proxy };
+    if proxy.is_empty() || goes_straight(&info.no_proxy, scheme, authority) {
+        return Ok(None);
+    }
+    // GET /info hides user and password: `http://xxxxx:xxxxx@host:port`.
+    if proxy.contains('@') {
+        return Err(Failure::new(Kind::Proxy, "the engine goes by a proxy whose password it does not tell"));
+    }
+    let address = proxy.strip_prefix("http://").unwrap_or(proxy);
+    if address.contains("://") {
+        return Err(Failure::new(Kind::Proxy, "the engine goes by a proxy that is not spoken to by http"));
+    }
+    let proxy = ureq::Proxy::new(&format!("http://{address}"));
+    proxy.map(Some).map_err(|_| Failure::new(Kind::Proxy, "the engine goes by a proxy that has no address"))
+}
+
+/// As `golang.org/x/net/http/httpproxy` decides it.
+fn goes_straight(no_proxy: &str, scheme: &str, authority: &str) -> bool {
+    let host = host_name(authority).trim_end_matches('.').to_ascii_lowercase();
+    let default = if scheme == "https" { "443" } else { "80" };
+    let port = authority.rsplit_once(':').map_or(default, |(_, port)| if port.contains(']') { default } else { port });
+    let address: Option<IpAddr> = host.parse().ok();
+    if host == "localhost" || address.is_some_and(|address| address.to_canonical().is_loopback()) {
+        return true;
+    }
+    no_proxy.split(',').map(|entry| entry.trim().to_ascii_lowercase()).filter(|entry| !entry.is_empty()).any(|entry| {
+        if entry == "*" {
+            return true;
+        }
+        if let Some(network) = network(&entry) {
+            return address.is_some_and(|address| is_within(address, network));
+        }
+        let name = host_name(&entry);
+        let is_port_right = match entry.rsplit_once(':') {
+            Some((_, entry_port)) if name.len() != entry.len() && !entry_port.ends_with(']') => entry_port == port,
+            _ => true,
+        };
+        is_port_right && matches(name, &host, address)
+    })
+}
+
+fn matches(name: &str, host: &str, address: Option<IpAddr>) -> bool {
+    if let Ok(entry) = name.parse::<IpAddr>() {
+        return address.is_some_and(|address| address.to_canonical() == entry.to_canonical());
+    }
+    // `*.x` and `.x` are for what is below x, `x` for x itself too.
+    let below = name.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(name);
+    match below.strip_prefix('.') {
+        Some(_) => host.ends_with(below),
+        None => host == below || host.strip_suffix(below).is_some_and(|rest| rest.ends_with('.')),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_proxy_by_the_rules_of_go() {
+        for (no_proxy, url, expected) in [
+            ("", "https://r.test", false),
+            ("", "https://localhost:5000", true),
+            ("", "http://127.0.0.9:5000", true),
+            ("", "http://[::1]:5000", true),
+            ("*", "https://r.test", true),
+            ("r.test", "https://r.test", true),
+            ("r.test", "https://R.Test:5000", true),
+            ("r.test", "https://a.r.test", true),
+            ("r.test", "https://ar.test", false),
+            (".r.test", "https://r.test", false),
+            (".r.test", "https://a.r.test", true),
+            ("*.r.test", "https://a.r.test", true),
+            ("*.r.test", "https://r.test", false),
+            ("r.test:443", "https://r.test", true),
+            ("r.test:80", "https://r.test", false),
+            ("r.test:5000", "http://r.test:5000", true),
+            ("r.test:5000", "http://r.test:5001", false),
+            ("10.0.0.0/8", "https://10.1.2.3:5000", true),
+            ("10.0.0.0/8", "https://192.168.2.3", false),
+            // Names are not looked up for it.
+            ("10.0.0.0/8", "https://r.test", false),
+            ("10.1.2.3", "https://10.1.2.3:5000", true),
+            ("10.1.2.3:5000", "https://10.1.2.3:5000", true),
+            ("10.1.2.3:5001", "https://10.1.2.3:5000", false),
+            ("fd00::/8", "https://[fd00::1]:5000", true),
+            ("fd00::1", "https://[fd00::1]", true),
+            ("[fd00::1]:5000", "https://[fd00::1]:5000", true),
+            ("[fd00::1]:5000", "https://[fd00::1]:5001", false),
+            (" a.test , r.test ,", "https://r.test", true),
+        ] {
+            let (scheme, authority) = url.split_once("://").unwrap();
+            assert_eq!(goes_straight(no_proxy, scheme, authority), expected, "{no_proxy} {url}");
+        }
+    }
+
+    #[test]
+    fn proxies_as_engines_tell_them() {
+        for (proxy, expected) in [
+            ("", "straight"),
+            ("http://p.test:3128", "p.test:3128"),
+            ("http://p.test:3128/", "p.test:3128"),
+            ("p.test:3128", "p.test:3128"),
+            ("http://p.test", "p.test:80"),
+            ("http://xxxxx:xxxxx@p.test:3128", "the engine goes by a proxy whose password it does not tell"),
+            ("https://p.test:3128", "the engine goes by a proxy that is not spoken to by http"),
+            ("socks5://p.test", "the engine goes by a proxy that is not spoken to by http"),
+            ("http://p test", "the engine goes by a proxy that has no address"),
+        ] {
+            let info =
+                Info { https_proxy: proxy.to_owned(), http_proxy: "http://other.test".into(), ..Info::default() };
+            let got = match proxy_for(&info, "https", "r.test") {
+                Ok(None) => "straight".to_owned(),
+                Ok(Some(proxy)) => format!("{}:{}", proxy.host(), proxy.port()),
+                Err(failure) => failure.error,
+            };
+            assert_eq!(got, expected, "{proxy}");
+        }
+    }
+
+    #[test]
+    fn each_scheme_has_its_own() {
+        let info = Info { http_proxy: "http://p.test:1".into(), ..Info::default() };
+        assert!(proxy_for(&info, "https", "r.test").unwrap().is_none());
+        assert!(proxy_for(&info, "http", "r.test").unwrap().is_some());
+    }
+}

@@ -1,0 +1,152 @@
+//! Requests over HTTP with every limit set, and redirects that take no secret along.
+//!
+//! Apart from `registry`, which knows what is asked and shown.
+//!
+//! **Invariant:** `Authorization` goes to the very URL that was named and never to where a redirect leads; no redirect leads from
+//! https to http; every request ends with the deadline.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use ureq::http::{Method, Response, Uri};
+use ureq::unversioned::resolver::{DefaultResolver, Resolver as _};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, NextTimeout, TcpConnector, time};
+use ureq::{Agent, Body, Error, Proxy};
+
+use crate::endpoint::{Endpoint, Info};
+use crate::failure::{Deadline, Failure, Kind, Result};
+use crate::proxy::proxy_for;
+use crate::reference::HUB;
+use crate::tls::{self, TlsConnector};
+
+/// Registries send a kilobyte of headers.
+const HEADERS_MAX: usize = 32 << 10;
+/// A registry sends to its store of blobs, seldom by way of a second host.
+const REDIRECTS_MAX: usize = 3;
+
+pub(crate) struct Web<'a> {
+    agent: Agent,
+    info: &'a Info,
+    deadline: Deadline,
+}
+
+/// What is told of ourselves to somebody.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Shown<'a> {
+    pub(crate) accept: &'a str,
+    pub(crate) authorization: Option<&'a str>,
+}
+
+impl<'a> Web<'a> {
+    /// For what one endpoint asks: with its certificates, and one connection kept.
+    pub(crate) fn new(endpoint: &Endpoint, certs_d: &Path, info: &'a Info, deadline: Deadline) -> Result<Self> {
+        // The engine has none for Docker Hub.
+        let is_hub = !endpoint.mirror && endpoint.host.ends_with(HUB);
+        let directory = Some(certs_d.join(&endpoint.host)).filter(|_| !is_hub);
+        let tls = TlsConnector(tls::config(directory.as_deref(), endpoint.verify)?);
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_response_header_size(HEADERS_MAX)
+            .input_buffer_size(HEADERS_MAX)
+            // Our own environment's has nothing to do with the engine's.
+            .proxy(None)
+            .user_agent(concat!("alm-agent/", env!("CARGO_PKG_VERSION")))
+            .build();
+        let connector = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default()).chain(tls);
+        Ok(Self { agent: Agent::with_parts(config, connector, DefaultResolver::default()), info, deadline })
+    }
+
+    /// A GET or HEAD, and where it is redirected to.
+    pub(crate) fn get(&self, method: &Method, url: &str, shown: Shown) -> Result<Response<Body>> {
+        let (mut url, mut shown) = (url.to_owned(), shown);
+        for _ in 0..=REDIRECTS_MAX {
+            let request = if *method == Method::HEAD { self.agent.head(&url) } else { self.agent.get(&url) };
+            let mut request = request.header("accept", shown.accept);
+            if let Some(value) = shown.authorization {
+                request = request.header("authorization", value);
+            }
+            let (limit, proxy) = (self.deadline.left()?, self.proxy(&url)?);
+            let answer =
+                request.config().timeout_global(Some(limit)).proxy(proxy).build().call().map_err(|e| failed(&e))?;
+            if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+                return Ok(answer);
+            }
+            let location = answer.headers().get("location").and_then(|value| value.to_str().ok()).unwrap_or_default();
+            url = redirect(&url, location)?;
+            shown.authorization = None;
+        }
+        Err(Failure::new(Kind::Network, format!("the registry redirects more than {REDIRECTS_MAX} times")))
+    }
+
+    /// A form with a secret in it, which is not sent anywhere else.
+    pub(crate) fn post(&self, url: &str, form: &[(&str, &str)]) -> Result<Response<Body>> {
+        let (limit, proxy) = (self.deadline.left()?, self.proxy(url)?);
+        let request = self.agent.post(url).config().timeout_global(Some(limit)).proxy(proxy).build();
+        request.send_form(form.iter().copied()).map_err(|error| failed(&error))
+    }
+
+    fn proxy(&self, url: &str) -> Result<Option<Proxy>> {
+        let uri: Uri = url.parse().map_err(|_| bad_address())?;
+        match (uri.scheme_str(), uri.authority()) {
+            (Some(scheme @ ("http" | "https")), Some(authority)) if !authority.as_str().contains('@') => {
+                proxy_for(self.info, scheme, authority.as_str())
+            }
+            _ => Err(bad_address()),
+        }
+    }
+}
+
+fn bad_address() -> Failure {
+    Failure::new(Kind::Format, "the registry names an address that is none")
+}
+
+/// Where a redirect leads.
+fn redirect(from: &str, location: &str) -> Result<String> {
+    let (scheme, rest) = from.split_once("://").ok_or_else(bad_address)?;
+    let to = match location {
+        absolute if absolute.starts_with("https://") || absolute.starts_with("http://") => absolute.to_owned(),
+        other_host if other_host.starts_with("//") => format!("{scheme}:{other_host}"),
+        path if path.starts_with('/') => format!("{scheme}://{}{path}", rest.split(['/', '?']).next().unwrap_or(rest)),
+        _ => return Err(bad_address()),
+    };
+    if scheme == "https" && !to.starts_with("https://") {
+        return Err(Failure::new(Kind::Network, "the registry redirects from https to http"));
+    }
+    Ok(to)
+}
+
+/// The whole body, where it is no longer than `max`.
+pub(crate) fn body(answer: &mut Response<Body>, max: u64) -> Result<Vec<u8>> {
+    answer.body_mut().with_config().limit(max).read_to_vec().map_err(|error| failed(&error))
+}
+
+/// A host's addresses; none where it has none.
+pub(crate) fn resolve(host: &str, deadline: Deadline) -> Result<Vec<IpAddr>> {
+    let uri: Uri = format!("http://{host}/").parse().map_err(|_| bad_address())?;
+    let timeout = NextTimeout { after: time::Duration::Exact(deadline.left()?), ..NextTimeout::default() };
+    match DefaultResolver::default().resolve(&uri, &Agent::config_builder().build(), timeout) {
+        Ok(addresses) => Ok(addresses.iter().map(std::net::SocketAddr::ip).collect()),
+        Err(Error::Timeout(_)) => Err(Failure::new(Kind::Limit, "the name server does not answer")),
+        Err(_) => Ok(Vec::new()),
+    }
+}
+
+/// In our own words: ureq's can repeat an address with all that stands in it.
+fn failed(error: &Error) -> Failure {
+    let (kind, text) = match error {
+        Error::Timeout(_) => (Kind::Limit, "the registry does not answer in time".to_owned()),
+        Error::BodyExceedsLimit(_) => (Kind::Limit, "the registry's answer is too long".to_owned()),
+        Error::LargeResponseHeader(..) => (Kind::Limit, "the registry's headers are too long".to_owned()),
+        Error::HostNotFound => (Kind::Network, "the registry's name has no address".to_owned()),
+        Error::ConnectProxyFailed(_) => (Kind::Proxy, "the engine's proxy does not connect".to_owned()),
+        Error::Tls(text) => (Kind::Tls, (*text).to_owned()),
+        Error::Io(error) => match error.get_ref() {
+            Some(inner) if inner.is::<rustls::Error>() => (Kind::Tls, inner.to_string()),
+            Some(inner) if inner.is::<Error>() => return inner.downcast_ref().map_or_else(bad_address, failed),
+            _ => (Kind::Network, error.to_string()),
+        },
+        _ => (Kind::Network, "the registry's answer is not HTTP".to_owned()),
+    };
+    Failure::new(kind, text)
+}

@@ -1,0 +1,123 @@
+//! One question, one process, one answer.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::{env, fs, process};
+
+use serde_json::{Value, json};
+
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_alm-agent");
+
+/// A directory that goes with its test.
+pub(crate) struct Scratch(pub(crate) PathBuf);
+
+impl Scratch {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = env::temp_dir().join(format!("alm-agent-{}-{name}", process::id()));
+        fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        fs::write(&path, text).expect("a file");
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) struct Question {
+    pub(crate) command: &'static str,
+    pub(crate) body: Value,
+    /// In place of the system's roots.
+    pub(crate) roots: Option<PathBuf>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) line: String,
+    pub(crate) json: Value,
+    pub(crate) code: Option<i32>,
+}
+
+impl Question {
+    /// To an engine 28 on amd64, whose /info has nothing but its networks of insecure registries, as every engine has them.
+    pub(crate) fn sizes(image: &str) -> Self {
+        let info = json!({"RegistryConfig": {"InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"], "IndexConfigs": {}, "Mirrors": []}});
+        let body = json!({"do": "sizes", "image": image, "engine": "linux/amd64", "version": "28.5.2", "info": info, "auth": {}, "limit_ms": 4000});
+        Self { command: "sizes", body, roots: None }
+    }
+
+    pub(crate) fn digest(image: &str) -> Self {
+        let mut question = Self::sizes(image);
+        question.command = "digest";
+        question.with("/do", json!("digest"))
+    }
+
+    /// Sets what `pointer` names.
+    pub(crate) fn with(mut self, pointer: &str, value: Value) -> Self {
+        let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
+        self.body.pointer_mut(parent).expect("a parent")[name] = value;
+        self
+    }
+
+    /// No registry is insecure: what listens on loopback is verified too.
+    pub(crate) fn verified(self) -> Self {
+        self.with("/info/RegistryConfig/InsecureRegistryCIDRs", json!([]))
+    }
+
+    pub(crate) fn certs(self, certs_d: &Path) -> Self {
+        self.with("/certs_d", json!(certs_d))
+    }
+
+    pub(crate) fn login(self, user: &str, password: &str) -> Self {
+        self.with("/auth", json!({"username": user, "password": password, "serveraddress": "x"}))
+    }
+
+    pub(crate) fn start(&self) -> Child {
+        let mut command = Command::new(PROGRAM);
+        command.arg(self.command).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.envs(self.roots.iter().map(|path| ("SSL_CERT_FILE", path)));
+        let mut child = command.spawn().expect("the agent starts");
+        let mut stdin = child.stdin.take().expect("its standard input");
+        stdin.write_all(self.body.to_string().as_bytes()).expect("the question is written");
+        child
+    }
+
+    pub(crate) fn ask(&self) -> Answer {
+        let output = self.start().wait_with_output().expect("the agent ends");
+        let line = String::from_utf8(output.stdout).expect("UTF-8");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{line}");
+        assert!(line.ends_with('\n') && line.lines().count() == 1 && line.len() < 65536, "{line:?}");
+        let json = serde_json::from_str(&line).expect("JSON");
+        Answer { line, json, code: output.status.code() }
+    }
+}
+
+impl Answer {
+    /// The layers in their order, as `id size`.
+    pub(crate) fn layers(&self) -> Vec<(String, u64)> {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        serde_json::from_value(self.json["layers"].clone()).expect("layers")
+    }
+
+    #[track_caller]
+    pub(crate) fn is_kind(&self, kind: &str) -> &Self {
+        assert_eq!((self.json["kind"].as_str(), self.code), (Some(kind), Some(1)), "{self:?}");
+        assert!(self.json["error"].as_str().is_some_and(|error| !error.is_empty()), "{self:?}");
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn has(&self, key: &str, value: &str) -> &Self {
+        assert_eq!((self.json[key].as_str(), self.code), (Some(value), Some(0)), "{self:?}");
+        self
+    }
+}

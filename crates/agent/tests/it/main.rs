@@ -1,0 +1,10 @@
+//! `alm-agent` as its callers use it: a process each, with a question on its standard input, and registries on loopback.
+
+mod agent;
+mod fake;
+mod hostile;
+mod hub;
+mod pki;
+mod real;
+mod registries;
+mod secrets;

@@ -1,0 +1,237 @@
+//! What the state of an image says.
+//!
+//! Names are those of `docker compose --progress json`. What is absent is unknown; keys that are not known are passed over.
+//!
+//! **Invariant:** an [`Image`] that was read has only text that is fit to show: no character that acts on a terminal or on
+//! the order of reading, and none of it longer than it may be.
+
+use crate::{MOST_LAYERS, MOST_TEXT, Time, VERSION};
+use serde::{Deserialize, Serialize};
+
+/// How it stands, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Status {
+    #[default]
+    Working,
+    Done,
+    Warning,
+    Error,
+}
+
+/// The state of an image.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Image {
+    /// [`VERSION`].
+    pub v: u32,
+    /// The image as a user names it: `alpine:latest`.
+    pub id: String,
+    #[expect(missing_docs, reason = "the type says it")]
+    pub status: Status,
+    /// `Pulling`, `Downloading`, `Extracting`, `Retrying`; `Pulled`, `Up to date`; `Newer image`, `Interrupted`,
+    /// `Cannot tell`; `Failed`.
+    pub text: String,
+    /// When this was written.
+    pub time: Time,
+    /// When this status began.
+    pub since: Time,
+
+    /// The process that writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// When it started, in clock ticks since the boot, as `/proc/PID/stat` has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub born: Option<u64>,
+    /// Seconds since the boot (`CLOCK_BOOTTIME`) at which it was last heard of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beat: Option<u64>,
+    /// Which attempt of the run this is, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u64>,
+    /// Bytes that are here, of those to be fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current: Option<u64>,
+    /// Bytes to be fetched, as far as they are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// How far the whole is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u64>,
+    /// Bytes a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u64>,
+    /// Seconds left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left: Option<u64>,
+    /// Whether `total` is whole.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub exact: bool,
+    /// Those to be fetched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<Layer>,
+
+    /// The digest of what is here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// When that came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pulled: Option<Time>,
+    /// When the registry last told what it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checked: Option<Time>,
+    /// The digest that it told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latest: Option<String>,
+    /// When the image was last pulled, or found to be what the registry has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub succeeded: Option<Time>,
+
+    /// Bytes that the last pull fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// How long it took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// Its exit code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<u8>,
+    /// The kind of failure, in kebab-case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<String>,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+
+    /// When it last went well for the last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<Time>,
+    /// Runs that failed since then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempts: u64,
+    /// Pulls that failed, ever.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failures: u64,
+    /// Bytes fetched, ever.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub received: u64,
+}
+
+/// One layer of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Layer {
+    /// As docker shows it.
+    pub id: String,
+    /// What happens to it.
+    pub text: String,
+    /// Bytes of it that are done in this phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current: Option<u64>,
+    /// Bytes that it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// How far the phase is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+impl Image {
+    /// The state that `bytes` hold, where they hold one and all of it may be shown.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let image: Self = serde_json::from_slice(bytes).ok()?;
+        image.is_fit().then_some(image)
+    }
+
+    /// Whether all of it may be shown.
+    pub(crate) fn is_fit(&self) -> bool {
+        let texts = [&self.id, &self.text].into_iter();
+        let optional = [&self.digest, &self.latest, &self.kind, &self.details, &self.hint];
+        let layers = self.layers.iter().flat_map(|layer| [&layer.id, &layer.text]);
+        self.v == VERSION
+            && !self.id.is_empty()
+            && self.layers.len() <= MOST_LAYERS
+            && texts.chain(optional.into_iter().flatten()).chain(layers).all(|text| is_text(text))
+    }
+}
+
+/// Whether a text from a file may be shown.
+pub(crate) fn is_text(text: &str) -> bool {
+    text.chars().count() <= MOST_TEXT && !text.contains(is_hostile)
+}
+
+/// Whether a character acts on a terminal or on the order of reading: C0, DEL, C1; bidi marks, embeddings, overrides and
+/// isolates; the separators that some viewers take for line ends.
+#[must_use]
+pub fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = r#"{"v":1,"id":"europe-west1-docker.pkg.dev/p/app/app:latest","status":"Working","text":"Downloading","time":"2026-11-25T02:18:33Z","since":"2026-11-25T02:17:01Z","pid":812,"born":9867300,"beat":98765,"attempt":1,"current":137000000,"total":214000000,"percent":44,"rate":2200000,"left":35,"exact":true,"layers":[{"id":"b5a0d1a0b112","text":"Downloading","current":56000000,"total":96000000,"percent":58}],"digest":"sha256:1","pulled":"2026-11-25T02:17:01Z","checked":"2026-11-25T02:17:01Z","latest":"sha256:2","bytes":7,"seconds":1.5,"exit":0,"kind":"disk-full","details":"no space left on device","hint":"make room","failing_since":"2026-11-24T23:31:00Z","attempts":6,"failures":9,"received":123456789}"#;
+
+    #[test]
+    fn what_is_read_is_written_again() {
+        let image = Image::parse(EXAMPLE.as_bytes()).expect("a state");
+        assert_eq!((image.status, image.left, image.exact), (Status::Working, Some(35), true));
+        assert_eq!(image.layers[0].percent, Some(58));
+        assert_eq!(serde_json::to_string(&image).expect("JSON"), EXAMPLE);
+    }
+
+    #[test]
+    fn keys_that_are_not_known_are_passed_over_and_what_is_absent_is_unknown() {
+        let least = r#"{"v":1,"id":"a:1","status":"Done","text":"Pulled","time":"2026-11-25T02:18:33Z","since":"2026-11-25T02:18:33Z"}"#;
+        let image = Image::parse(least.as_bytes()).expect("a state");
+        assert_eq!(serde_json::to_string(&image).expect("JSON"), least);
+        let more = least.replace("\"v\":1", r#""v":1,"new":{"deep":[1]},"left":null"#);
+        assert_eq!(Image::parse(more.as_bytes()), Some(image));
+    }
+
+    #[test]
+    fn the_hostile_the_broken_and_the_too_new_are_no_states() {
+        let check = |from: &str, to: &str| {
+            let text = EXAMPLE.replacen(from, to, 1);
+            assert_ne!(text, EXAMPLE, "{from}");
+            assert_eq!(Image::parse(text.as_bytes()), None, "{to}");
+        };
+        check("\"v\":1", "\"v\":2");
+        check("{\"v\":1,", "{");
+        check("\"Working\"", "\"Sleeping\"");
+        check("\"percent\":44", "\"percent\":-1");
+        check("\"percent\":44", "\"percent\":1e3");
+        check("2026-11-25T02:18:33Z", "soon");
+        check("no space", "no \\u001b[2Jspace");
+        check("no space", "no \u{202e}space");
+        check("make room", "make\\nroom");
+        check("b5a0d1a0b112", "\\u009b");
+        check("app:latest", &"a".repeat(1_001));
+        check("europe-west1-docker.pkg.dev/p/app/app:latest", "");
+        check("\"pid\":812", "\"pid\":812,\"pid\":813");
+        for end in 0..EXAMPLE.len() {
+            assert_eq!(Image::parse(&EXAMPLE.as_bytes()[..end]), None);
+        }
+        let layer = r#"{"id":"b","text":"Waiting"}"#;
+        let layers = |count: usize| {
+            EXAMPLE.replace("\"layers\":[", &format!("\"layers\":[{}", format!("{layer},").repeat(count)))
+        };
+        assert!(Image::parse(layers(255).as_bytes()).is_some());
+        assert!(Image::parse(layers(256).as_bytes()).is_none());
+        assert_eq!(Image::parse(b"\xff"), None);
+        assert_eq!(Image::parse("[".repeat(10_000).as_bytes()), None);
+    }
+}

@@ -1,0 +1,461 @@
+//! Where the states are: those of this boot in `/run`, and those of ended pulls in `/var/lib`, which outlive it.
+//!
+//! **Invariant:** a state in `/run` hides the one in `/var/lib`; a writer that cannot replace it takes it away.
+
+use crate::directory::{Directory, Owner};
+use crate::sweep::{self, Candidate};
+use crate::{Container, Image, MOST_BYTES, MOST_IMAGES, MOST_LAYERS, MOST_TEXT, Time, file_name, is_hostile, name};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The longest id of a layer that is written, in characters.
+const MOST_ID: usize = 32;
+
+/// The directories of a device.
+#[derive(Debug, Clone)]
+pub struct Store {
+    run: PathBuf,
+    kept: Option<PathBuf>,
+    containers: PathBuf,
+    is_trusted: bool,
+}
+
+/// All that there is to be read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct States {
+    /// By their names.
+    pub images: Vec<Found>,
+    /// By their names.
+    pub containers: Vec<Container>,
+}
+
+/// The state of an image, and under which name it was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// [`file_name`] of docker's full reference.
+    pub name: String,
+    #[expect(missing_docs, reason = "the type says it")]
+    pub image: Image,
+}
+
+impl Store {
+    /// Those of this device.
+    #[must_use]
+    pub fn of_device() -> Self {
+        let path = PathBuf::from;
+        Self {
+            run: path("/run/alm/pull"),
+            kept: Some(path("/var/lib/alm/pull")),
+            containers: path("/var/lib/alm/container"),
+            is_trusted: false,
+        }
+    }
+
+    /// One directory for everything, with the containers in `container` below it: for replays and tests.
+    #[must_use]
+    pub fn at(directory: &Path) -> Self {
+        Self { run: directory.to_owned(), kept: None, containers: directory.join("container"), is_trusted: true }
+    }
+
+    fn owner(&self) -> Owner {
+        if self.is_trusted { Owner::Anyone } else { Owner::Trusted }
+    }
+
+    fn open(&self, path: &Path) -> Option<Directory> {
+        Directory::open(path, self.owner()).ok()
+    }
+
+    /// Reads all states: what cannot be read is passed over.
+    #[must_use]
+    pub fn read(&self) -> States {
+        let mut images = BTreeMap::new();
+        for directory in [Some(&self.run), self.kept.as_ref()].into_iter().flatten().filter_map(|path| self.open(path))
+        {
+            for name in directory.names(name::of_image) {
+                if images.len() < MOST_IMAGES
+                    && !images.contains_key(&name)
+                    && let Some(image) = image(&directory, &name)
+                {
+                    images.insert(name, image);
+                }
+            }
+        }
+        let images = images.into_iter().map(|(name, image)| Found { name, image }).collect();
+        let containers = self.open(&self.containers).map(|directory| {
+            let names = directory.names(name::of_container).into_iter();
+            let found = names.filter_map(|name| Container::parse(&directory.read(&format!("{name}.json"))?.0));
+            found.take(MOST_IMAGES).collect()
+        });
+        States { images, containers: containers.unwrap_or_default() }
+    }
+
+    /// The state of the image with this full reference (`docker.io/library/alpine:latest`).
+    #[must_use]
+    pub fn image(&self, reference: &str) -> Option<Image> {
+        self.of_boot(reference).or_else(|| self.kept(reference))
+    }
+
+    fn of_boot(&self, reference: &str) -> Option<Image> {
+        image(&self.open(&self.run)?, &file_name(reference))
+    }
+
+    /// What would be read of it after a restart.
+    #[must_use]
+    pub fn kept(&self, reference: &str) -> Option<Image> {
+        image(&self.open(self.kept.as_ref()?)?, &file_name(reference))
+    }
+
+    /// Replaces the state of the image with this full reference, until the device restarts. `buffer` is working memory.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be written; the state that was there stays, unless this one ends a run: then it is taken away,
+    /// for it would say that the run goes on.
+    pub fn write(&self, reference: &str, image: &Image, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let directory = Directory::create(&self.run, self.owner())?;
+        let name = file_name(reference);
+        let written = serialize(image, buffer).and_then(|()| directory.write(&name, buffer, false));
+        if written.is_err() && image.status != crate::Status::Working {
+            let _ = directory.remove(&format!("{name}.json"));
+        }
+        written
+    }
+
+    /// Keeps the state beyond a restart, where this store does.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be written.
+    pub fn keep(&self, reference: &str, image: &Image, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let Some(kept) = &self.kept else { return Ok(()) };
+        let directory = Directory::create(kept, self.owner())?;
+        serialize(image, buffer)?;
+        directory.write(&file_name(reference), buffer, true)
+    }
+
+    /// Removes what this device has done with, in a pull of the image with this full reference, whose state `before` this
+    /// run was written then.
+    pub fn sweep(&self, reference: &str, before: Option<Time>, now: Time) {
+        let own = file_name(reference);
+        for directory in [Some(&self.run), self.kept.as_ref()].into_iter().flatten().filter_map(|path| self.open(path))
+        {
+            directory.remove_temporary();
+            let names = directory.names(name::of_image).into_iter().filter(|name| *name != own);
+            let mut candidates: Vec<_> = names.filter_map(|name| candidate(&directory, name)).collect();
+            candidates.extend(before.map(|time| Candidate { name: own.clone(), time, image: None }));
+            for name in sweep::old(&candidates, &own, now) {
+                let _ = directory.remove(&format!("{name}.json"));
+            }
+        }
+    }
+
+    /// Removes the state of the image with this full reference; whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// Where it is there and cannot be removed.
+    pub fn forget(&self, reference: &str) -> io::Result<bool> {
+        let file = format!("{}.json", file_name(reference));
+        let mut was_there = false;
+        for path in [Some(&self.run), self.kept.as_ref()].into_iter().flatten() {
+            match Directory::open(path, self.owner()).and_then(|directory| directory.remove(&file)) {
+                Ok(()) => was_there = true,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    return Err(io::Error::new(error.kind(), format!("{}: {error}", path.join(&file).display())));
+                }
+            }
+        }
+        Ok(was_there)
+    }
+}
+
+fn image(directory: &Directory, name: &str) -> Option<Image> {
+    Image::parse(&directory.read(&format!("{name}.json"))?.0)
+}
+
+fn candidate(directory: &Directory, name: String) -> Option<Candidate> {
+    let file = format!("{name}.json");
+    let written = Time(directory.written(&file)?);
+    let image = image(directory, &name);
+    // The older of the two: a copy has a new date of its own.
+    let time = image.as_ref().map_or(written, |image| image.time.min(written));
+    Some(Candidate { name, time, image })
+}
+
+/// Writes `image` into `buffer`, within the limits that readers have.
+fn serialize(image: &Image, buffer: &mut Vec<u8>) -> io::Result<()> {
+    buffer.clear();
+    if image.is_fit() && image.layers.iter().all(|layer| layer.id.len() <= MOST_ID) {
+        serde_json::to_writer(&mut *buffer, image)?;
+    } else {
+        serde_json::to_writer(&mut *buffer, &fitted(image))?;
+    }
+    buffer.push(b'\n');
+    if buffer.len() > MOST_BYTES {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the state is too large"));
+    }
+    Ok(())
+}
+
+/// As much of `image` as a reader takes.
+fn fitted(image: &Image) -> Image {
+    let mut fitted = image.clone();
+    fitted.layers.truncate(MOST_LAYERS);
+    let Image { id, text, digest, latest, kind, details, hint, layers, .. } = &mut fitted;
+    let optional = [digest, latest, kind, details, hint].into_iter().flatten();
+    for text in [id, text].into_iter().chain(optional) {
+        *text = fit(text, MOST_TEXT);
+    }
+    for layer in layers {
+        (layer.id, layer.text) = (fit(&layer.id, MOST_ID), fit(&layer.text, MOST_ID));
+    }
+    fitted
+}
+
+fn fit(text: &str, most: usize) -> String {
+    let safe = text.chars().map(|c| if is_hostile(c) { char::REPLACEMENT_CHARACTER } else { c });
+    if text.chars().count() > most { safe.take(most - 1).chain(['…']).collect() } else { safe.collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Layer, Pulled, Status};
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    /// Directories of a test's own, which go with it.
+    struct Temp(PathBuf);
+
+    impl Temp {
+        fn new() -> Self {
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let name = format!("alm-state-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir(&path).expect("a directory for the test");
+            Self(path)
+        }
+
+        fn store(&self) -> Store {
+            let at = |name| self.0.join(name);
+            Store { run: at("run"), kept: Some(at("kept")), containers: at("container"), is_trusted: false }
+        }
+    }
+
+    impl Drop for Temp {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    const APP: &str = "registry.example/app:1";
+    const WEB: &str = "docker.io/library/web:1";
+
+    fn done(id: &str, now: Time) -> Image {
+        let mut image = Image::begin(id, None, now);
+        image.succeed(Pulled { digest: Some("sha256:1".into()), bytes: 5, seconds: 1.0, ..Pulled::default() }, now);
+        image
+    }
+
+    fn write(store: &Store, reference: &str, image: &Image) {
+        store.write(reference, image, &mut Vec::new()).expect("it is written");
+    }
+
+    fn ids(store: &Store) -> Vec<String> {
+        store.read().images.into_iter().map(|found| found.image.id).collect()
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_the_boot_hides_what_is_kept() {
+        let temp = Temp::new();
+        let store = temp.store();
+        assert_eq!(store.read(), States::default());
+        assert_eq!(store.image(APP), None);
+        let image = done("registry.example/app:1", Time::now());
+        store.keep(APP, &image, &mut Vec::new()).expect("it is kept");
+        store.keep(WEB, &done("web:1", Time::now()), &mut Vec::new()).expect("it is kept");
+        let working = Image::begin("registry.example/app:1", Some(image.clone()), Time::now());
+        write(&store, APP, &working);
+        let states = store.read();
+        let names: Vec<_> = states.images.iter().map(|found| &*found.name).collect();
+        assert_eq!(names, ["docker.io%2Flibrary%2Fweb%3A1", "registry.example%2Fapp%3A1"]);
+        assert_eq!(states.images[1].image, working);
+        assert_eq!((store.image(APP), store.kept(APP)), (Some(working), Some(image)));
+        assert_eq!(store.forget(APP).ok(), Some(true));
+        assert_eq!(store.forget(APP).ok(), Some(false));
+        assert_eq!(ids(&store), ["web:1"]);
+        let left: Vec<_> = fs::read_dir(temp.0.join("run")).expect("a directory").collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
+    fn everyone_may_read_whatever_the_umask() {
+        let temp = Temp::new();
+        let store = temp.store();
+        write(&store, APP, &done("a", Time::now()));
+        let mode = |path: &str| fs::metadata(temp.0.join(path)).expect("it is there").permissions().mode() & 0o777;
+        assert_eq!((mode("run"), mode("run/registry.example%2Fapp%3A1.json")), (0o755, 0o644));
+    }
+
+    #[test]
+    fn what_else_lies_there_is_passed_over() {
+        let temp = Temp::new();
+        let store = temp.store();
+        write(&store, WEB, &done("web:1", Time::now()));
+        let run = temp.0.join("run");
+        let at = |name: &str| run.join(name);
+        let good = serde_json::to_string(&done("evil", Time::now())).expect("JSON");
+        let secret = temp.0.join("elsewhere.json");
+        fs::write(&secret, &good).expect("a file");
+        symlink(&secret, at("a%2Flink.json")).expect("a link");
+        symlink("nowhere", at("a%2Fdangling.json")).expect("a link");
+        fs::create_dir(at("a%2Fdirectory.json")).expect("a directory");
+        rustix::fs::mknodat(rustix::fs::CWD, at("a%2Fpipe.json"), rustix::fs::FileType::Fifo, 0o644.into(), 0)
+            .expect("a pipe");
+        fs::write(at("a%2Fempty.json"), "").expect("a file");
+        fs::write(at("a%2Fhalf.json"), &good[..good.len() / 2]).expect("a file");
+        fs::write(at("a%2Flarge.json"), good.replace("\"v\"", &format!("\"x\":\"{}\",\"v\"", "x".repeat(MOST_BYTES))))
+            .expect("a file");
+        fs::write(at("a%2Fsecret.json"), &good).expect("a file");
+        fs::set_permissions(at("a%2Fsecret.json"), fs::Permissions::from_mode(0o0)).expect("it is ours");
+        fs::write(at(".a%2Fhidden.json"), &good).expect("a file");
+        fs::write(at("plain.json"), &good).expect("a file");
+        let may_read_all = rustix::process::geteuid().is_root();
+        assert_eq!(ids(&store).len(), if may_read_all { 2 } else { 1 });
+        fs::remove_file(at("a%2Fsecret.json")).expect("it is ours");
+        assert_eq!(ids(&store), ["web:1"]);
+        // The state of an image for which a link lies there is written in its place, and not where it leads.
+        write(&store, "a/link", &done("mine", Time::now()));
+        assert_eq!(fs::read_to_string(&secret).expect("a file"), good);
+        assert_eq!(store.image("a/link").map(|image| image.id), Some("mine".into()));
+    }
+
+    #[test]
+    fn a_crowd_of_files_hides_nothing_and_takes_no_time() {
+        let temp = Temp::new();
+        let store = temp.store();
+        write(&store, WEB, &done("web:1", Time::now()));
+        for at in 0..10_000 {
+            fs::write(temp.0.join(format!("run/{at}.json")), "{}").expect("a file");
+        }
+        let begun = std::time::Instant::now();
+        assert_eq!(ids(&store), ["web:1"]);
+        store.sweep(APP, None, Time::now());
+        assert!(begun.elapsed().as_secs() < 2, "{:?}", begun.elapsed());
+        assert!(temp.0.join("run/1.json").exists());
+        for at in 0..100 {
+            write(&store, &format!("a/{at:03}"), &done("a", Time::now()));
+        }
+        assert_eq!(store.read().images.len(), MOST_IMAGES);
+    }
+
+    #[test]
+    fn directories_of_others_and_links_to_directories_are_not_ours() {
+        let temp = Temp::new();
+        let store = temp.store();
+        let elsewhere = temp.0.join("elsewhere");
+        fs::create_dir(&elsewhere).expect("a directory");
+        symlink(&elsewhere, temp.0.join("run")).expect("a link");
+        let image = done("a", Time::now());
+        assert!(store.write(APP, &image, &mut Vec::new()).is_err());
+        assert_eq!(fs::read_dir(&elsewhere).expect("a directory").count(), 0);
+        fs::remove_file(temp.0.join("run")).expect("a link");
+        if rustix::process::geteuid().is_root() {
+            write(&store, APP, &image);
+            std::os::unix::fs::chown(temp.0.join("run"), Some(12_345), None).expect("root may");
+            assert!(store.write(APP, &image, &mut Vec::new()).is_err());
+            assert_eq!(store.read(), States::default());
+            // Named by the user it is taken.
+            assert_eq!(ids(&Store::at(&temp.0.join("run"))), ["a"]);
+        }
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_replaced_goes_when_the_run_has_ended() {
+        let temp = Temp::new();
+        let store = temp.store();
+        let mut image = Image::begin("a", None, Time::now());
+        write(&store, APP, &image);
+        image.layers = vec![Layer { id: "\"".repeat(32), text: "\"".repeat(1_000), ..Layer::default() }; 256];
+        assert!(store.write(APP, &image, &mut Vec::new()).is_err());
+        assert!(store.image(APP).is_some());
+        image.status = Status::Error;
+        assert!(store.write(APP, &image, &mut Vec::new()).is_err());
+        assert_eq!(store.image(APP), None);
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut() {
+        let temp = Temp::new();
+        let store = temp.store();
+        let mut image = Image::begin("a", None, Time::now());
+        image.layers = vec![Layer { id: "é".repeat(40), text: "Waiting".into(), ..Layer::default() }; 300];
+        image.details = Some("é".repeat(2_000));
+        write(&store, APP, &image);
+        let read = store.image(APP).expect("a state");
+        assert_eq!((read.layers.len(), read.layers[0].id.chars().count()), (256, 32));
+        image.kind = Some("\u{1b}[2J".into());
+        write(&store, APP, &image);
+        assert_eq!(store.image(APP).and_then(|image| image.kind).as_deref(), Some("\u{fffd}[2J"));
+        assert_eq!(read.details.map(|text| (text.chars().count(), text.ends_with('…'))), Some((1_000, true)));
+    }
+
+    #[test]
+    fn readers_never_see_half_a_file() {
+        let temp = Temp::new();
+        let store = temp.store();
+        let mut image = Image::begin("a", None, Time::now());
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut buffer = Vec::new();
+                for at in 0..2_000 {
+                    image.layers = vec![Layer { id: "b".into(), text: "Waiting".into(), ..Layer::default() }; at % 256];
+                    store.write(APP, &image, &mut buffer).expect("it is written");
+                }
+                stop.store(true, Ordering::Relaxed);
+            });
+            let mut seen = false;
+            while !stop.load(Ordering::Relaxed) {
+                let read = store.image(APP);
+                assert!(read.is_some() || !seen);
+                seen |= read.is_some();
+            }
+        });
+    }
+
+    #[test]
+    fn what_a_device_has_done_with_is_swept() {
+        let temp = Temp::new();
+        let store = temp.store();
+        let now = Time::now();
+        let before = |days: i64| Time(now.0 - days * 24 * 3600);
+        write(&store, "a/old", &done("old", before(9)));
+        store.keep("a/old", &done("old", before(9)), &mut Vec::new()).expect("it is kept");
+        write(&store, "a/young", &done("young", before(6)));
+        write(&store, WEB, &done("web:1", before(0)));
+        store.keep(WEB, &done("web:1", before(0)), &mut Vec::new()).expect("it is kept");
+        // Of a process that is gone, and of one that lives.
+        fs::write(temp.0.join("run/.a%2Fold.4194304.tmp"), "{").expect("a file");
+        fs::write(temp.0.join("run/.a%2Fold.1.tmp"), "{").expect("a file");
+        store.sweep(APP, None, now);
+        assert_eq!(ids(&store), ["young", "web:1"]);
+        assert!(!temp.0.join("run/.a%2Fold.4194304.tmp").exists());
+        assert!(temp.0.join("run/.a%2Fold.1.tmp").exists());
+    }
+
+    #[test]
+    fn containers_are_read_where_the_script_leaves_them() {
+        let temp = Temp::new();
+        let store = Store::at(&temp.0);
+        fs::create_dir(temp.0.join("container")).expect("a directory");
+        let text = r#"{"v":1,"name":"web","image":"web:1","status":"Running"}"#;
+        fs::write(temp.0.join("container/web.json"), text).expect("a file");
+        fs::write(temp.0.join("container/other.json"), "{}").expect("a file");
+        let states = store.read();
+        assert_eq!(states.containers.iter().map(|container| &*container.name).collect::<Vec<_>>(), ["web"]);
+    }
+}

@@ -1,0 +1,100 @@
+//! Which files are removed: those of images that this device has done with.
+//!
+//! A renamed or retagged image leaves its state behind; nobody comes to take it away. What another image's file tells of
+//! the time is the measure, not the clock: a device that was off for a year has not done with anything.
+//!
+//! **Invariant:** nothing is removed for a time that no clock can have shown.
+
+use crate::{Image, MOST_IMAGES, Status, Time};
+
+/// No clock that shows less is right: this program is younger.
+pub(crate) const BUILT: Time = Time(1_767_225_600);
+
+/// How much older than the newest other file a file may be.
+const AGE: u64 = 7 * 24 * 3600;
+
+/// How far ahead of ours a clock may be.
+const AHEAD: i64 = 24 * 3600;
+
+/// A file as it was before this run.
+pub(crate) struct Candidate {
+    pub(crate) name: String,
+    /// When it was written.
+    pub(crate) time: Time,
+    /// What it says, where it says anything.
+    pub(crate) image: Option<Image>,
+}
+
+/// The names of those to be removed, when a pull of `own` begins.
+pub(crate) fn old<'a>(files: &'a [Candidate], own: &str, now: Time) -> Vec<&'a str> {
+    let is_time = |time: Time| time >= BUILT && time.0 <= now.0.saturating_add(AHEAD);
+    let newest_but =
+        |name: &str| files.iter().filter(|file| file.name != name && is_time(file.time)).map(|file| file.time).max();
+    let is_old = |file: &Candidate| {
+        is_time(file.time) && newest_but(&file.name).is_some_and(|newest| newest.since(file.time) > AGE)
+    };
+    let mut old: Vec<&str> =
+        files.iter().filter(|file| file.name != own && is_old(file)).map(|file| &*file.name).collect();
+    // Room for our own: of those that stay, the oldest that nobody is at work on go.
+    let mut stay: Vec<&Candidate> =
+        files.iter().filter(|file| file.image.is_some() && file.name != own && !old.contains(&&*file.name)).collect();
+    let excess = (stay.len() + 1).saturating_sub(MOST_IMAGES);
+    stay.retain(|file| file.image.as_ref().is_some_and(|image| image.status != Status::Working));
+    stay.sort_by_key(|file| file.time);
+    old.extend(stay.iter().take(excess).map(|file| &*file.name));
+    old
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 24 * 3600;
+
+    fn day(day: i64) -> Time {
+        Time(BUILT.0 + 100 * DAY + day * DAY)
+    }
+
+    fn file(name: &str, time: Time) -> Candidate {
+        Candidate { name: name.into(), time, image: Some(Image { status: Status::Done, ..Image::default() }) }
+    }
+
+    #[track_caller]
+    fn check(files: &[(&str, Time)], own: &str, now: Time, expected: &[&str]) {
+        let files: Vec<_> = files.iter().map(|(name, time)| file(name, *time)).collect();
+        assert_eq!(old(&files, own, now), expected);
+    }
+
+    #[test]
+    fn old_is_what_is_a_week_older_than_the_newest_other() {
+        check(&[("a", day(0)), ("b", day(8))], "b", day(8), &["a"]);
+        check(&[("a", day(0)), ("b", day(8))], "c", day(8), &["a"]);
+        check(&[("a", day(0)), ("b", day(7))], "b", day(7), &[]);
+        // The device was off, or only this image was ever pulled.
+        check(&[("a", day(0)), ("b", day(0))], "c", day(365), &[]);
+        check(&[("a", day(0))], "b", day(365), &[]);
+        // Never our own: it is about to be written.
+        check(&[("a", day(0)), ("b", day(8))], "a", day(8), &[]);
+        check(&[], "a", day(8), &[]);
+    }
+
+    #[test]
+    fn times_that_no_clock_can_have_shown_count_for_nothing() {
+        check(&[("a", Time(100)), ("b", day(8))], "b", day(8), &[]);
+        check(&[("a", day(0)), ("b", day(365))], "c", day(1), &[]);
+        check(&[("a", day(0)), ("b", day(365)), ("c", day(8))], "c", day(8), &["a"]);
+    }
+
+    #[test]
+    fn room_is_made_for_one_more() {
+        let mut files: Vec<_> = (0..64).map(|at| file(&format!("f{at:02}"), Time(day(1).0 + at))).collect();
+        assert_eq!(old(&files, "new", day(2)), ["f00"]);
+        assert_eq!(old(&files, "f63", day(2)), [""; 0]);
+        files[0].image = Some(Image::default());
+        assert_eq!(old(&files, "new", day(2)), ["f01"]);
+        for file in &mut files {
+            file.image = Some(Image::default());
+        }
+        assert_eq!(old(&files, "new", day(2)), [""; 0]);
+    }
+}

@@ -1,0 +1,118 @@
+#!/bin/sh
+# Pulls an image, and removes what the pull replaced; the Puppet define alm_pull::image runs it.
+#   image current [OPTION...] IMAGE CHECK...   exit 0 where there is nothing to pull, by CHECK... (docker-pull-with-progress)
+#   image pull [OPTION...] IMAGE PULL...       pull it by PULL..., and keep in mind that it was pulled here
+#   image clean [OPTION...] IMAGE              remove what was pulled under this name, was replaced, and is no longer used
+#   image cleaned [OPTION...] IMAGE            exit 0 where there is nothing of the kind
+# Options:
+#   --when-unknown pull|skip   what `current` says where the image is here and the registry cannot be asked (skip)
+#   --remove-replaced          `pull` cleans, too
+#   --state DIR                where it is kept in mind (/var/lib/alm)
+#   --run DIR                  where the states of pulls are until the next start (/run/alm)
+set -eu
+
+usage() { sed -n 's/^#   image/image/p' "$0" >&2; exit 2; }
+say() { echo "image $image: $*"; }
+
+[ $# -ge 1 ] || usage
+mode=$1
+shift
+when_unknown=skip remove='' state=/var/lib/alm run=/run/alm
+while [ $# -gt 0 ]; do
+    case $1 in
+    --when-unknown) case ${2-} in pull | skip) when_unknown=$2 ;; *) usage ;; esac; shift ;;
+    --remove-replaced) remove=yes ;;
+    --state) [ $# -ge 2 ] || usage; state=$2; shift ;;
+    --run) [ $# -ge 2 ] || usage; run=$2; shift ;;
+    --*) usage ;;
+    *) break ;;
+    esac
+    shift
+done
+[ $# -ge 1 ] || usage
+image=$1
+shift
+
+here=$(dirname "$(readlink -f "$0")")
+. "$here/common.sh"
+. "$here/images.sh"
+
+# An image that is under no digest of a registry: pulled for two platforms under one name on an old engine, or built here.
+# A pull heals the one and not the other; so it is tried once, and then once a day.
+is_without_digest() { [ "$(docker image inspect --format '{{len .RepoDigests}}' "$image" 2>/dev/null)" = 0 ]; }
+was_told() {
+    image_id "$image" && told=$(sed -n "s/^told $answer //p" "$(record "$image")" 2>/dev/null) && [ -n "$told" ] || return 1
+    now=$(date +%s)
+    [ "$now" -ge "$told" ] && [ "$now" -lt $((told + 24 * 3600)) ]
+}
+
+# Whether the last check could not tell for a reason that a pull would meet as well, by the state that it wrote.
+is_passing() {
+    # As docker writes it: without what is understood, and with the tag.
+    id=${image#docker.io/} id=${id#index.docker.io/} id=${id#library/}
+    case ${id##*/} in *[:@]*) ;; *) id=$id:latest ;; esac
+    key='[{,]'
+    for file in "$run"/pull/*.json "$state"/pull/*.json; do
+        # Other than small regular files are not states.
+        if [ ! -f "$file" ] || [ -L "$file" ] || [ "$(stat -c %s "$file")" -gt 65536 ]; then continue; fi
+        # In a text a quote has a backslash before it, so that it cannot look like a key.
+        text=$(tr -d '\n' <"$file" | sed 's/\([{,]\)[[:blank:]]*"/\1"/g; s/"[[:blank:]]*:[[:blank:]]*"/":"/g')
+        case $text in *$key'"id":"'"$id"'"'*) ;; *) continue ;; esac
+        case $text in *$key'"status":"Cannot tell"'*) ;; *) return 1 ;; esac
+        case $text in
+        *$key'"kind":"rate-limit"'* | *$key'"kind":"unreachable"'* | *$key'"kind":"server-error"'*) return ;;
+        esac
+        return 1
+    done
+    return 1
+}
+
+pull() {
+    if image_id "$image"; then before=$answer; else before=none; fi
+    lines=$(recorded "$image" | sed 's/^/pulled /')
+    rewrite "$image" "$lines
+pulling $before"
+    # In the background, for the signal with which Puppet ends it to go on to it.
+    "$@" &
+    child=$!
+    trap 'kill -TERM $child 2>/dev/null' TERM INT
+    code=0
+    wait $child || code=$?
+    while kill -0 $child 2>/dev/null; do
+        code=0
+        wait $child || code=$?
+    done
+    trap - TERM INT
+    if image_id "$image"; then
+        if [ "$answer" != "$before" ]; then
+            lines="$lines
+pulled $answer"
+        elif [ $code = 0 ] && is_without_digest; then
+            lines="$lines
+told $answer $(date +%s)"
+            say 'no digest of a registry is known for it here, so that nobody can tell whether it is the newest, and a pull' \
+                "does not change that. It is pulled once a day. To mend it: docker image rm $image, and let it be pulled again"
+        fi
+    fi
+    rewrite "$image" "$lines"
+    [ -z "$remove" ] || remove_replaced "$image"
+    exit $code
+}
+
+case $mode in
+current)
+    code=0
+    "$@" || code=$?
+    case $code in 1 | 3) ! is_without_digest || ! was_told || exit 0 ;; esac
+    [ $code = 3 ] || exit $code
+    [ "$when_unknown" = skip ] && image_id "$image" && is_passing || exit 3
+    say 'not pulled: the registry could not be asked, and a pull would fail alike'
+    ;;
+pull) pull "$@" ;;
+clean) remove_replaced "$image" ;;
+cleaned)
+    kept=$(sed -n 's/^kept //p' "$(record "$image")" 2>/dev/null) || kept=''
+    ! replaced "$image" | grep -qvxF "${kept:-none}"
+    ;;
+*) usage ;;
+esac

@@ -1,0 +1,74 @@
+# shellcheck shell=sh
+# What a container's arguments refer to, as it is now: the words can stay while this changes. $refers has a line for each:
+#   network:NAME pid:NAME ipc:NAME     the container whose namespace is used
+#   volumes-from:NAME link:NAME        another container
+#   net:NAME                           a network that somebody created
+#   file:PATH                          a file that is read when the container is created or, by restart_on, by its program
+#   env-file:PATH                      the same, whose variables may have their values from the environment
+#   env:NAME                           a variable that has its value from there
+# shellcheck disable=SC2154,SC2034,SC2030,SC2031 # variables of container.sh, and functions in subshells
+
+digest() { sha256sum | cut -d ' ' -f 1; }
+
+referred() { # KIND WHAT
+    case $1 in
+    network | pid | ipc | volumes-from | link) docker container inspect --format '{{.Id}}' "$2" 2>/dev/null || echo none ;;
+    net) docker network inspect --format '{{.Id}}' "$2" 2>/dev/null || echo none ;;
+    env) printenv "$2" | digest ;;
+    file | env-file)
+        [ -e "$2" ] || { echo none; return; }
+        # A directory is all its files.
+        {
+            find -L "$2" -type f -exec sha256sum {} + | LC_ALL=C sort
+            [ "$1" = file ] || grep -xE '[A-Za-z_][A-Za-z0-9_]*' "$2" | while read -r variable; do printenv "$variable" || echo; done
+        } | digest
+        ;;
+    esac
+}
+
+# A line for each, with what it is now: what stands in the container's label.
+resolve() {
+    resolved=$(printf '%s' "$refers" | while IFS= read -r line; do
+        echo "${line%%:*} $(referred "${line%%:*}" "${line#*:}") ${line#*:}"
+    done)
+}
+
+changed() { # BEFORE NOW: the first that is another, in words
+    printf '%s\n' "$2" | while read -r kind id what; do
+        case "
+$1
+" in *"
+$kind $id $what
+"*) continue ;; esac
+        case $kind in
+        network | pid | ipc | volumes-from | link) echo "container $what, which $name depends on, is another now" ;;
+        net) echo "network $what, which $name uses, is another now" ;;
+        env) echo "the variable $what of $name is another now" ;;
+        *) echo "the file $what of $name has changed" ;;
+        esac
+        return
+    done | grep . || echo "container $name refers to something else than now"
+}
+
+# Whether those whose namespaces are to be used run: else the old one would be stopped for a new one that cannot start.
+namespaces_are_there() {
+    printf '%s' "$refers" | while IFS= read -r line; do
+        case $line in network:* | pid:* | ipc:*) ;; *) continue ;; esac
+        { look '{{.State.Running}}' "${line#*:}" && [ "$answer" = true ]; } || { say "not touched: container ${line#*:}, whose ${line%%:*} it uses, does not run" >&2; exit 1; }
+    done
+}
+
+# Whether a container stays behind in a namespace whose own container is gone, or has been started since.
+namespace_is_dead() { # CONTAINER
+    look '{{.State.Pid}} net={{.HostConfig.NetworkMode}} pid={{.HostConfig.PidMode}} ipc={{.HostConfig.IpcMode}}' "$1" || return 1
+    own=${answer%% *}
+    for used in ${answer#* }; do
+        case $used in *=container:*) ;; *) continue ;; esac
+        look '{{.State.Running}} {{.State.Pid}}' "${used#*=container:}" || return 0
+        case $answer in true\ *) ;; *) return 0 ;; esac
+        is=$(readlink "/proc/$own/ns/${used%%=*}") || continue
+        should=$(readlink "/proc/${answer#* }/ns/${used%%=*}") || continue
+        [ "$is" = "$should" ] || return 0
+    done
+    return 1
+}

@@ -1,0 +1,44 @@
+//! The values of options.
+//!
+//! Apart from the options, which share them.
+//!
+//! **Invariant:** a value that cannot be taken is answered with the option's name and what it takes.
+
+use crate::args::When;
+use lexopt::ValueExt as _;
+use std::path::PathBuf;
+
+/// The value of an option, which may not be empty.
+pub(super) fn text(parser: &mut lexopt::Parser, option: &str) -> Result<String, lexopt::Error> {
+    let value = parser.value()?.string()?;
+    if value.is_empty() { Err(format!("{option} is empty").into()) } else { Ok(value) }
+}
+
+pub(super) fn path(parser: &mut lexopt::Parser, option: &str) -> Result<PathBuf, lexopt::Error> {
+    let value = parser.value()?;
+    if value.is_empty() { Err(format!("{option} is empty").into()) } else { Ok(value.into()) }
+}
+
+pub(super) fn number<T: std::str::FromStr>(parser: &mut lexopt::Parser, option: &str) -> Result<T, lexopt::Error> {
+    let given = text(parser, option)?;
+    given.parse().map_err(|_| format!("{option} takes a whole number, not '{given}'").into())
+}
+
+pub(super) fn color(parser: &mut lexopt::Parser) -> Result<When, lexopt::Error> {
+    choice(parser, "--color", &[("auto", When::Auto), ("always", When::Always), ("never", When::Never)])
+}
+
+/// One of several words.
+pub(super) fn choice<T: Copy>(
+    parser: &mut lexopt::Parser,
+    option: &str,
+    words: &[(&str, T)],
+) -> Result<T, lexopt::Error> {
+    let given = text(parser, option)?;
+    if let Some((_, choice)) = words.iter().find(|(word, _)| *word == given) {
+        return Ok(*choice);
+    }
+    let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    let (last, others) = names.split_last().ok_or("no choice")?;
+    Err(format!("{option} takes {} or {last}, not '{given}'", others.join(", ")).into())
+}

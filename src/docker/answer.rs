@@ -1,0 +1,28 @@
+//! An answer of the engine to anything but a pull.
+//!
+//! **Invariant:** whatever came is an answer: what is no JSON is null.
+
+use crate::pull::failure::Failure;
+use serde_json::Value;
+
+/// An answer that came whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON; null where it is none.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// What an answer that is no success says to `call`: `{"message": …}` in `json`, or what stands there instead.
+    pub(crate) fn failure(&self, json: &Value, call: &str) -> Failure {
+        match json["message"].as_str() {
+            Some(message) => Failure::answered(self.status, message, true, call),
+            None => Failure::answered(self.status, String::from_utf8_lossy(&self.body).trim(), false, call),
+        }
+    }
+}

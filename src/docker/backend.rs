@@ -1,0 +1,117 @@
+//! How an image can be pulled: over the engine's socket, or by docker's CLI where that cannot be used.
+//!
+//! **Invariant:** once an engine has answered nothing falls back. A pull that would leave out what docker's own client was
+//! told to do (to check signatures) is refused.
+
+use crate::docker::Read;
+use crate::docker::auth::Found;
+use crate::docker::cli::{self, Docker, PrivateConfig};
+use crate::docker::config::{Config, Headers};
+use crate::docker::endpoint::{self, Endpoint};
+use crate::docker::engine::{Connection, Engine, Error, GoOn};
+use crate::docker::environment::Environment;
+use crate::docker::reference::Reference;
+use crate::pull::End;
+use crate::pull::failure::{Failure, Kind};
+
+/// What is to be pulled, and from where.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) reference: &'a Reference,
+    pub(crate) platform: Option<&'a str>,
+    /// The value of `--host`.
+    pub(crate) host: Option<&'a str>,
+}
+
+pub(crate) enum Backend {
+    Api(Engine),
+    Cli {
+        reason: String,
+        /// The engine that was meant, for a docker that is not to look for it itself.
+        address: String,
+    },
+}
+
+impl Backend {
+    pub(crate) fn find(
+        request: Request<'_>,
+        environment: &Environment,
+        config: &Config,
+        headers: Headers,
+        go_on: GoOn<'_>,
+    ) -> Result<Self, Error> {
+        let socket = match endpoint::find(request.host, environment, config) {
+            Endpoint::Other { reason, address } => return Ok(Self::Cli { reason, address }),
+            Endpoint::Unix(socket) => socket,
+        };
+        match Engine::ping(&socket, headers, go_on) {
+            // A digest is its own proof: docker does not look for signatures there either.
+            Ok(_) if environment.content_trust && request.reference.digest.is_none() => {
+                Err(Error::Refused(Failure::own(
+                    Kind::Other,
+                    "DOCKER_CONTENT_TRUST is set, and this program cannot check signatures; \
+                 set DOCKER_CONTENT_TRUST=0, or pull with docker's own client (docker pull)",
+                )))
+            }
+            Ok(engine) => Ok(Self::Api(engine)),
+            Err(Error::Connect(reason)) => Ok(Self::Cli { reason, address: format!("unix://{}", socket.display()) }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins to pull.
+    pub(crate) fn begin(
+        &self,
+        request: Request<'_>,
+        credentials: &Found,
+        environment: &Environment,
+        go_on: GoOn<'_>,
+    ) -> Result<Source, Error> {
+        match self {
+            Self::Api(engine) => {
+                engine.pull(request.reference, request.platform, &credentials.header, go_on).map(Source::Api)
+            }
+            Self::Cli { address, .. } => {
+                let config = credentials.docker_config.as_deref();
+                let directory = environment.config_directory();
+                let config = config.map(|config| PrivateConfig::create(config, directory.as_deref())).transpose();
+                let config = config.map_err(|reason| Failure::own(Kind::Other, reason));
+                let docker = config.and_then(|config| {
+                    let request = cli::Request {
+                        image: &request.reference.to_string(),
+                        platform: request.platform,
+                        // With another configuration docker would not find the engine of the user's own.
+                        host: request.host.or(config.is_some().then_some(address)),
+                        config,
+                    };
+                    Docker::start(request, environment)
+                });
+                docker.map(|docker| Source::Cli(Box::new(docker))).map_err(Error::Refused)
+            }
+        }
+    }
+}
+
+/// A pull on its way.
+pub(crate) enum Source {
+    Api(Connection),
+    Cli(Box<Docker>),
+}
+
+impl Source {
+    /// Waits for the next bytes for one tick at most and hands them on.
+    pub(crate) fn read(&mut self, body: &mut dyn FnMut(&[u8])) -> Read {
+        match self {
+            Self::Api(connection) => connection.read(body),
+            Self::Cli(docker) => docker.read(body),
+        }
+    }
+
+    /// To be called on every tick once a signal has come; the end, when that is all there is to wait for.
+    pub(crate) fn stop(&mut self, signal: i32) -> Option<End> {
+        match self {
+            Self::Api(_) => Some(End::Signal(signal)),
+            Self::Cli(docker) => docker.stop(signal),
+        }
+    }
+}

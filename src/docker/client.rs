@@ -1,0 +1,118 @@
+//! A client of an engine, as docker's own is one: what it is asked for, how the engine is reached, and as whom.
+//!
+//! Apart from the pull, which says when the engine and the credentials are looked for anew: a token may expire and an
+//! engine be another one after its restart.
+//!
+//! **Invariant:** config.json is read once for each look. What was found before is kept where a later look finds nothing.
+
+use crate::docker::auth::{Found, Search};
+use crate::docker::backend::{self, Backend, Source};
+use crate::docker::config::Config;
+use crate::docker::engine::{Engine, Error, GoOn};
+use crate::docker::environment::Environment;
+use crate::docker::reference::Reference;
+use crate::os::wait::TICK;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long an engine that broke off may take to come back.
+const RESTART: Duration = Duration::from_mins(1);
+
+/// What is wanted of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Wish<'a> {
+    pub(crate) reference: &'a Reference,
+    pub(crate) platform: Option<&'a str>,
+    /// The value of `--host`.
+    pub(crate) host: Option<&'a str>,
+    pub(crate) token_file: Option<&'a Path>,
+    pub(crate) token_user: Option<&'a str>,
+}
+
+pub(crate) struct Client<'a> {
+    wish: Wish<'a>,
+    environment: Environment,
+    pub(crate) backend: Backend,
+    pub(crate) credentials: Found,
+    /// The configuration, until the first credentials were looked for: it can be large, and hold secrets.
+    config: Option<Config>,
+    /// What is wrong with the configuration or the credentials, and not told yet.
+    warnings: Vec<String>,
+    /// What was told.
+    told: Vec<String>,
+}
+
+impl<'a> Client<'a> {
+    /// Finds the engine, or docker's CLI in its place.
+    pub(crate) fn connect(wish: Wish<'a>, environment: Environment, go_on: GoOn<'_>) -> Result<Self, Error> {
+        let config = Config::read(&environment);
+        let (headers, warnings) = config.headers();
+        let request = Self::request(wish);
+        let backend = Backend::find(request, &environment, &config, headers, go_on)?;
+        // Docker's CLI has its own words for them.
+        let warnings = if matches!(backend, Backend::Api(_)) { warnings } else { Vec::new() };
+        let (credentials, told) = (Found::default(), Vec::new());
+        Ok(Self { wish, environment, backend, credentials, config: Some(config), warnings, told })
+    }
+
+    fn request(wish: Wish<'a>) -> backend::Request<'a> {
+        backend::Request { reference: wish.reference, platform: wish.platform, host: wish.host }
+    }
+
+    /// Looks for what the registry is to be sent. Docker's CLI finds its own, unless there is a token file.
+    pub(crate) fn log_in(&mut self, go_on: GoOn<'_>) -> Result<(), String> {
+        if self.wish.token_file.is_none() && matches!(self.backend, Backend::Cli { .. }) {
+            return Ok(());
+        }
+        let config = self.config.take().unwrap_or_else(|| Config::read(&self.environment));
+        let search = Search {
+            registry: self.wish.reference.registry(),
+            token_file: self.wish.token_file,
+            token_user: self.wish.token_user,
+            environment: &self.environment,
+            config: &config,
+        };
+        let mut found = search.run(&mut || !go_on())?;
+        self.warnings.append(&mut found.warnings);
+        // A helper that asks a cloud can fail with the network that the pull failed with.
+        if found.user.is_some() || self.credentials.user.is_none() {
+            self.credentials = found;
+        }
+        Ok(())
+    }
+
+    /// Looks for everything anew, and waits for an engine that is on its way back.
+    pub(crate) fn renew(&mut self, go_on: GoOn<'_>) -> Result<(), Error> {
+        let config = Config::read(&self.environment);
+        if let Backend::Api(engine) = &mut self.backend {
+            let (headers, mut warnings) = config.headers();
+            self.warnings.append(&mut warnings);
+            let until = Instant::now() + RESTART;
+            *engine = loop {
+                match Engine::ping(&engine.socket, headers.clone(), go_on) {
+                    Err(error) if !go_on() || Instant::now() >= until => return Err(error),
+                    Err(_) => std::thread::sleep(TICK),
+                    Ok(engine) => break engine,
+                }
+            };
+        }
+        self.config = Some(config);
+        if let Err(error) = self.log_in(go_on) {
+            self.warnings.push(format!("{error}; going on with what was there before"));
+        }
+        Ok(())
+    }
+
+    /// Begins to pull.
+    pub(crate) fn begin(&self, go_on: GoOn<'_>) -> Result<Source, Error> {
+        self.backend.begin(Self::request(self.wish), &self.credentials, &self.environment, go_on)
+    }
+
+    /// What has to be told of the configuration and the credentials; each is told once.
+    pub(crate) fn take_warnings(&mut self) -> Vec<String> {
+        let mut new = std::mem::take(&mut self.warnings);
+        new.retain(|warning| !self.told.contains(warning));
+        self.told.extend(new.iter().cloned());
+        new
+    }
+}

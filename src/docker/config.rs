@@ -1,0 +1,234 @@
+//! Docker's config.json, read once for all that it is asked for: credentials, the current context, headers.
+//!
+//! As lenient as docker: names in any case, nothing after the first value counts, an empty file is an empty object.
+//!
+//! **Invariant:** at most [`MAX`] bytes of a regular file are read. It can hold secrets: not `Debug`, and no error or
+//! warning has a value in it.
+
+use crate::docker::environment::Environment;
+use crate::os::file;
+use serde::Deserialize as _;
+use serde_json::{Map, Value};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// Far above any real config.json.
+pub(crate) const MAX: usize = 1 << 20;
+
+/// All headers together: far above any real ones, and they fit the socket's buffer, so that one write sends a request.
+const MAX_HEADERS: usize = 32 << 10;
+
+/// What this program or HTTP itself says of a request; never taken from a file.
+const RESERVED: [&str; 12] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "x-registry-auth",
+    // As `connection`: of the way, not of the request.
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "upgrade",
+    // Would have the engine wait for a body, or say `100 Continue`.
+    "expect",
+    // Docker's CLI sends its own in its place.
+    "user-agent",
+];
+
+/// Name and value of headers that go with every request to the engine.
+pub(crate) type Headers = Vec<(String, String)>;
+
+/// What there is of it.
+#[derive(Default)]
+pub(crate) struct Config {
+    /// The directory that it lies in, whether it exists or not.
+    pub(crate) directory: Option<PathBuf>,
+    /// Where it is, for messages.
+    pub(crate) place: String,
+    /// Its object; null where there is none, or it cannot be read.
+    pub(crate) root: Value,
+    /// Why it cannot be read.
+    pub(crate) error: Option<String>,
+}
+
+impl Config {
+    pub(crate) fn read(environment: &Environment) -> Self {
+        let Some(directory) = environment.config_directory() else {
+            return Self { place: "config.json (no home directory)".to_owned(), ..Self::default() };
+        };
+        let path = directory.join("config.json");
+        let mut config = Self { place: path.display().to_string(), directory: Some(directory), ..Self::default() };
+        let root = read(&path, MAX).and_then(|file| {
+            let root = file.map(|file| json(&file.bytes)).transpose()?;
+            object(root.as_ref().unwrap_or(&Value::Null), "the whole").map(drop)?;
+            Ok(root)
+        });
+        match root {
+            Ok(Some(root)) => config.root = root,
+            Ok(None) => config.place.push_str(" (no such file)"),
+            Err(error) => config.error = Some(format!("{}: {error}", config.place)),
+        }
+        config
+    }
+
+    /// The context that docker uses where nothing else names one.
+    pub(crate) fn context(&self) -> Option<&str> {
+        field(&self.root, "currentContext").as_str().filter(|name| !name.is_empty())
+    }
+
+    /// `HttpHeaders`, as docker's CLI sends them with every request; and why some are not.
+    pub(crate) fn headers(&self) -> (Headers, Vec<String>) {
+        let (mut headers, mut warnings) = (Headers::new(), Vec::new());
+        let mut refuse = |what: &str, why: &str| warnings.push(format!("{}: {what} {why}", self.place));
+        let all = match object(field(&self.root, "HttpHeaders"), "\"HttpHeaders\"") {
+            Ok(all) => all,
+            Err(error) => {
+                refuse("", &error);
+                None
+            }
+        };
+        let mut room = MAX_HEADERS;
+        for (name, value) in all.into_iter().flatten() {
+            let what = format!("header {name:?} is not sent:");
+            let size = name.len() + value.as_str().map_or(0, str::len);
+            match value.as_str() {
+                _ if !is_token(name) => refuse(&what, "no header has such a name"),
+                _ if RESERVED.contains(&name.to_ascii_lowercase().as_str()) => {
+                    refuse(&what, "it is not for a configuration to set");
+                }
+                None => refuse(&what, "its value is not text"),
+                // Tabs are the one control character that a value may have.
+                Some(value) if value.contains(|c: char| c != '\t' && c.is_ascii_control()) => {
+                    refuse(&what, "its value has a control character in it");
+                }
+                Some(_) if size > room => refuse(&what, "there are too many, or it is too long"),
+                Some(value) => {
+                    room -= size;
+                    headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+                    headers.push((name.clone(), value.trim().to_owned()));
+                }
+            }
+        }
+        (headers, warnings)
+    }
+}
+
+/// What RFC 9110 allows as the name of a header.
+fn is_token(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+pub(crate) struct File {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) mode: u32,
+}
+
+/// A small regular file; none where there is none.
+pub(crate) fn read(path: &Path, max: usize) -> Result<Option<File>, String> {
+    match file::read(path, max) {
+        Ok((bytes, metadata)) => Ok(Some(File { bytes, mode: metadata.mode() })),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// JSON as docker takes it: what follows the first value does not count, and nothing at all is nothing. Only the place
+/// of an error is told: `serde_json`'s own words can quote what they stumbled upon.
+pub(crate) fn json(bytes: &[u8]) -> Result<Value, String> {
+    if bytes.trim_ascii().is_empty() {
+        return Ok(Value::Null);
+    }
+    Value::deserialize(&mut serde_json::Deserializer::from_slice(bytes))
+        .map_err(|error| format!("not valid JSON (line {}, column {})", error.line(), error.column()))
+}
+
+/// An object or nothing.
+pub(crate) fn object<'a>(value: &'a Value, what: &str) -> Result<Option<&'a Map<String, Value>>, String> {
+    match value {
+        Value::Null => Ok(None),
+        Value::Object(object) => Ok(Some(object)),
+        _ => Err(format!("{what} is not an object")),
+    }
+}
+
+/// A field of an object; null where there is none. Go does not look at the case of names.
+pub(crate) fn field<'a>(object: &'a Value, name: &str) -> &'a Value {
+    let mut fields = object.as_object().into_iter().flatten();
+    let folded = || Some(fields.find(|(key, _)| key.eq_ignore_ascii_case(name))?.1);
+    object.get(name).or_else(folded).unwrap_or(&Value::Null)
+}
+
+/// A field that must be text; empty where there is none.
+pub(crate) fn text(object: &Value, name: &str) -> Result<String, String> {
+    match field(object, name) {
+        Value::Null => Ok(String::new()),
+        Value::String(text) => Ok(text.clone()),
+        _ => Err(format!("{name:?} is not text")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn headers(value: &Value) -> (Headers, Vec<String>) {
+        Config { root: json!({ "HttpHeaders": value }), place: "c".into(), ..Config::default() }.headers()
+    }
+
+    #[test]
+    fn headers_are_those_of_the_file() {
+        let (sent, warnings) = headers(&json!({"X-Meta-Site": "berlin", "A": " b\tc\u{e9} ", "Empty": ""}));
+        let expected = [("A", "b\tc\u{e9}"), ("Empty", ""), ("X-Meta-Site", "berlin")];
+        assert_eq!(sent, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert!(warnings.is_empty(), "{warnings:?}");
+        // Names in two cases are one header.
+        assert_eq!(headers(&json!({"x-a": "1", "X-A": "2"})).0.len(), 1);
+        let none = Config::default().headers();
+        assert!(none.0.is_empty() && none.1.is_empty());
+        let lower = Config { root: json!({"httpheaders": {"A": "b"}}), ..Config::default() };
+        assert_eq!(lower.headers().0.len(), 1);
+    }
+
+    #[test]
+    fn no_header_can_change_what_a_request_is() {
+        let reserved = [
+            "Host",
+            "HOST",
+            "content-length",
+            "Transfer-Encoding",
+            "CONNECTION",
+            "x-registry-AUTH",
+            "X-Registry-Auth",
+            "Upgrade",
+            "TE",
+            "Expect",
+            "User-Agent",
+        ];
+        for name in reserved {
+            let (sent, warnings) = headers(&json!({ name: "s3cret" }));
+            assert!(sent.is_empty() && warnings.len() == 1 && !warnings[0].contains("s3cret"), "{name}: {warnings:?}");
+            assert!(warnings[0].starts_with("c: header "), "{warnings:?}");
+        }
+        for name in ["", " ", "A B", "A:", "Host ", " Host", "A\r\nHost", "A\n", "é", "A\0", "(a)"] {
+            let (sent, warnings) = headers(&json!({ name: "v" }));
+            assert!(sent.is_empty() && warnings.len() == 1, "{name:?}: {warnings:?}");
+        }
+        for value in ["a\r\nHost: b", "a\n", "\ra", "a\0", "\u{7f}", "\u{b}"] {
+            let (sent, warnings) = headers(&json!({ "A": value }));
+            assert!(sent.is_empty() && warnings.len() == 1, "{value:?}: {warnings:?}");
+        }
+        for value in [json!(1), json!(null), json!(["a"]), json!({})] {
+            assert!(headers(&json!({ "A": value })).0.is_empty());
+        }
+        for all in [json!([]), json!("A: b"), json!(7)] {
+            let (sent, warnings) = headers(&all);
+            assert!(sent.is_empty() && warnings.len() == 1, "{warnings:?}");
+        }
+        let (sent, warnings) = headers(&json!({"A": "x".repeat(MAX_HEADERS), "B": "y"}));
+        assert!(sent.len() == 1 && sent[0].0 == "B" && warnings.len() == 1, "{warnings:?}");
+    }
+}

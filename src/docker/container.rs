@@ -1,0 +1,140 @@
+//! What an engine's words on a container come to: whether it runs, and whether anybody can reach what runs.
+//!
+//! Apart from the question itself because to the engine a container runs while it is restarted for ever, while it is
+//! paused, and while its network is that of a container which is gone.
+//!
+//! **Invariant:** a container is called unwell only for what the engine or the kernel says; what is not said is well.
+
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// A namespace that a container shares with another one.
+pub(crate) struct Shared<'a> {
+    /// As the kernel calls it in `/proc/PID/ns`.
+    namespace: &'static str,
+    /// The other container's id.
+    pub(crate) owner: &'a str,
+}
+
+/// Why a container does not run, in words that go after its name; none where it does.
+pub(crate) fn unwell(container: &Value) -> Option<String> {
+    let state = &container["State"];
+    let is = |key: &str| state[key].as_bool() == Some(true);
+    let count = container["RestartCount"].as_u64().unwrap_or(0);
+    if is("Restarting") {
+        return Some(format!("is restarting again and again ({count} times so far)"));
+    }
+    if is("Paused") {
+        return Some("is paused".to_owned());
+    }
+    if is("Dead") {
+        return Some("is dead".to_owned());
+    }
+    if !is("Running") {
+        return Some("does not run".to_owned());
+    }
+    (state["Health"]["Status"].as_str() == Some("unhealthy")).then(|| "is unhealthy".to_owned())
+}
+
+/// The namespaces that a container has from others.
+pub(crate) fn shared(container: &Value) -> Vec<Shared<'_>> {
+    let modes = [("net", "NetworkMode"), ("pid", "PidMode"), ("ipc", "IpcMode")];
+    let shared = modes.into_iter().filter_map(|(namespace, key)| {
+        let owner = container["HostConfig"][key].as_str()?.strip_prefix("container:")?;
+        Some(Shared { namespace, owner })
+    });
+    shared.collect()
+}
+
+impl Shared<'_> {
+    /// Why a container is alone in its namespace, in words that go after its name. Nothing arrives there any more:
+    /// a container that is started again, even the same one, gets new namespaces.
+    pub(crate) fn is_dead(&self, container: &Value, owner: Option<&Value>) -> Option<String> {
+        let kind = match self.namespace {
+            "net" => "network",
+            other => other,
+        };
+        let of = self.owner.get(..12).unwrap_or(self.owner);
+        let dead = |why: &str| Some(format!("is in the {kind} namespace of container {of}, which {why}"));
+        let Some(owner) = owner else { return dead("is gone") };
+        if owner["State"]["Running"].as_bool() == Some(false) {
+            return dead("does not run");
+        }
+        let is_left = match (self.inode(container), self.inode(owner)) {
+            (Some(here), Some(there)) => here != there,
+            // Not seen from here: by the times then.
+            _ => started(owner).zip(started(container)).is_some_and(|(owner, own)| owner > own),
+        };
+        if is_left { dead("was started again since") } else { None }
+    }
+
+    fn inode(&self, container: &Value) -> Option<PathBuf> {
+        let pid = container["State"]["Pid"].as_u64().filter(|&pid| pid > 0)?;
+        std::fs::read_link(format!("/proc/{pid}/ns/{}", self.namespace)).ok()
+    }
+}
+
+/// When a container was started, to be compared: seconds, and their fraction, from which engines leave out zeros.
+fn started(container: &Value) -> Option<(&str, &str)> {
+    let time = container["State"]["StartedAt"].as_str()?.strip_suffix('Z')?;
+    Some(time.split_once('.').unwrap_or((time, "")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_container_runs_only_when_it_does_nothing_else() {
+        let check = |state: Value, expected: Option<&str>| {
+            let container = json!({"RestartCount": 7, "State": state});
+            assert_eq!(unwell(&container).as_deref(), expected, "{container}");
+        };
+        check(json!({"Running": true}), None);
+        check(json!({"Running": true, "Restarting": false, "Paused": false, "Dead": false}), None);
+        check(json!({"Running": true, "Health": null}), None);
+        check(json!({"Running": true, "Health": {"Status": "healthy"}}), None);
+        check(json!({"Running": true, "Health": {"Status": "starting"}}), None);
+        check(json!({"Running": true, "Health": {"Status": "unhealthy"}}), Some("is unhealthy"));
+        check(json!({"Running": true, "Restarting": true}), Some("is restarting again and again (7 times so far)"));
+        check(json!({"Running": true, "Paused": true}), Some("is paused"));
+        check(json!({"Running": false, "Dead": true}), Some("is dead"));
+        check(json!({"Running": false}), Some("does not run"));
+    }
+
+    #[test]
+    fn a_namespace_is_dead_without_the_container_that_made_it() {
+        let id = "0123456789abcdef";
+        let at = |time: &str, pid: u32| json!({"State": {"Running": true, "StartedAt": time, "Pid": pid}});
+        let check = |owner: Option<Value>, started: &str, expected: Option<&str>| {
+            let container = json!({
+                "HostConfig": {"NetworkMode": format!("container:{id}"), "PidMode": "host", "IpcMode": "private"},
+                "State": {"Running": true, "StartedAt": started, "Pid": 0},
+            });
+            let all = shared(&container);
+            assert_eq!(all.len(), 1);
+            let dead = all[0].is_dead(&container, owner.as_ref());
+            let expected =
+                expected.map(|why| format!("is in the network namespace of container 0123456789ab, which {why}"));
+            assert_eq!(dead, expected, "{owner:?} {started}");
+        };
+        let noon = "2026-11-25T12:00:00";
+        check(None, noon, Some("is gone"));
+        check(Some(json!({"State": {"Running": false}})), noon, Some("does not run"));
+        check(Some(at("2026-11-25T12:00:00Z", 0)), "2026-11-25T12:00:00.1Z", None);
+        check(Some(at("2026-11-25T12:00:00.45Z", 0)), "2026-11-25T12:00:00.5Z", None);
+        check(Some(at("2026-11-25T12:00:00.5Z", 0)), "2026-11-25T12:00:00.45Z", Some("was started again since"));
+        check(Some(at("2026-11-25T12:00:01Z", 0)), "2026-11-25T12:00:00.9Z", Some("was started again since"));
+        // What is not said is well.
+        check(Some(json!({})), noon, None);
+    }
+
+    #[test]
+    fn what_the_kernel_says_goes_before_the_times() {
+        let pid = std::process::id();
+        let here = json!({"HostConfig": {"IpcMode": "container:x"}, "State": {"StartedAt": "2026-01-01T00:00:00Z", "Pid": pid}});
+        let owner = json!({"State": {"StartedAt": "2027-01-01T00:00:00Z", "Pid": pid}});
+        assert_eq!(shared(&here)[0].is_dead(&here, Some(&owner)), None);
+    }
+}

@@ -1,0 +1,335 @@
+//! What an engine says of an image that it has, and whether that is what a pull would take.
+//!
+//! Apart because each store tells it in a way of its own, and each way has holes.
+//!
+//! **Invariant:** pure. «Here» and «not here» are something that was told; all else is [`Here::Unknown`].
+
+use crate::docker::config::field;
+use crate::docker::platform::{Platform, Rule};
+use serde_json::Value;
+
+/// The answer of `GET /images/NAME/json`.
+pub(crate) struct Image(pub(crate) Value);
+
+/// What the registry has: the answer of `GET /distribution/NAME/json`.
+pub(crate) struct Distribution {
+    pub(crate) digest: String,
+    /// Whether it is an index (a list of manifests), where that is told.
+    is_index: Option<bool>,
+    /// The platforms of the index, in its order.
+    platforms: Vec<Option<Platform>>,
+}
+
+/// Which platform a pull would fetch.
+pub(crate) struct Wanted {
+    /// What was asked for, else the engine's own.
+    pub(crate) platform: Platform,
+    pub(crate) is_given: bool,
+    pub(crate) rule: Rule,
+}
+
+/// Whether the entry that a pull would take is here.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Here {
+    Yes,
+    /// What is here is for these platforms (none of which may be known).
+    No(String),
+    /// Why it cannot be told.
+    Unknown(&'static str),
+}
+
+/// An entry of an index, as the containerd store tells it.
+struct Entry {
+    platform: Option<Platform>,
+    digest: String,
+    is_available: bool,
+}
+
+impl Distribution {
+    pub(crate) fn new(answer: &Value) -> Option<Self> {
+        let descriptor = field(answer, "Descriptor");
+        let digest = field(descriptor, "digest").as_str().filter(|digest| !digest.is_empty())?.to_owned();
+        let platforms = field(answer, "Platforms").as_array().map(Vec::as_slice).unwrap_or_default();
+        let platforms = platforms.iter().map(Platform::told).collect();
+        Some(Self { digest, is_index: is_index(descriptor), platforms })
+    }
+}
+
+/// Whether a descriptor is that of an index, where it tells its type.
+fn is_index(descriptor: &Value) -> Option<bool> {
+    let kind = field(descriptor, "mediaType").as_str()?;
+    let ends = |ends: &[&str]| ends.iter().any(|end| kind.ends_with(end));
+    if ends(&["manifest.list.v2+json", "image.index.v1+json"]) {
+        return Some(true);
+    }
+    ends(&["manifest.v2+json", "image.manifest.v1+json"]).then_some(false)
+}
+
+impl Image {
+    /// The id, without its algorithm: podman leaves that out.
+    pub(crate) fn id(&self) -> Option<&str> {
+        Some(self.0["Id"].as_str()?.trim_start_matches("sha256:"))
+    }
+
+    /// The digests under which registries have had the image. With the containerd store the image's id is one of them, and
+    /// the graphdriver's id is never the digest of a manifest.
+    pub(crate) fn digests(&self) -> Vec<&str> {
+        let names = self.0["RepoDigests"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut digests: Vec<&str> = names.iter().filter_map(|name| Some(name.as_str()?.split_once('@')?.1)).collect();
+        // Under two names, or in two repositories, it is the same manifest.
+        digests.dedup();
+        digests
+    }
+
+    /// The digest of the one manifest that was asked for, or that the name stands for; none where that is an index.
+    pub(crate) fn manifest(&self) -> Option<&str> {
+        let descriptor = &self.0["Descriptor"];
+        descriptor["digest"].as_str().filter(|_| is_index(descriptor) != Some(true))
+    }
+
+    /// The platform that it tells of itself.
+    fn platform(&self) -> Option<Platform> {
+        Platform::told(&self.0)
+    }
+
+    /// Whether the engine says that nothing of it is here for the platform that it looked at: the containerd store of
+    /// Docker 30 then leaves these empty.
+    fn is_hollow(&self) -> bool {
+        self.0["Architecture"] == "" && self.0["Os"].as_str().is_none_or(str::is_empty)
+    }
+
+    /// Whether it is kept in the containerd store.
+    fn is_of_containerd(&self) -> bool {
+        self.id().is_some_and(|id| self.digests().iter().any(|digest| digest.trim_start_matches("sha256:") == id))
+    }
+
+    /// The images of its index, where the engine tells of them.
+    fn entries(&self) -> Vec<Entry> {
+        let manifests = self.0["Manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let images = manifests.iter().filter(|manifest| manifest["Kind"] == "image");
+        images
+            .map(|manifest| Entry {
+                platform: [&manifest["ImageData"]["Platform"], &manifest["Descriptor"]["platform"]]
+                    .into_iter()
+                    .find_map(Platform::told),
+                digest: [&manifest["Descriptor"]["digest"], &manifest["ID"]]
+                    .into_iter()
+                    .find_map(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned(),
+                is_available: manifest["Available"] == true,
+            })
+            .collect()
+    }
+
+    /// The platforms that it is here for, as far as they are told.
+    pub(crate) fn platforms(&self) -> Vec<Platform> {
+        let entries = self.entries();
+        if entries.is_empty() {
+            return self.platform().into_iter().collect();
+        }
+        entries.into_iter().filter(|entry| entry.is_available).filter_map(|entry| entry.platform).collect()
+    }
+
+    /// Whether what a pull would take is here, given that this is the image that the registry has (which `registry` tells
+    /// more of, where it was asked).
+    pub(crate) fn has(&self, wanted: Option<&Wanted>, registry: Option<&Distribution>) -> Here {
+        let no = || {
+            let here: Vec<String> = self.platforms().iter().map(Platform::to_string).collect();
+            Here::No(here.join(", "))
+        };
+        let yes_if = |is_here: bool| if is_here { Here::Yes } else { no() };
+        let entries = self.entries();
+        let told = registry.and_then(|registry| registry.is_index).or_else(|| is_index(&self.0["Descriptor"]));
+        let is_one_manifest = match (told, &entries[..]) {
+            (Some(is_index), _) => !is_index,
+            (None, [only]) => self.id() == Some(only.digest.trim_start_matches("sha256:")),
+            (None, _) => false,
+        };
+        if let [first, ..] = &entries[..] {
+            let Some(wanted) = wanted.filter(|_| !is_one_manifest) else {
+                return yes_if(if is_one_manifest {
+                    first.is_available
+                } else {
+                    entries.iter().any(|e| e.is_available)
+                });
+            };
+            let index: Vec<_> = entries.iter().map(|entry| entry.platform.clone()).collect();
+            let taken = wanted.platform.choose(&index, wanted.is_given, wanted.rule);
+            return yes_if(taken.iter().any(|at| entries[*at].is_available));
+        }
+        if self.is_hollow() {
+            return no();
+        }
+        // A manifest that stands alone is taken whatever is wanted.
+        let (Some(wanted), Some(here), false) = (wanted, self.platform(), is_one_manifest) else { return Here::Yes };
+        let index = registry.map(|registry| &registry.platforms[..]).unwrap_or_default();
+        let taken = wanted.platform.choose(index, wanted.is_given, wanted.rule);
+        let is_here = if taken.is_empty() {
+            wanted.platform.takes(&here)
+        } else {
+            taken.iter().any(|at| index[*at].as_ref().is_none_or(|entry| here.may_be(entry)))
+        };
+        if !is_here && self.is_of_containerd() {
+            // It may have several, of which this engine shows one.
+            return Here::Unknown("this engine does not say which platforms of the image are here");
+        }
+        yes_if(is_here)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+    fn wanted(platform: &str, is_given: bool, rule: Rule) -> Wanted {
+        Wanted { platform: Platform::parse(platform).unwrap(), is_given, rule }
+    }
+
+    fn told(platform: &str) -> Value {
+        let platform = Platform::parse(platform).unwrap();
+        json!({"os": platform.os, "architecture": platform.architecture, "variant": platform.variant})
+    }
+
+    fn registry(media_type: &str, platforms: &[&str]) -> Distribution {
+        let platforms: Vec<Value> = platforms.iter().map(|platform| told(platform)).collect();
+        Distribution::new(
+            &json!({"Descriptor": {"digest": "sha256:d", "mediaType": media_type}, "Platforms": platforms}),
+        )
+        .unwrap()
+    }
+
+    /// As the classic store tells it.
+    fn classic(platform: &str) -> Image {
+        let told = told(platform);
+        let (os, architecture, variant) = (&told["os"], &told["architecture"], &told["variant"]);
+        Image(json!({"Id": "sha256:c", "RepoDigests": ["a@sha256:d"],
+            "Os": os, "Architecture": architecture, "Variant": variant}))
+    }
+
+    /// As the containerd store tells it since API 1.48; a `+` stands before what is available.
+    fn containerd(entries: &[&str]) -> Image {
+        let manifests = entries.iter().map(|entry| {
+            let platform = told(entry.trim_start_matches('+'));
+            json!({"Kind": "image", "Available": entry.starts_with('+'), "ID": "sha256:m",
+                "Descriptor": {"digest": "sha256:m"}, "ImageData": {"Platform": platform}})
+        });
+        let attestation = json!({"Kind": "attestation", "Available": true});
+        let manifests: Vec<Value> = manifests.chain([attestation]).collect();
+        // What it says of the whole is for the engine's own platform, which may not be here.
+        Image(json!({"Id": "sha256:d", "RepoDigests": ["a@sha256:d"], "Os": "", "Architecture": "",
+            "Descriptor": {"mediaType": INDEX, "digest": "sha256:d"}, "Manifests": manifests}))
+    }
+
+    fn no(platforms: &str) -> Here {
+        Here::No(platforms.to_owned())
+    }
+
+    #[test]
+    fn the_classic_store_has_one_platform() {
+        let check = |here: &str, index: &[&str], wanted_: &str, expected: Here| {
+            let wanted = wanted(wanted_, true, Rule::Containerd);
+            let has = classic(here).has(Some(&wanted), Some(&registry(INDEX, index)));
+            assert_eq!(has, expected, "{here} of {index:?} for {wanted_}");
+        };
+        let both = &["linux/amd64", "linux/arm64"];
+        check("linux/arm64", both, "linux/amd64", no("linux/arm64"));
+        check("linux/arm64", both, "linux/arm64", Here::Yes);
+        check("linux/arm64", both, "linux/arm64/v8", Here::Yes);
+        // Arm v7 asked of an index that has v6 takes v6.
+        check("linux/arm/v6", &["linux/arm/v6"], "linux/arm/v7", Here::Yes);
+        check("linux/arm/v6", &["linux/arm/v6", "linux/arm/v7"], "linux/arm/v7", no("linux/arm/v6"));
+        check("linux/arm/v8", &["linux/arm/v8"], "linux/arm64", Here::Yes);
+        check("linux/386", &["linux/386"], "linux/amd64", Here::Yes);
+        check("linux/386", &["linux/386", "linux/amd64"], "linux/amd64", no("linux/386"));
+        // What is not told of the image is not held against it.
+        check("linux/arm", &["linux/arm/v6"], "linux/arm/v6", Here::Yes);
+        // A pull would be refused, and what is here is for another platform all the same.
+        check("linux/arm64", &["linux/arm64"], "linux/amd64", no("linux/arm64"));
+        // The engine's own platform counts where nothing is asked for.
+        let own = wanted("linux/amd64", false, Rule::Containerd);
+        assert_eq!(classic("linux/arm64").has(Some(&own), Some(&registry(INDEX, both))), no("linux/arm64"));
+        assert_eq!(classic("linux/amd64").has(Some(&own), Some(&registry(INDEX, both))), Here::Yes);
+        let variants = registry(INDEX, &["linux/amd64/v3", "linux/amd64"]);
+        assert_eq!(classic("linux/amd64").has(Some(&own), Some(&variants)), Here::Yes);
+        assert_eq!(classic("linux/arm64").has(None, Some(&registry(INDEX, both))), Here::Yes);
+        // Docker before 23 takes the first of an index for arm.
+        let v7 = wanted("linux/arm/v7", true, Rule::Old);
+        let index = registry(INDEX, &["linux/arm/v5", "linux/arm/v6"]);
+        assert_eq!(classic("linux/arm/v5").has(Some(&v7), Some(&index)), Here::Yes);
+        assert_eq!(classic("linux/arm/v6").has(Some(&v7), Some(&index)), no("linux/arm/v6"));
+    }
+
+    #[test]
+    fn one_manifest_is_taken_whatever_is_wanted() {
+        let arm = wanted("linux/arm64", true, Rule::Containerd);
+        let one = registry(MANIFEST, &["linux/amd64"]);
+        assert_eq!(classic("linux/amd64").has(Some(&arm), Some(&one)), Here::Yes);
+        let mut image = containerd(&["+linux/amd64"]);
+        assert_eq!(image.has(Some(&arm), Some(&one)), Here::Yes);
+        // Its only entry is itself.
+        image.0["Descriptor"] = Value::Null;
+        image.0["Id"] = json!("sha256:m");
+        assert_eq!(image.has(Some(&arm), None), Here::Yes);
+        assert_eq!(containerd(&["linux/amd64"]).has(Some(&arm), Some(&one)), no(""));
+    }
+
+    #[test]
+    fn the_containerd_store_says_what_is_available() {
+        let check = |entries: &[&str], wanted_: &str, expected: Here| {
+            let wanted = wanted(wanted_, true, Rule::Containerd);
+            assert_eq!(containerd(entries).has(Some(&wanted), None), expected, "{entries:?} for {wanted_}");
+        };
+        check(&["linux/amd64", "+linux/arm64"], "linux/amd64", no("linux/arm64"));
+        check(&["linux/amd64", "+linux/arm64"], "linux/arm64", Here::Yes);
+        check(&["+linux/amd64", "+linux/arm64"], "linux/arm64", Here::Yes);
+        check(&["+linux/arm/v6"], "linux/arm/v7", Here::Yes);
+        check(&["+linux/arm/v6", "linux/arm/v7"], "linux/arm/v7", no("linux/arm/v6"));
+        check(&["linux/amd64", "linux/arm64"], "linux/arm64", no(""));
+        check(&["+linux/amd64"], "linux/s390x", no("linux/amd64"));
+        let image = containerd(&["linux/amd64", "+linux/arm64"]);
+        assert_eq!(image.has(None, None), Here::Yes);
+        let platforms: Vec<String> = image.platforms().iter().map(Platform::to_string).collect();
+        assert_eq!(platforms, ["linux/arm64"]);
+    }
+
+    #[test]
+    fn an_engine_that_shows_one_of_several_tells_nothing_of_the_others() {
+        let arm = wanted("linux/arm64", true, Rule::Containerd);
+        let mut image = classic("linux/amd64");
+        image.0["Id"] = json!("sha256:d");
+        assert!(matches!(image.has(Some(&arm), None), Here::Unknown(_)));
+        image.0["Architecture"] = json!("arm64");
+        assert_eq!(image.has(Some(&arm), None), Here::Yes);
+        // Docker 30 has nothing of it.
+        (image.0["Os"], image.0["Architecture"]) = (json!(""), json!(""));
+        assert_eq!(image.has(Some(&arm), None), no(""));
+        assert_eq!(image.has(None, None), no(""));
+        // What tells nothing at all is taken as it is.
+        assert_eq!(Image(json!({"Id": "1"})).has(Some(&arm), None), Here::Yes);
+    }
+
+    #[test]
+    fn digests_are_those_of_all_names() {
+        let digests = ["a/b@sha256:2", "c@sha256:2", "h:5000/d@sha256:3", "odd"];
+        let image = Image(json!({"Id": "sha256:1", "RepoDigests": digests}));
+        assert_eq!(image.digests(), ["sha256:2", "sha256:3"]);
+        assert!(Image(json!({"RepoDigests": null})).digests().is_empty());
+        assert_eq!(image.id(), Some("1"));
+    }
+
+    #[test]
+    fn what_a_registry_has() {
+        assert!(Distribution::new(&json!({})).is_none());
+        assert!(Distribution::new(&json!({"Descriptor": {"digest": ""}})).is_none());
+        let told = Distribution::new(&json!({"Descriptor": {"digest": "sha256:d"}})).unwrap();
+        assert_eq!((told.digest.as_str(), told.is_index, told.platforms.len()), ("sha256:d", None, 0));
+        assert_eq!(registry(INDEX, &["linux/amd64"]).is_index, Some(true));
+        assert_eq!(registry("application/vnd.docker.distribution.manifest.list.v2+json", &[]).is_index, Some(true));
+        assert_eq!(registry(MANIFEST, &[]).is_index, Some(false));
+    }
+}

@@ -1,0 +1,310 @@
+//! Asks `alm-agent` how large the layers are, while the pull goes on.
+//!
+//! Once the engine has named the first layer that it fetches it is asked, over a second connection, how it reaches registries;
+//! then the agent is started with that on its standard input, as docker starts a credential helper. It may hang, die or
+//! say nonsense: then nothing is known, and the pull is as it would have been.
+//!
+//! **Invariant:** nothing here waits, and nothing here fails. Secrets go to the agent's standard input and nowhere else.
+
+use crate::docker::base64;
+use crate::docker::engine::{Answer, Connection, Engine};
+use crate::docker::reference::Reference;
+use crate::docker::store::Store;
+use crate::os::child::{self, Child, Read, Setup};
+use crate::pull::Pull;
+use crate::pull::room::Room;
+use crate::pull::sizes::Sizes;
+use serde_json::{Value, json};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+/// How long the engine may take to say how it reaches registries.
+const ENGINE: Duration = Duration::from_secs(2);
+
+/// How long the agent may take by what it is told, and when it is ended.
+const AGENT: Duration = Duration::from_secs(4);
+const AGENT_MAX: Duration = Duration::from_millis(4500);
+
+/// An answer has an ordinary image's layers in some KB; one that is longer is none.
+const ANSWER_MAX: usize = 64 << 10;
+const LAYERS_MAX: usize = 512;
+
+/// More than any image has: whoever says so is wrong, and no pull is to be ended for it.
+const BYTES_MAX: u64 = 1 << 40;
+
+/// When all layers are announced, at the latest: after so many milliseconds.
+const ANNOUNCING: u64 = 100;
+
+/// What the agent has to know beside what the engine tells.
+pub(crate) struct Question<'a> {
+    pub(crate) reference: &'a Reference,
+    pub(crate) platform: Option<&'a str>,
+    /// The value of `X-Registry-Auth`.
+    pub(crate) credentials: &'a str,
+}
+
+/// The question on its way, and what is to be done with its answer.
+pub(crate) struct Asking {
+    agent: PathBuf,
+    stage: Stage,
+    store: Option<Store>,
+    /// When the first layer of this attempt was announced.
+    announced: Option<u64>,
+    /// With how many downloads on their way the room was looked at last.
+    looked: Option<usize>,
+}
+
+enum Stage {
+    /// For a layer to be announced.
+    Waiting,
+    Engine(Request),
+    Agent {
+        child: Child,
+        output: Vec<u8>,
+        until: Instant,
+    },
+    Over,
+}
+
+/// What the engine is being asked.
+struct Request {
+    connection: Connection,
+    body: Vec<u8>,
+    /// What it said of itself, once that is asked for its version.
+    info: Option<Value>,
+    until: Instant,
+}
+
+/// What was learned.
+pub(crate) enum Learned {
+    Sizes(Sizes),
+    Room(Room),
+}
+
+impl Asking {
+    /// None where there is no agent to be asked.
+    pub(crate) fn new() -> Option<Self> {
+        Some(Self { agent: agent()?, stage: Stage::Waiting, store: None, announced: None, looked: None })
+    }
+
+    /// Does what can be done without waiting.
+    pub(crate) fn step(&mut self, engine: &Engine, question: &Question<'_>, pull: &Pull, at: u64) -> Option<Learned> {
+        if pull.has_announced() {
+            self.announced.get_or_insert(at);
+        } else {
+            // Another attempt has begun.
+            (self.announced, self.looked) = (None, None);
+        }
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Waiting if self.announced.is_none() => Stage::Waiting,
+            Stage::Waiting => Request::begin(engine, "/info", None, Instant::now() + ENGINE),
+            Stage::Engine(request) => self.ask_engine(engine, question, request),
+            Stage::Agent { mut child, mut output, until } => match listen(&mut child, &mut output) {
+                Heard::More if Instant::now() < until => Stage::Agent { child, output, until },
+                Heard::All => return parse(&output).map(Learned::Sizes),
+                Heard::More | Heard::Nothing => Stage::Over,
+            },
+            Stage::Over => Stage::Over,
+        };
+        self.look(pull, at).map(Learned::Room)
+    }
+
+    /// What ends a rest, for there is something to be done.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        use std::os::fd::AsFd as _;
+        match &self.stage {
+            Stage::Engine(request) => Some(request.connection.as_fd()),
+            Stage::Agent { child, .. } => child.output(),
+            Stage::Waiting | Stage::Over => None,
+        }
+    }
+
+    fn ask_engine(&mut self, engine: &Engine, question: &Question<'_>, mut request: Request) -> Stage {
+        let answer = match request.connection.poll_answer(&mut request.body) {
+            Ok(Some(answer)) => answer,
+            Ok(None) if Instant::now() < request.until => return Stage::Engine(request),
+            Ok(None) | Err(_) => return Stage::Over,
+        };
+        let Request { info, until, .. } = request;
+        match info {
+            None => {
+                let Some(info) = own_info(&answer) else { return Stage::Over };
+                self.store = Store::of(&info);
+                Request::begin(engine, "/version", Some(info), until)
+            }
+            Some(info) => self.start(engine, question, &info, &answer.json()).unwrap_or(Stage::Over),
+        }
+    }
+
+    /// Starts the agent.
+    fn start(&self, engine: &Engine, question: &Question<'_>, info: &Value, version: &Value) -> Option<Stage> {
+        let Question { reference, platform, credentials } = question;
+        let auth = base64::decode(&credentials.replace('-', "+").replace('_', "/"))?;
+        let part = |name: &str| info[name].clone();
+        let question = json!({
+            "do": "sizes",
+            "image": reference.full(),
+            "platform": platform,
+            "engine": platform_of(version),
+            "version": version["Version"].as_str().unwrap_or(&engine.version),
+            "info": {
+                "RegistryConfig": part("RegistryConfig"),
+                "HttpProxy": part("HttpProxy"),
+                "HttpsProxy": part("HttpsProxy"),
+                "NoProxy": part("NoProxy"),
+            },
+            "auth": serde_json::from_slice::<Value>(&auth).ok()?,
+            "limit_ms": u64::try_from(AGENT.as_millis()).ok()?,
+        });
+        let command = command(&self.agent, "sizes");
+        let input = question.to_string();
+        let setup = Setup { input: Some(input.as_bytes()), own_group: true, ..Setup::default() };
+        Some(Stage::Agent {
+            child: Child::spawn(command, setup).ok()?,
+            output: Vec::new(),
+            until: Instant::now() + AGENT_MAX,
+        })
+    }
+
+    /// Looks where the engine keeps its images, once the layers are known and with each download that begins.
+    fn look(&mut self, pull: &Pull, at: u64) -> Option<Room> {
+        let is_whole = pull.is_fetching() || self.announced.is_some_and(|since| at >= since.saturating_add(ANNOUNCING));
+        let downloads = Some(pull.downloads());
+        if !pull.has_sizes() || !is_whole || self.looked == downloads {
+            return None;
+        }
+        self.looked = downloads;
+        self.store.as_ref()?.room()
+    }
+}
+
+impl Request {
+    fn begin(engine: &Engine, path: &str, info: Option<Value>, until: Instant) -> Stage {
+        match engine.begin(path) {
+            Ok(connection) => Stage::Engine(Self { connection, body: Vec::new(), info, until }),
+            Err(_) => Stage::Over,
+        }
+    }
+}
+
+/// The agent beside this program, else on PATH.
+fn agent() -> Option<PathBuf> {
+    let own = env::current_exe().ok();
+    let beside = own.as_deref().and_then(Path::parent).map(Path::as_os_str);
+    beside
+        .and_then(|directory| child::program("alm-agent", directory))
+        .or_else(|| child::program("alm-agent", &search_path()))
+}
+
+fn search_path() -> OsString {
+    env::var_os("PATH").unwrap_or_default()
+}
+
+/// With an environment of two variables: a proxy of ours is none of the engine's.
+fn command(agent: &Path, what: &str) -> Command {
+    let mut command = Command::new(agent);
+    command.arg(what).env_clear().env("PATH", search_path());
+    command.envs(env::var_os("SSL_CERT_FILE").map(|file| (OsStr::new("SSL_CERT_FILE"), file)));
+    command
+}
+
+/// What the engine says of itself, if it runs on this host: another's secrets and registries belong to another network.
+fn own_info(answer: &Answer) -> Option<Value> {
+    let info = answer.json();
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let is_own = answer.status == 200 && info["Name"].as_str() == Some(host.trim_end());
+    (is_own && info["RegistryConfig"].is_object()).then_some(info)
+}
+
+/// `linux/arm`, as the engine was built: the kernel can be of another kind. An engine that does not say runs here as we do.
+fn platform_of(version: &Value) -> String {
+    let architecture = match env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    };
+    let part = |name: &str, default| version[name].as_str().unwrap_or(default).to_owned();
+    format!("{}/{}", part("Os", "linux"), part("Arch", architecture))
+}
+
+/// What there was to hear of the agent.
+enum Heard {
+    More,
+    All,
+    /// It has failed, or is not to be believed.
+    Nothing,
+}
+
+fn listen(child: &mut Child, output: &mut Vec<u8>) -> Heard {
+    let mut buffer = [0; 4096];
+    loop {
+        match child.read_now(&mut buffer) {
+            Ok(Read::Bytes(count)) if output.len() + count <= ANSWER_MAX => output.extend_from_slice(&buffer[..count]),
+            Ok(Read::Tick) => return Heard::More,
+            Ok(Read::End(status)) if status.success() => return Heard::All,
+            Ok(Read::Bytes(_) | Read::End(_)) | Err(_) => return Heard::Nothing,
+        }
+    }
+}
+
+/// The layers that the agent names; none where it does not answer as it should.
+pub(crate) fn parse(answer: &[u8]) -> Option<Sizes> {
+    #[derive(serde::Deserialize)]
+    struct Told {
+        layers: Sizes,
+    }
+    let Told { layers } = serde_json::from_slice(answer).ok()?;
+    let is_id = |id: &str| id.len() == 12 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let total = layers.iter().fold(0, |total: u64, (_, size)| total.saturating_add(*size));
+    (layers.len() <= LAYERS_MAX && total <= BYTES_MAX && layers.iter().all(|(id, _)| is_id(id))).then_some(layers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers() {
+        let check = |answer: &str, expected: Option<&[(&str, u64)]>| {
+            let expected = expected.map(|list| list.iter().map(|(id, size)| ((*id).to_owned(), *size)).collect());
+            assert_eq!(parse(answer.as_bytes()), expected, "{answer}");
+        };
+        check(
+            "{\"digest\":\"sha256:1\",\"platform\":null,\"layers\":[[\"b9bf3f3b8299\",5001727],[\"000000000000\",0]],\"total\":7,\"asked\":\"x\"}\n",
+            Some(&[("b9bf3f3b8299", 5_001_727), ("000000000000", 0)]),
+        );
+        check(r#"{"layers":[]}"#, Some(&[]));
+        for wrong in [
+            "",
+            "null",
+            "{}",
+            r#"{"kind":"auth","error":"the registry wants credentials"}"#,
+            r#"{"layers":[["b9bf3f3b8299",-1]]}"#,
+            r#"{"layers":[["b9bf3f3b8299",1.5]]}"#,
+            r#"{"layers":[["b9bf3f3b8299"]]}"#,
+            r#"{"layers":[["b9bf3f3b829",1]]}"#,
+            r#"{"layers":[["B9BF3F3B8299",1]]}"#,
+            r#"{"layers":[["b9bf3f3b8299",9223372036854775808]]}"#,
+            r#"{"layers":[["b9bf3f3b8299",18446744073709551615],["b9bf3f3b8298",1]]}"#,
+            r#"{"layers":[]} {"layers":[]}"#,
+            "\u{1b}[31m",
+        ] {
+            check(wrong, None);
+        }
+        let many = |count: usize| format!(r#"{{"layers":[{}]}}"#, vec![r#"["b9bf3f3b8299",1]"#; count].join(","));
+        assert_eq!(parse(many(LAYERS_MAX).as_bytes()).map(|layers| layers.len()), Some(LAYERS_MAX));
+        check(&many(LAYERS_MAX + 1), None);
+        check(&many(20_000), None);
+    }
+
+    #[test]
+    fn the_engines_own_platform() {
+        assert_eq!(platform_of(&json!({"Os": "linux", "Arch": "arm"})), "linux/arm");
+        assert!(platform_of(&Value::Null).starts_with("linux/"));
+    }
+}

@@ -1,0 +1,162 @@
+//! Where an engine keeps its images, by what its GET /info says, and how much room there is.
+//!
+//! Apart from the questions themselves: which directory it is hangs on the store, and on which containerd keeps it.
+//!
+//! **Invariant:** in doubt there is none. Only the directory itself is asked, never what is below it, which is root's.
+
+use crate::pull::room::Room;
+use rustix::fs::{statfs, statvfs};
+use serde_json::Value;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// Where the system's containerd keeps its content, unless its configuration names another directory.
+const CONTAINERD: &str = "/var/lib/containerd";
+const CONFIGURATION: &str = "/etc/containerd/config.toml";
+
+/// The file systems that do not compress: of ext and XFS, as statfs names them.
+const PLAIN: [i64; 2] = [0xEF53, 0x5846_5342];
+
+#[derive(Debug, PartialEq)]
+pub(crate) struct Store {
+    pub(crate) directory: PathBuf,
+    is_containerd: bool,
+}
+
+/// Whether images are kept in the containerd store.
+pub(crate) fn is_containerd(info: &Value) -> bool {
+    info["DriverStatus"].to_string().contains("io.containerd.snapshotter")
+}
+
+impl Store {
+    pub(crate) fn of(info: &Value) -> Option<Self> {
+        let root = Path::new(info["DockerRootDir"].as_str()?);
+        if !is_containerd(info) {
+            return Self::at(root.to_owned(), false);
+        }
+        let address = info["Containerd"]["Address"].as_str().unwrap_or_default();
+        let directory = match address.strip_prefix("/var").unwrap_or(address) {
+            "/run/containerd/containerd.sock" => containerd_root(Path::new(CONFIGURATION))?,
+            // The one that the engine starts itself.
+            own if own.ends_with("/docker/containerd/containerd.sock") => root.to_owned(),
+            // It is one of the two, and they may be one file system.
+            _ => {
+                let device = |path: &Path| Some(fs::metadata(path).ok()?.dev());
+                if device(root)? != device(Path::new(CONTAINERD))? {
+                    return None;
+                }
+                root.to_owned()
+            }
+        };
+        Self::at(directory, true)
+    }
+
+    fn at(directory: PathBuf, is_containerd: bool) -> Option<Self> {
+        (directory.is_absolute() && directory.is_dir()).then_some(Self { directory, is_containerd })
+    }
+
+    pub(crate) fn room(&self) -> Option<Room> {
+        let disk = statvfs(&self.directory).ok()?;
+        // Its type differs by architecture.
+        #[expect(clippy::allow_attributes, reason = "which of the lints applies depends on the architecture")]
+        #[allow(clippy::unnecessary_cast, clippy::cast_lossless, clippy::cast_possible_wrap)]
+        let kind = statfs(&self.directory).ok()?.f_type as i64;
+        Some(Room {
+            is_containerd: self.is_containerd,
+            is_twice: PLAIN.contains(&kind),
+            free: disk.f_bfree.saturating_mul(disk.f_frsize),
+            available: disk.f_bavail.saturating_mul(disk.f_frsize),
+        })
+    }
+}
+
+/// `root` of containerd's configuration, else its default; none where that may be anywhere.
+fn containerd_root(configuration: &Path) -> Option<PathBuf> {
+    let text = match fs::read_to_string(configuration) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(_) => return None,
+    };
+    // Before the first table; `imports` names files that may say something else.
+    let top = text.lines().map(str::trim).take_while(|line| !line.starts_with('['));
+    for (key, value) in top.filter_map(|line| line.split_once('=')) {
+        match key.trim().trim_matches(['"', '\'']) {
+            "root" => return quoted(value.trim()).map(PathBuf::from),
+            "imports" if value.replace(' ', "") != "[]" => return None,
+            _ => {}
+        }
+    }
+    Some(CONTAINERD.into())
+}
+
+/// The text of a TOML string without escapes.
+fn quoted(value: &str) -> Option<&str> {
+    let mark = value.chars().next().filter(|mark| matches!(mark, '"' | '\''))?;
+    let (text, rest) = value[1..].split_once(mark)?;
+    let is_comment = rest.trim_start().is_empty() || rest.trim_start().starts_with('#');
+    (is_comment && !text.is_empty() && !text.contains('\\')).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn where_images_are() {
+        let temporary = std::env::temp_dir();
+        let root = temporary.to_str().expect("UTF-8");
+        let containerd = json!([["driver-type", "io.containerd.snapshotter.v1"]]);
+        let at = |directory: &Path, is_containerd| Some(Store { directory: directory.to_owned(), is_containerd });
+
+        let overlay = json!([["Backing Filesystem", "extfs"], ["Supports d_type", "true"]]);
+        let info = json!({"DockerRootDir": root, "DriverStatus": overlay});
+        assert_eq!(Store::of(&info), at(&temporary, false));
+        assert_eq!(Store::of(&json!({"DockerRootDir": format!("{root}/missing"), "DriverStatus": overlay})), None);
+        assert_eq!(Store::of(&json!({"DockerRootDir": "tmp", "DriverStatus": overlay})), None);
+        assert_eq!(Store::of(&json!({})), None);
+
+        let info = |address: &str| {
+            let address = json!({"Address": address});
+            json!({"DockerRootDir": root, "DriverStatus": containerd, "Containerd": address})
+        };
+        for own in ["/var/run/docker/containerd/containerd.sock", "/run/docker/containerd/containerd.sock"] {
+            assert_eq!(Store::of(&info(own)), at(&temporary, true), "{own}");
+        }
+        // 26 tells no address, and there may be another: then only where it makes no difference.
+        let same = |path: &str| fs::metadata(path).is_ok_and(|m| m.dev() == fs::metadata(&temporary).unwrap().dev());
+        let expected = if same(CONTAINERD) { at(&temporary, true) } else { None };
+        assert_eq!(Store::of(&info("/elsewhere/containerd.sock")), expected);
+        assert_eq!(Store::of(&json!({"DockerRootDir": root, "DriverStatus": containerd})), expected);
+    }
+
+    #[test]
+    fn containerds_configuration() {
+        let path = std::env::temp_dir().join(format!("containerd-{}.toml", std::process::id()));
+        let root = |text: &str| {
+            fs::write(&path, text).unwrap();
+            containerd_root(&path)
+        };
+        let default = Some(PathBuf::from(CONTAINERD));
+        assert_eq!(containerd_root(Path::new("/nonexistent/config.toml")), default);
+        assert_eq!(root(""), default);
+        assert_eq!(root("version = 2\n[plugins]\nroot = \"/other\"\n"), default);
+        assert_eq!(root("version = 2\n  root = \"/data/containerd\" # here\n"), Some("/data/containerd".into()));
+        assert_eq!(root("root = '/data'"), Some("/data".into()));
+        assert_eq!(root("root = \"/a\\u0020b\""), None);
+        assert_eq!(root("root = 5"), None);
+        assert_eq!(root("imports = []\n"), default);
+        assert_eq!(root("imports = [\"/etc/containerd/conf.d/*.toml\"]\n"), None);
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn room_is_looked_at() {
+        let store = Store::at(std::env::temp_dir(), true).expect("a directory");
+        let room = store.room().expect("a file system");
+        assert!(room.free >= room.available && room.is_containerd);
+        assert!(Store { directory: "/nonexistent".into(), is_containerd: false }.room().is_none());
+    }
+}

@@ -1,0 +1,160 @@
+//! The monitor: the states of all images on a console, full screen, for who stands before the device.
+//!
+//! **Invariant:** it only reads, and never ends for anything that a console does; what others write on it is painted over
+//! within five seconds.
+
+use crate::args::Monitor as Options;
+use crate::docker::reference::is_same;
+use crate::os::charset::Charset;
+use crate::os::console::{Console, Painted};
+use crate::os::signals::Signals;
+use crate::os::wait::any_ready;
+use crate::report::moment::Moment;
+use crate::report::page::{Device, Row, Tone};
+use crate::report::pages;
+use crate::session::{complain, now};
+use alm_state::{Store, Time};
+use std::fmt::Write as _;
+use std::net::UdpSocket;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How often the states are looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How often everything is painted anew, and the device is looked at.
+const REPAINT: Duration = Duration::from_secs(5);
+
+/// What a console is to be before anything is painted: in UTF-8, in no colour, without scrolling region, insertion, cursor
+/// and blanking.
+const BEGIN: &str = "\x1b%G\x1b[0m\x1b[r\x1b[4l\x1b[?25l\x1b[9;0]";
+
+/// Where Docker keeps its images unless told otherwise, and where that is if there is none.
+const DISKS: [&str; 2] = ["/var/lib/docker", "/"];
+
+/// The sockets of engines.
+const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/podman/podman.sock"];
+
+/// What Puppet leaves when it has run: its own packages, Debian's.
+const PUPPET: [&str; 3] = [
+    "/opt/puppetlabs/puppet/public/last_run_summary.yaml",
+    "/var/lib/puppet/public/last_run_summary.yaml",
+    "/var/cache/puppet/public/last_run_summary.yaml",
+];
+
+/// What there is to know of the device beside its images.
+struct Surroundings {
+    host: String,
+    address: Option<String>,
+    disk: Option<(u64, u64)>,
+    docker: bool,
+    puppet: Option<Time>,
+}
+
+impl Surroundings {
+    fn look() -> Self {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let written = |path: &&str| Some(Time::from(std::fs::metadata(path).ok()?.modified().ok()?));
+        Self {
+            host: host.trim().to_owned(),
+            address: address(),
+            disk: DISKS.iter().find_map(|path| disk(path)),
+            docker: SOCKETS.iter().any(|path| Path::new(path).exists()),
+            puppet: PUPPET.iter().filter_map(written).max(),
+        }
+    }
+}
+
+/// The address that this device has on the network. Nothing is sent: a datagram socket that is connected only learns which
+/// way it would take, here to addresses that are nobody's.
+fn address() -> Option<String> {
+    let towards = |from: &str, to: &str| {
+        let socket = UdpSocket::bind(from).ok()?;
+        socket.connect(to).ok()?;
+        Some(socket.local_addr().ok()?.ip().to_string())
+    };
+    towards("0.0.0.0:0", "192.0.2.1:9").or_else(|| towards("[::]:0", "[2001:db8::1]:9"))
+}
+
+/// Percent used and bytes free, as df has them.
+fn disk(path: &str) -> Option<(u64, u64)> {
+    let disk = rustix::fs::statvfs(path).ok()?;
+    let used = disk.f_blocks.saturating_sub(disk.f_bfree);
+    let all = used.saturating_add(disk.f_bavail);
+    let percent = used.saturating_mul(100).checked_div(all)?;
+    Some((percent, disk.f_bavail.saturating_mul(disk.f_frsize)))
+}
+
+/// Keeps the states on the console until a signal comes; the exit code.
+pub(crate) fn monitor(options: &Options) -> u8 {
+    let signals = Signals::catch(true);
+    let mut console = match Console::open(&options.console) {
+        Ok(console) => console,
+        Err(error) => {
+            complain(&format!("monitor {}: {error}", options.console.display()), Charset::from_environment(false));
+            return 1;
+        }
+    };
+    let store = options.state.as_deref().map_or_else(Store::of_device, Store::at);
+    let mut surroundings = Surroundings::look();
+    let (mut drawn, mut size, mut painted) = (Vec::new(), None, Instant::now());
+    while signals.came().is_none() {
+        let now_size = console.size();
+        if let Some((columns, rows)) = now_size {
+            let is_full = painted.elapsed() >= REPAINT || now_size != size || drawn.is_empty();
+            if is_full {
+                surroundings = Surroundings::look();
+            }
+            let page = draw(&store, &surroundings, options.site.as_deref(), columns, rows);
+            let frame = frame(&page, if is_full { &[] } else { &drawn });
+            let is_whole = console.paint(frame.as_bytes()) == Painted::Whole;
+            if is_full && is_whole {
+                painted = Instant::now();
+            }
+            // What is on the console now is known for a whole frame alone.
+            drawn = if is_whole { page } else { Vec::new() };
+        } else {
+            drawn.clear();
+        }
+        size = now_size;
+        // A signal ends it.
+        let _ = any_ready(&mut [], LOOK);
+    }
+    0
+}
+
+fn draw(store: &Store, surroundings: &Surroundings, site: Option<&str>, columns: usize, rows: usize) -> Vec<Row> {
+    let Surroundings { host, address, disk, docker, puppet } = surroundings;
+    let device = Device {
+        host,
+        site,
+        address: address.as_deref(),
+        moment: Moment { now: now() },
+        disk: *disk,
+        docker: *docker,
+        puppet: *puppet,
+    };
+    pages::page(&store.read(), &device, &is_same, columns, rows)
+}
+
+/// What turns the rows that were drawn into `page`; everything where nothing was drawn.
+fn frame(page: &[Row], drawn: &[Row]) -> String {
+    let mut frame = String::new();
+    if drawn.is_empty() {
+        frame.push_str(BEGIN);
+    }
+    for (at, row) in page.iter().enumerate().filter(|(at, row)| drawn.get(*at) != Some(row)) {
+        let color = match row.tone {
+            Tone::Plain => 37,
+            Tone::Good => 32,
+            Tone::Bad => 31,
+            Tone::Mark => 33,
+        };
+        // Erased before it is written: behind a line that is as wide as the screen the last cell would be erased.
+        let _ = write!(frame, "\x1b[{};1H\x1b[{color}m\x1b[K{}", at + 1, row.text.trim_end());
+    }
+    if !frame.is_empty() {
+        frame.push_str("\x1b[0m");
+    }
+    frame
+}

@@ -1,0 +1,214 @@
+//! `alm status`: how the images of a device stand, for people who may read and do nothing else.
+//!
+//! **Invariant:** nothing is written, but where an image is to be forgotten. A pull never learns that it was looked at.
+
+use crate::args::{Show, Status as Options};
+use crate::docker::reference::{Reference, is_same};
+use crate::os::charset::Charset;
+use crate::os::output::Output;
+use crate::os::signals::{self, Signals};
+use crate::os::wait::{TICK, ready};
+use crate::report::moment::Moment;
+use crate::report::status::{self, Health};
+use crate::session::{complain, now};
+use alm_state::{Image, States, Store};
+use rustix::event::PollFlags;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _};
+use std::time::Duration;
+
+/// How often the states are looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The exit codes.
+const WELL: u8 = 0;
+const BAD: u8 = 1;
+const NOTHING_KNOWN: u8 = 3;
+
+/// Shows the states; the exit code.
+pub(crate) fn status(options: &Options) -> u8 {
+    let charset = Charset::from_environment(options.ascii);
+    let store = options.state.as_deref().map_or_else(Store::of_device, Store::at);
+    let reference = match options.image.as_deref().map(Reference::parse).transpose() {
+        Ok(reference) => reference,
+        Err(error) => {
+            complain(&error.to_string(), charset);
+            return crate::args::EXIT_USAGE;
+        }
+    };
+    let shown = match (options.show, &reference) {
+        (Show::Forget, Some(reference)) => return forget(&store, reference, charset),
+        (Show::Follow, _) => return follow(&store, reference.as_ref(), charset),
+        (Show::Json, _) => json(&read(&store, reference.as_ref())),
+        (Show::Once | Show::Forget, _) => Ok(read(&store, reference.as_ref())).map(|states| {
+            let text = text(&states, charset, columns());
+            (states, text)
+        }),
+    };
+    let written = shown.and_then(|(states, text)| {
+        let mut output = Output::stdout()?;
+        if is_empty(&states) && options.show == Show::Once {
+            complain(&nothing_known(reference.as_ref()), charset);
+        }
+        output.write(text.as_bytes(), TICK, &mut || true)?;
+        Ok(exit_code(&states))
+    });
+    match written {
+        Ok(exit) => exit,
+        // The reader wants no more (`| head`).
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => WELL,
+        Err(error) => {
+            complain(&format!("standard output: {error}"), charset);
+            BAD
+        }
+    }
+}
+
+/// The states, of one image where one was named.
+fn read(store: &Store, reference: Option<&Reference>) -> States {
+    let mut states = store.read();
+    if let Some(reference) = reference {
+        let name = alm_state::file_name(&reference.full());
+        let id = reference.to_string();
+        states.images.retain(|found| found.name == name);
+        states.containers.retain(|container| is_same(&container.image, &id));
+    }
+    states
+}
+
+fn is_empty(states: &States) -> bool {
+    states.images.is_empty() && states.containers.is_empty()
+}
+
+fn exit_code(states: &States) -> u8 {
+    if is_empty(states) {
+        NOTHING_KNOWN
+    } else if status::health(states) == Health::Bad {
+        BAD
+    } else {
+        WELL
+    }
+}
+
+fn nothing_known(reference: Option<&Reference>) -> String {
+    let what = reference.map_or_else(|| "any image".to_owned(), ToString::to_string);
+    format!("nothing is known of {what} yet: its state comes with the next pull or check (Puppet starts them)")
+}
+
+/// The width of the terminal, where there is one.
+fn columns() -> Option<usize> {
+    let output = Output::stdout().ok().filter(|_| io::stdout().is_terminal())?;
+    Some(output.size().0.saturating_sub(1))
+}
+
+/// Whole lines, in these characters.
+fn text(states: &States, charset: Charset, columns: Option<usize>) -> String {
+    let entries = status::entries(states, Moment { now: now() }, &is_same);
+    let mut text = String::new();
+    for line in status::lines(&entries, columns) {
+        charset.push(&line, &mut text);
+        text.push('\n');
+    }
+    text
+}
+
+/// A state, and what only its reader finds out.
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    image: &'a Image,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    lost: bool,
+}
+
+/// The states as one array: those of images, then those of containers.
+fn json(states: &States) -> io::Result<(States, String)> {
+    let mut text = String::from("[");
+    let rows = states
+        .images
+        .iter()
+        .map(|found| serde_json::to_string(&Row { image: &found.image, lost: found.image.is_lost() }));
+    for row in rows.chain(states.containers.iter().map(serde_json::to_string)) {
+        let separator = if text.len() > 1 { ",\n " } else { "" };
+        let _ = write!(text, "{separator}{}", row?);
+    }
+    text.push_str("]\n");
+    Ok((states.clone(), text))
+}
+
+fn forget(store: &Store, reference: &Reference, charset: Charset) -> u8 {
+    match store.forget(&reference.full()) {
+        Ok(true) => WELL,
+        Ok(false) => {
+            complain(&format!("nothing is known of {reference}"), charset);
+            NOTHING_KNOWN
+        }
+        Err(error) => {
+            complain(&format!("{reference} is not forgotten: {error}"), charset);
+            BAD
+        }
+    }
+}
+
+/// Keeps the states on the terminal until a signal comes or nobody reads any more. In a pipe they come anew with each change.
+fn follow(store: &Store, reference: Option<&Reference>, charset: Charset) -> u8 {
+    let signals = Signals::catch(false);
+    let followed = Output::stdout().and_then(|mut output| {
+        let is_terminal = io::stdout().is_terminal();
+        let (mut drawn, mut size) = (String::new(), output.size());
+        while signals.came().is_none() {
+            let now = output.size();
+            let mut text = text(&read(store, reference), charset, is_terminal.then_some(now.0.saturating_sub(1)));
+            if text.is_empty() {
+                charset.push(&nothing_known(reference), &mut text);
+                text.push('\n');
+            }
+            if is_terminal {
+                // What is higher than the terminal would scroll away.
+                let most = text.split_inclusive('\n').take(now.1.saturating_sub(1).max(1)).map(str::len).sum();
+                text.truncate(most);
+            }
+            if text != drawn || now != size {
+                let frame = if is_terminal { over(&drawn, &text, now.0) } else { text.clone() };
+                match output.write(frame.as_bytes(), TICK, &mut || signals.came().is_none()) {
+                    Ok(()) => {}
+                    Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::Interrupted) => {
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
+                (drawn, size) = (text, now);
+            }
+            let stdout = io::stdout();
+            // Asked for nothing, poll tells only of errors and hang-ups.
+            if ready(&stdout, PollFlags::empty(), LOOK).unwrap_or(true) {
+                break;
+            }
+        }
+        Ok(())
+    });
+    match (followed, signals.came()) {
+        (_, Some(signal)) => signals::exit_code(signal),
+        (Ok(()), None) => WELL,
+        (Err(error), None) => {
+            complain(&format!("standard output: {error}"), charset);
+            BAD
+        }
+    }
+}
+
+/// `text` drawn over what was drawn, on a terminal that is `columns` wide by now.
+fn over(drawn: &str, text: &str, columns: usize) -> String {
+    // One that has become narrower has wrapped the lines.
+    let rows: usize = drawn.lines().map(|line| line.chars().count().div_ceil(columns.max(1)).max(1)).sum();
+    let mut frame = String::new();
+    if rows > 0 {
+        let _ = write!(frame, "\r\x1b[{rows}A");
+    }
+    for line in text.lines() {
+        let _ = writeln!(frame, "\x1b[K{line}");
+    }
+    frame.push_str("\x1b[J");
+    frame
+}

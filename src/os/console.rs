@@ -1,0 +1,96 @@
+//! A console of this device, painted on from afar: it is nobody's controlling terminal, and others write to it too.
+//!
+//! Apart from the outputs of the program because nothing here may be waited for or lost for good: Ctrl-S stops a console, a
+//! getty hangs it up, the kernel writes where it likes.
+//!
+//! **Invariant:** no call blocks. The console is left with its cursor and its settings as they were.
+
+use rustix::fs::OFlags;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// What puts the console in order again: cursor, colours, an empty screen.
+const LEAVE: &[u8] = b"\x1b[0m\x1b[?25h\x1b[H\x1b[2J";
+
+/// How a frame fared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Painted {
+    Whole,
+    /// Part of it or nothing: the console takes nothing now, or is gone for a moment.
+    NotWhole,
+}
+
+pub(crate) struct Console {
+    path: PathBuf,
+    open: Option<(File, Option<Termios>)>,
+}
+
+impl Console {
+    /// Opens the console at `path`, which has to be one.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), open: Some(open(path)?) })
+    }
+
+    /// Columns and rows, asked anew each time: the font can change. `None` while it is gone.
+    pub(crate) fn size(&mut self) -> Option<(usize, usize)> {
+        if self.open.is_none() {
+            // What is typed meanwhile and where the cursor is has changed hands: a full frame puts it right.
+            self.open = open(&self.path).ok();
+        }
+        let (file, _) = self.open.as_ref()?;
+        match tcgetwinsize(file) {
+            Ok(size) if size.ws_col > 0 && size.ws_row > 0 => Some((size.ws_col.into(), size.ws_row.into())),
+            Ok(_) => Some((80, 25)),
+            Err(_) => {
+                self.open = None;
+                None
+            }
+        }
+    }
+
+    pub(crate) fn paint(&mut self, frame: &[u8]) -> Painted {
+        let Some((file, _)) = &mut self.open else { return Painted::NotWhole };
+        let mut rest = frame;
+        while !rest.is_empty() {
+            match file.write(rest) {
+                Ok(count @ 1..) => rest = &rest[count..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Painted::NotWhole,
+                Ok(0) | Err(_) => {
+                    // Hung up (EIO), by a getty that began: it is opened again when the size is asked next.
+                    self.open = None;
+                    return Painted::NotWhole;
+                }
+            }
+        }
+        Painted::Whole
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        self.paint(LEAVE);
+        if let Some((file, Some(before))) = &self.open {
+            let _ = tcsetattr(file, OptionalActions::Now, before);
+        }
+    }
+}
+
+/// The console, and its settings before what is typed was no longer shown on it.
+fn open(path: &Path) -> io::Result<(File, Option<Termios>)> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC).bits().cast_signed();
+    let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
+    if !file.is_terminal() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no terminal"));
+    }
+    let before = tcgetattr(&file).ok();
+    if let Some(before) = &before {
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
+        let _ = tcsetattr(&file, OptionalActions::Now, &silent);
+    }
+    Ok((file, before))
+}

@@ -1,0 +1,179 @@
+//! What to do about a failure, for the line behind 💡.
+//!
+//! **Invariant:** advice goes by the kind (a replay has no more), the registry, and whether credentials were sent; plain ASCII.
+
+use crate::pull::failure::{Failure, Kind, PULL_CALL};
+
+impl Failure {
+    /// What to do; `registry` is the host that the image comes from, where it is known.
+    pub(crate) fn advice(&self, registry: Option<&str>) -> Option<String> {
+        Some(match self.kind {
+            Kind::SocketDenied => "run this as root, or let this user join the docker group: sudo usermod -aG docker $USER, then log in again".into(),
+            Kind::SocketForbidden => format!(
+                "what stands before the engine's socket (a socket proxy or an authorization plugin) forbids the call: \
+                 allow {PULL_CALL} there (of docker-socket-proxy: IMAGES=1 and POST=1)"
+            ),
+            Kind::NoDocker => "install Docker (on Debian: sudo apt-get install docker.io), or name the engine's socket with --host unix://PATH".into(),
+            Kind::EngineDown => "start Docker: sudo systemctl start docker, then look at: sudo systemctl status docker".into(),
+            Kind::EngineGone => "look at Docker: sudo systemctl status docker and sudo journalctl -u docker; then pull again".into(),
+            Kind::Version => "this engine is of another age: update Docker, or this program".into(),
+            Kind::Stalled => "look at the network and at the registry, then pull again".into(),
+            Kind::DiskFull => "make room where Docker keeps its images (df -h /var/lib/docker; docker image prune), then pull again".into(),
+            Kind::DiskBroken => "look at the disk or SD card that Docker keeps its images on: sudo dmesg | tail".into(),
+            Kind::Memory => "free memory on this device, then pull again".into(),
+            Kind::Store => "the engine could not store the image: look at free space and memory first (df -h /var/lib/docker; free -m), \
+                            then remove what is broken (docker image rm IMAGE) and restart Docker: sudo systemctl restart docker; \
+                            a card that lost power may be damaged: sudo dmesg | tail"
+                .into(),
+            Kind::RateLimit => "the registry limits how much may be pulled: wait, or log in for a higher limit (docker login)".into(),
+            Kind::Platform => "this image is not built for this machine: check the tag, or name another platform with --platform OS/ARCH".into(),
+            Kind::Damaged => "the registry holds a damaged or incomplete image: push it again".into(),
+            Kind::Proxy => "check the proxy that the engine itself uses, its address, login and certificate: \
+                            systemctl show docker -p Environment, and proxies in /etc/docker/daemon.json; then sudo systemctl restart docker"
+                .into(),
+            Kind::PlainHttp => "this registry speaks plain HTTP: list it under insecure-registries in /etc/docker/daemon.json".into(),
+            Kind::Certificate => "check this device's clock (date) first, then the registry's certificate and the ones trusted here".into(),
+            Kind::BadReference => "write the image as [REGISTRY/]NAME[:TAG] or NAME@sha256:DIGEST, its name in lower case".into(),
+            Kind::Login => self.login(registry),
+            Kind::NotFound => "check the image's name and tag, and that it was pushed".into(),
+            Kind::Unreachable => match registry {
+                Some(registry) => format!("check that this device reaches the registry {registry}: network, DNS, firewall, and that it is up"),
+                None => "check that this device reaches the registry: network, DNS, firewall, and that it is up".into(),
+            },
+            Kind::ServerError => "the registry has trouble of its own: try again later".into(),
+            Kind::Other => return None,
+        })
+    }
+
+    fn login(&self, registry: Option<&str>) -> String {
+        match registry {
+            // Refused credentials fail even where none were needed.
+            Some(registry) if self.had_credentials => {
+                // Docker Hub's are kept under another name than its host: `docker logout docker.io` leaves them.
+                let name = if registry == "docker.io" { String::new() } else { format!(" {registry}") };
+                format!(
+                    "log in anew as the user that runs this: docker login{name}; or, if the image is public, \
+                     forget the credentials that were refused: docker logout{name}"
+                )
+            }
+            Some(registry) => format!("log in as the user that runs this: docker login {registry}; or check that this login may pull the image"),
+            None => "log in to the registry as the user that runs this (docker login); or check that this login may pull the image".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(kind: Kind, expected: &str) {
+        let advice = Failure::own(kind, "x").advice(Some("reg.example:5000")).unwrap_or_default();
+        assert_eq!(advice, expected, "{kind:?}");
+        assert!(advice.is_ascii() && !advice.ends_with('.'), "{advice}");
+    }
+
+    #[test]
+    fn each_kind_has_its_advice() {
+        check(
+            Kind::SocketDenied,
+            "run this as root, or let this user join the docker group: sudo usermod -aG docker $USER, then log in again",
+        );
+        check(
+            Kind::SocketForbidden,
+            "what stands before the engine's socket (a socket proxy or an authorization plugin) forbids the call: allow POST /images/create there (of docker-socket-proxy: IMAGES=1 and POST=1)",
+        );
+        check(
+            Kind::NoDocker,
+            "install Docker (on Debian: sudo apt-get install docker.io), or name the engine's socket with --host unix://PATH",
+        );
+        check(
+            Kind::EngineDown,
+            "start Docker: sudo systemctl start docker, then look at: sudo systemctl status docker",
+        );
+        check(
+            Kind::EngineGone,
+            "look at Docker: sudo systemctl status docker and sudo journalctl -u docker; then pull again",
+        );
+        check(Kind::Version, "this engine is of another age: update Docker, or this program");
+        check(Kind::Stalled, "look at the network and at the registry, then pull again");
+        check(
+            Kind::DiskFull,
+            "make room where Docker keeps its images (df -h /var/lib/docker; docker image prune), then pull again",
+        );
+        check(Kind::DiskBroken, "look at the disk or SD card that Docker keeps its images on: sudo dmesg | tail");
+        check(Kind::Memory, "free memory on this device, then pull again");
+        check(
+            Kind::Store,
+            "the engine could not store the image: look at free space and memory first (df -h /var/lib/docker; free -m), then remove what is broken (docker image rm IMAGE) and restart Docker: sudo systemctl restart docker; a card that lost power may be damaged: sudo dmesg | tail",
+        );
+        check(
+            Kind::RateLimit,
+            "the registry limits how much may be pulled: wait, or log in for a higher limit (docker login)",
+        );
+        check(
+            Kind::Platform,
+            "this image is not built for this machine: check the tag, or name another platform with --platform OS/ARCH",
+        );
+        check(Kind::Damaged, "the registry holds a damaged or incomplete image: push it again");
+        check(
+            Kind::Proxy,
+            "check the proxy that the engine itself uses, its address, login and certificate: systemctl show docker -p Environment, and proxies in /etc/docker/daemon.json; then sudo systemctl restart docker",
+        );
+        check(
+            Kind::PlainHttp,
+            "this registry speaks plain HTTP: list it under insecure-registries in /etc/docker/daemon.json",
+        );
+        check(
+            Kind::Certificate,
+            "check this device's clock (date) first, then the registry's certificate and the ones trusted here",
+        );
+        check(
+            Kind::BadReference,
+            "write the image as [REGISTRY/]NAME[:TAG] or NAME@sha256:DIGEST, its name in lower case",
+        );
+        check(
+            Kind::Login,
+            "log in as the user that runs this: docker login reg.example:5000; or check that this login may pull the image",
+        );
+        check(Kind::NotFound, "check the image's name and tag, and that it was pushed");
+        check(
+            Kind::Unreachable,
+            "check that this device reaches the registry reg.example:5000: network, DNS, firewall, and that it is up",
+        );
+        check(Kind::ServerError, "the registry has trouble of its own: try again later");
+        assert_eq!(Failure::own(Kind::Other, "x").advice(Some("reg.example")), None);
+    }
+
+    #[test]
+    fn without_a_registry_the_advice_names_none() {
+        for (kind, expected) in [
+            (
+                Kind::Login,
+                "log in to the registry as the user that runs this (docker login); or check that this login may pull the image",
+            ),
+            (
+                Kind::Unreachable,
+                "check that this device reaches the registry: network, DNS, firewall, and that it is up",
+            ),
+        ] {
+            assert_eq!(Failure::own(kind, "x").advice(None).as_deref(), Some(expected));
+        }
+    }
+
+    /// An image that needs none is refused too where wrong credentials are sent.
+    #[test]
+    fn refused_credentials_have_two_ways_out() {
+        let mut failure = Failure::own(Kind::Login, "denied: denied");
+        failure.had_credentials = true;
+        let check = |registry, expected: &str| assert_eq!(failure.advice(registry).as_deref(), Some(expected));
+        check(
+            Some("ghcr.io"),
+            "log in anew as the user that runs this: docker login ghcr.io; or, if the image is public, forget the credentials that were refused: docker logout ghcr.io",
+        );
+        check(
+            Some("docker.io"),
+            "log in anew as the user that runs this: docker login; or, if the image is public, forget the credentials that were refused: docker logout",
+        );
+    }
+}

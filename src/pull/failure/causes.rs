@@ -1,0 +1,208 @@
+//! The table of causes: by which words of a reason its kind is known.
+//!
+//! Words are looked for where a clause begins ([`matches()`]), so that those of a name, a path or
+//! a server's explanation do not count. What decides is, in this order: who was spoken to at all ([`STAGES`]), the
+//! innermost clause that is known ([`CAUSES`] or an HTTP status), and only then the words that mean little alone ([`WEAK`]).
+//! A cause that arose while a layer was being unpacked is one of the engine's store, whatever it looks like.
+//!
+//! **Invariant:** all words are in lower case; the first row that has them decides.
+
+use crate::pull::failure::reason::{Reason, matches};
+use crate::pull::failure::{Kind, device, registry};
+
+/// Kinds with the words by which they are known.
+pub(crate) type Rows = &'static [(Kind, &'static [&'static str])];
+
+/// Whom the words were about, which decides whatever the cause was.
+const STAGES: Rows = &[
+    (
+        Kind::SocketDenied,
+        &[
+            "permission denied while trying to connect to the docker",
+            "got permission denied while trying to connect to the docker",
+            "dial unix *docker.sock: connect: permission denied",
+            "dial unix *podman.sock: connect: permission denied",
+        ],
+    ),
+    (Kind::SocketForbidden, &["authorization denied by plugin"]),
+    (
+        Kind::EngineDown,
+        &[
+            "cannot connect to the docker daemon",
+            "is the docker daemon running",
+            "error during connect",
+            "failed to connect to the docker api",
+            "cannot connect to podman",
+            "unable to connect to podman",
+        ],
+    ),
+    (
+        Kind::EngineGone,
+        &[
+            "dial unix",
+            "ttrpc",
+            "containerd is not running",
+            "transport is closing",
+            "error reading from server",
+            "code = unavailable",
+            "connection error: desc",
+            "failed to dial",
+            "server is shutting down",
+            "grpc",
+        ],
+    ),
+    (
+        Kind::Proxy,
+        &[
+            "proxyconnect",
+            "socks connect",
+            "proxy authentication required",
+            "proxy authorization required",
+            "*407 proxy authentication required",
+            "invalid proxy",
+            // How Go tells of a proxy that refuses the tunnel: with the text of its status alone.
+            "get _: forbidden$",
+            "head _: forbidden$",
+            "post _: forbidden$",
+        ],
+    ),
+    (Kind::Version, &["client version"]),
+    // The registry's own code; a gateway has none.
+    (Kind::RateLimit, &["toomanyrequests$"]),
+];
+
+/// A layer was being unpacked or registered: its checksum was right by then.
+const STORING: &[&str] = &[
+    "failed to register layer",
+    "error registering layer",
+    "failed to extract",
+    "failed to unpack",
+    "failed to prepare extraction snapshot",
+    "failed to commit snapshot",
+    "failed to apply",
+    "apply layer",
+    "applylayer",
+    "error processing tar file",
+    "processing tar file",
+    "unpacking failed",
+    "adding layer with blob",
+    "committing the finished image",
+    "mount callback failed",
+    "error creating overlay mount",
+    "untar re-exec error",
+];
+
+/// Causes that stay what they are while a layer is stored.
+const KEPT: [Kind; 6] = [Kind::DiskFull, Kind::DiskBroken, Kind::Memory, Kind::Version, Kind::Platform, Kind::Damaged];
+
+const CAUSES: [Rows; 2] = [device::CAUSES, registry::CAUSES];
+
+/// Words that many a reason ends with, and that mean little alone.
+const WEAK: Rows = &[
+    // An engine that is told to stop cancels its pulls.
+    (Kind::EngineGone, &["context canceled$"]),
+    (
+        Kind::Unreachable,
+        &["http2", "eof$", "eof (", "dial tcp", "dial udp", "lookup", "read tcp", "write tcp", "read udp"],
+    ),
+    (
+        Kind::Store,
+        &[
+            "no such file or directory$",
+            "permission denied$",
+            "operation not permitted$",
+            "not a directory$",
+            "is a directory$",
+            "already exists$",
+            "invalid cross-device link$",
+            "failed precondition$",
+            "lease",
+        ],
+    ),
+    (Kind::NotFound, &["not found$", "does not exist$"]),
+];
+
+/// What earlier versions of this program said of themselves: recordings of them have no kind.
+const OUR_OWN: Rows = &[
+    (Kind::SocketDenied, &["permission denied on the engine's socket"]),
+    (Kind::NoDocker, &["no docker command was found"]),
+    (Kind::EngineDown, &["there is no docker socket at", "nothing listens on the docker socket"]),
+    (Kind::EngineGone, &["the engine broke off", "the engine's socket", "the engine at"]),
+    (Kind::Stalled, &["nothing has moved for"]),
+    (Kind::Other, &["docker pull ended with", "the engine ended the pull", "after its final status"]),
+];
+
+/// The kind of a reason.
+pub(crate) fn kind(reason: &Reason) -> Kind {
+    for (kind, patterns) in STAGES {
+        if patterns.iter().any(|pattern| reason.has(pattern)) {
+            return *kind;
+        }
+    }
+    if reason.is_to_engine {
+        return Kind::EngineDown;
+    }
+    let cause = cause(reason);
+    if !KEPT.contains(&cause) && STORING.iter().any(|pattern| reason.has(pattern)) {
+        return Kind::Store;
+    }
+    match cause {
+        // A manifest that names what the registry has not.
+        Kind::NotFound if reason.is_about_blob || reason.has("fetching blob") => Kind::Damaged,
+        cause => cause,
+    }
+}
+
+/// The kind of the innermost clause that is known.
+pub(crate) fn cause(reason: &Reason) -> Kind {
+    let of = |rows: Rows, tail: &str| {
+        rows.iter().find(|(_, patterns)| patterns.iter().any(|pattern| matches(tail, pattern))).map(|(kind, _)| *kind)
+    };
+    let strong = reason.tails().zip(reason.statuses()).find_map(|(tail, status)| {
+        let by_status = || status.map(Kind::of_status).filter(|kind| *kind != Kind::Other);
+        CAUSES.iter().find_map(|rows| of(rows, tail)).or_else(by_status)
+    });
+    strong.or_else(|| reason.tails().find_map(|tail| of(WEAK, tail))).unwrap_or(Kind::Other)
+}
+
+/// Whether a reason is no more than the text of an HTTP status.
+pub(crate) fn is_bare_status(reason: &Reason) -> bool {
+    const TEXTS: [&str; 10] = [
+        "forbidden$",
+        "unauthorized$",
+        "not found$",
+        "bad gateway$",
+        "service unavailable$",
+        "gateway timeout$",
+        "internal server error$",
+        "too many requests$",
+        "method not allowed$",
+        "request forbidden by administrative rules$",
+    ];
+    reason.clauses().len() == 1 && {
+        let text = reason.tails().next().unwrap_or_default();
+        let text = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
+        text.is_empty() || TEXTS.iter().any(|pattern| matches(text, pattern))
+    }
+}
+
+/// The kind of a reason of our own, in the words of versions that wrote no kind.
+pub(crate) fn of_our_own(text: &str) -> Option<Kind> {
+    let text = text.to_ascii_lowercase();
+    OUR_OWN.iter().find(|(_, starts)| starts.iter().any(|start| text.starts_with(start))).map(|(kind, _)| *kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_words_are_in_lower_case_and_stand_once() {
+        let rows = [STAGES, CAUSES[0], CAUSES[1], WEAK, OUR_OWN].concat();
+        let all: Vec<&str> = rows.iter().flat_map(|(_, patterns)| patterns.iter().copied()).collect();
+        for (at, pattern) in all.iter().enumerate() {
+            assert_eq!(*pattern, pattern.to_lowercase());
+            assert!(!all[at + 1..].contains(pattern), "twice: {pattern}");
+        }
+    }
+}

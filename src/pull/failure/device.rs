@@ -1,0 +1,89 @@
+//! Causes on this device: its disk, its memory, the engine's store, and what this engine cannot do with an image.
+//!
+//! **Invariant:** data only, in lower case; [`causes`](super::causes) says how it is read, and its order within a clause counts.
+
+use crate::pull::failure::Kind;
+use crate::pull::failure::causes::Rows;
+
+pub(crate) const CAUSES: Rows = &[
+    (Kind::DiskFull, &["no space left on device", "disk quota exceeded", "not enough space", "thin pool has"]),
+    (
+        Kind::DiskBroken,
+        &[
+            "read-only file system",
+            "input/output error",
+            "structure needs cleaning",
+            "bad message$",
+            "no such device$",
+            "transport endpoint is not connected",
+            "stale nfs file handle",
+            "stale file handle",
+        ],
+    ),
+    (Kind::Memory, &["cannot allocate memory", "out of memory", "not enough memory"]),
+    (
+        Kind::Platform,
+        &[
+            "no matching manifest for",
+            "image with reference * was found but",
+            "no match for platform",
+            "no image found in manifest list",
+            "no image found in image index",
+            "choosing an image from manifest list",
+            "image operating system",
+            "cannot download * on this platform",
+            "operating system is not supported",
+            "unknown operating system or architecture",
+            "exec format error",
+            "no image satisfying requirements",
+            "unsupported os",
+            "image's platform * does not match",
+            "no suitable image",
+        ],
+    ),
+    (
+        Kind::Version,
+        &[
+            // Layers packed with zstd are no tar for an engine older than 23.
+            "archive/tar: invalid tar header",
+            "archive/tar: unknown file mode",
+            "invalid tar header",
+            "magic number mismatch",
+            "unsupported media type",
+            "unsupported mediatype",
+            "unsupported layer media type",
+            "unsupported compression",
+            "unknown media type",
+            "mediatype in manifest should be",
+            "unsupported manifest media type",
+            "404 page not found$",
+            "page not found$",
+        ],
+    ),
+    (
+        Kind::Store,
+        &[
+            "layer does not exist",
+            "layer not known",
+            "content digest",
+            "content sha256",
+            "failed to get content",
+            "blob not found$",
+            "error creating layer",
+            "error creating temporary lease",
+            "failed to create lease",
+            "failed to get reader from content store",
+            "parent snapshot",
+            "snapshot",
+            "failed to stat parent",
+            "signal: killed",
+            "file exists$",
+            "directory not empty$",
+            "too many open files",
+            "unlinkat",
+            "*/.tmp-committed*",
+            "database not open",
+            "invalid database",
+        ],
+    ),
+];

@@ -1,0 +1,154 @@
+//! Whether what is still to come fits where the engine keeps its images.
+//!
+//! An engine finds out when the disk is full, after the bytes were paid for, and then throws them away. What it needs at the
+//! least was measured: the graphdriver unpacks a layer as it comes, the containerd store keeps it packed and unpacked.
+//!
+//! **Invariant:** pure. What could fit is never refused: everything that is not known counts as nothing.
+
+use super::Pull;
+use super::layer::{Layer, Phase};
+
+/// What was found where the engine keeps its images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    pub(crate) is_containerd: bool,
+    /// Unpacked layers are no smaller than packed ones: not where the file system itself compresses.
+    pub(crate) is_twice: bool,
+    /// Bytes for root, which the engine is, and for others.
+    pub(crate) free: u64,
+    pub(crate) available: u64,
+}
+
+/// What is to be done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judgement {
+    Fits,
+    /// It may not fit: the bytes to fetch, and those available.
+    Tight(u64, u64),
+    /// It cannot fit: the least that is needed, and what is free.
+    Full(u64, u64),
+}
+
+impl Pull {
+    /// Whether the rest of the pull fits; it does where sizes are not known.
+    pub(crate) fn judge(&self, room: &Room) -> Judgement {
+        if !self.has_sizes() {
+            return Judgement::Fits;
+        }
+        let open = || self.layers.iter().filter(|layer| !layer.is_still());
+        let sum = |bytes: &dyn Fn(&Layer) -> u64| open().map(bytes).fold(0, u64::saturating_add);
+        let to_fetch = sum(&to_fetch);
+        let need = if room.is_containerd {
+            // What is not yet being fetched may lie there from an earlier pull; then it comes without a byte.
+            let packed = sum(&|layer| if layer.has_numbers() { self::to_fetch(layer) } else { 0 });
+            // Of what is being unpacked nobody says how much is still to come.
+            let unpacked = sum(&|layer| if layer.phase == Phase::Extracting { 0 } else { layer.size.unwrap_or(0) });
+            packed.saturating_add(if room.is_twice { unpacked } else { 0 })
+        } else {
+            to_fetch
+        };
+        let wanted = to_fetch.saturating_mul(if room.is_containerd { 4 } else { 3 });
+        if need > room.free {
+            Judgement::Full(need, room.free)
+        } else if wanted > room.available {
+            Judgement::Tight(to_fetch, room.available)
+        } else {
+            Judgement::Fits
+        }
+    }
+}
+
+/// What of a layer is still to be fetched.
+fn to_fetch(layer: &Layer) -> u64 {
+    if layer.is_downloaded() { 0 } else { layer.size.unwrap_or(0).saturating_sub(layer.done) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pull::event;
+
+    const MB: u64 = 1_000_000;
+
+    fn say(pull: &mut Pull, id: &str, status: &str, detail: &str) {
+        pull.apply(event::parse(
+            format!(r#"{{"status":"{status}","progressDetail":{{{detail}}},"id":"{id}"}}"#).as_bytes(),
+        ));
+    }
+
+    /// An image of 60 MB in three layers.
+    fn pull() -> Pull {
+        let mut pull = Pull::default();
+        for id in ["a", "b", "c"] {
+            say(&mut pull, id, "Pulling fs layer", "");
+        }
+        pull.learn_sizes(["a", "b", "c"].map(|id| (id.to_owned(), 20 * MB)).into());
+        pull
+    }
+
+    fn room(is_containerd: bool, is_twice: bool, free: u64) -> Room {
+        Room { is_containerd, is_twice, free, available: u64::MAX }
+    }
+
+    /// The least that is not refused.
+    fn least(pull: &Pull, is_containerd: bool, is_twice: bool) -> u64 {
+        let (mut least, mut most) = (0, 1 << 40);
+        while least < most {
+            let middle = u64::midpoint(least, most);
+            match pull.judge(&room(is_containerd, is_twice, middle)) {
+                Judgement::Full(need, free) => {
+                    assert_eq!(free, middle);
+                    assert!(need > middle);
+                    least = middle + 1;
+                }
+                _ => most = middle,
+            }
+        }
+        least
+    }
+
+    #[test]
+    fn the_least_that_is_needed() {
+        let mut pull = pull();
+        // Both stores, and the containerd store on a file system that compresses.
+        let needs =
+            |pull: &Pull| [least(pull, false, true), least(pull, true, true), least(pull, true, false)].map(|n| n / MB);
+        assert_eq!(needs(&pull), [60, 60, 0], "nothing is seen to be fetched");
+        say(&mut pull, "a", "Downloading", r#""current":5000000,"total":20000000"#);
+        assert_eq!(needs(&pull), [55, 75, 15]);
+        say(&mut pull, "b", "Downloading", r#""current":0,"total":20000000"#);
+        say(&mut pull, "c", "Downloading", r#""current":0,"total":20000000"#);
+        assert_eq!(needs(&pull), [55, 115, 55]);
+        say(&mut pull, "a", "Download complete", "");
+        assert_eq!(needs(&pull), [40, 100, 40]);
+        say(&mut pull, "a", "Extracting", r#""current":1,"units":"s""#);
+        assert_eq!(needs(&pull), [40, 80, 40]);
+        say(&mut pull, "a", "Pull complete", "");
+        assert_eq!(needs(&pull), [40, 80, 40]);
+        say(&mut pull, "b", "Already exists", "");
+        assert_eq!(needs(&pull), [20, 40, 20]);
+    }
+
+    #[test]
+    fn tight_is_three_and_four_times() {
+        let pull = pull();
+        for (is_containerd, wanted) in [(false, 180 * MB), (true, 240 * MB)] {
+            let judge = |available| pull.judge(&Room { available, ..room(is_containerd, true, u64::MAX) });
+            assert_eq!(judge(wanted), Judgement::Fits);
+            assert_eq!(judge(wanted - 1), Judgement::Tight(60 * MB, wanted - 1));
+        }
+    }
+
+    #[test]
+    fn nothing_known_is_no_reason() {
+        let full = room(true, true, 0);
+        let mut pull = Pull::default();
+        assert_eq!(pull.judge(&full), Judgement::Fits);
+        say(&mut pull, "a", "Pulling fs layer", "");
+        say(&mut pull, "a", "Downloading", r#""current":0,"total":20000000"#);
+        assert_eq!(pull.judge(&full), Judgement::Fits, "the sizes are the engine's alone");
+        pull.learn_sizes(vec![("a".into(), u64::MAX), ("b".into(), u64::MAX)]);
+        say(&mut pull, "b", "Pulling fs layer", "");
+        assert_eq!(pull.judge(&full), Judgement::Full(u64::MAX, 0));
+    }
+}

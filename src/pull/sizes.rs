@@ -1,0 +1,180 @@
+//! What the registry says of the layers' sizes, beside what the engine says of them.
+//!
+//! Apart from the events, for it comes from elsewhere, at any time, and may be wrong.
+//!
+//! **Invariant:** an answer that lacks an announced layer is of another image and is forgotten whole. What the engine itself says
+//! of a layer's size stands above it.
+
+use super::Pull;
+use super::layer::Layer;
+
+/// The layers of an image and their sizes, as its registry tells them.
+pub(crate) type Sizes = Vec<(String, u64)>;
+
+/// What a pull has to fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ToFetch {
+    pub(crate) bytes: u64,
+    pub(crate) layers: usize,
+    /// How many more are here already.
+    pub(crate) cached: usize,
+}
+
+impl Pull {
+    /// Takes in what the registry says; nothing of it where it does not fit what the engine has announced.
+    pub(crate) fn learn_sizes(&mut self, sizes: Sizes) {
+        self.keep_percent();
+        self.sizes = Some(sizes);
+        for at in 0..self.layers.len() {
+            self.look_up(at);
+        }
+    }
+
+    /// A layer was announced, or is looked at once the sizes are known.
+    pub(super) fn look_up(&mut self, at: usize) {
+        let Some(sizes) = &self.sizes else { return };
+        let layer = &mut self.layers[at];
+        match sizes.iter().find(|(id, _)| *id == layer.id) {
+            Some((_, size)) => layer.be_told(*size),
+            // The engine names layers that are here without having asked the registry for them.
+            None if !layer.is_announced => {}
+            None => self.forget_sizes(),
+        }
+    }
+
+    fn forget_sizes(&mut self) {
+        self.sizes = None;
+        for layer in self.layers.iter_mut().filter(|layer| layer.is_size_told) {
+            (layer.size, layer.is_size_told) = (None, false);
+        }
+    }
+
+    pub(crate) fn has_sizes(&self) -> bool {
+        self.sizes.is_some()
+    }
+
+    /// Whether any layer was announced that is to be fetched.
+    pub(crate) fn has_announced(&self) -> bool {
+        self.layers.iter().any(|layer| layer.is_announced)
+    }
+
+    /// Whether the engine has gone on from announcing layers to fetching them.
+    pub(crate) fn is_fetching(&self) -> bool {
+        self.is_fetching
+    }
+
+    /// Of how many layers the engine has said how far their download is.
+    pub(crate) fn downloads(&self) -> usize {
+        self.layers.iter().filter(|layer| layer.has_numbers()).count()
+    }
+
+    /// What there is to fetch in all, where every size is known and there is anything.
+    pub(crate) fn to_fetch(&self) -> Option<ToFetch> {
+        self.sizes.as_ref()?;
+        let mut whole = ToFetch { bytes: 0, layers: 0, cached: 0 };
+        for Layer { is_cached, size, .. } in &self.layers {
+            if *is_cached {
+                whole.cached += 1;
+            } else {
+                whole.bytes = whole.bytes.saturating_add((*size)?);
+                whole.layers += 1;
+            }
+        }
+        Some(whole).filter(|whole| whole.layers > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pull::event;
+
+    fn say(pull: &mut Pull, id: &str, status: &str, detail: &str) {
+        pull.apply(event::parse(
+            format!(r#"{{"status":"{status}","progressDetail":{{{detail}}},"id":"{id}"}}"#).as_bytes(),
+        ));
+    }
+
+    fn announced(ids: &[&str]) -> Pull {
+        let mut pull = Pull::default();
+        for id in ids {
+            say(&mut pull, id, "Pulling fs layer", "");
+        }
+        pull
+    }
+
+    fn sizes(list: &[(&str, u64)]) -> Sizes {
+        list.iter().map(|(id, size)| ((*id).to_owned(), *size)).collect()
+    }
+
+    fn known(pull: &Pull) -> Vec<Option<u64>> {
+        pull.layers.iter().map(|layer| layer.size).collect()
+    }
+
+    #[test]
+    fn cached_layers_leave_the_total() {
+        let mut pull = announced(&["a", "b", "c"]);
+        assert_eq!(pull.to_fetch(), None);
+        pull.learn_sizes(sizes(&[("a", 10), ("b", 20), ("c", 40), ("of another platform", 80)]));
+        assert_eq!(pull.to_fetch(), Some(ToFetch { bytes: 70, layers: 3, cached: 0 }));
+        say(&mut pull, "b", "Already exists", "");
+        assert_eq!(pull.to_fetch(), Some(ToFetch { bytes: 50, layers: 2, cached: 1 }));
+        // Announced later, with the sizes in hand; and one that was never announced.
+        say(&mut pull, "of another platform", "Pulling fs layer", "");
+        say(&mut pull, "here", "Already exists", "");
+        assert_eq!(pull.to_fetch(), Some(ToFetch { bytes: 130, layers: 3, cached: 2 }));
+        for id in ["a", "c", "of another platform"] {
+            say(&mut pull, id, "Already exists", "");
+        }
+        assert_eq!(pull.to_fetch(), None);
+    }
+
+    #[test]
+    fn what_the_engine_says_stands_above_it() {
+        let mut pull = announced(&["a", "b"]);
+        say(&mut pull, "a", "Downloading", r#""current":1,"total":7"#);
+        pull.learn_sizes(sizes(&[("a", 1 << 63), ("b", 1 << 63)]));
+        assert_eq!(known(&pull), [Some(7), Some(1 << 63)]);
+        say(&mut pull, "b", "Downloading", r#""current":2,"total":9"#);
+        assert_eq!((known(&pull), pull.layers[1].done), (vec![Some(7), Some(9)], 2));
+        // From then on as ever: the largest total seen.
+        say(&mut pull, "b", "Downloading", r#""current":1,"total":5"#);
+        assert_eq!((known(&pull), pull.layers[1].done), (vec![Some(7), Some(9)], 5));
+    }
+
+    #[test]
+    fn an_answer_that_lacks_a_layer_is_forgotten() {
+        let mut pull = announced(&["a", "b"]);
+        pull.learn_sizes(sizes(&[("a", 10)]));
+        assert_eq!((known(&pull), pull.has_sizes()), (vec![None, None], false));
+
+        let mut pull = announced(&["a", "b"]);
+        say(&mut pull, "b", "Downloading", r#""current":1,"total":7"#);
+        pull.learn_sizes(sizes(&[("a", 10), ("b", 20)]));
+        // An attestation, which nobody announced, is none of it.
+        say(&mut pull, "attestation", "Download complete", "");
+        assert_eq!(known(&pull), [Some(10), Some(7)]);
+        say(&mut pull, "c", "Pulling fs layer", "");
+        assert_eq!((known(&pull), pull.has_sizes()), (vec![None, Some(7), None], false));
+    }
+
+    #[test]
+    fn another_attempt_knows_them_too() {
+        let mut pull = announced(&["a"]);
+        pull.learn_sizes(sizes(&[("a", 10), ("b", 20)]));
+        pull.start_again();
+        say(&mut pull, "b", "Pulling fs layer", "");
+        assert_eq!(known(&pull), [Some(20)]);
+    }
+
+    #[test]
+    fn the_percentage_does_not_go_back() {
+        let mut pull = announced(&["a", "b"]);
+        say(&mut pull, "a", "Downloading", r#""current":5,"total":10"#);
+        let before = pull.percent();
+        pull.learn_sizes(sizes(&[("a", 10), ("b", 1_000_000)]));
+        assert_eq!(pull.percent(), before);
+        say(&mut pull, "b", "Downloading", r#""current":1,"total":10"#);
+        assert!(pull.percent() >= before);
+    }
+}

@@ -1,0 +1,128 @@
+//! How a pull stands at one moment: what every sink and reader is given.
+//!
+//! Apart from the state, because what is shown of it (percent, bytes, speed) must be the same wherever it is shown.
+//!
+//! **Invariant:** to look changes nothing. The percentage never goes back within an attempt, and is 100 only once
+//! [`Pull::settle`] has established success.
+
+use crate::pull::event::Numbers;
+use crate::pull::layer::{Layer, Phase};
+use crate::pull::meter::Meter;
+use crate::pull::{Pull, share};
+
+/// The share of downloading in the whole, in percent, where an engine shows extraction too.
+const DOWNLOAD_SHARE: u64 = 70;
+
+/// A pull at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Snapshot<'a> {
+    pub(crate) pull: &'a Pull,
+    pub(crate) meter: &'a Meter,
+    /// Milliseconds since the pull began.
+    pub(crate) at: u64,
+}
+
+/// Bytes to fetch, those of cached layers left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Amount {
+    pub(crate) done: u64,
+    /// Of the layers whose size is known; of the others what they have.
+    pub(crate) total: u64,
+    /// Whether all sizes are known.
+    pub(crate) is_exact: bool,
+}
+
+impl Snapshot<'_> {
+    /// How much of the whole is done, in percent.
+    pub(crate) fn percent(&self) -> u64 {
+        self.pull.percent()
+    }
+
+    pub(crate) fn amount(&self) -> Amount {
+        let mut amount = Amount { done: 0, total: 0, is_exact: true };
+        for layer in self.fetched() {
+            amount.done = amount.done.saturating_add(layer.reached);
+            amount.total = amount.total.saturating_add(layer.size.unwrap_or(0).max(layer.reached));
+            amount.is_exact &= layer.size.is_some();
+        }
+        amount
+    }
+
+    /// Whether there is anything left to download.
+    pub(crate) fn is_downloading(&self) -> bool {
+        self.fetched().any(|layer| !layer.is_downloaded())
+    }
+
+    /// Bytes a second, as long as there is anything to download.
+    pub(crate) fn rate(&self) -> Option<u64> {
+        self.meter.speed.filter(|_| self.is_downloading())
+    }
+
+    /// Seconds that the pull may still take, where all sizes are known.
+    pub(crate) fn left(&self) -> Option<u64> {
+        self.meter.left
+    }
+
+    fn fetched(&self) -> impl Iterator<Item = &Layer> {
+        self.pull.layers.iter().filter(|layer| !layer.is_cached)
+    }
+}
+
+impl Pull {
+    /// How much of the whole is done, in percent: 70 % download and 30 % extraction (where the engine shows any), by bytes.
+    pub(crate) fn percent(&self) -> u64 {
+        let known = self.layers.iter().filter_map(|layer| layer.size);
+        let (sum, count) = known.fold((0_u128, 0_u128), |(sum, count), size| (sum + u128::from(size), count + 1));
+        let mean = sum.checked_div(count).unwrap_or(1).max(1) as u64;
+        let extraction =
+            if self.shows_extraction || (self.is_docker && !self.is_containerd) { 100 - DOWNLOAD_SHARE } else { 0 };
+        // In 128 bits, so that the sum fits whatever sizes an engine claims.
+        let (mut part, mut whole) = (0_u128, 0_u128);
+        for layer in &self.layers {
+            let weight = layer.size.unwrap_or(mean).max(1);
+            let downloaded = match layer.size {
+                _ if layer.is_downloaded() => weight,
+                Some(_) => layer.reached.min(weight),
+                None => 0,
+            };
+            let extracted = match layer.extracted {
+                _ if layer.is_finished => weight,
+                Some((done, whole)) => share(done, whole, weight),
+                None => 0,
+            };
+            part +=
+                u128::from(downloaded) * u128::from(100 - extraction) + u128::from(extracted) * u128::from(extraction);
+            whole += u128::from(weight);
+        }
+        let percent = part.checked_div(whole).unwrap_or(0).min(99) as u64;
+        self.percent.max(percent)
+    }
+
+    /// Keeps what the percentage is, before something changes how the layers weigh: it must not go back. While none has
+    /// moved it means nothing yet: the layers are still being announced.
+    pub(super) fn keep_percent(&mut self) {
+        if self.layers.iter().any(|layer| layer.reached > 0 || layer.extracted.is_some()) {
+            self.percent = self.percent();
+        }
+    }
+
+    /// Whether what is said of a layer (none where it is new) can change how the layers weigh.
+    pub(super) fn is_reweighed_by(&self, layer: Option<usize>, phase: Phase, numbers: Numbers) -> bool {
+        let Some(layer) = layer.and_then(|at| self.layers.get(at)) else { return true };
+        let is_more = |known: Option<u64>| numbers.total.is_some_and(|total| known.is_none_or(|known| known < total));
+        match phase {
+            // A total of less than there is makes the size unknown, a layer that was here may be fetched again.
+            Phase::Downloading => {
+                let is_unknown = numbers.current.is_some() && numbers.current >= numbers.total.or(layer.size);
+                layer.is_downloaded()
+                    || layer.is_size_told
+                    || is_more(layer.size)
+                    || (is_unknown && layer.size.is_some())
+            }
+            Phase::Extracting => {
+                !self.shows_extraction || is_more(layer.size) || is_more(layer.extracted.map(|(_, whole)| whole))
+            }
+            _ => true,
+        }
+    }
+}

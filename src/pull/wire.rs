@@ -1,0 +1,205 @@
+//! A line of the engine's JSON stream as it is written, before it is an [`Event`](super::event::Event).
+//!
+//! Apart from the events, because what stands where a number or a text belongs can be anything, and must neither stop the
+//! reading of the line nor be lost where it means something.
+//!
+//! **Invariant:** a key with a strange value does not make a line unreadable, but for those without which it says nothing.
+
+use super::event::Numbers;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
+use std::fmt;
+
+/// A line as the engine writes it. Keys not named here (`progress`, `aux`, …) are passed over.
+#[derive(serde::Deserialize)]
+pub(super) struct Wire<'a> {
+    #[serde(borrow, default)]
+    pub(super) status: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) id: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) message: Cow<'a, str>,
+    #[serde(default, rename = "progressDetail")]
+    pub(super) detail: Option<Detail>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) error: Option<Message>,
+    #[serde(default, rename = "errorDetail", deserialize_with = "present")]
+    pub(super) error_detail: Option<Message>,
+}
+
+#[derive(serde::Deserialize, Default)]
+pub(super) struct Detail {
+    #[serde(default)]
+    current: Count,
+    #[serde(default)]
+    total: Count,
+    #[serde(default)]
+    units: Given,
+    #[serde(default, rename = "hidecounts")]
+    pub(super) hide_counts: bool,
+}
+
+impl Detail {
+    pub(super) fn numbers(&self) -> Numbers {
+        if self.units.0 {
+            return Numbers::default();
+        }
+        let total = self.total.bytes().filter(|total| *total > 0);
+        let current = match self.current {
+            // So Go writes that nothing has come yet.
+            Count::Missing if total.is_some() => Some(0),
+            ref count => count.bytes(),
+        };
+        let said = match (&self.current, &self.total) {
+            (Count::Missing, Count::Missing) => None,
+            (current, total) => Some((current.said(), total.said())),
+        };
+        Numbers { current, total, said }
+    }
+}
+
+/// The message of an error, where it can be read. The key alone makes the error, whatever its value.
+pub(super) enum Message {
+    Text(String),
+    /// An empty string.
+    Empty,
+    Other,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Message>, D::Error> {
+    deserializer.deserialize_any(Lenient).map(|value| match value {
+        Value::Text(text) if text.is_empty() => Some(Message::Empty),
+        Value::Text(text) | Value::Message(text) if !text.is_empty() => Some(Message::Text(text)),
+        _ => Some(Message::Other),
+    })
+}
+
+/// What stands where a number of bytes belongs.
+#[derive(Default)]
+enum Count {
+    #[default]
+    Missing,
+    Bytes(u64),
+    /// A number, but not one of bytes; its bits.
+    Number(u64),
+    Other,
+}
+
+impl Count {
+    fn bytes(&self) -> Option<u64> {
+        if let Self::Bytes(bytes) = self { Some(*bytes) } else { None }
+    }
+
+    fn said(&self) -> u64 {
+        match self {
+            Self::Bytes(bits) | Self::Number(bits) => *bits,
+            Self::Missing | Self::Other => 0,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Lenient).map(|value| match value {
+            Value::Number(number) => Self::Bytes(number),
+            Value::Negative(number) => Self::Number(number.cast_unsigned()),
+            // JSON does not tell 5 from 5.0 or 5e0. Beyond that a float does not tell one byte from the next.
+            #[expect(clippy::cast_sign_loss, reason = "looked at before")]
+            Value::Float(number) if (0.0..=9e15).contains(&number) => Self::Bytes(number as u64),
+            Value::Float(number) => Self::Number(number.to_bits()),
+            _ => Self::Other,
+        })
+    }
+}
+
+/// Whether a key has a value.
+#[derive(Default)]
+struct Given(bool);
+
+impl<'de> Deserialize<'de> for Given {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Self(true))
+    }
+}
+
+/// Any JSON value, of which only numbers, texts and the text under `message` are kept.
+enum Value {
+    Number(u64),
+    Negative(i64),
+    Float(f64),
+    Text(String),
+    Message(String),
+    Other,
+}
+
+struct Lenient;
+
+impl<'de> Visitor<'de> for Lenient {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(Value::Number(number))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(Value::Negative(number))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        Ok(Value::Float(number))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Value::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut message = Value::Other;
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "message" {
+                message = map.next_value_seed(Shallow)?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(message)
+    }
+}
+
+/// A value in which no `message` is looked for: nesting cannot make the parser recurse.
+struct Shallow;
+
+impl<'de> serde::de::DeserializeSeed<'de> for Shallow {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Value;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+                Ok(Value::Message(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}

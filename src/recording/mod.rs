@@ -1,0 +1,505 @@
+//! Recordings of a pull, both ways: JSON lines in the manner of asciicast.
+//!
+//! ```text
+//! {"version":1,"image":"alpine:latest","started":"2025-11-19T10:30:15.250+05:30","engine":"20.10.24","api":"1.41"}
+//! [0.000,"a",{"attempt":1,"mode":"api"}]
+//! [0.026,"e",{"status":"Pulling from library/alpine","id":"latest"}]
+//! [0.031,"r","a line that was not JSON"]
+//! [0.900,"s",{"layers":[["b9bf3f3b8299",5001727]],"total":5001727}]
+//! [15.200,"x",{"end":"complete","exit":0}]
+//! ```
+//!
+//! Seconds since `started`, a code, and data: `a` begins an attempt, `e` is the engine's line as it came, `r` a line that
+//! is not JSON, `w` a warning of this program, `s` how large the layers are or what room there is for them, `x` the end. `a` of a first
+//! attempt may have `reason` (why the docker CLI is used) and `attached`, of a later one `wait`, `reason`, `kind` and `retries`; `x` has `reason` and `kind` where the pull
+//! failed, and `credentials` where some were sent. Codes and keys that are not known are passed over, so that the format
+//! can grow.
+//!
+//! **Invariant:** what was written is read back as the same lines at the same millisecond.
+
+mod learned;
+mod recorder;
+
+pub(crate) use recorder::Recorder;
+
+use crate::pull::End;
+use crate::pull::failure::{Failure, Kind};
+use crate::pull::room::Room;
+use crate::pull::sizes::Sizes;
+use crate::report::line::{Method, Opening, Retry};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The longest time that a recording may claim, in milliseconds: a year. What is beyond is no pull, and a date that far
+/// off might not exist.
+const MAX_AT: u64 = 366 * 24 * 3600 * 1000;
+
+/// What stands at the top.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) image: String,
+    /// When the pull began; `None` where the recording does not tell.
+    pub(crate) started: Option<OffsetDateTime>,
+    pub(crate) engine: String,
+    pub(crate) api: String,
+}
+
+/// One line of a recording.
+#[derive(Debug)]
+pub(crate) enum Entry<'a> {
+    /// The first attempt begins.
+    Open(Opening),
+    /// Another attempt is to begin.
+    Retry(Retry),
+    /// A line of the engine.
+    Line(&'a [u8]),
+    /// A line of the engine that was not JSON, or one of docker.
+    Raw(String),
+    Warning(String),
+    /// The registry has said how large the layers are.
+    Sizes(Sizes),
+    /// Where the engine keeps its images was looked at.
+    Room(Room),
+    End(Ended),
+    /// Nothing that this version knows.
+    Other,
+}
+
+/// How a recorded pull ended, as far as the recording tells.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// How its stream did.
+    pub(crate) end: End,
+    /// The exit code that it had.
+    pub(crate) exit: Option<u8>,
+    /// Of what kind its failure was.
+    pub(crate) kind: Option<Kind>,
+    /// Whether credentials were sent.
+    pub(crate) had_credentials: bool,
+}
+
+/// Reads the first line of a file: the header of a recording, `None` where it is a bare capture of an engine's JSON lines.
+pub(crate) fn header(line: &[u8]) -> Result<Option<Header>, String> {
+    #[derive(serde::Deserialize)]
+    struct Top<'a> {
+        #[serde(borrow)]
+        version: Option<&'a RawValue>,
+        #[serde(default)]
+        image: Lenient,
+        #[serde(default)]
+        started: Lenient,
+        #[serde(default)]
+        engine: Lenient,
+        #[serde(default)]
+        api: Lenient,
+    }
+    match serde_json::from_slice::<Top<'_>>(line) {
+        Ok(top) if line.starts_with(b"{") => Ok(top.version.is_some().then(|| Header {
+            image: top.image.0,
+            started: OffsetDateTime::parse(&top.started.0, &Rfc3339).ok(),
+            engine: top.engine.0,
+            api: top.api.0,
+        })),
+        _ if line.starts_with(b"HTTP/") => {
+            Err("an HTTP response with its head; only the body can be replayed (curl without -i)".into())
+        }
+        // What begins like an engine's line may be a broken one, and a broken line is still part of the session.
+        _ if line.starts_with(b"{\"") && !line.starts_with(b"{\"version\"") => Ok(None),
+        _ => Err("neither the header of a recording nor an engine's JSON line".into()),
+    }
+}
+
+/// Reads a line of a recording below its header. The first number is `at`, in milliseconds.
+pub(crate) fn entry<'a>(line: &'a [u8], header: &Header) -> Result<(u64, Entry<'a>), String> {
+    let text = std::str::from_utf8(line).map_err(|_| "not UTF-8".to_owned())?;
+    let Row { at, code, data } = match Row::quick(text) {
+        Some(row) => row,
+        None => serde_json::from_str::<Row<'_>>(text).map_err(|error| format!("not [seconds, code, data]: {error}"))?,
+    };
+    // Cut to whole milliseconds; the addend makes up for what a fraction loses in binary (1.001 * 1000 = 1000.999…).
+    // As a cast, which takes what is negative or no number as 0.
+    #[expect(clippy::cast_sign_loss, reason = "negative times are taken as 0")]
+    let at = ((at * 1000.0 + 1e-4) as u64).min(MAX_AT);
+    let broken = |error: serde_json::Error| format!("data of \"{code}\": {error}");
+    let entry = match &*code {
+        "e" => Entry::Line(data.as_bytes()),
+        "r" => Entry::Raw(serde_json::from_str(data).map_err(broken)?),
+        "w" => Entry::Warning(serde_json::from_str(data).map_err(broken)?),
+        "s" => learned::entry(data).map_err(broken)?,
+        "a" => serde_json::from_str::<Attempt>(data).map_err(broken)?.entry(header),
+        "x" => serde_json::from_str::<Ending>(data).map_err(broken)?.entry(),
+        _ => Entry::Other,
+    };
+    Ok((at, entry))
+}
+
+/// Whether a line that [`entry`] took is whole: an engine's line is not looked at there.
+pub(crate) fn check(line: &[u8]) -> Result<(), String> {
+    serde_json::from_slice::<IgnoredAny>(line)
+        .map(|_| ())
+        .map_err(|error| format!("not [seconds, code, data]: {error}"))
+}
+
+/// `[seconds, code, data, …]`
+struct Row<'a> {
+    at: f64,
+    code: Cow<'a, str>,
+    data: &'a str,
+}
+
+impl<'a> Row<'a> {
+    /// The form in which an engine's lines are written, read without looking at the line twice: a replay spends its
+    /// time here. What the line says is checked when it is understood as an event; with a fourth item, which nothing
+    /// writes, it is not.
+    fn quick(text: &'a str) -> Option<Self> {
+        let (at, rest) = text.strip_prefix('[')?.split_once(',')?;
+        let data = rest.strip_prefix("\"e\",")?.strip_suffix(']').filter(|data| data.starts_with("{\"status\":"))?;
+        if at.len() > 20 || !at.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+            return None;
+        }
+        Some(Self { at: serde_json::from_str(at).ok()?, code: Cow::Borrowed("e"), data })
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Rows;
+        impl<'de> Visitor<'de> for Rows {
+            type Value = Row<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Row<'de>, A::Error> {
+                let missing = |at| serde::de::Error::invalid_length(at, &"three");
+                let at = items.next_element()?.ok_or_else(|| missing(0))?;
+                let code = items.next_element::<String>()?.ok_or_else(|| missing(1))?;
+                let data = items.next_element::<&RawValue>()?.ok_or_else(|| missing(2))?;
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Row { at, code: Cow::Owned(code), data: data.get() })
+            }
+        }
+        deserializer.deserialize_seq(Rows)
+    }
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Attempt {
+    #[serde(rename = "attempt")]
+    number: Lenient,
+    mode: Lenient,
+    reason: Lenient,
+    kind: Lenient,
+    attached: Lenient,
+    wait: Lenient,
+    retries: Lenient,
+}
+
+impl Attempt {
+    fn entry(self, header: &Header) -> Entry<'static> {
+        let method = if self.mode.0 == "cli" { Method::Cli } else { Method::Api };
+        let number: u64 = self.number.0.parse().unwrap_or(1);
+        if number > 1 {
+            let wait = self.wait.0.parse().unwrap_or(0);
+            let failure = failure(&self.reason.0, Kind::from_name(&self.kind.0));
+            let retry = Retry { number: number - 1, limit: self.retries.0.parse().ok(), wait, failure };
+            return Entry::Retry(retry);
+        }
+        let given = |text: Lenient| Some(text.0).filter(|text| !text.is_empty());
+        Entry::Open(Opening {
+            image: header.image.clone(),
+            method,
+            reason: given(self.reason),
+            attached: given(self.attached),
+        })
+    }
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Ending {
+    end: Lenient,
+    reason: Lenient,
+    kind: Lenient,
+    credentials: Lenient,
+    exit: Lenient,
+}
+
+impl Ending {
+    fn entry(self) -> Entry<'static> {
+        let exit = self.exit.0.parse().ok();
+        let kind = Kind::from_name(&self.kind.0);
+        let reason = Some(self.reason.0).filter(|reason| !reason.is_empty()).map(|reason| failure(&reason, kind));
+        let (word, number) = self.end.0.split_once(' ').unwrap_or((&self.end.0, ""));
+        let end = match word {
+            "complete" => End::Complete,
+            "refused" => End::Refused(number.parse().unwrap_or(0)),
+            "stalled" => End::Stalled(reason),
+            "signal" => End::Signal(number.parse().unwrap_or(0)),
+            _ => End::Cut(reason),
+        };
+        Entry::End(Ended { end, exit, kind, had_credentials: self.credentials.0 == "true" })
+    }
+}
+
+/// What a recording says of a failure; one without a kind was written by a version that knew none.
+fn failure(reason: &str, kind: Option<Kind>) -> Failure {
+    kind.map_or_else(|| Failure::recorded(reason), |kind| Failure::own(kind, reason))
+}
+
+/// A text, a number or `true`, as text; anything else as nothing. Values are shown and never validated.
+#[derive(Default)]
+struct Lenient(String);
+
+impl<'de> Deserialize<'de> for Lenient {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        Ok(Self(match raw.as_bytes().first() {
+            Some(b'"') => serde_json::from_str(raw).unwrap_or_default(),
+            Some(b'0'..=b'9' | b't') => raw.to_owned(),
+            _ => String::new(),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn a_header() -> Header {
+        Header { image: "a:1".into(), started: None, engine: String::new(), api: String::new() }
+    }
+
+    /// What `write` writes.
+    fn written(write: impl FnOnce(&mut Recorder) -> std::io::Result<()>) -> String {
+        let path = std::env::temp_dir().join(format!(
+            "recording-test-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        let mut recorder = Recorder::create(&path).unwrap();
+        write(&mut recorder).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        text
+    }
+
+    #[test]
+    fn what_is_written_is_the_format() {
+        let started = OffsetDateTime::parse("2025-11-19T10:30:15.250+05:30", &Rfc3339).ok();
+        let header = Header { image: "a\"\u{1b}:1".into(), started, engine: "20.10".into(), api: "1.41".into() };
+        let check = |text: String, expected: &str| assert_eq!(text, format!("{expected}\n"));
+        check(
+            written(|to| to.header(&header)),
+            r#"{"version":1,"image":"a\"\u001b:1","started":"2025-11-19T10:30:15.250+05:30","engine":"20.10","api":"1.41"}"#,
+        );
+        let mut opening = Opening { image: "a:1".into(), method: Method::Api, reason: None, attached: None };
+        check(written(|to| to.open(0, &opening)), r#"[0.000,"a",{"attempt":1,"mode":"api"}]"#);
+        opening =
+            Opening { method: Method::Cli, reason: Some("no".into()), attached: Some("process 1".into()), ..opening };
+        check(
+            written(|to| to.open(5, &opening)),
+            r#"[0.005,"a",{"attempt":1,"mode":"cli","reason":"no","attached":"process 1"}]"#,
+        );
+        let failure = Failure::own(Kind::EngineGone, "off");
+        let retry = Retry { number: 2, limit: Some(3), wait: 5, failure };
+        check(
+            written(|to| to.retry(61_001, &retry, Method::Api)),
+            r#"[61.001,"a",{"attempt":3,"mode":"api","wait":5,"retries":3,"reason":"off","kind":"engine-gone"}]"#,
+        );
+        check(written(|to| to.line(26, br#"{"a" : 1}"#, false)), r#"[0.026,"e",{"a" : 1}]"#);
+        check(written(|to| to.line(26, br#"{"a" : 1}"#, true)), r#"[0.026,"e",{"a" : 1}]"#);
+        check(written(|to| to.line(31, b"not \"JSON\"", false)), r#"[0.031,"r","not \"JSON\""]"#);
+        check(written(|to| to.line(31, b"{\"a\":\"\xff\"}", false)), "[0.031,\"r\",\"{\\\"a\\\":\\\"\u{fffd}\\\"}\"]");
+        check(written(|to| to.warning(1, "mind\n")), r#"[0.001,"w","mind\n"]"#);
+        let check_end = |end, exit, expected| check(written(|to| to.end(15_200, &end, None, exit)), expected);
+        check_end(End::Complete, 0, r#"[15.200,"x",{"end":"complete","exit":0}]"#);
+        check_end(End::Exited(7), 7, r#"[15.200,"x",{"end":"complete","exit":7}]"#);
+        check_end(End::Cut(None), 1, r#"[15.200,"x",{"end":"cut","exit":1}]"#);
+        check_end(End::Refused(404), 1, r#"[15.200,"x",{"end":"refused 404","exit":1}]"#);
+        check_end(End::Stalled(None), 1, r#"[15.200,"x",{"end":"stalled","exit":1}]"#);
+        check_end(End::Signal(15), 143, r#"[15.200,"x",{"end":"signal 15","exit":143}]"#);
+        let mut failure = Failure::own(Kind::Login, "no \"a\"");
+        check(
+            written(|to| to.end(15_200, &End::Refused(500), Some(&failure), 1)),
+            r#"[15.200,"x",{"end":"refused 500","reason":"no \"a\"","kind":"login","exit":1}]"#,
+        );
+        failure.had_credentials = true;
+        check(
+            written(|to| to.end(15_200, &End::Complete, Some(&failure), 1)),
+            r#"[15.200,"x",{"end":"complete","reason":"no \"a\"","kind":"login","credentials":true,"exit":1}]"#,
+        );
+    }
+
+    #[test]
+    fn a_recording_is_its_owners_alone() {
+        use std::fs::Permissions;
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+        let path = std::env::temp_dir().join(format!("recording-mode-{}", std::process::id()));
+        let mode = || std::fs::metadata(&path).unwrap().mode() & 0o777;
+        Recorder::create(&path).unwrap();
+        assert_eq!(mode(), 0o600);
+        std::fs::write(&path, "before").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        Recorder::create(&path).unwrap();
+        assert_eq!((mode(), std::fs::read_to_string(&path).unwrap()), (0o600, String::new()));
+        std::fs::remove_file(&path).unwrap();
+        if rustix::process::geteuid().is_root() {
+            let target = path.with_extension("target");
+            std::fs::write(&target, "precious").unwrap();
+            std::os::unix::fs::symlink(&target, &path).unwrap();
+            std::os::unix::fs::lchown(&path, Some(65534), None).unwrap();
+            let error = Recorder::create(&path).err().expect("refused").to_string();
+            assert_eq!(error, "is a symbolic link of another user, which is not followed");
+            assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
+            std::fs::remove_file(&path).unwrap();
+            std::fs::remove_file(&target).unwrap();
+        }
+    }
+
+    #[test]
+    fn times_are_read_back_to_the_millisecond() {
+        for at in (0..3_000_000).step_by(97).chain([0, 1, 999, 1000, 1001, 86_400_000, MAX_AT]) {
+            for row in [
+                format!("[{}.{:03},\"e\",{{\"status\":1}}]", at / 1000, at % 1000),
+                format!("[{}.{:03} ,\"e\", {{}}]", at / 1000, at % 1000),
+            ] {
+                assert_eq!(entry(row.as_bytes(), &a_header()).unwrap().0, at, "{row}");
+            }
+        }
+        let check = |time: &str, expected| {
+            assert_eq!(entry(format!("[{time},\"z\",0]").as_bytes(), &a_header()).unwrap().0, expected, "{time}");
+        };
+        check("0", 0);
+        check("-1", 0);
+        check("1e3", 1_000_000);
+        check("0.0104", 10);
+        check("38.5549", 38_554);
+        check("1e300", MAX_AT);
+    }
+
+    #[test]
+    fn both_ways_of_reading_a_row_agree() {
+        for row in [
+            r#"[0.5,"e",{"status":"a"}]"#,
+            r#"[12,"e",{"status":"a]","b":[1,"x"]}]"#,
+            r#"[0.001,"e",{"status":"\",\"e\",{\"status\":"}]"#,
+        ] {
+            let quick = Row::quick(row).expect("the short form");
+            let slow: Row<'_> = serde_json::from_str(row).unwrap();
+            assert_eq!(
+                (quick.at.to_bits(), &quick.code, quick.data),
+                (slow.at.to_bits(), &slow.code, slow.data),
+                "{row}"
+            );
+        }
+        for row in [
+            r#"[0.5, "e",{"status":"a"}]"#,
+            r#"[-1,"e",{"status":"a"}]"#,
+            r#"[1e3,"e",{"status":"a"}]"#,
+            r#"["x","e",{"status":"a"}]"#,
+            r#"[0.5,"z",{},"e",{"status":"a"}]"#,
+            r#"[0.5,"e",{"id":"a","status":"b"}]"#,
+            r#"[0.5,"e",{"status":"a"}"#,
+            r#"[,"e",{"status":"a"}]"#,
+        ] {
+            assert!(Row::quick(row).is_none(), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_first_line_is_a_header_a_capture_or_neither() {
+        let image = |line: &str| header(line.as_bytes()).map(|header| header.map(|header| header.image));
+        assert_eq!(image(r#"{"version":1,"image":"a"}"#), Ok(Some("a".into())));
+        assert_eq!(image(r#"{"version":null}"#), Ok(None));
+        assert_eq!(image(r#"{"version":2,"image":5}"#), Ok(Some("5".into())));
+        assert_eq!(image(r#"{"status":"Pulling from a","id":"1"}"#), Ok(None));
+        assert_eq!(image(r#"{"status":"cut"#), Ok(None));
+        assert_eq!(image(r#"{"errorDetail":{},"error":"x"}"#), Ok(None));
+        for line in [r#"{"version":1"#, "", "[]", "[0.1,\"e\",{}]", "null", "text", "HTTP/1.1 200 OK"] {
+            assert!(image(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn entries() {
+        let check = |row: &str, expected: &str| {
+            let (_, entry) = entry(row.as_bytes(), &a_header()).unwrap();
+            assert_eq!(format!("{entry:?}"), expected, "{row}");
+        };
+        check(r#"[0,"r","a\nb"]"#, r#"Raw("a\nb")"#);
+        check(r#"[0,"w","mind"]"#, r#"Warning("mind")"#);
+        check(r#"[0,"zz",{"a":1}]"#, "Other");
+        check(r#"[0,"\u007a",{"a":1},5]"#, "Other");
+        check(
+            r#"[0,"a",{"mode":"cli","attempt":1}]"#,
+            r#"Open(Opening { image: "a:1", method: Cli, reason: None, attached: None })"#,
+        );
+        check(
+            r#"[0,"a",{"mode":5,"attempt":"x","new":[]}]"#,
+            r#"Open(Opening { image: "a:1", method: Api, reason: None, attached: None })"#,
+        );
+        check(
+            r#"[0,"a",{"attempt":2,"wait":5,"retries":3,"reason":"off"}]"#,
+            r#"Retry(Retry { number: 1, limit: Some(3), wait: 5, failure: Failure { kind: Other, text: "off", had_credentials: false, is_proxy_away: false } })"#,
+        );
+        check(
+            r#"[0,"a",{"attempt":3,"reason":"off","kind":"proxy"}]"#,
+            r#"Retry(Retry { number: 2, limit: None, wait: 0, failure: Failure { kind: Proxy, text: "off", had_credentials: false, is_proxy_away: false } })"#,
+        );
+        let check = |row: &str, end: End, exit, kind, had_credentials| match entry(row.as_bytes(), &a_header()) {
+            Ok((_, Entry::End(ended))) => {
+                let told = (ended.end, ended.exit, ended.kind, ended.had_credentials);
+                assert_eq!(told, (end, exit, kind, had_credentials), "{row}");
+            }
+            other => panic!("{row}: {other:?}"),
+        };
+        check(r#"[0,"x",{"end":"complete","exit":0}]"#, End::Complete, Some(0), None, false);
+        check(r#"[0,"x",{"end":"complete"}]"#, End::Complete, None, None, false);
+        check(r#"[0,"x",{"end":"complete","exit":256}]"#, End::Complete, None, None, false);
+        check(r#"[0,"x",{"end":"refused 404"}]"#, End::Refused(404), None, None, false);
+        check(r#"[0,"x",{"end":"refused"}]"#, End::Refused(0), None, None, false);
+        check(r#"[0,"x",{"end":"stalled"}]"#, End::Stalled(None), None, None, false);
+        check(r#"[0,"x",{"end":"signal 15","exit":143}]"#, End::Signal(15), Some(143), None, false);
+        check(r#"[0,"x",{}]"#, End::Cut(None), None, None, false);
+        let login = Some(Kind::Login);
+        let row = r#"[0,"x",{"end":"complete","reason":"off","kind":"login","credentials":true}]"#;
+        check(row, End::Complete, None, login, true);
+        check(r#"[0,"x",{"end":"complete","kind":"newer","credentials":[]}]"#, End::Complete, None, None, false);
+        let cut = |kind, text: &str| End::Cut(Some(Failure::own(kind, text)));
+        check(r#"[0,"x",{"end":"cut","reason":"off"}]"#, cut(Kind::Other, "off"), None, None, false);
+        check(r#"[0,"x",{"end":"cut","reason":"off","kind":"login"}]"#, cut(Kind::Login, "off"), None, login, false);
+        let old = "the engine broke off: connection refused";
+        let row = format!(r#"[0,"x",{{"end":"cut","reason":"{old}"}}]"#);
+        check(&row, cut(Kind::EngineGone, old), None, None, false);
+        for row in [
+            "",
+            "[",
+            "[]",
+            "[0]",
+            "[0,\"e\"]",
+            "{}",
+            "5",
+            "[0,5,{}]",
+            "[\"0\",\"e\",{}]",
+            "[0,\"e\",{}",
+            "[0,\"r\",5]",
+            "[0,\"x\",5]",
+            "[0,\"a\",null]",
+        ] {
+            assert!(entry(row.as_bytes(), &a_header()).is_err(), "{row}");
+        }
+        assert_eq!(entry(b"[0,\"e\",\"\xff\"]", &a_header()).unwrap_err(), "not UTF-8");
+        assert!(check_is_broken(r#"[0,"e",{"status":"a"]"#) && !check_is_broken(r#"[0,"e",{"status":"a"}]"#));
+    }
+
+    fn check_is_broken(row: &str) -> bool {
+        super::check(row.as_bytes()).is_err()
+    }
+}

@@ -1,0 +1,146 @@
+//! What is told of the image as a whole: the block at the top, how far it is while the pull runs, another attempt, and the
+//! closing block.
+//!
+//! Apart from the lines about layers, which come as the engine speaks of them.
+//!
+//! **Invariant:** pure, as all of the report; a bar that is full without the pull having succeeded is never shown.
+
+use crate::pull::snapshot::{Amount, Snapshot};
+use crate::pull::{Pull, Verdict};
+use crate::report::line::{About, LINE_BYTES, Method, Opening, Part, Retry, Topic, signal_name};
+use crate::report::throttle::Throttle;
+use crate::report::{Out, Report, WARNING, WithBar, bar, sanitize};
+use std::fmt;
+
+impl Report {
+    /// The block at the top, and before it the reason where it is not the usual one.
+    pub(crate) fn open(&mut self, opening: &Opening, at: u64, out: Out<'_>) {
+        // Now, and not when the first long line comes.
+        self.text.reserve(LINE_BYTES);
+        self.pace.moved(at);
+        self.tells_bytes = opening.method == Method::Api;
+        let (mode, method) = match opening.method {
+            Method::Api => ("enhanced mode", "Docker Socket API (detailed progress)"),
+            Method::Cli => ("docker CLI", "docker pull CLI"),
+        };
+        if let Some(reason) = &opening.reason {
+            let about = About::Image(Topic::Notice, reason);
+            let line = format_args!("⚠️  {}; using the docker CLI", sanitize::safe(reason));
+            self.tell(at, Part::Opening, about, out, line);
+        }
+        self.rule(at, Part::Opening, out);
+        self.say(at, Part::Opening, out, format_args!("📦 PULLING IMAGE ({mode})"));
+        self.rule(at, Part::Opening, out);
+        self.image(Topic::Name, "Image: ", &opening.image, at, Part::Opening, out);
+        self.say(at, Part::Opening, out, format_args!("Method: {method}"));
+        self.rule(at, Part::Opening, out);
+        if let Some(process) = &opening.attached {
+            let warning = format!("{process} is pulling this image already: watching its transfer");
+            self.warn(&warning, at, out);
+        }
+    }
+
+    /// A warning of our own.
+    pub(crate) fn warn(&mut self, warning: &str, at: u64, out: Out<'_>) {
+        self.image(Topic::Notice, WARNING, warning, at, Part::Body, out);
+    }
+
+    /// A broken attempt is followed by another.
+    pub(crate) fn retry(&mut self, retry: &Retry, at: u64, out: Out<'_>) {
+        self.pace = Throttle::default();
+        self.held.clear();
+        self.moving = None;
+        self.pace.moved(at);
+        let Retry { number, limit, wait, failure } = retry;
+        let about = About::Image(Topic::Retry(failure.kind), &failure.text);
+        let reason = sanitize::safe(&failure.text);
+        let limit = limit.map(|limit| format!("/{limit}")).unwrap_or_default();
+        let when = if *wait == 0 { "at once".to_owned() } else { format!("in {wait}s") };
+        self.tell(at, Part::Body, about, out, format_args!("🔁 Retry {number}{limit} {when}: {reason}"));
+    }
+
+    /// How far the whole is, at a time that was due.
+    pub(super) fn overall(&mut self, pull: &Pull, due: u64, out: Out<'_>) {
+        if !self.tells_bytes || pull.layers.is_empty() {
+            return;
+        }
+        // A copy, for the line is made in the report.
+        let meter = self.meter.clone();
+        let snapshot = Snapshot { pull, meter: &meter, at: due };
+        let percent = snapshot.percent();
+        let facts = facts(&snapshot);
+        let line = WithBar {
+            lead: format_args!("Overall Progress: "),
+            part: percent,
+            whole: 100,
+            cells: bar::OVERALL,
+            rest: format_args!(" {percent}%{facts}"),
+        };
+        self.tell_bar(due, Part::Body, About::Overall(snapshot), out, &line);
+    }
+
+    /// The closing block. `registry` is named in advice.
+    pub(crate) fn close(&mut self, pull: &Pull, verdict: &Verdict, registry: Option<&str>, at: u64, out: Out<'_>) {
+        let closing = Part::Closing;
+        self.rule(at, closing, out);
+        match verdict {
+            Verdict::Success => self.say(at, closing, out, format_args!("✅ PULL SUCCESSFUL")),
+            Verdict::Interrupted(signal) => {
+                self.say(at, closing, out, format_args!("🛑 PULL INTERRUPTED ({})", signal_name(*signal)));
+            }
+            // Not without asking the engine first.
+            Verdict::Undecided(_) => self.say(at, closing, out, format_args!("❌ PULL FAILED")),
+            Verdict::Failed(failure) => {
+                self.say(at, closing, out, format_args!("❌ PULL FAILED: {}", sanitize::safe(&failure.text)));
+                if let Some(advice) = failure.advice(registry) {
+                    self.say(at, closing, out, format_args!("💡 {}", sanitize::safe(&advice)));
+                }
+            }
+        }
+        let percent = pull.percent();
+        let lead = if *verdict == Verdict::Success { "Overall Progress" } else { "Stopped at" };
+        let line = WithBar {
+            lead: format_args!("{lead}: "),
+            part: percent,
+            whole: 100,
+            cells: bar::OVERALL,
+            rest: format_args!(" {percent}%"),
+        };
+        self.tell_bar(at, closing, About::Text, out, &line);
+        let layers = pull.layers.len();
+        if layers > 0 {
+            self.say(at, closing, out, format_args!("Layers: {}/{layers} completed", pull.finished));
+            if self.tells_bytes {
+                let (moved, is_all) = pull.moved();
+                let (least, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
+                match bar::speed(moved, at).filter(|_| moved > 0) {
+                    Some(speed) => {
+                        self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s ({speed})"));
+                    }
+                    None => self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s")),
+                }
+            }
+        }
+        self.rule(at, closing, out);
+    }
+}
+
+/// ` (52MB / 70MB, 5.2MB/s, 4s left)`, as far as it is known.
+fn facts(snapshot: &Snapshot<'_>) -> impl fmt::Display + use<> {
+    let Amount { done, total, is_exact } = snapshot.amount();
+    let (rate, left) = (snapshot.rate(), snapshot.left());
+    fmt::from_fn(move |f| {
+        if total == 0 {
+            return Ok(());
+        }
+        let least = if is_exact { "" } else { "≥" };
+        write!(f, " ({} / {least}{}", bar::bytes(done), bar::bytes(total))?;
+        if let Some(speed) = rate.and_then(|rate| bar::speed(rate, 1000)) {
+            write!(f, ", {speed}")?;
+        }
+        if let Some(left) = left {
+            write!(f, ", {}", bar::left(left))?;
+        }
+        f.write_str(")")
+    })
+}

@@ -1,0 +1,190 @@
+//! What is told of one layer: that it waits, how far it is, that it is there.
+//!
+//! Apart from the rest of the report, because each phase of a layer has its own form of line and its own pace.
+//!
+//! **Invariant:** a bar never goes back, unless a line has said before that the layer starts again.
+
+use crate::pull::layer::{Change, Layer, Phase};
+use crate::pull::{Pull, Update};
+use crate::report::line::{About, Part};
+use crate::report::{Out, Report, WithBar, bar, sanitize};
+use std::fmt::{self, Arguments};
+
+impl Report {
+    /// An event has changed something about a layer.
+    pub(super) fn layer_event(&mut self, pull: &Pull, index: usize, change: Change, at: u64, out: Out<'_>) {
+        let layer = &pull.layers[index];
+        if change != Change::None && layer.is_fetched() {
+            self.moving = Some(index);
+        }
+        match (change, layer.phase) {
+            (Change::Silent, Phase::Downloading) => self.pace.downloading(index, at),
+            (Change::None | Change::Moved | Change::Silent, _) | (_, Phase::Waiting) => {}
+            (Change::Restarted, _) => {
+                self.pace.begin_phase(index, None);
+                let line = format_args!("🔁 Layer {}: starts again", sanitize::safe(&layer.id));
+                self.tell(at, Part::Body, About::Restart(layer), out, line);
+                self.download(layer, index, at, out);
+            }
+            (_, Phase::Queued) => self.hold(index, None, at),
+            (_, Phase::Cached) if self.held.is_empty() && self.pace.is_announced(index) => {
+                self.cached(pull, index, pull.finished, at, out);
+            }
+            (_, Phase::Cached) => self.hold(index, Some(pull.finished), at),
+            (_, Phase::Downloading) => self.download(layer, index, at, out),
+            (_, phase @ Phase::Retrying(seconds)) => {
+                self.layer(layer, phase, at, out, format_args!(": retrying in {seconds}s"));
+            }
+            (_, phase @ Phase::Verifying) => {
+                self.end_download(layer, index, at, out);
+                self.layer(layer, phase, at, out, format_args!(": Verifying checksum..."));
+            }
+            (_, phase @ Phase::Downloaded) => {
+                self.end_download(layer, index, at, out);
+                self.layer(layer, phase, at, out, format_args!(": Download complete"));
+            }
+            (Change::Grew, Phase::Extracting) => self.extraction(layer, index, at, out),
+            (_, phase @ Phase::Extracting) => {
+                self.pace.begin_phase(index, Some(at));
+                self.layer(layer, phase, at, out, format_args!(": Extracting..."));
+            }
+            (_, Phase::Complete) => self.complete(pull, index, at, out),
+        }
+    }
+
+    /// A layer is complete though the engine has not said so, because the pull has succeeded.
+    pub(crate) fn settled(&mut self, pull: &Pull, update: &Update<'_>, at: u64, out: Out<'_>) {
+        if let Update::Layer(layer, _) = update {
+            self.complete(pull, *layer, at, out);
+        }
+    }
+
+    fn hold(&mut self, layer: usize, finished: Option<usize>, at: u64) {
+        self.pace.hold(at);
+        self.held.push((layer, finished));
+    }
+
+    /// Lets the held lines out, `queued` ones first.
+    pub(super) fn release(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
+        self.pace.release();
+        let held = std::mem::take(&mut self.held);
+        for &(layer, _) in &held {
+            if self.pace.announce(layer) {
+                let total = pull.layers.len();
+                let rest = format_args!(" queued (total: {total} layers)");
+                self.layer(&pull.layers[layer], Phase::Queued, at, out, rest);
+            }
+        }
+        for (layer, finished) in held {
+            if let Some(finished) = finished {
+                self.cached(pull, layer, finished, at, out);
+            }
+        }
+        self.tell_sizes(pull, at, out);
+    }
+
+    fn cached(&mut self, pull: &Pull, layer: usize, finished: usize, at: u64, out: Out<'_>) {
+        let rest = format_args!(": Already cached ({finished}/{})", pull.layers.len());
+        self.layer(&pull.layers[layer], Phase::Cached, at, out, rest);
+    }
+
+    fn complete(&mut self, pull: &Pull, index: usize, at: u64, out: Out<'_>) {
+        let layer = &pull.layers[index];
+        if layer.extracted.is_some() && self.pace.bars(index) > 0 {
+            self.extraction_bar(layer, index, (1, 1), at, out);
+        }
+        let began = self.pace.began(index);
+        let size = layer.size.or_else(|| (layer.done > 0).then_some(layer.done));
+        let details = fmt::from_fn(|f| {
+            let Some(size) = size else { return Ok(()) };
+            write!(f, ", {}", bar::bytes(size))?;
+            began.map_or(Ok(()), |began| write!(f, " in {}s", at.saturating_sub(began) / 1000))
+        });
+        let rest = format_args!(": Complete ({}/{}){details}", pull.finished, pull.layers.len());
+        self.layer(layer, Phase::Complete, at, out, rest);
+    }
+
+    fn download(&mut self, layer: &Layer, index: usize, at: u64, out: Out<'_>) {
+        self.pace.downloading(index, at);
+        if self.pace.is_due(index, at) {
+            self.download_bar(layer, index, layer.done, at, out);
+        }
+    }
+
+    /// A download that showed a second bar is shown full before the line that ends it.
+    fn end_download(&mut self, layer: &Layer, index: usize, at: u64, out: Out<'_>) {
+        if let Some(size) = layer.size
+            && self.pace.bars(index) > 1
+        {
+            self.download_bar(layer, index, size, at, out);
+        }
+        self.pace.begin_phase(index, None);
+    }
+
+    /// How much of a layer is here: with a bar where its size is known.
+    fn download_bar(&mut self, layer: &Layer, index: usize, done: u64, at: u64, out: Out<'_>) {
+        let size = layer.size.unwrap_or(0);
+        let percent = bar::percent(done, size);
+        if !self.pace.is_news(index, at, (percent, bar::shown(done), size)) {
+            return;
+        }
+        if layer.size.is_none() {
+            self.layer(layer, Phase::Downloading, at, out, format_args!(": {}", bar::bytes(done)));
+            return;
+        }
+        let rest = format_args!(" {percent}% ({} / {})", bar::bytes(done), bar::bytes(size));
+        self.layer_bar(layer, Phase::Downloading, at, out, (done, size), rest);
+    }
+
+    fn extraction(&mut self, layer: &Layer, index: usize, at: u64, out: Out<'_>) {
+        if let Some(numbers) = layer.extracted
+            && self.pace.is_due(index, at)
+        {
+            self.extraction_bar(layer, index, numbers, at, out);
+        }
+    }
+
+    fn extraction_bar(&mut self, layer: &Layer, index: usize, (done, whole): (u64, u64), at: u64, out: Out<'_>) {
+        let percent = bar::percent(done, whole);
+        if !self.pace.is_news(index, at, (percent, 0, 0)) {
+            return;
+        }
+        self.layer_bar(layer, Phase::Extracting, at, out, (done, whole), format_args!(" {percent}%"));
+    }
+
+    /// A line about a layer and a phase: its name, and `rest`.
+    fn layer(&mut self, layer: &Layer, phase: Phase, at: u64, out: Out<'_>, rest: Arguments<'_>) {
+        let about = About::Layer(layer, phase);
+        let lead = format_args!("{} Layer {}{rest}", sign(phase), sanitize::safe(&layer.id));
+        self.tell(at, Part::Body, about, out, lead);
+    }
+
+    /// A line about a layer with the bar of its phase.
+    fn layer_bar(
+        &mut self,
+        layer: &Layer,
+        phase: Phase,
+        at: u64,
+        out: Out<'_>,
+        (done, whole): (u64, u64),
+        rest: Arguments<'_>,
+    ) {
+        let word = if phase == Phase::Extracting { "Extracting " } else { "" };
+        let lead = format_args!("{} Layer {}: {word}", sign(phase), sanitize::safe(&layer.id));
+        let about = About::Layer(layer, phase);
+        self.tell_bar(at, Part::Body, about, out, &WithBar { lead, part: done, whole, cells: bar::LAYER, rest });
+    }
+}
+
+/// What a line about a layer begins with.
+fn sign(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Queued | Phase::Waiting => "📋",
+        Phase::Downloading => "⬇️ ",
+        Phase::Retrying(_) => "🔁",
+        Phase::Verifying => "🔍",
+        Phase::Downloaded | Phase::Complete => "✅",
+        Phase::Extracting => "📂",
+        Phase::Cached => "💾",
+    }
+}

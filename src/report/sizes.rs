@@ -1,0 +1,65 @@
+//! What is told once the registry has said how large the layers are: how much there is to fetch, and whether that fits.
+//!
+//! Apart from the lines about what the engine says.
+//!
+//! **Invariant:** pure, as all of the report; each of the two is told once at most.
+
+use crate::pull::Pull;
+use crate::pull::room::Judgement;
+use crate::pull::sizes::ToFetch;
+use crate::report::line::{Part, Topic};
+use crate::report::{Out, Report, WARNING, bar};
+use std::fmt::Write as _;
+
+/// What was told of the sizes.
+#[derive(Default)]
+pub(crate) struct Told {
+    /// The sizes are known, and are to be told when the layers have been.
+    is_due: bool,
+    is_tight: bool,
+}
+
+impl Report {
+    /// The registry has said how large the layers are.
+    pub(crate) fn sizes(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
+        self.told.is_due = true;
+        self.tell_sizes(pull, at, out);
+    }
+
+    /// After the lines that name the layers.
+    pub(super) fn tell_sizes(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
+        if !self.told.is_due || !self.held.is_empty() {
+            return;
+        }
+        let Some(ToFetch { bytes, layers, cached }) = pull.to_fetch() else { return };
+        self.told.is_due = false;
+        let word = if layers == 1 { "layer" } else { "layers" };
+        let mut said = format!("{} in {layers} {word}", bar::bytes(bytes));
+        if cached > 0 {
+            let _ = write!(said, " ({cached} cached)");
+        }
+        self.image(Topic::Sizes, "📏 To download: ", &said, at, Part::Body, out);
+    }
+
+    /// Where the engine keeps its images was looked at; why the pull cannot go on, if it cannot.
+    pub(crate) fn room(&mut self, judgement: Judgement, at: u64, out: Out<'_>) -> Option<String> {
+        match judgement {
+            Judgement::Fits => None,
+            Judgement::Tight(bytes, available) => {
+                if !std::mem::replace(&mut self.told.is_tight, true) {
+                    let (bytes, available) = (bar::bytes(bytes), bar::bytes(available));
+                    let text = format!(
+                        "{bytes} to download and {available} free where the engine keeps its images: unpacked they may not fit"
+                    );
+                    self.image(Topic::Notice, WARNING, &text, at, Part::Body, out);
+                }
+                None
+            }
+            Judgement::Full(need, free) => Some(format!(
+                "no space left on device for this image: it needs at least {} more where the engine keeps its images, and {} are free",
+                bar::bytes(need),
+                bar::bytes(free)
+            )),
+        }
+    }
+}

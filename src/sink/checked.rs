@@ -1,0 +1,45 @@
+//! What a check found out, kept in the state file.
+//!
+//! Apart from the sinks of a pull because a check tells no session: it has one answer. It takes the image's lock for
+//! reading, merging and writing alone, so that it never stands in the way of a pull.
+//!
+//! **Invariant:** a check never undoes what a pull told meanwhile, and never fails for its state.
+
+use crate::os::lock::{self, Lock};
+use crate::sink::metrics;
+use crate::sink::state::Target;
+use alm_state::{Checked, Image, Time};
+
+/// The state as it was when the check began.
+pub(crate) struct Before {
+    target: Target,
+    image: Option<Image>,
+}
+
+impl Before {
+    pub(crate) fn look(target: Target) -> Self {
+        let image = target.store.image(&target.reference);
+        Self { target, image }
+    }
+
+    /// Keeps what was found out, unless a pull has begun or ended since.
+    pub(crate) fn keep(self, checked: Checked) {
+        let Target { store, id, reference, metrics, .. } = &self.target;
+        let Lock::Ours(_lock) = lock::take(reference) else { return };
+        if store.image(reference) != self.image {
+            return;
+        }
+        let kept = store.kept(reference);
+        let image = Image::check(id, self.image, checked, Time::now());
+        let mut buffer = Vec::new();
+        // What cannot be written is missed by those who look, and by no one else.
+        let _ = store.write(reference, &image, &mut buffer);
+        // A card is not to be written at each look, but it must not tell of a failure that is over, nor hide one.
+        if kept.is_some_and(|kept| kept.failing_since != image.failing_since) {
+            let _ = store.keep(reference, &image, &mut buffer);
+        }
+        if let Some(path) = metrics {
+            metrics::write(path, store);
+        }
+    }
+}

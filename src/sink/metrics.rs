@@ -1,0 +1,218 @@
+//! The states of all images as a Prometheus text file, for `node_exporter`'s textfile collector.
+//!
+//! Apart from the state file because it is made of all of them, and because `node_exporter` passes over a whole file for one
+//! line that it does not like: no time stamps, help texts that are the same everywhere, one file for all images.
+//!
+//! **Invariant:** whoever reads gets a whole file; a pull neither waits (but for a moment, for another writer) nor fails.
+
+use alm_state::{Found, Status, Store};
+use rustix::fs::{FlockOperation, OFlags, flock};
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+/// How often another writer is waited for, and how long each time: it needs less than one of these.
+const TRIES: u32 = 10;
+const WAIT: Duration = Duration::from_millis(3);
+
+/// A metric: name, type, help, and what it is of an image, behind the image's label.
+struct Metric {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    sample: fn(&Found, &mut Sample<'_>),
+}
+
+/// What one image has of a metric.
+struct Sample<'a> {
+    name: &'static str,
+    image: &'a str,
+    out: &'a mut String,
+}
+
+impl Sample<'_> {
+    fn push(&mut self, value: impl std::fmt::Display) {
+        self.push_labelled(None, value);
+    }
+
+    fn push_labelled(&mut self, label: Option<(&str, &str)>, value: impl std::fmt::Display) {
+        let _ = write!(self.out, "{}{{image=\"", self.name);
+        escape(self.image, self.out);
+        if let Some((label, text)) = label {
+            let _ = write!(self.out, "\",{label}=\"");
+            escape(text, self.out);
+        }
+        let _ = writeln!(self.out, "\"}} {value}");
+    }
+}
+
+const METRICS: [Metric; 9] = [
+    Metric {
+        name: "alm_pull_last_attempt_timestamp_seconds",
+        kind: "gauge",
+        help: "When this image was last pulled or looked for, well or not.",
+        sample: |found, sample| sample.push(found.image.time.0),
+    },
+    Metric {
+        name: "alm_pull_last_success_timestamp_seconds",
+        kind: "gauge",
+        help: "When this image was last pulled, or found up to date.",
+        sample: |found, sample| {
+            if let Some(time) = found.image.succeeded {
+                sample.push(time.0);
+            }
+        },
+    },
+    Metric {
+        name: "alm_pull_last_exit_code",
+        kind: "gauge",
+        help: "Exit code of the last pull of this image.",
+        sample: |found, sample| {
+            if let Some(exit) = found.image.exit {
+                sample.push(exit);
+            }
+        },
+    },
+    Metric {
+        name: "alm_pull_failing",
+        kind: "gauge",
+        help: "1 for the kind of failure for which this image is not up to date; absent where there is none.",
+        sample: |found, sample| {
+            if found.image.failing_since.is_some()
+                && let Some(kind) = &found.image.kind
+            {
+                sample.push_labelled(Some(("kind", kind)), 1);
+            }
+        },
+    },
+    Metric {
+        name: "alm_pull_failures_total",
+        kind: "counter",
+        help: "Pulls of this image that failed since its state file was begun.",
+        sample: |found, sample| sample.push(found.image.failures),
+    },
+    Metric {
+        name: "alm_pull_last_duration_seconds",
+        kind: "gauge",
+        help: "How long the last pull of this image took that fetched anything, or failed.",
+        sample: |found, sample| {
+            if let Some(seconds) = found.image.seconds {
+                sample.push(seconds);
+            }
+        },
+    },
+    Metric {
+        name: "alm_pull_received_bytes_total",
+        kind: "counter",
+        help: "Bytes that pulls of this image fetched since its state file was begun.",
+        sample: |found, sample| sample.push(found.image.received),
+    },
+    Metric {
+        name: "alm_pull_in_progress",
+        kind: "gauge",
+        help: "Whether a pull of this image is under way.",
+        sample: |found, sample| {
+            sample.push(u8::from(found.image.status == Status::Working && !found.image.is_lost()));
+        },
+    },
+    Metric {
+        name: "alm_image_info",
+        kind: "gauge",
+        help: "The digest that this device has of this image.",
+        sample: |found, sample| {
+            if let Some(digest) = &found.image.digest {
+                sample.push_labelled(Some(("digest", digest)), 1);
+            }
+        },
+    },
+];
+
+/// Renews the file at `path` from the states. Where that cannot be done the old one stays.
+pub(crate) fn write(path: &Path, store: &Store) {
+    // Held from the reading on: who comes later has read what is newer.
+    let _lock = lock(path);
+    let _ = replace(path, &render(&store.read().images));
+}
+
+fn render(images: &[Found]) -> String {
+    let mut out = String::new();
+    let version = env!("CARGO_PKG_VERSION");
+    heading("alm_build_info", "gauge", "Version of docker-pull-with-progress on this device.", &mut out);
+    let _ = writeln!(out, "alm_build_info{{version=\"{version}\"}} 1");
+    for Metric { name, kind, help, sample } in METRICS {
+        let before = out.len();
+        heading(name, kind, help, &mut out);
+        let empty = out.len();
+        for found in images {
+            sample(found, &mut Sample { name, image: &found.image.id, out: &mut out });
+        }
+        if out.len() == empty {
+            out.truncate(before);
+        }
+    }
+    out
+}
+
+fn heading(name: &str, kind: &str, help: &str, out: &mut String) {
+    let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+}
+
+/// Appends the value of a label.
+fn escape(text: &str, out: &mut String) {
+    for c in text.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str("\\n"),
+            c => out.push(c),
+        }
+    }
+}
+
+/// The lock beside the file, which nobody but its owner can hold; without it the file may be a moment older than it could be.
+fn lock(path: &Path) -> Option<File> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name()?);
+    name.push(".lock");
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let mut options = OpenOptions::new();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(flags)
+        .open(path.with_file_name(name))
+        .ok()?;
+    for _ in 0..TRIES {
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return Some(file);
+        }
+        std::thread::sleep(WAIT);
+    }
+    None
+}
+
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    // Of another ending than `.prom`, so that it is not collected.
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = write_new(&temporary, text).and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    // One that is there was left by a process that had our number.
+    let _ = std::fs::remove_file(path);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
+    // Whatever the umask.
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    file.write_all(text.as_bytes())
+}

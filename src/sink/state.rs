@@ -1,0 +1,446 @@
+//! The pull as a state file (the crate `alm_state`), for all that ask how far it is and how it went.
+//!
+//! Apart from the other sinks because it has no reader of its own: it writes when there is news, a beat now and then, and
+//! never an error that anyone would have to read.
+//!
+//! **Invariant:** a pull never waits or fails for its state; only the holder of the image's lock writes it.
+
+use crate::pull::failure::{self, Kind};
+use crate::pull::layer::{Layer, Phase};
+use crate::pull::meter::Meter;
+use crate::pull::snapshot::Snapshot;
+use crate::pull::{Pull, Verdict};
+use crate::report::line::{About, Line, Topic};
+use crate::report::{bar, sanitize};
+use crate::sink::metrics;
+use crate::sink::{Closing, Sink};
+use alm_state::{Failure, Image, MOST_LAYERS, Pulled, Store, Time};
+use std::io;
+use std::path::PathBuf;
+
+/// How often it is looked at whether there is news, in milliseconds.
+const LOOK: u64 = 250;
+
+/// What moves is written so often.
+const MOVING: u64 = 1_000;
+
+/// The beat that tells that the writer lives, though nothing moves.
+const BEAT: u64 = 15_000;
+
+/// How long a state that could not be written is left alone.
+const TROUBLE: u64 = 15_000;
+
+/// How often the metrics are written while a pull goes on.
+const METRICS: u64 = 60_000;
+
+/// Whether the image's lock is ours by now.
+pub(crate) type IsOurs = Box<dyn FnMut() -> bool>;
+
+/// Where the state goes, and of which image it is.
+pub(crate) struct Target {
+    pub(crate) store: Store,
+    /// As the user names it.
+    pub(crate) id: String,
+    /// Docker's full reference.
+    pub(crate) reference: String,
+    /// The host that the image comes from, for advice.
+    pub(crate) registry: String,
+    pub(crate) metrics: Option<PathBuf>,
+}
+
+/// The state of an image as a sink.
+pub(crate) struct State {
+    target: Target,
+    is_ours: IsOurs,
+    /// The time of day at a time of the pull.
+    clock: Box<dyn Fn(u64) -> Time>,
+    /// From when on the lock is ours.
+    image: Option<Image>,
+    /// When this image's state before this run was written, until old states were swept.
+    #[expect(clippy::option_option, reason = "swept already; or not yet, with or without a state before")]
+    before: Option<Option<Time>>,
+    /// Bytes that all pulls before this one fetched, and those of this one that another had told of by then.
+    received: u64,
+    told: u64,
+    attempt: u64,
+    /// Between two attempts.
+    is_waiting: bool,
+    /// Why there is to be another attempt.
+    reason: Option<(Kind, String)>,
+    /// What was written last of what moves.
+    written: Sign,
+    next_look: u64,
+    /// When it was last written, and from when on that may be tried again.
+    last: u64,
+    not_before: u64,
+    next_metrics: u64,
+    buffer: Vec<u8>,
+}
+
+/// What two states differ in while a pull goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Sign {
+    text: &'static str,
+    attempt: u64,
+    percent: u64,
+    moved: u64,
+    extracted: u64,
+    finished: usize,
+    is_moving: bool,
+}
+
+impl State {
+    pub(crate) fn new(target: Target, is_ours: IsOurs, clock: Box<dyn Fn(u64) -> Time>) -> Self {
+        let mut state = Self {
+            target,
+            is_ours,
+            clock,
+            image: None,
+            before: None,
+            received: 0,
+            told: 0,
+            attempt: 1,
+            is_waiting: false,
+            reason: None,
+            written: Sign::default(),
+            next_look: 0,
+            last: 0,
+            not_before: 0,
+            next_metrics: METRICS,
+            buffer: Vec::new(),
+        };
+        state.begin(&Snapshot { pull: &Pull::default(), meter: &Meter::default(), at: 0 });
+        state
+    }
+
+    /// Begins to write, if the lock is ours.
+    fn begin(&mut self, snapshot: &Snapshot<'_>) {
+        if self.image.is_none() && (self.is_ours)() {
+            let before = self.target.store.image(&self.target.reference);
+            self.before = Some(before.as_ref().map(|before| before.time));
+            self.received = before.as_ref().map_or(0, |before| before.received);
+            self.told = snapshot.pull.moved().0;
+            self.image = Some(Image::begin(&self.target.id, before, (self.clock)(snapshot.at)));
+            self.write(snapshot);
+            self.write_metrics();
+        }
+    }
+
+    fn sign(&self, snapshot: &Snapshot<'_>) -> Sign {
+        let (pull, percent) = (snapshot.pull, snapshot.percent());
+        let extracted = pull.layers.iter().filter_map(|layer| layer.extracted);
+        Sign {
+            text: self.text(pull),
+            attempt: self.attempt,
+            percent,
+            moved: pull.moved().0,
+            extracted: extracted.fold(0, |sum, (done, _)| sum.wrapping_add(done)),
+            finished: pull.finished,
+            is_moving: snapshot.meter.speed.is_some_and(|speed| speed > 0),
+        }
+    }
+
+    fn text(&self, pull: &Pull) -> &'static str {
+        let mut to_fetch = pull.layers.iter().filter(|layer| !layer.is_cached).peekable();
+        if self.is_waiting {
+            "Retrying"
+        } else if to_fetch.peek().is_none() {
+            "Pulling"
+        } else if to_fetch.clone().all(Layer::is_downloaded) {
+            "Extracting"
+        } else if to_fetch.all(|layer| matches!(layer.phase, Phase::Queued | Phase::Waiting)) {
+            "Pulling"
+        } else {
+            "Downloading"
+        }
+    }
+
+    /// Writes how the pull stands.
+    fn write(&mut self, snapshot: &Snapshot<'_>) {
+        let (sign, at) = (self.sign(snapshot), snapshot.at);
+        let now = (self.clock)(at);
+        let Some(image) = &mut self.image else { return };
+        sign.text.clone_into(&mut image.text);
+        (image.time, image.attempt) = (now, Some(self.attempt));
+        let pid = std::process::id();
+        if image.pid.is_none() {
+            (image.pid, image.born) = (Some(pid), alm_state::born(pid));
+        }
+        image.beat = Some(alm_state::boottime());
+        if let Some((kind, reason)) = self.reason.take() {
+            image.kind = Some(kind.name().to_owned());
+            (image.details, image.hint) = (Some(reason), None);
+        }
+        fill(image, snapshot, sign.percent);
+        image.received = self.received.saturating_add(sign.moved.saturating_sub(self.told));
+        let written = self.target.store.write(&self.target.reference, image, &mut self.buffer);
+        self.not_before = if written.is_ok() { at } else { at.saturating_add(TROUBLE) };
+        (self.written, self.last) = (sign, at);
+    }
+
+    fn write_metrics(&mut self) {
+        if let Some(path) = &self.target.metrics {
+            metrics::write(path, &self.target.store);
+        }
+    }
+
+    /// Ends the state with how the pull ended, and keeps that.
+    fn end(&mut self, closing: &Closing<'_>) {
+        let Closing { snapshot, verdict, exit } = closing;
+        let (pull, at) = (snapshot.pull, snapshot.at);
+        let now = (self.clock)(at);
+        let bytes = pull.moved().0;
+        // Exact in an f64 for as long as a pull may take.
+        #[expect(clippy::cast_precision_loss)]
+        let seconds = at as f64 / 1000.0;
+        let Some(image) = &mut self.image else { return };
+        fill(image, snapshot, snapshot.percent());
+        image.received = self.received.saturating_add(bytes.saturating_sub(self.told));
+        match verdict {
+            Verdict::Success => {
+                let digest = pull.digest.as_deref().map(|digest| sanitize::safe(digest).to_string());
+                image.succeed(Pulled { digest, up_to_date: pull.up_to_date, bytes, seconds }, now);
+            }
+            Verdict::Failed(failure) => {
+                image.fail(told(failure, &self.target.registry), *exit, bytes, seconds, now);
+            }
+            // Not without asking the engine first.
+            Verdict::Undecided(_) => {}
+            Verdict::Interrupted(_) => image.interrupt(*exit, bytes, seconds, now),
+        }
+        let Target { store, reference, .. } = &self.target;
+        // What cannot be written is missed by those who look, and by no one else.
+        let _ = store.write(reference, image, &mut self.buffer);
+        if !matches!(verdict, Verdict::Interrupted(_)) {
+            // A signal is to end us at once, and a card may take its time.
+            let _ = store.keep(reference, image, &mut self.buffer);
+        }
+        self.write_metrics();
+    }
+}
+
+/// What failed, in the words of the state.
+pub(crate) fn told(failure: &failure::Failure, registry: &str) -> Failure {
+    Failure {
+        kind: failure.kind.name().to_owned(),
+        details: sanitize::safe(&failure.text).to_string(),
+        hint: failure.advice(Some(registry)).map(|hint| sanitize::safe(&hint).to_string()),
+    }
+}
+
+/// The numbers of a pull under way.
+fn fill(image: &mut Image, snapshot: &Snapshot<'_>, percent: u64) {
+    let pull = snapshot.pull;
+    let to_fetch = || pull.layers.iter().filter(|layer| !layer.is_cached);
+    let amount = snapshot.amount();
+    let is_known = to_fetch().any(|layer| layer.size.is_some() || layer.done > 0);
+    image.current = is_known.then_some(amount.done);
+    image.total = is_known.then_some(amount.total);
+    image.exact = is_known && amount.is_exact;
+    image.percent = (!pull.layers.is_empty()).then_some(percent);
+    image.rate = snapshot.rate();
+    image.left = snapshot.left();
+    let mut count = 0;
+    for layer in to_fetch().take(MOST_LAYERS) {
+        if count == image.layers.len() {
+            image.layers.push(alm_state::Layer::default());
+        }
+        fill_layer(&mut image.layers[count], layer);
+        count += 1;
+    }
+    image.layers.truncate(count);
+}
+
+fn fill_layer(out: &mut alm_state::Layer, layer: &Layer) {
+    if out.id != layer.id {
+        out.id = sanitize::safe(&layer.id).to_string();
+    }
+    let text = match layer.phase {
+        Phase::Queued | Phase::Waiting => "Waiting",
+        Phase::Downloading => "Downloading",
+        Phase::Retrying(_) => "Retrying",
+        Phase::Verifying => "Verifying Checksum",
+        Phase::Downloaded => "Download complete",
+        Phase::Extracting => "Extracting",
+        Phase::Complete => "Pull complete",
+        Phase::Cached => "Already exists",
+    };
+    if out.text != text {
+        text.clone_into(&mut out.text);
+    }
+    (out.current, out.total) = match layer.phase {
+        Phase::Extracting => layer.extracted.unzip(),
+        Phase::Complete => (layer.size, layer.size),
+        _ => ((layer.size.is_some() || layer.done > 0).then_some(layer.done), layer.size),
+    };
+    out.percent = match (layer.phase, out.current, out.total) {
+        (Phase::Complete, ..) => Some(100),
+        (_, Some(current), Some(total)) => Some(bar::percent(current, total)),
+        _ => None,
+    };
+}
+
+impl Sink for State {
+    fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
+        if let About::Image(Topic::Retry(kind), reason) = line.about {
+            self.attempt += 1;
+            self.is_waiting = true;
+            self.reason = Some((kind, sanitize::safe(reason).to_string()));
+            self.next_look = 0;
+        } else if self.is_waiting && !matches!(line.about, About::Image(Topic::Stuck | Topic::Warning, _)) {
+            self.is_waiting = false;
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, snapshot: &Snapshot<'_>) -> io::Result<()> {
+        let at = snapshot.at;
+        if at < self.next_look {
+            return Ok(());
+        }
+        // Not beyond the moment from which what moves may be written again.
+        let next_write = self.last.saturating_add(MOVING);
+        let next_look = at.saturating_add(LOOK);
+        self.next_look = if next_write > at { next_look.min(next_write) } else { next_look };
+        if self.image.is_none() {
+            if at.saturating_sub(self.last) >= MOVING {
+                self.last = at;
+                self.begin(snapshot);
+            }
+            return Ok(());
+        }
+        if let Some(before) = self.before.take() {
+            self.target.store.sweep(&self.target.reference, before, (self.clock)(at));
+        }
+        let sign = self.sign(snapshot);
+        let passed = at.saturating_sub(self.last);
+        let is_urgent = (sign.text, sign.attempt) != (self.written.text, self.written.attempt)
+            || (self.written.is_moving && !sign.is_moving);
+        let is_due = is_urgent || (sign != self.written && passed >= MOVING) || passed >= BEAT;
+        if is_due && at >= self.not_before {
+            self.write(snapshot);
+        }
+        if at >= self.next_metrics {
+            self.next_metrics = at.saturating_add(METRICS);
+            self.write_metrics();
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, closing: &Closing<'_>) -> io::Result<()> {
+        // The other one may have ended with the transfer that both watched. An interruption is not for it to bear.
+        if self.image.is_none() && !matches!(closing.verdict, Verdict::Interrupted(_)) {
+            self.begin(&closing.snapshot);
+        }
+        self.end(closing);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pull::event;
+    use allocation_counter::measure;
+    use std::path::Path;
+
+    struct Temp(PathBuf);
+
+    impl Drop for Temp {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn temp(name: &str) -> Temp {
+        Temp(std::env::temp_dir().join(format!("alm-sink-{}-{name}", std::process::id())))
+    }
+
+    fn state(directory: &Path, is_ours: IsOurs) -> State {
+        let target = Target {
+            store: Store::at(directory),
+            id: "alpine:latest".into(),
+            reference: "docker.io/library/alpine:latest".into(),
+            registry: "docker.io".into(),
+            metrics: None,
+        };
+        State::new(target, is_ours, Box::new(|at| Time(1_795_573_113 + i64::try_from(at / 1_000).unwrap_or(0))))
+    }
+
+    fn bar(pull: &mut Pull, bytes: u64) {
+        let line = format!(
+            r#"{{"status":"Downloading","progressDetail":{{"current":{bytes},"total":1000000000}},"id":"abc"}}"#
+        );
+        pull.apply(event::parse(line.as_bytes()));
+    }
+
+    fn pull() -> Pull {
+        let mut pull = Pull::default();
+        pull.apply(event::parse(br#"{"status":"Pulling fs layer","progressDetail":{},"id":"abc"}"#));
+        bar(&mut pull, 1);
+        pull
+    }
+
+    #[test]
+    fn what_moves_is_written_once_a_second_and_costs_nothing_between() {
+        let temp = temp("steady");
+        let mut state = state(&temp.0, Box::new(|| true));
+        let (mut pull, meter, mut times) = (pull(), Meter::default(), Vec::new());
+        for at in (10..10_000).step_by(10) {
+            bar(&mut pull, at * 1_000 + 2);
+            let snapshot = Snapshot { pull: &pull, meter: &meter, at };
+            let before = state.last;
+            let used = measure(|| state.frame(&snapshot).expect("it never fails"));
+            if state.last == before {
+                assert_eq!(used.count_total, 0, "at {at}");
+            } else {
+                times.push(at);
+            }
+        }
+        // The first tells that it is downloading.
+        assert_eq!(times, [10, 1_010, 2_010, 3_010, 4_010, 5_010, 6_010, 7_010, 8_010, 9_010]);
+    }
+
+    #[test]
+    fn a_pull_that_stands_still_beats_and_its_rate_falls_once() {
+        let temp = temp("still");
+        let mut state = state(&temp.0, Box::new(|| true));
+        let pull = pull();
+        let meter = |speed| {
+            let mut meter = Meter::default();
+            meter.speed = Some(speed);
+            meter
+        };
+        let (moving, still) = (meter(5), meter(0));
+        let mut times = Vec::new();
+        for at in (50..60_000).step_by(50) {
+            let meter = if at < 10_000 { &moving } else { &still };
+            let before = state.last;
+            state.frame(&Snapshot { pull: &pull, meter, at }).expect("it never fails");
+            if state.last != before {
+                times.push(at);
+            }
+        }
+        assert_eq!(times, [50, 10_050, 25_050, 40_050, 55_050]);
+    }
+
+    #[test]
+    fn who_has_not_the_lock_writes_nothing_until_it_has() {
+        let temp = temp("lock");
+        let mut asked = 0;
+        let is_ours = move || {
+            asked += 1;
+            asked > 3
+        };
+        let mut state = state(&temp.0, Box::new(is_ours));
+        let (pull, meter) = (pull(), Meter::default());
+        let mut began = None;
+        for at in (0..5_000).step_by(50) {
+            state.frame(&Snapshot { pull: &pull, meter: &meter, at }).expect("it never fails");
+            if began.is_none() && Store::at(&temp.0).image("docker.io/library/alpine:latest").is_some() {
+                began = Some(at);
+            }
+        }
+        assert_eq!(began, Some(3_000));
+    }
+}

@@ -1,0 +1,218 @@
+//! The monitor on a real console of the kernel, which is read back cell by cell (`/dev/vcsu*`).
+//!
+//! Needs root and a kernel with consoles. Without a console these tests say so and fail: nothing else shows what a console does.
+
+use crate::support::{Running, Temp, eventually, program};
+use rustix::fs::{FileType, FlockOperation, Mode, flock, makedev, mknodat};
+use rustix::process::Signal;
+use rustix::termios::{Action, tcflow, tcgetwinsize};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::Command;
+use std::time::Duration;
+
+/// A frame comes every half second, a full one every five.
+const SOON: Duration = Duration::from_secs(4);
+const REPAINTED: Duration = Duration::from_secs(12);
+
+/// A console that no other test has.
+struct Console {
+    path: String,
+    tty: File,
+    cells: String,
+}
+
+impl Console {
+    fn new(temp: &Temp, columns: u16, rows: u16) -> Self {
+        let open = |path: &str| OpenOptions::new().read(true).write(true).custom_flags(0o4400).open(path);
+        let free = (40..60).find_map(|number| {
+            let path = format!("/dev/tty{number}");
+            let tty = open(&path).ok()?;
+            flock(&tty, FlockOperation::NonBlockingLockExclusive).ok()?;
+            Some((number, path, tty))
+        });
+        let (number, path, tty) = free.expect("a console: these tests need root and a kernel with /dev/tty40 and more");
+        let cells = temp.at("vcsu");
+        let mode = Mode::from_raw_mode(0o600);
+        mknodat(rustix::fs::CWD, &*cells, FileType::CharacterDevice, mode, makedev(7, 64 + number)).expect("root");
+        let console = Self { path, tty, cells };
+        console.control(&format!("0x5609, struct.pack('HHH', {rows}, {columns}, 0)"));
+        console
+    }
+
+    /// What std and rustix have no safe call for.
+    fn control(&self, ioctl: &str) {
+        let script = format!(
+            "import fcntl, os, struct; fcntl.ioctl(os.open('{}', os.O_RDWR | os.O_NOCTTY), {ioctl})",
+            self.path
+        );
+        assert!(Command::new("python3").args(["-c", &script]).status().expect("python3").success(), "{ioctl}");
+    }
+
+    fn rows(&self) -> Vec<String> {
+        let size =
+            tcgetwinsize(OpenOptions::new().read(true).custom_flags(0o4400).open(&self.path).expect("a console"));
+        let columns = usize::from(size.expect("a size").ws_col);
+        let bytes = fs::read(&self.cells).expect("its cells");
+        let cells: Vec<char> = bytes
+            .chunks_exact(4)
+            .map(|cell| char::from_u32(u32::from_ne_bytes([cell[0], cell[1], cell[2], cell[3]])).unwrap_or('\u{fffd}'))
+            .collect();
+        cells.chunks(columns).map(|row| row.iter().collect()).collect()
+    }
+
+    fn shows(&self, text: &str) -> bool {
+        self.rows().iter().any(|row| row.contains(text))
+    }
+
+    #[track_caller]
+    fn expect(&self, text: &str) {
+        assert!(eventually(SOON, || self.shows(text)), "{text}:\n{}", self.rows().join("\n"));
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        self.control("0x5609, struct.pack('HHH', 25, 80, 0)");
+    }
+}
+
+fn monitor(temp: &Temp, console: &Console) -> Running {
+    let args = ["--status", "--monitor", &console.path, "--site", "Berlin", "--state", &temp.at("state")];
+    Running::start(program(temp).args(args))
+}
+
+fn put(temp: &Temp, name: &str, more: &str) {
+    let text = format!(
+        r#"{{"v":1,"id":"r.example/{name}:1","time":"2026-11-25T02:18:33Z","since":"2026-11-25T02:18:33Z",{more}}}"#
+    );
+    fs::create_dir_all(temp.join("state")).expect("a directory");
+    temp.write(".new", text);
+    fs::rename(temp.join(".new"), temp.at(&format!("state/r.example%2F{name}%3A1.json"))).expect("renamed");
+}
+
+fn pulling(temp: &Temp, percent: u64) {
+    let beat = fs::read_to_string("/proc/uptime").expect("a clock");
+    let beat = beat.split('.').next().expect("seconds");
+    let layer = r#"{"id":"b5a0d1a0b112","text":"Downloading","current":56000000,"total":96000000,"percent":58}"#;
+    put(
+        temp,
+        "app",
+        &format!(
+            r#""status":"Working","text":"Downloading","beat":{beat},"current":137000000,"total":214000000,"percent":{percent},"rate":2200000,"left":35,"exact":true,"layers":[{layer}]"#
+        ),
+    );
+}
+
+#[test]
+fn every_page_fills_the_screen_and_no_more() {
+    for (columns, rows, margin) in [(80, 25, 2), (240, 67, 8)] {
+        let temp = Temp::new();
+        let console = Console::new(&temp, columns, rows);
+        let columns = usize::from(columns);
+        let mut running = monitor(&temp, &console);
+        console.expect("NO PULL YET");
+        pulling(&temp, 64);
+        console.expect("2.2MB/s   35s left");
+        let shown = console.rows();
+        assert_eq!((shown.len(), &*shown[1]), (rows.into(), &*"─".repeat(columns)));
+        let width = columns - 2 * margin;
+        let full = width * 64 / 100;
+        let bar = format!("{0}{1}{2}{0}", " ".repeat(margin), "█".repeat(full), "░".repeat(width - full));
+        assert!(shown.contains(&bar), "{}", shown.join("\n"));
+        assert!(shown[0].contains("Berlin") && shown[usize::from(rows) - 1].contains("log in: Alt-F2"));
+        assert!(shown.iter().any(|row| row.contains("137 of 214MB")));
+        let digits = if columns == 80 {
+            "██████  ██  ██  ██  ██"
+        } else {
+            "████████████    ████    ████    ████    ████"
+        };
+        assert!(shown.iter().any(|row| row.trim() == digits), "{}", shown.join("\n"));
+        put(
+            &temp,
+            "app",
+            r#""status":"Error","text":"Failed","kind":"disk-full","details":"no space left on device","hint":"make room","failing_since":"2026-11-25T02:00:00Z","attempts":6,"percent":41,"digest":"sha256:41f0c0aa5b1e77""#,
+        );
+        console.expect("WHAT TO DO");
+        for text in [
+            "6 tries",
+            "no space left on device",
+            "make room",
+            "it broke off at 41%",
+            "this device still has 41f0c0aa5b1e",
+        ] {
+            console.expect(text);
+        }
+        put(
+            &temp,
+            "app",
+            r#""status":"Done","text":"Pulled","digest":"sha256:9760a03be67689","pulled":"2026-11-24T02:00:00Z""#,
+        );
+        console.expect("■ app:1");
+        assert!(!console.shows("WHAT TO DO"));
+        // Ended, the console is left empty.
+        running.signal(Signal::TERM);
+        assert_eq!(running.wait().0, Some(0));
+        assert!(console.rows().iter().all(|row| row.trim().is_empty()), "{}", console.rows().join("\n"));
+    }
+}
+
+#[test]
+fn what_others_write_and_a_new_size_are_painted_over() {
+    let temp = Temp::new();
+    let console = Console::new(&temp, 80, 25);
+    pulling(&temp, 64);
+    let _running = monitor(&temp, &console);
+    console.expect("35s left");
+    // As a kernel message lands: in the middle, with scrolling, and in whatever colour.
+    (&console.tty).write_all(b"\x1b[25;1H\x1b[31;7m[ 12.3] usb 1-1: new device\r\n\r\n\r\n\x1b[4h").expect("written");
+    assert!(console.shows("usb 1-1"));
+    assert!(eventually(REPAINTED, || !console.shows("usb 1-1")), "{}", console.rows().join("\n"));
+    assert_eq!(console.rows()[1], "─".repeat(80));
+    console.control("0x5609, struct.pack('HHH', 40, 100, 0)");
+    assert!(eventually(SOON, || console.rows().get(1) == Some(&"─".repeat(100))), "{}", console.rows().join("\n"));
+    assert!(eventually(SOON, || console.rows().last().is_some_and(|row| row.contains("log in: Alt-F2"))));
+}
+
+#[test]
+fn a_console_that_stops_or_is_hung_up_comes_back() {
+    let temp = Temp::new();
+    let console = Console::new(&temp, 80, 25);
+    pulling(&temp, 10);
+    let mut running = monitor(&temp, &console);
+    console.expect("137 of 214MB");
+    // Ctrl-S, and Ctrl-Q after a while.
+    tcflow(&console.tty, Action::OOff).expect("it stops");
+    put(&temp, "app", r#""status":"Done","text":"Pulled""#);
+    std::thread::sleep(Duration::from_millis(1_200));
+    assert!(console.shows("137 of 214MB") && !running.has_ended());
+    tcflow(&console.tty, Action::OOn).expect("it goes on");
+    console.expect("■ app:1");
+    // As a getty does when it begins.
+    console.control("0x5437");
+    pulling(&temp, 20);
+    console.expect("137 of 214MB");
+    assert!(!running.has_ended());
+}
+
+#[test]
+fn a_pull_that_was_killed_is_shown_so() {
+    let temp = Temp::new();
+    let console = Console::new(&temp, 80, 25);
+    // A beat of another boot, or of long ago.
+    put(&temp, "app", r#""status":"Working","text":"Downloading","beat":0,"percent":64"#);
+    let _running = monitor(&temp, &console);
+    console.expect("last heard of ");
+    console.expect("it broke off at 64%");
+}
+
+#[test]
+fn what_is_no_console_is_refused() {
+    let temp = Temp::new();
+    for (path, says) in [(temp.write("file", ""), "it is no terminal"), (temp.at("none"), "No such file")] {
+        let ended = Running::start(program(&temp).args(["--status", "--monitor", &path])).end();
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.stderr.contains(says), "{}", ended.stderr);
+    }
+}

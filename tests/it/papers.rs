@@ -1,0 +1,91 @@
+//! What the project's documents claim of its files: that they exist, how long they are, whose the licence is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const CONTRIBUTING: &str = include_str!("../../CONTRIBUTING.md");
+const LICENSE: &str = include_str!("../../LICENSE");
+const COPYRIGHT: &str = include_str!("../../deploy/debian/copyright");
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The documents, each with the directory that its links start from.
+fn documents() -> Vec<(PathBuf, String)> {
+    let directories = ["", "deploy", "deploy/puppet", "tests/proofs"].map(|directory| Path::new(ROOT).join(directory));
+    let found: Vec<_> = directories
+        .iter()
+        .flat_map(|directory| fs::read_dir(directory).expect("a directory").flatten())
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .map(|path| (path.clone(), fs::read_to_string(path).expect("a document")))
+        .collect();
+    assert!(found.len() >= 5, "{found:?}");
+    found
+}
+
+/// What stands in backticks and is a file of the project: a path with a folder that the project has, or of its top level.
+fn paths(text: &str) -> impl Iterator<Item = &str> {
+    const FOLDERS: [&str; 7] = ["src/", "tests/", "deploy/", "fixtures/", "fuzz/", "crates/", ".ci/"];
+    const TOP: [&str; 8] = [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "LICENSE",
+        "Cargo.toml",
+        "Cargo.lock",
+        "build-rpi.sh",
+    ];
+    let in_fences = text.split("```").skip(1).step_by(2);
+    let inline = text.split("```").step_by(2).flat_map(|prose| prose.split('`').skip(1).step_by(2));
+    in_fences.chain(inline).flat_map(str::split_whitespace).filter_map(|word| {
+        let word = word.strip_prefix("./").unwrap_or(word).trim_end_matches([',', ';', ':', '.', ')']);
+        let is_path = FOLDERS.iter().any(|folder| word.starts_with(folder)) || TOP.contains(&word);
+        // A pattern, or a name that the reader is to choose.
+        let is_open = word.contains(['*', '{', '$']) || word.contains("NAME") || word.contains("FILE");
+        (is_path && !is_open).then_some(word)
+    })
+}
+
+#[test]
+fn every_file_that_they_name_exists() {
+    let mut missing = Vec::new();
+    for (document, text) in documents() {
+        missing.extend(
+            paths(&text)
+                .filter(|path| !Path::new(ROOT).join(path).exists())
+                .map(|path| format!("{}: {path}", document.display())),
+        );
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = target.split('#').next().unwrap_or_default();
+            let directory = document.parent().expect("a directory");
+            if !file.contains("://") && !directory.join(file).exists() {
+                missing.push(format!("{}: {file}", document.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn contributing_says_which_file_to_change() {
+    let table = CONTRIBUTING.split("| change | file |\n|---|---|\n").nth(1).expect("a table of changes");
+    let rows: Vec<_> = table.lines().take_while(|line| line.starts_with('|')).collect();
+    for row in &rows {
+        let file = paths(row).next().unwrap_or_else(|| panic!("no file: {row}"));
+        assert!(Path::new(ROOT).join(file).is_file(), "{row}");
+    }
+    assert!(rows.len() >= 10, "{} rows", rows.len());
+}
+
+#[test]
+fn the_package_has_the_licence_of_the_project() {
+    let words = |text: &str| text.split_whitespace().filter(|word| *word != ".").collect::<Vec<_>>().join(" ");
+    let (holder, terms) = LICENSE
+        .split_once("\n\n")
+        .and_then(|(_, rest)| rest.trim_start_matches("Copyright (c) ").split_once("\n\n"))
+        .expect("a title, a holder, the terms");
+    assert!(holder.ends_with("the docker-pull-with-progress authors"), "{holder}");
+    assert_eq!(COPYRIGHT.matches(&format!("Copyright: {holder}\n")).count(), 2, "{holder}");
+    assert!(words(COPYRIGHT).ends_with(&words(terms)), "other terms than LICENSE has");
+    assert!(include_str!("../../Cargo.toml").contains("license = \"MIT\""));
+}

@@ -1,0 +1,317 @@
+//! The state file: what those who look are told of pulls that go well, fail, are killed, and of checks.
+
+use crate::support::{
+    Ended, Engine, FIXTURES, LAST_CHUNK, LIMIT, Running, Step, Temp, answer, chunk, eventually, head, program, run,
+    stream,
+};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::fs;
+use std::process::Command;
+
+const FROM: &str = r#"{"status":"Pulling from a","id":"1"}"#;
+const LAYER: &str = r#"{"status":"Pulling fs layer","progressDetail":{},"id":"abc123"}"#;
+const BAR: &str = r#"{"status":"Downloading","progressDetail":{"current":12000000,"total":50000000},"id":"abc123"}"#;
+const DONE: &str = r#"{"status":"Pull complete","progressDetail":{},"id":"abc123"}"#;
+const DIGEST: &str = r#"{"status":"Digest: sha256:aaaa"}"#;
+const STATUS: &str = r#"{"status":"Status: Downloaded newer image for a:1"}"#;
+const ERROR: &str = r#"{"errorDetail":{"message":"no space left on device"},"error":"no space left on device"}"#;
+const GOOD: [&str; 6] = [FROM, LAYER, BAR, DONE, DIGEST, STATUS];
+
+/// A pull of the test's own image, once, whose state goes into the test's directory.
+fn pull(temp: &Temp, engine: &Engine) -> Command {
+    let mut command = program(temp);
+    command.args(["--retries", "0", "--no-log", "--state", &temp.at("state"), "--host", &engine.host(), &temp.image()]);
+    command
+}
+
+fn file(temp: &Temp) -> String {
+    format!("state/{}.json", temp.image().replace(':', "%3A").replace('/', "%2F"))
+}
+
+/// The state; null while there is none. It is whole whenever it is there.
+fn state(temp: &Temp) -> Value {
+    match temp.read(&file(temp)) {
+        text if text.is_empty() => Value::Null,
+        text => serde_json::from_str(&text).expect("a whole state"),
+    }
+}
+
+fn status(temp: &Temp, args: &[&str]) -> Ended {
+    run(program(temp).args(["--status", "--state", &temp.at("state")]).args(args))
+}
+
+/// An engine that gets as far as a bar and then waits.
+fn waiting(temp: &Temp, rest: Vec<u8>) -> Engine {
+    let begun = [head(), chunk(FROM), chunk(LAYER), chunk(BAR)].concat();
+    Engine::new(temp, vec![Step::Write(begun), Step::Wait, Step::Write(rest)])
+}
+
+/// Starts a pull and waits until its state tells of the bar.
+fn started(temp: &Temp, engine: &Engine) -> Running {
+    let running = Running::start(&mut pull(temp, engine));
+    assert!(eventually(LIMIT, || state(temp)["text"] == "Downloading"), "{}", state(temp));
+    running
+}
+
+fn rest() -> Vec<u8> {
+    [chunk(DONE), chunk(DIGEST), chunk(STATUS), LAST_CHUNK.to_vec()].concat()
+}
+
+#[test]
+fn a_pull_tells_how_far_it_is_and_how_it_went() {
+    let temp = Temp::new();
+    let engine = waiting(&temp, rest());
+    let running = started(&temp, &engine);
+    let working = state(&temp);
+    let expected = [
+        ("status", "\"Working\""),
+        ("percent", "16"),
+        ("current", "12000000"),
+        ("total", "50000000"),
+        ("exact", "true"),
+        ("attempt", "1"),
+    ];
+    for (key, value) in expected {
+        assert_eq!(working[key].to_string(), value, "{key}: {working}");
+    }
+    assert_eq!(working["pid"], running.child.id());
+    assert_eq!(working["id"], temp.image());
+    assert_eq!(working["layers"][0]["percent"], 24);
+    let shown = status(&temp, &[]);
+    assert_eq!(shown.code, Some(0));
+    assert!(shown.stdout.contains("downloading  16%  12 of 50MB"), "{}", shown.stdout);
+    engine.go();
+    assert_eq!(running.end().code, Some(0));
+    let done = state(&temp);
+    assert_eq!((&done["status"], &done["text"], &done["exit"]), (&"Done".into(), &"Pulled".into(), &0.into()));
+    assert_eq!((&done["digest"], &done["latest"]), (&"sha256:aaaa".into(), &"sha256:aaaa".into()));
+    assert!(done["pulled"].is_string() && done["pid"].is_null() && done["layers"].is_null(), "{done}");
+    assert!(status(&temp, &[]).stdout.contains("up to date, checked"));
+}
+
+#[test]
+fn failing_is_told_since_when_and_how_often() {
+    let temp = Temp::new();
+    let failing = || {
+        let engine = Engine::new(&temp, vec![Step::Write(stream([FROM, LAYER, BAR, ERROR]))]);
+        let ended = run(&mut pull(&temp, &engine));
+        let _ = fs::remove_file(&engine.socket);
+        assert_eq!(ended.code, Some(1));
+        state(&temp)
+    };
+    let first = failing();
+    assert_eq!((&first["status"], &first["kind"], &first["exit"]), (&"Error".into(), &"disk-full".into(), &1.into()));
+    assert_eq!((&first["attempts"], &first["details"]), (&1.into(), &"no space left on device".into()));
+    let second = failing();
+    assert_eq!(second["failing_since"], first["failing_since"]);
+    assert_eq!((&second["attempts"], &second["failures"]), (&2.into(), &2.into()));
+    let shown = status(&temp, &[]);
+    assert_eq!(shown.code, Some(1));
+    assert!(
+        shown.stdout.contains("FAILED since ") && shown.stdout.contains("(2 tries): no space left on device\n"),
+        "{}",
+        shown.stdout
+    );
+    assert!(shown.stdout.contains("  what to do: make room where"), "{}", shown.stdout);
+    // Interrupted: it is as long as before that nothing goes well.
+    let engine = waiting(&temp, Vec::new());
+    let mut running = started(&temp, &engine);
+    running.signal(Signal::TERM);
+    assert_eq!(running.wait().0, Some(143));
+    let interrupted = state(&temp);
+    assert_eq!((&interrupted["text"], &interrupted["exit"]), (&"Interrupted".into(), &143.into()));
+    assert_eq!((&interrupted["failing_since"], &interrupted["attempts"]), (&first["failing_since"], &2.into()));
+    assert_eq!(status(&temp, &[]).code, Some(0));
+    let _ = fs::remove_file(&engine.socket);
+    let engine = Engine::new(&temp, vec![Step::Write(stream(GOOD))]);
+    assert_eq!(run(&mut pull(&temp, &engine)).code, Some(0));
+    let good = state(&temp);
+    assert!(good["failing_since"].is_null() && good["attempts"].is_null() && good["kind"].is_null(), "{good}");
+    assert_eq!((&good["failures"], &good["received"]), (&2.into(), &86_000_000.into()));
+}
+
+#[test]
+fn a_pull_that_was_killed_is_lost() {
+    let temp = Temp::new();
+    let engine = waiting(&temp, Vec::new());
+    let mut running = started(&temp, &engine);
+    running.child.kill().expect("it runs");
+    running.wait();
+    // Its number belongs to another by now, as after a while it will: the beat alone would take a minute.
+    let text = temp
+        .read(&file(&temp))
+        .replace(&format!("\"pid\":{}", running.child.id()), &format!("\"pid\":{}", std::process::id()));
+    temp.write(&file(&temp), text);
+    let shown = status(&temp, &[]);
+    assert_eq!(shown.code, Some(1));
+    assert!(shown.stdout.contains("LOST, last heard of just now at 16%"), "{}", shown.stdout);
+    let rows: Value = serde_json::from_str(&status(&temp, &["--json"]).stdout).expect("JSON");
+    assert_eq!((&rows[0]["lost"], &rows[0]["status"]), (&true.into(), &"Working".into()));
+}
+
+#[test]
+fn one_that_joins_tells_nothing_until_the_other_is_gone() {
+    let temp = Temp::new();
+    let engine = waiting(&temp, rest());
+    let mut first = started(&temp, &engine);
+    let pid = first.child.id();
+    let mut second = Running::start(&mut pull(&temp, &engine));
+    assert!(eventually(LIMIT, || engine.requests().len() >= 4));
+    second.signal(Signal::TERM);
+    assert_eq!(second.wait().0, Some(143));
+    assert_eq!((&state(&temp)["pid"], &state(&temp)["text"]), (&pid.into(), &"Downloading".into()));
+    let third = Running::start(&mut pull(&temp, &engine));
+    assert!(eventually(LIMIT, || engine.requests().len() >= 6));
+    first.child.kill().expect("it runs");
+    first.wait();
+    assert!(eventually(LIMIT, || state(&temp)["pid"] == third.child.id()), "{}", state(&temp));
+}
+
+#[test]
+fn a_pull_neither_waits_nor_fails_for_its_state() {
+    let temp = Temp::new();
+    // A file where the directory is to be, a pipe in the place of the state, a link out of it.
+    let engine = || Engine::new(&temp, vec![Step::Write(stream(GOOD))]);
+    temp.write("state", "");
+    let served = engine();
+    let ended = run(&mut pull(&temp, &served));
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
+    fs::remove_file(temp.at("state")).expect("a file");
+    let _ = fs::remove_file(&served.socket);
+    fs::create_dir(temp.at("state")).expect("a directory");
+    let path = temp.at(&file(&temp));
+    rustix::fs::mknodat(rustix::fs::CWD, &*path, rustix::fs::FileType::Fifo, 0o644.into(), 0).expect("a pipe");
+    let served = engine();
+    let ended = run(&mut pull(&temp, &served));
+    assert_eq!((ended.code, &*ended.stderr, &state(&temp)["text"]), (Some(0), "", &"Pulled".into()));
+    let _ = fs::remove_file(&served.socket);
+    fs::remove_file(&path).expect("a state");
+    let other = temp.write("other", "not ours");
+    std::os::unix::fs::symlink(&other, &path).expect("a link");
+    let served = engine();
+    assert_eq!(run(&mut pull(&temp, &served)).code, Some(0));
+    assert_eq!((temp.read("other").as_str(), &state(&temp)["text"]), ("not ours", &"Pulled".into()));
+}
+
+#[test]
+fn many_pulls_at_once_leave_whole_states_and_one_file_of_metrics() {
+    const PULLS: usize = 40;
+    let temp = Temp::new();
+    let engine = Engine::new(&temp, vec![Step::Write(stream(GOOD))]);
+    let metrics = temp.at("alm.prom");
+    let pulls: Vec<Running> = (0..PULLS)
+        .map(|at| {
+            let mut command = program(&temp);
+            command.args([
+                "--no-log",
+                "-q",
+                "--state",
+                &temp.at("state"),
+                "--metrics",
+                &metrics,
+                "--host",
+                &engine.host(),
+            ]);
+            Running::start(command.arg(format!("{}-{at}", temp.image())))
+        })
+        .collect();
+    assert!(pulls.into_iter().all(|pull| pull.end().code == Some(0)));
+    let rows: Vec<Value> = serde_json::from_str(&status(&temp, &["--json"]).stdout).expect("JSON");
+    assert_eq!(rows.iter().filter(|row| row["text"] == "Pulled").count(), PULLS);
+    let metrics = temp.read("alm.prom");
+    assert_eq!(metrics.matches("alm_pull_last_exit_code{").count(), PULLS, "{metrics}");
+    let left = fs::read_dir(&*temp)
+        .expect("a directory")
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("alm.prom."));
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+fn a_check_tells_what_it_found_and_never_undoes_a_pull() {
+    let temp = Temp::new();
+    let image = r#"{"Id":"sha256:1","RepoDigests":["a@sha256:aaaa"]}"#;
+    let answers = |digest: &str| {
+        let registry = format!("{{\"Descriptor\":{{\"digest\":\"{digest}\"}}}}");
+        Engine::serve(std::path::Path::new(&temp.at("docker.sock")), move |request| {
+            vec![Step::Write(match &request.line {
+                line if line.contains("/_ping") => {
+                    b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\nOK".to_vec()
+                }
+                line if line.contains("/distribution/") && registry.contains("none") => {
+                    answer(500, r#"{"message":"dial tcp: connection refused"}"#)
+                }
+                line if line.contains("/distribution/") => answer(200, &registry),
+                _ => answer(200, image),
+            })]
+        })
+    };
+    let check = |digest: &str, code: i32| {
+        let engine = answers(digest);
+        let args = ["--check", "--state", &temp.at("state"), "--host", &engine.host(), &temp.image()];
+        let ended = run(program(&temp).args(args));
+        let _ = fs::remove_file(&engine.socket);
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        state(&temp)
+    };
+    let current = check("sha256:aaaa", 0);
+    assert_eq!(
+        (&current["status"], &current["text"], &current["digest"]),
+        (&"Done".into(), &"Up to date".into(), &"sha256:aaaa".into())
+    );
+    let newer = check("sha256:bbbb", 1);
+    assert_eq!(
+        (&newer["status"], &newer["text"], &newer["latest"]),
+        (&"Warning".into(), &"Newer image".into(), &"sha256:bbbb".into())
+    );
+    assert!(newer["failing_since"].is_null());
+    let unknown = check("none", 3);
+    assert_eq!((&unknown["text"], &unknown["kind"]), (&"Cannot tell".into(), &"unreachable".into()));
+    assert!(unknown["failing_since"].is_string());
+    assert_eq!(status(&temp, &[]).code, Some(0));
+    // While a pull goes on a check leaves its state alone.
+    let engine = waiting(&temp, Vec::new());
+    let running = started(&temp, &engine);
+    fs::remove_file(&engine.socket).expect("a socket");
+    assert_eq!(check("sha256:aaaa", 0)["pid"], running.child.id());
+}
+
+#[test]
+fn a_replay_leaves_no_state_unless_told() {
+    let temp = Temp::new();
+    let recording = format!("{FIXTURES}/dockerd-20.10.24/fresh-three.jsonl");
+    assert_eq!(run(program(&temp).args(["-q", "--replay", &recording])).code, Some(0));
+    assert!(!fs::exists(temp.at("state")).expect("it can be asked"));
+    assert_eq!(run(program(&temp).args(["-q", "--replay", &recording, "--state", &temp.at("state")])).code, Some(0));
+    let text = temp.read("state/127.0.0.1%3A5005%2Fthree%3Alatest.json");
+    let state: Value = serde_json::from_str(&text).expect("a state");
+    assert_eq!((&state["bytes"], &state["time"]), (&75_023_462.into(), &"2026-11-23T17:36:09Z".into()));
+}
+
+#[test]
+fn what_is_forgotten_is_not_known() {
+    let temp = Temp::new();
+    let shown = status(&temp, &[]);
+    assert_eq!((shown.code, &*shown.stdout), (Some(3), ""));
+    assert!(shown.stderr.contains("nothing is known of any image yet"), "{}", shown.stderr);
+    assert_eq!(status(&temp, &["--json"]).stdout, "[]\n");
+    let engine = Engine::new(&temp, vec![Step::Write(stream(GOOD))]);
+    assert_eq!(run(&mut pull(&temp, &engine)).code, Some(0));
+    assert_eq!(status(&temp, &["docker.io/library/other"]).code, Some(3));
+    assert_eq!(status(&temp, &[&temp.image()]).code, Some(0));
+    assert_eq!(status(&temp, &["--forget", &temp.image()]).code, Some(0));
+    assert_eq!(status(&temp, &["--forget", &temp.image()]).code, Some(3));
+}
+
+#[test]
+fn a_status_in_ascii_is_ascii() {
+    let temp = Temp::new();
+    let engine = Engine::new(
+        &temp,
+        vec![Step::Write(stream([FROM, LAYER, ERROR.replace("no space", "caf\u{e9}: no space").as_str()]))],
+    );
+    assert_eq!(run(&mut pull(&temp, &engine)).code, Some(1));
+    let shown = status(&temp, &["--ascii"]);
+    assert!(shown.stdout.is_ascii() && shown.stdout.contains("caf\\u{e9}"), "{}", shown.stdout);
+}

@@ -1,0 +1,1124 @@
+#!/usr/bin/env python3
+"""Real pulls from real engines: Debian's docker.io and podman of several releases, with both image stores.
+
+  tests/proofs/engines.py [OPTION...]
+
+Makes a small Debian of each release (debootstrap), starts each engine in one, pulls from the registries of tests/lab/lab.sh
+and asks the engine itself what it has then. Prints a table in Markdown, made from this run alone; exit code 1 when
+anything was wrong. Needs root, Rust (or --program), and 3 GB; installs what is missing by apt-get.
+
+  --cache DIR     keep the systems there for the next time (remove one to renew it); default: a temporary directory
+  --program FILE  pull with this program instead of building it
+  --rows REGEX    only engines whose names it finds, as in «sid docker.io containerd»
+  --cases REGEX   only cases whose names it finds; some build upon those before them
+  --keep DIR      keep logs and recordings there
+  --jobs N        so many engines at once; default: as many as there are processors
+
+WRITE=1 puts the table into README.md here.
+"""
+
+import argparse, concurrent.futures, gzip, hashlib, http.client, io, json, os, re, shutil, signal, socket
+import subprocess, sys, tarfile, tempfile, threading, time, traceback, urllib.request
+from datetime import date
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = ROOT / "tests/lab/lab.sh"
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(LAB.parent))
+import section
+from link import Link
+
+NAME = "docker-pull-with-progress"
+MB = 1_000_000
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# Whatever the command mounts and starts ends with it.
+ALONE = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+
+# No pull takes as long, not even one whose registry is gone for good.
+LIMIT = 300
+
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+ANY = ", ".join((DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST))
+
+# What an engine may say; anything else is news that the program should be taught.
+KNOWN = re.compile(
+    r"(Pulling fs layer|Waiting|Already exists|Downloading|Verifying Checksum|Download complete|Extracting)$"
+    r"|Pull complete$|Pulling from |Retrying in \d+ seconds?$|Digest: sha256:|WARNING: "
+    r"|Status: (Downloaded newer image|Image is up to date) for "
+)
+
+# The advice that belongs to each kind of failure.
+NOT_FOUND = "check the image's name and tag"
+LOGIN = "log in as the user that runs this"
+PLATFORM = "this image is not built for this machine"
+UNREACHABLE = "check that this device reaches the registry"
+DAMAGED = "the registry holds a damaged or incomplete image"
+ENGINE = "look at Docker"
+
+
+class Wrong(Exception):
+    """Something is not as it should be."""
+
+
+def expect(truth, text):
+    if not truth:
+        raise Wrong(text)
+
+
+# Set when all is to end at once; what runs then is ended by whoever set it.
+STOP = threading.Event()
+CHILDREN = set()
+
+
+def run(*command, **options):
+    """What it prints; it must succeed."""
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, **output, **options) as child:
+        CHILDREN.add(child)
+        said = child.communicate()[0].decode(errors="replace")
+        CHILDREN.discard(child)
+    expect(child.returncode == 0, f"{' '.join(map(str, command))}: exit {child.returncode}:\n{said[-3000:]}")
+    return said
+
+
+def sha256(data):
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+# == Systems ==
+
+
+def system(suite, cache):
+    """A Debian of that release with docker.io and podman, made where it is not there yet."""
+    root = cache / suite
+    if root.is_dir():
+        return root
+    new = Path(tempfile.mkdtemp(prefix=f"{suite}.", dir=cache))
+    try:
+        run(*ALONE, "debootstrap", "--variant=minbase", suite, new)
+        # The packages are not to start anything.
+        policy = new / "usr/sbin/policy-rc.d"
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
+        # Debian 13 has docker's command in a package of its own; it is not needed here. A mirror of sid that lags behind
+        # is good enough: what it has is signed all the same.
+        script = """
+            apt-get -qq -o Acquire::Check-Valid-Until=false update
+            apt-get -qq -y --no-install-recommends install docker.io podman
+            apt-get clean
+            rm -rf /var/lib/apt/lists/*
+            mkdir -p /etc/docker /var/lib/containers"""
+        environment = {"PATH": PATH, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+        run(*ALONE, "chroot", new, "sh", "-ec", script, env=environment)
+        new.chmod(0o755)
+        new.rename(root)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    return root
+
+
+# == Registry and images ==
+
+
+class Registry:
+    """Spoken to directly, not over a link."""
+
+    def __init__(self, address):
+        self.address = address
+
+    def ask(self, method, path, data=None, **headers):
+        url = path if path.startswith("http") else f"http://{self.address}/v2/{path}"
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(url, data=data, method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.read(), answer.headers
+
+    def push_blob(self, repository, data):
+        _, headers = self.ask("POST", f"{repository}/blobs/uploads/", b"")
+        location = headers["Location"]
+        location += ("&" if "?" in location else "?") + "digest=" + sha256(data)
+        self.ask("PUT", location, data, Content_Type="application/octet-stream")
+        return {"digest": sha256(data), "size": len(data)}
+
+    def push_manifest(self, repository, tag, manifest):
+        data = json.dumps(manifest).encode()
+        self.ask("PUT", f"{repository}/manifests/{tag}", data, Content_Type=manifest["mediaType"])
+        return {"mediaType": manifest["mediaType"], "digest": sha256(data), "size": len(data)}
+
+    def push(self, repository, tag, layers, arch, oci=False, variant=None, **more):
+        """An image of these layers, each (compressed, digest of the plain)."""
+        variant = {"variant": variant} if variant else {}
+        config = {"os": "linux", "architecture": arch, **variant, "config": more, "rootfs": {"type": "layers"}}
+        config["rootfs"]["diff_ids"] = [plain for _, plain in layers]
+        config["history"] = [{"created_by": "test"} for _ in layers]
+        kind = lambda docker, oci_kind: {"mediaType": oci_kind if oci else docker}
+        manifest = {"schemaVersion": 2, **kind(DOCKER_MANIFEST, OCI_MANIFEST)}
+        manifest["config"] = kind(DOCKER_CONFIG, OCI_CONFIG) | self.push_blob(repository, json.dumps(config).encode())
+        manifest["layers"] = [
+            kind(DOCKER_LAYER, OCI_LAYER) | self.push_blob(repository, packed) for packed, _ in layers
+        ]
+        return self.push_manifest(repository, tag, manifest)
+
+    def manifest(self, repository, reference):
+        data, _ = self.ask("GET", f"{repository}/manifests/{reference}", Accept=ANY)
+        return json.loads(data), sha256(data)
+
+
+class Image:
+    """What the registry has under a name: as it should be in the engine after a pull."""
+
+    def __init__(self, registry, repository, tag, arch):
+        manifest, self.digest = registry.manifest(repository, tag)
+        self.digests = {self.digest}
+        for entry in manifest.get("manifests", []):
+            if entry["platform"]["architecture"] == arch:
+                manifest, digest = registry.manifest(repository, entry["digest"])
+                self.digests.add(digest)
+        config, _ = registry.ask("GET", f"{repository}/blobs/{manifest['config']['digest']}")
+        config = json.loads(config)
+        self.arch = config["architecture"]
+        self.plain = config["rootfs"]["diff_ids"]
+        self.layers = [layer["digest"] for layer in manifest["layers"]]
+        self.sizes = {layer["digest"]: layer["size"] for layer in manifest["layers"]}
+
+
+def layer(size):
+    """Random bytes as a layer."""
+    data, packed = io.BytesIO(), os.urandom(8).hex()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        member = tarfile.TarInfo(packed)
+        member.size = size
+        tar.addfile(member, io.BytesIO(os.urandom(size)))
+    return gzip.compress(data.getvalue(), 1, mtime=0), sha256(data.getvalue())
+
+
+def push_images(registry, own):
+    """What the images of tests/lab/lab.sh leave out. Whatever is to break in the middle has layers of its own."""
+    other = "arm64" if own != "arm64" else "amd64"
+    for tag in ("lost", "revived", "killed", "back", "reset"):
+        registry.push("long", tag, [layer(size * MB) for size in (9, 6, 3)], own)
+    registry.push("pinned", "latest", [layer(MB), layer(MB)], own, oci=True)
+    for tag in ("missing", "damaged", "single"):
+        registry.push("odd", tag, [layer(MB), layer(MB)], own)
+    registry.push("secret", "latest", [layer(MB), layer(2 * MB)], own)
+    shared = layer(MB)
+    registry.push("twice", "latest", [shared, layer(2 * MB), shared], own)
+
+    # Another image of the same layers.
+    manifest, _ = registry.manifest("three", "latest")
+    config, _ = registry.ask("GET", f"three/blobs/{manifest['config']['digest']}")
+    config = json.loads(config)
+    config["config"]["Labels"] = {"another": "image"}
+    manifest["config"] |= registry.push_blob("three", json.dumps(config).encode())
+    registry.push_manifest("three", "labelled", manifest)
+
+    # As buildx makes them: an index with a manifest for each platform and an attestation beside it.
+    tags = {"both": (own, other), "again": (own, other), "checked": (own, other), "foreign": ("s390x", "ppc64le")}
+    for tag, platforms in tags.items():
+        entries = []
+        for arch in platforms:
+            pushed = registry.push("multi", f"{tag}-{arch}", [layer(MB), layer(3 * MB)], arch, oci=True)
+            entries.append(pushed | {"platform": {"os": "linux", "architecture": arch}})
+            statement = registry.push_blob("multi", json.dumps({"of": pushed["digest"]}).encode())
+            config = registry.push_blob("multi", b'{"architecture":"unknown","os":"unknown"}')
+            attestation = {
+                "schemaVersion": 2,
+                "mediaType": OCI_MANIFEST,
+                "config": {"mediaType": OCI_CONFIG} | config,
+                "layers": [{"mediaType": "application/vnd.in-toto+json"} | statement],
+            }
+            reference = {"type": "attestation-manifest", "digest": pushed["digest"]}
+            entries.append(
+                registry.push_manifest("multi", f"{tag}-{arch}-att", attestation)
+                | {"platform": {"os": "unknown", "architecture": "unknown"}}
+                | {"annotations": {f"vnd.docker.reference.{key}": value for key, value in reference.items()}}
+            )
+        registry.push_manifest("multi", tag, {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries})
+    # For the oldest Pis alone.
+    pushed = registry.push("multi", "v6-only", [layer(MB)], "arm", oci=True, variant="v6")
+    entry = pushed | {"platform": {"os": "linux", "architecture": "arm", "variant": "v6"}}
+    registry.push_manifest("multi", "v6", {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]})
+    # One manifest, built for another machine.
+    registry.push("odd", "elsewhere", [layer(MB)], other)
+    return other
+
+
+# == Engines ==
+
+
+class OverSocket(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=60)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self.path))
+
+
+class Engine:
+    """An engine in a system of its own, of which it changes nothing."""
+
+    def __init__(self, kind, store, root, state, registries):
+        self.kind, self.store, self.root, self.state = kind, store, root, state
+        self.socket = state / "docker.sock"
+        self.process, self.driver = None, None
+        (state / "home/.config/containers").mkdir(parents=True)
+        if kind == "podman":
+            policy = {"default": [{"type": "insecureAcceptAnything"}]}
+            (state / "home/.config/containers/policy.json").write_text(json.dumps(policy))
+            entry = '[[registry]]\nlocation = "{}"\ninsecure = true\n'
+            (state / "registries.conf").write_text("".join(entry.format(registry) for registry in registries))
+        else:
+            features = {"containerd-snapshotter": store == "containerd"}
+            (state / "daemon.json").write_text(json.dumps({"features": features}))
+
+    def start(self):
+        # Where a directory cannot be an overlay's there is the plain way.
+        drivers = {"podman": ("overlay", "vfs"), "containerd": ("overlayfs", "native")}
+        drivers = drivers.get(self.kind) or drivers.get(self.store) or ("overlay2", "vfs")
+        for driver in [self.driver] if self.driver else drivers:
+            self.launch(driver)
+            until = time.monotonic() + 120
+            while self.process.poll() is None and time.monotonic() < until:
+                if self.answers():
+                    self.driver = driver
+                    return
+                time.sleep(0.1)
+            if self.process.poll() is None:
+                self.kill()
+                break
+        raise Wrong(f"the engine does not start:\n{(self.state / 'engine.log').read_text(errors='replace')[-3000:]}")
+
+    def launch(self, driver):
+        if self.kind == "podman":
+            command = ["podman", "--root", "/mnt/data", "--runroot", "/run/lab", "--tmpdir", "/run/lab-tmp"]
+            command += ["--storage-driver", driver, "system", "service", "--time", "0", "unix:///mnt/docker.sock"]
+        else:
+            command = ["dockerd", "-H", "unix:///mnt/docker.sock", "--data-root", "/mnt/data", "-s", driver]
+            command += ["--config-file", "/mnt/daemon.json", "--bridge=none", "--iptables=false", "--ip-forward=false"]
+        # Its mounts and processes end with their namespaces. With no init the cgroups may not be mounted.
+        script = """
+            mount --bind "$0" "$0"
+            mount -o remount,bind,ro "$0"
+            for d in run opt tmp var/tmp etc/docker var/lib/containers; do mount -t tmpfs lab "$0/$d"; done
+            mount -t proc lab "$0/proc"
+            mount --rbind /sys "$0/sys"
+            mount --rbind /dev "$0/dev"
+            mountpoint -q "$0/sys/fs/cgroup" || mount -t cgroup2 lab "$0/sys/fs/cgroup"
+            mount --bind "$1" "$0/mnt"
+            shift
+            exec chroot "$0" "$@" """
+        environment = {"PATH": PATH, "HOME": "/mnt/home", "CONTAINERS_REGISTRIES_CONF": "/mnt/registries.conf"}
+        (self.state / "docker.sock").unlink(missing_ok=True)
+        with open(self.state / "engine.log", "ab") as log:
+            command = [*ALONE, "sh", "-ec", script, self.root, self.state, *command]
+            output = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            self.process = subprocess.Popen(command, **output, env=environment, start_new_session=True)
+
+    def kill(self):
+        """SIGKILL, and with it everything that it started."""
+        pid = self.process.pid
+        try:
+            for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                os.kill(int(child), signal.SIGKILL)
+            self.process.wait(30)
+        except (OSError, subprocess.TimeoutExpired):
+            self.process.kill()
+            self.process.wait(30)
+
+    def answers(self):
+        try:
+            return self.ask("GET", "/_ping")[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def ask(self, method, path):
+        connection = OverSocket(self.socket)
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def describe(self):
+        """Name and version; it must be the store that was wanted."""
+        version = json.loads(self.ask("GET", "/version")[1])
+        info = json.loads(self.ask("GET", "/info")[1])
+        is_containerd = "io.containerd.snapshotter" in json.dumps(info.get("DriverStatus"))
+        expect(is_containerd == (self.store == "containerd"), f"another store: {info.get('DriverStatus')}")
+        expect(info["Driver"] == self.driver, f"the driver is {info['Driver']}")
+        number = re.match(r"[\d.]+", version["Version"])[0].rstrip(".")
+        return f"{self.kind} {number}", info["Driver"]
+
+    def inspect(self, name):
+        status, body = self.ask("GET", f"/images/{name}/json")
+        expect(status in (200, 404), f"inspect {name}: {status} {body[:300]}")
+        return json.loads(body) if status == 200 else None
+
+    def has_all(self, name, image):
+        """Its digest, its platform, and every layer's bytes, as the engine hands them out."""
+        found = self.inspect(name)
+        expect(found, f"the engine does not have {name}")
+        digests = {digest.split("@")[1] for digest in found["RepoDigests"]}
+        # Podman may know an image by the digest of its own manifest.
+        expected = image.digests if self.kind == "podman" else {image.digest}
+        expect(digests & expected, f"digests {digests}, not {expected}")
+        expect(found["Architecture"] == image.arch, f"{found['Architecture']}, not {image.arch}")
+        expect(found["RootFS"]["Layers"] == image.plain, f"layers {found['RootFS']['Layers']}, not {image.plain}")
+        if self.store == "containerd":
+            # It hands out no image of another platform than its own.
+            blobs = self.state / "data/containerd/daemon/io.containerd.content.v1.content/blobs/sha256"
+            for digest in image.layers:
+                path = blobs / digest.removeprefix("sha256:")
+                expect(path.exists() and sha256(path.read_bytes()) == digest, f"{digest} is not in the store")
+            return
+        status, body = self.ask("GET", f"/images/{name}/get")
+        expect(status == 200, f"export of {name}: {status} {body[:300]}")
+        with tarfile.open(fileobj=io.BytesIO(body)) as tar:
+            there = {sha256(tar.extractfile(member).read()) for member in tar if member.isfile()}
+        for pair in zip(image.layers, image.plain):
+            expect(there & set(pair), f"the engine does not hand out layer {pair}")
+
+    def tag(self, name, repository, tag):
+        status, body = self.ask("POST", f"/images/{name}/tag?repo={repository}&tag={tag}")
+        expect(status == 201, f"tag: {status} {body[:300]}")
+
+    def untag(self, name):
+        status, body = self.ask("DELETE", f"/images/{name}")
+        expect(status == 200, f"untag: {status} {body[:300]}")
+
+
+# == Pulls ==
+
+
+class Pull:
+    """The program at work."""
+
+    def __init__(self, row, image, *options):
+        self.row, self.image, self.began = row, image, time.monotonic()
+        self.stem = row.dir / f"{len(row.pulls):02}"
+        with open(self.path("out"), "wb") as out, open(self.path("err"), "wb") as err:
+            command = [row.program, "--host", f"unix://{row.engine.socket}", "--log", self.path("log")]
+            command += ["--record", self.path("jsonl"), *options, image]
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=row.environment()
+            )
+        row.pulls.append(self)
+
+    def path(self, end):
+        return Path(f"{self.stem}.{end}")
+
+    def read(self, end):
+        return self.path(end).read_text()
+
+    def until(self, *texts):
+        """Waits until one of these stands on standard output; which one."""
+        while True:
+            ended = self.process.poll() is not None
+            out = self.read("out")
+            for text in texts:
+                if text in out:
+                    return text
+            expect(not ended, f"it never said {texts}")
+            expect(time.monotonic() - self.began < LIMIT, f"it has not said {texts} for {LIMIT} s")
+            time.sleep(0.02)
+
+    def half_way(self):
+        """Waits until a layer has come far, and none is whole."""
+        self.until(*(f"] {percent}% " for percent in range(30, 90)))
+
+    def finish(self):
+        try:
+            self.exit = self.process.wait(max(1, LIMIT - (time.monotonic() - self.began)))
+        except subprocess.TimeoutExpired:
+            raise Wrong(f"it does not end within {LIMIT} s") from None
+        self.out, self.log = self.read("out"), self.read("log")
+        self.lines = [line[22:] for line in self.out.splitlines()]
+        self.check_story()
+        self.check_recording()
+        return self
+
+    def check_recording(self):
+        """Played again it is the same; and the engine said nothing that is not known."""
+        again = self.path("again.log")
+        again.unlink(missing_ok=True)
+        played = subprocess.run(
+            [self.row.program, "--replay", self.path("jsonl"), "--log", again],
+            stdin=subprocess.DEVNULL, capture_output=True, env=self.row.environment(),
+        )
+        expect(played.returncode == self.exit, f"the replay ends with {played.returncode}, not {self.exit}")
+        expect(played.stdout.decode() == self.out, "the replay prints something else")
+        expect(played.stderr == b"", f"the replay complains: {played.stderr}")
+        expect(again.read_text() == self.log, "the replay's log is another")
+        again.unlink()
+        rows = [json.loads(line) for line in self.read("jsonl").splitlines()][1:]
+        self.ends = [row[2]["end"] for row in rows if row[1] == "x"]
+        for _, code, event in rows:
+            expect(code != "r", f"not JSON: {event}")
+            if code == "e" and "error" not in event and "message" not in event:
+                expect(KNOWN.match(event.get("status", "")), f"a status that is not known: {event}")
+
+    def check_story(self):
+        """What holds for every pull, whatever became of it."""
+        expect(self.read("err") == "", f"standard error: {self.read('err')}")
+        human = "".join(line + "\n" for line in self.log.splitlines() if line[9:10] != "]")
+        expect(human == self.out, "the log is not what stood on standard output")
+        stamps = [line[:21] for line in self.out.splitlines()]
+        expect(stamps == sorted(stamps), "times go back")
+        queued, bars, counted = set(), {}, []
+        for line in self.lines:
+            if line.startswith("🔁 Retry"):
+                queued, bars, counted = set(), {}, []
+            if not (found := re.match(r"\S+ +Layer ([0-9a-f]{12})[: ] ?(.*)", line)):
+                continue
+            layer_id, what = found.groups()
+            if what.startswith("queued"):
+                expect(layer_id not in queued, f"queued twice: {line}")
+                queued.add(layer_id)
+            expect(layer_id in queued, f"before it was queued: {line}")
+            if what == "starts again":
+                bars = {key: percent for key, percent in bars.items() if key[0] != layer_id}
+            if bar := re.search(r"\[([█░]+)\] (\d+)%", line):
+                expect(len(bar[1]) == 40, f"the bar's width: {line}")
+                key = (layer_id, line[0])
+                expect(bars.get(key, 0) <= int(bar[2]) <= 100, f"it goes back: {line}")
+                # The percentage is floored, and so are the cells.
+                least, most = int(bar[2]) * 40 // 100, (int(bar[2]) + 1) * 40 // 100
+                expect(least <= bar[1].count("█") <= most, f"the bar is not its percentage: {line}")
+                bars[key] = int(bar[2])
+            if count := re.search(r"(?:Complete|cached) \((\d+)/(\d+)\)(?:, [^()]*)?$", line):
+                counted.append(layer_id)
+                expect(len(set(counted)) == len(counted) == int(count[1]) <= int(count[2]), f"n/N: {line}")
+        self.cached = sum("Already cached" in line for line in self.lines)
+        self.retries = sum(line.startswith("🔁 Retry") for line in self.lines)
+        self.check_end(len(counted))
+
+    def check_end(self, counted):
+        """The closing block."""
+        rule = self.lines[-1]
+        expect(rule.startswith("====="), "no closing block")
+        closing = self.out.rsplit(rule, 2)[1]
+        closing = [line[22:] for line in closing.splitlines()]
+        self.success = "✅ PULL SUCCESSFUL" in closing
+        expect(self.out.count("SUCCESSFUL") == self.success, "a success that is none")
+        failed = [line for line in closing if line.startswith("❌ PULL FAILED: ")]
+        expect(self.success == (self.exit == 0) == (not failed), f"exit {self.exit} and {closing}")
+        self.reason = failed[0].removeprefix("❌ PULL FAILED: ") if failed else ""
+
+        def find(pattern, default):
+            found = [found.groups() for line in closing if (found := re.fullmatch(pattern, line))]
+            return found[0] if found else default
+
+        # A pull that has failed stands where it stopped.
+        (percent,) = find(rf"{'Overall Progress' if self.success else 'Stopped at'}: \[[█░]{{50}}\] (\d+)%", ("-1",))
+        expect((int(percent) == 100) == self.success and int(percent) >= 0, f"overall {percent}")
+        self.n, self.total = map(int, find(r"Layers: (\d+)/(\d+) completed", (0, 0)))
+        expect(self.n == counted, f"{self.n} layers are completed, {counted} were told")
+        expect(not self.success or self.n == self.total, f"a success with {self.n}/{self.total}")
+        at_least, number, unit = find(r"Downloaded: (≥?)([\d.]+)([KMG]?B) in .*", ("", 0, "B"))
+        self.grain = {"B": 1, "KB": 1000, "MB": MB, "GB": 1000 * MB}[unit]
+        self.is_least, self.moved = bool(at_least), int(float(number) * self.grain)
+
+    # What is expected of it.
+
+    def pulled(self, image, layers, cached=0, fetched=()):
+        """
+        It has succeeded, so many layers were told, and so many of them as cached; after a break nobody knows how many.
+        `fetched` are the digests of those that had to come.
+        """
+        expect(self.exit == 0, f"exit {self.exit}: {self.reason}")
+        self.row.engine.has_all(self.image, image)
+        is_podman, is_broken = self.row.kind == "podman", "🔁" in self.out
+        expect(is_broken or self.total == layers, f"{self.n}/{self.total} layers, not {layers}")
+        expect(is_broken or self.cached == cached, f"{self.cached} were cached, not {cached}")
+        fetched = sum(image.sizes[digest] for digest in set(fetched))
+        expect(fetched <= self.carried, f"{self.carried} bytes came for {fetched}")
+        # Podman says of a layer that breaks off that it is complete, and counts as if it were.
+        expect(self.moved <= self.carried or (is_podman and is_broken), f"{self.moved} told, {self.carried} came")
+        if not is_broken:
+            # Podman fetches a layer as often as it is in the image.
+            most = sum(image.sizes[digest] for digest in image.layers) if is_podman else fetched
+            expect(self.carried <= most * 1.05 + 200_000, f"{self.carried} bytes came for {fetched}")
+            expect(self.moved <= fetched, f"{self.moved} bytes are told of {fetched}")
+        if not self.retries:
+            expect(self.is_least or self.moved + self.grain > fetched, f"{self.moved} bytes are told, not {fetched}")
+        if not is_podman:
+            expect(f"🔐 Image digest: {image.digest}" in self.lines, "no digest, or a wrong one")
+            expect(any(line.startswith("📊 Status: ") for line in self.lines), "no status")
+        return self.outcome()
+
+    def refused(self, advice, reason):
+        """It has failed for that reason."""
+        expect(self.exit == 1, f"exit {self.exit}, which is not 1")
+        expect(re.search(reason, self.reason, re.IGNORECASE), f"the reason is {self.reason}")
+        expect(any(line.startswith(f"💡 {advice}") for line in self.lines), f"no advice to {advice}")
+
+    def failed(self, advice, reason):
+        """And the image is not there."""
+        self.refused(advice, reason)
+        if not self.row.engine.answers():
+            self.row.engine.start()
+        expect(self.row.engine.inspect(self.image) is None, f"the engine has {self.image}")
+        return self.outcome()
+
+    def outcome(self):
+        """For the table."""
+        told = []
+        if self.total and self.success:
+            told.append(f"{self.n}/{self.total}")
+        if not self.success:
+            told.append({"complete": "in stream"}.get(self.ends[0], self.ends[0].replace("refused ", "HTTP ")))
+        if self.retries:
+            told.append(f"{self.retries} retry" if self.retries == 1 else f"{self.retries} retries")
+        return ", ".join(told)
+
+
+# == The cases ==
+
+CASES = []
+
+
+def case(name):
+    def add(function):
+        CASES.append((name, function))
+        return function
+
+    return add
+
+
+def docker_case(name):
+    """One that podman has no part in: it cannot be asked what a registry has, and keeps to rules of its own."""
+
+    def add(function):
+        case(name)(lambda row: "not asked" if row.kind == "podman" else function(row))
+        return function
+
+    return add
+
+
+class Row:
+    """One engine with one store, and all cases with it."""
+
+    def __init__(self, suite, kind, store, program):
+        self.suite, self.kind, self.store, self.program = suite, kind, store, program
+        self.name = " ".join(filter(None, (suite, kind, store)))
+        self.pulls, self.results = [], {}
+        self.engine, self.version, self.driver = None, "", ""
+
+    def environment(self):
+        return {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": str(self.dir)}
+
+    def begin(self, image, *options):
+        self.link.carried = self.private.carried = 0
+        return Pull(self, image, *options)
+
+    def pull(self, image, *options):
+        return self.end(self.begin(image, *options))
+
+    def end(self, pull):
+        pull.finish()
+        pull.carried = self.link.carried + self.private.carried
+        return pull
+
+    def at(self, image):
+        return f"{self.link.address}/{image}"
+
+    def image(self, name, arch=None):
+        repository, _, tag = name.partition(":")
+        return Image(self.registry, repository, tag or "latest", arch or self.arch)
+
+    def layer_file(self, name):
+        """Where the registry keeps an image's last layer."""
+        digest = self.image(name).layers[-1].removeprefix("sha256:")
+        return self.lab / "store/docker/registry/v2/blobs/sha256" / digest[:2] / digest / "data"
+
+    def order(self, what, part):
+        run(LAB, what, self.lab, part)
+
+    @property
+    def names_cached(self):
+        """Whether it tells of layers that it has already."""
+        return self.store != "containerd"
+
+    def start(self, base, directory, root, arch, other):
+        self.dir, self.lab, self.arch, self.other = directory, directory / "lab", arch, other
+        (directory / "engine").mkdir(parents=True)
+        run(LAB, "start", self.lab, base)
+        env = dict(line.split("=", 1) for line in (self.lab / "env").read_text().splitlines())
+        self.registry = Registry(env["REGISTRY"])
+        self.link, self.private = Link(env["REGISTRY"]), Link(env["PRIVATE_REGISTRY"])
+        registries = (self.link.address, self.private.address)
+        self.engine = Engine(self.kind, self.store, root, directory / "engine", registries)
+        self.engine.start()
+        self.version, self.driver = self.engine.describe()
+
+    def end_pulls(self):
+        for pull in self.pulls:
+            if pull.process.poll() is None:
+                pull.process.kill()
+                pull.process.wait()
+
+    def end_all(self):
+        self.end_pulls()
+        if self.engine and self.engine.process and self.engine.process.poll() is None:
+            self.engine.kill()
+
+    def check(self, image, *options, env=None):
+        """What `--check` answers: its exit code and its line."""
+        command = [self.program, "--host", f"unix://{self.engine.socket}", "--check", *options, self.at(image)]
+        environment = self.environment() | (env or {})
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
+        expect(done.stderr == "" and done.stdout.count("\n") == 1, f"{done.stdout}{done.stderr}")
+        return done.returncode, done.stdout
+
+    def checks(self, image, *expected):
+        """`--check` for no platform, this machine's, the other one: the exit codes are these."""
+        own, other = f"linux/{self.arch}", f"linux/{self.other}"
+        told = [self.check(image), self.check(image, "--platform", own), self.check(image, "--platform", other)]
+        told += [self.check(image, env={"DOCKER_DEFAULT_PLATFORM": other})]
+        expected = [*expected, expected[-1]]
+        expect([code for code, _ in told] == expected, f"not {expected}: {told}")
+        return told
+
+    @property
+    def tells_platforms(self):
+        """Whether the engine says which platforms of an index are here: the containerd store does since API 1.48."""
+        return self.store != "containerd" or int(self.version.partition(".")[0]) >= 28
+
+    def token(self, text):
+        path = self.dir / "token"
+        path.touch(mode=0o600)
+        path.write_text(text)
+        return "--token-file", path, "--token-user", "fleet"
+
+
+def fresh(row, name):
+    image = row.image(name)
+    return row.pull(row.at(name)).pulled(image, len(set(image.layers)), fetched=image.layers)
+
+
+@case("fresh, 1 layer")
+def _(row):
+    return fresh(row, "tiny:latest")
+
+
+@case("fresh, 3 layers, slow")
+def _(row):
+    row.link.rate = 3 * MB
+    image = row.image("three")
+    pull = row.pull(row.at("three:latest"))
+    bars = [int(found[1]) for line in pull.lines if (found := re.match(r"⬇️ .*\] (\d+)%", line))]
+    expect(any(0 < percent < 100 for percent in bars), f"no bar in the middle: {bars}")
+    return pull.pulled(image, 3, fetched=image.layers)
+
+
+@case("fresh, 8 layers")
+def _(row):
+    return fresh(row, "eight:latest")
+
+
+@case("the same layer twice")
+def _(row):
+    return fresh(row, "twice:latest")
+
+
+@case("slow to unpack")
+def _(row):
+    return fresh(row, "zeros:latest")
+
+
+@case("by digest")
+def _(row):
+    image = row.image("pinned")
+    return row.pull(row.at(f"pinned@{image.digest}")).pulled(image, 2, fetched=image.layers)
+
+
+@case("up to date")
+def _(row):
+    image = row.image("three")
+    pull = row.pull(row.at("three:latest"))
+    if row.kind == "podman":
+        return pull.pulled(image, 3, cached=3)
+    expect("📊 Status: Image is up to date for " in pull.out, "it does not say up to date")
+    return pull.pulled(image, 0)
+
+
+@case("cached: only the tag had gone")
+def _(row):
+    row.engine.tag(row.at("three:latest"), "kept", "1")
+    row.engine.untag(row.at("three:latest"))
+    expect(row.engine.inspect(row.at("three:latest")) is None, "it is still there")
+    layers = 3 if row.kind == "podman" else 0
+    return row.pull(row.at("three:latest")).pulled(row.image("three"), layers, cached=layers)
+
+
+@case("cached: another image of the same layers")
+def _(row):
+    layers = 3 if row.names_cached else 0
+    return row.pull(row.at("three:labelled")).pulled(row.image("three:labelled"), layers, cached=layers)
+
+
+@case("partly cached: 2 of 3")
+def _(row):
+    image = row.image("three:v2")
+    pull = row.pull(row.at("three:v2"))
+    new = set(image.layers) - set(row.image("three").layers)
+    return pull.pulled(image, *((3, 2) if row.names_cached else (1, 0)), fetched=new)
+
+
+@case("unknown tag")
+def _(row):
+    return row.pull(row.at("three:missing")).failed(NOT_FOUND, "manifest unknown|not found")
+
+
+@case("unknown repository")
+def _(row):
+    return row.pull(row.at("nothing/here")).failed(NOT_FOUND, "name unknown|manifest unknown|not found")
+
+
+@case("private, no login")
+def _(row):
+    pull = row.pull(f"{row.private.address}/secret:latest")
+    expect("⚠️  no credentials for" in pull.out, "it does not say that there were no credentials")
+    return pull.failed(LOGIN, "no basic auth|unauthorized|authentication required")
+
+
+@case("private, wrong login")
+def _(row):
+    pull = row.pull(f"{row.private.address}/secret:latest", *row.token("wrong"))
+    expect("was asked as user fleet" in pull.out, "it does not say as whom it asked")
+    return pull.failed(LOGIN, "unauthorized|authentication required")
+
+
+@case("private, right login")
+def _(row):
+    image = row.image("secret")
+    secret = (row.lab / "password").read_text().strip()
+    pull = row.pull(f"{row.private.address}/secret:latest", *row.token(secret))
+    for end in ("out", "log", "jsonl"):
+        expect(secret not in pull.read(end), f"the password is in the {end}")
+    return pull.pulled(image, 2, fetched=image.layers)
+
+
+@case("index: own platform")
+def _(row):
+    return fresh(row, "multi:both")
+
+
+@case("index: another platform, asked for")
+def _(row):
+    image = row.image("multi:again", row.other)
+    pull = row.pull(row.at("multi:again"), "--platform", f"linux/{row.other}")
+    return pull.pulled(image, 2, fetched=image.layers)
+
+
+@case("index: own platform missing")
+def _(row):
+    reason = "no matching manifest|no match for platform|no image found"
+    return row.pull(row.at("multi:foreign")).failed(PLATFORM, reason)
+
+
+@case("one platform, another asked for")
+def _(row):
+    # The engines do not agree, and the program says what its engine does.
+    pull = row.pull(row.at("odd:single"), "--platform", f"linux/{row.other}")
+    if pull.exit == 0:
+        return pull.pulled(row.image("odd:single"), 2, fetched=row.image("odd:single").layers)
+    pull.refused(PLATFORM, "does not match the specified platform")
+    return pull.outcome()
+
+
+@case("a layer is missing in the registry")
+def _(row):
+    row.layer_file("odd:missing").unlink()
+    return row.pull(row.at("odd:missing")).failed(DAMAGED, "unknown blob|not found|blob unknown")
+
+
+@case("a layer is damaged in the registry")
+def _(row):
+    path = row.layer_file("odd:damaged")
+    path.write_bytes(os.urandom(path.stat().st_size))
+    return row.pull(row.at("odd:damaged")).failed(DAMAGED, "digest|verification|invalid header")
+
+
+@case("--check before and after")
+def _(row):
+    # The first has not been pulled, the last is unknown to the registry.
+    codes = [row.check(image)[0] for image in ("long:back", "three:latest", "multi:both", "three:missing")]
+    # Podman cannot be asked what the registry has.
+    expect(codes == ([3] * 4 if row.kind == "podman" else [1, 0, 0, 3]), f"exit codes {codes}")
+    return "cannot tell" if row.kind == "podman" else ""
+
+
+@docker_case("--check: only the other platform is here")
+def _(row):
+    row.pull(row.at("multi:checked"), "--platform", f"linux/{row.other}")
+    # A pull would fetch this machine's. An engine that shows one of what may be several does not tell of the others.
+    unknown = 1 if row.tells_platforms else 3
+    row.checks("multi:checked", unknown, unknown, 0)
+    digest = row.image("multi:checked").digest
+    told = row.check(f"multi@{digest}", "--platform", f"linux/{row.arch}")
+    expect(told[0] == unknown, f"by digest: {told}")
+
+
+@docker_case("--check: both platforms under one tag")
+def _(row):
+    row.pull(row.at("multi:checked"))
+    if row.store == "containerd":
+        row.checks("multi:checked", 0, 0, 0 if row.tells_platforms else 3)
+        return
+    # The graphdriver keeps the last one, and has forgotten where it came from.
+    told = row.checks("multi:checked", 3, 3, 1)
+    expect(f"docker image rm {row.at('multi:checked')}" in told[0][1], f"no cure: {told[0]}")
+    row.engine.untag(row.at("multi:checked"))
+    row.pull(row.at("multi:checked"))
+    row.checks("multi:checked", 0, 0, 1)
+
+
+@docker_case("--check: arm/v7 asked of an index that has arm/v6")
+def _(row):
+    pull = row.pull(row.at("multi:v6"), "--platform", "linux/arm/v7")
+    expect(pull.exit == 0, pull.reason)
+    told = row.check("multi:v6", "--platform", "linux/arm/v7")
+    expect(told[0] == 0, f"{told}")
+
+
+@docker_case("--check: one platform, another asked for")
+def _(row):
+    # The image that an earlier case pulled so, whatever its engine said of it.
+    told = row.check("odd:single", "--platform", f"linux/{row.other}")
+    expect(told[0] == 0, f"{told}")
+
+
+@case("an image for another machine")
+def _(row):
+    pull = row.pull(row.at("odd:elsewhere"))
+    if pull.exit != 0:
+        pull.refused(PLATFORM, "platform|no image found")
+        return pull.outcome()
+    warned = [line for line in pull.lines if line.startswith(f"⚠️  the image is for linux/{row.other}")]
+    expect(len(warned) == 1, "no warning that it cannot run here")
+    return "warned"
+
+
+@docker_case("a connection is reset")
+def _(row):
+    row.link.rate = 2 * MB
+    image = row.image("long:reset")
+    pull = row.begin(row.at("long:reset"))
+    pull.half_way()
+    row.link.reset()
+    pull.until("🔁")
+    row.link.rate = 0
+    row.end(pull)
+    expect(("🔁 Retry 1/3 at once: " in pull.out) == (row.store == "containerd"), "a retry at once, or none")
+    # What had come is not fetched again.
+    size = sum(image.sizes.values())
+    expect(pull.carried <= size * 1.1, f"{pull.carried} bytes came for {size}")
+    return f"{pull.pulled(image, 3, fetched=image.layers)}, {pull.carried / size:.2f} ×"
+
+
+@case("registry killed")
+def _(row):
+    row.link.rate = 2 * MB
+    pull = row.begin(row.at("long:lost"), "--retries", "0")
+    pull.half_way()
+    row.order("kill", "registry")
+    row.link.down()
+    try:
+        return row.end(pull).failed(UNREACHABLE, "connection refused|reset by peer|EOF")
+    finally:
+        row.order("revive", "registry")
+        row.link.up()
+
+
+@case("registry killed and revived")
+def _(row):
+    row.link.rate = 2 * MB
+    image = row.image("long:revived")
+    pull = row.begin(row.at("long:revived"))
+    pull.half_way()
+    row.order("kill", "registry")
+    row.link.down()
+    # The engine tries again, or we do.
+    pull.until("retrying in ", "/3 in 5s: ")
+    row.order("revive", "registry")
+    row.link.rate = 0
+    row.link.up()
+    return row.end(pull).pulled(image, 3, fetched=image.layers)
+
+
+@case("engine killed")
+def _(row):
+    row.link.rate = 2 * MB
+    pull = row.begin(row.at("long:killed"), "--retries", "0")
+    pull.half_way()
+    row.engine.kill()
+    return row.end(pull).failed(ENGINE, "the engine broke off")
+
+
+@case("engine killed and back")
+def _(row):
+    row.link.rate = 2 * MB
+    image = row.image("long:back")
+    pull = row.begin(row.at("long:back"))
+    pull.half_way()
+    row.engine.kill()
+    pull.until("🔁 Retry 1/3 in 5s: the engine broke off")
+    row.link.rate = 0
+    row.engine.start()
+    return row.end(pull).pulled(image, 3, fetched=image.layers)
+
+
+# == The run ==
+
+ROWS = [
+    ("bookworm", "docker.io", ""),
+    ("trixie", "docker.io", ""),
+    ("trixie", "docker.io", "containerd"),
+    ("sid", "docker.io", ""),
+    ("sid", "docker.io", "containerd"),
+    ("bookworm", "podman", ""),
+    ("trixie", "podman", ""),
+    ("sid", "podman", ""),
+]
+
+
+def work(row, cases, start, keep):
+    """Runs the cases; what is wrong is told with the log."""
+    began = time.monotonic()
+    try:
+        row.start(*start)
+        for name, function in cases:
+            if STOP.is_set():
+                return
+            row.link.rate = row.private.rate = 0
+            at, first = time.monotonic(), len(row.pulls)
+            try:
+                row.results[name] = ("ok", function(row))
+                print(f"{row.name}: {name}: {' '.join(row.results[name])} ({time.monotonic() - at:.1f} s)", flush=True)
+            except Exception as error:
+                text = str(error) if isinstance(error, Wrong) else traceback.format_exc()
+                row.results[name] = ("WRONG", "")
+                row.end_pulls()
+                logs = "".join(pull.read("out") for pull in row.pulls[first:])
+                print(f"-- {row.name}: {name}: WRONG: {text}\n{logs}--", flush=True)
+                if not STOP.is_set() and not row.engine.answers():
+                    row.engine.kill()
+                    row.engine.start()
+            if keep:
+                folder = keep / row.name.replace(" ", "-")
+                folder.mkdir(parents=True, exist_ok=True)
+                for pull in row.pulls[first:]:
+                    for end in ("jsonl", "log"):
+                        shutil.copy(pull.path(end), folder / f"{re.sub('[^a-z0-9]+', '-', name.lower())}.{end}")
+        print(f"{row.name}: {time.monotonic() - began:.0f} s", flush=True)
+    except Exception:
+        print(f"-- {row.name}: WRONG: {traceback.format_exc()}--", flush=True)
+    finally:
+        for name, _ in cases:
+            row.results.setdefault(name, ("WRONG", ""))
+        row.end_all()
+        run(LAB, "stop", row.lab)
+
+
+def table(rows, cases):
+    def heading(row):
+        parts = [row.version or row.kind, row.suite, f"{row.store} {row.driver}".strip()]
+        return "<br>".join(filter(None, parts))
+
+    print("\n| " + " | ".join(["", *map(heading, rows)]) + " |")
+    print("|---" * (len(rows) + 1) + "|")
+    for name, _ in cases:
+        cells = [" ".join(filter(None, row.results[name])) for row in rows]
+        print("| " + " | ".join([name, *cells]) + " |")
+
+
+def main():
+    parser = argparse.ArgumentParser(add_help=False, usage="tests/proofs/engines.py [OPTION]... (--help tells which)")
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--program", type=Path)
+    parser.add_argument("--rows", default="")
+    parser.add_argument("--cases", default="")
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    if options.help:
+        print(__doc__)
+        return
+    if os.geteuid() != 0:
+        sys.exit('engines.py: needs root, for engines of its own: sudo -E env "PATH=$PATH" tests/proofs/engines.py')
+    if not options.program and not shutil.which("cargo"):
+        sys.exit("engines.py: no cargo on PATH: --program FILE names an executable that is built")
+    for pattern in (options.rows, options.cases):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            sys.exit(f"engines.py: {pattern!r} is no regular expression: {error}")
+    rows = [row for row in ROWS if re.search(options.rows, " ".join(filter(None, row)))]
+    cases = [case for case in CASES if re.search(options.cases, case[0])]
+    if not rows or not cases:
+        sys.exit("engines.py: no such row or case")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="engines-") as temporary:
+        temporary = Path(temporary)
+        cache = (options.cache or temporary / "systems").resolve()
+        cache.mkdir(parents=True, exist_ok=True)
+        program = options.program
+        if not program:
+            run("cargo", "build", "--release", "--locked", cwd=ROOT)
+            program = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "release" / NAME
+        program = program.resolve()
+        run(LAB, "install", "debootstrap")
+        rows = [Row(*row, program) for row in rows]
+        try:
+            run(LAB, "start", temporary / "lab")
+            env = dict(line.split("=", 1) for line in (temporary / "lab/env").read_text().splitlines())
+            arch = run("dpkg", "--print-architecture").strip()
+            other = push_images(Registry(env["REGISTRY"]), arch)
+            with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+                try:
+                    suites = {row.suite: pool.submit(system, row.suite, cache) for row in rows}
+                    roots = {suite: future.result() for suite, future in suites.items()}
+                    print(f"systems: {time.monotonic() - began:.0f} s", flush=True)
+                    futures = []
+                    for number, row in enumerate(rows):
+                        start = (temporary / "lab", temporary / str(number), roots[row.suite], arch, other)
+                        futures.append(pool.submit(work, row, cases, start, options.keep))
+                    for future in futures:
+                        future.result()
+                except BaseException:
+                    STOP.set()
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    for child in list(CHILDREN):
+                        child.terminate()
+                    for row in rows:
+                        row.end_all()
+                    raise
+        finally:
+            run(LAB, "stop", temporary / "lab")
+    wrong = sum(kind == "WRONG" for row in rows for kind, _ in row.results.values())
+    count = len(rows) * len(cases)
+    with section.written("engines", is_markdown=True, is_whole=(len(rows), len(cases)) == (len(ROWS), len(CASES))):
+        table(rows, cases)
+        print(f"\n{date.today()}: {count} cases, {wrong} wrong, {time.monotonic() - began:.0f} s")
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

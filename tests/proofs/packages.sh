@@ -1,0 +1,298 @@
+#!/bin/bash
+# Tests the Debian packages in dist/, as build-rpi.sh leaves them:
+#   tests/proofs/packages.sh              quickly, as anybody: contents, lintian, man pages, completion, curl, routes
+#   tests/proofs/packages.sh DEB_ARCH...  as root, in a clean Debian each (amd64, armhf, arm64): install to purge
+# The second way installs debootstrap and downloads 60 MB an architecture, kept below target/ for the next time.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+PATH=$PATH:/usr/sbin:/sbin
+NAME=docker-pull-with-progress
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+tmp=$(mktemp -d)
+registered=() mounted=''
+leave() {
+    for entry in "${registered[@]}"; do echo -1 >"/proc/sys/fs/binfmt_misc/$entry"; done
+    [ -z "$mounted" ] || umount "$mounted"
+    rm -rf "$tmp"
+}
+trap leave EXIT
+trap 'exit 130' INT; trap 'exit 143' TERM
+
+usage() { sed -n 's/^#   //p' tests/proofs/packages.sh; }
+die() { echo "packages.sh: $*" >&2 && exit 1; }
+same() { [ "$1" = "$2" ] || die "${3-}expected"$'\n'"$2"$'\n'"and got"$'\n'"$1"; }
+package() { # ARCHITECTURE
+    local found=(dist/"${NAME}"_*_"$1".deb)
+    [ -e "${found[0]}" ] || found=()
+    [ ${#found[@]} = 1 ] || die "dist/ should hold one package for $1: run build-rpi.sh first"
+    printf '%s\n' "${found[0]}"
+}
+
+# What logrotate is told, comments and the log's path aside.
+RULES='weekly rotate 4 maxsize 1M compress delaycompress missingok notifempty create 0644 root root'
+rules() { grep -v '^#' "$1" | sed -n '/{$/,/^}/ { /[{}]/!p }' | xargs; }
+
+# Every option that the help text names, and no other, has its entry in the man page and is completed.
+options() { grep -oE -- '(^|[ ,])-(-[a-z-]+|[a-zA-Z]\b)' | tr -d ' ,' | sort -u; }
+completions() { # NAME WORD...
+    # shellcheck source=/dev/null disable=SC2030
+    (export PATH="$tmp/bin:$PATH" && . "$tmp/tree/usr/share/bash-completion/completions/$1"
+     COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) && _docker_pull_with_progress "$1" && printf '%s\n' "${COMPREPLY[@]}")
+}
+
+# Which way build-rpi.sh takes, with tools that only say what they have and how they were called.
+routes() {
+    local triple variable bin=$tmp/routes
+    mkdir -p "$bin" "$tmp/has"
+    # shellcheck disable=SC2016 # expanded in there
+    tools() { # NAME BODY...
+        while [ $# -gt 0 ]; do
+            printf '#!/bin/bash\n%s\n' "$2" >"$bin/$1"
+            chmod 755 "$bin/$1"
+            shift 2
+        done
+    }
+    # The build for the host succeeds, and the one for a target ends the script.
+    tools rustc "[ \"\$*\" = \"--print target-libdir --target \$TRIPLE\" ] && echo $tmp/has/\$TRIPLE" \
+        cargo "[[ \$* != *--target\ * ]] || { echo \"cargo \$*\"; env | grep -E '_LINKER=|BOOTSTRAP'; exit 1; }" \
+        dpkg-query 'echo 1.96-1 1.96-1 1.95-1'
+    route() { # ARCHITECTURE
+        ! env PATH="$bin:/usr/bin:/bin" CARGO_TARGET_DIR="$tmp/build" TRIPLE="$triple" ./build-rpi.sh "$1" 2>&1 ||
+            die "the build of $1 goes on without a compiler"
+    }
+    for architecture in aarch64 armv6 amd64; do
+        case $architecture in
+            aarch64) triple=aarch64-unknown-linux-musl ;;
+            armv6) triple=arm-unknown-linux-musleabihf ;;
+            amd64) triple=x86_64-unknown-linux-musl ;;
+        esac
+        # Neither a target of rustup's nor, with a std of another version than its compiler, Debian's.
+        same "$(route $architecture | sed -E 's/ +\(Debian: .* from apt, ziglang==[0-9.]+ by pip\)$//')" "\
+build-rpi.sh: no way to build for $triple; one of these opens it:
+build-rpi.sh:   rustup target add $triple
+build-rpi.sh:   build-rpi.sh install" "no route for $architecture: "
+        mkdir "$tmp/has/$triple"
+        variable=${triple^^}
+        same "$(route $architecture)" "\
+== the host, for comparison ==
+== $architecture ==
+route: rustup's target $triple, linked by rust-lld
+cargo build --release --locked --target $triple --target-dir $tmp/build/static
+CARGO_TARGET_${variable//-/_}_LINKER=rust-lld" "rustup's route for $architecture: "
+    done
+    # All of this machine's tools, except those for packages.
+    mkdir "$tmp/tools"
+    find /usr/bin/ -mindepth 1 -maxdepth 1 -exec ln -s -t "$tmp/tools" {} +
+    rm "$tmp/tools/dpkg-parsechangelog"
+    begin() {
+        ! env PATH="$bin:$tmp/tools" CARGO_TARGET_DIR="$tmp/build" TRIPLE="$triple" ./build-rpi.sh amd64 2>&1 | head -n 2
+    }
+    same "$(begin)" "\
+build-rpi.sh: dpkg-parsechangelog is missing, for the Debian packages (Debian: apt-get install dpkg-dev)"
+    rm "$tmp/tools/dpkg-deb"
+    same "$(begin)" "\
+build-rpi.sh: no Debian packages, executables alone: there is no dpkg-deb here
+== the host, for comparison =="
+    echo "routes: rustup's target where there is one; without any, or without dpkg-dev, what to install"
+}
+
+# The README's lines for files of a release and for the link, into a shell as somebody pastes them.
+installation() {
+    local executable
+    executable=$NAME-$(dpkg --print-architecture)
+    mkdir "$tmp/local"
+    printf '#!/bin/sh\nexec "$@"\n' >"$tmp/local/sudo"
+    chmod 755 "$tmp/local/sudo"
+    sed -n '/^    curl .*RELEASE/,/^    sudo install/p' README.md | sed "s|/usr/local/bin/|$tmp/local/|" >"$tmp/download.sh"
+    same "$(wc -l <"$tmp/download.sh")" 3 'lines for curl in the README: '
+    # shellcheck disable=SC2016 # nothing to expand
+    sed -nE 's/^.*`sudo (ln [^`]*)`.*/\1/p' README.md | sed "s|/usr/local/bin/|$tmp/local/|" >"$tmp/link.sh"
+    same "$(wc -l <"$tmp/link.sh")" 1 'lines for the link in the README: '
+    paste_lines() { # RELEASE
+        rm -rf "$tmp/download" && mkdir "$tmp/download"
+        # shellcheck disable=SC2031 # it is changed in a subshell on purpose
+        (cd "$tmp/download" &&
+            PATH="$tmp/local:$PATH" RELEASE="file://$1" bash <"$tmp/download.sh" 2>"$tmp/download.err")
+    }
+    cp -r dist "$tmp/tampered"
+    printf '\n' >>"$tmp/tampered/$executable"
+    same "$(paste_lines "$tmp/tampered" || true)" "$executable: FAILED"
+    [ ! -e "$tmp/local/$NAME" ] || die 'a file that is not what SHA256SUMS says is installed'
+    rm "$tmp/tampered/SHA256SUMS"
+    same "$(paste_lines "$tmp/tampered" || true)" ''
+    [ ! -e "$tmp/local/$NAME" ] || die 'a file is installed without SHA256SUMS'
+    same "$(paste_lines "$PWD/dist")" "$executable: OK" "$(cat "$tmp/download.err")"
+    cmp "$tmp/local/$NAME" "dist/$executable"
+    bash "$tmp/link.sh"
+    "$tmp/local/alm-pull" --help | grep -q '^Usage: alm pull' || die 'the link is not the viewer'
+    echo 'installation by curl: as the README says, and nothing that is not what SHA256SUMS says'
+}
+
+clean_page() { # FILE: groff has nothing to say about it
+    same "$(LC_ALL=C.UTF-8 man --warnings -l "$1" 2>&1 >/dev/null)" '' "${1##*/}: "
+    [ -n "$(LC_ALL=C.UTF-8 man -l "$1")" ] || die "${1##*/} shows nothing"
+}
+
+quick() {
+    local tree=$tmp/tree package page help file bytes real
+    [ -e dist/SHA256SUMS ] || die 'there is nothing in dist/: run build-rpi.sh first'
+    package "$(dpkg --print-architecture)" >/dev/null
+    (cd dist && sha256sum --quiet --strict -c SHA256SUMS && same "$(cut -d ' ' -f 3 SHA256SUMS)" "$(ls -1 $NAME*)" SHA256SUMS:\ )
+    while read -r file bytes; do
+        real=$(stat -c %s "dist/$file")
+        # Another compiler may change them a little.
+        ((real * 20 < bytes * 21 && real * 20 > bytes * 19)) || die "$file has $real bytes; deploy/README.md says $bytes"
+    done < <(sed -nE 's/^\| .(docker-[a-z0-9-]+). \| ([0-9,]+) \|.*/\1 \2/p' deploy/README.md | tr -d ,)
+    same "$(rules deploy/debian/logrotate)" "$RULES" 'logrotate: '
+    same "$(rules deploy/puppet/templates/logrotate.epp)" "$RULES" "logrotate, Puppet's: "
+    for package in dist/*.deb; do
+        rm -rf "$tree" && dpkg-deb -R "$package" "$tree"
+        same "$(cd "$tree" && find . ! -type d ! -path './DEBIAN/*' -printf '%M %P %l\n' | sed 's/ $//' | sort -k2)" "\
+-rw-r--r-- etc/logrotate.d/$NAME
+-rw-r--r-- lib/systemd/system/alm-monitor.service
+lrwxrwxrwx usr/bin/alm-pull $NAME
+lrwxrwxrwx usr/bin/alm-status $NAME
+-rwxr-xr-x usr/bin/$NAME
+-rw-r--r-- usr/lib/tmpfiles.d/$NAME.conf
+lrwxrwxrwx usr/share/bash-completion/completions/alm-pull $NAME
+lrwxrwxrwx usr/share/bash-completion/completions/alm-status $NAME
+-rw-r--r-- usr/share/bash-completion/completions/$NAME
+-rw-r--r-- usr/share/doc/$NAME/changelog.Debian.gz
+-rw-r--r-- usr/share/doc/$NAME/changelog.gz
+-rw-r--r-- usr/share/doc/$NAME/copyright
+-rw-r--r-- usr/share/lintian/overrides/$NAME
+-rw-r--r-- usr/share/man/man1/alm-pull.1.gz
+-rw-r--r-- usr/share/man/man1/alm-status.1.gz
+-rw-r--r-- usr/share/man/man1/$NAME.1.gz
+-rw-r--r-- usr/share/man/man5/$NAME.5.gz"
+        cmp "$tree/usr/bin/$NAME" "dist/$NAME-$(dpkg-deb -f "$package" Architecture)"
+        lintian --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs --allow-root "$package"
+        echo "$package: contents and lintian"
+    done
+    mkdir -p "$tmp/bin"
+    ln -s "$target/release/$NAME" "$tmp/bin/$NAME"
+    ln -s "$target/release/$NAME" "$tmp/bin/alm-pull"
+    ln -s "$target/release/$NAME" "$tmp/bin/alm-status"
+    for page in $NAME alm-pull alm-status; do
+        help=$("$tmp/bin/$page" --help)
+        zcat "$tree/usr/share/man/man1/$page.1.gz" >"$tmp/page.1"
+        clean_page "$tmp/page.1"
+        # Usages and options are what stands before two blanks.
+        help=$(sed -nE "s/^ +-/&/p; s/^(Usage:)? +($NAME|alm) /    /p" <<<"$help" | sed -E 's/^ +//; s/   *.*//' | options)
+        [[ $help = *--help* ]] || die "the help text of $page is not understood"
+        same "$(sed -n 's/^\.B //p' "$tmp/page.1" | tr -d "\\\\" | options)" "$help" "$page.1: "
+        same "$(completions "$page" -)" "$help" "completion of $page: "
+        [ "$page" = alm-status ] || same "$(completions "$page" --color a | xargs)" 'auto always' "completion of $page: "
+    done
+    zcat "$tree/usr/share/man/man5/$NAME.5.gz" >"$tmp/page.5"
+    clean_page "$tmp/page.5"
+    ! grep -q @ "$tmp/page.5" || die "$NAME.5 has no date or version"
+    same "$(completions $NAME --progress '' | xargs)" 'auto plain tty json quiet' 'completion: '
+    echo 'man pages and completion: as --help'
+    installation
+    routes
+}
+
+emulate() { # ARCHITECTURE: programs for it can be started in a chroot
+    local entry
+    case $1-$(uname -m) in
+        amd64-x86_64 | arm64-aarch64) return ;;
+        armhf-*) entry=qemu-arm ;;
+        arm64-*) entry=qemu-aarch64 ;;
+        *) die "no emulation of $1 here" ;;
+    esac
+    if [ ! -e /proc/sys/fs/binfmt_misc/register ]; then
+        mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
+        mounted=/proc/sys/fs/binfmt_misc
+    fi
+    [ ! -e /proc/sys/fs/binfmt_misc/$entry ] || return 0
+    cat /usr/lib/binfmt.d/$entry.conf >/proc/sys/fs/binfmt_misc/register
+    registered+=("$entry")
+}
+
+# What dpkg and the tests themselves leave anywhere.
+files() { (cd "$root" && find . -xdev ! -path './var/lib/dpkg/*' ! -path './var/log/dpkg.log' ! -path './var/log/alternatives.log' \
+    ! -path './tmp/*' ! -path './var/lib/logrotate/*' ! -path './run/*' | sort); }
+# With a /proc of its own, which systemd-tmpfiles asks for.
+inside() { unshare --mount --pid --fork "--mount-proc=$root/proc" chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME=/root "$@"; }
+
+clean() { # ARCHITECTURE
+    local root=$tmp/$1 base=$target/debootstrap-$1.tar package version log=var/log/alm/docker-pull.log before
+    package=$(package "$1")
+    emulate "$1"
+    if [ ! -e "$base" ]; then
+        debootstrap --arch="$1" --variant=minbase --include=logrotate,systemd-standalone-tmpfiles \
+            bookworm "$tmp/base" >"$tmp/debootstrap.log" || { tail "$tmp/debootstrap.log" >&2; die "debootstrap $1"; }
+        tar -C "$tmp/base" --one-file-system -cf "$base.new" .
+        mv "$base.new" "$base"
+        rm -rf --one-file-system "$tmp/base"
+    fi
+    mkdir "$root"
+    tar -C "$root" -xf "$base"
+    # The same package, as an older version.
+    dpkg-deb -R "$package" "$tmp/old"
+    sed -i 's/^Version: .*/Version: 0.0.1-1/' "$tmp/old/DEBIAN/control"
+    dpkg-deb --root-owner-group -Znone -b "$tmp/old" "$root/tmp/old.deb" >/dev/null
+    rm -r "$tmp/old"
+    cp "$package" "$root/tmp/new.deb"
+    printf '%s\n' '{"status":"Pulling from tiny","id":"latest"}' '{"status":"Status: Image is up to date for tiny"}' >"$root/tmp/capture"
+    version=$(dpkg-deb -f "$package" Version)
+    before=$(files)
+
+    inside dpkg -i /tmp/old.deb >/dev/null
+    same "$(inside stat -c '%A %U %G' /var/log/alm)" 'drwxr-xr-x root root'
+    inside $NAME --replay /tmp/capture --log /$log >/dev/null
+    echo '# by the administrator' >>"$root/etc/logrotate.d/$NAME"
+    inside dpkg -i /tmp/new.deb >/dev/null </dev/null
+    # shellcheck disable=SC2016 # dpkg's own variables
+    same "$(inside dpkg-query -Wf '${Version} ${Status}' $NAME)" "$version install ok installed"
+    same "$(inside $NAME --version)" "$NAME ${version%-*}"
+    grep -q 'by the administrator' "$root/etc/logrotate.d/$NAME" || die "$1: the upgrade took a changed file away"
+    grep -q 'PULL SUCCESSFUL' "$root/$log" || die "$1: the upgrade took the log away"
+    inside alm-pull --help | grep -q '^Usage: alm pull' || die "$1: alm-pull is not the viewer"
+    ! inside dpkg -L $NAME | grep -qx '.*bin/alm' || die "$1: the package has an alm"
+    # Two rotations: the last log is compressed a week later, a new one is there at once.
+    inside logrotate -f /etc/logrotate.d/$NAME
+    inside $NAME --replay /tmp/capture --log /$log >/dev/null
+    inside logrotate -f /etc/logrotate.d/$NAME
+    same "$(cd "$root/var/log/alm" && stat -c '%A %n' -- *)" "\
+-rw-r--r-- docker-pull.log
+-rw-r--r-- docker-pull.log.1
+-rw-r--r-- docker-pull.log.2.gz"
+    # /var/log on a tmpfs, after a start.
+    mv "$root/var/log/alm" "$root/tmp/alm"
+    inside systemd-tmpfiles --create $NAME.conf
+    same "$(inside stat -c '%A %U %G' /var/log/alm)" 'drwxr-xr-x root root'
+    rmdir "$root/var/log/alm" && mv "$root/tmp/alm" "$root/var/log/alm"
+
+    inside dpkg -r $NAME >/dev/null
+    same "$(diff <(echo "$before") <(files) | grep '^[<>]')" "\
+> ./etc/logrotate.d/$NAME
+> ./var/log/alm
+> ./var/log/alm/docker-pull.log
+> ./var/log/alm/docker-pull.log.1
+> ./var/log/alm/docker-pull.log.2.gz" 'after removal: '
+    inside dpkg -P $NAME >/dev/null
+    same "$(diff <(echo "$before") <(files))" '' 'after purge: '
+
+    inside dpkg -i /tmp/new.deb >/dev/null
+    touch "$root/var/log/alm/another.log" "$root/$log"
+    inside dpkg -P $NAME >/dev/null 2>&1
+    same "$(diff <(echo "$before") <(files) | grep '^[<>]')" "\
+> ./var/log/alm
+> ./var/log/alm/another.log" 'after purge beside the logs of others: '
+    rm -rf --one-file-system "$root"
+    echo "$1: install, upgrade, rotation, removal, purge"
+}
+
+[ $# -gt 0 ] || { quick; exit; }
+for architecture; do
+    case $architecture in amd64 | armhf | arm64) ;; --help) usage; exit ;; *) usage >&2; exit 2 ;; esac
+done
+[ "$(id -u)" = 0 ] || die "needs root: sudo tests/proofs/packages.sh $*"
+if [ ! -e /usr/sbin/debootstrap ] || [ ! -e /usr/lib/binfmt.d/qemu-arm.conf ]; then
+    apt-get -qq update >&2
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends debootstrap qemu-user-static >&2
+fi
+for architecture; do clean "$architecture"; done
