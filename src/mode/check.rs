@@ -182,10 +182,12 @@ impl Asking<'_> {
             Here::No(platforms) => self.is_for_another(&platforms, wanted.as_ref()),
             Here::Yes if is_newest => Answer::Yes(format!("{reference} is what the registry has ({})", newest.digest)),
             Here::Unknown(reason) if is_newest => cannot_tell(format!("{reference}: {reason}")),
-            // Built here, or a second platform was pulled under the same name: a pull does not bring them back.
+            // Built here, or a second platform was pulled under the same name: then the digest stays with the first, which
+            // has no other name any more, and no pull takes it away from there.
             _ if here.is_empty() => cannot_tell(format!(
                 "the engine does not know from which registry {reference} came; to be able to tell, remove it \
-                 (docker image rm {reference}) and pull it again"
+                 (docker image rm {reference} {}@{}) and pull it again",
+                reference.name, newest.digest
             )),
             _ => {
                 let here = here.join(", ");

@@ -27,10 +27,11 @@ PIECE = 16 << 10
 
 
 def hang_up(connection):
-    """Without a goodbye, as a broken link looks; it may be closed already."""
+    """Wakes whoever waits for it, so that it is closed: without a goodbye then, as a broken link looks."""
     try:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.shutdown(socket.SHUT_RDWR)
+        # Not of both directions: that would say goodbye.
+        connection.shutdown(socket.SHUT_RD)
     except OSError:
         pass
 
@@ -94,9 +95,9 @@ class Link:
                     if self.listener is not listener:
                         return
                     self.pairs.add(pair)
-                up = threading.Thread(target=self.carry, args=(client, server, None), daemon=True)
+                up = threading.Thread(target=self.carry, args=(client, server, pair), daemon=True)
                 up.start()
-                self.carry(server, client, pair)
+                self.carry(server, client, pair, is_held=True)
                 up.join()
                 with self.lock:
                     self.pairs.discard(pair)
@@ -113,14 +114,16 @@ class Link:
             raise
         return server
 
-    def carry(self, source, sink, pair):
-        """One direction; what belongs to a pair is held back and counted."""
+    def carry(self, source, sink, pair, is_held=False):
+        """One direction, which may be held back and counted."""
         try:
             while data := source.recv(PIECE):
-                if pair:
+                if is_held:
                     self.wait(len(data), pair)
                 sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
+            # One that was reset is only closed.
+            if pair in self.pairs:
+                sink.shutdown(socket.SHUT_WR)
         except OSError:
             hang_up(source)
             hang_up(sink)

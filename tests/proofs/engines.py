@@ -58,6 +58,7 @@ KNOWN = re.compile(
 # The advice that belongs to each kind of failure.
 NOT_FOUND = "check the image's name and tag"
 LOGIN = "log in as the user that runs this"
+REFUSED_LOGIN = "the credentials that were sent are refused: log in anew"
 PLATFORM = "this image is not built for this machine"
 UNREACHABLE = "check that this device reaches the registry"
 DAMAGED = "the registry holds a damaged or incomplete image"
@@ -695,7 +696,7 @@ class Row:
     @property
     def tells_platforms(self):
         """Whether the engine says which platforms of an index are here: the containerd store does since API 1.48."""
-        return self.store != "containerd" or int(self.version.partition(".")[0]) >= 28
+        return self.store != "containerd" or int(re.search(r"\d+", self.version)[0]) >= 28
 
     def token(self, text):
         path = self.dir / "token"
@@ -799,7 +800,7 @@ def _(row):
 def _(row):
     pull = row.pull(f"{row.private.address}/secret:latest", *row.token("wrong"))
     expect("was asked as user fleet" in pull.out, "it does not say as whom it asked")
-    return pull.failed(LOGIN, "unauthorized|authentication required")
+    return pull.failed(REFUSED_LOGIN, "unauthorized|authentication required")
 
 
 @case("private, right login")
@@ -881,8 +882,10 @@ def _(row):
         return
     # The graphdriver keeps the last one, and has forgotten where it came from.
     told = row.checks("multi:checked", 3, 3, 1)
-    expect(f"docker image rm {row.at('multi:checked')}" in told[0][1], f"no cure: {told[0]}")
-    row.engine.untag(row.at("multi:checked"))
+    names = row.at("multi:checked"), row.at(f"multi@{row.image('multi:checked').digest}")
+    expect(f"docker image rm {' '.join(names)}" in told[0][1], f"no cure: {told[0]}")
+    for name in names:
+        row.engine.untag(name)
     row.pull(row.at("multi:checked"))
     row.checks("multi:checked", 0, 0, 1)
 
@@ -1007,7 +1010,7 @@ def work(row, cases, start, keep):
             row.link.rate = row.private.rate = 0
             at, first = time.monotonic(), len(row.pulls)
             try:
-                row.results[name] = ("ok", function(row))
+                row.results[name] = ("ok", function(row) or "")
                 print(f"{row.name}: {name}: {' '.join(row.results[name])} ({time.monotonic() - at:.1f} s)", flush=True)
             except Exception as error:
                 text = str(error) if isinstance(error, Wrong) else traceback.format_exc()
