@@ -114,7 +114,7 @@ impl Session {
             brought = brought.max(self.event(at, object, parse(object)));
             line = rest;
         }
-        brought.max(self.event(at, line, parse(line)))
+        if line.is_empty() { brought } else { brought.max(self.event(at, line, parse(line))) }
     }
 
     fn event(&mut self, at: u64, line: &[u8], event: Event<'_>) -> Brought {

@@ -69,15 +69,17 @@ impl LineBuffer {
 
     /// Keeps what is not yet a whole line. An object that ends in it is handed on: old engines end no line after it.
     fn keep(&mut self, mut bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
-        while let Some(end) = self.object.end(bytes) {
+        loop {
+            if self.is_rest && self.length == 0 {
+                bytes = bytes.trim_ascii_start();
+            }
+            let Some(end) = self.object.end(bytes) else { break };
             self.push(&bytes[..end]);
             self.flush(line);
             self.is_rest = true;
             bytes = &bytes[end..];
         }
-        if self.length > 0 || !self.is_rest || !bytes.iter().all(u8::is_ascii_whitespace) {
-            self.push(bytes);
-        }
+        self.push(bytes);
     }
 
     fn push(&mut self, bytes: &[u8]) {
@@ -148,11 +150,11 @@ impl Object {
     }
 }
 
-/// The first object of JSON in a line and what follows it, if a line begins with one and anything follows.
+/// The first object of JSON in a line that begins with one and goes on behind it, and what follows, which can be nothing
+/// but blanks.
 pub(crate) fn split_object(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let (object, rest) = line.split_at(Object::default().end(line)?);
-    let rest = rest.trim_ascii_start();
-    (!rest.is_empty()).then_some((object, rest))
+    (!rest.is_empty()).then_some((object, rest.trim_ascii_start()))
 }
 
 /// Where the first line feed is. std's search that looks at many bytes at once is behind this reader; byte by byte the
@@ -237,6 +239,59 @@ mod tests {
         let longer = vec![b'x'; MAX_LINE + 1];
         let line = &cut(MAX_LINE, longer.chunks(4096))[0];
         assert!(line.ends_with("xx… (cut: a line of 1048577 bytes)") && line.len() <= 64 << 10, "{}", line.len());
+    }
+
+    #[test]
+    fn objects_are_lines_wherever_the_pieces_break() {
+        let text = r#"{"a":"}\"{"}{"b":[{},[]]} {"c":1}
+{"d":2}}tail
+  {"e":{}}
+not{"f":1}{"g"
+{"open":"#;
+        // Those of a line that came whole are taken apart by who reads it.
+        let objects = |lines: Vec<String>| {
+            let mut found = Vec::new();
+            for line in &lines {
+                let mut rest = line.as_bytes();
+                while let Some((object, more)) = split_object(rest) {
+                    found.push(String::from_utf8_lossy(object).into_owned());
+                    rest = more;
+                }
+                found.extend((!rest.is_empty()).then(|| String::from_utf8_lossy(rest).into_owned()));
+            }
+            found
+        };
+        let expected = [
+            r#"{"a":"}\"{"}"#,
+            r#"{"b":[{},[]]}"#,
+            r#"{"c":1}"#,
+            r#"{"d":2}"#,
+            "}tail",
+            r#"{"e":{}}"#,
+            r#"not{"f":1}{"g""#,
+            r#"{"open":"#,
+        ];
+        for at in 0..=text.len() {
+            let (first, second) = text.as_bytes().split_at(at);
+            assert_eq!(objects(cut(100, [first, second].into_iter())), expected, "split at {at}");
+        }
+        for size in 1..=text.len() {
+            assert_eq!(objects(cut(100, text.as_bytes().chunks(size))), expected, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn an_object_is_handed_on_when_it_ends() {
+        let mut found = Vec::new();
+        let mut lines = LineBuffer::with_empty(100);
+        let mut keep = |line: &[u8]| found.push(String::from_utf8_lossy(line).into_owned());
+        lines.feed(b"{\"a\":1}", &mut keep);
+        assert!(!lines.is_within());
+        // What is left of its line is no empty line, the next is one.
+        lines.feed(b"\r\n\n{\"b\"", &mut keep);
+        lines.feed(b":2}\n", &mut keep);
+        lines.end(&mut keep);
+        assert_eq!(found, [r#"{"a":1}"#, "", r#"{"b":2}"#]);
     }
 
     #[test]

@@ -251,6 +251,27 @@ mod tests {
     }
 
     #[test]
+    fn bytes_of_an_unknown_size_stand_where_others_do() {
+        let mut pull = Pull::default();
+        for id in ["known", "unknown"] {
+            event(&mut pull, id, "Pulling fs layer", None);
+        }
+        event(&mut pull, "known", "Downloading", Some((12 * MB, 50 * MB)));
+        let line = br#"{"status":"Downloading","progressDetail":{"current":7000000,"total":-1},"id":"unknown"}"#;
+        pull.apply(event::parse(line));
+        let drawn = |columns| drawn(&pull, &Meter::default(), columns, 24);
+        let wide = drawn(100);
+        let mut lines = wide.lines();
+        let (known, unknown) = (lines.next().expect("a layer"), lines.next().expect("a layer"));
+        assert!(known.ends_with("12MB / 50MB") && unknown.ends_with("         7MB"), "{wide}");
+        assert_eq!(known.chars().count(), unknown.chars().count(), "{wide}");
+        assert_eq!(unknown.split_whitespace().collect::<Vec<_>>(), ["unknown", "Downloading", "7MB"]);
+        for columns in 1..100 {
+            assert!(drawn(columns).lines().all(|line| line.chars().count() < columns), "{columns}");
+        }
+    }
+
+    #[test]
     fn no_width_and_no_height_is_passed() {
         let pull = pull();
         let mut meter = Meter::default();

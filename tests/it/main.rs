@@ -1,5 +1,6 @@
 //! The integration tests: one binary, which drives the real executable.
 
+mod streams;
 mod support;
 
 mod check;

@@ -1,9 +1,9 @@
 //! One line of an engine: what is understood is JSON that says so, by a naive reading.
 
 use super::Delivery;
+use crate::pull::{LineBuffer, split_object};
 use crate::pull::event::{Event, malformed, parse, parse_cli};
 use crate::pull::layer::Phase;
-use crate::pull::{LineBuffer, split_object};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
@@ -40,13 +40,13 @@ fn lines(delivery: &Delivery<'_>) {
         let (mut lines, mut found) = (LineBuffer::new(LIMIT), Vec::new());
         let mut keep = |line: &[u8]| {
             assert!(line.len() <= LIMIT + 64 && !line.contains(&b'\n') && !line.ends_with(b"\r"), "{line:?}");
-            // Several objects in a line are told apart where the pieces break, or else by who reads the line.
-            let mut line = line;
-            while let Some((object, rest)) = split_object(line) {
+            // Objects of a line that came whole are taken apart by who reads it.
+            let mut rest = line;
+            while let Some((object, more)) = split_object(rest) {
                 found.push(object.to_vec());
-                line = rest;
+                rest = more;
             }
-            found.push(line.to_vec());
+            found.extend((!rest.is_empty()).then(|| rest.to_vec()));
         };
         pieces.for_each(|piece| lines.feed(piece, &mut keep));
         lines.end(&mut keep);
@@ -188,9 +188,7 @@ fn layer(id: &str, status: &str, progress: &Value) -> Result<Option<Seen>, ()> {
         None => Ok(None),
         Some(value) => value.as_u64().map(Some).ok_or(()),
     };
-    let total = number("total")?.filter(|&total| total > 0);
-    // Go leaves out a 0.
-    let current = number("current")?.or(total.map(|_| 0));
+    let (current, total) = (number("current")?, number("total")?.filter(|&total| total > 0));
     let bytes = if progress.contains_key("units") { (None, None) } else { (current, total) };
     let phase = match status {
         "Downloading" => Phase::Downloading,

@@ -1,0 +1,369 @@
+//! What engines say in their many forms: numbers that mean nothing, layers that start again, captures that were cut, objects
+//! without a line end.
+//!
+//! Recordings, for the most part, with times that no test could wait for.
+
+use crate::goldens::{CASES, check_story, recording};
+use crate::support::{
+    Ended, Engine, LAST_CHUNK, Running, Step, Temp, chunk, engine_lines, eventually, head, program, run, run_with,
+    stream, texts,
+};
+use serde_json::Value;
+use std::fs;
+use std::time::Duration;
+
+const FROM: &str = r#"{"status":"Pulling from a","id":"1"}"#;
+const LAYER: &str = r#"{"status":"Pulling fs layer","progressDetail":{},"id":"abc"}"#;
+const STATUS: &str = r#"{"status":"Status: Downloaded newer image for a:1"}"#;
+
+/// An event of the layer `abc`.
+fn abc(status: &str, detail: &str) -> String {
+    format!(r#"{{"status":"{status}","progressDetail":{{{detail}}},"id":"abc"}}"#)
+}
+
+fn downloading(detail: impl AsRef<str>) -> String {
+    abc("Downloading", detail.as_ref())
+}
+
+fn bytes(current: u64, total: u64) -> String {
+    downloading(format!("\"current\":{current},\"total\":{total}"))
+}
+
+/// A replay of these events, with their seconds, as a pull that goes on to success ten seconds later.
+fn play(events: &[(u64, String)], more: &[&str]) -> (Ended, String) {
+    let temp = Temp::new();
+    let end = events.last().map_or(0, |(at, _)| at + 10);
+    let mut rows = vec![r#"{"version":1,"image":"a:1","started":"2025-11-19T10:30:00.000Z"}"#.to_owned()];
+    rows.extend(events.iter().map(|(at, line)| format!("[{at}.0,\"e\",{line}]")));
+    rows.push(format!("[{end},\"e\",{STATUS}]"));
+    rows.push(format!("[{end},\"x\",{{\"end\":\"complete\"}}]"));
+    let path = temp.write("r.jsonl", rows.join("\n") + "\n");
+    let ended = run(program(&temp).args(["--replay", &path, "--log", &temp.at("log")]).args(more));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{rows:?}");
+    check_story(&temp.read("log"), &rows.join("\n"));
+    (ended, temp.read("log"))
+}
+
+/// The events of one layer from its announcement on, so many seconds apart.
+fn every(seconds: u64, lines: impl IntoIterator<Item = String>) -> Vec<(u64, String)> {
+    let begin = [(0, FROM.to_owned()), (0, LAYER.to_owned())];
+    begin.into_iter().chain((1..).map(|n| n * seconds).zip(lines)).collect()
+}
+
+/// The lines about the layer `abc`, without what they have in common.
+fn of_abc(log: &str) -> Vec<String> {
+    texts(log).iter().filter_map(|text| text.split_once("Layer abc")).map(|(_, what)| what.to_owned()).collect()
+}
+
+#[test]
+fn a_layer_of_unknown_size_shows_its_bytes() {
+    let smallest = format!(",\"total\":{}", i64::MIN);
+    for total in [
+        "",
+        ",\"total\":-1",
+        ",\"total\":0",
+        ",\"total\":5",
+        ",\"total\":1.5",
+        ",\"total\":null",
+        ",\"total\":\"x\"",
+        &smallest,
+    ] {
+        let lines = (1..=7).map(|n| downloading(format!("\"current\":{}{total}", n * 1_500_000)));
+        let (_, log) = play(&every(1, lines), &[]);
+        let expected =
+            [" queued (total: 1 layers)", ": 1MB", ": 4MB", ": 7MB", ": 10MB", ": Complete (1/1), 10MB in 16s"];
+        assert_eq!(of_abc(&log), expected, "{total}: {log}");
+        assert!(texts(&log).contains(&"Downloaded: ≥10MB in 17s (617KB/s)"), "{total}: {log}");
+    }
+}
+
+#[test]
+fn programs_are_told_the_bytes_without_a_total() {
+    let lines = (1..=3).map(|n| downloading(format!("\"current\":{}", n * 2_000_000)));
+    let (ended, _) = play(&every(2, lines), &["--progress", "json"]);
+    let rows = ended.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let rows: Vec<Value> = rows.filter(|row| row["id"] == "abc" && row["text"] == "Downloading").collect();
+    let current: Vec<_> = rows.iter().map(|row| row["current"].as_u64()).collect();
+    assert_eq!(current, [Some(2_000_000), Some(4_000_000), Some(6_000_000)]);
+    assert!(rows.iter().all(|row| row.get("total").is_none() && row.get("percent").is_none()), "{rows:?}");
+}
+
+#[test]
+fn what_changes_is_movement_and_what_is_repeated_is_none() {
+    let check = |name: &str, begin: &[String], line: &dyn Fn(u64) -> String, moves: bool| {
+        // Half a minute apart, for five minutes.
+        let events = every(30, begin.iter().cloned().chain((0..10).map(line)));
+        let (_, log) = play(&events, &[]);
+        assert_eq!(!log.contains('⏳'), moves, "{name}: {log}");
+    };
+    let none: &[String] = &[];
+    check("bytes", none, &|n| bytes(n * 1000, 9_000_000), true);
+    check("the same bytes", none, &|_| bytes(1000, 9_000_000), false);
+    for total in
+        ["", ",\"total\":-1", ",\"total\":0", ",\"total\":1", ",\"total\":9223372036854775808", ",\"total\":2.5"]
+    {
+        check(total, none, &|n| downloading(format!("\"current\":{}{total}", 10 + n)), true);
+        check(total, none, &|_| downloading(format!("\"current\":10{total}")), false);
+    }
+    check("negative", none, &|n| downloading(format!("\"current\":-{n},\"total\":9")), true);
+    check("floats", none, &|n| downloading(format!("\"current\":{n}.5,\"total\":90.0")), true);
+    check("the same float", none, &|_| downloading("\"current\":1.5,\"total\":90.0"), false);
+    check("a total that changes", none, &|n| bytes(5, 90 + n), true);
+    check("less than before", &[bytes(5000, 9000)], &|n| bytes(n, 9000), true);
+    check("from its beginning", &[bytes(5000, 9000), abc("Retrying in 5 seconds", "")], &|n| bytes(n, 9000), true);
+    check("a wait counted down", none, &|n| abc(&format!("Retrying in {} seconds", 90 - n), ""), false);
+    check("without numbers", none, &|_| downloading(""), false);
+    check("seconds", none, &|n| abc("Extracting", &format!("\"current\":{n},\"units\":\"s\"")), false);
+    check("extracting", none, &|n| abc("Extracting", &format!("\"current\":{n},\"total\":90")), true);
+    check("extracting the same", none, &|_| abc("Extracting", "\"current\":5,\"total\":90"), false);
+    check("extracting without a total", none, &|n| abc("Extracting", &format!("\"current\":{n}")), true);
+    check(
+        "extracting more than there is",
+        none,
+        &|n| abc("Extracting", &format!("\"current\":{},\"total\":9", 50 + n)),
+        true,
+    );
+    let cached = &[abc("Already exists", "")];
+    check("extracting what was there", cached, &|n| abc("Extracting", &format!("\"current\":{n},\"total\":90")), true);
+    check("verifying", none, &|n| abc("Verifying Checksum", &format!("\"current\":{n},\"total\":90")), true);
+    let here = &[bytes(5, 9), abc("Download complete", ""), abc("Pull complete", "")];
+    check("after its end", here, &|n| bytes(n, 900), true);
+    check("what is no layer", none, &|n| bytes(n, 900).replace("abc", "def"), true);
+    check("the same of what is no layer", none, &|_| bytes(5, 900).replace("abc", "def"), false);
+}
+
+#[test]
+fn a_layer_that_starts_again_says_so_once() {
+    let retry = |from: u64| (1..=from).rev().map(|n| abc(&format!("Retrying in {n} seconds"), ""));
+    let lines = [bytes(20_000_000, 50_000_000), bytes(50_000_000, 50_000_000)]
+        .into_iter()
+        .chain(retry(2))
+        .chain([5, 9, 30].map(|n| bytes(n * 1_000_000, 50_000_000)))
+        .chain([abc("Download complete", ""), abc("Pull complete", "")]);
+    let (_, log) = play(&every(2, lines), &["--no-raw"]);
+    let bar = |full: usize, rest: &str| format!(": [{}{}] {rest}", "█".repeat(full), "░".repeat(40 - full));
+    let expected = [
+        " queued (total: 1 layers)".to_owned(),
+        bar(16, "40% (20MB / 50MB)"),
+        ": retrying in 2s".to_owned(),
+        ": starts again".to_owned(),
+        bar(4, "10% (5MB / 50MB)"),
+        bar(7, "18% (9MB / 50MB)"),
+        bar(24, "60% (30MB / 50MB)"),
+        bar(40, "100% (50MB / 50MB)"),
+        ": Download complete".to_owned(),
+        ": Complete (1/1), 50MB in 16s".to_owned(),
+    ];
+    assert_eq!(of_abc(&log), expected, "{log}");
+    // What came twice counts twice; the whole stands still meanwhile.
+    assert!(texts(&log).iter().any(|text| text.starts_with("Downloaded: 70MB in ")), "{log}");
+    let whole: Vec<_> = texts(&log).into_iter().filter(|text| text.starts_with("Overall")).collect();
+    assert!(whole[0].contains("28% (20MB / 50MB"), "{log}");
+    // With what remains as the total nothing starts again.
+    let lines = [bytes(20_000_000, 50_000_000)].into_iter().chain(retry(2)).chain([bytes(1_000_000, 29_000_000)]);
+    let (_, log) = play(&every(2, lines), &[]);
+    assert!(!log.contains("starts again") && log.contains("44% (22MB / 50MB)"), "{log}");
+}
+
+#[test]
+fn a_pull_that_begins_anew_at_another_endpoint_goes_on() {
+    for size in [",\"total\":50000000", ""] {
+        let of = |n: u64| downloading(format!("\"current\":{}{size}", n * 1_000_000));
+        let whole = |n: u64| [of(n), abc("Download complete", "")];
+        let again = [FROM.to_owned(), LAYER.to_owned()];
+        let once = whole(40).into_iter().chain([abc("Pull complete", "")]);
+        let lines = once.chain(again).chain(whole(10)).chain([abc("Pull complete", "")]);
+        let (_, log) = play(&every(2, lines), &["--no-raw"]);
+        let told = texts(&log);
+        assert_eq!(told.iter().filter(|text| text.starts_with("🔄 Pulling from")).count(), 2, "{log}");
+        for (text, count) in [("queued", 1), ("starts again", 1), ("Download complete", 2), ("Complete (1/1)", 1)] {
+            assert_eq!(of_abc(&log).iter().filter(|what| what.contains(text)).count(), count, "{text}: {log}");
+        }
+        let came = if size.is_empty() { "Downloaded: ≥50MB in " } else { "Downloaded: 100MB in " };
+        assert!(told.iter().any(|text| text.starts_with(came)), "{log}");
+    }
+}
+
+#[test]
+fn the_stall_limit_looks_at_movement_of_every_kind() {
+    let temp = Temp::new();
+    let line = |n: u64| downloading(format!("\"current\":{},\"total\":-1", n * 1000));
+    let mut steps = vec![Step::Write([head(), chunk(FROM), chunk(LAYER)].concat())];
+    steps.extend((0..8).flat_map(|n| [Step::Wait, Step::Write(chunk(line(n)))]));
+    steps.push(Step::Write([chunk(STATUS), LAST_CHUNK.to_vec()].concat()));
+    let engine = Engine::new(&temp, steps);
+    let args = ["--stall-timeout", "1", "--retries", "0", "--no-log", "--host", &engine.host(), &temp.image()];
+    let running = Running::start(program(&temp).args(args));
+    assert!(eventually(Duration::from_secs(10), || engine.requests().len() >= 2));
+    for _ in 0..8 {
+        std::thread::sleep(Duration::from_millis(400));
+        engine.go();
+    }
+    let ended = running.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    // The same numbers again and again, as the containerd store says them: that is nothing.
+    let temp = Temp::new();
+    let begin = Step::Write([head(), chunk(FROM), chunk(LAYER)].concat());
+    let engine = Engine::new(&temp, vec![begin, Step::Endless(chunk(line(5)))]);
+    let args = ["--stall-timeout", "1", "--retries", "0", "--no-log", "--host", &engine.host(), &temp.image()];
+    let ended = run(program(&temp).args(args));
+    assert!(ended.code == Some(1) && ended.stdout.contains("nothing has moved for 1s"), "{ended:?}");
+}
+
+/// A capture with nothing but these bytes, from standard input.
+fn bare(temp: &Temp, capture: &[u8]) -> Ended {
+    run_with(program(temp).args(["--replay", "-"]), capture)
+}
+
+/// Captures of every engine, cut before and behind.
+fn check_cut_captures(engine: &str) {
+    let temp = Temp::new();
+    for &(case, code) in CASES.iter().filter(|(case, _)| case.starts_with(engine)) {
+        let text = fs::read_to_string(recording(case)).expect("a recording");
+        let lines = engine_lines(&text);
+        if text.contains("\"attempt\":2") || text.contains(",\"r\",") {
+            continue;
+        }
+        let is_told = |lines: &[String]| {
+            let last = lines.iter().rfind(|line| !line.contains("\"WARNING: "));
+            last.is_some_and(|line| line.contains("\"Status: "))
+        };
+        let step = 1 + lines.len() / 12;
+        for from in (0..lines.len().min(8)).chain((8..lines.len()).step_by(step)) {
+            for to in (from..lines.len()).step_by(step).chain(lines.len().saturating_sub(4)..lines.len()) {
+                let part = lines.get(from..to).unwrap_or_default();
+                let capture = part.join("\n") + "\n";
+                if part.is_empty() {
+                    continue;
+                }
+                let ended = bare(&temp, capture.as_bytes());
+                assert!(ended.code == Some(1) || is_told(part), "{case}: {from}..{to}: {ended:?}");
+                // In the middle of the next line.
+                let torn = format!("{capture}{}", &lines[to][..lines[to].len() / 2]);
+                let ended = bare(&temp, torn.as_bytes());
+                assert_eq!(ended.code, Some(1), "{case}: {from}..{to} and a half: {ended:?}");
+            }
+        }
+        let ended = bare(&temp, (lines.join("\n") + "\n").as_bytes());
+        assert!(ended.code == Some(code) || text.contains("\"cut\""), "{case}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_capture_that_was_cut_is_no_success_graphdriver() {
+    check_cut_captures("dockerd-20.10.24/fresh");
+    check_cut_captures("dockerd-20.10.24/partial");
+    check_cut_captures("dockerd-28.5.2/");
+    check_cut_captures("dockerd-30.0.0-dev/");
+}
+
+#[test]
+fn a_capture_that_was_cut_is_no_success_containerd() {
+    check_cut_captures("dockerd-26.1.5-containerd/");
+    check_cut_captures("dockerd-30.0.0-dev-containerd/");
+}
+
+#[test]
+fn a_capture_that_was_cut_is_no_success_podman() {
+    check_cut_captures("podman");
+}
+
+#[test]
+fn old_podmans_are_understood() {
+    let temp = Temp::new();
+    let line =
+        |status: &str, id: &str| format!(r#"{{"status":"{status}","progressDetail":{{}},"id":"{id}","error":""}}"#);
+    let lines = [
+        line("Pulling fs layer", "aaa"),
+        line("Pulling fs layer", "bbb"),
+        line("Download complete", "aaa"),
+        line("Download complete", "bbb"),
+        line("Pull complete", "0123456789ab"),
+    ];
+    for count in 1..lines.len() {
+        let ended = bare(&temp, (lines[..count].join("\n") + "\n").as_bytes());
+        assert_eq!(ended.code, Some(1), "{count} lines: {ended:?}");
+    }
+    for whole in [lines.join("\n"), lines.join("\n").replace(",\"progressDetail\":{},\"id\":\"0", ",\"id\":\"0")] {
+        let ended = bare(&temp, whole.as_bytes());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(texts(&ended.stdout).contains(&"Layers: 2/2 completed"), "{}", ended.stdout);
+    }
+    let failed = lines.join("\n").replace("\"error\":\"\"}\n", "\"error\":null}\n");
+    assert_eq!(bare(&temp, failed.as_bytes()).code, Some(1));
+}
+
+#[test]
+fn objects_need_no_line_end_between_them() {
+    let temp = Temp::new();
+    let lines = engine_lines(&fs::read_to_string(recording("dockerd-30.0.0-dev/slow-to-unpack")).expect("a recording"));
+    let closing = |ended: &Ended| {
+        texts(&ended.stdout)
+            .iter()
+            .filter(|text| !text.contains("Downloaded:"))
+            .skip(4)
+            .map(|text| (*text).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let expected = bare(&temp, (lines.join("\n") + "\n").as_bytes());
+    assert_eq!(expected.code, Some(0));
+    for between in ["", " ", "\t", "\r"] {
+        let ended = bare(&temp, lines.join(between).as_bytes());
+        assert_eq!((ended.code, closing(&ended)), (Some(0), closing(&expected)), "{between:?}");
+    }
+    // In a recording, as one line that was no JSON, and as one event.
+    let header = r#"{"version":1,"image":"a:1"}"#;
+    for row in [
+        format!("[0.5,\"r\",{}]", serde_json::to_string(&lines.concat()).expect("JSON")),
+        format!("[0.5,\"e\",{}]", lines.concat()),
+    ] {
+        let recording = format!("{header}\n{row}\n[1.0,\"x\",{{\"end\":\"complete\"}}]\n");
+        let ended = bare(&temp, recording.as_bytes());
+        assert_eq!((ended.code, closing(&ended)), (Some(0), closing(&expected)), "{row}");
+    }
+    // Over the socket: byte by byte, in chunks of any size; an object is told when it ends and not with the next one.
+    let body = lines.concat();
+    let mut answers = vec![Step::Trickle(stream([&body]))];
+    answers.extend([1, 7, 64, 1000, 100_000].map(|size| {
+        let pieces = body.as_bytes().chunks(size);
+        let pieces = pieces.flat_map(|piece| [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat());
+        Step::Write([head(), pieces.collect(), LAST_CHUNK.to_vec()].concat())
+    }));
+    for answer in answers {
+        let temp = Temp::new();
+        let engine = Engine::new(&temp, vec![answer]);
+        let args = ["--retries", "0", "--no-log", "--host", &engine.host(), "--record", &temp.at("r"), &temp.image()];
+        let ended = run(program(&temp).args(args));
+        assert_eq!((ended.code, closing(&ended)), (Some(0), closing(&expected)));
+        assert_eq!(engine_lines(&temp.read("r")), lines, "each is a row of its own");
+    }
+    let temp = Temp::new();
+    let unended = |text: &str| [format!("{:x}\r\n", text.len()).as_bytes(), text.as_bytes(), b"\r\n"].concat();
+    let rest = [unended(STATUS), LAST_CHUNK.to_vec()].concat();
+    let engine = Engine::new(&temp, vec![Step::Write([head(), unended(FROM)].concat()), Step::Wait, Step::Write(rest)]);
+    let args = ["--retries", "0", "--host", &engine.host(), "--log", &temp.at("log"), &temp.image()];
+    let running = Running::start(program(&temp).args(args));
+    assert!(eventually(Duration::from_secs(10), || temp.read("log").contains("🔄 Pulling from a")));
+    engine.go();
+    assert_eq!(running.end().code, Some(0));
+}
+
+#[test]
+fn dockers_cli_tells_no_bytes_and_is_not_held_to_stand_still() {
+    let temp = Temp::new();
+    let rows = [
+        r#"{"version":1,"image":"a:1","started":"2025-11-19T10:30:00.000Z"}"#,
+        r#"[0.0,"a",{"attempt":1,"mode":"cli","reason":"no socket"}]"#,
+        r#"[0.1,"r","1: Pulling from a"]"#,
+        r#"[0.2,"r","abc: Pulling fs layer"]"#,
+        r#"[700.0,"r","abc: Download complete"]"#,
+        r#"[701.0,"r","abc: Pull complete"]"#,
+        r#"[701.0,"r","Status: Downloaded newer image for a:1"]"#,
+        r#"[702.0,"x",{"end":"complete","exit":0}]"#,
+    ];
+    let ended = bare(&temp, (rows.join("\n") + "\n").as_bytes());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let told = texts(&ended.stdout);
+    assert!(!ended.stdout.contains('⏳') && !ended.stdout.contains("Downloaded:"), "{}", ended.stdout);
+    assert_eq!(told.iter().filter(|text| text.starts_with("Overall Progress: ")).count(), 1, "{}", ended.stdout);
+}
