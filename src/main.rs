@@ -7,7 +7,7 @@
 //! | main, `args` | arguments → mode → exit code |
 //! | `mode` | pull, replay, check (and `--running`), view (`alm pull`), status (`alm status`), monitor: a file a mode; modes never use each other |
 //! | `session`, `recording` | one pull being told to all sinks; its stream kept and read again |
-//! | `docker` | engine (the socket, over private http), inspect (what it is asked beside a pull), cli (the fallback), auth, endpoint, environment, reference |
+//! | `docker` | client (engine or fallback, and as whom), backend, engine (the socket, over private http), inspect, image, platform, container, environment, reference; private: cli, config, auth, endpoint |
 //! | `sink` | what lines go to: log, plain, json, screen (with private frame), state, metrics, checked. Never meets `docker` |
 //! | `report` | updates → lines: image, line, throttle, bar, sanitize, stamp; states → text: status, page, pages, digits, moment; pure |
 //! | `pull` | events → state: `line_buffer`, event, layer, attempt, failure, meter, snapshot; pure |
