@@ -1,16 +1,17 @@
 #!/bin/bash
 # The Puppet module deploy/puppet: its static checks, then real `puppet apply` runs against a private Engine and registry,
 # behind a link of its own that can be slow or down. Prints a table of the cases at the end.
-#   tests/proofs/puppet.sh              all but the slow one
+#   tests/proofs/puppet.sh [REGEX...]   all but the slow one
 #   SLOW=1 tests/proofs/puppet.sh       also a pull that outlasts Puppet's own limit of 300 seconds
 # PULL=/path/of/docker-pull-with-progress uses that program instead of building it; PUPPET=/path/of/puppet another Puppet
-# for the runs. ONLY=REGEX tries only the cases whose names it matches; most need 'first run'.
+# for the runs. With REGEX... only the cases are tried whose names one of them matches; most need 'first run'.
 # Nothing of the machine's own Puppet, Docker or logs is touched.
 set -euo pipefail
 
 usage() { sed -n '2,/^[^#]/s/^# //p' "$0"; }
 [ "$*" != --help ] || { usage; exit; }
-[ $# = 0 ] || { usage >&2; exit 2; }
+[[ ${1-} != -* ]] || { usage >&2; exit 2; }
+only=$(IFS='|'; echo "$*")
 
 die() { echo "puppet.sh: $*" >&2; exit 1; }
 
@@ -93,22 +94,25 @@ RUBY
 
 docker() { env -i PATH="$PATH" DOCKER_CONFIG="$dir/lab/config" docker -H "unix://$ENGINE_SOCKET" "$@"; }
 
-publish() { # NAME [BYTES]: a new image NAME:latest in the registry, and none of it in the engine
+publish() { # NAME [BYTES [COMMAND]]: a new image NAME:latest in the registry, and none of it in the engine
     mkdir -p "$dir/image/bin"
     cp /bin/busybox "$dir/image/bin/"
+    ln -f "$dir/image/bin/busybox" "$dir/image/bin/sh" # for health checks
     head -c "${2:-1000}" /dev/urandom >"$dir/image/news"
-    tar -C "$dir/image" -c . | docker import --change 'CMD ["/bin/busybox","sleep","100000"]' - "$REGISTRY/$1:latest" >/dev/null
+    tar -C "$dir/image" -c . | docker import --change "CMD ${3:-$sleeps}" - "$REGISTRY/$1:latest" >/dev/null
     docker push -q "$REGISTRY/$1:latest" >/dev/null
     docker image inspect -f '{{.Id}}' "$REGISTRY/$1:latest" >"$dir/published-$1"
     docker rmi "$REGISTRY/$1:latest" >/dev/null
 }
+
+sleeps='["/bin/busybox","sleep","100000"]'
 
 # The id, or nothing where there is none.
 image() { docker images --no-trunc -q "$HUB/$1:latest"; }
 container() { docker ps -a --no-trunc -q --filter "name=^/$1\$"; }
 runs() { [ "$(docker container inspect -f '{{.State.Running}} {{.Image}}' "$1")" = "true $(cat "$dir/published-$1")" ]; }
 state() { docker ps -a --no-trunc --format '{{.ID}} {{.Names}} {{.State}}' | sort; docker images -a --no-trunc -q | sort; }
-no_leftovers() { [ -z "$(docker ps -a -q --filter name='\.(new|replaced)$')" ]; }
+no_leftovers() { [ -z "$(docker ps -a -q --filter name='\.(new|old)$')" ]; }
 
 # == Puppet ==
 
@@ -123,11 +127,14 @@ alm_pull::libexec: $dir/libexec
 alm_pull::bin: $dir/bin
 alm_pull::log: $dir/log/docker-pull.log
 alm_pull::logrotate: $dir/logrotate
+alm_pull::state: $dir/state
+alm_pull::run: $dir/states
 alm_pull::host: unix://$ENGINE_SOCKET
 alm_pull::docker_config: $dir/docker
 alm_pull::profile::raspberry_pi::settings: {registry: '$HUB', token_file: '$dir/token', token_user: fleet}
 YAML
         [[ $* == *alm_pull::retries:* ]] || echo 'alm_pull::retries: 1'
+        [[ $* == *alm_pull::grace:* ]] || echo 'alm_pull::grace: 1'
     } >"$dir/conf/data/node.yaml"
 }
 
@@ -182,10 +189,15 @@ aside() { # FUNCTION: where nothing lasts that it changes in the system's direct
 
 # == Cases ==
 
+# shellcheck source=tests/proofs/puppet/containers.sh
+. "$(dirname "$0")/puppet/containers.sh"
+# shellcheck source=tests/proofs/puppet/images.sh
+. "$(dirname "$0")/puppet/images.sh"
+
 rows=() passed=0 failed=0
 
 try() { # NAME COMMAND...
-    [[ $1 =~ ${ONLY-} ]] || return 0
+    [[ $1 =~ ${only-} ]] || return 0
     local code=0 began=$EPOCHREALTIME took
     echo "== $1 =="
     set +e
@@ -324,13 +336,14 @@ recreate_asks() {
     # By hand, where all is well.
     local before
     before=$(state)
-    helper() { DOCKER_HOST=unix://$ENGINE_SOCKET "$dir/libexec/container" "$@"; }
-    helper recreate "$PULL" app "$HUB/app:latest" --stop-signal SIGKILL --network none "$HUB/app:latest"
+    DOCKER_HOST=unix://$ENGINE_SOCKET "$dir/libexec/container" recreate --state "$dir/state" \
+        "$PULL" app "$HUB/app:latest" --stop-signal SIGKILL --network none "$HUB/app:latest"
     untouched "$before"
 }
 
 registry_down() {
     publish app
+    node 'alm_pull::when_unknown: pull'
     local before
     before=$(state)
     link down
@@ -340,12 +353,26 @@ registry_down() {
     said 'docker-recreate app\]: Skipping because of failed dependencies'
     did
     untouched "$before"
-    # Nor is a container made of the old image.
-    docker rm -f app
-    apply 4
-    [ -z "$(container app)" ]
 }
-registry_back() { link up; apply 2; did "docker-pull $HUB/app:latest" 'docker-recreate app'; runs app; settled; }
+start_without_registry() { # what has stopped runs again, and so does what was removed: the image is here
+    docker stop app
+    apply 6
+    did 'docker-start app'
+    said 'PULL FAILED'
+    [ "$(docker container inspect -f '{{.State.Running}}' app)" = true ]
+    local before
+    before=$(state)
+    apply 4
+    untouched "$before"
+    docker rm -f app
+    apply 6
+    did 'docker-start app'
+    [ "$(docker container inspect -f '{{.State.Running}} {{.Image}}' app)" = "true $(image app)" ]
+    before=$(state)
+    apply 4
+    untouched "$before"
+}
+registry_back() { link up; node; apply 2; did "docker-pull $HUB/app:latest" 'docker-recreate app'; runs app; settled; }
 
 image_gone() { # one image that cannot be had does not hold up another's container
     publish telemetry
@@ -383,36 +410,18 @@ start_fails_once() {
     publish app
     local before
     before=$(container app)
-    docker create --name friend --network none "$HUB/telemetry:latest"
-    arguments --network container:friend
+    arguments --network none --entrypoint /missing
     apply 6
     did "docker-pull $HUB/app:latest"
+    said 'is no good: .*no such file or directory'
     said 'the old one runs again'
     [ "$(docker container inspect -f '{{.State.Running}} {{.Id}}' app)" = "true $before" ]
     no_leftovers
-    docker start friend
+    arguments --network none
     apply 2
     did 'docker-recreate app'
     runs app
     no_leftovers
-    settled
-    arguments --network none
-    apply 2
-    docker rm -f friend
-}
-
-recreate_cut_off() {
-    local left
-    for left in old-and-new old-alone both; do
-        docker stop app
-        docker rename app app.replaced
-        [ $left = old-alone ] || docker create --name app.new --network none "$HUB/app:latest"
-        [ $left != both ] || docker create --name app --network none "$HUB/app:latest"
-        apply 2
-        did 'docker-recreate app'
-        runs app
-        no_leftovers
-    done
     settled
 }
 
@@ -728,12 +737,39 @@ try 'container removed by hand: healed' removed
 try 'container stopped by hand: healed' stopped
 try 'engine too slow to tell: fails loudly, recreates nothing' slow_engine
 try 'recreate where all is well: does nothing' recreate_asks
+try 'an image without a container, replaced: removed' pulled_only
+try 'an own tag: it stays, with its image' operators_tag
+try "used by another's container: removed when that is gone" used_by_another
+try 'another image built on it: kept, and not tried in every run' built_upon
+try 'an image that this module did not pull: kept' not_ours
+try 'a pull cut off: what it replaced is removed' cut_pull
+try 'images that were no good, replaced: removed' failed_and_replaced
+try 'versions with tags of their own: the one before is removed' versions
+try 'nothing to be removed: nothing is, until it is' kept
+try 'registry away, by the state of the check: not pulled, where that would fail' skipped
+try 'no digest is known: told with its cure, not pulled in every run' without_digest
 try 'registry down: fails loudly, recreates nothing' registry_down
+try 'registry down: what is here is started' start_without_registry
 try 'registry back: healed' registry_back
 try 'one image gone: the others go on' image_gone
 try 'create failed once: old one never stopped, healed' create_fails_once
 try 'start failed once: old one runs again, healed' start_fails_once
-try 'recreate cut off in the middle: healed' recreate_cut_off
+try 'another container in its network, pid, ipc, volumes: recreated after it, in the same run' other_container
+try 'a namespace that is dead: seen and healed' dead_namespace
+try 'a container that others live in is rolled back: they live on' friend_rolled_back
+try 'a network made anew: recreated' other_network
+try 'a file that is named has changed: recreated' files_changed
+try 'a variable of the environment has changed: recreated' variable_changed
+try 'paused and unhealthy: recreated' not_well
+try 'a new image that ends, with 0 too: the old one runs, marked' exits_by_itself
+try 'a new image that restarts for ever: the old one runs, with its policy' restarts_for_ever
+try 'rolled back: tried again after 1, 4, 24 hours, daily, by retry' tried_again
+try 'health checks: healthy, never healthy, no grace' health
+try 'the first one is no good: it stays, red, until another comes' first_is_bad
+try 'the name that a change needs is taken: nothing is touched' foreign
+try 'cut off after each step, the engine started again: one runs, the new one' cut_off ''
+try 'the same with an image that is no good: one runs, the old one' cut_off "$broken"
+try 'the journal lost in between: healed' journal_lost
 try 'LANG unset' locale
 try 'LANG=C' locale LANG=C
 try 'LANG=C.UTF-8' locale LANG=C.UTF-8

@@ -13,6 +13,7 @@
 #   --grace-limit SECONDS how long one that has a health check may take until it is healthy (600)
 #   --remove-replaced     remove the images that were replaced
 #   --state DIR           where journals and states are (/var/lib/alm)
+# shellcheck source-path=SCRIPTDIR
 set -eu
 
 here=$(dirname "$(readlink -f "$0")")
@@ -61,26 +62,30 @@ states=$state/container
 
 # 0 and 1 are something that was found out; all else is not, as with the puller.
 is_current() {
-    "$puller" --ascii --running "$name" "$image" || return
+    text=$("$puller" --ascii --running "$name" "$image") || { code=$?; echo "$text"; return $code; }
     look "{{index .Config.Labels \"$label.arguments\"}}" "$name" || return 1
     [ "$answer" = "$arguments" ] || { echo "no: container $name was created with other arguments"; return 1; }
     look "{{index .Config.Labels \"$label.refers\"}}" "$name" || return 1
     [ "$answer" = "$resolved" ] || { echo "no: $(changed "$answer" "$resolved")"; return 1; }
+    echo "$text"
 }
 
-# Runs, or is started again by the engine. One whose namespaces are dead has not stopped, but nobody can reach it.
+# Runs, or is started again by the engine. One whose namespaces are dead has not stopped, but nobody can reach it. Where
+# the container that they belong to does not run, a start cannot help.
 is_started() {
-    if ! look '{{.State.Status}} {{.Image}}' "$name"; then
-        # None here: it can be made where the image is here and was not found to be no good.
+    if ! look '{{.State.Status}}' "$name"; then
+        # It can be made where the image is here and was not found to be no good.
         image_id "$image" || return 0
         holds "$(pair "$answer")"
         return
     fi
-    case $answer in
-    running\ * | restarting\ * | paused\ *) ;;
-    *) echo "no: container $name is ${answer%% *}"; return 1 ;;
+    status=$answer
+    owners_run "$name" || return 0
+    case $status in
+    running) ! namespace_is_dead "$name" || { echo "no: container $name is in a namespace that is dead"; return 1; } ;;
+    restarting | paused) ;;
+    *) echo "no: container $name is $status"; return 1 ;;
     esac
-    ! namespace_is_dead "$name" || { echo "no: container $name is in a namespace that is dead"; return 1; }
 }
 
 # To Puppet a check that cannot tell has said no. That is no reason to stop a container that may be well.

@@ -9,6 +9,7 @@
 #   --remove-replaced          `pull` cleans, too
 #   --state DIR                where it is kept in mind (/var/lib/alm)
 #   --run DIR                  where the states of pulls are until the next start (/run/alm)
+# shellcheck source-path=SCRIPTDIR
 set -eu
 
 usage() { sed -n 's/^#   image/image/p' "$0" >&2; exit 2; }

@@ -58,17 +58,29 @@ namespaces_are_there() {
     done
 }
 
-# Whether a container stays behind in a namespace whose own container is gone, or has been started since.
-namespace_is_dead() { # CONTAINER
-    look '{{.State.Pid}} net={{.HostConfig.NetworkMode}} pid={{.HostConfig.PidMode}} ipc={{.HostConfig.IpcMode}}' "$1" || return 1
-    own=${answer%% *}
-    for used in ${answer#* }; do
-        case $used in *=container:*) ;; *) continue ;; esac
-        look '{{.State.Running}} {{.State.Pid}}' "${used#*=container:}" || return 0
-        case $answer in true\ *) ;; *) return 0 ;; esac
-        is=$(readlink "/proc/$own/ns/${used%%=*}") || continue
-        should=$(readlink "/proc/${answer#* }/ns/${used%%=*}") || continue
-        [ "$is" = "$should" ] || return 0
+# Into $owners a line for each namespace that a container has from another one: net, pid or ipc, and the other's id.
+owners_of() { # CONTAINER
+    look 'net={{.HostConfig.NetworkMode}} pid={{.HostConfig.PidMode}} ipc={{.HostConfig.IpcMode}}' "$1" || return 1
+    owners=$(printf '%s\n' "$answer" | tr ' ' '\n' | sed -n 's/=container:/ /p')
+}
+
+# Whether all of them run: else neither a start nor a restart can succeed.
+owners_run() { # CONTAINER
+    owners_of "$1" || return 1
+    printf '%s\n' "$owners" | while read -r _ owner; do
+        [ -z "$owner" ] || { look '{{.State.Running}}' "$owner" && [ "$answer" = true ]; } || exit 1
     done
-    return 1
+}
+
+# Whether a container stays behind in a namespace whose own container has been started again since.
+namespace_is_dead() { # CONTAINER
+    owners_of "$1" && look '{{.State.Pid}}' "$1" || return 1
+    own=$answer
+    ! printf '%s\n' "$owners" | while read -r space owner; do
+        [ -n "$owner" ] || continue
+        look '{{.State.Pid}}' "$owner" || continue
+        is=$(readlink "/proc/$own/ns/$space") || continue
+        should=$(readlink "/proc/$answer/ns/$space") || continue
+        [ "$is" = "$should" ] || exit 1
+    done
 }

@@ -5,6 +5,7 @@
 
 # Into $answer what docker says of a container; 1 where there is none. Where docker does not say, the run ends here.
 look() { # FORMAT CONTAINER
+    [ -n "$2" ] || return 1
     answer=$(docker container inspect --format "$1" "$2" 2>/dev/null) && return
     answer=$(docker container inspect --format . "$2" 2>&1 >/dev/null) || case $answer in *[Nn]o\ such*) return 1 ;; esac
     say "docker does not tell of $2: $answer" >&2
@@ -130,7 +131,7 @@ finish() {
     [ -z "$old" ] || ! look . "$old" || docker rm --force "$old" >/dev/null
     look '{{.Image}}' "$new" || answer='it is gone'
     say "${old:+re}created on $image ($answer)"
-    if [ -n "$remove_replaced" ]; then remove_image_of_before "${was%% *}" "$image" "${was#* }"; fi
+    if [ -n "$remove_replaced" ] && [ -n "$was" ]; then remove_image_of_before "${was%% *}" "$image" "${was#* }"; fi
     step='' mark=''
     save_journal
 }

@@ -1,0 +1,252 @@
+# shellcheck shell=bash
+# Cases of tests/proofs/puppet.sh: what becomes of images that were replaced, and what is done when a registry is away.
+# shellcheck disable=SC2154 # of tests/proofs/puppet.sh
+
+here() { docker image inspect -f '{{.Id}}' "$1"; }
+
+pulled_only() { # an image without a container leaves nothing behind
+    local old
+    for _ in 1 2; do
+        old=$(image init)
+        publish init
+        apply 2
+        did "docker-pull $HUB/init:latest"
+        said "image $HUB/init:latest: removed the replaced image $old"
+        gone here "$old"
+        settled
+    done
+    [ -z "$(docker image ls -q --filter dangling=true)" ]
+}
+
+operators_tag() { # stays, with its image
+    local old app
+    old=$(image init) app=$(image app)
+    docker tag "$old" backup:keep
+    docker tag "$app" backup:app
+    publish init
+    publish app
+    apply 2
+    did "docker-pull $HUB/"{init,app}:latest 'docker-recreate app'
+    [ "$(here backup:keep) $(here backup:app)" = "$old $app" ]
+    settled
+    docker image rm backup:keep backup:app
+    gone here "$old"
+    settled
+}
+
+used_by_another() { # until it is not any more, in the next run
+    local old
+    old=$(image init)
+    docker create --name others --network none "$old"
+    publish init
+    apply 2
+    unsaid 'removed the replaced image'
+    here "$old"
+    settled
+    docker rm others
+    apply 2
+    did "docker-clean $HUB/init:latest"
+    said "removed the replaced image $old"
+    gone here "$old"
+    settled
+}
+
+built_upon() { # docker refuses, and is not asked in every run
+    local old
+    old=$(image init)
+    printf 'FROM %s\nENV a=b\n' "$HUB/init:latest" | DOCKER_BUILDKIT=0 docker build -q -t child:1 -
+    publish init
+    apply 2
+    said "kept the replaced image $old: "
+    settled
+    docker image rm child:1
+    publish init
+    apply 2
+    gone here "$old"
+    settled
+}
+
+pull_by_hand() { # NAME: what the module knows nothing of
+    "$PULL" --no-log --progress quiet --host "unix://$ENGINE_SOCKET" --token-file "$dir/token" --token-user fleet "$HUB/$1:latest"
+}
+
+not_ours() { # what somebody else pulled, built or replaced under the name
+    local own
+    pull_by_hand init
+    publish init
+    pull_by_hand init
+    own=$(image init)
+    publish init
+    apply 2
+    did "docker-pull $HUB/init:latest"
+    here "$own"
+    settled
+    docker image rm "$own"
+    # Nor an image that nobody uses and this module never saw.
+    [ -n "$(here "$HUB/telemetry:latest")" ]
+}
+
+cut_pull() { # what a pull that was cut off has brought, was brought by it
+    local old middle
+    old=$(image init)
+    publish init
+    printf 'pulled %s\npulling %s\n' "$old" "$old" >"$(record_of init)"
+    pull_by_hand init
+    middle=$(image init)
+    apply 2
+    did "docker-clean $HUB/init:latest"
+    gone here "$old"
+    settled
+    publish init
+    apply 2
+    gone here "$middle"
+    settled
+}
+record_of() { echo "$dir/state/image/$(sed 's/:/%3A/g; s,/,%2F,g' <<<"$HUB/$1:latest")"; }
+
+failed_and_replaced() { # images that were no good, too
+    local one two
+    publish app 1000 "$broken"
+    apply 6
+    one=$(image app)
+    publish app 1000 "$broken"
+    apply 6
+    gone here "$one"
+    two=$(image app)
+    publish app
+    apply 2
+    gone here "$two"
+    [ -z "$(docker image ls -q --filter dangling=true)" ]
+    settled
+}
+
+versions() { # where each version has a tag of its own
+    local version id
+    for version in 1 2 3; do
+        publish "app-$version"
+        app_with "run_args: [$kills, --network, none]"
+        sed -i "s,app:latest,app-$version:latest," "$dir/conf/data/above.yaml"
+        id=$(image "app-$((version - 1))" 2>/dev/null) || id=
+        apply 2
+        did "docker-pull $HUB/app-$version:latest" 'docker-recreate app'
+        [ -z "$id" ] || gone here "$id"
+        settled
+    done
+    plain_app
+    apply 2
+    gone here "$HUB/app-3:latest"
+    settled
+}
+
+kept() { # where the images are not to be removed
+    local old
+    echo 'alm_pull::profile::raspberry_pi::settings: {remove_replaced: false}' >>"$dir/conf/data/above.yaml"
+    old=$(image init)
+    publish init
+    apply 2
+    here "$old"
+    settled
+    # And later they are: all that was pulled here.
+    plain_app
+    apply 2
+    did "docker-clean $HUB/init:latest"
+    gone here "$old"
+    settled
+}
+
+# == When the registry is away ==
+
+state_is() { # STATUS KIND: as a check has left it
+    mkdir -p "$dir/states/pull"
+    printf '{"v":1,"id":"%s","status":"%s","text":"Cannot tell","time":"2026-11-25T02:18:33Z","kind":"%s","details":"said \\"kind\\":\\"login\\", and \\\\"}' \
+        "$HUB/app:latest" "$1" "$2" >"$dir/states/pull/app.json"
+}
+
+skipped() {
+    publish app
+    link down
+    local before kind
+    before=$(state)
+    for kind in rate-limit unreachable server-error; do
+        state_is 'Cannot tell' $kind
+        settled
+    done
+    untouched "$before"
+    # What has stopped is healed in the ordinary way.
+    docker stop app
+    apply 2
+    did 'docker-recreate app'
+    settled
+    # Where it is to be pulled all the same; where the image is not here; and for what a pull would tell of.
+    node 'alm_pull::when_unknown: pull'
+    apply 4
+    said 'PULL FAILED'
+    node
+    for kind in login certificate not-found; do
+        state_is 'Cannot tell' $kind
+        apply 4
+        said 'PULL FAILED'
+    done
+    state_is Working unreachable
+    apply 4
+    # Another image's state says nothing of this one; nor do links, and what no state would be.
+    state_is 'Cannot tell' unreachable
+    sed -i 's/app:latest/application:latest/' "$dir/states/pull/app.json"
+    apply 4
+    state_is 'Cannot tell' unreachable
+    mv "$dir/states/pull/app.json" "$dir/states/other"
+    ln -s "$dir/states/other" "$dir/states/pull/app.json"
+    apply 4
+    rm -r "$dir/states"
+    # The state that outlives a start, and only where there is no newer one.
+    state_is 'Cannot tell' unreachable
+    mkdir -p "$dir/state/pull"
+    mv "$dir/states/pull/app.json" "$dir/state/pull/app.json"
+    settled
+    state_is 'Cannot tell' login
+    apply 4
+    rm -r "$dir/states" "$dir/state/pull"
+    link up
+    apply 2
+    runs app
+    settled
+}
+
+without_digest() { # for two platforms under one name: a pull does not heal it
+    local id before
+    docker push -q "$REGISTRY/app:latest" 2>/dev/null || true
+    id=$(image app)
+    docker save "$HUB/app:latest" -o "$dir/app.tar"
+    docker rm -f app
+    docker image rm "$HUB/app:latest"
+    docker load -i "$dir/app.tar"
+    [ "$(docker image inspect -f '{{len .RepoDigests}}' "$HUB/app:latest")" = 0 ]
+    # Built or loaded: a pull finds it in the registry, and it is as it should be.
+    apply 2
+    settled
+    [ "$(docker image inspect -f '{{len .RepoDigests}}' "$HUB/app:latest")" = 1 ]
+    # As old engines leave it: told once, with its cure, and not in every run.
+    cat >"$dir/bin/never" <<'SH'
+#!/bin/sh
+case " $* " in *' --check '*) echo 'cannot tell: no digest is known'; exit 3 ;; esac
+case " $* " in *' --running '*) exec "$REAL" "$@" ;; esac
+echo pulled >>"$PULLS"
+SH
+    chmod 755 "$dir/bin/never"
+    docker rm -f app
+    docker image rm "$HUB/app:latest"
+    docker load -i "$dir/app.tar"
+    arguments --network none
+    node "alm_pull::install: none" "alm_pull::executable: $dir/bin/never" "alm_pull::environment: ['REAL=$PULL', 'PULLS=$dir/pulls']"
+    sed -i '/^alm_pull::install: file/d' "$dir/conf/data/node.yaml"
+    apply 2
+    said "no digest of a registry is known for it here.*docker image rm $HUB/app:latest"
+    [ "$(wc -l <"$dir/pulls")" = 3 ]
+    apply 2 || true
+    rm "$dir/bin/never" "$dir/app.tar"
+    node
+    arguments --network none
+    docker image rm -f "$HUB/app:latest"
+    apply 2
+    settled
+}
