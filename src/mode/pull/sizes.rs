@@ -4,10 +4,11 @@
 
 use super::Live;
 use crate::args::Sizes;
+use crate::docker::agent::Question;
 use crate::docker::backend::Backend;
 use crate::docker::client::Client;
 use crate::docker::reference::Reference;
-use crate::docker::sizes::{Asking, Learned, Question};
+use crate::docker::sizes::{Asking, Learned};
 use crate::pull::End;
 use crate::pull::failure::{Failure, Kind};
 
