@@ -74,7 +74,7 @@ fn run(mode: Mode) -> u8 {
 }
 
 /// Where no platform is asked for, the environment may do so.
-fn with_platform(mut options: args::Pull, run: impl FnOnce(&Reference, &args::Pull) -> u8) -> u8 {
+fn with_platform(mut options: args::PullOptions, run: impl FnOnce(&Reference, &args::PullOptions) -> u8) -> u8 {
     if options.platform.is_none() {
         options.platform = match docker::environment::default_platform() {
             Ok(platform) => platform,
@@ -88,7 +88,7 @@ fn with_platform(mut options: args::Pull, run: impl FnOnce(&Reference, &args::Pu
 }
 
 /// An image that cannot be pulled is refused before anything else is done.
-fn with_reference(options: &args::Pull, run: impl FnOnce(&Reference, &args::Pull) -> u8) -> u8 {
+fn with_reference(options: &args::PullOptions, run: impl FnOnce(&Reference, &args::PullOptions) -> u8) -> u8 {
     match Reference::parse(&options.image) {
         Ok(reference) => run(&reference, options),
         Err(error) => {

@@ -234,7 +234,7 @@ pub(crate) fn is_colored(when: When) -> bool {
 }
 
 /// What standard output gets, and what is said when it is no good.
-pub(crate) fn stdout_sink(options: &args::Pull, stamp: Stamp, policy: WritePolicy) -> Option<Named> {
+pub(crate) fn stdout_sink(options: &args::PullOptions, stamp: Stamp, policy: WritePolicy) -> Option<Named> {
     if options.progress == Progress::Quiet {
         return None;
     }
@@ -254,7 +254,7 @@ pub(crate) fn stdout_sink(options: &args::Pull, stamp: Stamp, policy: WritePolic
 }
 
 /// The log, where one is wanted. Where it cannot be had that is said, and the pull goes on.
-pub(crate) fn log_sink(path: &Path, options: &args::Pull, stamp: Stamp, brief: bool) -> Option<Named> {
+pub(crate) fn log_sink(path: &Path, options: &args::PullOptions, stamp: Stamp, brief: bool) -> Option<Named> {
     let name = format!("log {}", path.display());
     let options = log::Options { raw: options.raw, color: options.color == When::Always, brief };
     match Log::open(path, stamp, options) {
@@ -269,7 +269,7 @@ pub(crate) fn log_sink(path: &Path, options: &args::Pull, stamp: Stamp, brief: b
 /// The state of the image, which never complains. `is_ours` tells whether its lock is ours.
 pub(crate) fn state_sink(
     reference: &Reference,
-    options: &args::Pull,
+    options: &args::PullOptions,
     is_ours: state::IsOurs,
     clock: Box<dyn Fn(u64) -> Time>,
 ) -> Named {
@@ -277,7 +277,7 @@ pub(crate) fn state_sink(
 }
 
 /// Where the state of the image goes.
-pub(crate) fn state_target(reference: &Reference, options: &args::Pull) -> state::Target {
+pub(crate) fn state_target(reference: &Reference, options: &args::PullOptions) -> state::Target {
     state::Target {
         store: options.state.as_deref().map_or_else(Store::of_device, Store::at),
         id: reference.to_string(),

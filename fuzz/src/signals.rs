@@ -9,7 +9,7 @@ impl Signals {
     }
 
     #[expect(clippy::unused_self, reason = "as the real one")]
-    pub(crate) fn came(&self) -> Option<i32> {
+    pub(crate) fn pending(&self) -> Option<i32> {
         None
     }
 }

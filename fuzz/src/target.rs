@@ -33,8 +33,8 @@ impl<'a> Delivery<'a> {
         let mut sizes = self.sizes.iter().copied().cycle();
         std::iter::from_fn(move || {
             let byte = sizes.next().unwrap_or(u8::MAX);
-            let most = if self.sizes.is_empty() { rest.len() } else { size(byte) };
-            let (piece, left) = rest.split_at(rest.len().min(most.max(1)));
+            let max = if self.sizes.is_empty() { rest.len() } else { size(byte) };
+            let (piece, left) = rest.split_at(rest.len().min(max.max(1)));
             rest = left;
             (!piece.is_empty()).then_some((byte, piece))
         })

@@ -5,7 +5,7 @@
 //!
 //! **Invariant:** an exit code of 0 or 1 is something that was found out; all else is 3, with the reason.
 
-use crate::args::Pull as Options;
+use crate::args::PullOptions;
 use crate::docker::backend::Backend;
 use crate::docker::client::{Client, Wish};
 use crate::docker::container;
@@ -50,7 +50,7 @@ enum Answer {
 }
 
 /// Whether the local image is what the registry has.
-pub(crate) fn check(reference: &Reference, options: &Options) -> u8 {
+pub(crate) fn check(reference: &Reference, options: &PullOptions) -> u8 {
     let before = Before::look(state_target(reference, options));
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime, and this of any")]
     let (answer, known) = find(reference, options, CHECK, |asking| asking.check());
@@ -68,7 +68,7 @@ pub(crate) fn check(reference: &Reference, options: &Options) -> u8 {
 }
 
 /// Whether container `name` runs, and runs the local image.
-pub(crate) fn running(name: &str, reference: &Reference, options: &Options) -> u8 {
+pub(crate) fn running(name: &str, reference: &Reference, options: &PullOptions) -> u8 {
     say(options, &find(reference, options, RUNNING, |asking| asking.running(name)).0)
 }
 
@@ -85,13 +85,13 @@ struct Asking<'a> {
     signals: &'a Signals,
     until: Instant,
     reference: &'a Reference,
-    options: &'a Options,
+    options: &'a PullOptions,
     known: Known,
 }
 
 fn find(
     reference: &Reference,
-    options: &Options,
+    options: &PullOptions,
     limit: Duration,
     ask: impl FnOnce(&mut Asking<'_>) -> Result<Answer, Answer>,
 ) -> (Answer, Known) {
@@ -107,7 +107,7 @@ fn find(
         token_user: options.token_user.as_deref(),
     };
     // What is wrong with the configuration is for a pull to tell: here one line is the answer.
-    match Client::connect(wish, environment, &mut || signals.came().is_none()) {
+    match Client::connect(wish, environment, &mut || signals.pending().is_none()) {
         Ok(client) => {
             let known = Known::default();
             let mut asking = Asking { client, signals: &signals, until, reference, options, known };
@@ -118,7 +118,7 @@ fn find(
 }
 
 /// Says the answer; the exit code.
-fn say(options: &Options, answer: &Answer) -> u8 {
+fn say(options: &PullOptions, answer: &Answer) -> u8 {
     let (word, text, exit) = match answer {
         Answer::Yes(text) => ("yes", text.as_str(), 0),
         Answer::No(text) => ("no", text.as_str(), 1),
@@ -138,7 +138,7 @@ fn cannot_tell(reason: impl Into<String>) -> Answer {
 }
 
 fn unanswered(error: Error, signals: &Signals) -> Answer {
-    match signals.came() {
+    match signals.pending() {
         Some(signal) => Answer::Interrupted(signal),
         None => Answer::CannotTell(error.failure()),
     }
@@ -286,7 +286,7 @@ impl Asking<'_> {
     fn registry(&mut self) -> Result<Distribution, Unread> {
         let (reference, signals, until) = (self.reference, self.signals, self.until);
         let other = |error: String| Unread::Other(cannot_tell(error));
-        self.client.log_in(&mut || signals.came().is_none() && Instant::now() < until).map_err(other)?;
+        self.client.log_in(&mut || signals.pending().is_none() && Instant::now() < until).map_err(other)?;
         let credentials = &self.client.credentials;
         let answer = self.inspector().map_err(Unread::Other)?.distribution(reference, &credentials.header);
         let answer = self.answered(answer).map_err(Unread::Other)?;

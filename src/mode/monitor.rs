@@ -3,7 +3,7 @@
 //! **Invariant:** it only reads, and never ends for anything that a console does; what others write on it is painted over
 //! within five seconds.
 
-use crate::args::Monitor as Options;
+use crate::args::MonitorOptions;
 use crate::docker::reference::is_same;
 use crate::os::charset::Charset;
 use crate::os::console::{Console, Painted};
@@ -86,7 +86,7 @@ fn disk(path: &str) -> Option<(u64, u64)> {
 }
 
 /// Keeps the states on the console until a signal comes; the exit code.
-pub(crate) fn monitor(options: &Options) -> u8 {
+pub(crate) fn monitor(options: &MonitorOptions) -> u8 {
     let signals = Signals::catch(true);
     let mut console = match Console::open(&options.console) {
         Ok(console) => console,
@@ -98,7 +98,7 @@ pub(crate) fn monitor(options: &Options) -> u8 {
     let store = options.state.as_deref().map_or_else(Store::of_device, Store::at);
     let mut surroundings = Surroundings::look();
     let (mut drawn, mut size, mut painted) = (Vec::new(), None, Instant::now());
-    while signals.came().is_none() {
+    while signals.pending().is_none() {
         let now_size = console.size();
         if let Some((columns, rows)) = now_size {
             let is_full = painted.elapsed() >= REPAINT || now_size != size || drawn.is_empty();

@@ -4,7 +4,7 @@
 
 mod sizes;
 
-use crate::args::{Progress, Pull as Options};
+use crate::args::{Progress, PullOptions};
 use crate::docker::Read;
 use crate::docker::backend::{Backend, Source};
 use crate::docker::client::{Client, Wish};
@@ -43,7 +43,7 @@ const EXTRACTION: Duration = Duration::from_hours(1);
 
 /// A pull on its way.
 struct Live<'a> {
-    options: &'a Options,
+    options: &'a PullOptions,
     reference: &'a Reference,
     signals: Signals,
     began: Instant,
@@ -53,7 +53,7 @@ struct Live<'a> {
 }
 
 /// Pulls `reference`; the exit code.
-pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
+pub(crate) fn pull(reference: &Reference, options: &PullOptions) -> u8 {
     let signals = Signals::catch(true).waking();
     let (started, began) = (now(), Instant::now());
     let charset = Charset::from_environment(options.ascii);
@@ -64,7 +64,7 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
     let attached = if let Lock::Held(process) = &lock { Some(process.clone()) } else { None };
 
     let told = signals.clone();
-    let policy = WritePolicy::Live(CLOSING, Box::new(move || told.came().is_some()));
+    let policy = WritePolicy::Live(CLOSING, Box::new(move || told.pending().is_some()));
     let mut sinks: Vec<_> = stdout_sink(options, Stamp(started), policy).into_iter().collect();
     let log = options.log.path(log::PATH);
     sinks.extend(log.and_then(|path| log_sink(path, options, Stamp(started), attached.is_some())));
@@ -89,7 +89,7 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
         token_file: options.token_file.as_deref(),
         token_user: options.token_user.as_deref(),
     };
-    let client = Client::connect(wish, Environment::from_process(), &mut || live.signals.came().is_none());
+    let client = Client::connect(wish, Environment::from_process(), &mut || live.signals.pending().is_none());
     let (method, reason, engine) = match client.as_ref().map(|client| &client.backend) {
         Ok(Backend::Cli { reason, .. }) => (Method::Cli, Some(reason.clone()), None),
         Ok(Backend::Api(engine)) => (Method::Api, None, Some(engine)),
@@ -128,7 +128,7 @@ impl Live<'_> {
 
     /// An error of the engine as the end of a stream.
     fn cut(&self, error: Error) -> End {
-        match (error, self.signals.came()) {
+        match (error, self.signals.pending()) {
             (_, Some(signal)) => End::Signal(signal),
             (error, None) => End::Cut(Some(error.failure())),
         }
@@ -136,7 +136,7 @@ impl Live<'_> {
 
     /// Attempts until one decides.
     fn run(mut self, mut client: Client<'_>) -> u8 {
-        if let Err(reason) = client.log_in(&mut || self.signals.came().is_none()) {
+        if let Err(reason) = client.log_in(&mut || self.signals.pending().is_none()) {
             return self.close_told(&End::Cut(Some(Failure::own(Kind::Other, reason))));
         }
         let mut attempts = Attempts::new(self.options.retries);
@@ -188,27 +188,27 @@ impl Live<'_> {
         let go_on = &mut || {
             // The engine is silent until it has the manifest, which can take minutes.
             session.advance(at());
-            signals.came().is_none()
+            signals.pending().is_none()
         };
         let mut source = match client.begin(go_on) {
             Ok(source) => source,
             Err(error) => return self.cut(error),
         };
         let mut lines = LineBuffer::new(MAX_LINE);
-        let (mut idle, mut before, mut rest) = (Duration::ZERO, Instant::now(), ReadPacer::new());
+        let (mut idle, mut before, mut pacer) = (Duration::ZERO, Instant::now(), ReadPacer::new());
         loop {
-            if let Some(signal) = signals.came()
+            if let Some(signal) = signals.pending()
                 && let Some(end) = source.stop(signal)
             {
                 return end;
             }
             let mut has_moved = false;
             let session = &mut self.session;
-            let mut tell = |line: &[u8]| {
-                rest.line();
+            let mut on_line = |line: &[u8]| {
+                pacer.line();
                 has_moved |= session.line(at(), line) == Brought::Movement;
             };
-            match source.read(&mut |body| lines.feed(body, &mut tell)) {
+            match source.read(&mut |body| lines.feed(body, &mut on_line)) {
                 // What is left unread would pile up, and then hold the engine up.
                 Read::Bytes { more: true } => {}
                 Read::Bytes { more: false } | Read::Tick => {
@@ -221,11 +221,11 @@ impl Live<'_> {
                         && self.options.record.is_none()
                     {
                         let asking = self.asking.as_ref().and_then(Asking::descriptor);
-                        signals.rest(rest.next(lines.is_within()), connection, asking);
+                        signals.sleep(pacer.next(lines.is_within()), connection, asking);
                     }
                 }
                 Read::End(end) => {
-                    lines.end(&mut tell);
+                    lines.end(&mut on_line);
                     return end;
                 }
             }
@@ -263,7 +263,7 @@ impl Live<'_> {
             }
             Ok(_) | Err(_) => {
                 let unanswered = End::Cut(Some(Failure::own(Kind::Other, format!("{NO_ANSWER} {id}"))));
-                let end = self.signals.came().map_or(unanswered, End::Signal);
+                let end = self.signals.pending().map_or(unanswered, End::Signal);
                 let verdict = self.session.pull.verdict(&end);
                 (end, verdict, None)
             }
@@ -321,7 +321,7 @@ impl Live<'_> {
         let until = Instant::now() + Duration::from_secs(seconds) + jitter;
         while Instant::now() < until {
             std::thread::sleep(TICK.min(until - Instant::now()));
-            if let Some(signal) = self.signals.came() {
+            if let Some(signal) = self.signals.pending() {
                 return Err(End::Signal(signal));
             }
             self.session.advance(self.at());
@@ -329,7 +329,7 @@ impl Live<'_> {
         let Self { session, signals, began, .. } = self;
         let renewed = client.renew(&mut || {
             session.advance(since(*began));
-            signals.came().is_none()
+            signals.pending().is_none()
         });
         renewed.map_err(|error| self.cut(error))
     }

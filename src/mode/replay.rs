@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** what it prints is what the live pull printed, times included, and its exit code is that pull's.
 
-use crate::args::{Log as Where, Progress, Pull as Options};
+use crate::args::{Log as Where, Progress, PullOptions};
 use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
 use crate::os::output::WritePolicy;
@@ -29,7 +29,7 @@ const MAX_ROW: usize = 6 * MAX_LINE + 64;
 
 /// A recording as it is played.
 struct Player<'a> {
-    options: &'a Options,
+    options: &'a PullOptions,
     path: &'a Path,
     signals: Signals,
     speed: Option<f64>,
@@ -49,7 +49,7 @@ struct Player<'a> {
 }
 
 /// Plays `path` (`-` is standard input).
-pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
+pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &PullOptions) -> u8 {
     let signals = Signals::catch(false);
     let charset = Charset::from_environment(options.ascii);
     let name = path.display();
@@ -95,7 +95,7 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => player.error = Some(format!("{name}: {error}")),
         }
-        if let Some(signal) = signals.came() {
+        if let Some(signal) = signals.pending() {
             // The beginning of a first line is something too.
             player.has_begun |= lines.is_within();
             return player.interrupt(signal);
@@ -119,7 +119,7 @@ impl Player<'_> {
         if line.iter().all(u8::is_ascii_whitespace) {
             return;
         }
-        if self.error.is_some() || self.end.is_some() || self.signals.came().is_some() {
+        if self.error.is_some() || self.end.is_some() || self.signals.pending().is_some() {
             return;
         }
         if let Err(error) = self.play(line) {
@@ -140,7 +140,7 @@ impl Player<'_> {
         };
         let (at, entry) = recording::entry(line, header)?;
         self.wait(at.max(self.at));
-        if self.signals.came().is_some() {
+        if self.signals.pending().is_some() {
             return Ok(());
         }
         let at = self.at;
@@ -182,7 +182,7 @@ impl Player<'_> {
     fn open(&mut self, opening: &Opening) {
         let stamp = Stamp(self.header.as_ref().and_then(|header| header.started).unwrap_or_else(now));
         let signals = self.signals.clone();
-        let policy = WritePolicy::Endless(Box::new(move || signals.came().is_none()));
+        let policy = WritePolicy::Endless(Box::new(move || signals.pending().is_none()));
         let mut sinks: Vec<_> = stdout_sink(self.options, stamp, policy).into_iter().collect();
         if let Where::File(path) = &self.options.log {
             sinks.extend(log_sink(path, self.options, stamp, opening.attached.is_some()));
@@ -212,7 +212,7 @@ impl Player<'_> {
             let due = Duration::try_from_secs_f64(Duration::from_millis(until).as_secs_f64() / speed)
                 .unwrap_or(Duration::MAX);
             while let Some(left) = due.checked_sub(self.began.elapsed()).filter(|left| !left.is_zero()) {
-                if self.signals.came().is_some() {
+                if self.signals.pending().is_some() {
                     return;
                 }
                 std::thread::sleep(left.min(TICK));
@@ -249,7 +249,7 @@ impl Player<'_> {
             return Err(error);
         }
         // It can come while the last line is waited for, whose end is that of the recording.
-        if let Some(signal) = self.signals.came() {
+        if let Some(signal) = self.signals.pending() {
             return Ok(self.interrupt(signal));
         }
         if !self.has_begun {
@@ -287,6 +287,6 @@ impl Player<'_> {
         });
         self.close(&end, &verdict, exit);
         // Waited for in vain: the reader was slower than our end.
-        Ok(self.signals.came().map_or(exit, signals::exit_code))
+        Ok(self.signals.pending().map_or(exit, signals::exit_code))
     }
 }

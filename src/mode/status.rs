@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** nothing is written, but where an image is to be forgotten. A pull never learns that it was looked at.
 
-use crate::args::{Show, Status as Options};
+use crate::args::{Show, StatusOptions};
 use crate::docker::reference::{Reference, is_same};
 use crate::os::charset::Charset;
 use crate::os::output::Output;
@@ -27,7 +27,7 @@ const BAD: u8 = 1;
 const NOTHING_KNOWN: u8 = 3;
 
 /// Shows the states; the exit code.
-pub(crate) fn status(options: &Options) -> u8 {
+pub(crate) fn status(options: &StatusOptions) -> u8 {
     let charset = Charset::from_environment(options.ascii);
     let store = options.state.as_deref().map_or_else(Store::of_device, Store::at);
     let reference = match options.image.as_deref().map(Reference::parse).transpose() {
@@ -157,7 +157,7 @@ fn follow(store: &Store, reference: Option<&Reference>, charset: Charset) -> u8 
     let followed = Output::stdout().and_then(|mut output| {
         let is_terminal = io::stdout().is_terminal();
         let (mut drawn, mut size) = (String::new(), output.size());
-        while signals.came().is_none() {
+        while signals.pending().is_none() {
             let now = output.size();
             let mut text = text(&read(store, reference), charset, is_terminal.then_some(now.0.saturating_sub(1)));
             if text.is_empty() {
@@ -166,12 +166,12 @@ fn follow(store: &Store, reference: Option<&Reference>, charset: Charset) -> u8 
             }
             if is_terminal {
                 // What is higher than the terminal would scroll away.
-                let most = text.split_inclusive('\n').take(now.1.saturating_sub(1).max(1)).map(str::len).sum();
-                text.truncate(most);
+                let max = text.split_inclusive('\n').take(now.1.saturating_sub(1).max(1)).map(str::len).sum();
+                text.truncate(max);
             }
             if text != drawn || now != size {
                 let frame = if is_terminal { over(&drawn, &text, now.0) } else { text.clone() };
-                match output.write(frame.as_bytes(), TICK, &mut || signals.came().is_none()) {
+                match output.write(frame.as_bytes(), TICK, &mut || signals.pending().is_none()) {
                     Ok(()) => {}
                     Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::Interrupted) => {
                         break;
@@ -188,7 +188,7 @@ fn follow(store: &Store, reference: Option<&Reference>, charset: Charset) -> u8 
         }
         Ok(())
     });
-    match (followed, signals.came()) {
+    match (followed, signals.pending()) {
         (_, Some(signal)) => signals::exit_code(signal),
         (Ok(()), None) => WELL,
         (Err(error), None) => {

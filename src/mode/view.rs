@@ -6,7 +6,7 @@
 //! **Invariant:** standard output gets the log's lines, made harmless, and, on a terminal, a heading; all else goes to
 //! standard error. Nothing is left out for a slow reader, and every wait looks at signals.
 
-use crate::args::View as Options;
+use crate::args::ViewOptions;
 use crate::os::charset::Charset;
 use crate::os::output::Output;
 use crate::os::signals::{self, Signals};
@@ -33,7 +33,7 @@ const MOVING: Duration = Duration::from_secs(1);
 const TROUBLE: Duration = Duration::from_secs(2);
 
 /// Shows the log; the exit code.
-pub(crate) fn view(options: &Options) -> u8 {
+pub(crate) fn view(options: &ViewOptions) -> u8 {
     let path = options.log.as_deref().unwrap_or(Path::new(log::PATH));
     let charset = Charset::from_environment(options.ascii);
     let reader = Reader::new(is_colored(options.color), charset);
@@ -42,7 +42,7 @@ pub(crate) fn view(options: &Options) -> u8 {
     let signals = Signals::catch(false);
     let shown =
         tail.map_err(|error| unreadable(path, &error)).and_then(|tail| show(tail, path, options, reader, &signals));
-    match (shown, signals.came()) {
+    match (shown, signals.pending()) {
         (_, Some(signal)) => signals::exit_code(signal),
         (Ok(()), None) => 0,
         (Err(reason), None) => {
@@ -53,7 +53,13 @@ pub(crate) fn view(options: &Options) -> u8 {
 }
 
 /// Shows what there is and, if asked to follow, what comes, until a signal comes or nobody reads any more.
-fn show(mut tail: Tail, path: &Path, options: &Options, mut reader: Reader, signals: &Signals) -> Result<(), String> {
+fn show(
+    mut tail: Tail,
+    path: &Path,
+    options: &ViewOptions,
+    mut reader: Reader,
+    signals: &Signals,
+) -> Result<(), String> {
     let mut output = Output::stdout().map_err(|error| format!("standard output: {error}"))?;
     let mut buffer = String::new();
     let is_terminal = io::stdout().is_terminal();
@@ -66,7 +72,7 @@ fn show(mut tail: Tail, path: &Path, options: &Options, mut reader: Reader, sign
         reader.text("", &sanitize::safe(&heading).to_string(), &mut buffer);
     }
     let (mut moved, mut trouble) = (None, None);
-    while signals.came().is_none() {
+    while signals.pending().is_none() {
         let looked = if options.follow { tail.look() } else { Ok(()) };
         // Asked each time: the terminal may have been resized.
         reader.columns = is_terminal.then(|| output.size().0);
@@ -75,7 +81,7 @@ fn show(mut tail: Tail, path: &Path, options: &Options, mut reader: Reader, sign
         // A slow reader must not make us miss a rotation.
         let mut go_on = || {
             let _ = options.follow.then(|| tail.look());
-            signals.came().is_none()
+            signals.pending().is_none()
         };
         match output.write(buffer.as_bytes(), TICK, &mut go_on) {
             Ok(()) => {}
@@ -113,7 +119,7 @@ fn wait(time: Duration) -> bool {
     !matches!(ready(&stdout, PollFlags::empty(), time), Ok(true))
 }
 
-fn say_that_there_is_nothing(tail: &Tail, path: &Path, options: &Options, charset: Charset) {
+fn say_that_there_is_nothing(tail: &Tail, path: &Path, options: &ViewOptions, charset: Charset) {
     let path = sanitize::safe(&path.display().to_string()).to_string();
     let state =
         if tail.is_there() { format!("The log {path} is empty") } else { format!("There is no log {path} yet") };

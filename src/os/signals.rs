@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Which signal came, if any.
 #[derive(Clone)]
 pub(crate) struct Signals {
-    came: Arc<AtomicUsize>,
+    pending: Arc<AtomicUsize>,
     /// Can be read once a signal has come; none where nobody rests, or the descriptors for it could not be had.
     wake: Option<Arc<File>>,
 }
@@ -24,18 +24,18 @@ pub(crate) struct Signals {
 impl Signals {
     /// Catches SIGINT and SIGTERM, and SIGHUP where `survive_hang_up`.
     pub(crate) fn catch(survive_hang_up: bool) -> Self {
-        let came = Arc::new(AtomicUsize::new(0));
+        let pending = Arc::new(AtomicUsize::new(0));
         for signal in [SIGINT, SIGTERM] {
             // Refused only for signals that cannot be caught at all.
-            let _ = signal_hook::flag::register_usize(signal, Arc::clone(&came), signal.unsigned_abs() as usize);
+            let _ = signal_hook::flag::register_usize(signal, Arc::clone(&pending), signal.unsigned_abs() as usize);
         }
         if survive_hang_up {
             let _ = signal_hook::flag::register(SIGHUP, Arc::new(AtomicBool::new(false)));
         }
-        Self { came, wake: None }
+        Self { pending, wake: None }
     }
 
-    /// The same for who is going to [`rest`](Self::rest): that takes descriptors and handlers of its own.
+    /// The same for who is going to [`sleep`](Self::rest): that takes descriptors and handlers of its own.
     pub(crate) fn waking(self) -> Self {
         Self { wake: Self::wake().map(Arc::new), ..self }
     }
@@ -49,15 +49,15 @@ impl Signals {
     }
 
     /// The number of the signal that came last.
-    pub(crate) fn came(&self) -> Option<i32> {
-        Some(self.came.load(Ordering::Relaxed))
+    pub(crate) fn pending(&self) -> Option<i32> {
+        Some(self.pending.load(Ordering::Relaxed))
             .filter(|&signal| signal != 0)
             .and_then(|signal| i32::try_from(signal).ok())
     }
 
     /// Waits for so long, or until a signal comes or `connection` is closed by the other side, whatever there is to be
     /// read from it, or until `other` can be read; not at all where no signal would end it.
-    pub(crate) fn rest(&self, wait: Duration, connection: impl AsFd, other: Option<BorrowedFd<'_>>) {
+    pub(crate) fn sleep(&self, wait: Duration, connection: impl AsFd, other: Option<BorrowedFd<'_>>) {
         if let Some(wake) = &self.wake {
             let (connection, wake) = (connection.as_fd(), wake.as_fd());
             let other = other.map_or((connection, PollFlags::RDHUP), |other| (other, PollFlags::IN));
@@ -82,9 +82,9 @@ mod tests {
     use std::time::Instant;
 
     /// How long a rest of a minute was.
-    fn rest(signals: &Signals, connection: &UnixStream) -> Duration {
+    fn sleep(signals: &Signals, connection: &UnixStream) -> Duration {
         let begun = Instant::now();
-        signals.rest(Duration::from_mins(1), connection, None);
+        signals.sleep(Duration::from_mins(1), connection, None);
         begun.elapsed()
     }
 
@@ -94,11 +94,11 @@ mod tests {
     fn a_signal_ends_a_rest_also_when_it_came_before() {
         let signals = Signals::catch(false).waking();
         let (connection, _engine) = UnixStream::pair().unwrap();
-        signals.rest(Duration::from_millis(1), &connection, None);
-        assert_eq!(signals.came(), None);
+        signals.sleep(Duration::from_millis(1), &connection, None);
+        assert_eq!(signals.pending(), None);
         signal_hook::low_level::raise(SIGTERM).unwrap();
-        assert!(rest(&signals, &connection) < SOON);
-        assert_eq!(signals.came(), Some(SIGTERM));
+        assert!(sleep(&signals, &connection) < SOON);
+        assert_eq!(signals.pending(), Some(SIGTERM));
     }
 
     #[test]
@@ -107,11 +107,11 @@ mod tests {
         let (connection, _engine) = UnixStream::pair().unwrap();
         let (other, mut writer) = UnixStream::pair().unwrap();
         let begun = Instant::now();
-        signals.rest(Duration::from_millis(20), &connection, Some(other.as_fd()));
+        signals.sleep(Duration::from_millis(20), &connection, Some(other.as_fd()));
         assert!(begun.elapsed() >= Duration::from_millis(20));
         writer.write_all(b"word").unwrap();
         let begun = Instant::now();
-        signals.rest(Duration::from_mins(1), &connection, Some(other.as_fd()));
+        signals.sleep(Duration::from_mins(1), &connection, Some(other.as_fd()));
         assert!(begun.elapsed() < SOON);
     }
 
@@ -121,13 +121,13 @@ mod tests {
         let (mut connection, mut engine) = UnixStream::pair().unwrap();
         engine.write_all(b"word").unwrap();
         let begun = Instant::now();
-        signals.rest(Duration::from_millis(20), &connection, None);
+        signals.sleep(Duration::from_millis(20), &connection, None);
         assert!(begun.elapsed() >= Duration::from_millis(20));
         // Half closed is the end too, and what was said before it is still to be read.
         engine.shutdown(Shutdown::Write).unwrap();
-        assert!(rest(&signals, &connection) < SOON);
+        assert!(sleep(&signals, &connection) < SOON);
         drop(engine);
-        assert!(rest(&signals, &connection) < SOON);
+        assert!(sleep(&signals, &connection) < SOON);
         let mut said = String::new();
         connection.read_to_string(&mut said).unwrap();
         assert_eq!(said, "word");

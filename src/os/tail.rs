@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How much of a line is kept, in bytes: the longest that the log has, a raw line of 64 KiB with its stamp.
-const MOST: usize = (64 << 10) + 32;
+const MAX_LINE: usize = (64 << 10) + 32;
 
 /// How much is read at once. More is no faster.
 const BLOCK: usize = 32 << 10;
@@ -136,11 +136,11 @@ impl Tail {
         Ok(false)
     }
 
-    /// Opens the generations that are not held, going back from the log itself to the first that is, or to number `most`.
-    fn find(&mut self, most: usize) -> io::Result<()> {
+    /// Opens the generations that are not held, going back from the log itself to the first that is, or to number `max`.
+    fn find(&mut self, max: usize) -> io::Result<()> {
         let mut newer: Vec<Generation> = Vec::new();
         let (mut found, mut holes) = (Ok(()), 0);
-        for number in 0..=most {
+        for number in 0..=max {
             let opened =
                 if number == 0 { self.unless_held(&self.path) } else { self.unless_held(&self.numbered(number)) };
             match opened {
@@ -279,7 +279,7 @@ impl Generation {
 
     fn keep(&mut self, bytes: &[u8]) {
         self.length += bytes.len() as u64;
-        self.half.extend_from_slice(&bytes[..bytes.len().min(MOST - self.half.len())]);
+        self.half.extend_from_slice(&bytes[..bytes.len().min(MAX_LINE - self.half.len())]);
     }
 
     fn end_line(&mut self, bytes: &[u8], out: &mut dyn FnMut(&Line<'_>)) {
@@ -383,7 +383,7 @@ mod tests {
             let mut lines = Vec::new();
             let mut tail = Tail::open(path, 9, false, false).unwrap();
             while tail.read(&mut |line| lines.push((line.bytes.len(), line.length))).unwrap() {}
-            assert_eq!(lines, [(MOST, 5 * BLOCK as u64), (4, 4)]);
+            assert_eq!(lines, [(MAX_LINE, 5 * BLOCK as u64), (4, 4)]);
         });
     }
 

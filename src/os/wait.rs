@@ -66,10 +66,10 @@ mod tests {
 
     #[test]
     fn a_rest_is_the_shorter_the_more_is_said() {
-        let mut rest = ReadPacer::new();
+        let mut pacer = ReadPacer::new();
         let mut next = |lines, is_within_line| {
-            (0..lines).for_each(|_| rest.line());
-            rest.next(is_within_line).as_micros()
+            (0..lines).for_each(|_| pacer.line());
+            pacer.next(is_within_line).as_micros()
         };
         assert_eq!(
             [0, 100, 101, 101, 100, 0, 0].map(|lines| next(lines, false)),

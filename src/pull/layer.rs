@@ -69,15 +69,15 @@ pub(crate) struct Layer {
     /// The engine was to fetch it, and not only found it here.
     pub(crate) is_announced: bool,
     /// The size is what the registry says; the engine has not spoken of it yet.
-    pub(crate) is_size_told: bool,
+    pub(crate) is_size_from_registry: bool,
     /// What the engine said last.
     said: (Phase, Numbers),
     /// The engine has said something that can mean that it fetches the layer again.
     may_restart: bool,
     /// Bytes that came before the layer was fetched again.
-    came: u64,
+    before_restart: u64,
     /// The most bytes that were told, which the end of the download may exceed.
-    told: u64,
+    reported: u64,
     /// What the engine said of its bytes at first, and after that.
     first: Option<u64>,
     second: Option<u64>,
@@ -95,11 +95,11 @@ impl Layer {
             is_finished: false,
             is_cached: false,
             is_announced: false,
-            is_size_told: false,
+            is_size_from_registry: false,
             said: (Phase::Queued, Numbers::default()),
             may_restart: false,
-            came: 0,
-            told: 0,
+            before_restart: 0,
+            reported: 0,
             first: None,
             second: None,
         }
@@ -121,12 +121,12 @@ impl Layer {
 
     /// Bytes that came since the layer was first seen; more than its size where it was fetched again.
     pub(crate) fn seen(&self) -> u64 {
-        self.came.saturating_add(if self.is_cached { 0 } else { self.done })
+        self.before_restart.saturating_add(if self.is_cached { 0 } else { self.done })
     }
 
     /// The same, where the word of the engine that all of it came is not to be believed.
-    pub(crate) fn told(&self) -> u64 {
-        self.came.saturating_add(if self.is_cached { 0 } else { self.told })
+    pub(crate) fn reported(&self) -> u64 {
+        self.before_restart.saturating_add(if self.is_cached { 0 } else { self.reported })
     }
 
     /// How many of these the containerd image store had kept from an earlier pull: it counts from the beginning of the
@@ -225,14 +225,14 @@ impl Layer {
         let (begins, before) = (self.phase != Phase::Downloading, self.done);
         (self.phase, self.is_cached) = (Phase::Downloading, false);
         if done < before && self.may_restart {
-            self.came = self.came.saturating_add(before);
-            (self.done, self.told) = (done, done);
+            self.before_restart = self.before_restart.saturating_add(before);
+            (self.done, self.reported) = (done, done);
             (self.extracted, self.may_restart) = (None, false);
             return Change::Restarted;
         }
         self.may_restart = false;
         self.done = done.max(before);
-        self.told = self.done;
+        self.reported = self.done;
         self.reached = self.reached.max(self.done);
         match self.done > before {
             _ if begins => Change::Began,
@@ -327,7 +327,7 @@ impl Layer {
             return false;
         }
         // What came of it before is not forgotten.
-        (self.came, self.done) = (self.seen(), 0);
+        (self.before_restart, self.done) = (self.seen(), 0);
         (self.phase, self.is_cached, self.is_finished) = (Phase::Cached, true, true);
         true
     }
@@ -349,9 +349,9 @@ impl Layer {
     }
 
     /// Takes in what the registry says of its size, which is worth less than what the engine says.
-    pub(crate) fn be_told(&mut self, size: u64) {
+    pub(crate) fn learn_from_registry(&mut self, size: u64) {
         if self.size.is_none() {
-            (self.size, self.is_size_told) = (Some(size), true);
+            (self.size, self.is_size_from_registry) = (Some(size), true);
             if self.is_downloaded() && !self.is_cached {
                 self.all_here();
             }
@@ -359,7 +359,7 @@ impl Layer {
     }
 
     fn learn_size(&mut self, total: u64) -> u64 {
-        let known = self.size.filter(|_| !std::mem::take(&mut self.is_size_told));
+        let known = self.size.filter(|_| !std::mem::take(&mut self.is_size_from_registry));
         let size = known.unwrap_or(0).max(total);
         self.size = Some(size);
         size

@@ -91,20 +91,20 @@ mod tests {
     }
 
     /// The least that is not refused.
-    fn least(pull: &Pull, is_containerd: bool, is_twice: bool) -> u64 {
-        let (mut least, mut most) = (0, 1 << 40);
-        while least < most {
-            let middle = u64::midpoint(least, most);
+    fn min(pull: &Pull, is_containerd: bool, is_twice: bool) -> u64 {
+        let (mut min, mut max) = (0, 1 << 40);
+        while min < max {
+            let middle = u64::midpoint(min, max);
             match pull.judge(&room(is_containerd, is_twice, middle)) {
                 Judgement::Full(need, free) => {
                     assert_eq!(free, middle);
                     assert!(need > middle);
-                    least = middle + 1;
+                    min = middle + 1;
                 }
-                _ => most = middle,
+                _ => max = middle,
             }
         }
-        least
+        min
     }
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
         let mut pull = pull();
         // Both stores, and the containerd store on a file system that compresses.
         let needs =
-            |pull: &Pull| [least(pull, false, true), least(pull, true, true), least(pull, true, false)].map(|n| n / MB);
+            |pull: &Pull| [min(pull, false, true), min(pull, true, true), min(pull, true, false)].map(|n| n / MB);
         assert_eq!(needs(&pull), [60, 60, 0], "nothing is seen to be fetched");
         say(&mut pull, "a", "Downloading", r#""current":5000000,"total":20000000"#);
         assert_eq!(needs(&pull), [55, 75, 15]);

@@ -35,7 +35,7 @@ impl Pull {
         let Some(sizes) = &self.sizes else { return };
         let layer = &mut self.layers[at];
         match sizes.iter().find(|(id, _)| *id == layer.id) {
-            Some((_, size)) => layer.be_told(*size),
+            Some((_, size)) => layer.learn_from_registry(*size),
             // The engine names layers that are here without having asked the registry for them.
             None if !layer.is_announced => {}
             None => self.forget_sizes(),
@@ -44,8 +44,8 @@ impl Pull {
 
     fn forget_sizes(&mut self) {
         self.sizes = None;
-        for layer in self.layers.iter_mut().filter(|layer| layer.is_size_told) {
-            (layer.size, layer.is_size_told) = (None, false);
+        for layer in self.layers.iter_mut().filter(|layer| layer.is_size_from_registry) {
+            (layer.size, layer.is_size_from_registry) = (None, false);
         }
     }
 

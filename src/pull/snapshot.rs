@@ -115,7 +115,7 @@ impl Pull {
             Phase::Downloading => {
                 let is_unknown = numbers.current.is_some() && numbers.current >= numbers.total.or(layer.size);
                 layer.is_downloaded()
-                    || layer.is_size_told
+                    || layer.is_size_from_registry
                     || is_more(layer.size)
                     || (is_unknown && layer.size.is_some())
             }

@@ -16,7 +16,7 @@ pub(super) struct Earlier {
     pub(super) id: String,
     pub(super) size: Option<u64>,
     /// Bytes that came of it.
-    came: u64,
+    transferred: u64,
     /// How far the last attempt that had it was with it.
     pub(super) reached: u64,
 }
@@ -26,13 +26,13 @@ impl Pull {
     pub(crate) fn start_again(&mut self) {
         let mut before = std::mem::take(&mut self.before);
         for layer in self.layers.iter().filter(|layer| layer.is_fetched() || layer.seen() > 0) {
-            let (came, reached) = (self.came(layer, &before), layer.done);
+            let (transferred, reached) = (self.transferred(layer, &before), layer.done);
             match before.iter_mut().find(|known| known.id == layer.id) {
                 Some(known) => {
-                    (known.came, known.reached) = (known.came.saturating_add(came), reached);
+                    (known.transferred, known.reached) = (known.transferred.saturating_add(transferred), reached);
                     known.size = known.size.max(layer.size);
                 }
-                None => before.push(Earlier { id: layer.id.clone(), size: layer.size, came, reached }),
+                None => before.push(Earlier { id: layer.id.clone(), size: layer.size, transferred, reached }),
             }
         }
         let sizes = self.sizes.take();
@@ -40,10 +40,10 @@ impl Pull {
     }
 
     /// Bytes of the layer that came in this attempt.
-    fn came(&self, layer: &Layer, before: &[Earlier]) -> u64 {
+    fn transferred(&self, layer: &Layer, before: &[Earlier]) -> u64 {
         if !self.is_docker && self.error.is_some() {
             // podman says of each layer that it is complete, and then that it is not.
-            return layer.told();
+            return layer.reported();
         }
         let kept = before.iter().find(|known| known.id == layer.id).map_or(0, |known| known.reached);
         let was_there = match (self.is_containerd, layer.has_numbers()) {
@@ -57,8 +57,8 @@ impl Pull {
 
     /// The bytes that came in this run, and whether these are all: a layer of unknown size may have moved more.
     pub(crate) fn moved(&self) -> (u64, bool) {
-        let before = self.before.iter().map(|known| known.came);
-        let now = self.layers.iter().map(|layer| self.came(layer, &self.before));
+        let before = self.before.iter().map(|known| known.transferred);
+        let now = self.layers.iter().map(|layer| self.transferred(layer, &self.before));
         let is_known = |layer: &Layer| match layer.size {
             Some(_) => layer.has_numbers() || !self.is_containerd || self.before.is_empty(),
             None => false,
@@ -72,10 +72,10 @@ impl Pull {
 
     /// What this attempt has brought: of what had come before, was more still there or more lost?
     pub(crate) fn fetched(&self) -> Fetched {
-        if self.layers.iter().all(|layer| self.came(layer, &self.before) == 0) {
+        if self.layers.iter().all(|layer| self.transferred(layer, &self.before) == 0) {
             return Fetched::Nothing;
         }
-        if self.before.iter().all(|known| known.came == 0) {
+        if self.before.iter().all(|known| known.transferred == 0) {
             return Fetched::FromNothing;
         }
         let (mut kept, mut lost) = (0_u64, 0_u64);
@@ -95,7 +95,7 @@ impl Pull {
 
     /// The bytes that were seen, those included that an engine had before this run: unlike what came it never goes back.
     pub(crate) fn seen(&self) -> u64 {
-        let before = self.before.iter().map(|known| known.came);
+        let before = self.before.iter().map(|known| known.transferred);
         before.chain(self.layers.iter().map(Layer::seen)).fold(0, u64::saturating_add)
     }
 }

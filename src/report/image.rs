@@ -112,12 +112,12 @@ impl Report {
             self.say(at, closing, out, format_args!("Layers: {}/{layers} completed", pull.finished));
             if self.tells_bytes {
                 let (moved, is_all) = pull.moved();
-                let (least, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
+                let (bound, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
                 match bar::speed(moved, at).filter(|_| moved > 0) {
                     Some(speed) => {
-                        self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s ({speed})"));
+                        self.say(at, closing, out, format_args!("Downloaded: {bound}{count} in {seconds}s ({speed})"));
                     }
-                    None => self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s")),
+                    None => self.say(at, closing, out, format_args!("Downloaded: {bound}{count} in {seconds}s")),
                 }
             }
         }
@@ -133,8 +133,8 @@ fn facts(snapshot: &Snapshot<'_>) -> impl fmt::Display + use<> {
         if total == 0 {
             return Ok(());
         }
-        let least = if is_exact { "" } else { "≥" };
-        write!(f, " ({} / {least}{}", bar::bytes(done), bar::bytes(total))?;
+        let bound = if is_exact { "" } else { "≥" };
+        write!(f, " ({} / {bound}{}", bar::bytes(done), bar::bytes(total))?;
         if let Some(speed) = rate.and_then(|rate| bar::speed(rate, 1000)) {
             write!(f, ", {speed}")?;
         }

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 const FRAME: Duration = Duration::from_millis(100);
 
 /// How much of the log waits for a terminal that takes nothing, in bytes; what comes then is left out and counted.
-const MOST_LOG: usize = 16 << 10;
+const MAX_LOG: usize = 16 << 10;
 
 /// The terminal is to show a frame when it has all of it. Who does not know these passes over them.
 const HOLD: &str = "\x1b[?2026h";
@@ -140,7 +140,7 @@ impl Sink for Screen {
             _ => {}
         }
         let is_closing = line.part == Part::Closing;
-        if !is_closing && self.log.len() + text.len() > MOST_LOG {
+        if !is_closing && self.log.len() + text.len() > MAX_LOG {
             if let WritePolicy::Live(..) = self.policy {
                 self.lost += 1;
                 return Ok(());

@@ -14,7 +14,7 @@ use crate::report::line::{About, Line, Topic};
 use crate::report::{bar, sanitize};
 use crate::sink::metrics;
 use crate::sink::{Closing, Sink};
-use alm_state::{Failure, Image, MOST_LAYERS, Pulled, Store, Time};
+use alm_state::{Failure, Image, MAX_LAYERS, Pulled, Store, Time};
 use std::io;
 use std::path::PathBuf;
 
@@ -241,7 +241,7 @@ fn fill(image: &mut Image, snapshot: &Snapshot<'_>, percent: u64) {
     image.rate = snapshot.rate();
     image.left = snapshot.left();
     let mut count = 0;
-    for layer in to_fetch().take(MOST_LAYERS) {
+    for layer in to_fetch().take(MAX_LAYERS) {
         if count == image.layers.len() {
             image.layers.push(alm_state::Layer::default());
         }

@@ -213,7 +213,7 @@ fn check(fault: &Fault, ended: &TracedEnd, limit: Duration, log: &str, stderr: &
 struct Tally {
     kinds: BTreeMap<&'static str, usize>,
     wrong: Vec<String>,
-    most_memory: (u64, String),
+    max_memory: (u64, String),
 }
 
 impl Tally {
@@ -222,8 +222,8 @@ impl Tally {
         match result {
             Ok(peak) => {
                 let peak = peak.unwrap_or_default();
-                if peak > self.most_memory.0 {
-                    self.most_memory = (peak, fault.name.clone());
+                if peak > self.max_memory.0 {
+                    self.max_memory = (peak, fault.name.clone());
                 }
             }
             Err(wrong) => self.wrong.push(wrong),
@@ -266,7 +266,7 @@ fn no_fault_is_taken_for_a_success_or_a_reason_to_hang() {
         }
     });
 
-    let Tally { kinds, wrong, most_memory: (memory, name) } = tally.into_inner().expect("nobody panicked with it");
+    let Tally { kinds, wrong, max_memory: (memory, name) } = tally.into_inner().expect("nobody panicked with it");
     let count: usize = kinds.values().sum();
     let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     let summary = format!(

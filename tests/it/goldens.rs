@@ -126,7 +126,7 @@ fn every_recording_has_its_log_and_its_exit_code() {
         let (code, log, stdout) = replay(&temp, &recording(case));
         assert_eq!(code, expected, "{case}:\n{log}");
         assert_eq!(stdout, human_lines(&log), "{case}: standard output has the log's human lines");
-        check_story(&log, case);
+        check_log(&log, case);
         let golden = format!("{FIXTURES}/{case}.log");
         if is_update {
             fs::write(&golden, &log).expect("a golden log");
@@ -157,7 +157,7 @@ fn every_fixture_is_in_the_table() {
 }
 
 /// What holds for every story ever told.
-pub(crate) fn check_story(log: &str, case: &str) {
+pub(crate) fn check_log(log: &str, case: &str) {
     let texts = texts(log);
     let stamps: Vec<&str> = log.lines().filter(|line| line.get(5..6) == Some("-")).map(|line| &line[1..20]).collect();
     assert!(stamps.is_sorted(), "{case}: the time goes back:\n{log}");
@@ -300,7 +300,7 @@ fn check_prefixes(engine: &str) {
             let time = prefix[count - 1].split_once(',').filter(|_| count > 1).map_or("0", |(time, _)| &time[1..]);
             let ending = format!("[{time},\"x\",{{\"end\":\"complete\"}}]\n");
             let (exit, log, _) = replay(&temp, &temp.write("r", prefix.join("\n") + "\n" + &ending));
-            check_story(&log, case);
+            check_log(&log, case);
             let word = if engine.starts_with("podman") {
                 prefix.iter().find(has_finished)
             } else {
@@ -315,7 +315,7 @@ fn check_prefixes(engine: &str) {
         for end in ["", "[9999,\"x\",{\"end\":\"cut\"}]\n", "[9999,\"x\",{\"end\":\"stalled\"}]\n"] {
             let (exit, log, _) = replay(&temp, &temp.write("r", whole.clone() + end));
             assert_eq!(exit, 1, "{case}: {log}");
-            check_story(&log, case);
+            check_log(&log, case);
         }
     }
 }
@@ -388,7 +388,7 @@ fn a_bare_capture_plays_like_its_recording() {
         let closing = |text: &str| texts(text).last_chunk::<4>().map(|lines| lines.join("\n"));
         assert_eq!(closing(&ended.stdout), closing(&piped.stdout), "{case}");
         assert!(ended.stdout.contains("Image: not told (capture "), "{case}: {}", ended.stdout);
-        check_story(&ended.stdout, case);
+        check_log(&ended.stdout, case);
     }
 }
 
@@ -462,7 +462,7 @@ fn what_a_later_version_may_write_is_passed_over() {
         .replace("complete\"", "complete\",\"new\":1");
     let (ended, log) = play(content);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{log}");
-    check_story(&log, "later version");
+    check_log(&log, "later version");
 }
 
 #[test]
@@ -500,7 +500,7 @@ fn times_that_make_no_sense_do_no_harm() {
         let content = recorded(&[FROM, FROM, STATUS], COMPLETE).replace("[0.1,", &format!("[{time},"));
         let (ended, log) = play(content);
         assert_eq!(ended.code, Some(0), "{time}: {}", ended.stderr);
-        check_story(&log, time);
+        check_log(&log, time);
     }
 }
 
@@ -510,7 +510,7 @@ fn the_end_of_a_recording_decides_its_exit_code() {
         let (ended, log) = play(recorded(lines, end));
         assert_eq!(ended.code, Some(expected), "{end}: {log}");
         assert!(log.contains(says), "{end}: {says}: {log}");
-        check_story(&log, end);
+        check_log(&log, end);
     };
     let error = r#"{"errorDetail":{"message":"no space left on device"},"error":"no space left on device"}"#;
     let unknown = r#"{"status":"Something new"}"#;
@@ -559,7 +559,7 @@ fn attempts_are_shown_and_begin_anew() {
     assert_eq!(told.iter().filter(|text| text.contains("queued")).count(), 2, "{log}");
     assert!(log.contains("10% (100KB / 1MB)"), "a new attempt begins at its own bytes: {log}");
     assert!(told.contains(&"Downloaded: 1MB in 6s (301KB/s)"), "what both attempts moved: {log}");
-    check_story(&log, "attempts");
+    check_log(&log, "attempts");
 }
 
 #[test]
@@ -588,7 +588,7 @@ fn a_pull_by_the_docker_cli_is_played_from_its_words() {
         assert_eq!(told[5], "Method: docker pull CLI");
         assert!(told.contains(&"✅ Layer abc: Complete (2/2)"), "{log}");
         assert!(log.contains("[10:30:15] abc: Pull complete\n"), "docker's own line is there: {log}");
-        check_story(&log, "cli");
+        check_log(&log, "cli");
     }
 }
 
@@ -610,7 +610,7 @@ fn a_gap_is_told_after_one_two_and_four_minutes() {
             "[2025-11-19 10:34:16] ⏳ No progress for 240s (abc: 12MB / 50MB)",
         ]
     );
-    check_story(&log, "gap");
+    check_log(&log, "gap");
 }
 
 #[test]

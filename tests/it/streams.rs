@@ -3,7 +3,7 @@
 //!
 //! Recordings, for the most part, with times that no test could wait for.
 
-use crate::goldens::{CASES, check_story, recording};
+use crate::goldens::{CASES, check_log, recording};
 use crate::support::{
     Ended, Engine, LAST_CHUNK, Running, Step, Temp, chunk, engine_lines, eventually, head, program, run, run_with,
     stream, texts,
@@ -40,7 +40,7 @@ fn play(events: &[(u64, String)], more: &[&str]) -> (Ended, String) {
     let path = temp.write("r.jsonl", rows.join("\n") + "\n");
     let ended = run(program(&temp).args(["--replay", &path, "--log", &temp.at("log")]).args(more));
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{rows:?}");
-    check_story(&temp.read("log"), &rows.join("\n"));
+    check_log(&temp.read("log"), &rows.join("\n"));
     (ended, temp.read("log"))
 }
 
@@ -179,8 +179,8 @@ fn a_pull_that_begins_anew_at_another_endpoint_goes_on() {
         for (text, count) in [("queued", 1), ("starts again", 1), ("Download complete", 2), ("Complete (1/1)", 1)] {
             assert_eq!(of_abc(&log).iter().filter(|what| what.contains(text)).count(), count, "{text}: {log}");
         }
-        let came = if size.is_empty() { "Downloaded: ≥50MB in " } else { "Downloaded: 100MB in " };
-        assert!(told.iter().any(|text| text.starts_with(came)), "{log}");
+        let count = if size.is_empty() { "Downloaded: ≥50MB in " } else { "Downloaded: 100MB in " };
+        assert!(told.iter().any(|text| text.starts_with(count)), "{log}");
     }
 }
 

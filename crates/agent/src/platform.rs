@@ -68,7 +68,7 @@ impl Wanted {
                 None if self.old => None,
                 None => Some(fitting.len()),
             };
-            if let Some(rank) = rank.filter(|rank| best.is_none_or(|(least, _)| *rank < least)) {
+            if let Some(rank) = rank.filter(|rank| best.is_none_or(|(min, _)| *rank < min)) {
                 best = Some((rank, place));
             }
         }
@@ -140,8 +140,8 @@ impl Platform {
         let other = |architecture: &str, variant: String| {
             Self { os: self.os.clone(), architecture: architecture.to_owned(), variant }.normal()
         };
-        let older = |architecture, least: u8, most: u8| {
-            (least..=most).rev().map(move |version| other(architecture, format!("v{version}")))
+        let older = |architecture, min: u8, max: u8| {
+            (min..=max).rev().map(move |version| other(architecture, format!("v{version}")))
         };
         let version = self.variant.strip_prefix('v').and_then(|version| version.parse::<u8>().ok()).unwrap_or(0);
         let mut list = vec![self.clone()];

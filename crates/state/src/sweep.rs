@@ -5,7 +5,7 @@
 //!
 //! **Invariant:** nothing is removed for a time that no clock can have shown.
 
-use crate::{Image, MOST_IMAGES, Status, Time};
+use crate::{Image, MAX_IMAGES, Status, Time};
 
 /// No clock that shows less is right: this program is younger.
 pub(crate) const BUILT: Time = Time(1_767_225_600);
@@ -38,7 +38,7 @@ pub(crate) fn old<'a>(files: &'a [Candidate], own: &str, now: Time) -> Vec<&'a s
     // Room for our own: of those that stay, the oldest that nobody is at work on go.
     let mut stay: Vec<&Candidate> =
         files.iter().filter(|file| file.image.is_some() && file.name != own && !old.contains(&&*file.name)).collect();
-    let excess = (stay.len() + 1).saturating_sub(MOST_IMAGES);
+    let excess = (stay.len() + 1).saturating_sub(MAX_IMAGES);
     stay.retain(|file| file.image.as_ref().is_some_and(|image| image.status != Status::Working));
     stay.sort_by_key(|file| file.time);
     old.extend(stay.iter().take(excess).map(|file| &*file.name));

@@ -5,7 +5,7 @@
 
 use super::event::{Pairs, Seen, has_failed, naive};
 use super::{Delivery, directory};
-use crate::args::{Log as Where, Progress, Pull as Options, When};
+use crate::args::{Log as Where, Progress, PullOptions, When};
 use crate::docker::Read;
 use crate::docker::Response;
 use crate::docker::engine::{Connection, Engine};
@@ -112,15 +112,15 @@ impl World {
         Self { log, recording, stdout, listener, engine, reference }
     }
 
-    fn options(&mut self, is_json: bool) -> Options {
+    fn options(&mut self, is_json: bool) -> PullOptions {
         let _ = fs::remove_file(&self.log);
         self.stdout.set_len(0).expect("an empty file");
-        Options {
+        PullOptions {
             progress: if is_json { Progress::Json } else { Progress::Plain },
             log: Where::File(self.log.clone()),
             ascii: true,
             color: When::Never,
-            ..Options::default()
+            ..PullOptions::default()
         }
     }
 

@@ -234,7 +234,7 @@ fn two_hundred_kills_leave_a_log_that_can_be_read_and_a_pull_that_can_be_made() 
         _ => vec![Step::Write(body.clone())],
     });
     // All but what hangs on the time.
-    let story = |log: &str| {
+    let without_times = |log: &str| {
         let texts = texts(log).into_iter().filter(|text| !text.starts_with("Downloaded:") && !text.contains('%'));
         texts.map(str::to_owned).collect::<Vec<_>>()
     };
@@ -245,7 +245,7 @@ fn two_hundred_kills_leave_a_log_that_can_be_read_and_a_pull_that_can_be_made() 
         ended.stdout
     };
     let log = || fs::read(temp.join("log")).unwrap_or_default();
-    let expected = story(&whole());
+    let expected = without_times(&whole());
     let (mut seed, mut was_writing) = (1_u64, false);
     for _ in 0..200 {
         // Not to be foreseen, and the same in every run: a moment after its start or after its request.
@@ -266,7 +266,7 @@ fn two_hundred_kills_leave_a_log_that_can_be_read_and_a_pull_that_can_be_made() 
         let log = String::from_utf8_lossy(&log()[before..]).into_owned();
         check_lines(log.trim_start_matches('\n'), false);
         assert_eq!(human_lines(&log), told);
-        assert_eq!(story(&told), expected);
+        assert_eq!(without_times(&told), expected);
     }
     assert!(was_writing, "none was killed while it wrote");
 }
