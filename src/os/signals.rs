@@ -35,7 +35,7 @@ impl Signals {
         Self { pending, wake: None }
     }
 
-    /// The same for who is going to [`sleep`](Self::rest): that takes descriptors and handlers of its own.
+    /// The same for who is going to [`sleep`](Self::sleep): that takes descriptors and handlers of its own.
     pub(crate) fn waking(self) -> Self {
         Self { wake: Self::wake().map(Arc::new), ..self }
     }
