@@ -374,6 +374,7 @@ mod tests {
     use crate::recording::{self, Entry};
     use allocation_counter::{AllocationInfo, measure};
     use std::fs::File;
+    use std::ops::ControlFlow;
     use std::path::PathBuf;
 
     const LAYERS: u64 = 4;
@@ -467,7 +468,8 @@ mod tests {
             let options = log::Options { raw: true, color: false, brief: false };
             let log = Log::open(&directory.join("log"), stamp, options).unwrap();
             let null = File::options().write(true).open("/dev/null").unwrap();
-            let (output, policy) = (Output::of(null.into(), "/dev/null"), WritePolicy::Endless(Box::new(|| true)));
+            let (output, policy) =
+                (Output::of(null.into(), "/dev/null"), WritePolicy::Endless(Box::new(|| ControlFlow::Continue(()))));
             let plain = Plain::new(output, stamp, Charset::All, true, policy);
             let sinks: Vec<Named> = vec![("log".into(), Box::new(log)), ("stdout".into(), Box::new(plain))];
             let recorder = Recorder::create(&directory.join("recording")).unwrap();

@@ -1,5 +1,7 @@
 //! In the place of `src/os/signals.rs`: no signal ever comes.
 
+use std::ops::ControlFlow;
+
 #[derive(Clone)]
 pub(crate) struct Signals;
 
@@ -11,6 +13,11 @@ impl Signals {
     #[expect(clippy::unused_self, reason = "as the real one")]
     pub(crate) fn pending(&self) -> Option<i32> {
         None
+    }
+
+    #[expect(clippy::unused_self, reason = "as the real one")]
+    pub(crate) fn go_on(&self) -> ControlFlow<()> {
+        ControlFlow::Continue(())
     }
 }
 

@@ -19,6 +19,7 @@ use crate::docker::base64;
 use crate::docker::config::{Config, field, json, object, read, text};
 use crate::docker::environment::Environment;
 use crate::os::child::{Setup, collect, program};
+use crate::os::wait::OnTick;
 
 /// Docker Hub's name wherever docker keeps credentials, from the days of the first index.
 const HUB: &str = "https://index.docker.io/v1/";
@@ -68,7 +69,7 @@ fn found(mut credentials: Credentials, server: &str, origin: String, warnings: V
 }
 
 /// The credentials docker would use for `registry`.
-fn find(registry: &str, environment: &Environment, config: &Config, tick: &mut dyn FnMut() -> bool) -> Found {
+fn find(registry: &str, environment: &Environment, config: &Config, on_tick: OnTick<'_>) -> Found {
     let server = server(registry);
     let (mut looked, mut warnings) = (Vec::new(), Vec::new());
     if let Some(text) = &environment.docker_auth_config {
@@ -92,7 +93,7 @@ fn find(registry: &str, environment: &Environment, config: &Config, tick: &mut d
     });
     match helper(root, server, environment) {
         Ok(None) => {}
-        Ok(Some(Helper { name, chosen })) => match ask(&name, server, environment, tick) {
+        Ok(Some(Helper { name, chosen })) => match ask(&name, server, environment, on_tick) {
             Ok(answer) => {
                 // The one thing of the file's entry that docker keeps, even where the helper has nothing.
                 credentials.retain(|name, _| *name == "registrytoken");
@@ -196,18 +197,13 @@ fn helper(root: &Value, server: &str, environment: &Environment) -> Result<Optio
 }
 
 /// Asks a helper. Nothing it says on failure is passed on, for it may have a secret in it.
-fn ask(
-    name: &str,
-    server: &str,
-    environment: &Environment,
-    tick: &mut dyn FnMut() -> bool,
-) -> Result<Credentials, String> {
+fn ask(name: &str, server: &str, environment: &Environment, on_tick: OnTick<'_>) -> Result<Credentials, String> {
     let mut command = Command::new(program(name, &environment.path).ok_or("was not found on PATH")?);
     command.arg("get").env("PATH", &environment.path);
     // In a group of its own nothing of it stays behind; but there it could not read a passphrase from the terminal.
     let own_group = !environment.terminal;
     let setup = Setup { input: Some(server.as_bytes()), own_group, ..Setup::default() };
-    let (status, output) = collect(command, setup, environment.helper_limit, SECRET_MAX, tick)?;
+    let (status, output) = collect(command, setup, environment.helper_limit, SECRET_MAX, on_tick)?;
     if !status.success() {
         let none = output.trim_ascii() == NOT_FOUND;
         return if none { Ok(Credentials::new()) } else { Err(format!("failed ({status})")) };
@@ -238,11 +234,11 @@ pub(crate) struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// What is found. `tick` is called at least every 50 ms while a helper runs; it answers whether to give up.
-    pub(crate) fn run(self, tick: &mut dyn FnMut() -> bool) -> Result<Found, String> {
+    /// What is found. `on_tick` is called at least every 50 ms while a helper runs.
+    pub(crate) fn run(self, on_tick: OnTick<'_>) -> Result<Found, String> {
         match self.token_file {
             Some(file) => from_token_file(file, self.token_user, self.registry, self.config),
-            None => Ok(find(self.registry, self.environment, self.config, tick)),
+            None => Ok(find(self.registry, self.environment, self.config, on_tick)),
         }
     }
 }
@@ -283,6 +279,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+    use std::ops::ControlFlow;
     use std::path::PathBuf;
     use std::time::Duration;
     use std::{env, fs};
@@ -346,7 +343,7 @@ mod tests {
     }
 
     fn look(registry: &str, environment: &Environment) -> (Value, Found) {
-        let found = find(registry, environment, &Config::read(environment), &mut || false);
+        let found = find(registry, environment, &Config::read(environment), &mut || ControlFlow::Continue(()));
         let said = format!("{:?} {} {:?}", found.user, found.origin, found.warnings);
         assert!(!said.contains("s3cr"), "{said}");
         (decoded(&found), found)
@@ -564,7 +561,7 @@ mod tests {
         let environment = home.environment();
         let found = find("h", &environment, &Config::read(&environment), &mut || {
             ticks += 1;
-            ticks == 3
+            if ticks == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         assert_eq!(found.header, "e30=");
         assert_eq!(found.warnings, ["credential helper docker-credential-x was interrupted"]);

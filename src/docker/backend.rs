@@ -8,11 +8,13 @@ use crate::docker::auth::Found;
 use crate::docker::cli::{self, Docker, PrivateConfig};
 use crate::docker::config::{Config, Headers};
 use crate::docker::endpoint::{self, Endpoint};
-use crate::docker::engine::{Connection, Engine, Error, GoOn};
+use crate::docker::engine::{Connection, Engine, Error};
 use crate::docker::environment::Environment;
 use crate::docker::reference::Reference;
+use crate::os::wait::OnTick;
 use crate::pull::End;
 use crate::pull::failure::{Failure, Kind};
+use std::ops::ControlFlow;
 
 /// What is to be pulled, and from where.
 #[derive(Clone, Copy)]
@@ -38,13 +40,13 @@ impl Backend {
         environment: &Environment,
         config: &Config,
         headers: Headers,
-        go_on: GoOn<'_>,
+        on_tick: OnTick<'_>,
     ) -> Result<Self, Error> {
         let socket = match endpoint::find(request.host, environment, config) {
             Endpoint::Other { reason, address } => return Ok(Self::Cli { reason, address }),
             Endpoint::Unix(socket) => socket,
         };
-        match Engine::ping(&socket, headers, go_on) {
+        match Engine::ping(&socket, headers, on_tick) {
             // A digest is its own proof: docker does not look for signatures there either.
             Ok(_) if environment.content_trust && request.reference.digest.is_none() => {
                 Err(Error::Refused(Failure::own(
@@ -65,11 +67,11 @@ impl Backend {
         request: Request<'_>,
         credentials: &Found,
         environment: &Environment,
-        go_on: GoOn<'_>,
+        on_tick: OnTick<'_>,
     ) -> Result<Source, Error> {
         match self {
             Self::Api(engine) => {
-                engine.pull(request.reference, request.platform, &credentials.header, go_on).map(Source::Api)
+                engine.pull(request.reference, request.platform, &credentials.header, on_tick).map(Source::Api)
             }
             Self::Cli { address, .. } => {
                 let config = credentials.docker_config.as_deref();
@@ -107,10 +109,10 @@ impl Source {
         }
     }
 
-    /// To be called on every tick once a signal has come; the end, when that is all there is to wait for.
-    pub(crate) fn stop(&mut self, signal: i32) -> Option<End> {
+    /// To be called on every tick once a signal has come; a break with the end, when there is nothing more to wait for.
+    pub(crate) fn stop(&mut self, signal: i32) -> ControlFlow<End> {
         match self {
-            Self::Api(_) => Some(End::Signal(signal)),
+            Self::Api(_) => ControlFlow::Break(End::Signal(signal)),
             Self::Cli(docker) => docker.stop(signal),
         }
     }

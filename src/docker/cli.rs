@@ -12,6 +12,7 @@ use crate::pull::failure::{Failure, Kind};
 use rustix::process::Signal;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -88,7 +89,7 @@ pub(crate) struct Docker {
     child: Child,
     buffer: [u8; 4096],
     /// The signal that it was told to end by, and when.
-    told: Option<(i32, Instant)>,
+    stopping: Option<(i32, Instant)>,
     /// Goes with docker, and after it.
     _config: Option<PrivateConfig>,
 }
@@ -117,7 +118,7 @@ impl Docker {
         // A process group of its own: a dropped SSH session stops neither us nor docker.
         let setup = Setup { input: None, merge_stderr: true, own_group: true };
         let child = Child::spawn(command, setup).map_err(|error| broken(&error))?;
-        Ok(Self { child, buffer: [0; 4096], told: None, _config: request.config })
+        Ok(Self { child, buffer: [0; 4096], stopping: None, _config: request.config })
     }
 
     /// Waits for docker's next words for one tick and hands them on.
@@ -128,7 +129,7 @@ impl Docker {
                 Read::Bytes { more: false }
             }
             Ok(child::Read::Tick) => Read::Tick,
-            Ok(child::Read::End(status)) => Read::End(match self.told {
+            Ok(child::Read::End(status)) => Read::End(match self.stopping {
                 Some((signal, _)) => End::Signal(signal),
                 None => End::Exited(match (status.code(), status.signal()) {
                     (Some(code), _) => u8::try_from(code).unwrap_or(1),
@@ -140,15 +141,16 @@ impl Docker {
         }
     }
 
-    /// Tells docker to stop because this signal came; the end, once it has had its time.
-    pub(crate) fn stop(&mut self, signal: i32) -> Option<End> {
-        match self.told {
+    /// Tells docker to stop because this signal came; a break with the end, once it has had its time.
+    pub(crate) fn stop(&mut self, signal: i32) -> ControlFlow<End> {
+        match self.stopping {
             None => {
-                self.told = Some((signal, Instant::now()));
+                self.stopping = Some((signal, Instant::now()));
                 self.child.signal(if signal == 2 { Signal::INT } else { Signal::TERM });
-                None
+                ControlFlow::Continue(())
             }
-            Some((signal, since)) => (since.elapsed() >= GRACE).then_some(End::Signal(signal)),
+            Some((signal, since)) if since.elapsed() >= GRACE => ControlFlow::Break(End::Signal(signal)),
+            Some(_) => ControlFlow::Continue(()),
         }
     }
 }

@@ -8,10 +8,10 @@
 use crate::docker::auth::{Found, Search};
 use crate::docker::backend::{self, Backend, Source};
 use crate::docker::config::Config;
-use crate::docker::engine::{Engine, Error, GoOn};
+use crate::docker::engine::{Engine, Error};
 use crate::docker::environment::Environment;
 use crate::docker::reference::Reference;
-use crate::os::wait::TICK;
+use crate::os::wait::{OnTick, TICK};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -44,11 +44,11 @@ pub(crate) struct Client<'a> {
 
 impl<'a> Client<'a> {
     /// Finds the engine, or docker's CLI in its place.
-    pub(crate) fn connect(wish: Wish<'a>, environment: Environment, go_on: GoOn<'_>) -> Result<Self, Error> {
+    pub(crate) fn connect(wish: Wish<'a>, environment: Environment, on_tick: OnTick<'_>) -> Result<Self, Error> {
         let config = Config::read(&environment);
         let (headers, warnings) = config.headers();
         let request = Self::request(wish);
-        let backend = Backend::find(request, &environment, &config, headers, go_on)?;
+        let backend = Backend::find(request, &environment, &config, headers, on_tick)?;
         // Docker's CLI has its own words for them.
         let warnings = if matches!(backend, Backend::Api(_)) { warnings } else { Vec::new() };
         let (credentials, told) = (Found::default(), Vec::new());
@@ -60,7 +60,7 @@ impl<'a> Client<'a> {
     }
 
     /// Looks for what the registry is to be sent. Docker's CLI finds its own, unless there is a token file.
-    pub(crate) fn log_in(&mut self, go_on: GoOn<'_>) -> Result<(), String> {
+    pub(crate) fn log_in(&mut self, on_tick: OnTick<'_>) -> Result<(), String> {
         if self.wish.token_file.is_none() && matches!(self.backend, Backend::Cli { .. }) {
             return Ok(());
         }
@@ -72,7 +72,7 @@ impl<'a> Client<'a> {
             environment: &self.environment,
             config: &config,
         };
-        let mut found = search.run(&mut || !go_on())?;
+        let mut found = search.run(on_tick)?;
         self.warnings.append(&mut found.warnings);
         // A helper that asks a cloud can fail with the network that the pull failed with.
         if found.user.is_some() || self.credentials.user.is_none() {
@@ -82,30 +82,30 @@ impl<'a> Client<'a> {
     }
 
     /// Looks for everything anew, and waits for an engine that is on its way back.
-    pub(crate) fn renew(&mut self, go_on: GoOn<'_>) -> Result<(), Error> {
+    pub(crate) fn renew(&mut self, on_tick: OnTick<'_>) -> Result<(), Error> {
         let config = Config::read(&self.environment);
         if let Backend::Api(engine) = &mut self.backend {
             let (headers, mut warnings) = config.headers();
             self.warnings.append(&mut warnings);
             let until = Instant::now() + RESTART;
             *engine = loop {
-                match Engine::ping(&engine.socket, headers.clone(), go_on) {
-                    Err(error) if !go_on() || Instant::now() >= until => return Err(error),
+                match Engine::ping(&engine.socket, headers.clone(), on_tick) {
+                    Err(error) if on_tick().is_break() || Instant::now() >= until => return Err(error),
                     Err(_) => std::thread::sleep(TICK),
                     Ok(engine) => break engine,
                 }
             };
         }
         self.config = Some(config);
-        if let Err(error) = self.log_in(go_on) {
+        if let Err(error) = self.log_in(on_tick) {
             self.warnings.push(format!("{error}; going on with what was there before"));
         }
         Ok(())
     }
 
     /// Begins to pull.
-    pub(crate) fn begin(&self, go_on: GoOn<'_>) -> Result<Source, Error> {
-        self.backend.begin(Self::request(self.wish), &self.credentials, &self.environment, go_on)
+    pub(crate) fn begin(&self, on_tick: OnTick<'_>) -> Result<Source, Error> {
+        self.backend.begin(Self::request(self.wish), &self.credentials, &self.environment, on_tick)
     }
 
     /// What has to be told of the configuration and the credentials; each is told once.

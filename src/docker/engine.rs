@@ -11,7 +11,7 @@ use crate::docker::config::Headers;
 use crate::docker::http::{self, Response};
 use crate::docker::platform::Rule;
 use crate::docker::reference::{Reference, percent_encode};
-use crate::os::wait::ready;
+use crate::os::wait::{OnTick, ready};
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::{BROKEN_OFF, End};
 use rustix::event::PollFlags;
@@ -19,6 +19,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde_json::Value;
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::UnixStream;
@@ -75,9 +76,6 @@ impl Error {
     }
 }
 
-/// Asked on every tick: whether to go on.
-pub(crate) type GoOn<'a> = &'a mut dyn FnMut() -> bool;
-
 /// An engine that has answered.
 pub(crate) struct Engine {
     pub(crate) socket: PathBuf,
@@ -93,7 +91,7 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Finds out whether an engine answers at `socket`, and which API to speak with it.
-    pub(crate) fn ping(socket: &Path, headers: Headers, go_on: GoOn<'_>) -> Result<Self, Error> {
+    pub(crate) fn ping(socket: &Path, headers: Headers, on_tick: OnTick<'_>) -> Result<Self, Error> {
         let until = Instant::now() + PING;
         let unanswered = |error| match error {
             Error::Broken(reason) => {
@@ -101,9 +99,9 @@ impl Engine {
             }
             other => other,
         };
-        let mut connection = Connection::open(socket, until, go_on)?;
+        let mut connection = Connection::open(socket, until, on_tick)?;
         connection.send(&http::request("GET", "/_ping", &with(&headers, &[]))).map_err(unanswered)?;
-        let answer = connection.answer(until, go_on).map_err(unanswered)?;
+        let answer = connection.answer(until, on_tick).map_err(unanswered)?;
         // A proxy before the socket may forbid the ping and let a pull through; which API there is to speak is not known then.
         if answer.status != 200 && answer.status != 403 {
             let status = answer.status;
@@ -129,7 +127,7 @@ impl Engine {
         reference: &Reference,
         platform: Option<&str>,
         credentials: &str,
-        go_on: GoOn<'_>,
+        on_tick: OnTick<'_>,
     ) -> Result<Connection, Error> {
         let name = percent_encode(&reference.name);
         // Always a tag or a digest: without one Docker pulls every tag of the repository.
@@ -139,7 +137,7 @@ impl Engine {
             target.push_str("&platform=");
             target.push_str(&percent_encode(platform));
         }
-        let mut connection = Connection::open(&self.socket, Instant::now() + PING, go_on)?;
+        let mut connection = Connection::open(&self.socket, Instant::now() + PING, on_tick)?;
         connection.send(&http::request("POST", &target, &with(&self.headers, &[("X-Registry-Auth", credentials)])))?;
         Ok(connection)
     }
@@ -150,23 +148,23 @@ impl Engine {
         path: &str,
         headers: &[(&str, &str)],
         until: Instant,
-        go_on: GoOn<'_>,
+        on_tick: OnTick<'_>,
     ) -> Result<Answer, Error> {
-        let mut connection = Connection::open(&self.socket, until, go_on)?;
+        let mut connection = Connection::open(&self.socket, until, on_tick)?;
         connection.send(&http::request("GET", &self.target(path), &with(&self.headers, headers)))?;
-        connection.answer(until, go_on)
+        connection.answer(until, on_tick)
     }
 
     /// Asks for what stands at `path` without waiting for anything; the answer is [`Connection::poll_answer`]'s.
     pub(crate) fn begin(&self, path: &str) -> Result<Connection, Error> {
-        let mut connection = Connection::open(&self.socket, Instant::now(), &mut || false)?;
+        let mut connection = Connection::open(&self.socket, Instant::now(), &mut || ControlFlow::Break(()))?;
         connection.send(&http::request("GET", &self.target(path), &[]))?;
         Ok(connection)
     }
 
     /// The JSON object that stands at `path`; none where nothing stands there. Anything else is an error with its words.
-    pub(crate) fn find(&self, path: &str, until: Instant, go_on: GoOn<'_>) -> Result<Option<Value>, Error> {
-        let answer = self.get(path, &[], until, go_on)?;
+    pub(crate) fn find(&self, path: &str, until: Instant, on_tick: OnTick<'_>) -> Result<Option<Value>, Error> {
+        let answer = self.get(path, &[], until, on_tick)?;
         let json = answer.json();
         match answer.status {
             200 if json.is_object() => Ok(Some(json)),
@@ -224,7 +222,7 @@ impl AsFd for Connection {
 }
 
 impl Connection {
-    fn open(socket: &Path, until: Instant, go_on: GoOn<'_>) -> Result<Self, Error> {
+    fn open(socket: &Path, until: Instant, on_tick: OnTick<'_>) -> Result<Self, Error> {
         let path = socket.display();
         let broken = |error: io::Error| Error::Connect(format!("the engine's socket {path} cannot be used: {error}"));
         let denied = || Error::Denied(format!("permission denied on the engine's socket {path}"));
@@ -254,7 +252,7 @@ impl Connection {
                         )));
                     }
                     std::thread::sleep(TICK / 2);
-                    if !go_on() {
+                    if on_tick().is_break() {
                         return Err(Error::GivenUp);
                     }
                 }
@@ -345,7 +343,7 @@ impl Connection {
     }
 
     /// Reads the whole answer until `until`.
-    fn answer(&mut self, until: Instant, go_on: GoOn<'_>) -> Result<Answer, Error> {
+    fn answer(&mut self, until: Instant, on_tick: OnTick<'_>) -> Result<Answer, Error> {
         let mut answer = Vec::new();
         loop {
             match self.read(&mut |body| answer.extend_from_slice(body)) {
@@ -358,7 +356,7 @@ impl Connection {
                 }
                 Read::Bytes { .. } | Read::Tick => {}
             }
-            if !go_on() {
+            if on_tick().is_break() {
                 return Err(Error::GivenUp);
             }
         }

@@ -51,7 +51,7 @@ impl Inspector<'_> {
     pub(crate) fn distribution(&self, reference: &Reference, credentials: &str) -> Result<Answer, Error> {
         let path = format!("/distribution/{}/json", percent_encode(&reference.local()));
         let headers = [("X-Registry-Auth", credentials)];
-        self.engine.get(&path, &headers, self.until, &mut || self.signals.pending().is_none())
+        self.engine.get(&path, &headers, self.until, &mut || self.signals.go_on())
     }
 
     /// The engine's own platform, where it tells it.
@@ -91,6 +91,6 @@ impl Inspector<'_> {
 
     /// What the engine has at `path`; none where it has nothing there.
     fn find(&self, path: &str) -> Result<Option<Value>, Error> {
-        self.engine.find(path, self.until, &mut || self.signals.pending().is_none())
+        self.engine.find(path, self.until, &mut || self.signals.go_on())
     }
 }

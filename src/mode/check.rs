@@ -25,6 +25,7 @@ use crate::sink::checked::Before;
 use crate::sink::state::told;
 use alm_state::Checked;
 use serde_json::Value;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// How long the answers may take in all; Puppet waits for them.
@@ -107,7 +108,7 @@ fn find(
         token_user: options.token_user.as_deref(),
     };
     // What is wrong with the configuration is for a pull to tell: here one line is the answer.
-    match Client::connect(wish, environment, &mut || signals.pending().is_none()) {
+    match Client::connect(wish, environment, &mut || signals.go_on()) {
         Ok(client) => {
             let known = Known::default();
             let mut asking = Asking { client, signals: &signals, until, reference, options, known };
@@ -286,7 +287,9 @@ impl Asking<'_> {
     fn registry(&mut self) -> Result<Distribution, Unread> {
         let (reference, signals, until) = (self.reference, self.signals, self.until);
         let other = |error: String| Unread::Other(cannot_tell(error));
-        self.client.log_in(&mut || signals.pending().is_none() && Instant::now() < until).map_err(other)?;
+        self.client
+            .log_in(&mut || if Instant::now() < until { signals.go_on() } else { ControlFlow::Break(()) })
+            .map_err(other)?;
         let credentials = &self.client.credentials;
         let answer = self.inspector().map_err(Unread::Other)?.distribution(reference, &credentials.header);
         let answer = self.answered(answer).map_err(Unread::Other)?;

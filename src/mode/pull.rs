@@ -27,6 +27,7 @@ use crate::report::stamp::Stamp;
 use crate::session::{self, Brought, CLOSING, Session, log_sink, now, recorder, state_sink, stdout_sink};
 use crate::sink::log;
 use alm_state::Time;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long an answer of the engine may take that decides something, or helps a reader.
@@ -63,8 +64,8 @@ pub(crate) fn pull(reference: &Reference, options: &PullOptions) -> u8 {
     let lock = lock::take(&full);
     let attached = if let Lock::Held(process) = &lock { Some(process.clone()) } else { None };
 
-    let told = signals.clone();
-    let policy = WritePolicy::Live(CLOSING, Box::new(move || told.pending().is_some()));
+    let stop = signals.clone();
+    let policy = WritePolicy::Live(CLOSING, Box::new(move || stop.go_on()));
     let mut sinks: Vec<_> = stdout_sink(options, Stamp(started), policy).into_iter().collect();
     let log = options.log.path(log::PATH);
     sinks.extend(log.and_then(|path| log_sink(path, options, Stamp(started), attached.is_some())));
@@ -89,7 +90,7 @@ pub(crate) fn pull(reference: &Reference, options: &PullOptions) -> u8 {
         token_file: options.token_file.as_deref(),
         token_user: options.token_user.as_deref(),
     };
-    let client = Client::connect(wish, Environment::from_process(), &mut || live.signals.pending().is_none());
+    let client = Client::connect(wish, Environment::from_process(), &mut || live.signals.go_on());
     let (method, reason, engine) = match client.as_ref().map(|client| &client.backend) {
         Ok(Backend::Cli { reason, .. }) => (Method::Cli, Some(reason.clone()), None),
         Ok(Backend::Api(engine)) => (Method::Api, None, Some(engine)),
@@ -136,7 +137,7 @@ impl Live<'_> {
 
     /// Attempts until one decides.
     fn run(mut self, mut client: Client<'_>) -> u8 {
-        if let Err(reason) = client.log_in(&mut || self.signals.pending().is_none()) {
+        if let Err(reason) = client.log_in(&mut || self.signals.go_on()) {
             return self.close_told(&End::Cut(Some(Failure::own(Kind::Other, reason))));
         }
         let mut attempts = Attempts::new(self.options.retries);
@@ -172,7 +173,7 @@ impl Live<'_> {
             self.session.retry(self.at(), &retry);
             // At once is with what is in hand.
             if next.wait > 0
-                && let Err(end) = self.prepare(&mut client, next.wait)
+                && let ControlFlow::Break(end) = self.prepare(&mut client, next.wait)
             {
                 return self.close_told(&end);
             }
@@ -185,12 +186,12 @@ impl Live<'_> {
         let began = self.began;
         let at = move || since(began);
         let session = &mut self.session;
-        let go_on = &mut || {
+        let on_tick = &mut || {
             // The engine is silent until it has the manifest, which can take minutes.
             session.advance(at());
-            signals.pending().is_none()
+            signals.go_on()
         };
-        let mut source = match client.begin(go_on) {
+        let mut source = match client.begin(on_tick) {
             Ok(source) => source,
             Err(error) => return self.cut(error),
         };
@@ -198,7 +199,7 @@ impl Live<'_> {
         let (mut idle, mut before, mut pacer) = (Duration::ZERO, Instant::now(), ReadPacer::new());
         loop {
             if let Some(signal) = signals.pending()
-                && let Some(end) = source.stop(signal)
+                && let ControlFlow::Break(end) = source.stop(signal)
             {
                 return end;
             }
@@ -213,7 +214,7 @@ impl Live<'_> {
                 Read::Bytes { more: true } => {}
                 Read::Bytes { more: false } | Read::Tick => {
                     self.session.advance(at());
-                    if let Some(end) = self.ask_sizes(client) {
+                    if let ControlFlow::Break(end) = self.ask_sizes(client) {
                         return end;
                     }
                     // A recording keeps the times as they are.
@@ -314,24 +315,27 @@ impl Live<'_> {
         self.session.warn(self.at(), &text);
     }
 
-    /// Waits before another attempt, and for an engine that is on its way back; the end where there is to be none.
-    fn prepare(&mut self, client: &mut Client<'_>, seconds: u64) -> Result<(), End> {
+    /// Waits before another attempt, and for an engine that is on its way back; a break with the end where there is to be none.
+    fn prepare(&mut self, client: &mut Client<'_>, seconds: u64) -> ControlFlow<End> {
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let jitter = attempt::jitter(clock.subsec_nanos(), std::process::id());
         let until = Instant::now() + Duration::from_secs(seconds) + jitter;
         while Instant::now() < until {
             std::thread::sleep(TICK.min(until - Instant::now()));
             if let Some(signal) = self.signals.pending() {
-                return Err(End::Signal(signal));
+                return ControlFlow::Break(End::Signal(signal));
             }
             self.session.advance(self.at());
         }
         let Self { session, signals, began, .. } = self;
         let renewed = client.renew(&mut || {
             session.advance(since(*began));
-            signals.pending().is_none()
+            signals.go_on()
         });
-        renewed.map_err(|error| self.cut(error))
+        match renewed {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(self.cut(error)),
+        }
     }
 
     /// Closes with an end that decides by itself.

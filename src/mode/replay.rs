@@ -182,7 +182,7 @@ impl Player<'_> {
     fn open(&mut self, opening: &Opening) {
         let stamp = Stamp(self.header.as_ref().and_then(|header| header.started).unwrap_or_else(now));
         let signals = self.signals.clone();
-        let policy = WritePolicy::Endless(Box::new(move || signals.pending().is_none()));
+        let policy = WritePolicy::Endless(Box::new(move || signals.go_on()));
         let mut sinks: Vec<_> = stdout_sink(self.options, stamp, policy).into_iter().collect();
         if let Where::File(path) = &self.options.log {
             sinks.extend(log_sink(path, self.options, stamp, opening.attached.is_some()));

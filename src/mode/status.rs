@@ -16,6 +16,7 @@ use rustix::event::PollFlags;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// How often the states are looked at.
@@ -51,7 +52,7 @@ pub(crate) fn status(options: &StatusOptions) -> u8 {
         if is_empty(&states) && options.show == Show::Once {
             complain(&nothing_known(reference.as_ref()), charset);
         }
-        output.write(text.as_bytes(), TICK, &mut || true)?;
+        output.write(text.as_bytes(), TICK, &mut || ControlFlow::Continue(()))?;
         Ok(exit_code(&states))
     });
     match written {
@@ -171,7 +172,7 @@ fn follow(store: &Store, reference: Option<&Reference>, charset: Charset) -> u8 
             }
             if text != drawn || now != size {
                 let frame = if is_terminal { over(&drawn, &text, now.0) } else { text.clone() };
-                match output.write(frame.as_bytes(), TICK, &mut || signals.pending().is_none()) {
+                match output.write(frame.as_bytes(), TICK, &mut || signals.go_on()) {
                     Ok(()) => {}
                     Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::Interrupted) => {
                         break;

@@ -79,11 +79,11 @@ fn show(
         let read = tail.read(&mut |line| reader.push(line, &mut buffer));
         let is_more = read.map_err(|error| format!("{}: {error}", path.display()))?;
         // A slow reader must not make us miss a rotation.
-        let mut go_on = || {
+        let mut on_tick = || {
             let _ = options.follow.then(|| tail.look());
-            signals.pending().is_none()
+            signals.go_on()
         };
-        match output.write(buffer.as_bytes(), TICK, &mut go_on) {
+        match output.write(buffer.as_bytes(), TICK, &mut on_tick) {
             Ok(()) => {}
             // The reader wants no more (`| head`), or a signal came.
             Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::Interrupted) => break,

@@ -18,7 +18,7 @@ use std::process::{self, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use crate::os::wait::{TICK, any_ready};
+use crate::os::wait::{OnTick, TICK, any_ready};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -48,13 +48,13 @@ pub(crate) fn program(name: &str, path: &OsStr) -> Option<PathBuf> {
 }
 
 /// Runs a program to its end: its status and what it wrote, at most `max` bytes. An error is a predicate, as in
-/// "docker-credential-x did not answer within 30s". `tick` is called with every read and answers whether to give up.
+/// "docker-credential-x did not answer within 30s". `on_tick` is called with every read.
 pub(crate) fn collect(
     command: Command,
     setup: Setup,
     limit: Duration,
     max: usize,
-    tick: &mut dyn FnMut() -> bool,
+    on_tick: OnTick<'_>,
 ) -> Result<(ExitStatus, Vec<u8>), String> {
     let mut child = Child::spawn(command, setup).map_err(|error| format!("could not be started: {error}"))?;
     let (mut output, mut buffer, mut waited) = (Vec::new(), [0; 4096], Duration::ZERO);
@@ -73,7 +73,7 @@ pub(crate) fn collect(
         if waited >= limit {
             return Err(format!("did not answer within {}s", limit.as_secs()));
         }
-        if tick() {
+        if on_tick().is_break() {
             return Err("was interrupted".to_owned());
         }
     }
@@ -241,6 +241,7 @@ impl Drop for Child {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ops::ControlFlow;
 
     fn shell(script: &str, setup: Setup) -> Child {
         let mut command = Command::new("/bin/sh");
@@ -309,7 +310,7 @@ mod tests {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "sleep 20"]);
         let setup = Setup { own_group: true, ..setup };
-        let given_up = collect(command, setup, Duration::from_millis(300), 100, &mut || false);
+        let given_up = collect(command, setup, Duration::from_millis(300), 100, &mut || ControlFlow::Continue(()));
         assert_eq!(given_up.unwrap_err(), "did not answer within 0s");
     }
 

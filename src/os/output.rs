@@ -5,10 +5,11 @@
 //!
 //! **Invariant:** no call blocks longer than the wait it was given, and what is written is whole lines.
 
-use crate::os::wait::{TICK, ready};
+use crate::os::wait::{OnTick, TICK, ready};
 use rustix::event::PollFlags;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::{Duration, Instant};
@@ -23,9 +24,9 @@ const STOPPING: Duration = Duration::from_millis(30);
 pub(crate) enum WritePolicy {
     /// Leave lines out: a live pull goes on. The closing lines are waited for so long, in all; but for a moment only
     /// once this says that we were told to stop.
-    Live(Duration, Box<dyn Fn() -> bool>),
+    Live(Duration, Box<dyn FnMut() -> ControlFlow<()>>),
     /// Wait, as long as this says so each time a tick has passed. A reader that wants no more is no error.
-    Endless(Box<dyn FnMut() -> bool>),
+    Endless(Box<dyn FnMut() -> ControlFlow<()>>),
 }
 
 impl WritePolicy {
@@ -33,8 +34,8 @@ impl WritePolicy {
     pub(crate) fn write(&mut self, output: &mut Output, lines: &[u8], is_closing: bool) -> io::Result<()> {
         match self {
             Self::Live(..) if !is_closing => output.offer(lines, Duration::ZERO).map(drop),
-            Self::Live(left, is_told_to_stop) => {
-                if is_told_to_stop() {
+            Self::Live(left, go_on) => {
+                if go_on().is_break() {
                     *left = (*left).min(STOPPING);
                 }
                 let before = Instant::now();
@@ -42,7 +43,7 @@ impl WritePolicy {
                 *left = left.saturating_sub(before.elapsed());
                 written.map(drop)
             }
-            Self::Endless(go_on) => output.write(lines, TICK, go_on).map_err(|error| match error.kind() {
+            Self::Endless(on_tick) => output.write(lines, TICK, on_tick).map_err(|error| match error.kind() {
                 io::ErrorKind::BrokenPipe => io::ErrorKind::Interrupted.into(),
                 _ => error,
             }),
@@ -99,14 +100,14 @@ impl Output {
         Ok(left < bytes.len())
     }
 
-    /// Writes all of `bytes`, however long that takes, as long as `go_on` says so each time a `tick` has passed.
-    pub(crate) fn write(&mut self, bytes: &[u8], tick: Duration, go_on: &mut dyn FnMut() -> bool) -> io::Result<()> {
+    /// Writes all of `bytes`, however long that takes, as long as `on_tick` says so, which is called each time a `tick` has passed.
+    pub(crate) fn write(&mut self, bytes: &[u8], tick: Duration, on_tick: OnTick<'_>) -> io::Result<()> {
         let rest = std::mem::take(&mut self.rest);
         for bytes in [&rest, bytes] {
             let mut left = bytes.len();
             while left > 0 {
                 left = self.write_some(&bytes[bytes.len() - left..], Instant::now() + tick)?;
-                if left > 0 && !go_on() {
+                if left > 0 && on_tick().is_break() {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
             }
@@ -220,19 +221,19 @@ mod tests {
                 let mut all = vec![0; expected.len()];
                 reader.read_exact(&mut all).map(|()| all == expected)
             });
-            output.write(&bytes, Duration::from_millis(1), &mut || true).unwrap();
+            output.write(&bytes, Duration::from_millis(1), &mut || ControlFlow::Continue(())).unwrap();
             assert!(read.join().unwrap().unwrap());
         });
     }
 
     #[test]
-    fn waiting_ends_when_it_is_told_to() {
+    fn waiting_ends_when_the_tick_says_so() {
         let (_reader, mut output) = pipe();
         let bytes = vec![b'x'; 1 << 20];
         let mut ticks = 0;
         let error = output.write(&bytes, Duration::from_millis(1), &mut || {
             ticks += 1;
-            ticks < 3
+            if ticks < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::Interrupted);
         assert_eq!(ticks, 3);
@@ -263,7 +264,7 @@ mod tests {
             let mut asked = 0;
             let error = output.write(&[], Duration::from_millis(10), &mut || {
                 asked += 1;
-                asked < 5
+                if asked < 5 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
             assert_eq!(error.unwrap_err().kind(), io::ErrorKind::Interrupted);
             let written = begun.elapsed().saturating_sub(offered);

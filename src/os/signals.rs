@@ -7,6 +7,7 @@ use crate::os::wait::any_ready;
 use rustix::event::{PollFd, PollFlags};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -53,6 +54,11 @@ impl Signals {
         Some(self.pending.load(Ordering::Relaxed))
             .filter(|&signal| signal != 0)
             .and_then(|signal| i32::try_from(signal).ok())
+    }
+
+    /// Whether to go on: not once a signal is pending. The answer of most callers to a tick.
+    pub(crate) fn go_on(&self) -> ControlFlow<()> {
+        if self.pending().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// Waits for so long, or until a signal comes or `connection` is closed by the other side, whatever there is to be

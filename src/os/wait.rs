@@ -4,11 +4,15 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// The longest that one read waits: short enough to answer a signal within 100 ms.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
+
+/// Called on every tick of a longer wait: whether to go on waiting.
+pub(crate) type OnTick<'a> = &'a mut dyn FnMut() -> ControlFlow<()>;
 
 /// Waits until `file` is ready for `flags`, for `time` at most. Ready is also what has failed or hung up: the read or write that
 /// follows says how. Asked for no flags at all, only that ends the wait early.

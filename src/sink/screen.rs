@@ -238,6 +238,7 @@ mod tests {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use std::fs::{File, OpenOptions};
     use std::io::Read as _;
+    use std::ops::ControlFlow;
     use std::process::{Command, Stdio};
     use time::OffsetDateTime;
 
@@ -245,7 +246,7 @@ mod tests {
     #[test]
     #[ignore = "panics: for the next test, which runs it in a terminal"]
     fn panics() {
-        let policy = WritePolicy::Live(Duration::ZERO, Box::new(|| false));
+        let policy = WritePolicy::Live(Duration::ZERO, Box::new(|| ControlFlow::Continue(())));
         let output = Output::stdout().expect("a terminal");
         let mut screen = Screen::new(output, Stamp(OffsetDateTime::UNIX_EPOCH), Charset::All, true, policy);
         let (pull, meter) = (Pull::default(), Meter::default());

@@ -30,6 +30,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::ops::ControlFlow;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use time::OffsetDateTime;
@@ -152,7 +153,7 @@ impl World {
         let is_json = delivery.flags & JSON != 0;
         let options = self.options(is_json);
         let attached = (delivery.flags & ATTACHED != 0).then(|| "process 1".to_owned());
-        let policy = WritePolicy::Endless(Box::new(|| true));
+        let policy = WritePolicy::Endless(Box::new(|| ControlFlow::Continue(())));
         let stamp = Stamp(STARTED);
         let mut sinks: Vec<_> = stdout_sink(&options, stamp, policy).into_iter().collect();
         sinks.extend(log_sink(&self.log, &options, stamp, attached.is_some()));
@@ -199,7 +200,8 @@ impl World {
 
     /// One attempt: the input is what the engine answers.
     fn attempt(&self, delivery: &Delivery<'_>, session: &mut Session, at: &mut u64) -> End {
-        let mut connection = self.engine.pull(&self.reference, None, "e30=", &mut || true).expect("a connection");
+        let mut connection =
+            self.engine.pull(&self.reference, None, "e30=", &mut || ControlFlow::Continue(())).expect("a connection");
         let (mut peer, _) = self.listener.accept().expect("a connection");
         // Or what it does not read would reset the connection.
         assert!(peer.read(&mut [0; 1024]).expect("a request") > 0);

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a pull without them is as it would be without the question.
 
-use super::Live;
+use super::{Live, since};
 use crate::args::Sizes;
 use crate::docker::backend::Backend;
 use crate::docker::client::Client;
@@ -10,6 +10,7 @@ use crate::docker::reference::Reference;
 use crate::docker::sizes::{Asking, Learned, Question};
 use crate::pull::End;
 use crate::pull::failure::{Failure, Kind};
+use std::ops::ControlFlow;
 
 /// Who is to be asked, where somebody is.
 pub(super) fn asking(reference: &Reference, sizes: Sizes) -> Option<Asking> {
@@ -22,21 +23,23 @@ pub(super) fn asking(reference: &Reference, sizes: Sizes) -> Option<Asking> {
 }
 
 impl Live<'_> {
-    /// Goes on asking how large the layers are and where they are to fit; the end where they cannot.
-    pub(super) fn ask_sizes(&mut self, client: &Client<'_>) -> Option<End> {
-        let Backend::Api(engine) = &client.backend else { return None };
+    /// Goes on asking how large the layers are and where they are to fit; a break where they cannot.
+    pub(super) fn ask_sizes(&mut self, client: &Client<'_>) -> ControlFlow<End> {
+        let (Backend::Api(engine), Some(asking)) = (&client.backend, &mut self.asking) else {
+            return ControlFlow::Continue(());
+        };
         let (reference, platform) = (self.reference, self.options.platform.as_deref());
         let credentials = client.credentials.header.as_str();
-        let (question, at) = (Question { reference, platform, credentials }, self.at());
-        match self.asking.as_mut()?.step(engine, &question, &self.session.pull, at)? {
-            Learned::Sizes(sizes) => {
-                self.session.sizes(at, sizes);
-                None
+        let (question, at) = (Question { reference, platform, credentials }, since(self.began));
+        match asking.step(engine, &question, &self.session.pull, at) {
+            Some(Learned::Sizes(sizes)) => self.session.sizes(at, sizes),
+            Some(Learned::Room(room)) => {
+                if let Some(reason) = self.session.room(at, &room) {
+                    return ControlFlow::Break(End::Cut(Some(Failure::own(Kind::DiskFull, reason))));
+                }
             }
-            Learned::Room(room) => {
-                let reason = self.session.room(at, &room)?;
-                Some(End::Cut(Some(Failure::own(Kind::DiskFull, reason))))
-            }
+            None => {}
         }
+        ControlFlow::Continue(())
     }
 }
