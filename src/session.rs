@@ -70,7 +70,7 @@ impl Session {
             recorder.open(at, opening)
         });
         let Self { report, sinks, stderr, .. } = self;
-        report.open(opening, at, &mut |line| give(sinks, line, *stderr));
+        report.open(opening, at, &mut |line| emit(sinks, line, *stderr));
         self.frame(at);
     }
 
@@ -122,7 +122,7 @@ impl Session {
         let is_json = self.method == Method::Api && matches!(event, Event::Layer { .. });
         self.record(|recorder| recorder.line(at, line, is_json));
         let Self { pull, report, sinks, stderr, .. } = self;
-        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        let out = &mut |line: &Line<'_>| emit(sinks, line, *stderr);
         report.advance(pull, at, out);
         let announces = event.announces();
         let is_unknown = matches!(event, Event::Unknown(_));
@@ -140,7 +140,7 @@ impl Session {
     /// Time has passed.
     pub(crate) fn advance(&mut self, at: u64) {
         let Self { pull, report, sinks, stderr, .. } = self;
-        report.advance(pull, at, &mut |line| give(sinks, line, *stderr));
+        report.advance(pull, at, &mut |line| emit(sinks, line, *stderr));
         self.frame(at);
     }
 
@@ -155,7 +155,7 @@ impl Session {
     pub(crate) fn warn(&mut self, at: u64, warning: &str) {
         self.record(|recorder| recorder.warning(at, warning));
         let Self { pull, report, sinks, stderr, .. } = self;
-        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        let out = &mut |line: &Line<'_>| emit(sinks, line, *stderr);
         report.advance(pull, at, out);
         report.warn(warning, at, out);
         self.frame(at);
@@ -165,7 +165,7 @@ impl Session {
     pub(crate) fn sizes(&mut self, at: u64, sizes: Sizes) {
         self.record(|recorder| recorder.sizes(at, &sizes));
         let Self { pull, report, sinks, stderr, .. } = self;
-        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        let out = &mut |line: &Line<'_>| emit(sinks, line, *stderr);
         report.advance(pull, at, out);
         pull.learn_sizes(sizes);
         report.sizes(pull, at, out);
@@ -176,7 +176,7 @@ impl Session {
     pub(crate) fn room(&mut self, at: u64, room: &Room) -> Option<String> {
         self.record(|recorder| recorder.room(at, room));
         let Self { pull, report, sinks, stderr, .. } = self;
-        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        let out = &mut |line: &Line<'_>| emit(sinks, line, *stderr);
         report.advance(pull, at, out);
         report.room(pull.judge(room), at, out)
     }
@@ -186,7 +186,7 @@ impl Session {
         let method = self.method;
         self.record(|recorder| recorder.retry(at, retry, method));
         let Self { pull, report, sinks, stderr, .. } = self;
-        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        let out = &mut |line: &Line<'_>| emit(sinks, line, *stderr);
         report.advance(pull, at, out);
         pull.start_again();
         report.retry(retry, at, out);
@@ -198,7 +198,7 @@ impl Session {
         let failure = if let Verdict::Failed(failure) = verdict { Some(failure) } else { None };
         self.record(|recorder| recorder.end(at, end, failure, exit));
         let Self { pull, report, sinks, stderr, registry, .. } = self;
-        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        let out = &mut |line: &Line<'_>| emit(sinks, line, *stderr);
         report.end(pull, at, out);
         while let Some(update) = pull.settle(verdict) {
             report.settled(pull, &update, at, out);
@@ -287,7 +287,7 @@ pub(crate) fn state_target(reference: &Reference, options: &args::PullOptions) -
     }
 }
 
-fn give(sinks: &mut Vec<Named>, line: &Line<'_>, stderr: Charset) {
+fn emit(sinks: &mut Vec<Named>, line: &Line<'_>, stderr: Charset) {
     each(sinks, stderr, &mut |sink| sink.line(line));
 }
 
@@ -452,7 +452,7 @@ mod tests {
     }
 
     /// A pull that is told to the log, to standard output and to a recording.
-    struct Told {
+    struct Fixture {
         directory: PathBuf,
         session: Session,
         response: Response,
@@ -460,7 +460,7 @@ mod tests {
         header: Header,
     }
 
-    impl Told {
+    impl Fixture {
         fn new() -> Self {
             let name = format!("session-test-{}-{:?}", std::process::id(), std::thread::current().id());
             let directory = std::env::temp_dir().join(name);
@@ -480,13 +480,13 @@ mod tests {
             Self { directory, session, response: Response::new(), lines: LineBuffer::new(MAX_LINE), header }
         }
 
-        fn hear(&mut self, source: Source, pieces: &[(u64, Vec<u8>)]) {
+        fn feed(&mut self, source: Source, pieces: &[(u64, Vec<u8>)]) {
             let Self { session, response, lines, header, .. } = self;
             for (at, piece) in pieces {
                 match source {
                     Source::Socket => {
-                        let mut tell = |line: &[u8]| assert_ne!(session.line(*at, line), Brought::NotUnderstood);
-                        response.feed(piece, &mut |body| lines.feed(body, &mut tell)).unwrap();
+                        let mut on_line = |line: &[u8]| assert_ne!(session.line(*at, line), Brought::NotUnderstood);
+                        response.feed(piece, &mut |body| lines.feed(body, &mut on_line)).unwrap();
                     }
                     Source::Recording => lines.feed(piece, &mut |row| match recording::entry(row, header) {
                         Ok((time, Entry::Line(line))) if time == *at => {
@@ -512,7 +512,7 @@ mod tests {
         }
     }
 
-    impl Drop for Told {
+    impl Drop for Fixture {
         fn drop(&mut self) {
             std::fs::remove_dir_all(&self.directory).unwrap();
         }
@@ -525,16 +525,16 @@ mod tests {
             let stream = Stream::new(source, form, rounds);
             // Until every layer has had two bars; then through the change to rarer lines to the end of the download.
             let (begin, end) = (stream.position(3_000), stream.position(EVERY * rounds));
-            let mut told = Told::new();
-            told.hear(source, &stream.pieces[..begin]);
-            let before = told.bars();
-            let counted = measure(|| told.hear(source, &stream.pieces[begin..end]));
+            let mut fixture = Fixture::new();
+            fixture.feed(source, &stream.pieces[..begin]);
+            let before = fixture.bars();
+            let counted = measure(|| fixture.feed(source, &stream.pieces[begin..end]));
             assert_eq!(counted, AllocationInfo::default(), "{source:?} {form}");
-            let bars = told.bars() - before;
+            let bars = fixture.bars() - before;
             assert!(bars == 0 || bars > 150, "{bars} bars: {source:?} {form}");
             assert_eq!(bars > 0, form.contains("TOTAL"), "{source:?} {form}");
-            told.hear(source, &stream.pieces[end..]);
-            told.close(EVERY * rounds);
+            fixture.feed(source, &stream.pieces[end..]);
+            fixture.close(EVERY * rounds);
         }
     }
 
@@ -544,9 +544,9 @@ mod tests {
             let [short, long] = [100, 1_000].map(|rounds| {
                 let stream = Stream::new(source, form, rounds);
                 measure(|| {
-                    let mut told = Told::new();
-                    told.hear(source, &stream.pieces);
-                    told.close(EVERY * rounds);
+                    let mut fixture = Fixture::new();
+                    fixture.feed(source, &stream.pieces);
+                    fixture.close(EVERY * rounds);
                 })
             });
             assert!(short.count_total > 0, "{short:?}");

@@ -71,7 +71,7 @@ fn found(mut credentials: Credentials, server: &str, origin: String, warnings: V
 /// The credentials docker would use for `registry`.
 fn find(registry: &str, environment: &Environment, config: &Config, on_tick: OnTick<'_>) -> Found {
     let server = server(registry);
-    let (mut looked, mut warnings) = (Vec::new(), Vec::new());
+    let (mut searched, mut warnings) = (Vec::new(), Vec::new());
     if let Some(text) = &environment.docker_auth_config {
         let place = "DOCKER_AUTH_CONFIG".to_owned();
         // Only the exact key: docker keeps this one in a store that knows no old spellings.
@@ -82,7 +82,7 @@ fn find(registry: &str, environment: &Environment, config: &Config, on_tick: OnT
             Ok(_) => {}
             Err(error) => warnings.push(format!("{place}: {error}")),
         }
-        looked.push(place);
+        searched.push(place);
     }
 
     warnings.extend(config.error.clone());
@@ -98,21 +98,21 @@ fn find(registry: &str, environment: &Environment, config: &Config, on_tick: OnT
                 // The one thing of the file's entry that docker keeps, even where the helper has nothing.
                 credentials.retain(|name, _| *name == "registrytoken");
                 credentials.extend(answer);
-                looked.push(mem::replace(&mut place, name));
+                searched.push(mem::replace(&mut place, name));
             }
             // Docker goes on with the file's entry, which mostly is not there.
             Err(error) => {
                 if chosen {
                     warnings.push(format!("credential helper {name} {error}"));
                 }
-                looked.push(format!("{name} (which {error})"));
+                searched.push(format!("{name} (which {error})"));
             }
         },
         Err(error) => warnings.push(format!("{place}: {error}")),
     }
     if credentials.is_empty() {
-        looked.push(place);
-        place = looked.join(", ");
+        searched.push(place);
+        place = searched.join(", ");
     }
     found(credentials, server, place, warnings)
 }
@@ -332,7 +332,7 @@ mod tests {
         }
 
         fn find(&self, registry: &str) -> (Value, Found) {
-            look(registry, &self.environment())
+            found_for(registry, &self.environment())
         }
     }
 
@@ -342,7 +342,7 @@ mod tests {
         }
     }
 
-    fn look(registry: &str, environment: &Environment) -> (Value, Found) {
+    fn found_for(registry: &str, environment: &Environment) -> (Value, Found) {
         let found = find(registry, environment, &Config::read(environment), &mut || ControlFlow::Continue(()));
         let said = format!("{:?} {} {:?}", found.user, found.origin, found.warnings);
         assert!(!said.contains("s3cr"), "{said}");
@@ -470,28 +470,28 @@ mod tests {
         assert_eq!(home.find("h").1.warnings, [format!("{}: is larger than 1024 KiB", config.display())]);
 
         let nowhere = Environment { docker_config: None, ..home.environment() };
-        assert_eq!(look("h", &nowhere).1.origin, "config.json (no home directory)");
+        assert_eq!(found_for("h", &nowhere).1.origin, "config.json (no home directory)");
     }
 
     #[test]
     fn docker_auth_config_comes_first() {
         let home = Home::new(r#"{"auths":{"h":{"auth":"dTpw"},"i":{"auth":"dTpw"}}}"#);
-        let look = |text: &str, registry: &str| {
-            look(registry, &Environment { docker_auth_config: Some(text.to_owned()), ..home.environment() })
+        let found_for = |text: &str, registry: &str| {
+            found_for(registry, &Environment { docker_auth_config: Some(text.to_owned()), ..home.environment() })
         };
         let own = format!(r#"{{"auths":{{"h":{{"auth":"{}"}},"https://i":{{"auth":"eDp5"}}}}}}"#, auth("e:s3cr3t"));
-        let (header, found) = look(&own, "h");
+        let (header, found) = found_for(&own, "h");
         assert_eq!((header, found.origin.as_str()), (sent("e", "s3cr3t", "h"), "DOCKER_AUTH_CONFIG"));
         // Only its exact keys count.
-        assert_eq!(look(&own, "i").0, sent("u", "p", "i"));
-        let (header, found) = look(&own, "j");
+        assert_eq!(found_for(&own, "i").0, sent("u", "p", "i"));
+        let (header, found) = found_for(&own, "j");
         assert_eq!(header, value("{}"));
         assert_eq!(found.origin, format!("DOCKER_AUTH_CONFIG, {}", home.0.join("config.json").display()));
         for (text, warning) in [
             ("s3cr3t", "DOCKER_AUTH_CONFIG: not valid JSON (line 1, column 1)"),
             (r#"{"auths":{"h":{"auth":"s3cr3t"}}}"#, "DOCKER_AUTH_CONFIG: \"auth\" is not base64"),
         ] {
-            let (header, found) = look(text, "h");
+            let (header, found) = found_for(text, "h");
             assert_eq!((header, found.warnings), (sent("u", "p", "h"), vec![warning.to_owned()]));
         }
     }
@@ -553,7 +553,7 @@ mod tests {
         let home = Home::new(r#"{"credsStore":"x"}"#);
         home.program("docker-credential-x", "sleep 20");
         let limited = Environment { helper_limit: Duration::from_millis(200), ..home.environment() };
-        let (header, found) = look("h", &limited);
+        let (header, found) = found_for("h", &limited);
         assert_eq!(header, value("{}"));
         assert_eq!(found.warnings, ["credential helper docker-credential-x did not answer within 0s"]);
 

@@ -39,7 +39,7 @@ pub(crate) struct Client<'a> {
     /// What is wrong with the configuration or the credentials, and not told yet.
     warnings: Vec<String>,
     /// What was told.
-    told: Vec<String>,
+    reported: Vec<String>,
 }
 
 impl<'a> Client<'a> {
@@ -51,8 +51,8 @@ impl<'a> Client<'a> {
         let backend = Backend::find(request, &environment, &config, headers, on_tick)?;
         // Docker's CLI has its own words for them.
         let warnings = if matches!(backend, Backend::Api(_)) { warnings } else { Vec::new() };
-        let (credentials, told) = (Found::default(), Vec::new());
-        Ok(Self { wish, environment, backend, credentials, config: Some(config), warnings, told })
+        let (credentials, reported) = (Found::default(), Vec::new());
+        Ok(Self { wish, environment, backend, credentials, config: Some(config), warnings, reported })
     }
 
     fn request(wish: Wish<'a>) -> backend::Request<'a> {
@@ -111,8 +111,8 @@ impl<'a> Client<'a> {
     /// What has to be told of the configuration and the credentials; each is told once.
     pub(crate) fn take_warnings(&mut self) -> Vec<String> {
         let mut new = std::mem::take(&mut self.warnings);
-        new.retain(|warning| !self.told.contains(warning));
-        self.told.extend(new.iter().cloned());
+        new.retain(|warning| !self.reported.contains(warning));
+        self.reported.extend(new.iter().cloned());
         new
     }
 }

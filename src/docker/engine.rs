@@ -171,8 +171,8 @@ impl Engine {
             404 => Ok(None),
             status => {
                 let Failure { kind, text, .. } = answer.failure(&json, &format!("GET {path}"));
-                let told = Failure::own(kind, format!("the engine answered HTTP status {status}: {text}"));
-                Err(Error::Refused(told))
+                let refusal = Failure::own(kind, format!("the engine answered HTTP status {status}: {text}"));
+                Err(Error::Refused(refusal))
             }
         }
     }

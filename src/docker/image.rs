@@ -50,7 +50,7 @@ impl Distribution {
         let descriptor = field(answer, "Descriptor");
         let digest = field(descriptor, "digest").as_str().filter(|digest| !digest.is_empty())?.to_owned();
         let platforms = field(answer, "Platforms").as_array().map(Vec::as_slice).unwrap_or_default();
-        let platforms = platforms.iter().map(Platform::told).collect();
+        let platforms = platforms.iter().map(Platform::from_json).collect();
         Some(Self { digest, is_index: is_index(descriptor), platforms })
     }
 }
@@ -89,7 +89,7 @@ impl Image {
 
     /// The platform that it tells of itself.
     fn platform(&self) -> Option<Platform> {
-        Platform::told(&self.0)
+        Platform::from_json(&self.0)
     }
 
     /// Whether the engine says that nothing of it is here for the platform that it looked at: the containerd store of
@@ -111,7 +111,7 @@ impl Image {
             .map(|manifest| Entry {
                 platform: [&manifest["ImageData"]["Platform"], &manifest["Descriptor"]["platform"]]
                     .into_iter()
-                    .find_map(Platform::told),
+                    .find_map(Platform::from_json),
                 digest: [&manifest["Descriptor"]["digest"], &manifest["ID"]]
                     .into_iter()
                     .find_map(Value::as_str)
@@ -140,8 +140,8 @@ impl Image {
         };
         let yes_if = |is_here: bool| if is_here { Here::Yes } else { no() };
         let entries = self.entries();
-        let told = registry.and_then(|registry| registry.is_index).or_else(|| is_index(&self.0["Descriptor"]));
-        let is_one_manifest = match (told, &entries[..]) {
+        let known_index = registry.and_then(|registry| registry.is_index).or_else(|| is_index(&self.0["Descriptor"]));
+        let is_one_manifest = match (known_index, &entries[..]) {
             (Some(is_index), _) => !is_index,
             (None, [only]) => self.id() == Some(only.digest.trim_start_matches("sha256:")),
             (None, _) => false,
@@ -190,13 +190,13 @@ mod tests {
         Wanted { platform: Platform::parse(platform).unwrap(), is_given, rule }
     }
 
-    fn told(platform: &str) -> Value {
+    fn platform_json(platform: &str) -> Value {
         let platform = Platform::parse(platform).unwrap();
         json!({"os": platform.os, "architecture": platform.architecture, "variant": platform.variant})
     }
 
     fn registry(media_type: &str, platforms: &[&str]) -> Distribution {
-        let platforms: Vec<Value> = platforms.iter().map(|platform| told(platform)).collect();
+        let platforms: Vec<Value> = platforms.iter().map(|platform| platform_json(platform)).collect();
         Distribution::new(
             &json!({"Descriptor": {"digest": "sha256:d", "mediaType": media_type}, "Platforms": platforms}),
         )
@@ -205,8 +205,8 @@ mod tests {
 
     /// As the classic store tells it.
     fn classic(platform: &str) -> Image {
-        let told = told(platform);
-        let (os, architecture, variant) = (&told["os"], &told["architecture"], &told["variant"]);
+        let json = platform_json(platform);
+        let (os, architecture, variant) = (&json["os"], &json["architecture"], &json["variant"]);
         Image(json!({"Id": "sha256:c", "RepoDigests": ["a@sha256:d"],
             "Os": os, "Architecture": architecture, "Variant": variant}))
     }
@@ -214,7 +214,7 @@ mod tests {
     /// As the containerd store tells it since API 1.48; a `+` stands before what is available.
     fn containerd(entries: &[&str]) -> Image {
         let manifests = entries.iter().map(|entry| {
-            let platform = told(entry.trim_start_matches('+'));
+            let platform = platform_json(entry.trim_start_matches('+'));
             json!({"Kind": "image", "Available": entry.starts_with('+'), "ID": "sha256:m",
                 "Descriptor": {"digest": "sha256:m"}, "ImageData": {"Platform": platform}})
         });
@@ -326,8 +326,8 @@ mod tests {
     fn what_a_registry_has() {
         assert!(Distribution::new(&json!({})).is_none());
         assert!(Distribution::new(&json!({"Descriptor": {"digest": ""}})).is_none());
-        let told = Distribution::new(&json!({"Descriptor": {"digest": "sha256:d"}})).unwrap();
-        assert_eq!((told.digest.as_str(), told.is_index, told.platforms.len()), ("sha256:d", None, 0));
+        let found = Distribution::new(&json!({"Descriptor": {"digest": "sha256:d"}})).unwrap();
+        assert_eq!((found.digest.as_str(), found.is_index, found.platforms.len()), ("sha256:d", None, 0));
         assert_eq!(registry(INDEX, &["linux/amd64"]).is_index, Some(true));
         assert_eq!(registry("application/vnd.docker.distribution.manifest.list.v2+json", &[]).is_index, Some(true));
         assert_eq!(registry(MANIFEST, &[]).is_index, Some(false));

@@ -57,7 +57,7 @@ impl Inspector<'_> {
     /// The engine's own platform, where it tells it.
     pub(crate) fn platform(&self) -> Option<Platform> {
         let mut platform =
-            Platform::told(&self.find("/version").ok()??).filter(|told| !told.architecture.is_empty())?;
+            Platform::from_json(&self.find("/version").ok()??).filter(|platform| !platform.architecture.is_empty())?;
         if platform.architecture == "arm" && platform.variant.is_empty() {
             // An engine behind a Unix socket runs on this processor.
             let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

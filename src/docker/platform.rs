@@ -100,11 +100,11 @@ impl Platform {
     }
 
     /// As an image, an index or an engine (`Arch`) tells it; none where it tells nothing of it.
-    pub(crate) fn told(value: &Value) -> Option<Self> {
+    pub(crate) fn from_json(value: &Value) -> Option<Self> {
         let text = |name| field(value, name).as_str();
         let architecture = text("architecture").or_else(|| text("arch")).unwrap_or_default();
-        let told = Self::new(text("os").unwrap_or_default(), architecture, text("variant").unwrap_or_default());
-        (told != Self::default()).then_some(told)
+        let platform = Self::new(text("os").unwrap_or_default(), architecture, text("variant").unwrap_or_default());
+        (platform != Self::default()).then_some(platform)
     }
 
     /// The same, with what is not told taken from `engine`.
@@ -134,10 +134,10 @@ impl Platform {
 
     /// Whether an image that tells this of itself can be that entry: its variant is often left out.
     pub(crate) fn may_be(&self, entry: &Self) -> bool {
-        let is_told = !self.variant.is_empty() && !entry.variant.is_empty();
+        let has_variant = !self.variant.is_empty() && !entry.variant.is_empty();
         self.os == entry.os
             && self.architecture == entry.architecture
-            && (!is_told || self.variant() == entry.variant())
+            && (!has_variant || self.variant() == entry.variant())
     }
 
     /// What is taken for this platform, best first.
@@ -170,10 +170,10 @@ impl Platform {
     /// Whether an image that tells this of itself can be run where `self` is the engine's own platform. Variants of amd64
     /// are not judged: an engine does not say which its processor has.
     pub(crate) fn runs(&self, image: &Self) -> bool {
-        let is_untold =
+        let is_unknown =
             [&self.os, &self.architecture, &image.os, &image.architecture].iter().any(|part| part.is_empty());
         let is_amd64 = self.architecture == "amd64" && image.architecture == "amd64";
-        is_untold || (self.os == image.os && is_amd64) || self.takes(image)
+        is_unknown || (self.os == image.os && is_amd64) || self.takes(image)
     }
 
     /// Whether an image that tells this of itself is one that is taken for `self`.
@@ -211,8 +211,8 @@ impl Platform {
 impl std::fmt::Display for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let parts = [&self.os, &self.architecture, &self.variant];
-        let told: Vec<&str> = parts.into_iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
-        f.write_str(&told.join("/"))
+        let known: Vec<&str> = parts.into_iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+        f.write_str(&known.join("/"))
     }
 }
 
@@ -382,15 +382,15 @@ mod tests {
 
     #[test]
     fn what_is_not_told_is_not_held_against_an_image() {
-        let told = |os: &str, architecture: &str, variant: &str| {
-            Platform::told(&serde_json::json!({"Os": os, "Architecture": architecture, "Variant": variant}))
+        let parse = |os: &str, architecture: &str, variant: &str| {
+            Platform::from_json(&serde_json::json!({"Os": os, "Architecture": architecture, "Variant": variant}))
         };
-        assert_eq!(told("", "", ""), None);
-        assert_eq!(Platform::told(&serde_json::json!({"Os": 7})), None);
-        let arm = told("linux", "arm", "").unwrap();
+        assert_eq!(parse("", "", ""), None);
+        assert_eq!(Platform::from_json(&serde_json::json!({"Os": 7})), None);
+        let arm = parse("linux", "arm", "").unwrap();
         assert!(arm.may_be(&platform("linux/arm/v6")) && !arm.may_be(&platform("linux/arm64")));
         assert!(platform("linux/arm/v5").takes(&arm));
-        assert!(!told("linux", "arm", "v6").unwrap().may_be(&platform("linux/arm/v7")));
+        assert!(!parse("linux", "arm", "v6").unwrap().may_be(&platform("linux/arm/v7")));
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(crate) struct Asking {
     /// When the first layer of this attempt was announced.
     announced: Option<u64>,
     /// With how many downloads on their way the room was looked at last.
-    looked: Option<usize>,
+    measured: Option<usize>,
 }
 
 enum Stage {
@@ -88,7 +88,7 @@ pub(crate) enum Learned {
 impl Asking {
     /// None where there is no agent to be asked.
     pub(crate) fn new() -> Option<Self> {
-        Some(Self { agent: agent()?, stage: Stage::Waiting, store: None, announced: None, looked: None })
+        Some(Self { agent: agent()?, stage: Stage::Waiting, store: None, announced: None, measured: None })
     }
 
     /// Does what can be done without waiting.
@@ -97,7 +97,7 @@ impl Asking {
             self.announced.get_or_insert(at);
         } else {
             // Another attempt has begun.
-            (self.announced, self.looked) = (None, None);
+            (self.announced, self.measured) = (None, None);
         }
         self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Waiting if self.announced.is_none() => Stage::Waiting,
@@ -110,7 +110,7 @@ impl Asking {
             },
             Stage::Over => Stage::Over,
         };
-        self.look(pull, at).map(Learned::Room)
+        self.measure_room(pull, at).map(Learned::Room)
     }
 
     /// What ends a rest, for there is something to be done.
@@ -171,13 +171,13 @@ impl Asking {
     }
 
     /// Looks where the engine keeps its images, once the layers are known and with each download that begins.
-    fn look(&mut self, pull: &Pull, at: u64) -> Option<Room> {
+    fn measure_room(&mut self, pull: &Pull, at: u64) -> Option<Room> {
         let is_whole = pull.is_fetching() || self.announced.is_some_and(|since| at >= since.saturating_add(ANNOUNCING));
         let downloads = Some(pull.downloads());
-        if !pull.has_sizes() || !is_whole || self.looked == downloads {
+        if !pull.has_sizes() || !is_whole || self.measured == downloads {
             return None;
         }
-        self.looked = downloads;
+        self.measured = downloads;
         self.store.as_ref()?.room()
     }
 }
@@ -255,10 +255,10 @@ fn listen(child: &mut Child, output: &mut Vec<u8>) -> Heard {
 /// The layers that the agent names; none where it does not answer as it should.
 pub(crate) fn parse(answer: &[u8]) -> Option<Sizes> {
     #[derive(serde::Deserialize)]
-    struct Told {
+    struct Answer {
         layers: Sizes,
     }
-    let Told { layers } = serde_json::from_slice(answer).ok()?;
+    let Answer { layers } = serde_json::from_slice(answer).ok()?;
     let is_id = |id: &str| id.len() == 12 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let total = layers.iter().fold(0, |total: u64, (_, size)| total.saturating_add(*size));
     (layers.len() <= LAYERS_MAX && total <= BYTES_MAX && layers.iter().all(|(id, _)| is_id(id))).then_some(layers)

@@ -22,7 +22,7 @@ use crate::pull::failure::{Failure, Kind};
 use crate::report::sanitize;
 use crate::session::state_target;
 use crate::sink::checked::Before;
-use crate::sink::state::told;
+use crate::sink::state::state_failure;
 use alm_state::Checked;
 use serde_json::Value;
 use std::ops::ControlFlow;
@@ -52,7 +52,7 @@ enum Answer {
 
 /// Whether the local image is what the registry has.
 pub(crate) fn check(reference: &Reference, options: &PullOptions) -> u8 {
-    let before = Before::look(state_target(reference, options));
+    let before = Before::read(state_target(reference, options));
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime, and this of any")]
     let (answer, known) = find(reference, options, CHECK, |asking| asking.check());
     match &answer {
@@ -62,7 +62,7 @@ pub(crate) fn check(reference: &Reference, options: &PullOptions) -> u8 {
             }
         }
         Answer::No(_) => before.keep(Checked::Newer { digest: known.here, latest: known.latest }),
-        Answer::CannotTell(why) => before.keep(Checked::CannotTell(told(why, reference.registry()))),
+        Answer::CannotTell(why) => before.keep(Checked::CannotTell(state_failure(why, reference.registry()))),
         Answer::Interrupted(_) => {}
     }
     say(options, &answer)
@@ -273,7 +273,7 @@ impl Asking<'_> {
     /// The local image; where the container's is one manifest of an index, for the same platform.
     fn image_of(&self, container: &Value) -> Result<Option<Image>, Answer> {
         let manifest = &container["ImageManifestDescriptor"];
-        if let Some(platform) = Platform::told(&manifest["platform"]).filter(|_| manifest["digest"].is_string()) {
+        if let Some(platform) = Platform::from_json(&manifest["platform"]).filter(|_| manifest["digest"].is_string()) {
             let image = self.answered(self.inspector()?.image_for(self.reference, &platform))?;
             // Without the platform there may still be an image of that name, which is another one then.
             if let Some(image) = image.filter(|image| image.manifest().is_some()) {
@@ -304,8 +304,13 @@ impl Asking<'_> {
             (Kind::Login, None) => format!("{reason} (no credentials were found; looked in: {})", credentials.origin),
             _ => reason,
         };
-        let told = Answer::CannotTell(Failure::own(kind, format!("the registry was asked for {reference}: {reason}")));
-        Err(if answer.status == 404 || kind == Kind::NotFound { Unread::Unknown(told) } else { Unread::Other(told) })
+        let unread =
+            Answer::CannotTell(Failure::own(kind, format!("the registry was asked for {reference}: {reason}")));
+        Err(if answer.status == 404 || kind == Kind::NotFound {
+            Unread::Unknown(unread)
+        } else {
+            Unread::Other(unread)
+        })
     }
 
     /// Only an engine on its socket can be asked.

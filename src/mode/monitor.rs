@@ -20,7 +20,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How often the states are looked at.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often everything is painted anew, and the device is looked at.
 const REPAINT: Duration = Duration::from_secs(5);
@@ -52,7 +52,7 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    fn look() -> Self {
+    fn read() -> Self {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let written = |path: &&str| Some(Time::from(std::fs::metadata(path).ok()?.modified().ok()?));
         Self {
@@ -96,14 +96,14 @@ pub(crate) fn monitor(options: &MonitorOptions) -> u8 {
         }
     };
     let store = options.state.as_deref().map_or_else(Store::of_device, Store::at);
-    let mut surroundings = Surroundings::look();
+    let mut surroundings = Surroundings::read();
     let (mut drawn, mut size, mut painted) = (Vec::new(), None, Instant::now());
     while signals.pending().is_none() {
         let now_size = console.size();
         if let Some((columns, rows)) = now_size {
             let is_full = painted.elapsed() >= REPAINT || now_size != size || drawn.is_empty();
             if is_full {
-                surroundings = Surroundings::look();
+                surroundings = Surroundings::read();
             }
             let page = draw(&store, &surroundings, options.site.as_deref(), columns, rows);
             let frame = frame(&page, if is_full { &[] } else { &drawn });
@@ -118,7 +118,7 @@ pub(crate) fn monitor(options: &MonitorOptions) -> u8 {
         }
         size = now_size;
         // A signal ends it.
-        let _ = any_ready(&mut [], LOOK);
+        let _ = any_ready(&mut [], POLL_INTERVAL);
     }
     0
 }

@@ -34,7 +34,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// The same where the pull has succeeded already.
-const LOOK: Duration = Duration::from_secs(2);
+const BRIEF_ANSWER: Duration = Duration::from_secs(2);
 
 /// The same where a further attempt is to begin within 50 ms.
 const AT_ONCE: Duration = Duration::from_millis(30);
@@ -107,7 +107,7 @@ pub(crate) fn pull(reference: &Reference, options: &PullOptions) -> u8 {
         Ok(client) => live.run(client),
         Err(error) => {
             let end = live.cut(error);
-            live.close_told(&end)
+            live.close_decided(&end)
         }
     }
 }
@@ -138,7 +138,7 @@ impl Live<'_> {
     /// Attempts until one decides.
     fn run(mut self, mut client: Client<'_>) -> u8 {
         if let Err(reason) = client.log_in(&mut || self.signals.go_on()) {
-            return self.close_told(&End::Cut(Some(Failure::own(Kind::Other, reason))));
+            return self.close_decided(&End::Cut(Some(Failure::own(Kind::Other, reason))));
         }
         let mut attempts = Attempts::new(self.options.retries);
         loop {
@@ -150,7 +150,7 @@ impl Live<'_> {
             let (end, mut verdict, image) = self.verdict(backend, end);
             let Verdict::Failed(failure) = &mut verdict else {
                 if let (Verdict::Success, Backend::Api(engine)) = (&verdict, backend) {
-                    self.look_at_platform(engine, image);
+                    self.check_platform(engine, image);
                 }
                 return self.close(&end, &verdict);
             };
@@ -175,7 +175,7 @@ impl Live<'_> {
             if next.wait > 0
                 && let ControlFlow::Break(end) = self.prepare(&mut client, next.wait)
             {
-                return self.close_told(&end);
+                return self.close_decided(&end);
             }
         }
     }
@@ -273,11 +273,11 @@ impl Live<'_> {
 
     /// Says so where what came without a platform being asked for cannot run here. That is the image's maker's mistake,
     /// and never a failure: the machine may have an emulator.
-    fn look_at_platform(&mut self, engine: &Engine, image: Option<Image>) {
+    fn check_platform(&mut self, engine: &Engine, image: Option<Image>) {
         if self.options.platform.is_some() {
             return;
         }
-        if let Some((platform, own)) = self.inspector(engine, LOOK).mismatch(self.reference, image) {
+        if let Some((platform, own)) = self.inspector(engine, BRIEF_ANSWER).mismatch(self.reference, image) {
             let warning = format!(
                 "the image is for {platform}, and this engine runs {own}: without an emulator its programs end with an \
                  «exec format error»; another tag or --platform may fit"
@@ -339,7 +339,7 @@ impl Live<'_> {
     }
 
     /// Closes with an end that decides by itself.
-    fn close_told(self, end: &End) -> u8 {
+    fn close_decided(self, end: &End) -> u8 {
         let verdict = self.session.pull.verdict(end);
         self.close(end, &verdict)
     }

@@ -135,7 +135,7 @@ impl Player<'_> {
             }
         }
         let Some(header) = &self.header else {
-            self.tell(line);
+            self.on_engine_line(line);
             return Ok(());
         };
         let (at, entry) = recording::entry(line, header)?;
@@ -152,7 +152,7 @@ impl Player<'_> {
             // How it ended is told at the end.
             Entry::Room(room) => drop(self.session().room(at, &room)),
             // Read by a short cut, it may be a broken row rather than a row with a line that nobody understands.
-            Entry::Line(text) if self.tell(text) == Brought::NotUnderstood => recording::check(line)?,
+            Entry::Line(text) if self.on_engine_line(text) == Brought::NotUnderstood => recording::check(line)?,
             Entry::Line(_) | Entry::Open(_) | Entry::Other => {}
             Entry::Raw(text) => {
                 self.session().raw_line(at, text.as_bytes());
@@ -162,7 +162,7 @@ impl Player<'_> {
         Ok(())
     }
 
-    fn tell(&mut self, line: &[u8]) -> Brought {
+    fn on_engine_line(&mut self, line: &[u8]) -> Brought {
         let at = self.at;
         self.session().line(at, line)
     }

@@ -20,7 +20,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// How often the states are looked at.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The exit codes.
 const WELL: u8 = 0;
@@ -183,7 +183,7 @@ fn follow(store: &Store, reference: Option<&Reference>, charset: Charset) -> u8 
             }
             let stdout = io::stdout();
             // Asked for nothing, poll tells only of errors and hang-ups.
-            if ready(&stdout, PollFlags::empty(), LOOK).unwrap_or(true) {
+            if ready(&stdout, PollFlags::empty(), POLL_INTERVAL).unwrap_or(true) {
                 break;
             }
         }

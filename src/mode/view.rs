@@ -73,14 +73,14 @@ fn show(
     }
     let (mut moved, mut trouble) = (None, None);
     while signals.pending().is_none() {
-        let looked = if options.follow { tail.look() } else { Ok(()) };
+        let polled = if options.follow { tail.poll() } else { Ok(()) };
         // Asked each time: the terminal may have been resized.
         reader.columns = is_terminal.then(|| output.size().0);
         let read = tail.read(&mut |line| reader.push(line, &mut buffer));
         let is_more = read.map_err(|error| format!("{}: {error}", path.display()))?;
         // A slow reader must not make us miss a rotation.
         let mut on_tick = || {
-            let _ = options.follow.then(|| tail.look());
+            let _ = options.follow.then(|| tail.poll());
             signals.go_on()
         };
         match output.write(buffer.as_bytes(), TICK, &mut on_tick) {
@@ -97,7 +97,7 @@ fn show(
         if !options.follow {
             break;
         }
-        match looked {
+        match polled {
             Ok(()) => trouble = None,
             Err(error) if trouble.get_or_insert_with(Instant::now).elapsed() > TROUBLE => {
                 return Err(unreadable(path, &error));

@@ -310,8 +310,8 @@ mod tests {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "sleep 20"]);
         let setup = Setup { own_group: true, ..setup };
-        let given_up = collect(command, setup, Duration::from_millis(300), 100, &mut || ControlFlow::Continue(()));
-        assert_eq!(given_up.unwrap_err(), "did not answer within 0s");
+        let unanswered = collect(command, setup, Duration::from_millis(300), 100, &mut || ControlFlow::Continue(()));
+        assert_eq!(unanswered.unwrap_err(), "did not answer within 0s");
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Tail {
     }
 
     /// Looks for what has become of the log. An error says why it cannot be read at present; what is held still can.
-    pub(crate) fn look(&mut self) -> io::Result<()> {
+    pub(crate) fn poll(&mut self) -> io::Result<()> {
         let found = self.find(usize::MAX);
         for generation in self.held.iter_mut().rev() {
             generation.measure()?;
@@ -403,9 +403,9 @@ mod tests {
             let mut tail = Tail::open(path, 1, false, true).unwrap();
             assert_eq!(read(&mut tail), [b"two"]);
             fs::write(path, "3\n").unwrap();
-            tail.look().unwrap();
+            tail.poll().unwrap();
             assert_eq!(read(&mut tail), [b"3"]);
-            assert!(tail.look().is_ok() && read(&mut tail).is_empty());
+            assert!(tail.poll().is_ok() && read(&mut tail).is_empty());
         });
     }
 
@@ -419,13 +419,13 @@ mod tests {
             fs::write(path, "one\nhal").unwrap();
             fs::rename(path, &old).unwrap();
             fs::write(path, "new\n").unwrap();
-            tail.look().unwrap();
+            tail.poll().unwrap();
             let early = read(&mut tail);
             // On a machine that stood still in between there is nothing to be seen.
             if began.elapsed() < SETTLED {
                 assert!(early.is_empty());
                 fs::write(&old, "one\nhalf\n").unwrap();
-                tail.look().unwrap();
+                tail.poll().unwrap();
                 assert_eq!(read(&mut tail), [&b"half"[..], b"new"]);
             }
             fs::remove_file(&old).unwrap();
@@ -440,7 +440,7 @@ mod tests {
             fs::rename(path, &third).unwrap();
             fs::write(&second, "two\n").unwrap();
             fs::write(path, "three\n").unwrap();
-            tail.look().unwrap();
+            tail.poll().unwrap();
             assert_eq!(read(&mut tail), [&b"one"[..], b"two", b"three"]);
             fs::remove_file(second).unwrap();
             fs::remove_file(third).unwrap();

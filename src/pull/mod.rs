@@ -303,7 +303,7 @@ impl Pull {
             (End::Signal(signal), _) => Verdict::Interrupted(*signal),
             // docker itself has decided.
             (End::Exited(0), _) => Verdict::Success,
-            (_, Some(error)) => Verdict::Failed(Failure::told(error)),
+            (_, Some(error)) => Verdict::Failed(Failure::reported(error)),
             (End::Cut(Some(failure)) | End::Stalled(Some(failure)), _) => Verdict::Failed(failure.clone()),
             (End::Cut(None), _) => own(Kind::EngineGone, BROKEN_OFF),
             (End::Stalled(None), _) => own(Kind::Stalled, "nothing has moved for too long"),
@@ -311,12 +311,12 @@ impl Pull {
             (End::Exited(code), _) if said.is_empty() => {
                 own(Kind::Other, &format!("docker pull ended with exit code {code}"))
             }
-            (End::Exited(_), _) => Verdict::Failed(Failure::told(said)),
+            (End::Exited(_), _) => Verdict::Failed(Failure::reported(said)),
             (End::Complete, _) if self.settled => Verdict::Success,
             (End::Complete, _) if self.status_seen => {
                 own(Kind::Other, "after its final status the engine went on with something that is not understood")
             }
-            (End::Complete, _) if self.refusal => Verdict::Failed(Failure::told(said)),
+            (End::Complete, _) if self.refusal => Verdict::Failed(Failure::reported(said)),
             (End::Complete, _) if !self.is_docker && !self.last_id.is_empty() => {
                 Verdict::Undecided(self.last_id.clone())
             }

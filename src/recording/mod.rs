@@ -455,8 +455,8 @@ mod tests {
         );
         let check = |row: &str, end: End, exit, kind, had_credentials| match entry(row.as_bytes(), &a_header()) {
             Ok((_, Entry::End(ended))) => {
-                let told = (ended.end, ended.exit, ended.kind, ended.had_credentials);
-                assert_eq!(told, (end, exit, kind, had_credentials), "{row}");
+                let read = (ended.end, ended.exit, ended.kind, ended.had_credentials);
+                assert_eq!(read, (end, exit, kind, had_credentials), "{row}");
             }
             other => panic!("{row}: {other:?}"),
         };

@@ -17,7 +17,7 @@ pub(crate) struct Before {
 }
 
 impl Before {
-    pub(crate) fn look(target: Target) -> Self {
+    pub(crate) fn read(target: Target) -> Self {
         let image = target.store.image(&target.reference);
         Self { target, image }
     }

@@ -109,17 +109,17 @@ fn distribution(media_type: &str, platforms: &[&str]) -> String {
 
 /// An image of the graphdriver for this platform.
 fn classic(text: &str) -> String {
-    let told = platform(text).replace("\"os", "\"Os").replace("\"arch", "\"Arch").replace("\"variant", "\"Variant");
-    format!(r#"{{"Id":"sha256:1d","RepoDigests":["h:5000/app@{NEW}"],{told}}}"#)
+    let shown = platform(text).replace("\"os", "\"Os").replace("\"arch", "\"Arch").replace("\"variant", "\"Variant");
+    format!(r#"{{"Id":"sha256:1d","RepoDigests":["h:5000/app@{NEW}"],{shown}}}"#)
 }
 
 /// An image of the containerd store, which says of itself that it is for `shown`; a `+` stands before what is there.
 fn containerd(shown: &str, entries: &[&str]) -> String {
     let entry = |text: &&str| {
-        let (is_there, told) = (text.starts_with('+'), platform(text.trim_start_matches('+')));
+        let (is_there, shown) = (text.starts_with('+'), platform(text.trim_start_matches('+')));
         let digest = format!("sha256:{}", text.len());
         format!(
-            r#"{{"ID":"{digest}","Descriptor":{{"digest":"{digest}"}},"Available":{is_there},"Kind":"image","ImageData":{{"Platform":{{{told}}}}}}}"#
+            r#"{{"ID":"{digest}","Descriptor":{{"digest":"{digest}"}},"Available":{is_there},"Kind":"image","ImageData":{{"Platform":{{{shown}}}}}}}"#
         )
     };
     let entries: Vec<String> = entries.iter().map(entry).collect();

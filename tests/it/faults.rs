@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 const MEMORY: u64 = 8_000_000;
 
 /// How long a run may take that waits for nothing but the machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+const LONG_LIMIT: Duration = Duration::from_mins(1);
 
 /// How long a run is looked at that is to go on waiting.
 const WAITING: Duration = Duration::from_secs(2);
@@ -82,7 +82,7 @@ struct Fault {
     /// What must be in the log beside the reason.
     says: &'static str,
     /// The program is told to wait no longer than its shortest limit, and does.
-    is_patient: bool,
+    has_short_limit: bool,
     expected: Expected,
 }
 
@@ -95,12 +95,13 @@ impl Fault {
         };
         let script = Script { ping: good_ping(), pull, inspect: vec![Step::Write(inspect)] };
         let name = format!("{}: {kind}: {name}", answer.name);
-        Self { kind, name, script, host: None, says: "", is_patient: false, expected }.patient_if_stalled()
+        Self { kind, name, script, host: None, says: "", has_short_limit: false, expected }
+            .with_short_limit_if_stalled()
     }
 
-    fn patient_if_stalled(mut self) -> Self {
+    fn with_short_limit_if_stalled(mut self) -> Self {
         let Script { ping, pull, inspect } = &self.script;
-        self.is_patient |= [ping, pull, inspect].into_iter().flatten().any(|step| matches!(step, Step::Stall));
+        self.has_short_limit |= [ping, pull, inspect].into_iter().flatten().any(|step| matches!(step, Step::Stall));
         self
     }
 }
@@ -144,9 +145,9 @@ struct Room {
 impl Room {
     fn new() -> Self {
         let (temp, script) = (Temp::new(), Arc::new(Mutex::new(Script::default())));
-        let told = Arc::clone(&script);
+        let shared = Arc::clone(&script);
         let engine = Engine::serve(&temp.join("docker.sock"), move |request: &Request| {
-            let script = told.lock().expect("nobody panics with it");
+            let script = shown.lock().expect("nobody panics with it");
             match request.line.as_str() {
                 line if line.ends_with("/_ping") => script.ping.clone(),
                 line if line.starts_with("POST ") => script.pull.clone(),
@@ -161,7 +162,7 @@ impl Room {
     fn run(&self, fault: &mut Fault) -> Result<Option<u64>, String> {
         let host = fault.host.clone().unwrap_or_else(|| self.engine.host());
         let stderr = File::create(self.temp.join("stderr")).expect("a file");
-        let (stall, limit) = if fault.is_patient { ("1", LIMIT) } else { ("600", PATIENCE) };
+        let (stall, limit) = if fault.has_short_limit { ("1", LIMIT) } else { ("600", LONG_LIMIT) };
         let mut command = program(&self.temp);
         command.args(["--retries", "0", "--stall-timeout", stall, "--host", &host, "--log", &self.temp.at("log")]);
         command.arg(self.temp.image()).stdout(std::process::Stdio::null()).stderr(stderr);
@@ -193,14 +194,14 @@ fn check(fault: &Fault, ended: &TracedEnd, limit: Duration, log: &str, stderr: &
     that(ended.code == Some(code), &format!("exit code {:?} instead of {code}", ended.code))?;
     that(stderr.is_empty(), "standard error")?;
     that(log.ends_with('\n') && log.lines().all(|line| line.starts_with('[')), "a broken line in the log")?;
-    let told = texts(log);
-    let count = |start: &str| told.iter().filter(|text| text.starts_with(start)).count();
+    let shown = texts(log);
+    let count = |start: &str| shown.iter().filter(|text| text.starts_with(start)).count();
     let ends = ["✅ PULL SUCCESSFUL", "❌ PULL FAILED: ", "🛑 PULL INTERRUPTED (SIGTERM)"].map(count);
     let expected = [code == 0, code == 1, code == 143].map(usize::from);
     that(ends == expected, "not the one end that it has")?;
     that(log.matches("SUCCESS").count() == usize::from(code == 0), "a success that is none")?;
     if let Expected::Failure(reasons) = &fault.expected {
-        let reason = told.iter().find_map(|text| text.strip_prefix("❌ PULL FAILED: ")).unwrap_or_default();
+        let reason = shown.iter().find_map(|text| text.strip_prefix("❌ PULL FAILED: ")).unwrap_or_default();
         that(!reason.trim().is_empty(), "no reason")?;
         that(reasons.iter().any(|words| reason.contains(words)), &format!("none of {reasons:?}"))?;
     }
@@ -239,12 +240,12 @@ fn no_fault_is_taken_for_a_success_or_a_reason_to_hang() {
     let begun = Instant::now();
     let sockets = asides::Sockets::new();
     let asides = sockets.faults().into_iter().chain(asides::pings()).chain(asides::inspections());
-    let (patient, busy): (Vec<_>, Vec<_>) = asides.partition(|fault| fault.is_patient);
+    let (with_stalls, busy): (Vec<_>, Vec<_>) = asides.partition(|fault| fault.has_short_limit);
     let cuts = places::faults(Stop::Cut, PLACES).chain(places::faults(Stop::Reset, PLACES));
     let messages = http::faults().chain(json::faults()).chain(places::deliveries());
     let stalls = places::faults(Stop::Stall, if is_all() { PLACES } else { STALLS });
     let busy: Queue<'_> = Mutex::new(Box::new(busy.into_iter().chain(messages).chain(cuts)));
-    let patient: Queue<'_> = Mutex::new(Box::new(patient.into_iter().chain(asides::streams()).chain(stalls)));
+    let with_stalls: Queue<'_> = Mutex::new(Box::new(with_stalls.into_iter().chain(asides::streams()).chain(stalls)));
 
     let tally = Mutex::new(Tally::default());
     let work = |queue: &Queue<'_>| {
@@ -262,7 +263,7 @@ fn no_fault_is_taken_for_a_success_or_a_reason_to_hang() {
         }
         // Who waits costs nothing but time.
         for _ in 0..64 {
-            scope.spawn(|| work(&patient));
+            scope.spawn(|| work(&with_stalls));
         }
     });
 

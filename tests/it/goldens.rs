@@ -554,11 +554,11 @@ fn attempts_are_shown_and_begin_anew() {
     ];
     let (ended, log) = play(format!("{HEADER}\n{}\n", rows.join("\n")));
     assert_eq!(ended.code, Some(0), "{log}");
-    let told = texts(&log);
-    assert!(told.contains(&"🔁 Retry 1/3 in 5s: the engine\\u{a}broke off"), "{log}");
-    assert_eq!(told.iter().filter(|text| text.contains("queued")).count(), 2, "{log}");
+    let shown = texts(&log);
+    assert!(shown.contains(&"🔁 Retry 1/3 in 5s: the engine\\u{a}broke off"), "{log}");
+    assert_eq!(shown.iter().filter(|text| text.contains("queued")).count(), 2, "{log}");
     assert!(log.contains("10% (100KB / 1MB)"), "a new attempt begins at its own bytes: {log}");
-    assert!(told.contains(&"Downloaded: 1MB in 6s (301KB/s)"), "what both attempts moved: {log}");
+    assert!(shown.contains(&"Downloaded: 1MB in 6s (301KB/s)"), "what both attempts moved: {log}");
     check_log(&log, "attempts");
 }
 
@@ -582,11 +582,11 @@ fn a_pull_by_the_docker_cli_is_played_from_its_words() {
         let end = format!(r#"[1.0,"x",{{"end":"complete","exit":{exit}}}]"#);
         let (ended, log) = play(format!("{HEADER}\n{attempt}\n{rows}\n{end}\n"));
         assert_eq!(ended.code, Some(exit), "{log}");
-        let told = texts(&log);
-        assert_eq!(told[0], "⚠️  there is no Docker socket at /x; using the docker CLI");
-        assert_eq!(told[2], "📦 PULLING IMAGE (docker CLI)");
-        assert_eq!(told[5], "Method: docker pull CLI");
-        assert!(told.contains(&"✅ Layer abc: Complete (2/2)"), "{log}");
+        let shown = texts(&log);
+        assert_eq!(shown[0], "⚠️  there is no Docker socket at /x; using the docker CLI");
+        assert_eq!(shown[2], "📦 PULLING IMAGE (docker CLI)");
+        assert_eq!(shown[5], "Method: docker pull CLI");
+        assert!(shown.contains(&"✅ Layer abc: Complete (2/2)"), "{log}");
         assert!(log.contains("[10:30:15] abc: Pull complete\n"), "docker's own line is there: {log}");
         check_log(&log, "cli");
     }

@@ -240,8 +240,8 @@ fn two_at_once(lab: &Lab) {
     first.finish().ended_with(0).says(&["Complete (3/3)", "✅ PULL SUCCESSFUL", "Layers: 3/3 completed"]);
     let second = second.wait_with_output().expect("its output");
     let text = String::from_utf8_lossy(&second.stdout);
-    let told = format!("⚠️  process {first_pid} is pulling this image already");
-    for expected in [&told, "Complete (3/3)", "✅ PULL SUCCESSFUL", "Layers: 3/3 completed"] {
+    let shown = format!("⚠️  process {first_pid} is pulling this image already");
+    for expected in [&shown, "Complete (3/3)", "✅ PULL SUCCESSFUL", "Layers: 3/3 completed"] {
         assert!(second.status.success() && text.contains(expected), "no {expected:?} in {text}");
     }
     // Once, and not twice.
@@ -499,10 +499,10 @@ fn disk_fills(lab: &Lab) {
     let full = lab.pull(&image, &[]);
     full.ended_with(1).says(&["⚠️", "❌ PULL FAILED: ", "💡 make room where Docker keeps its images"]);
     full.says(&["no space left on device"]).never_says(&["🔁", "PULL SUCCESSFUL"]);
-    let told = full.between("⚠️  ", " free where the engine keeps its images");
+    let shown = full.between("⚠️  ", " free where the engine keeps its images");
     assert!(
-        told.ends_with("MB") && told.trim_end_matches("MB").parse::<u64>().is_ok_and(|mb| mb <= 40),
-        "{told}: {full}"
+        shown.ends_with("MB") && shown.trim_end_matches("MB").parse::<u64>().is_ok_and(|mb| mb <= 40),
+        "{shown}: {full}"
     );
     fs::remove_file(&filler).expect("a file");
     lab.pull(&image, &[]).pulled(2, 0);

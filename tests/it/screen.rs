@@ -243,7 +243,7 @@ fn sigterm_leaves_the_terminal_in_order() {
         while begun.elapsed() < Duration::from_millis(1500) {
             tty.watch(Duration::from_millis(50));
         }
-        let told = Instant::now();
+        let shown = Instant::now();
         tty.signal(Signal::TERM);
         assert_eq!(tty.end().code(), Some(143));
         let screen = tty.screen();
@@ -252,7 +252,7 @@ fn sigterm_leaves_the_terminal_in_order() {
         assert!(speed != "1" || screen.contains("\n1e8e54156f91 Downloading  ["), "what was under way: {screen}");
         let last = tty.reads.last().expect("a closing block").0;
         // 100 ms on a machine that has nothing else to do.
-        assert!(last - told < Duration::from_millis(400), "{:?}", last - told);
+        assert!(last - shown < Duration::from_millis(400), "{:?}", last - shown);
         tty.assert_in_order();
     }
 }

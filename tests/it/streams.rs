@@ -174,13 +174,13 @@ fn a_pull_that_begins_anew_at_another_endpoint_goes_on() {
         let once = whole(40).into_iter().chain([abc("Pull complete", "")]);
         let lines = once.chain(again).chain(whole(10)).chain([abc("Pull complete", "")]);
         let (_, log) = play(&every(2, lines), &["--no-raw"]);
-        let told = texts(&log);
-        assert_eq!(told.iter().filter(|text| text.starts_with("🔄 Pulling from")).count(), 2, "{log}");
+        let shown = texts(&log);
+        assert_eq!(shown.iter().filter(|text| text.starts_with("🔄 Pulling from")).count(), 2, "{log}");
         for (text, count) in [("queued", 1), ("starts again", 1), ("Download complete", 2), ("Complete (1/1)", 1)] {
             assert_eq!(of_abc(&log).iter().filter(|what| what.contains(text)).count(), count, "{text}: {log}");
         }
         let count = if size.is_empty() { "Downloaded: ≥50MB in " } else { "Downloaded: 100MB in " };
-        assert!(told.iter().any(|text| text.starts_with(count)), "{log}");
+        assert!(shown.iter().any(|text| text.starts_with(count)), "{log}");
     }
 }
 
@@ -363,7 +363,7 @@ fn dockers_cli_tells_no_bytes_and_is_not_held_to_stand_still() {
     ];
     let ended = bare(&temp, (rows.join("\n") + "\n").as_bytes());
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let told = texts(&ended.stdout);
+    let shown = texts(&ended.stdout);
     assert!(!ended.stdout.contains('⏳') && !ended.stdout.contains("Downloaded:"), "{}", ended.stdout);
-    assert_eq!(told.iter().filter(|text| text.starts_with("Overall Progress: ")).count(), 1, "{}", ended.stdout);
+    assert_eq!(shown.iter().filter(|text| text.starts_with("Overall Progress: ")).count(), 1, "{}", ended.stdout);
 }

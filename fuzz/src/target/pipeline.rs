@@ -62,10 +62,10 @@ pub fn run(data: &[u8]) {
             return world.pull_and_replay(&delivery);
         }
         fs::write(&world.recording, delivery.stream).expect("a recording");
-        let told = world.replay(delivery.flags & JSON != 0);
+        let outcome = world.replay(delivery.flags & JSON != 0);
         if delivery.stream.starts_with(b"{\"") && !delivery.stream.starts_with(b"{\"version\"") {
-            assert!(told.exit != 0 || told.log.contains(SUCCESSFUL), "a success that the log does not know");
-            if told.log.contains(SUCCESSFUL) {
+            assert!(outcome.exit != 0 || outcome.log.contains(SUCCESSFUL), "a success that the log does not know");
+            if outcome.log.contains(SUCCESSFUL) {
                 assert!(may_succeed(delivery.stream, true), "a false success");
             }
             // A bare capture is a body too.
@@ -84,7 +84,7 @@ const SUCCESSFUL: &str = "] ✅ PULL SUCCESSFUL\n";
 
 /// What came of it.
 #[derive(Debug, PartialEq)]
-struct Told {
+struct Outcome {
     exit: u8,
     log: String,
     stdout: String,
@@ -126,19 +126,19 @@ impl World {
     }
 
     /// What was written since, held against the rules.
-    fn told(&self, exit: u8, is_json: bool) -> Told {
+    fn outcome(&self, exit: u8, is_json: bool) -> Outcome {
         // There is no log where there was nothing to replay.
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let stdout = fs::read_to_string(directory().join("stdout")).expect("UTF-8");
         check_log(&log);
         check_stdout(&stdout, is_json);
-        Told { exit, log, stdout }
+        Outcome { exit, log, stdout }
     }
 
-    fn replay(&mut self, is_json: bool) -> Told {
+    fn replay(&mut self, is_json: bool) -> Outcome {
         let options = self.options(is_json);
         let exit = replay::replay(&self.recording, None, &options);
-        self.told(exit, is_json)
+        self.outcome(exit, is_json)
     }
 
     fn pull_and_replay(&mut self, delivery: &Delivery<'_>) {
@@ -149,7 +149,7 @@ impl World {
     }
 
     /// As `mode::pull` does it, with a clock that the input winds.
-    fn pull(&mut self, delivery: &Delivery<'_>) -> Told {
+    fn pull(&mut self, delivery: &Delivery<'_>) -> Outcome {
         let is_json = delivery.flags & JSON != 0;
         let options = self.options(is_json);
         let attached = (delivery.flags & ATTACHED != 0).then(|| "process 1".to_owned());
@@ -195,7 +195,7 @@ impl World {
         };
         session.close(at, &end, &verdict, exit);
         assert!(session.pull.finished <= session.pull.layers.len());
-        self.told(exit, is_json)
+        self.outcome(exit, is_json)
     }
 
     /// One attempt: the input is what the engine answers.
@@ -228,12 +228,12 @@ impl World {
 }
 
 fn read(connection: &mut Connection, lines: &mut LineBuffer, session: &mut Session, at: u64) -> Read {
-    let mut tell = |line: &[u8]| {
+    let mut on_line = |line: &[u8]| {
         session.line(at, line);
     };
-    let read = connection.read(&mut |body| lines.feed(body, &mut tell));
+    let read = connection.read(&mut |body| lines.feed(body, &mut on_line));
     if let Read::End(_) = read {
-        lines.end(&mut tell);
+        lines.end(&mut on_line);
     }
     read
 }

@@ -21,14 +21,14 @@ fn lines(engine: &Engine) -> Vec<String> {
 /// else is asked; the moments of the pulls.
 fn engine(temp: &Temp, pulls: Vec<Vec<Step>>, others: &[(&'static str, String)]) -> (Engine, Arc<Mutex<Vec<Instant>>>) {
     let (count, moments) = (AtomicUsize::new(0), Arc::new(Mutex::new(Vec::new())));
-    let (others, told) = (others.to_vec(), Arc::clone(&moments));
+    let (others, noted) = (others.to_vec(), Arc::clone(&moments));
     let engine = Engine::serve(&temp.join("docker.sock"), move |request: &Request| {
         if request.line.ends_with("/_ping") {
             let version = "Api-Version: 1.41\r\nServer: Docker/20.10.24 (linux)";
             return vec![Step::Write(format!("HTTP/1.1 200 OK\r\n{version}\r\nContent-Length: 2\r\n\r\nOK").into())];
         }
         if request.line.starts_with("POST ") {
-            told.lock().expect("nobody panics with it").push(Instant::now());
+            noted.lock().expect("nobody panics with it").push(Instant::now());
             let at = count.fetch_add(1, Ordering::Relaxed).min(pulls.len() - 1);
             return pulls[at].clone();
         }
@@ -81,8 +81,8 @@ fn bytes_are_fetched_from_nothing_twice_at_most() {
         let (engine, _) = engine(&temp, pulls, &[]);
         let live = run(&mut retrying(&temp, &engine, retries));
         replays_like(&temp, &live, "retries");
-        let told = texts(&live.stdout).into_iter().filter_map(|text| text.strip_prefix("🔁 Retry "));
-        let whens: Vec<String> = told.map(|text| text.split(": ").next().unwrap_or_default().to_owned()).collect();
+        let shown = texts(&live.stdout).into_iter().filter_map(|text| text.strip_prefix("🔁 Retry "));
+        let whens: Vec<String> = shown.map(|text| text.split(": ").next().unwrap_or_default().to_owned()).collect();
         (live.code, whens.join(", "))
     };
     let from_nothing = |error: &str| whole([FROM, LAYER, BAR, error]);
@@ -224,7 +224,7 @@ fn signatures_that_cannot_be_checked_are_a_reason_not_to_pull() {
         let ended =
             run(pull(&temp, &engine).args(["--record", &temp.at("r.jsonl")]).env("DOCKER_CONTENT_TRUST", value));
         assert_eq!(ended.code, Some(1), "{value:?}: {ended:?}");
-        let reason = told(&ended.stdout, "❌ PULL FAILED: ");
+        let reason = text_after(&ended.stdout, "❌ PULL FAILED: ");
         assert!(["DOCKER_CONTENT_TRUST=0", "docker pull"].iter().all(|says| reason.contains(says)), "{reason}");
         assert_eq!(lines(&engine), ["GET /_ping"], "nothing is pulled");
         replays_like(&temp, &ended, value);
@@ -266,9 +266,9 @@ fn an_image_that_cannot_run_here_is_a_warning() {
         let (engine, _) = engine(&temp, vec![whole(GOOD)], &others);
         let live = run(retrying(&temp, &engine, "0").args(args));
         assert_eq!((live.code, live.stderr.as_str()), (Some(0), ""), "{live:?}");
-        let told: Vec<_> = texts(&live.stdout).into_iter().filter_map(|text| text.strip_prefix("⚠️  ")).collect();
-        assert_eq!(told.len(), usize::from(warning.is_some()), "{image} {engine_is}: {told:?}");
-        assert!(told.iter().all(|told| told.contains(warning.unwrap_or_default())), "{told:?}");
+        let shown: Vec<_> = texts(&live.stdout).into_iter().filter_map(|text| text.strip_prefix("⚠️  ")).collect();
+        assert_eq!(shown.len(), usize::from(warning.is_some()), "{image} {engine_is}: {shown:?}");
+        assert!(shown.iter().all(|shown| shown.contains(warning.unwrap_or_default())), "{shown:?}");
         replays_like(&temp, &live, image);
         assert_eq!(temp.read("r.jsonl").contains(",\"w\",\"the image is for"), warning.is_some());
     };

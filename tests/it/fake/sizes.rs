@@ -177,10 +177,10 @@ fn what_cannot_fit_is_ended_before_it_is_paid_for() {
     // Half a terabyte, which no /dev/shm has.
     let pulled = pull_with(&good(1 << 39), &INFO.replace("ROOT", "/dev/shm"), &[]);
     assert_eq!(pulled.ended.code, Some(1));
-    let reason = told(&pulled.ended.stdout, "❌ PULL FAILED: ");
+    let reason = text_after(&pulled.ended.stdout, "❌ PULL FAILED: ");
     assert!(reason.starts_with("no space left on device for this image: it needs at least 549.7GB more"), "{reason}");
     assert!(reason.ends_with(" are free"), "{reason}");
-    assert!(told(&pulled.ended.stdout, "💡 ").contains("docker image prune"), "{}", pulled.ended.stdout);
+    assert!(text_after(&pulled.ended.stdout, "💡 ").contains("docker image prune"), "{}", pulled.ended.stdout);
     assert!(pulled.temp.read("r.jsonl").contains(r#""kind":"disk-full""#));
     replays_like(&pulled.temp, &pulled.ended, "no room");
 }

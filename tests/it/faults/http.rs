@@ -349,9 +349,9 @@ impl Parts {
             for (what, body, reason) in answers {
                 let length = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
                 let unframed = format!("{head}\r\n{body}");
-                for (way, answer) in [("of a length", length), ("without a length", unframed)] {
+                for (framing, answer) in [("of a length", length), ("without a length", unframed)] {
                     let steps = vec![Step::Write(answer.into_bytes())];
-                    faults.push(self.fault(&format!("status {status} with {what} {way}"), steps, failure(reason)));
+                    faults.push(self.fault(&format!("status {status} with {what} {framing}"), steps, failure(reason)));
                 }
             }
         }

@@ -95,21 +95,21 @@ fn push_blob(address: &str, bytes: &[u8]) -> String {
 /// Pushes an image of blobs of these sizes; its digest and length, and what the agent has to say of it.
 fn push_image(address: &str, kind: &str, tag: &str, sizes: &[usize]) -> (String, usize, Vec<(String, u64)>) {
     let config = push_blob(address, format!("{{\"tag\":\"{tag}{kind}\"}}").as_bytes());
-    let (mut layers, mut told) = (Vec::new(), Vec::new());
+    let (mut layers, mut expected) = (Vec::new(), Vec::new());
     for (place, &size) in sizes.iter().enumerate() {
         let fill = u8::try_from(place + 1).expect("few layers");
         let digest = push_blob(address, &vec![fill ^ tag.as_bytes()[0]; size]);
         layers.push(format!(
             r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{digest}","size":{size}}}"#
         ));
-        told.push((digest["sha256:".len()..][..12].to_owned(), size as u64));
+        expected.push((digest["sha256:".len()..][..12].to_owned(), size as u64));
     }
     let text = format!(
         r#"{{"schemaVersion":2,"mediaType":"{kind}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{config}","size":4}},"layers":[{}]}}"#,
         layers.join(",")
     );
     push(address, "PUT", &format!("manifests/{tag}"), kind, text.as_bytes());
-    (digest(text.as_bytes()), text.len(), told)
+    (digest(text.as_bytes()), text.len(), expected)
 }
 
 #[test]

@@ -442,8 +442,8 @@ fn a_digest_by_head_alone() {
         _ => registry(&simple(), request),
     });
     let ask = |name: &str| Question::digest(&format!("{}/{name}:app", server.address)).ask();
-    let told = ask("a");
-    assert_eq!(told.line, format!("{{\"digest\":\"{}\"}}\n", digest("d0")));
+    let answer = ask("a");
+    assert_eq!(answer.line, format!("{{\"digest\":\"{}\"}}\n", digest("d0")));
     ask("silent").is_kind("format");
     ask("odd").is_kind("format");
     assert!(server.lines().iter().all(|line| line.starts_with("HEAD ")), "{:?}", server.lines());

@@ -35,16 +35,16 @@ fn none_is_in_arguments_environment_answers_or_errors() {
             let question = if command == "sizes" { Question::sizes(&image) } else { Question::digest(&image) };
             let question = question.login("user", SECRET);
             let child = question.start();
-            let (mut looks, begun) = (0, Instant::now());
+            let (mut samples, begun) = (0, Instant::now());
             while begun.elapsed() < Duration::from_millis(250) {
                 for file in ["cmdline", "environ", "comm"] {
                     let bytes = fs::read(format!("/proc/{}/{file}", child.id())).unwrap_or_default();
                     assert!(!String::from_utf8_lossy(&bytes).contains(SECRET), "{file}");
-                    looks += usize::from(!bytes.is_empty());
+                    samples += usize::from(!bytes.is_empty());
                 }
                 thread::sleep(Duration::from_millis(5));
             }
-            assert!(looks > 10, "it was gone before it could be looked at");
+            assert!(samples > 10, "it was gone before it could be looked at");
             let output = child.wait_with_output().expect("the agent ends");
             for bytes in [&output.stdout, &output.stderr] {
                 let text = String::from_utf8_lossy(bytes);
