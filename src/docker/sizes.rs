@@ -40,7 +40,7 @@ const BYTES_MAX: u64 = 1 << 40;
 const ANNOUNCING: u64 = 100;
 
 /// What the agent has to know beside what the engine tells.
-pub(crate) struct Question<'a> {
+pub(crate) struct SizesRequest<'a> {
     pub(crate) reference: &'a Reference,
     pub(crate) platform: Option<&'a str>,
     /// The value of `X-Registry-Auth`.
@@ -92,7 +92,13 @@ impl Asking {
     }
 
     /// Does what can be done without waiting.
-    pub(crate) fn step(&mut self, engine: &Engine, question: &Question<'_>, pull: &Pull, at: u64) -> Option<Learned> {
+    pub(crate) fn step(
+        &mut self,
+        engine: &Engine,
+        sizes_request: &SizesRequest<'_>,
+        pull: &Pull,
+        at: u64,
+    ) -> Option<Learned> {
         if pull.has_announced() {
             self.announced.get_or_insert(at);
         } else {
@@ -102,7 +108,7 @@ impl Asking {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Waiting if self.announced.is_none() => Stage::Waiting,
             Stage::Waiting => Request::begin(engine, "/info", None, Instant::now() + ENGINE),
-            Stage::Engine(request) => self.ask_engine(engine, question, request),
+            Stage::Engine(request) => self.ask_engine(engine, sizes_request, request),
             Stage::Agent { mut child, mut output, until } => match listen(&mut child, &mut output) {
                 Heard::More if Instant::now() < until => Stage::Agent { child, output, until },
                 Heard::All => return parse(&output).map(Learned::Sizes),
@@ -123,7 +129,7 @@ impl Asking {
         }
     }
 
-    fn ask_engine(&mut self, engine: &Engine, question: &Question<'_>, mut request: Request) -> Stage {
+    fn ask_engine(&mut self, engine: &Engine, sizes_request: &SizesRequest<'_>, mut request: Request) -> Stage {
         let answer = match request.connection.poll_answer(&mut request.body) {
             Ok(Some(answer)) => answer,
             Ok(None) if Instant::now() < request.until => return Stage::Engine(request),
@@ -136,16 +142,16 @@ impl Asking {
                 self.store = Store::of(&info);
                 Request::begin(engine, "/version", Some(info), until)
             }
-            Some(info) => self.start(engine, question, &info, &answer.json()).unwrap_or(Stage::Over),
+            Some(info) => self.start(engine, sizes_request, &info, &answer.json()).unwrap_or(Stage::Over),
         }
     }
 
     /// Starts the agent.
-    fn start(&self, engine: &Engine, question: &Question<'_>, info: &Value, version: &Value) -> Option<Stage> {
-        let Question { reference, platform, credentials } = question;
+    fn start(&self, engine: &Engine, sizes_request: &SizesRequest<'_>, info: &Value, version: &Value) -> Option<Stage> {
+        let SizesRequest { reference, platform, credentials } = sizes_request;
         let auth = base64::decode(&credentials.replace('-', "+").replace('_', "/"))?;
         let part = |name: &str| info[name].clone();
-        let question = json!({
+        let sizes_request = json!({
             "do": "sizes",
             "image": reference.full(),
             "platform": platform,
@@ -161,7 +167,7 @@ impl Asking {
             "limit_ms": u64::try_from(AGENT.as_millis()).ok()?,
         });
         let command = command(&self.agent, "sizes");
-        let input = question.to_string();
+        let input = sizes_request.to_string();
         let setup = Setup { input: Some(input.as_bytes()), own_group: true, ..Setup::default() };
         Some(Stage::Agent {
             child: Child::spawn(command, setup).ok()?,

@@ -136,18 +136,18 @@ fn seed() -> u64 {
 }
 
 /// An engine, and the program run against it again and again.
-struct Room {
+struct Stand {
     temp: Temp,
     engine: Engine,
     script: Arc<Mutex<Script>>,
 }
 
-impl Room {
+impl Stand {
     fn new() -> Self {
         let (temp, script) = (Temp::new(), Arc::new(Mutex::new(Script::default())));
         let shared = Arc::clone(&script);
         let engine = Engine::serve(&temp.join("docker.sock"), move |request: &Request| {
-            let script = shown.lock().expect("nobody panics with it");
+            let script = shared.lock().expect("nobody panics with it");
             match request.line.as_str() {
                 line if line.ends_with("/_ping") => script.ping.clone(),
                 line if line.starts_with("POST ") => script.pull.clone(),
@@ -249,11 +249,11 @@ fn no_fault_is_taken_for_a_success_or_a_reason_to_hang() {
 
     let tally = Mutex::new(Tally::default());
     let work = |queue: &Queue<'_>| {
-        let room = Room::new();
+        let stand = Stand::new();
         // The queue is not held while a fault is tried.
         let next = || queue.lock().expect("nobody panics with it").next();
         while let Some(mut fault) = next() {
-            let result = room.run(&mut fault);
+            let result = stand.run(&mut fault);
             tally.lock().expect("nobody panics with it").add(&fault, result);
         }
     };

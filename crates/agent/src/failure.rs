@@ -12,7 +12,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
-    /// What is wrong with the question itself.
+    /// What is wrong with the request itself.
     Request,
     Reference,
     /// The registry wants other credentials, or some.

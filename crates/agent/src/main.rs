@@ -6,7 +6,7 @@
 //! | room | what it does |
 //! |---|---|
 //! | args | the command line |
-//! | question | what is asked on standard input, and the line that answers it |
+//! | request | what is asked on standard input, and the line that answers it |
 //! | sizes | an image's name → its layers and their sizes, or its digest |
 //! | registry | one registry asked: manifests, and what it wants as proof |
 //! | endpoint, proxy | which hosts the engine would ask, and by which way |
@@ -18,7 +18,7 @@
 //! Exit codes: 0 answered; 1 no answer, the line says why; 2 wrong usage.
 //!
 //! **Invariant:** secrets come in on standard input and leave for the host that the engine would show them to, by nothing else:
-//! no argument, environment, file, error or core file has them. No question outlives its `limit_ms`.
+//! no argument, environment, file, error or core file has them. No request outlives its `limit_ms`.
 
 mod args;
 mod challenge;
@@ -27,9 +27,9 @@ mod failure;
 mod manifest;
 mod platform;
 mod proxy;
-mod question;
 mod reference;
 mod registry;
+mod request;
 mod sizes;
 mod tls;
 mod web;
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         Ok(Command::Say(text)) => say(&text, 0),
         Ok(Command::Answer(what)) => {
             keep_memory_private();
-            let (line, code) = question::answer(what, io::stdin());
+            let (line, code) = request::answer(what, io::stdin());
             say(&line, code)
         }
         Err(error) => {

@@ -16,7 +16,7 @@ use crate::challenge::{self, Challenge};
 use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Kind, Result};
 use crate::manifest::{Manifest, is_digest};
-use crate::question::Auth;
+use crate::request::Auth;
 use crate::web::{self, Shown, Web};
 
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, \

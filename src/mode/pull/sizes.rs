@@ -7,7 +7,7 @@ use crate::args::Sizes;
 use crate::docker::backend::Backend;
 use crate::docker::client::Client;
 use crate::docker::reference::Reference;
-use crate::docker::sizes::{Asking, Learned, Question};
+use crate::docker::sizes::{Asking, Learned, SizesRequest};
 use crate::pull::End;
 use crate::pull::failure::{Failure, Kind};
 use std::ops::ControlFlow;
@@ -30,8 +30,8 @@ impl Live<'_> {
         };
         let (reference, platform) = (self.reference, self.options.platform.as_deref());
         let credentials = client.credentials.header.as_str();
-        let (question, at) = (Question { reference, platform, credentials }, since(self.began));
-        match asking.step(engine, &question, &self.session.pull, at) {
+        let (sizes_request, at) = (SizesRequest { reference, platform, credentials }, since(self.began));
+        match asking.step(engine, &sizes_request, &self.session.pull, at) {
             Some(Learned::Sizes(sizes)) => self.session.sizes(at, sizes),
             Some(Learned::Room(room)) => {
                 if let Some(reason) = self.session.room(at, &room) {
