@@ -38,6 +38,7 @@ use args::{Mistake, Mode};
 use docker::reference::Reference;
 use mode::{check, monitor, pull as pull_mode, replay, status, view};
 use os::charset::Charset;
+use sink::complaint;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
         Ok(mode) => run(mode),
         Err(Mistake { program, reason }) => {
             let text = format!("{reason}; try {program} --help");
-            session::complain_as(program, &text, Charset::from_environment(false));
+            complaint::complain_as(program, &text, Charset::from_environment(false));
             args::EXIT_USAGE
         }
     })
@@ -79,7 +80,7 @@ fn with_platform(mut options: args::PullOptions, run: impl FnOnce(&Reference, &a
         options.platform = match docker::environment::default_platform() {
             Ok(platform) => platform,
             Err(error) => {
-                session::complain(&error, Charset::from_environment(options.ascii));
+                complaint::complain(&error, Charset::from_environment(options.ascii));
                 return args::EXIT_USAGE;
             }
         };
@@ -92,7 +93,7 @@ fn with_reference(options: &args::PullOptions, run: impl FnOnce(&Reference, &arg
     match Reference::parse(&options.image) {
         Ok(reference) => run(&reference, options),
         Err(error) => {
-            session::complain(&error.to_string(), Charset::from_environment(options.ascii));
+            complaint::complain(&error.to_string(), Charset::from_environment(options.ascii));
             args::EXIT_USAGE
         }
     }

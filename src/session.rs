@@ -4,10 +4,8 @@
 //!
 //! **Invariant:** a sink or a recording that fails is given up with one line on stderr; the session goes on.
 
-use crate::args::{self, Progress, When};
 use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
-use crate::os::output::{Output, WritePolicy};
 use crate::pull::event::{self, Event};
 use crate::pull::room::Room;
 use crate::pull::sizes::Sizes;
@@ -16,29 +14,14 @@ use crate::pull::{End, Pull, Verdict, split_object};
 use crate::recording::{Header, Recorder};
 use crate::report::Report;
 use crate::report::line::{Line, Method, Opening, Retry};
-use crate::report::stamp::Stamp;
-use crate::sink::json::Json;
-use crate::sink::log::{self, Log};
-use crate::sink::plain::Plain;
-use crate::sink::screen::Screen;
-use crate::sink::state::{self, State};
-use crate::sink::{Closing, Sink};
-use alm_state::{Store, Time};
-use std::io::{self, IsTerminal as _};
-use std::path::Path;
-use std::time::Duration;
-use time::OffsetDateTime;
-
-/// How long the closing lines of a live pull wait for a reader that is slow.
-pub(crate) const CLOSING: Duration = Duration::from_secs(1);
-
-/// Where lines go, and what that is called when it fails.
-pub(crate) type Named = (String, Box<dyn Sink>);
+use crate::sink::complaint::complain;
+use crate::sink::{Closing, NamedSink, Sink};
+use std::io;
 
 pub(crate) struct Session {
     pub(crate) pull: Pull,
     report: Report,
-    sinks: Vec<Named>,
+    sinks: Vec<NamedSink>,
     recorder: Option<(String, Recorder)>,
     method: Method,
     /// The host that the image comes from, for advice.
@@ -56,7 +39,7 @@ pub(crate) enum Brought {
 }
 
 impl Session {
-    pub(crate) fn new(sinks: Vec<Named>, recorder: Option<(String, Recorder)>, stderr: Charset) -> Self {
+    pub(crate) fn new(sinks: Vec<NamedSink>, recorder: Option<(String, Recorder)>, stderr: Charset) -> Self {
         let (pull, report) = (Pull::default(), Report::default());
         Self { pull, report, sinks, recorder, method: Method::Api, registry: None, stderr }
     }
@@ -219,80 +202,12 @@ impl Session {
     }
 }
 
-/// Whether to colour what goes to standard output.
-pub(crate) fn is_colored(when: When) -> bool {
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    match when {
-        When::Always => true,
-        When::Never => false,
-        When::Auto => {
-            io::stdout().is_terminal()
-                && !is_set("NO_COLOR")
-                && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
-        }
-    }
-}
-
-/// What standard output gets, and what is said when it is no good.
-pub(crate) fn stdout_sink(options: &args::PullOptions, stamp: Stamp, policy: WritePolicy) -> Option<Named> {
-    if options.progress == Progress::Quiet {
-        return None;
-    }
-    let output = Output::stdout().ok()?;
-    let charset = Charset::from_environment(options.ascii);
-    let color = is_colored(options.color);
-    let has_cursor = || {
-        io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
-    };
-    let sink: Box<dyn Sink> = match options.progress {
-        Progress::Json => Box::new(Json::new(output, stamp, charset, policy)),
-        // Bars in place need a cursor to move, also when they were asked for.
-        Progress::Auto | Progress::Tty if has_cursor() => Box::new(Screen::new(output, stamp, charset, color, policy)),
-        _ => Box::new(Plain::new(output, stamp, charset, color, policy)),
-    };
-    Some(("standard output".to_owned(), sink))
-}
-
-/// The log, where one is wanted. Where it cannot be had that is said, and the pull goes on.
-pub(crate) fn log_sink(path: &Path, options: &args::PullOptions, stamp: Stamp, brief: bool) -> Option<Named> {
-    let name = format!("log {}", path.display());
-    let options = log::Options { raw: options.raw, color: options.color == When::Always, brief };
-    match Log::open(path, stamp, options) {
-        Ok(log) => Some((name, Box::new(log))),
-        Err(error) => {
-            complain(&format!("{name}: {error}; the pull goes on without it"), Charset::from_environment(true));
-            None
-        }
-    }
-}
-
-/// The state of the image, which never complains. `is_ours` tells whether its lock is ours.
-pub(crate) fn state_sink(
-    reference: &Reference,
-    options: &args::PullOptions,
-    is_ours: state::IsOurs,
-    clock: Box<dyn Fn(u64) -> Time>,
-) -> Named {
-    ("state".to_owned(), Box::new(State::new(state_target(reference, options), is_ours, clock)))
-}
-
-/// Where the state of the image goes.
-pub(crate) fn state_target(reference: &Reference, options: &args::PullOptions) -> state::Target {
-    state::Target {
-        store: options.state.as_deref().map_or_else(Store::of_device, Store::at),
-        id: reference.to_string(),
-        reference: reference.full(),
-        registry: reference.registry().to_owned(),
-        metrics: options.metrics.clone(),
-    }
-}
-
-fn emit(sinks: &mut Vec<Named>, line: &Line<'_>, stderr: Charset) {
+fn emit(sinks: &mut Vec<NamedSink>, line: &Line<'_>, stderr: Charset) {
     each(sinks, stderr, &mut |sink| sink.line(line));
 }
 
 /// Does it to each sink, and gives up those that fail.
-fn each(sinks: &mut Vec<Named>, stderr: Charset, act: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) {
+fn each(sinks: &mut Vec<NamedSink>, stderr: Charset, act: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) {
     let mut complaints = Vec::new();
     sinks.retain_mut(|(name, sink)| match act(&mut **sink) {
         Ok(()) => true,
@@ -310,7 +225,7 @@ fn each(sinks: &mut Vec<Named>, stderr: Charset, act: &mut dyn FnMut(&mut dyn Si
 }
 
 /// Complains in the middle of the session; stderr may be the same terminal.
-fn interrupt(sinks: &mut [Named], complaint: &str, stderr: Charset) {
+fn interrupt(sinks: &mut [NamedSink], complaint: &str, stderr: Charset) {
     for (_, sink) in sinks {
         // What it wants to say about itself it will say when it is next used.
         let _ = sink.step_aside();
@@ -318,64 +233,21 @@ fn interrupt(sinks: &mut [Named], complaint: &str, stderr: Charset) {
     complain(complaint, stderr);
 }
 
-/// A recording at `path`, and what it is called.
-pub(crate) fn recorder(path: &Path, stderr: Charset) -> Option<(String, Recorder)> {
-    let name = format!("recording {}", path.display());
-    match Recorder::create(path) {
-        Ok(recorder) => Some((name, recorder)),
-        Err(error) => {
-            complain(&format!("{name}: {error}; the pull goes on without it"), stderr);
-            None
-        }
-    }
-}
-
-/// All that `--quiet` says: docker's full reference, or why there is nothing to refer to.
-pub(crate) fn say_quietly(reference: &Reference, verdict: &Verdict, stderr: Charset) {
-    match verdict {
-        Verdict::Success => {
-            if let Ok(mut stdout) = Output::stdout() {
-                // Without a reader there is nobody to tell; the exit code stands.
-                let _ = stdout.offer(format!("{}\n", reference.full()).as_bytes(), CLOSING);
-            }
-        }
-        Verdict::Failed(failure) => complain(&format!("{reference}: {failure}"), stderr),
-        Verdict::Undecided(id) => complain(&format!("{reference}: {id}"), stderr),
-        Verdict::Interrupted(signal) => complain(&format!("{reference}: interrupted by signal {signal}"), stderr),
-    }
-}
-
-/// One line on stderr, if there is room for it.
-pub(crate) fn complain(text: &str, charset: Charset) {
-    complain_as(args::NAME, text, charset);
-}
-
-/// The same, as the program that was started.
-pub(crate) fn complain_as(program: &str, text: &str, charset: Charset) {
-    let mut line = String::new();
-    charset.push(&format!("{program}: {}\n", crate::report::sanitize::safe(text)), &mut line);
-    if let Ok(mut stderr) = Output::stderr() {
-        // Where even that fails there is nobody left to tell.
-        let _ = stderr.offer(line.as_bytes(), Duration::from_millis(50));
-    }
-}
-
-/// The time of now in the local offset, in whole milliseconds.
-pub(crate) fn now() -> OffsetDateTime {
-    let now = OffsetDateTime::now_local().unwrap_or_else(|_| OffsetDateTime::now_utc());
-    now.replace_millisecond(now.millisecond()).unwrap_or(now)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::docker::Response;
+    use crate::os::output::{Output, WritePolicy};
     use crate::pull::{LineBuffer, MAX_LINE};
     use crate::recording::{self, Entry};
+    use crate::report::stamp::Stamp;
+    use crate::sink::log::{self, Log};
+    use crate::sink::plain::Plain;
     use allocation_counter::{AllocationInfo, measure};
     use std::fs::File;
     use std::ops::ControlFlow;
     use std::path::PathBuf;
+    use time::OffsetDateTime;
 
     const LAYERS: u64 = 4;
     const SIZE: u64 = 500_000_000;
@@ -471,7 +343,7 @@ mod tests {
             let (output, policy) =
                 (Output::of(null.into(), "/dev/null"), WritePolicy::Endless(Box::new(|| ControlFlow::Continue(()))));
             let plain = Plain::new(output, stamp, Charset::All, true, policy);
-            let sinks: Vec<Named> = vec![("log".into(), Box::new(log)), ("stdout".into(), Box::new(plain))];
+            let sinks: Vec<NamedSink> = vec![("log".into(), Box::new(log)), ("stdout".into(), Box::new(plain))];
             let recorder = Recorder::create(&directory.join("recording")).unwrap();
             let mut session = Session::new(sinks, Some(("recording".into(), recorder)), Charset::All);
             let (image, empty) = ("a:latest".to_owned(), String::new());

@@ -20,7 +20,3 @@ impl Signals {
         ControlFlow::Continue(())
     }
 }
-
-pub(crate) fn exit_code(signal: i32) -> u8 {
-    128_u8.saturating_add(u8::try_from(signal).unwrap_or(0))
-}

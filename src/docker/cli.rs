@@ -7,8 +7,9 @@
 use crate::docker::Read;
 use crate::docker::environment::Environment;
 use crate::os::child::{self, Child, Setup, program};
-use crate::pull::End;
+use crate::os::user;
 use crate::pull::failure::{Failure, Kind};
+use crate::pull::{End, signal_exit_code};
 use rustix::process::Signal;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write as _;
@@ -41,8 +42,7 @@ impl PrivateConfig {
     /// `user`: the user's own configuration directory. All in it but config.json is found in this one too: the
     /// certificates for an engine far away, the keys of signed images.
     pub(crate) fn create(config: &str, user: Option<&Path>) -> Result<Self, String> {
-        let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()).map(PathBuf::from);
-        let places = runtime.into_iter().chain(["/run", "/dev/shm"].map(PathBuf::from));
+        let places = user::runtime_directory().into_iter().chain(["/run", "/dev/shm"].map(PathBuf::from));
         for place in places.filter(|place| is_tmpfs(place)) {
             let path = place.join(format!("docker-pull-with-progress-{}", std::process::id()));
             // Never one that is there already: it might be somebody else's, waiting for the secret.
@@ -133,7 +133,7 @@ impl Docker {
                 Some((signal, _)) => End::Signal(signal),
                 None => End::Exited(match (status.code(), status.signal()) {
                     (Some(code), _) => u8::try_from(code).unwrap_or(1),
-                    (None, Some(signal)) => 128_u8.saturating_add(u8::try_from(signal).unwrap_or(0)),
+                    (None, Some(signal)) => signal_exit_code(signal),
                     (None, None) => 1,
                 }),
             }),

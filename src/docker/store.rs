@@ -4,6 +4,7 @@
 //!
 //! **Invariant:** in doubt there is none. Only the directory itself is asked, never what is below it, which is root's.
 
+use crate::os::file;
 use crate::pull::room::Room;
 use rustix::fs::{statfs, statvfs};
 use serde_json::Value;
@@ -15,6 +16,9 @@ use std::path::{Path, PathBuf};
 /// Where the system's containerd keeps its content, unless its configuration names another directory.
 const CONTAINERD: &str = "/var/lib/containerd";
 const CONFIGURATION: &str = "/etc/containerd/config.toml";
+
+/// Far above any real configuration of containerd.
+const CONFIGURATION_MAX: usize = 1 << 20;
 
 /// The file systems that do not compress: of ext and XFS, as statfs names them.
 const PLAIN: [i64; 2] = [0xEF53, 0x5846_5342];
@@ -74,8 +78,8 @@ impl Store {
 
 /// `root` of containerd's configuration, else its default; none where that may be anywhere.
 fn containerd_root(configuration: &Path) -> Option<PathBuf> {
-    let text = match fs::read_to_string(configuration) {
-        Ok(text) => text,
+    let text = match file::read(configuration, CONFIGURATION_MAX) {
+        Ok((bytes, _)) => String::from_utf8(bytes).ok()?,
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         Err(_) => return None,
     };

@@ -17,11 +17,12 @@ use crate::docker::platform::Platform;
 use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
 use crate::os::output::Output;
-use crate::os::signals::{self, Signals};
+use crate::os::signals::Signals;
 use crate::pull::failure::{Failure, Kind};
+use crate::pull::signal_exit_code;
 use crate::report::sanitize;
-use crate::session::state_target;
 use crate::sink::checked::Before;
+use crate::sink::open::state_target;
 use crate::sink::state::state_failure;
 use alm_state::Checked;
 use serde_json::Value;
@@ -52,7 +53,7 @@ enum Answer {
 
 /// Whether the local image is what the registry has.
 pub(crate) fn check(reference: &Reference, options: &PullOptions) -> u8 {
-    let before = Before::read(state_target(reference, options));
+    let before = Before::read(state_target(reference.to_string(), reference.full(), reference.registry(), options));
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime, and this of any")]
     let (answer, known) = find(reference, options, CHECK, |asking| asking.check());
     match &answer {
@@ -124,7 +125,7 @@ fn say(options: &PullOptions, answer: &Answer) -> u8 {
         Answer::Yes(text) => ("yes", text.as_str(), 0),
         Answer::No(text) => ("no", text.as_str(), 1),
         Answer::CannotTell(why) => ("cannot tell", why.text.as_str(), 3),
-        Answer::Interrupted(signal) => return signals::exit_code(*signal),
+        Answer::Interrupted(signal) => return signal_exit_code(*signal),
     };
     let mut line = String::new();
     Charset::from_environment(options.ascii).push(&format!("{word}: {}\n", sanitize::safe(text)), &mut line);

@@ -6,13 +6,14 @@
 use crate::args::MonitorOptions;
 use crate::docker::reference::is_same;
 use crate::os::charset::Charset;
+use crate::os::clock::now;
 use crate::os::console::{Console, Painted};
 use crate::os::signals::Signals;
 use crate::os::wait::any_ready;
 use crate::report::moment::Moment;
 use crate::report::page::{Device, Row, Tone};
 use crate::report::pages;
-use crate::session::{complain, now};
+use crate::sink::complaint::complain;
 use alm_state::{Store, Time};
 use std::fmt::Write as _;
 use std::net::UdpSocket;

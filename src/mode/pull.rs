@@ -14,20 +14,25 @@ use crate::docker::image::Image;
 use crate::docker::inspect::Inspector;
 use crate::docker::reference::Reference;
 use crate::docker::sizes::Asking;
+use crate::os::charset::Charset;
+use crate::os::clock::now;
 use crate::os::lock::{self, Lock};
-use crate::os::signals::{self, Signals};
+use crate::os::output::{CLOSING, WritePolicy};
+use crate::os::signals::Signals;
 use crate::os::wait::{MAX_PAUSE, ReadPacer, TICK};
-use crate::os::{charset::Charset, output::WritePolicy};
 use crate::pull::attempt::{self, Attempts, Broken, Fetched};
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::{End, LineBuffer, MAX_LINE, NO_ANSWER, NO_IMAGE, Verdict};
 use crate::recording::Header;
+use crate::recording::Recorder;
 use crate::report::line::{Method, Opening, Retry};
 use crate::report::stamp::Stamp;
-use crate::session::{self, Brought, CLOSING, Session, log_sink, now, recorder, state_sink, stdout_sink};
-use crate::sink::log;
+use crate::session::{Brought, Session};
+use crate::sink::complaint::complain;
+use crate::sink::{log, open, quiet};
 use alm_state::Time;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long an answer of the engine may take that decides something, or helps a reader.
@@ -66,9 +71,9 @@ pub(crate) fn pull(reference: &Reference, options: &PullOptions) -> u8 {
 
     let stop = signals.clone();
     let policy = WritePolicy::Live(CLOSING, Box::new(move || stop.go_on()));
-    let mut sinks: Vec<_> = stdout_sink(options, Stamp(started), policy).into_iter().collect();
+    let mut sinks: Vec<_> = open::stdout(options, Stamp(started), policy).into_iter().collect();
     let log = options.log.path(log::PATH);
-    sinks.extend(log.and_then(|path| log_sink(path, options, Stamp(started), attached.is_some())));
+    sinks.extend(log.and_then(|path| open::log(path, options, Stamp(started), attached.is_some())));
     // A pull that has joined another's transfer tells of it when the other one is gone.
     let mut lock = lock;
     let is_ours = move || {
@@ -78,7 +83,8 @@ pub(crate) fn pull(reference: &Reference, options: &PullOptions) -> u8 {
         matches!(lock, Lock::Ours(_))
     };
     // The clock of the day, not that of the log: it may have been set since.
-    sinks.push(state_sink(reference, options, Box::new(is_ours), Box::new(|_| Time::now())));
+    let target = open::state_target(image.clone(), reference.full(), reference.registry(), options);
+    sinks.push(open::state(target, Box::new(is_ours), Box::new(|_| Time::now())));
     let recorder = options.record.as_deref().and_then(|path| recorder(path, charset));
     let session = Session::new(sinks, recorder, charset);
     let asking = sizes::asking(reference, options.sizes);
@@ -108,6 +114,18 @@ pub(crate) fn pull(reference: &Reference, options: &PullOptions) -> u8 {
         Err(error) => {
             let end = live.cut(error);
             live.close_decided(&end)
+        }
+    }
+}
+
+/// A recording at `path`, and what it is called.
+fn recorder(path: &Path, stderr: Charset) -> Option<(String, Recorder)> {
+    let name = format!("recording {}", path.display());
+    match Recorder::create(path) {
+        Ok(recorder) => Some((name, recorder)),
+        Err(error) => {
+            complain(&format!("{name}: {error}; the pull goes on without it"), stderr);
+            None
         }
     }
 }
@@ -345,16 +363,16 @@ impl Live<'_> {
     }
 
     fn close(mut self, end: &End, verdict: &Verdict) -> u8 {
-        let exit = match (verdict, end) {
-            (Verdict::Success, _) => 0,
-            (Verdict::Interrupted(signal), _) => signals::exit_code(*signal),
-            (_, End::Exited(code)) => *code,
-            _ => 1,
-        };
+        let exit = verdict.exit_code(end);
         let at = self.at();
         self.session.close(at, end, verdict, exit);
         if self.options.progress == Progress::Quiet {
-            session::say_quietly(self.reference, verdict, Charset::from_environment(self.options.ascii));
+            quiet::write(
+                &self.reference.to_string(),
+                &self.reference.full(),
+                verdict,
+                Charset::from_environment(self.options.ascii),
+            );
         }
         exit
     }

@@ -5,16 +5,18 @@
 use crate::args::{Log as Where, Progress, PullOptions};
 use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
+use crate::os::clock::now;
 use crate::os::output::WritePolicy;
-use crate::os::signals::{self, Signals};
+use crate::os::signals::Signals;
 use crate::os::wait::{TICK, ready};
 use crate::pull::failure::{Failure, Kind};
-use crate::pull::{End, NO_IMAGE, Verdict};
-use crate::pull::{LineBuffer, MAX_LINE};
+use crate::pull::{End, LineBuffer, MAX_LINE, NO_IMAGE, Verdict, signal_exit_code};
 use crate::recording::{self, Ended, Entry, Header};
 use crate::report::line::{Method, Opening};
 use crate::report::stamp::Stamp;
-use crate::session::{Brought, Session, complain, log_sink, now, say_quietly, state_sink, stdout_sink};
+use crate::session::{Brought, Session};
+use crate::sink::complaint::complain;
+use crate::sink::{open, quiet};
 use alm_state::Time;
 use rustix::event::PollFlags;
 use std::fs::File;
@@ -50,7 +52,6 @@ struct Player<'a> {
 
 /// Plays `path` (`-` is standard input).
 pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &PullOptions) -> u8 {
-    let signals = Signals::catch(false);
     let charset = Charset::from_environment(options.ascii);
     let name = path.display();
     let opened = if path.as_os_str() == "-" {
@@ -65,6 +66,8 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &PullOptions) -> 
             return 1;
         }
     };
+    // Only now: a FIFO is opened when something writes to it, and until then a signal ends us by itself.
+    let signals = Signals::catch(false);
     let mut player = Player {
         options,
         path,
@@ -183,15 +186,17 @@ impl Player<'_> {
         let stamp = Stamp(self.header.as_ref().and_then(|header| header.started).unwrap_or_else(now));
         let signals = self.signals.clone();
         let policy = WritePolicy::Endless(Box::new(move || signals.go_on()));
-        let mut sinks: Vec<_> = stdout_sink(self.options, stamp, policy).into_iter().collect();
+        let mut sinks: Vec<_> = open::stdout(self.options, stamp, policy).into_iter().collect();
         if let Where::File(path) = &self.options.log {
-            sinks.extend(log_sink(path, self.options, stamp, opening.attached.is_some()));
+            sinks.extend(open::log(path, self.options, stamp, opening.attached.is_some()));
         }
         if self.options.state.is_some()
             && let Ok(reference) = Reference::parse(&opening.image)
         {
             let clock = move |at| Time(stamp.time(at).unix_timestamp());
-            sinks.push(state_sink(&reference, self.options, Box::new(|| true), Box::new(clock)));
+            let target =
+                open::state_target(reference.to_string(), reference.full(), reference.registry(), self.options);
+            sinks.push(open::state(target, Box::new(|| true), Box::new(clock)));
         }
         let mut session = Session::new(sinks, None, Charset::from_environment(self.options.ascii));
         session.open(self.at, opening, None);
@@ -228,7 +233,7 @@ impl Player<'_> {
 
     /// We were told to stop: the session ends as that of a pull would, if there is anything of it.
     fn interrupt(mut self, signal: i32) -> u8 {
-        let exit = signals::exit_code(signal);
+        let exit = signal_exit_code(signal);
         if self.has_begun {
             self.close(&End::Signal(signal), &Verdict::Interrupted(signal), exit);
         }
@@ -240,7 +245,7 @@ impl Player<'_> {
         self.session().close(at, end, verdict, exit);
         let image = self.header.as_ref().and_then(|header| Reference::parse(&header.image).ok());
         if let Some(image) = image.filter(|_| self.options.progress == Progress::Quiet) {
-            say_quietly(&image, verdict, Charset::from_environment(self.options.ascii));
+            quiet::write(&image.to_string(), &image.full(), verdict, Charset::from_environment(self.options.ascii));
         }
     }
 
@@ -280,13 +285,9 @@ impl Player<'_> {
             failure.kind = kind.unwrap_or(failure.kind);
             failure.had_credentials = had_credentials;
         }
-        let exit = exit.unwrap_or(match verdict {
-            Verdict::Success => 0,
-            Verdict::Interrupted(signal) => signals::exit_code(signal),
-            Verdict::Failed(_) | Verdict::Undecided(_) => 1,
-        });
+        let exit = exit.unwrap_or_else(|| verdict.exit_code(&end));
         self.close(&end, &verdict, exit);
         // Waited for in vain: the reader was slower than our end.
-        Ok(self.signals.pending().map_or(exit, signals::exit_code))
+        Ok(self.signals.pending().map_or(exit, signal_exit_code))
     }
 }

@@ -5,12 +5,14 @@
 use crate::args::{Show, StatusOptions};
 use crate::docker::reference::{Reference, is_same};
 use crate::os::charset::Charset;
+use crate::os::clock::now;
 use crate::os::output::Output;
-use crate::os::signals::{self, Signals};
+use crate::os::signals::Signals;
 use crate::os::wait::{TICK, ready};
+use crate::pull::signal_exit_code;
 use crate::report::moment::Moment;
 use crate::report::status::{self, Health};
-use crate::session::{complain, now};
+use crate::sink::complaint::complain;
 use alm_state::{Image, States, Store};
 use rustix::event::PollFlags;
 use serde::Serialize;
@@ -190,7 +192,7 @@ fn follow(store: &Store, reference: Option<&Reference>, charset: Charset) -> u8 
         Ok(())
     });
     match (followed, signals.pending()) {
-        (_, Some(signal)) => signals::exit_code(signal),
+        (_, Some(signal)) => signal_exit_code(signal),
         (Ok(()), None) => WELL,
         (Err(error), None) => {
             complain(&format!("standard output: {error}"), charset);

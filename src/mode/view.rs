@@ -9,13 +9,16 @@
 use crate::args::ViewOptions;
 use crate::os::charset::Charset;
 use crate::os::output::Output;
-use crate::os::signals::{self, Signals};
+use crate::os::signals::Signals;
 use crate::os::tail::Tail;
+use crate::os::user;
 use crate::os::wait::{TICK, ready};
+use crate::pull::signal_exit_code;
 use crate::report::reader::Reader;
 use crate::report::sanitize;
-use crate::session::{complain_as, is_colored};
+use crate::sink::complaint::complain_as;
 use crate::sink::log;
+use crate::sink::open::is_colored;
 use rustix::event::PollFlags;
 use std::io::{self, IsTerminal as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -43,7 +46,7 @@ pub(crate) fn view(options: &ViewOptions) -> u8 {
     let shown =
         tail.map_err(|error| unreadable(path, &error)).and_then(|tail| show(tail, path, options, reader, &signals));
     match (shown, signals.pending()) {
-        (_, Some(signal)) => signals::exit_code(signal),
+        (_, Some(signal)) => signal_exit_code(signal),
         (Ok(()), None) => 0,
         (Err(reason), None) => {
             complain_as(options.program, &reason, charset);
@@ -147,10 +150,10 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
     let bits = if seen == path { 0o4 } else { 0o1 };
     let mut who = vec!["root".to_owned()];
     if metadata.uid() != 0 && metadata.mode() & (bits << 6) != 0 {
-        who.push(format!("user {}", named(metadata.uid(), "/etc/passwd")));
+        who.push(format!("user {}", user::user_name(metadata.uid())));
     }
     if metadata.mode() & (bits << 3) != 0 {
-        who.push(format!("group {}", named(metadata.gid(), "/etc/group")));
+        who.push(format!("group {}", user::group_name(metadata.gid())));
     }
     let who = who.join(" and ");
     if seen == path {
@@ -158,16 +161,4 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
     } else {
         format!("{name}: permission denied; only {who} may enter {}", seen.display())
     }
-}
-
-/// The name of a user or group.
-fn named(id: u32, table: &str) -> String {
-    let id = id.to_string();
-    let table = std::fs::read_to_string(table).unwrap_or_default();
-    let found = table.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == id).then(|| name.to_owned())
-    });
-    found.unwrap_or(id)
 }

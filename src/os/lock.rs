@@ -7,12 +7,13 @@
 //! **Invariant:** a lock that cannot be had for whatever other reason never stops a pull, and none is believed that another
 //! user could have taken.
 
+use crate::os::user;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, openat};
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The state of the lock.
 pub(crate) enum Lock {
@@ -24,12 +25,7 @@ pub(crate) enum Lock {
 
 /// Takes the lock of `image`: root's in `/run/alm/lock`, those of others in their own runtime directory.
 pub(crate) fn take(image: &str) -> Lock {
-    let runtime = if rustix::process::geteuid().is_root() {
-        Some(PathBuf::from("/run"))
-    } else {
-        std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute())
-    };
-    runtime.map_or(Lock::Ours(None), |runtime| take_in(&runtime, image))
+    user::runtime_directory().map_or(Lock::Ours(None), |runtime| take_in(&runtime, image))
 }
 
 fn take_in(runtime: &Path, image: &str) -> Lock {
@@ -103,6 +99,7 @@ fn file_name(image: &str) -> String {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
 
     /// A runtime directory of a test's own.
     struct Runtime(PathBuf);

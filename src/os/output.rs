@@ -20,6 +20,9 @@ const PIECE: usize = 4096;
 /// How long a reader that is slow is waited for when a signal is to end us, which must take less than 100 ms.
 const STOPPING: Duration = Duration::from_millis(30);
 
+/// How long the closing lines of a live pull wait for a reader that is slow.
+pub(crate) const CLOSING: Duration = Duration::from_secs(1);
+
 /// What to do when nobody reads.
 pub(crate) enum WritePolicy {
     /// Leave lines out: a live pull goes on. The closing lines are waited for so long, in all; but for a moment only
@@ -49,6 +52,18 @@ impl WritePolicy {
             }),
         }
     }
+}
+
+/// Whether colour codes mean something to who reads standard output, and are not unwanted.
+pub(crate) fn stdout_takes_color() -> bool {
+    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal() && !is_unwanted && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Whether standard output is a terminal whose cursor can be moved.
+pub(crate) fn stdout_has_cursor() -> bool {
+    let is_able = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
+    io::stdout().is_terminal() && is_able
 }
 
 /// One of the program's own outputs.

@@ -75,11 +75,6 @@ impl Signals {
     }
 }
 
-/// The exit code of a program that a signal ended.
-pub(crate) fn exit_code(signal: i32) -> u8 {
-    128_u8.saturating_add(u8::try_from(signal).unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -98,6 +98,23 @@ pub(crate) enum Verdict {
     Interrupted(i32),
 }
 
+impl Verdict {
+    /// The exit code of a pull that ended so: docker's own where it failed.
+    pub(crate) fn exit_code(&self, end: &End) -> u8 {
+        match (self, end) {
+            (Self::Success, _) => 0,
+            (Self::Interrupted(signal), _) => signal_exit_code(*signal),
+            (Self::Failed(_) | Self::Undecided(_), End::Exited(code)) => *code,
+            (Self::Failed(_) | Self::Undecided(_), _) => 1,
+        }
+    }
+}
+
+/// The exit code of a program that a signal ended, as shells have it.
+pub(crate) fn signal_exit_code(signal: i32) -> u8 {
+    128_u8.saturating_add(u8::try_from(signal).unwrap_or(0))
+}
+
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that was seen in the stream")]
 pub(crate) struct Pull {

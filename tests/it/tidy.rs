@@ -56,9 +56,9 @@ const BELOW: [(&str, &[&str]); 8] = [
     ("pull", &[]),
     ("report", &["os", "pull"]),
     ("docker", &["os", "pull"]),
-    ("sink", &["os", "pull", "report"]),
+    ("sink", &["os", "pull", "report", "args"]),
     ("recording", &["os", "pull", "report"]),
-    ("session", &["os", "pull", "report", "docker", "sink", "recording", "args"]),
+    ("session", &["os", "pull", "report", "docker", "sink", "recording"]),
     ("mode", &["os", "pull", "report", "docker", "sink", "recording", "session", "args"]),
 ];
 

@@ -13,7 +13,6 @@ use crate::docker::platform::Rule;
 use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
 use crate::os::output::WritePolicy;
-use crate::os::signals;
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::layer::Phase;
 use crate::pull::{End, NO_IMAGE, Verdict};
@@ -22,8 +21,9 @@ use crate::recording::{Header, Recorder};
 use crate::replay;
 use crate::report::line::{About, Line, Method, Opening, Retry};
 use crate::report::stamp::Stamp;
-use crate::session::{Session, log_sink, stdout_sink};
+use crate::session::Session;
 use crate::sink::Sink;
+use crate::sink::open;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::cell::RefCell;
@@ -155,8 +155,8 @@ impl World {
         let attached = (delivery.flags & ATTACHED != 0).then(|| "process 1".to_owned());
         let policy = WritePolicy::Endless(Box::new(|| ControlFlow::Continue(())));
         let stamp = Stamp(STARTED);
-        let mut sinks: Vec<_> = stdout_sink(&options, stamp, policy).into_iter().collect();
-        sinks.extend(log_sink(&self.log, &options, stamp, attached.is_some()));
+        let mut sinks: Vec<_> = open::stdout(&options, stamp, policy).into_iter().collect();
+        sinks.extend(open::log(&self.log, &options, stamp, attached.is_some()));
         sinks.push(("a check".to_owned(), Box::new(Check::default())));
         let recorder = Recorder::create(&self.recording).expect("a recording");
         let mut session = Session::new(sinks, Some(("a recording".to_owned(), recorder)), Charset::Ascii);
@@ -188,11 +188,7 @@ impl World {
             assert_eq!(end, End::Complete, "a false success");
             assert!(may_succeed(&body(delivery.stream), has_image), "a false success");
         }
-        let exit = match verdict {
-            Verdict::Success => 0,
-            Verdict::Interrupted(signal) => signals::exit_code(signal),
-            _ => 1,
-        };
+        let exit = verdict.exit_code(&end);
         session.close(at, &end, &verdict, exit);
         assert!(session.pull.finished <= session.pull.layers.len());
         self.outcome(exit, is_json)
