@@ -31,7 +31,7 @@ pub(crate) struct Session {
 
 /// What a line brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Brought {
+pub(crate) enum Outcome {
     NotUnderstood,
     /// Only what was known, or what is not understood.
     Nothing,
@@ -58,7 +58,7 @@ impl Session {
     }
 
     /// The engine (or docker) said this.
-    pub(crate) fn line(&mut self, at: u64, line: &[u8]) -> Brought {
+    pub(crate) fn line(&mut self, at: u64, line: &[u8]) -> Outcome {
         let event = match self.method {
             Method::Api => event::parse(line),
             Method::Cli => event::parse_cli(line),
@@ -67,7 +67,7 @@ impl Session {
     }
 
     /// The engine said this, which was not JSON and may look like it now; or docker did.
-    pub(crate) fn raw_line(&mut self, at: u64, line: &[u8]) -> Brought {
+    pub(crate) fn raw_line(&mut self, at: u64, line: &[u8]) -> Outcome {
         let event = match self.method {
             Method::Api => event::malformed(line),
             Method::Cli => event::parse_cli(line),
@@ -85,22 +85,22 @@ impl Session {
         mut line: &'a [u8],
         event: Event<'a>,
         parse: impl Fn(&'a [u8]) -> Event<'a>,
-    ) -> Brought {
+    ) -> Outcome {
         let is_one = self.method == Method::Cli || !matches!(event, Event::Unknown(_) | Event::Error(_));
         // Looked for only where it has to be: it is done byte by byte.
         let Some((object, rest)) = (if is_one { None } else { split_object(line) }) else {
             return self.event(at, line, event);
         };
-        let mut brought = self.event(at, object, parse(object));
+        let mut outcome = self.event(at, object, parse(object));
         line = rest;
         while let Some((object, rest)) = split_object(line) {
-            brought = brought.max(self.event(at, object, parse(object)));
+            outcome = outcome.max(self.event(at, object, parse(object)));
             line = rest;
         }
-        if line.is_empty() { brought } else { brought.max(self.event(at, line, parse(line))) }
+        if line.is_empty() { outcome } else { outcome.max(self.event(at, line, parse(line))) }
     }
 
-    fn event(&mut self, at: u64, line: &[u8], event: Event<'_>) -> Brought {
+    fn event(&mut self, at: u64, line: &[u8], event: Event<'_>) -> Outcome {
         // A layer's event was read as JSON, unless docker said it.
         let is_json = self.method == Method::Api && matches!(event, Event::Layer { .. });
         self.record(|recorder| recorder.line(at, line, is_json));
@@ -111,13 +111,13 @@ impl Session {
         let is_unknown = matches!(event, Event::Unknown(_));
         let update = pull.apply(event);
         report.event(pull, &update, announces, line, at, out);
-        let brought = match update {
-            _ if is_unknown => Brought::NotUnderstood,
-            _ if update.is_movement() => Brought::Movement,
-            _ => Brought::Nothing,
+        let outcome = match update {
+            _ if is_unknown => Outcome::NotUnderstood,
+            _ if update.is_movement() => Outcome::Movement,
+            _ => Outcome::Nothing,
         };
         self.frame(at);
-        brought
+        outcome
     }
 
     /// Time has passed.
@@ -357,12 +357,12 @@ mod tests {
             for (at, piece) in pieces {
                 match source {
                     Source::Socket => {
-                        let mut on_line = |line: &[u8]| assert_ne!(session.line(*at, line), Brought::NotUnderstood);
+                        let mut on_line = |line: &[u8]| assert_ne!(session.line(*at, line), Outcome::NotUnderstood);
                         response.feed(piece, &mut |body| lines.feed(body, &mut on_line)).unwrap();
                     }
                     Source::Recording => lines.feed(piece, &mut |row| match recording::entry(row, header) {
                         Ok((time, Entry::Line(line))) if time == *at => {
-                            assert_ne!(session.line(time, line), Brought::NotUnderstood);
+                            assert_ne!(session.line(time, line), Outcome::NotUnderstood);
                         }
                         other => panic!("{other:?}"),
                     }),

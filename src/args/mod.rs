@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_usage_is_told_in_one_line() {
+    fn wrong_usage_is_reported_in_one_line() {
         let check = |line: &str, says: &str| match parse_line(line) {
             Err(error) => {
                 assert!(error.contains(says), "{line}: {error}");

@@ -536,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn where_was_looked() {
+    fn the_places_that_were_searched() {
         let home = Home::new(r#"{"credsStore":"x"}"#);
         let config = home.0.join("config.json").display().to_string();
         let (_, found) = home.find("h");

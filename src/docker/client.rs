@@ -20,7 +20,7 @@ const RESTART: Duration = Duration::from_mins(1);
 
 /// What is wanted of it.
 #[derive(Clone, Copy)]
-pub(crate) struct Wish<'a> {
+pub(crate) struct ClientOptions<'a> {
     pub(crate) reference: &'a Reference,
     pub(crate) platform: Option<&'a str>,
     /// The value of `--host`.
@@ -30,7 +30,7 @@ pub(crate) struct Wish<'a> {
 }
 
 pub(crate) struct Client<'a> {
-    wish: Wish<'a>,
+    options: ClientOptions<'a>,
     environment: Environment,
     pub(crate) backend: Backend,
     pub(crate) credentials: Found,
@@ -44,31 +44,35 @@ pub(crate) struct Client<'a> {
 
 impl<'a> Client<'a> {
     /// Finds the engine, or docker's CLI in its place.
-    pub(crate) fn connect(wish: Wish<'a>, environment: Environment, on_tick: OnTick<'_>) -> Result<Self, Error> {
+    pub(crate) fn connect(
+        options: ClientOptions<'a>,
+        environment: Environment,
+        on_tick: OnTick<'_>,
+    ) -> Result<Self, Error> {
         let config = Config::read(&environment);
         let (headers, warnings) = config.headers();
-        let request = Self::request(wish);
+        let request = Self::request(options);
         let backend = Backend::find(request, &environment, &config, headers, on_tick)?;
         // Docker's CLI has its own words for them.
         let warnings = if matches!(backend, Backend::Api(_)) { warnings } else { Vec::new() };
         let (credentials, reported) = (Found::default(), Vec::new());
-        Ok(Self { wish, environment, backend, credentials, config: Some(config), warnings, reported })
+        Ok(Self { options, environment, backend, credentials, config: Some(config), warnings, reported })
     }
 
-    fn request(wish: Wish<'a>) -> backend::Request<'a> {
-        backend::Request { reference: wish.reference, platform: wish.platform, host: wish.host }
+    fn request(options: ClientOptions<'a>) -> backend::Request<'a> {
+        backend::Request { reference: options.reference, platform: options.platform, host: options.host }
     }
 
     /// Looks for what the registry is to be sent. Docker's CLI finds its own, unless there is a token file.
     pub(crate) fn log_in(&mut self, on_tick: OnTick<'_>) -> Result<(), String> {
-        if self.wish.token_file.is_none() && matches!(self.backend, Backend::Cli { .. }) {
+        if self.options.token_file.is_none() && matches!(self.backend, Backend::Cli { .. }) {
             return Ok(());
         }
         let config = self.config.take().unwrap_or_else(|| Config::read(&self.environment));
         let search = Search {
-            registry: self.wish.reference.registry(),
-            token_file: self.wish.token_file,
-            token_user: self.wish.token_user,
+            registry: self.options.reference.registry(),
+            token_file: self.options.token_file,
+            token_user: self.options.token_user,
             environment: &self.environment,
             config: &config,
         };
@@ -105,7 +109,7 @@ impl<'a> Client<'a> {
 
     /// Begins to pull.
     pub(crate) fn begin(&self, on_tick: OnTick<'_>) -> Result<Source, Error> {
-        self.backend.begin(Self::request(self.wish), &self.credentials, &self.environment, on_tick)
+        self.backend.begin(Self::request(self.options), &self.credentials, &self.environment, on_tick)
     }
 
     /// What has to be told of the configuration and the credentials; each is told once.

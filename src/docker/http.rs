@@ -570,7 +570,7 @@ mod tests {
     }
 
     #[test]
-    fn a_killed_engine_never_looks_complete() {
+    fn the_stream_of_a_killed_engine_is_never_complete() {
         let (response, body) = read_whole(KILLED);
         assert!(body.ends_with(b"\"id\":\"12414bf0d23c\"}\r\n"));
         assert!(!response.is_complete() && !response.is_unframed());

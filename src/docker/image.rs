@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_that_shows_one_of_several_tells_nothing_of_the_others() {
+    fn an_engine_that_shows_one_of_several_says_nothing_of_the_others() {
         let arm = wanted("linux/arm64", true, Rule::Containerd);
         let mut image = classic("linux/amd64");
         image.0["Id"] = json!("sha256:d");

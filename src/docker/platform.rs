@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_told_is_not_held_against_an_image() {
+    fn unknown_platforms_are_not_held_against_an_image() {
         let parse = |os: &str, architecture: &str, variant: &str| {
             Platform::from_json(&serde_json::json!({"Os": os, "Architecture": architecture, "Variant": variant}))
         };

@@ -48,7 +48,7 @@ pub(crate) struct SizesRequest<'a> {
 }
 
 /// The question on its way, and what is to be done with its answer.
-pub(crate) struct Asking {
+pub(crate) struct SizesQuery {
     agent: PathBuf,
     stage: Stage,
     store: Option<Store>,
@@ -85,7 +85,7 @@ pub(crate) enum Learned {
     Room(Room),
 }
 
-impl Asking {
+impl SizesQuery {
     /// None where there is no agent to be asked.
     pub(crate) fn new() -> Option<Self> {
         Some(Self { agent: agent()?, stage: Stage::Waiting, store: None, announced: None, measured: None })

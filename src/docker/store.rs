@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn room_is_looked_at() {
+    fn free_space_is_measured() {
         let store = Store::at(std::env::temp_dir(), true).expect("a directory");
         let room = store.room().expect("a file system");
         assert!(room.free >= room.available && room.is_containerd);

@@ -7,7 +7,7 @@
 
 use crate::args::PullOptions;
 use crate::docker::backend::Backend;
-use crate::docker::client::{Client, Wish};
+use crate::docker::client::{Client, ClientOptions};
 use crate::docker::container;
 use crate::docker::engine::Error;
 use crate::docker::environment::Environment;
@@ -55,7 +55,7 @@ enum Answer {
 pub(crate) fn check(reference: &Reference, options: &PullOptions) -> u8 {
     let before = Before::read(state_target(reference.to_string(), reference.full(), reference.registry(), options));
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime, and this of any")]
-    let (answer, known) = find(reference, options, CHECK, |asking| asking.check());
+    let (answer, known) = find(reference, options, CHECK, |checker| checker.check());
     match &answer {
         Answer::Yes(_) => {
             if let Some(digest) = known.latest.or(known.here) {
@@ -71,7 +71,7 @@ pub(crate) fn check(reference: &Reference, options: &PullOptions) -> u8 {
 
 /// Whether container `name` runs, and runs the local image.
 pub(crate) fn running(name: &str, reference: &Reference, options: &PullOptions) -> u8 {
-    say(options, &find(reference, options, RUNNING, |asking| asking.running(name)).0)
+    say(options, &find(reference, options, RUNNING, |checker| checker.running(name)).0)
 }
 
 /// The digests that a check came by.
@@ -82,7 +82,7 @@ struct Known {
 }
 
 /// An engine that is asked, and what about.
-struct Asking<'a> {
+struct Checker<'a> {
     client: Client<'a>,
     signals: &'a Signals,
     until: Instant,
@@ -95,13 +95,13 @@ fn find(
     reference: &Reference,
     options: &PullOptions,
     limit: Duration,
-    ask: impl FnOnce(&mut Asking<'_>) -> Result<Answer, Answer>,
+    ask: impl FnOnce(&mut Checker<'_>) -> Result<Answer, Answer>,
 ) -> (Answer, Known) {
     let signals = Signals::catch(false);
     let until = Instant::now() + limit.saturating_sub(MARGIN);
     // Nothing is pulled, so there is nothing that would have to be signed.
     let environment = Environment { content_trust: false, ..Environment::from_process() };
-    let wish = Wish {
+    let client_options = ClientOptions {
         reference,
         platform: None,
         host: options.host.as_deref(),
@@ -109,11 +109,11 @@ fn find(
         token_user: options.token_user.as_deref(),
     };
     // What is wrong with the configuration is for a pull to tell: here one line is the answer.
-    match Client::connect(wish, environment, &mut || signals.go_on()) {
+    match Client::connect(client_options, environment, &mut || signals.go_on()) {
         Ok(client) => {
             let known = Known::default();
-            let mut asking = Asking { client, signals: &signals, until, reference, options, known };
-            (ask(&mut asking).unwrap_or_else(|early| early), asking.known)
+            let mut checker = Checker { client, signals: &signals, until, reference, options, known };
+            (ask(&mut checker).unwrap_or_else(|early| early), checker.known)
         }
         Err(error) => (unanswered(error, &signals), Known::default()),
     }
@@ -146,7 +146,7 @@ fn unanswered(error: Error, signals: &Signals) -> Answer {
     }
 }
 
-impl Asking<'_> {
+impl Checker<'_> {
     fn check(&mut self) -> Result<Answer, Answer> {
         let reference = self.reference;
         let local = self.answered(self.inspector()?.image(reference))?;

@@ -7,13 +7,13 @@ mod sizes;
 use crate::args::{Progress, PullOptions};
 use crate::docker::Read;
 use crate::docker::backend::{Backend, Source};
-use crate::docker::client::{Client, Wish};
+use crate::docker::client::{Client, ClientOptions};
 use crate::docker::engine::{Engine, Error};
 use crate::docker::environment::Environment;
 use crate::docker::image::Image;
 use crate::docker::inspect::Inspector;
 use crate::docker::reference::Reference;
-use crate::docker::sizes::Asking;
+use crate::docker::sizes::SizesQuery;
 use crate::os::charset::Charset;
 use crate::os::clock::now;
 use crate::os::lock::{self, Lock};
@@ -27,7 +27,7 @@ use crate::recording::Header;
 use crate::recording::Recorder;
 use crate::report::line::{Method, Opening, Retry};
 use crate::report::stamp::Stamp;
-use crate::session::{Brought, Session};
+use crate::session::{Outcome, Session};
 use crate::sink::complaint::complain;
 use crate::sink::{log, open, quiet};
 use alm_state::Time;
@@ -48,14 +48,14 @@ const AT_ONCE: Duration = Duration::from_millis(30);
 const EXTRACTION: Duration = Duration::from_hours(1);
 
 /// A pull on its way.
-struct Live<'a> {
+struct LivePull<'a> {
     options: &'a PullOptions,
     reference: &'a Reference,
     signals: Signals,
     began: Instant,
     session: Session,
     /// How large the layers are, where that is asked.
-    asking: Option<Asking>,
+    sizes_query: Option<SizesQuery>,
 }
 
 /// Pulls `reference`; the exit code.
@@ -87,16 +87,16 @@ pub(crate) fn pull(reference: &Reference, options: &PullOptions) -> u8 {
     sinks.push(open::state(target, Box::new(is_ours), Box::new(|_| Time::now())));
     let recorder = options.record.as_deref().and_then(|path| recorder(path, charset));
     let session = Session::new(sinks, recorder, charset);
-    let asking = sizes::asking(reference, options.sizes);
-    let mut live = Live { options, reference, signals, began, session, asking };
-    let wish = Wish {
+    let sizes_query = sizes::sizes_query(reference, options.sizes);
+    let mut live = LivePull { options, reference, signals, began, session, sizes_query };
+    let client_options = ClientOptions {
         reference,
         platform: options.platform.as_deref(),
         host: options.host.as_deref(),
         token_file: options.token_file.as_deref(),
         token_user: options.token_user.as_deref(),
     };
-    let client = Client::connect(wish, Environment::from_process(), &mut || live.signals.go_on());
+    let client = Client::connect(client_options, Environment::from_process(), &mut || live.signals.go_on());
     let (method, reason, engine) = match client.as_ref().map(|client| &client.backend) {
         Ok(Backend::Cli { reason, .. }) => (Method::Cli, Some(reason.clone()), None),
         Ok(Backend::Api(engine)) => (Method::Api, None, Some(engine)),
@@ -135,7 +135,7 @@ fn since(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Live<'_> {
+impl LivePull<'_> {
     /// Milliseconds since the pull began.
     fn at(&self) -> u64 {
         since(self.began)
@@ -225,7 +225,7 @@ impl Live<'_> {
             let session = &mut self.session;
             let mut on_line = |line: &[u8]| {
                 pacer.line();
-                has_moved |= session.line(at(), line) == Brought::Movement;
+                has_moved |= session.line(at(), line) == Outcome::Movement;
             };
             match source.read(&mut |body| lines.feed(body, &mut on_line)) {
                 // What is left unread would pile up, and then hold the engine up.
@@ -239,8 +239,8 @@ impl Live<'_> {
                     if let Source::Api(connection) = &source
                         && self.options.record.is_none()
                     {
-                        let asking = self.asking.as_ref().and_then(Asking::descriptor);
-                        signals.sleep(pacer.next(lines.is_within()), connection, asking);
+                        let sizes_query = self.sizes_query.as_ref().and_then(SizesQuery::descriptor);
+                        signals.sleep(pacer.next(lines.is_within()), connection, sizes_query);
                     }
                 }
                 Read::End(end) => {

@@ -14,7 +14,7 @@ use crate::pull::{End, LineBuffer, MAX_LINE, NO_IMAGE, Verdict, signal_exit_code
 use crate::recording::{self, Ended, Entry, Header};
 use crate::report::line::{Method, Opening};
 use crate::report::stamp::Stamp;
-use crate::session::{Brought, Session};
+use crate::session::{Outcome, Session};
 use crate::sink::complaint::complain;
 use crate::sink::{open, quiet};
 use alm_state::Time;
@@ -155,7 +155,7 @@ impl Player<'_> {
             // How it ended is told at the end.
             Entry::Room(room) => drop(self.session().room(at, &room)),
             // Read by a short cut, it may be a broken row rather than a row with a line that nobody understands.
-            Entry::Line(text) if self.on_engine_line(text) == Brought::NotUnderstood => recording::check(line)?,
+            Entry::Line(text) if self.on_engine_line(text) == Outcome::NotUnderstood => recording::check(line)?,
             Entry::Line(_) | Entry::Open(_) | Entry::Other => {}
             Entry::Raw(text) => {
                 self.session().raw_line(at, text.as_bytes());
@@ -165,7 +165,7 @@ impl Player<'_> {
         Ok(())
     }
 
-    fn on_engine_line(&mut self, line: &[u8]) -> Brought {
+    fn on_engine_line(&mut self, line: &[u8]) -> Outcome {
         let at = self.at;
         self.session().line(at, line)
     }

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn more_input_than_a_pipe_holds_is_told_on_ticks() {
+    fn more_input_than_a_pipe_holds_is_written_on_ticks() {
         let input = vec![b'x'; 1 << 20];
         let setup = Setup { input: Some(&input), ..Setup::default() };
         for (script, expected, code) in [
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_program_is_told() {
+    fn a_missing_program_is_an_error() {
         let missing = Child::spawn(Command::new("/nonexistent"), Setup::default()).err().unwrap();
         assert_eq!(missing.kind(), ErrorKind::NotFound);
     }
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_child_gives_ticks() {
+    fn a_silent_child_means_ticks() {
         let (text, code, ticks) = drain(&mut shell("sleep 0.3; echo late", Setup::default()));
         assert_eq!((text.as_str(), code), ("late\n", Some(0)));
         assert!((1..=6).contains(&ticks), "{ticks}");

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_is_told_of_the_first() {
+    fn the_second_learns_of_the_first() {
         let runtime = Runtime::new("second");
         let first = runtime.take("alpine:latest");
         assert!(matches!(&first, Lock::Ours(Some(_))));

@@ -92,7 +92,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(30);
 
     #[test]
-    fn a_signal_ends_a_rest_also_when_it_came_before() {
+    fn a_signal_ends_a_sleep_also_when_it_was_pending_before() {
         let signals = Signals::catch(false).waking();
         let (connection, _engine) = UnixStream::pair().unwrap();
         signals.sleep(Duration::from_millis(1), &connection, None);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_from_another_end_a_rest() {
+    fn bytes_from_another_end_a_sleep() {
         let signals = Signals::catch(false).waking();
         let (connection, _engine) = UnixStream::pair().unwrap();
         let (other, mut writer) = UnixStream::pair().unwrap();
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_connection_ends_a_rest_and_bytes_do_not() {
+    fn the_end_of_a_connection_ends_a_sleep_and_bytes_do_not() {
         let signals = Signals::catch(false).waking();
         let (mut connection, mut engine) = UnixStream::pair().unwrap();
         engine.write_all(b"word").unwrap();

@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn raw_lines_are_told_by_their_stamp() {
+    fn raw_lines_are_recognized_by_their_stamp() {
         for raw in ["[10:30:15] {}", "[10:30:15] ", "[10:30:15] [2025-11-19 10:30:15] x", "[99:99:99] \0"] {
             assert!(is_raw(raw.as_bytes()), "{raw}");
         }

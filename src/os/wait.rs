@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rest_is_the_shorter_the_more_is_said() {
+    fn the_pause_is_the_shorter_the_more_is_read() {
         let mut pacer = ReadPacer::new();
         let mut next = |lines, is_within_line| {
             (0..lines).for_each(|_| pacer.line());

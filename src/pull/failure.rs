@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_words_is_told_by_its_status() {
+    fn an_answer_without_words_is_classified_by_its_status() {
         let none = |status: u16| format!("the engine answered HTTP status {status} without a reason");
         for status in [408, 429, 502, 503, 504, 524] {
             check_answer(status, "", false, Kind::ServerError, &none(status));
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_the_socket_is_told_from_the_engine() {
+    fn what_stands_before_the_socket_is_distinguished_from_the_engine() {
         let forbidden = "POST /images/create was answered with 403 Forbidden";
         let page = "<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>\n";
         check_answer(403, page, false, Kind::SocketForbidden, forbidden);
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn old_recordings_tell_our_own_errors_by_their_words() {
+    fn our_own_errors_in_old_recordings_are_recognized_by_their_words() {
         let check = |text: &str, kind| assert_eq!(Failure::recorded(text).kind, kind, "{text}");
         check("permission denied on the engine's socket /var/run/docker.sock", Kind::SocketDenied);
         check("no docker command was found on PATH (/bin)", Kind::NoDocker);

@@ -160,7 +160,7 @@ impl Layer {
 
     /// Takes in what the engine says of the layer.
     pub(crate) fn apply(&mut self, phase: Phase, numbers: Numbers) -> Change {
-        let heard = self.hear(phase, numbers);
+        let is_new = self.note(phase, numbers);
         let is_news = match phase {
             Phase::Queued => {
                 self.may_restart = true;
@@ -186,11 +186,11 @@ impl Layer {
             Phase::Complete => self.complete(),
             Phase::Cached => self.exists(),
         };
-        if is_news { Change::Began } else { heard }
+        if is_news { Change::Began } else { is_new }
     }
 
     /// Whether that is something else than what the engine said before.
-    fn hear(&mut self, phase: Phase, numbers: Numbers) -> Change {
+    fn note(&mut self, phase: Phase, numbers: Numbers) -> Change {
         let (before, known) = self.said;
         let is_same = match (before, phase) {
             // A wait is counted down.

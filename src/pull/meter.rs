@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn speed_looks_back_ten_seconds_and_time_left_needs_all_sizes() {
+    fn speed_covers_ten_seconds_and_time_left_needs_all_sizes() {
         let (mut pull, mut meter) = (Pull::default(), Meter::default());
         say(&mut pull, "a", "Pulling fs layer", None);
         say(&mut pull, "b", "Pulling fs layer", None);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_looks_often_sees_what_one_look_sees() {
+    fn the_meter_does_not_depend_on_how_often_it_is_read() {
         let (mut pull, mut often, mut seldom) = (Pull::default(), Meter::default(), Meter::default());
         say(&mut pull, "a", "Pulling fs layer", None);
         let mut at = 0;

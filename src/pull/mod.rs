@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_goes_its_way_once() {
+    fn a_layer_goes_through_its_phases_once() {
         let mut pull = Pull::default();
         for (said, expected) in [
             (ANNOUNCED, Change::Began),
@@ -817,7 +817,7 @@ mod tests {
     }
 
     #[test]
-    fn the_extraction_tells_the_size_of_a_layer_whose_rest_alone_was_told() {
+    fn the_extraction_shows_the_size_of_a_layer_whose_remainder_alone_was_known() {
         let mut pull = Pull::default();
         for what in [ANNOUNCED, retrying(5), downloading(100, 700), DOWNLOADED] {
             step(&mut pull, "a", what);
@@ -920,7 +920,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_in_its_own_words() {
+    fn a_refusal_is_reported_in_its_own_words() {
         let check = |lines: &[&str], expected: &str| {
             let mut pull = Pull::default();
             for line in lines {

@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_of_reading_a_row_agree() {
+    fn both_parsers_of_a_row_agree() {
         for row in [
             r#"[0.5,"e",{"status":"a"}]"#,
             r#"[12,"e",{"status":"a]","b":[1,"x"]}]"#,

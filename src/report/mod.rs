@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn stillness_is_told_after_one_two_and_four_minutes() {
+    fn lack_of_progress_is_reported_after_one_two_and_four_minutes() {
         let mut fixture = Fixture::new();
         fixture.report.has_bytes = true;
         // The lines of the whole are not looked at here.
@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_is_told_by_the_clock_and_not_by_who_looks() {
+    fn overall_lines_depend_on_the_clock_and_not_on_the_ticks() {
         let play = |ticks: u64| {
             let mut fixture = Fixture::new();
             fixture.report.has_bytes = true;
@@ -625,7 +625,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_is_told_with_its_number() {
+    fn a_retry_is_reported_with_its_number() {
         let mut fixture = Fixture::new();
         fixture.step(0, "a", "Pulling fs layer");
         let mut retry = Retry { number: 1, limit: Some(3), wait: 5, failure: "broken\noff".into() };

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_are_told_by_their_length() {
+    fn runs_are_shown_by_their_length() {
         let check = |text: &str, expected| assert_eq!(gather_runs(&sanitize::safe(text).to_string()), expected);
         check(&"\0".repeat(3000), "\\u{0}×3000");
         check("a\0\0\0b\x1b[0m", "a\\u{0}\\u{0}\\u{0}b\\u{1b}[0m");

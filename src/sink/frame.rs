@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn log_lines_fit_where_only_their_looks_suffer() {
+    fn log_lines_are_shortened_only_in_their_layout() {
         let check = |about, text: &str, columns, expected: &str| {
             let place = text.find('[').map(|start| start..text.find(']').expect("its end") + 1);
             let bar = place.map(|place| Bar { place, part: 1, whole: 2, cells: 10 });

@@ -326,7 +326,7 @@ fn a_container_in_a_dead_namespace_does_not_run() {
 }
 
 #[test]
-fn without_an_engine_nothing_can_be_told() {
+fn without_an_engine_there_is_no_answer() {
     let temp = Temp::new();
     let state = temp.at("state");
     for mode in [&["--check", "--state", &state][..], &["--running", "web"]] {

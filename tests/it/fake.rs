@@ -254,7 +254,7 @@ fn podman_is_asked_for_the_image() {
 }
 
 #[test]
-fn refusals_are_told_in_the_engines_words() {
+fn refusals_are_reported_in_the_engines_words() {
     let check = |status: u16, body: &str, reason: &str, advice: &str| {
         let (ended, log) = pull_of(vec![Step::Write(answer(status, body))]);
         assert_eq!(ended.code, Some(1), "{log}");
@@ -368,7 +368,7 @@ fn quiet_says_only_the_reference() {
 }
 
 #[test]
-fn a_stream_in_any_pieces_is_the_same_story() {
+fn a_stream_in_any_pieces_is_the_same_session() {
     let stamps_off = |text: &str| {
         texts(text).into_iter().filter(|text| !text.starts_with("Downloaded")).collect::<Vec<_>>().join("\n")
     };
@@ -391,7 +391,7 @@ fn a_stream_in_any_pieces_is_the_same_story() {
 }
 
 #[test]
-fn help_is_told_to_whoever_reads() {
+fn help_goes_to_whoever_reads() {
     let temp = Temp::new();
     let check = |stdout: std::process::Stdio, code: i32| {
         let mut running = Running::start_as_is(program(&temp).arg("--help").stdout(stdout));

@@ -406,7 +406,7 @@ fn recordings_come_from_standard_input_too() {
 }
 
 #[test]
-fn damaged_recordings_are_told_with_their_line() {
+fn damaged_recordings_are_reported_with_their_line() {
     check_damaged("", 1, "empty");
     check_damaged("\n\n", 1, "empty");
     check_damaged("nonsense\n", 1, "neither the header of a recording nor an engine's JSON line");
@@ -442,7 +442,7 @@ fn damaged_recordings_are_told_with_their_line() {
 }
 
 #[test]
-fn a_recording_that_is_not_there_is_told() {
+fn a_missing_recording_is_reported() {
     let temp = Temp::new();
     for (file, says) in [("none", "No such file"), (".", "directory"), ("/dev/null", "line 1: empty")] {
         let ended = run(program(&temp).args(["--replay", file]));
@@ -593,7 +593,7 @@ fn a_pull_by_the_docker_cli_is_played_from_its_words() {
 }
 
 #[test]
-fn a_gap_is_told_after_one_two_and_four_minutes() {
+fn a_gap_is_reported_after_one_two_and_four_minutes() {
     let layer = r#"{"status":"Pulling fs layer","progressDetail":{},"id":"abc"}"#;
     let bar = r#"{"status":"Downloading","progressDetail":{"current":12000000,"total":50000000},"id":"abc"}"#;
     let content = format!(
@@ -622,7 +622,7 @@ fn raw_lines_stay_away_where_they_are_not_wanted() {
 }
 
 #[test]
-fn speed_keeps_the_pace_of_the_recording() {
+fn speed_keeps_the_timing_of_the_recording() {
     let temp = Temp::new();
     let path = temp.write("r", recorded(&[FROM, STATUS], COMPLETE));
     let begun = std::time::Instant::now();

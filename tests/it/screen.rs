@@ -306,7 +306,7 @@ fn a_complaint_in_the_middle_is_a_line_of_its_own() {
 }
 
 #[test]
-fn a_terminal_that_is_gone_does_not_stop_the_story() {
+fn a_terminal_that_is_gone_does_not_stop_the_session() {
     let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("gone.log");
     let _ = fs::remove_file(&log);
     let mut tty = Tty::start(80, 24, &[], &["--replay", "-", "--log", log.to_str().expect("UTF-8")]);

@@ -78,7 +78,7 @@ fn a_layer_of_unknown_size_shows_its_bytes() {
 }
 
 #[test]
-fn programs_are_told_the_bytes_without_a_total() {
+fn programs_get_the_bytes_without_a_total() {
     let lines = (1..=3).map(|n| downloading(format!("\"current\":{}", n * 2_000_000)));
     let (ended, _) = play(&every(2, lines), &["--progress", "json"]);
     let rows = ended.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
@@ -185,7 +185,7 @@ fn a_pull_that_begins_anew_at_another_endpoint_goes_on() {
 }
 
 #[test]
-fn the_stall_limit_looks_at_movement_of_every_kind() {
+fn the_stall_limit_counts_movement_of_every_kind() {
     let temp = Temp::new();
     let line = |n: u64| downloading(format!("\"current\":{},\"total\":-1", n * 1000));
     let mut steps = vec![Step::Write([head(), chunk(FROM), chunk(LAYER)].concat())];
@@ -349,7 +349,7 @@ fn objects_need_no_line_end_between_them() {
 }
 
 #[test]
-fn dockers_cli_tells_no_bytes_and_is_not_held_to_stand_still() {
+fn dockers_cli_shows_no_bytes_and_is_not_taken_for_stalled() {
     let temp = Temp::new();
     let rows = [
         r#"{"version":1,"image":"a:1","started":"2025-11-19T10:30:00.000Z"}"#,

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_as_they_are_told() {
+    fn kinds_as_they_are_written() {
         let line = serde_json::to_string(&Failure::new(Kind::NotFound, "x")).unwrap();
         assert_eq!(line, r#"{"kind":"not-found","error":"x"}"#);
     }

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn proxies_as_engines_tell_them() {
+    fn proxies_as_engines_write_them() {
         for (proxy, expected) in [
             ("", "straight"),
             ("http://p.test:3128", "p.test:3128"),

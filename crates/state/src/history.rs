@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_cannot_tell_begins_failing_and_is_no_try() {
+    fn a_check_without_an_answer_begins_failing_and_is_no_attempt() {
         let image = check(Some(pulled(None, at(1))), Checked::CannotTell(failure()), at(2));
         assert_eq!((image.status, &*image.text), (Status::Warning, "Cannot tell"));
         assert_failing(&image, Some(at(2)), 0, 0);
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn how_far_a_broken_pull_came_is_kept() {
+    fn the_progress_of_a_broken_pull_is_kept() {
         let mut image = Image::begin("a:1", None, at(1));
         (image.current, image.total, image.percent, image.left) = (Some(88), Some(214), Some(41), Some(3));
         image.fail(failure(), 1, 88, 1.0, at(2));

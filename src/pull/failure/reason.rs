@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_are_told_in_many_ways() {
+    fn statuses_are_written_in_many_forms() {
         let check = |said: &str, expected| {
             assert_eq!(Reason::new(said).statuses().flatten().next(), expected, "{said}");
         };

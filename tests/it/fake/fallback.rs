@@ -208,7 +208,7 @@ fn allow_file(path: &std::path::Path, mode: u32) {
 }
 
 #[test]
-fn docker_is_told_to_stop_and_waited_for() {
+fn docker_is_signalled_to_stop_and_waited_for() {
     let temp = Temp::new();
     let host = "tcp://127.0.0.1:1";
     let start = |script: &str| {

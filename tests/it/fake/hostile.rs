@@ -188,7 +188,7 @@ fn absurd_numbers_keep_bars_in_shape() {
 }
 
 #[test]
-fn signatures_in_urls_are_not_told() {
+fn signatures_in_urls_are_not_shown() {
     let (_, log) =
         pull_of(whole([FROM, r#"{"error":"Get \"https://127.0.0.1/blob?X-Amz-Signature=s3cret\u0026x=1\": EOF"}"#]));
     assert!(!log.contains("s3cret"), "{log}");

@@ -58,7 +58,7 @@ fn a_page_is_shown_as_its_status_and_title() {
 }
 
 #[test]
-fn a_proxy_before_the_socket_is_told_with_the_call_that_it_forbids() {
+fn a_proxy_before_the_socket_is_named_with_the_call_that_it_forbids() {
     for body in [FORBIDDEN, "Forbidden\n", r#"{"message":"Forbidden"}"#] {
         let log = log_of(vec![Step::Write(answer(403, body))], "socket-forbidden");
         assert_eq!(text_after(&log, "❌ PULL FAILED: "), "POST /images/create was answered with 403 Forbidden");
@@ -90,7 +90,7 @@ fn a_proxy_before_the_socket_is_told_with_the_call_that_it_forbids() {
 
 /// Docker's command line repeats the page, a line each.
 #[test]
-fn a_page_from_docker_is_told_as_one_from_the_engine() {
+fn a_page_from_docker_is_reported_as_one_from_the_engine() {
     let temp = Temp::new();
     temp.script(
         "docker",
@@ -128,7 +128,7 @@ fn only_what_may_pass_is_tried_again() {
 }
 
 #[test]
-fn refused_credentials_have_two_ways_out() {
+fn refused_credentials_have_two_remedies() {
     let temp = Temp::new();
     temp.write("token", "secret");
     let refused = r#"{"message":"unauthorized: authentication required"}"#;
@@ -148,7 +148,7 @@ fn refused_credentials_have_two_ways_out() {
 }
 
 #[test]
-fn a_recording_tells_its_kind_and_an_older_one_is_told_by_its_words() {
+fn a_recording_holds_the_kind_and_an_older_one_only_the_words() {
     let replay = |rows: &str| {
         let temp = Temp::new();
         temp.write("r.jsonl", format!("{}\n{rows}\n", r#"{"version":1,"image":"a:1"}"#));

@@ -94,7 +94,7 @@ fn check_unknown(pulled: &Pulled) {
 }
 
 #[test]
-fn the_agents_answer_is_told_and_replayed() {
+fn the_agents_answer_is_shown_and_replayed() {
     let pulled = pull_with(&good(5_000_000), INFO, &[]);
     assert_eq!((pulled.ended.code, pulled.ended.stderr.as_str()), (Some(0), ""), "{}", pulled.ended.stdout);
     let log = pulled.temp.read("log");
