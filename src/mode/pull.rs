@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** once a pull has begun nothing falls back, and every wait looks at signals on every tick or is ended by them.
 
+mod outputs;
 mod sizes;
 
 use crate::args::{Progress, PullOptions};
@@ -17,22 +18,16 @@ use crate::docker::sizes::SizesQuery;
 use crate::os::charset::Charset;
 use crate::os::clock::now;
 use crate::os::lock::{self, Lock};
-use crate::os::output::{CLOSING, WritePolicy};
 use crate::os::signals::Signals;
 use crate::os::wait::{MAX_PAUSE, ReadPacer, TICK};
 use crate::pull::attempt::{self, Attempts, Broken, Fetched};
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::{End, LineBuffer, MAX_LINE, NO_ANSWER, NO_IMAGE, Verdict};
 use crate::recording::Header;
-use crate::recording::Recorder;
 use crate::report::line::{Method, Opening, Retry};
-use crate::report::stamp::Stamp;
 use crate::session::{Outcome, Session};
-use crate::sink::complaint::complain;
-use crate::sink::{log, open, quiet};
-use alm_state::Time;
+use crate::sink::quiet;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long an answer of the engine may take that decides something, or helps a reader.
@@ -62,31 +57,11 @@ struct LivePull<'a> {
 pub(crate) fn pull(reference: &Reference, options: &PullOptions) -> u8 {
     let signals = Signals::catch(true).waking();
     let (started, began) = (now(), Instant::now());
-    let charset = Charset::from_environment(options.ascii);
     let image = reference.to_string();
     // Two names of one image are one transfer and one state.
-    let full = reference.full();
-    let lock = lock::take(&full);
+    let lock = lock::take(&reference.full());
     let attached = if let Lock::Held(process) = &lock { Some(process.clone()) } else { None };
-
-    let stop = signals.clone();
-    let policy = WritePolicy::Live(CLOSING, Box::new(move || stop.go_on()));
-    let mut sinks: Vec<_> = open::stdout(options, Stamp(started), policy).into_iter().collect();
-    let log = options.log.path(log::PATH);
-    sinks.extend(log.and_then(|path| open::log(path, options, Stamp(started), attached.is_some())));
-    // A pull that has joined another's transfer tells of it when the other one is gone.
-    let mut lock = lock;
-    let is_ours = move || {
-        if let Lock::Held(_) = &lock {
-            lock = lock::take(&full);
-        }
-        matches!(lock, Lock::Ours(_))
-    };
-    // The clock of the day, not that of the log: it may have been set since.
-    let target = open::state_target(image.clone(), reference.full(), reference.registry(), options);
-    sinks.push(open::state(target, Box::new(is_ours), Box::new(|_| Time::now())));
-    let recorder = options.record.as_deref().and_then(|path| recorder(path, charset));
-    let session = Session::new(sinks, recorder, charset);
+    let session = outputs::session(reference, options, started, &signals, lock);
     let sizes_query = sizes::sizes_query(reference, options.sizes);
     let mut live = LivePull { options, reference, signals, began, session, sizes_query };
     let client_options = ClientOptions {
@@ -114,18 +89,6 @@ pub(crate) fn pull(reference: &Reference, options: &PullOptions) -> u8 {
         Err(error) => {
             let end = live.cut(error);
             live.close_decided(&end)
-        }
-    }
-}
-
-/// A recording at `path`, and what it is called.
-fn recorder(path: &Path, stderr: Charset) -> Option<(String, Recorder)> {
-    let name = format!("recording {}", path.display());
-    match Recorder::create(path) {
-        Ok(recorder) => Some((name, recorder)),
-        Err(error) => {
-            complain(&format!("{name}: {error}; the pull goes on without it"), stderr);
-            None
         }
     }
 }
