@@ -1,6 +1,6 @@
-//! One pull being told: the state, the report, and everything that its lines go to.
+//! One pull: its state, the report that makes lines of it, and all that these go to.
 //!
-//! A live pull and a replay drive the same session, so they cannot tell it differently.
+//! A live pull and a replay drive the same session, so they cannot show it differently.
 //!
 //! **Invariant:** a sink or a recording that fails is given up with one line on stderr; the session goes on.
 
@@ -66,7 +66,7 @@ impl Session {
         self.line_or_objects(at, line, event, event::parse)
     }
 
-    /// The engine said this, which was not JSON and may look like it now; or docker did.
+    /// The engine said this, which was not JSON and may have the form of JSON now; or docker did.
     pub(crate) fn raw_line(&mut self, at: u64, line: &[u8]) -> Outcome {
         let event = match self.method {
             Method::Api => event::malformed(line),
@@ -87,7 +87,7 @@ impl Session {
         parse: impl Fn(&'a [u8]) -> Event<'a>,
     ) -> Outcome {
         let is_one = self.method == Method::Cli || !matches!(event, Event::Unknown(_) | Event::Error(_));
-        // Looked for only where it has to be: it is done byte by byte.
+        // Searched for only where it has to be: it is done byte by byte.
         let Some((object, rest)) = (if is_one { None } else { split_object(line) }) else {
             return self.event(at, line, event);
         };
@@ -155,7 +155,7 @@ impl Session {
         self.frame(at);
     }
 
-    /// Where the engine keeps its images was looked at; why the pull cannot go on, if it cannot.
+    /// The free space where the engine keeps its images was measured; why the pull cannot go on, if it cannot.
     pub(crate) fn room(&mut self, at: u64, room: &Room) -> Option<String> {
         self.record(|recorder| recorder.room(at, room));
         let Self { pull, report, sinks, stderr, .. } = self;
@@ -206,7 +206,7 @@ fn emit(sinks: &mut Vec<NamedSink>, line: &Line<'_>, stderr: Charset) {
     each(sinks, stderr, &mut |sink| sink.line(line));
 }
 
-/// Does it to each sink, and gives up those that fail.
+/// Does it to each sink, and drops those that fail.
 fn each(sinks: &mut Vec<NamedSink>, stderr: Charset, act: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) {
     let mut complaints = Vec::new();
     sinks.retain_mut(|(name, sink)| match act(&mut **sink) {
@@ -252,7 +252,7 @@ mod tests {
     const LAYERS: u64 = 4;
     const SIZE: u64 = 500_000_000;
 
-    /// Each layer tells of itself so often, in milliseconds: what engines do.
+    /// How often each layer is reported, in milliseconds: what engines do.
     const EVERY: u64 = 100;
 
     /// What engines send again and again. `CURRENT`, `TOTAL` and `ID` are filled in.
@@ -323,7 +323,7 @@ mod tests {
         }
     }
 
-    /// A pull that is told to the log, to standard output and to a recording.
+    /// A pull that goes to the log, to standard output and to a recording.
     struct Fixture {
         directory: PathBuf,
         session: Session,

@@ -10,7 +10,7 @@ pub(crate) mod reference;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-/// How a stream is delivered, taken from the input's first bytes: a byte of flags, whose low bits tell how many piece
+/// How a stream is delivered, taken from the input's first bytes: a byte of flags, whose low bits say how many piece
 /// sizes follow. The sizes are used in turn, again and again; without any all comes at once.
 struct Delivery<'a> {
     flags: u8,

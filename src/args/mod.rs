@@ -151,7 +151,7 @@ const ALM_STATUS: &str = "alm status";
 /// What is wrong with the arguments, in one line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mistake {
-    /// What was started, which answers and can tell more with `--help`.
+    /// The program that was started, which the message names.
     pub(crate) program: &'static str,
     pub(crate) reason: String,
 }
@@ -168,7 +168,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Mode, Mi
         Some(STATUS) => STATUS,
         _ => NAME,
     };
-    // The command has told which program it is.
+    // The command has named the program.
     let is_command = program == ALM_PULL || program == ALM_STATUS;
     let parser = lexopt::Parser::from_args(args.skip(usize::from(is_command)));
     match program {
@@ -268,7 +268,7 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
             Long("record") => pull.record = Some(path(&mut parser, "--record")?),
             Long("speed") => {
                 let given = text(&mut parser, "--speed")?;
-                // As JSON reads numbers, but with `.5`: std's own way would be in the executable for this alone, with a
+                // As JSON reads numbers, but with `.5`: std's own parser would be in the executable for this alone, with a
                 // table of 10 KB.
                 let number = if given.starts_with('.') { format!("0{given}") } else { given.clone() };
                 match serde_json::from_str(&number) {

@@ -1,6 +1,6 @@
 //! Docker's credentials for a registry, as the value of `X-Registry-Auth`.
 //!
-//! An engine is given no credentials unless its client sends them; docker's CLI looks for them, and so do we, in its
+//! An engine is given no credentials unless its client sends them; docker's CLI searches for them, and so do we, in its
 //! order: `DOCKER_AUTH_CONFIG`, then a credential helper, else config.json itself. What seems odd here is what docker
 //! 20.10 and 28 were seen to do. Or they come from a token file.
 //!
@@ -24,7 +24,7 @@ use crate::os::wait::OnTick;
 /// Docker Hub's name wherever docker keeps credentials, from the days of the first index.
 const HUB: &str = "https://index.docker.io/v1/";
 
-/// A helper's way to say that it has nothing, on its standard output.
+/// How a helper says that it has nothing, on its standard output.
 const NOT_FOUND: &[u8] = b"credentials not found in native keychain";
 
 /// The user name that says that the secret is an identity token.
@@ -33,17 +33,17 @@ const TOKEN_USER: &str = "<token>";
 /// Far above any real token or answer; a service account's key has 2.4 KB.
 const SECRET_MAX: usize = 64 << 10;
 
-/// What a search came to.
+/// What a search found.
 #[derive(Default)]
 pub(crate) struct Found {
     /// The value of `X-Registry-Auth`; `e30=` is anonymous.
     pub(crate) header: String,
     /// For messages; none when anonymous.
     pub(crate) user: Option<String>,
-    /// For messages: where the credentials came from, or all the places that had none.
+    /// For messages: where the credentials were found, or all the places that had none.
     pub(crate) origin: String,
     pub(crate) warnings: Vec<String>,
-    /// A config.json with just these, where they came from a token file: docker's CLI takes them no other way.
+    /// A config.json with just these, where they are from a token file: docker's CLI takes them in no other form.
     pub(crate) docker_config: Option<String>,
 }
 
@@ -100,7 +100,7 @@ fn find(registry: &str, environment: &Environment, config: &Config, on_tick: OnT
                 credentials.extend(answer);
                 searched.push(mem::replace(&mut place, name));
             }
-            // Docker goes on with the file's entry, which mostly is not there.
+            // Docker goes on with the file's entry, which usually does not exist.
             Err(error) => {
                 if chosen {
                     warnings.push(format!("credential helper {name} {error}"));

@@ -1,7 +1,7 @@
 //! How an image can be pulled: over the engine's socket, or by docker's CLI where that cannot be used.
 //!
 //! **Invariant:** once an engine has answered nothing falls back. A pull that would leave out what docker's own client was
-//! told to do (to check signatures) is refused.
+//! configured to do (to check signatures) is refused.
 
 use crate::docker::Read;
 use crate::docker::auth::Found;
@@ -29,7 +29,7 @@ pub(crate) enum Backend {
     Api(Engine),
     Cli {
         reason: String,
-        /// The engine that was meant, for a docker that is not to look for it itself.
+        /// The engine that was meant, for a docker that is not to choose it itself.
         address: String,
     },
 }
@@ -47,7 +47,7 @@ impl Backend {
             Endpoint::Unix(socket) => socket,
         };
         match Engine::ping(&socket, headers, on_tick) {
-            // A digest is its own proof: docker does not look for signatures there either.
+            // A digest is its own proof: docker does not check signatures there either.
             Ok(_) if environment.content_trust && request.reference.digest.is_none() => {
                 Err(Error::Refused(Failure::own(
                     Kind::Other,
@@ -94,7 +94,7 @@ impl Backend {
     }
 }
 
-/// A pull on its way.
+/// A pull that has begun.
 pub(crate) enum Source {
     Api(Connection),
     Cli(Box<Docker>),

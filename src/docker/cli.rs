@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// How long docker may take to end after it was told to.
+/// How long docker may take to end after it got the signal.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What docker is to do.
@@ -84,11 +84,11 @@ fn is_tmpfs(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|disk| matches!(u64::try_from(disk.f_type), Ok(0x0102_1994 | 0x8584_58F6)))
 }
 
-/// A `docker pull` on its way. Dropped, it is killed.
+/// A running `docker pull`. Dropped, it is killed.
 pub(crate) struct Docker {
     child: Child,
     buffer: [u8; 4096],
-    /// The signal that it was told to end by, and when.
+    /// The signal that was sent to it, and when.
     stopping: Option<(i32, Instant)>,
     /// Goes with docker, and after it.
     _config: Option<PrivateConfig>,
@@ -141,7 +141,7 @@ impl Docker {
         }
     }
 
-    /// Tells docker to stop because this signal came; a break with the end, once it has had its time.
+    /// Passes the signal on to docker; a break with the end, once docker has had its time.
     pub(crate) fn stop(&mut self, signal: i32) -> ControlFlow<End> {
         match self.stopping {
             None => {

@@ -1,9 +1,9 @@
 //! A client of an engine, as docker's own is one: what it is asked for, how the engine is reached, and as whom.
 //!
-//! Apart from the pull, which says when the engine and the credentials are looked for anew: a token may expire and an
+//! Apart from the pull, which says when the engine and the credentials are searched for again: a token may expire and an
 //! engine be another one after its restart.
 //!
-//! **Invariant:** config.json is read once for each look. What was found before is kept where a later look finds nothing.
+//! **Invariant:** config.json is read once for each search. What was found before is kept where a later search finds nothing.
 
 use crate::docker::auth::{Found, Search};
 use crate::docker::backend::{self, Backend, Source};
@@ -34,11 +34,11 @@ pub(crate) struct Client<'a> {
     environment: Environment,
     pub(crate) backend: Backend,
     pub(crate) credentials: Found,
-    /// The configuration, until the first credentials were looked for: it can be large, and hold secrets.
+    /// The configuration, until the first search for credentials: it can be large, and hold secrets.
     config: Option<Config>,
-    /// What is wrong with the configuration or the credentials, and not told yet.
+    /// What is wrong with the configuration or the credentials, and was not reported yet.
     warnings: Vec<String>,
-    /// What was told.
+    /// What was reported.
     reported: Vec<String>,
 }
 
@@ -63,7 +63,7 @@ impl<'a> Client<'a> {
         backend::Request { reference: options.reference, platform: options.platform, host: options.host }
     }
 
-    /// Looks for what the registry is to be sent. Docker's CLI finds its own, unless there is a token file.
+    /// Searches for the credentials that the registry is to be sent. Docker's CLI finds its own, unless there is a token file.
     pub(crate) fn log_in(&mut self, on_tick: OnTick<'_>) -> Result<(), String> {
         if self.options.token_file.is_none() && matches!(self.backend, Backend::Cli { .. }) {
             return Ok(());
@@ -85,7 +85,7 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    /// Looks for everything anew, and waits for an engine that is on its way back.
+    /// Searches for everything again, and waits for an engine that is restarting.
     pub(crate) fn renew(&mut self, on_tick: OnTick<'_>) -> Result<(), Error> {
         let config = Config::read(&self.environment);
         if let Backend::Api(engine) = &mut self.backend {
@@ -112,7 +112,7 @@ impl<'a> Client<'a> {
         self.backend.begin(Self::request(self.options), &self.credentials, &self.environment, on_tick)
     }
 
-    /// What has to be told of the configuration and the credentials; each is told once.
+    /// The warnings about the configuration and the credentials; each is reported once.
     pub(crate) fn take_warnings(&mut self) -> Vec<String> {
         let mut new = std::mem::take(&mut self.warnings);
         new.retain(|warning| !self.reported.contains(warning));

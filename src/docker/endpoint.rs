@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where docker's engine listens unless told otherwise.
+/// Where docker's engine listens by default.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
 /// The engine to talk to.

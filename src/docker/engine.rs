@@ -81,9 +81,9 @@ pub(crate) struct Engine {
     pub(crate) socket: PathBuf,
     /// They go with every request.
     pub(crate) headers: Headers,
-    /// `20.10.24+dfsg1`, where it tells.
+    /// `20.10.24+dfsg1`; empty where it does not say.
     pub(crate) version: String,
-    /// The version of the API that is spoken with it (`1.41`); empty where the engine told none.
+    /// The version of the API that is spoken with it (`1.41`); empty where the engine named none.
     pub(crate) api: String,
     /// How it chooses from an index.
     pub(crate) rule: Rule,
@@ -208,7 +208,7 @@ fn with<'a>(headers: &'a Headers, own: &[(&'a str, &'a str)]) -> Vec<(&'a str, &
     headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(own.iter().copied()).collect()
 }
 
-/// A request on its way, and the answer as it comes.
+/// A request that was sent, and the answer as it is received.
 pub(crate) struct Connection {
     stream: UnixStream,
     pub(crate) response: Response,
@@ -309,7 +309,7 @@ impl Connection {
             // Also when the body was cut: the status alone says that it has failed.
             Some(head) if head.status != 200 => End::Refused(head.status),
             Some(_) if self.response.is_complete() => End::Complete,
-            // Where only the connection's end ends the body (HTTP/1.0), a cut cannot be told from the end.
+            // Where only the connection's end ends the body (HTTP/1.0), a cut cannot be distinguished from the end.
             Some(_) if self.response.is_unframed() => {
                 gone("the engine broke off, or not: its answer has no end that could be told from a cut")
             }

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// A helper may ask a cloud for a token over a slow link; docker would wait for ever.
 const HELPER_LIMIT: Duration = Duration::from_secs(30);
 
-/// Where docker and its helpers are looked for when PATH is unset (under cron and Puppet it can be), and what they get.
+/// Where docker and its helpers are searched for when PATH is unset (under cron and Puppet it can be), and what they get.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// What is read of the process, so that a test can have its own.

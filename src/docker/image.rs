@@ -1,8 +1,8 @@
 //! What an engine says of an image that it has, and whether that is what a pull would take.
 //!
-//! Apart because each store tells it in a way of its own, and each way has holes.
+//! Apart because each image store says it in a form of its own, and each form has gaps.
 //!
-//! **Invariant:** pure. «Here» and «not here» are something that was told; all else is [`Here::Unknown`].
+//! **Invariant:** pure. «Here» and «not here» are what the engine said; all else is [`Here::Unknown`].
 
 use crate::docker::config::field;
 use crate::docker::platform::{Platform, Rule};
@@ -14,7 +14,7 @@ pub(crate) struct Image(pub(crate) Value);
 /// What the registry has: the answer of `GET /distribution/NAME/json`.
 pub(crate) struct Distribution {
     pub(crate) digest: String,
-    /// Whether it is an index (a list of manifests), where that is told.
+    /// Whether it is an index (a list of manifests), where that is known.
     is_index: Option<bool>,
     /// The platforms of the index, in its order.
     platforms: Vec<Option<Platform>>,
@@ -34,11 +34,11 @@ pub(crate) enum Here {
     Yes,
     /// What is here is for these platforms (none of which may be known).
     No(String),
-    /// Why it cannot be told.
+    /// Why that cannot be known.
     Unknown(&'static str),
 }
 
-/// An entry of an index, as the containerd store tells it.
+/// An entry of an index, as the containerd store lists it.
 struct Entry {
     platform: Option<Platform>,
     digest: String,
@@ -55,7 +55,7 @@ impl Distribution {
     }
 }
 
-/// Whether a descriptor is that of an index, where it tells its type.
+/// Whether a descriptor is that of an index, where it names its type.
 fn is_index(descriptor: &Value) -> Option<bool> {
     let kind = field(descriptor, "mediaType").as_str()?;
     let ends = |ends: &[&str]| ends.iter().any(|end| kind.ends_with(end));
@@ -87,12 +87,12 @@ impl Image {
         descriptor["digest"].as_str().filter(|_| is_index(descriptor) != Some(true))
     }
 
-    /// The platform that it tells of itself.
+    /// The platform that it names as its own.
     fn platform(&self) -> Option<Platform> {
         Platform::from_json(&self.0)
     }
 
-    /// Whether the engine says that nothing of it is here for the platform that it looked at: the containerd store of
+    /// Whether the engine says that nothing of it is here for the platform that it chose: the containerd store of
     /// Docker 30 then leaves these empty.
     fn is_hollow(&self) -> bool {
         self.0["Architecture"] == "" && self.0["Os"].as_str().is_none_or(str::is_empty)
@@ -103,7 +103,7 @@ impl Image {
         self.id().is_some_and(|id| self.digests().iter().any(|digest| digest.trim_start_matches("sha256:") == id))
     }
 
-    /// The images of its index, where the engine tells of them.
+    /// The images of its index, where the engine lists them.
     fn entries(&self) -> Vec<Entry> {
         let manifests = self.0["Manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
         let images = manifests.iter().filter(|manifest| manifest["Kind"] == "image");
@@ -122,7 +122,7 @@ impl Image {
             .collect()
     }
 
-    /// The platforms that it is here for, as far as they are told.
+    /// The platforms that it is here for, as far as they are known.
     pub(crate) fn platforms(&self) -> Vec<Platform> {
         let entries = self.entries();
         if entries.is_empty() {
@@ -131,7 +131,7 @@ impl Image {
         entries.into_iter().filter(|entry| entry.is_available).filter_map(|entry| entry.platform).collect()
     }
 
-    /// Whether what a pull would take is here, given that this is the image that the registry has (which `registry` tells
+    /// Whether what a pull would take is here, given that this is the image that the registry has (which `registry` describes
     /// more of, where it was asked).
     pub(crate) fn has(&self, wanted: Option<&Wanted>, registry: Option<&Distribution>) -> Here {
         let no = || {
@@ -203,7 +203,7 @@ mod tests {
         .unwrap()
     }
 
-    /// As the classic store tells it.
+    /// As the classic store writes it.
     fn classic(platform: &str) -> Image {
         let json = platform_json(platform);
         let (os, architecture, variant) = (&json["os"], &json["architecture"], &json["variant"]);
@@ -211,7 +211,7 @@ mod tests {
             "Os": os, "Architecture": architecture, "Variant": variant}))
     }
 
-    /// As the containerd store tells it since API 1.48; a `+` stands before what is available.
+    /// As the containerd store writes it since API 1.48; a `+` stands before what is available.
     fn containerd(entries: &[&str]) -> Image {
         let manifests = entries.iter().map(|entry| {
             let platform = platform_json(entry.trim_start_matches('+'));
@@ -246,7 +246,7 @@ mod tests {
         check("linux/arm/v8", &["linux/arm/v8"], "linux/arm64", Here::Yes);
         check("linux/386", &["linux/386"], "linux/amd64", Here::Yes);
         check("linux/386", &["linux/386", "linux/amd64"], "linux/amd64", no("linux/386"));
-        // What is not told of the image is not held against it.
+        // What is not known of the image is not held against it.
         check("linux/arm", &["linux/arm/v6"], "linux/arm/v6", Here::Yes);
         // A pull would be refused, and what is here is for another platform all the same.
         check("linux/arm64", &["linux/arm64"], "linux/amd64", no("linux/arm64"));
@@ -309,7 +309,7 @@ mod tests {
         (image.0["Os"], image.0["Architecture"]) = (json!(""), json!(""));
         assert_eq!(image.has(Some(&arm), None), no(""));
         assert_eq!(image.has(None, None), no(""));
-        // What tells nothing at all is taken as it is.
+        // What says nothing at all is taken as it is.
         assert_eq!(Image(json!({"Id": "1"})).has(Some(&arm), None), Here::Yes);
     }
 

@@ -1,13 +1,13 @@
 //! Which entry of an image's index an engine takes for a platform, and what it can run: containerd's rules.
 //!
-//! Apart because `--check` has to know what a pull would take without pulling, and a pull whether what came can run.
+//! Apart because `--check` has to know what a pull would take without pulling, and a pull whether what it got can run.
 //!
-//! **Invariant:** pure. What is not told of a platform is never held against it.
+//! **Invariant:** pure. What is not known of a platform is never held against it.
 
 use crate::docker::config::field;
 use serde_json::Value;
 
-/// `OS/ARCH[/VARIANT]` in docker's own names; what is not told is empty.
+/// `OS/ARCH[/VARIANT]` in docker's own names; what is not known is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Platform {
     pub(crate) os: String,
@@ -54,7 +54,7 @@ impl Platform {
     fn new(os: &str, architecture: &str, variant: &str) -> Self {
         let os = match os.to_ascii_lowercase().as_str() {
             "macos" => "darwin".to_owned(),
-            // `windows(10.0.17763)`: the version is not looked at.
+            // `windows(10.0.17763)`: the version is ignored.
             os => os.split('(').next().unwrap_or_default().to_owned(),
         };
         let (architecture, variant) = (architecture.to_ascii_lowercase(), variant.to_ascii_lowercase());
@@ -99,7 +99,7 @@ impl Platform {
         }
     }
 
-    /// As an image, an index or an engine (`Arch`) tells it; none where it tells nothing of it.
+    /// As an image, an index or an engine (`Arch`) writes it; none where nothing of it is there.
     pub(crate) fn from_json(value: &Value) -> Option<Self> {
         let text = |name| field(value, name).as_str();
         let architecture = text("architecture").or_else(|| text("arch")).unwrap_or_default();
@@ -107,7 +107,7 @@ impl Platform {
         (platform != Self::default()).then_some(platform)
     }
 
-    /// The same, with what is not told taken from `engine`.
+    /// The same, with what is not known taken from `engine`.
     pub(crate) fn or(mut self, engine: &Self) -> Self {
         if self.os.is_empty() {
             self.os.clone_from(&engine.os);
@@ -132,7 +132,7 @@ impl Platform {
         self.os == other.os && self.architecture == other.architecture && self.variant() == other.variant()
     }
 
-    /// Whether an image that tells this of itself can be that entry: its variant is often left out.
+    /// Whether an image that names this platform can be that entry: its variant is often left out.
     pub(crate) fn may_be(&self, entry: &Self) -> bool {
         let has_variant = !self.variant.is_empty() && !entry.variant.is_empty();
         self.os == entry.os
@@ -167,7 +167,7 @@ impl Platform {
         list
     }
 
-    /// Whether an image that tells this of itself can be run where `self` is the engine's own platform. Variants of amd64
+    /// Whether an image that names this platform can be run where `self` is the engine's own platform. Variants of amd64
     /// are not judged: an engine does not say which its processor has.
     pub(crate) fn runs(&self, image: &Self) -> bool {
         let is_unknown =
@@ -176,7 +176,7 @@ impl Platform {
         is_unknown || (self.os == image.os && is_amd64) || self.takes(image)
     }
 
-    /// Whether an image that tells this of itself is one that is taken for `self`.
+    /// Whether an image that names this platform is one that is taken for `self`.
     pub(crate) fn takes(&self, image: &Self) -> bool {
         self.fitting().iter().any(|fitting| {
             image.os == fitting.os

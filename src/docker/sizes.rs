@@ -25,7 +25,7 @@ use std::{env, fs};
 /// How long the engine may take to say how it reaches registries.
 const ENGINE: Duration = Duration::from_secs(2);
 
-/// How long the agent may take by what it is told, and when it is ended.
+/// The limit that the agent is given, and the later one after which it is ended.
 const AGENT: Duration = Duration::from_secs(4);
 const AGENT_MAX: Duration = Duration::from_millis(4500);
 
@@ -39,7 +39,7 @@ const BYTES_MAX: u64 = 1 << 40;
 /// When all layers are announced, at the latest: after so many milliseconds.
 const ANNOUNCING: u64 = 100;
 
-/// What the agent has to know beside what the engine tells.
+/// What the agent has to know beside the engine's answers.
 pub(crate) struct SizesRequest<'a> {
     pub(crate) reference: &'a Reference,
     pub(crate) platform: Option<&'a str>,
@@ -47,14 +47,14 @@ pub(crate) struct SizesRequest<'a> {
     pub(crate) credentials: &'a str,
 }
 
-/// The question on its way, and what is to be done with its answer.
+/// The state of the request, and what is to be done with its answer.
 pub(crate) struct SizesQuery {
     agent: PathBuf,
     stage: Stage,
     store: Option<Store>,
     /// When the first layer of this attempt was announced.
     announced: Option<u64>,
-    /// With how many downloads on their way the room was looked at last.
+    /// How many downloads had begun when the free space was last measured.
     measured: Option<usize>,
 }
 
@@ -119,7 +119,7 @@ impl SizesQuery {
         self.measure_room(pull, at).map(Learned::Room)
     }
 
-    /// What ends a rest, for there is something to be done.
+    /// The descriptor that ends a sleep, because there is something to be done.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         use std::os::fd::AsFd as _;
         match &self.stage {
@@ -176,7 +176,7 @@ impl SizesQuery {
         })
     }
 
-    /// Looks where the engine keeps its images, once the layers are known and with each download that begins.
+    /// Measures the free space where the engine keeps its images, once the layers are known and with each download that begins.
     fn measure_room(&mut self, pull: &Pull, at: u64) -> Option<Room> {
         let is_whole = pull.is_fetching() || self.announced.is_some_and(|since| at >= since.saturating_add(ANNOUNCING));
         let downloads = Some(pull.downloads());

@@ -1,6 +1,6 @@
-//! Where an engine keeps its images, by what its GET /info says, and how much room there is.
+//! Where an engine keeps its images, by what its GET /info says, and how much space is free there.
 //!
-//! Apart from the questions themselves: which directory it is hangs on the store, and on which containerd keeps it.
+//! Apart from the requests themselves: which directory it is depends on the image store, and on which containerd keeps it.
 //!
 //! **Invariant:** in doubt there is none. Only the directory itself is asked, never what is below it, which is root's.
 
@@ -129,7 +129,7 @@ mod tests {
         for own in ["/var/run/docker/containerd/containerd.sock", "/run/docker/containerd/containerd.sock"] {
             assert_eq!(Store::of(&info(own)), at(&temporary, true), "{own}");
         }
-        // 26 tells no address, and there may be another: then only where it makes no difference.
+        // 26 names no address, and there may be another one: then only where it makes no difference.
         let same = |path: &str| fs::metadata(path).is_ok_and(|m| m.dev() == fs::metadata(&temporary).unwrap().dev());
         let expected = if same(CONTAINERD) { at(&temporary, true) } else { None };
         assert_eq!(Store::of(&info("/elsewhere/containerd.sock")), expected);

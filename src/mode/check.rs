@@ -46,8 +46,8 @@ enum Answer {
     /// Exit code 1.
     No(String),
     /// Exit code 3.
-    CannotTell(Failure),
-    /// A signal came.
+    Unanswered(Failure),
+    /// A signal was caught.
     Interrupted(i32),
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn check(reference: &Reference, options: &PullOptions) -> u8 {
             }
         }
         Answer::No(_) => before.keep(Checked::Newer { digest: known.here, latest: known.latest }),
-        Answer::CannotTell(why) => before.keep(Checked::CannotTell(state_failure(why, reference.registry()))),
+        Answer::Unanswered(why) => before.keep(Checked::Unanswered(state_failure(why, reference.registry()))),
         Answer::Interrupted(_) => {}
     }
     say(options, &answer)
@@ -74,7 +74,7 @@ pub(crate) fn running(name: &str, reference: &Reference, options: &PullOptions) 
     say(options, &find(reference, options, RUNNING, |checker| checker.running(name)).0)
 }
 
-/// The digests that a check came by.
+/// The digests that a check found.
 #[derive(Default)]
 struct Known {
     here: Option<String>,
@@ -108,14 +108,14 @@ fn find(
         token_file: options.token_file.as_deref(),
         token_user: options.token_user.as_deref(),
     };
-    // What is wrong with the configuration is for a pull to tell: here one line is the answer.
+    // A pull reports what is wrong with the configuration: here one line is the answer.
     match Client::connect(client_options, environment, &mut || signals.go_on()) {
         Ok(client) => {
             let known = Known::default();
             let mut checker = Checker { client, signals: &signals, until, reference, options, known };
             (ask(&mut checker).unwrap_or_else(|early| early), checker.known)
         }
-        Err(error) => (unanswered(error, &signals), Known::default()),
+        Err(error) => (failed(error, &signals), Known::default()),
     }
 }
 
@@ -124,7 +124,7 @@ fn say(options: &PullOptions, answer: &Answer) -> u8 {
     let (word, text, exit) = match answer {
         Answer::Yes(text) => ("yes", text.as_str(), 0),
         Answer::No(text) => ("no", text.as_str(), 1),
-        Answer::CannotTell(why) => ("cannot tell", why.text.as_str(), 3),
+        Answer::Unanswered(why) => ("cannot tell", why.text.as_str(), 3),
         Answer::Interrupted(signal) => return signal_exit_code(*signal),
     };
     let mut line = String::new();
@@ -135,14 +135,14 @@ fn say(options: &PullOptions, answer: &Answer) -> u8 {
 }
 
 /// For what is the matter with neither the engine nor the registry.
-fn cannot_tell(reason: impl Into<String>) -> Answer {
-    Answer::CannotTell(Failure::own(Kind::Other, reason))
+fn unknown(reason: impl Into<String>) -> Answer {
+    Answer::Unanswered(Failure::own(Kind::Other, reason))
 }
 
-fn unanswered(error: Error, signals: &Signals) -> Answer {
+fn failed(error: Error, signals: &Signals) -> Answer {
     match signals.pending() {
         Some(signal) => Answer::Interrupted(signal),
-        None => Answer::CannotTell(error.failure()),
+        None => Answer::Unanswered(error.failure()),
     }
 }
 
@@ -183,10 +183,10 @@ impl Checker<'_> {
         Ok(match image.has(wanted.as_ref(), Some(&newest)) {
             Here::No(platforms) => self.is_for_another(&platforms, wanted.as_ref()),
             Here::Yes if is_newest => Answer::Yes(format!("{reference} is what the registry has ({})", newest.digest)),
-            Here::Unknown(reason) if is_newest => cannot_tell(format!("{reference}: {reason}")),
+            Here::Unknown(reason) if is_newest => unknown(format!("{reference}: {reason}")),
             // Built here, or a second platform was pulled under the same name: then the digest stays with the first, which
             // has no other name any more, and no pull takes it away from there.
-            _ if here.is_empty() => cannot_tell(format!(
+            _ if here.is_empty() => unknown(format!(
                 "the engine does not know from which registry {reference} came; to be able to tell, remove it \
                  (docker image rm {reference} {}@{}) and pull it again",
                 reference.name, newest.digest
@@ -215,7 +215,7 @@ impl Checker<'_> {
     /// The platform that a pull would fetch; none where nothing was asked for and the engine does not say what it is.
     fn wanted(&self) -> Result<Option<Wanted>, Answer> {
         let given = self.options.platform.as_deref().map(Platform::parse).transpose();
-        let given = given.map_err(|error| cannot_tell(format!("what --platform names is no platform: {error}")))?;
+        let given = given.map_err(|error| unknown(format!("what --platform names is no platform: {error}")))?;
         let is_whole = given.as_ref().is_some_and(|given| !given.os.is_empty() && !given.architecture.is_empty());
         let own = if is_whole { None } else { self.inspector()?.platform() };
         let rule = self.inspector()?.engine.rule;
@@ -239,7 +239,7 @@ impl Checker<'_> {
         let (Some(_), Some(is), Some(wanted)) =
             (container["State"]["Running"].as_bool(), container["Image"].as_str(), image.0["Id"].as_str())
         else {
-            return Err(cannot_tell("the engine's answer has no State.Running, Image or Id"));
+            return Err(unknown("the engine's answer has no State.Running, Image or Id"));
         };
         if let Some(why) = self.unwell(&container)? {
             return Ok(Answer::No(format!("container {name} {why}")));
@@ -287,7 +287,7 @@ impl Checker<'_> {
     /// What the registry has under the reference, asked by the engine.
     fn registry(&mut self) -> Result<Distribution, Unread> {
         let (reference, signals, until) = (self.reference, self.signals, self.until);
-        let other = |error: String| Unread::Other(cannot_tell(error));
+        let other = |error: String| Unread::Other(unknown(error));
         self.client
             .log_in(&mut || if Instant::now() < until { signals.go_on() } else { ControlFlow::Break(()) })
             .map_err(other)?;
@@ -306,7 +306,7 @@ impl Checker<'_> {
             _ => reason,
         };
         let unread =
-            Answer::CannotTell(Failure::own(kind, format!("the registry was asked for {reference}: {reason}")));
+            Answer::Unanswered(Failure::own(kind, format!("the registry was asked for {reference}: {reason}")));
         Err(if answer.status == 404 || kind == Kind::NotFound {
             Unread::Unknown(unread)
         } else {
@@ -318,13 +318,13 @@ impl Checker<'_> {
     fn inspector(&self) -> Result<Inspector<'_>, Answer> {
         match &self.client.backend {
             Backend::Api(engine) => Ok(Inspector { engine, signals: self.signals, until: self.until }),
-            Backend::Cli { reason, .. } => Err(cannot_tell(reason.clone())),
+            Backend::Cli { reason, .. } => Err(unknown(reason.clone())),
         }
     }
 
     /// What the engine answered.
     fn answered<T>(&self, answer: Result<T, Error>) -> Result<T, Answer> {
-        answer.map_err(|error| unanswered(error, self.signals))
+        answer.map_err(|error| failed(error, self.signals))
     }
 }
 

@@ -20,17 +20,17 @@ use std::net::UdpSocket;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How often the states are looked at.
+/// How often the states are read.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often everything is painted anew, and the device is looked at.
+/// How often everything is painted anew, and what is known of the device is read.
 const REPAINT: Duration = Duration::from_secs(5);
 
 /// What a console is to be before anything is painted: in UTF-8, in no colour, without scrolling region, insertion, cursor
 /// and blanking.
 const BEGIN: &str = "\x1b%G\x1b[0m\x1b[r\x1b[4l\x1b[?25l\x1b[9;0]";
 
-/// Where Docker keeps its images unless told otherwise, and where that is if there is none.
+/// Where Docker keeps its images by default, and what is measured where that does not exist.
 const DISKS: [&str; 2] = ["/var/lib/docker", "/"];
 
 /// The sockets of engines.

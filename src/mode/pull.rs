@@ -1,6 +1,6 @@
 //! A live pull: the event loop, when to fall back to docker, when to try again.
 //!
-//! **Invariant:** once a pull has begun nothing falls back, and every wait looks at signals on every tick or is ended by them.
+//! **Invariant:** once a pull has begun nothing falls back, and every wait checks for signals on every tick or is ended by them.
 
 mod outputs;
 mod sizes;
@@ -39,10 +39,10 @@ const BRIEF_ANSWER: Duration = Duration::from_secs(2);
 /// The same where a further attempt is to begin within 50 ms.
 const AT_ONCE: Duration = Duration::from_millis(30);
 
-/// The least that is allowed for an extraction of which nothing is to be seen: a large layer takes long on an SD card.
+/// The minimum that is allowed for an extraction that shows no progress: a large layer takes long on an SD card.
 const EXTRACTION: Duration = Duration::from_hours(1);
 
-/// A pull on its way.
+/// A pull that has begun.
 struct LivePull<'a> {
     options: &'a PullOptions,
     reference: &'a Reference,
@@ -229,7 +229,7 @@ impl LivePull<'_> {
         Some(if self.session.pull.may_extract_unseen() { limit.max(EXTRACTION) } else { limit })
     }
 
-    /// Whether the pull has succeeded, asking the engine where the stream does not tell; and the end, which can be that it
+    /// Whether the pull has succeeded; the engine is asked where the stream does not say; and the end, which can be that it
     /// did not answer. With the image where it was asked for.
     fn verdict(&self, backend: &Backend, end: End) -> (End, Verdict, Option<Image>) {
         let (id, engine) = match (self.session.pull.verdict(&end), backend) {
@@ -252,7 +252,7 @@ impl LivePull<'_> {
         }
     }
 
-    /// Says so where what came without a platform being asked for cannot run here. That is the image's maker's mistake,
+    /// Warns where an image that was pulled without `--platform` cannot run here. That is the image's maker's mistake,
     /// and never a failure: the machine may have an emulator.
     fn check_platform(&mut self, engine: &Engine, image: Option<Image>) {
         if self.options.platform.is_some() {
@@ -296,7 +296,7 @@ impl LivePull<'_> {
         self.session.warn(self.at(), &text);
     }
 
-    /// Waits before another attempt, and for an engine that is on its way back; a break with the end where there is to be none.
+    /// Waits before another attempt, and for an engine that is restarting; a break with the end where there is to be none.
     fn prepare(&mut self, client: &mut Client<'_>, seconds: u64) -> ControlFlow<End> {
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let jitter = attempt::jitter(clock.subsec_nanos(), std::process::id());

@@ -152,7 +152,7 @@ impl Player<'_> {
             Entry::Retry(retry) => self.session().retry(at, &retry),
             Entry::Warning(text) => self.session().warn(at, &text),
             Entry::Sizes(sizes) => self.session().sizes(at, sizes),
-            // How it ended is told at the end.
+            // How it ended stands at the end.
             Entry::Room(room) => drop(self.session().room(at, &room)),
             // Read by a short cut, it may be a broken row rather than a row with a line that nobody understands.
             Entry::Line(text) if self.on_engine_line(text) == Outcome::NotUnderstood => recording::check(line)?,
@@ -170,7 +170,7 @@ impl Player<'_> {
         self.session().line(at, line)
     }
 
-    /// The session, begun in the usual way where the recording does not say how.
+    /// The session, begun as usual where the recording does not say how.
     fn session(&mut self) -> &mut Session {
         if self.session.is_none() {
             let image = match &self.header {
@@ -213,7 +213,7 @@ impl Player<'_> {
     /// Waits until it is time for the entry, where the speed is given, and shows meanwhile that time passes.
     fn wait(&mut self, until: u64) {
         if let Some(speed) = self.speed {
-            // A time too long to be told is as good as for ever.
+            // A time too long for a `Duration` is as good as for ever.
             let due = Duration::try_from_secs_f64(Duration::from_millis(until).as_secs_f64() / speed)
                 .unwrap_or(Duration::MAX);
             while let Some(left) = due.checked_sub(self.began.elapsed()).filter(|left| !left.is_zero()) {
@@ -231,7 +231,7 @@ impl Player<'_> {
         self.at = until;
     }
 
-    /// We were told to stop: the session ends as that of a pull would, if there is anything of it.
+    /// A signal ends the replay: the session closes as that of a pull would, if it has begun.
     fn interrupt(mut self, signal: i32) -> u8 {
         let exit = signal_exit_code(signal);
         if self.has_begun {
@@ -281,7 +281,7 @@ impl Player<'_> {
             verdict => verdict,
         };
         if let Verdict::Failed(failure) = &mut verdict {
-            // The live pull knew more than its words tell.
+            // The live pull knew more than its text says.
             failure.kind = kind.unwrap_or(failure.kind);
             failure.had_credentials = had_credentials;
         }

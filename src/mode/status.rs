@@ -1,6 +1,6 @@
 //! `alm status`: how the images of a device stand, for people who may read and do nothing else.
 //!
-//! **Invariant:** nothing is written, but where an image is to be forgotten. A pull never learns that it was looked at.
+//! **Invariant:** nothing is written, but where an image is to be forgotten. A pull never learns that its state was read.
 
 use crate::args::{Show, StatusOptions};
 use crate::docker::reference::{Reference, is_same};
@@ -21,7 +21,7 @@ use std::io::{self, IsTerminal as _};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-/// How often the states are looked at.
+/// How often the states are read.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The exit codes.
@@ -184,7 +184,7 @@ fn follow(store: &Store, reference: Option<&Reference>, charset: Charset) -> u8 
                 (drawn, size) = (text, now);
             }
             let stdout = io::stdout();
-            // Asked for nothing, poll tells only of errors and hang-ups.
+            // Asked for no events, poll reports errors and hang-ups only.
             if ready(&stdout, PollFlags::empty(), POLL_INTERVAL).unwrap_or(true) {
                 break;
             }

@@ -1,10 +1,10 @@
 //! The viewer: `alm pull`, for people who may read the log and do nothing else.
 //!
-//! Apart from the tail, which knows lines and no people, and from how a line looks: here are the heading, the waiting, and what
+//! Apart from the tail, which knows lines and no people, and from the layout of a line: here are the heading, the waiting, and what
 //! to say when there is no log or none that may be read.
 //!
 //! **Invariant:** standard output gets the log's lines, made harmless, and, on a terminal, a heading; all else goes to
-//! standard error. Nothing is left out for a slow reader, and every wait looks at signals.
+//! standard error. Nothing is left out for a slow reader, and every wait checks for signals.
 
 use crate::args::ViewOptions;
 use crate::os::charset::Charset;
@@ -25,10 +25,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How often an idle log is looked at. It costs a device nothing, and nobody sees the delay.
+/// How often an idle log is polled. It costs a device nothing, and nobody sees the delay.
 const IDLE: Duration = Duration::from_millis(200);
 
-/// How often a log that moves is looked at, and how long it counts as moving.
+/// How often a log that grows is polled, and how long it counts as moving.
 const BRISK: Duration = Duration::from_millis(20);
 const MOVING: Duration = Duration::from_secs(1);
 
@@ -88,7 +88,7 @@ fn show(
         };
         match output.write(buffer.as_bytes(), TICK, &mut on_tick) {
             Ok(()) => {}
-            // The reader wants no more (`| head`), or a signal came.
+            // The reader has closed the pipe (`| head`), or a signal was caught.
             Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::Interrupted) => break,
             Err(error) => return Err(format!("standard output: {error}")),
         }
@@ -118,7 +118,7 @@ fn show(
 /// Waits for so long, or until a signal comes; whether there is still somebody to read.
 fn wait(time: Duration) -> bool {
     let stdout = io::stdout();
-    // Asked for nothing, poll tells only of errors and hang-ups.
+    // Asked for no events, poll reports errors and hang-ups only.
     !matches!(ready(&stdout, PollFlags::empty(), time), Ok(true))
 }
 
@@ -133,7 +133,7 @@ fn say_that_there_is_nothing(tail: &Tail, path: &Path, options: &ViewOptions, ch
         text.push_str("Waiting for the next pull; Ctrl-C ends.\n");
     }
     if let Ok(mut stderr) = Output::stderr() {
-        // Where even that fails there is nobody left to tell.
+        // Where even that fails nothing is left to write to.
         let _ = stderr.offer(text.as_bytes(), TICK);
     }
 }

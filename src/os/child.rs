@@ -1,9 +1,9 @@
 //! A child process whose output is read with a time limit.
 //!
 //! Credential helpers and `docker pull` are programs of others: they hang, they leave children of their own holding
-//! the pipe, they close their output and sleep on. Whoever runs one must be able to look at signals and limits
+//! the pipe, they close their output and sleep on. Whoever runs one must be able to check signals and limits
 //! meanwhile. The output is a pipe that is polled, not a socket: a helper written in shell that opens `/dev/stdin` or
-//! `/dev/stdout` by name cannot do so with a socket. What a child is told may be more than a pipe holds (a key), so it is written
+//! `/dev/stdout` by name cannot do so with a socket. The input of a child may be more than a pipe holds (a key), so it is written
 //! when there is room for it, beside the reading: a child may write first, read late or not at all.
 //!
 //! **Invariant:** no call waits much longer than one tick, and a child that still runs is ended with its `Child`.
@@ -82,7 +82,7 @@ pub(crate) fn collect(
 /// A running child, and the reading end of its output.
 pub(crate) struct Child {
     process: process::Child,
-    /// What it is still to be told.
+    /// The input that is not written yet.
     input: Option<Input>,
     output: Option<PipeReader>,
     status: Option<ExitStatus>,
@@ -119,7 +119,7 @@ impl Input {
 pub(crate) enum Read {
     /// So many bytes at the beginning of the buffer.
     Bytes(usize),
-    /// Nothing in this tick: time to look at signals and limits.
+    /// Nothing in this tick: time to check signals and limits.
     Tick,
     /// The child has ended and all it wrote has been read.
     End(ExitStatus),
@@ -148,7 +148,7 @@ impl Child {
         Ok(Self { process, input, output: Some(output), status: None, own_group: setup.own_group, left: PIPE_MAX })
     }
 
-    /// Waits for output for one tick at most; meanwhile the child is told what it takes.
+    /// Waits for output for one tick at most; meanwhile as much of the input is written as the child takes.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Read> {
         self.read_within(buffer, TICK)
     }
@@ -164,7 +164,7 @@ impl Child {
     }
 
     fn read_within(&mut self, buffer: &mut [u8], tick: Duration) -> io::Result<Read> {
-        // Asked before the pipe is looked at: what the pipe holds once the child is gone is all that it wrote.
+        // Asked before the pipe is read: what the pipe holds once the child is gone is all that it wrote.
         self.reap()?;
         self.feed();
         if let Some(output) = &mut self.output {
@@ -212,7 +212,7 @@ impl Child {
         }
     }
 
-    /// Tells the child what it takes; when it has all, it sees the end.
+    /// Writes as much of the input as the child takes; after all of it the pipe is closed.
     fn feed(&mut self) {
         self.input.take_if(|input| !input.feed());
     }
@@ -372,7 +372,7 @@ mod tests {
         child.signal(Signal::TERM);
 
         let setup = Setup { own_group: true, ..Setup::default() };
-        // The grandchild alone writes when it is told to end, and the shell waits for that.
+        // The grandchild alone writes when it gets the signal, and the shell waits for that.
         let inner = "trap 'echo caught; exit' TERM; echo ready; while :; do sleep 0.02; done";
         let script = format!("trap : TERM; (\n{inner}\n) & wait; wait; exit 7");
         let mut child = shell(&script, setup);

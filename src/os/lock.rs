@@ -1,6 +1,6 @@
 //! One lock per image, so that a second pull of the same image knows of the first.
 //!
-//! The engine lets the second attach to the transfer of the first; only the log would be told everything twice. The locks
+//! The engine lets the second attach to the transfer of the first; only the log would contain everything twice. The locks
 //! lie where nobody else can open them: whoever can open a file can lock it, and a lock held by a stranger would keep the
 //! progress of a pull out of the log.
 //!
@@ -33,7 +33,7 @@ fn take_in(runtime: &Path, image: &str) -> Lock {
     let Ok(mut file) = opened else { return Lock::Ours(None) };
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {
-            // Told to whoever comes second; if it cannot be written he learns a little less.
+            // For the message of the second process; without it that message names no process.
             let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
             Lock::Ours(Some(file))
         }
@@ -52,7 +52,7 @@ fn take_in(runtime: &Path, image: &str) -> Lock {
 fn directory(runtime: &Path) -> io::Result<OwnedFd> {
     let shared = runtime.join("alm");
     let path = shared.join("lock");
-    // Who may look into the one above is not decided here: the state of pulls lies there too, for all to read.
+    // Who may read the one above is not decided here: the state of pulls lies there too, for all to read.
     for (directory, mode) in [(&shared, 0o755), (&path, 0o700)] {
         match DirBuilder::new().mode(mode).create(directory) {
             // Whatever the umask.
@@ -84,7 +84,7 @@ fn is_ours_alone(file: &OwnedFd) -> io::Result<()> {
     }
 }
 
-/// A name that tells the image to a reader and differs for every image.
+/// A name in which a reader recognizes the image, different for every image.
 fn file_name(image: &str) -> String {
     let readable: String =
         image.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' }).take(100).collect();

@@ -26,7 +26,7 @@ pub(crate) const CLOSING: Duration = Duration::from_secs(1);
 /// What to do when nobody reads.
 pub(crate) enum WritePolicy {
     /// Leave lines out: a live pull goes on. The closing lines are waited for so long, in all; but for a moment only
-    /// once this says that we were told to stop.
+    /// once this says that the program is to stop.
     Live(Duration, Box<dyn FnMut() -> ControlFlow<()>>),
     /// Wait, as long as this says so each time a tick has passed. A reader that wants no more is no error.
     Endless(Box<dyn FnMut() -> ControlFlow<()>>),
@@ -71,7 +71,7 @@ pub(crate) struct Output {
     file: File,
     /// How much is written at once: a terminal opened anew takes what it can of anything and never blocks.
     piece: usize,
-    /// The rest of a line that did not fit: it comes before all else.
+    /// The remainder of a line that did not fit: it is written before all else.
     rest: Vec<u8>,
 }
 
@@ -99,7 +99,7 @@ impl Output {
     }
 
     /// Writes `bytes`, whole lines, if there is room within `wait`; whether it was taken. What does not fit is left out,
-    /// but never in half: of what is begun the rest comes before all else.
+    /// but never in half: the remainder of what was begun is written before all else.
     pub(crate) fn offer(&mut self, bytes: &[u8], wait: Duration) -> io::Result<bool> {
         let until = Instant::now() + wait;
         let rest = std::mem::take(&mut self.rest);

@@ -1,6 +1,6 @@
-//! The signals that end this program, as a number to be looked at on every tick.
+//! The signals that end this program, as a number that is checked on every tick.
 //!
-//! **Invariant:** a handler stores a number, wakes up a rest, and does nothing else. A hang-up (SIGHUP) is caught and
+//! **Invariant:** a handler stores a number, ends a sleep, and does nothing else. A hang-up (SIGHUP) is caught and
 //! forgotten: a dropped SSH session must not stop a pull, which goes on into the log.
 
 use crate::os::wait::any_ready;
@@ -14,11 +14,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Which signal came, if any.
+/// Which signal is pending, if any.
 #[derive(Clone)]
 pub(crate) struct Signals {
     pending: Arc<AtomicUsize>,
-    /// Can be read once a signal has come; none where nobody rests, or the descriptors for it could not be had.
+    /// Can be read once a signal is pending; none where nothing sleeps, or the descriptors for it could not be had.
     wake: Option<Arc<File>>,
 }
 
@@ -49,7 +49,7 @@ impl Signals {
         Some(File::from(OwnedFd::from(reader)))
     }
 
-    /// The number of the signal that came last.
+    /// The number of the signal that was caught last.
     pub(crate) fn pending(&self) -> Option<i32> {
         Some(self.pending.load(Ordering::Relaxed))
             .filter(|&signal| signal != 0)
@@ -69,7 +69,7 @@ impl Signals {
             let other = other.map_or((connection, PollFlags::RDHUP), |other| (other, PollFlags::IN));
             let mut files = [(wake, PollFlags::IN), (connection, PollFlags::RDHUP), other]
                 .map(|(file, flags)| PollFd::from_borrowed_fd(file, flags));
-            // What ended it is looked at by who called.
+            // The caller checks what ended it.
             let _ = any_ready(&mut files, wait);
         }
     }
@@ -82,7 +82,7 @@ mod tests {
     use std::net::Shutdown;
     use std::time::Instant;
 
-    /// How long a rest of a minute was.
+    /// How long a sleep of a minute lasted.
     fn sleep(signals: &Signals, connection: &UnixStream) -> Duration {
         let begun = Instant::now();
         signals.sleep(Duration::from_mins(1), connection, None);

@@ -1,8 +1,8 @@
 //! The log as its readers see it: the last lines, found from the end, and the lines that come, across rotations.
 //!
 //! Apart from `log.rs` because a reader needs what a writer does not: the files that the log used to be. A log is a row
-//! of generations (`docker-pull.log.1`, `docker-pull.log`), told apart by device and inode and held open, so that none
-//! is lost by being renamed, deleted or passed over between two looks.
+//! of generations (`docker-pull.log.1`, `docker-pull.log`), distinguished by device and inode and held open, so that none
+//! is lost by being renamed, deleted or skipped between two polls.
 //!
 //! **Invariant:** every line once, in the order of its writer: sizes are taken from the newest generation to the oldest,
 //! lines are read from the oldest to the newest, never beyond those sizes. A line that may still grow is not shown.
@@ -28,7 +28,7 @@ pub(crate) const SHORT_STAMP: &str = "[00:00:00] ";
 /// After so long without growing, the half line at the end of a generation that was rotated away will not become whole.
 const SETTLED: Duration = Duration::from_millis(200);
 
-/// So long a writer may take from looking at the log's name to writing, also where the file is deleted in between.
+/// How long a writer may take from checking the log's name to writing, also where the file is deleted in between.
 const LATE: Duration = Duration::from_secs(2);
 
 /// How many generations are held to be known again. One would do for a log that is rotated and never deleted.
@@ -96,7 +96,7 @@ impl Tail {
         self.held.iter().all(|generation| generation.end == 0)
     }
 
-    /// Looks for what has become of the log. An error says why it cannot be read at present; what is held still can.
+    /// Polls what has become of the log. An error says why it cannot be read at present; what is held still can.
     pub(crate) fn poll(&mut self) -> io::Result<()> {
         let found = self.find(usize::MAX);
         for generation in self.held.iter_mut().rev() {
@@ -145,7 +145,7 @@ impl Tail {
                 if number == 0 { self.unless_held(&self.path) } else { self.unless_held(&self.numbered(number)) };
             match opened {
                 Ok(None) => break,
-                // Rotated on while we were looking.
+                // Rotated further during the search.
                 Ok(Some(generation)) if newer.iter().any(|other| other.identity == generation.identity) => {}
                 Ok(Some(generation)) => newer.push(generation),
                 Err(error) if number == 0 => {
@@ -175,7 +175,7 @@ impl Tail {
     /// Opens `path`, unless it is held already.
     fn unless_held(&self, path: &Path) -> io::Result<Option<Generation>> {
         let is_held = |file: &Metadata| self.held.iter().any(|held| held.identity == Identity::of(file));
-        // Looked at before it is opened: to open a device or a FIFO may do things.
+        // Checked before it is opened: to open a device or a FIFO may have effects.
         let before = std::fs::metadata(path)?;
         if is_held(&before) {
             return Ok(None);
@@ -338,7 +338,7 @@ mod tests {
         lines
     }
 
-    /// The last lines of a log, the plain way.
+    /// The last lines of a log, by a simple model.
     fn model(log: &[u8], count: usize, raw: bool, follow: bool) -> Vec<Vec<u8>> {
         let mut lines: Vec<&[u8]> = log.split(|&byte| byte == b'\n').collect();
         // Behind the last line end is a line only if there is something.

@@ -1,6 +1,6 @@
-//! Waiting: the tick on which signals are looked at, until a descriptor is ready, and the pause between two reads.
+//! Waiting: the tick on which signals are checked, until a descriptor is ready, and the pause between two reads.
 //!
-//! **Invariant:** nothing waits longer than it was told to; a signal ends every wait.
+//! **Invariant:** nothing waits longer than its limit; a signal ends every wait.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
@@ -30,17 +30,17 @@ pub(crate) fn any_ready(files: &mut [PollFd<'_>], time: Duration) -> io::Result<
     }
 }
 
-/// Bars in place still move nearly five times a second, and the end of the pull is not waited for: it ends a rest.
+/// Bars in place still move nearly five times a second, and the end of the pull does not wait: it ends a sleep.
 pub(crate) const MAX_PAUSE: Duration = Duration::from_millis(200);
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 
-/// More lines than this in one rest are many: the kernel keeps some 270 writes of the engine, which then waits for us.
+/// More lines than this in one pause are many: the kernel keeps some 270 writes of the engine, which then waits for us.
 const MANY_LINES: usize = 100;
 
-/// How long the engine's next words are left unread: nearly all that a pull costs is to wake up for each of them.
+/// How long the engine's next lines are left unread: nearly all that a pull costs is to wake up for each of them.
 pub(crate) struct ReadPacer {
     last: Duration,
-    /// How many lines came since it began.
+    /// How many lines were read since it began.
     lines: usize,
 }
 
@@ -49,12 +49,12 @@ impl ReadPacer {
         Self { last: MAX_PAUSE, lines: 0 }
     }
 
-    /// A line came.
+    /// A line was read.
     pub(crate) fn line(&mut self) {
         self.lines += 1;
     }
 
-    /// How long the next rest is to be: shorter where much came, or the engine was read in the middle of a line, for then
+    /// How long the next pause is to be: shorter after many lines, or where the data ends in the middle of a line, because then
     /// it writes in small pieces.
     pub(crate) fn next(&mut self, is_within_line: bool) -> Duration {
         let lines = std::mem::take(&mut self.lines);

@@ -2,7 +2,7 @@
 //!
 //! Engines have no error codes: the HTTP status of a missing login is 401, 404 or 500 by the engine's version, and half
 //! of all errors come after HTTP 200. Of an engine's reason the words are all there is: it is taken apart (`reason`) and
-//! its cause looked up (`causes`); an HTML page is cut down to its title first (`page`). Errors of our own know their kind
+//! its cause searched for (`causes`); an HTML page is cut down to its title first (`page`). Errors of our own know their kind
 //! where they arise.
 //!
 //! **Invariant:** pure; a reason that no row knows is [`Kind::Other`] and gets no advice rather than a wrong one.
@@ -88,7 +88,7 @@ impl Kind {
         Self::NAMES.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
     }
 
-    /// The kind of an HTTP status, where the status alone tells it.
+    /// The kind of an HTTP status, where the status alone decides it.
     fn of_status(status: u16) -> Self {
         match status {
             401 | 403 => Self::Login,
@@ -152,7 +152,7 @@ impl Failure {
         let is_bare = is_page || causes::is_bare_status(&Reason::new(&failure.text));
         let kind = match by_status {
             Kind::SocketForbidden if !is_message => by_status,
-            // Known words tell more than the status: 401, 404 and 500 are one and the same for some engines.
+            // Known words say more than the status: 401, 404 and 500 are one and the same for some engines.
             _ if !is_bare && failure.kind != Kind::Other => failure.kind,
             Kind::SocketForbidden if status == 401 => Kind::Login,
             Kind::ServerError if status == 500 && is_message && !is_bare => Kind::Other,
@@ -205,7 +205,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The kind of an HTTP status that came from the engine's address, and from no registry: an engine itself never answers
+/// The kind of an HTTP status that was received from the engine's address, and from no registry: an engine itself never answers
 /// 401 or 403 without a message.
 fn of_address(status: u16) -> Kind {
     match status {
@@ -344,7 +344,7 @@ mod tests {
         check_answer(500, "<html></html>", false, Kind::ServerError, "500");
         check_answer(504, "upstream request timeout", false, Kind::ServerError, "upstream request timeout");
         check_answer(418, "<html><title>Tea</title></html>", false, Kind::Other, "418 Tea");
-        // An engine's own words tell more than the status that it put before them.
+        // An engine's own words say more than the status that it put before them.
         let login = "unauthorized: authentication required";
         for status in [401, 403, 404, 500, 503] {
             check_answer(status, login, true, Kind::Login, login);

@@ -46,7 +46,7 @@ pub(crate) enum Change {
     Restarted,
 }
 
-/// A write of the containerd image store, which tells of a layer once the first of them is done.
+/// A write of the containerd image store, which reports a layer once the first of them is done.
 const FIRST_WRITE: u64 = 1 << 20;
 
 #[derive(Debug)]
@@ -58,13 +58,13 @@ pub(crate) struct Layer {
     pub(crate) size: Option<u64>,
     /// Bytes downloaded.
     pub(crate) done: u64,
-    /// The most that `done` has been: it goes back when the layer is fetched again, and what is shown of the whole does not.
+    /// The maximum that `done` has had: it goes back when the layer is fetched again, and what is shown of the whole does not.
     pub(crate) reached: u64,
-    /// Bytes extracted and bytes to extract (both compressed), where the engine tells.
+    /// Bytes extracted and bytes to extract (both compressed), where the engine reports them.
     pub(crate) extracted: Option<(u64, u64)>,
     /// It has been counted, as complete or as cached.
     pub(crate) is_finished: bool,
-    /// It was there already: none of its bytes came.
+    /// It was there already: none of its bytes were fetched.
     pub(crate) is_cached: bool,
     /// The engine was to fetch it, and not only found it here.
     pub(crate) is_announced: bool,
@@ -74,9 +74,9 @@ pub(crate) struct Layer {
     said: (Phase, Numbers),
     /// The engine has said something that can mean that it fetches the layer again.
     may_restart: bool,
-    /// Bytes that came before the layer was fetched again.
+    /// Bytes that were fetched before the layer was fetched again.
     before_restart: u64,
-    /// The most bytes that were told, which the end of the download may exceed.
+    /// The highest count that was reported, which the end of the download may exceed.
     reported: u64,
     /// What the engine said of its bytes at first, and after that.
     first: Option<u64>,
@@ -119,12 +119,12 @@ impl Layer {
         !self.is_cached && !matches!(self.phase, Phase::Queued | Phase::Waiting)
     }
 
-    /// Bytes that came since the layer was first seen; more than its size where it was fetched again.
+    /// Bytes that were fetched since the layer was first seen; more than its size where it was fetched again.
     pub(crate) fn seen(&self) -> u64 {
         self.before_restart.saturating_add(if self.is_cached { 0 } else { self.done })
     }
 
-    /// The same, where the word of the engine that all of it came is not to be believed.
+    /// The same, where the engine's report that all of it was fetched is not to be believed.
     pub(crate) fn reported(&self) -> u64 {
         self.before_restart.saturating_add(if self.is_cached { 0 } else { self.reported })
     }
@@ -132,7 +132,7 @@ impl Layer {
     /// How many of these the containerd image store had kept from an earlier pull: it counts from the beginning of the
     /// layer. `kept` is how far this run had come with it before, 0 where the layer is new to the run.
     ///
-    /// The store does not tell what it had. What a fresh layer has at first came within a tenth of a second, and then
+    /// The store does not say what it had. What a fresh layer has at first was fetched within a tenth of a second, and then
     /// comes on at that rate; a layer that goes on has much at first, and then little more.
     pub(crate) fn was_there(&self, kept: u64) -> u64 {
         let first = self.first.unwrap_or(0);
@@ -148,7 +148,7 @@ impl Layer {
         }
     }
 
-    /// Whether its bytes were told at all.
+    /// Whether its bytes were reported at all.
     pub(crate) fn has_numbers(&self) -> bool {
         self.first.is_some()
     }
@@ -307,7 +307,7 @@ impl Layer {
         }
         let before = self.extracted;
         if let Numbers { current: Some(current), total: Some(total), .. } = numbers {
-            // What the download told may have been no more than the rest after a broken connection.
+            // What the download reported may have been no more than the remainder after a broken connection.
             self.done = self.learn_size(total);
             self.reached = self.reached.max(self.done);
             let (done, whole) = before.unwrap_or_default();
@@ -326,7 +326,7 @@ impl Layer {
         if self.is_finished {
             return false;
         }
-        // What came of it before is not forgotten.
+        // What was fetched of it before is not forgotten.
         (self.before_restart, self.done) = (self.seen(), 0);
         (self.phase, self.is_cached, self.is_finished) = (Phase::Cached, true, true);
         true

@@ -1,12 +1,12 @@
 //! How fast a pull is, and how long it may still take.
 //!
 //! **Invariant:** pure. Samples are taken at the times of a grid, whenever the caller comes: so a replay, which has no ticks,
-//! tells the speeds of the live pull.
+//! shows the speeds of the live pull.
 
 use super::Pull;
 use super::layer::Phase;
 
-/// How far back the speed looks, and how far its samples are apart, in milliseconds. Speed and time left change with
+/// The time that the speed covers, and the distance of its samples, in milliseconds. Speed and time left change with
 /// each sample and not with each frame: they are to be read.
 const WINDOW: u64 = 10_000;
 const SAMPLE: u64 = 500;
@@ -14,10 +14,10 @@ const SAMPLE: u64 = 500;
 /// The samples of a window, with both of its ends.
 const SAMPLES: usize = (WINDOW / SAMPLE) as usize + 1;
 
-/// From how many milliseconds on a speed can be told.
+/// From how many milliseconds on a speed is shown.
 const MIN_SPAN: u64 = 1_000;
 
-/// Longer than that is not told: it would be a guess.
+/// A longer time is not shown: it would be a guess.
 pub(crate) const MAX_LEFT: u64 = 100 * 3600;
 
 /// How fast a pull is and how long it may still take, from what it was seen doing.
@@ -141,7 +141,7 @@ mod tests {
             meter.advance(&pull, at);
             (meter.speed, meter.left)
         };
-        // What came before the first byte does not count.
+        // The time before the first byte does not count.
         meter.advance(&Pull::default(), 30_000);
         assert_eq!(download(&mut meter, 30_500, 1), (None, None), "too early to tell");
         assert_eq!(download(&mut meter, 30_900, 2), (None, None), "between two samples");

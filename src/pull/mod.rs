@@ -1,6 +1,6 @@
-//! The state of a pull: [`Event`]s are applied one after another, each tells what it changed.
+//! The state of a pull: [`Event`]s are applied one after another, and for each an [`Update`] says what it changed.
 //!
-//! Apart from what is shown, because three engines tell the same pull in three dialects and the truth (how many
+//! Apart from what is shown, because three engines report the same pull in three forms and the truth (how many
 //! layers, how many bytes, whether it has succeeded) is worked out here once.
 //!
 //! **Invariant:** no clock, no output. The finished layers never outnumber the layers, and success is something that was
@@ -81,13 +81,13 @@ pub(crate) enum End {
     Refused(u16),
     /// Nothing moved for as long as was allowed; for this reason where one is known.
     Stalled(Option<Failure>),
-    /// We were told to stop.
+    /// This signal was caught.
     Signal(i32),
     /// `docker pull` has ended with this exit code.
     Exited(u8),
 }
 
-/// Whether the pull has succeeded, as far as the stream tells.
+/// Whether the pull has succeeded, as far as the stream says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Success,
@@ -121,13 +121,13 @@ pub(crate) struct Pull {
     pub(crate) layers: Vec<Layer>,
     /// How many of them are complete or cached.
     pub(crate) finished: usize,
-    /// The digest of the image, once told.
+    /// The digest of the image, once it is known.
     pub(crate) digest: Option<String>,
     /// Whether the final status was «Image is up to date».
     pub(crate) up_to_date: bool,
     /// What earlier attempts of this run have done.
     before: Vec<Earlier>,
-    /// What is told of and was never announced as a layer: configurations, manifests. It is kept to see it move.
+    /// What events are about and was never announced as a layer: configurations, manifests. It is kept to see it move.
     others: Vec<Layer>,
     /// The layer that an event was last about: most events are about the same as the one before.
     latest: usize,
@@ -148,7 +148,7 @@ pub(crate) struct Pull {
     sizes: Option<Sizes>,
     /// Something was seen that podman does not say.
     is_not_podman: bool,
-    /// What may be podman's configuration: announced when all layers had ended, and since then nothing else was told.
+    /// What may be podman's configuration: announced when all layers had ended, with no other event since.
     configuration: Option<usize>,
     /// The last event was what podman ends with.
     is_podmans_end: bool,
@@ -207,7 +207,7 @@ impl Pull {
             Event::Layer { id, phase, numbers, hide_counts } => {
                 self.is_containerd |= hide_counts;
                 let update = self.apply_layer(&id, phase, numbers);
-                self.look_for_podmans_end(&update, phase, configuration);
+                self.detect_podmans_end(&update, phase, configuration);
                 update
             }
         }
@@ -270,13 +270,13 @@ impl Pull {
         }
         layer.is_announced = phase == Phase::Queued;
         self.layers.push(layer);
-        self.look_up(at);
+        self.apply_known_size(at);
         Update::Layer(at, Change::Began)
     }
 
     /// podman ends with the id of the image, which is that of its configuration: it announces it after all layers and says
     /// twice that it is here. podman 3.1 has not announced it, and says that it is complete.
-    fn look_for_podmans_end(&mut self, update: &Update<'_>, phase: Phase, configuration: Option<usize>) {
+    fn detect_podmans_end(&mut self, update: &Update<'_>, phase: Phase, configuration: Option<usize>) {
         match (update, phase) {
             (Update::Layer(at, Change::Began), Phase::Queued) => {
                 let others = &self.layers[..*at];
@@ -488,7 +488,7 @@ mod tests {
         assert_eq!((pull.layers.len(), pull.finished, pull.moved()), (1, 1, (10, true)));
     }
 
-    /// Applies it to the first layer, and looks at how far that is.
+    /// Applies it to the first layer, and returns how far that is.
     #[track_caller]
     fn check(pull: &mut Pull, said: Said, expected: Change, done: u64) {
         assert_eq!(change(pull, said), expected, "{said:?}");
@@ -497,7 +497,7 @@ mod tests {
 
     #[test]
     fn after_a_broken_connection_the_bytes_go_on() {
-        // As dockerd 20.10 told it: a false 100 %, waits, then the total is what remains.
+        // As dockerd 20.10 reported it: a false 100 %, waits, then the total is what remains.
         let pull = &mut Pull::default();
         check(pull, ANNOUNCED, Change::Began, 0);
         check(pull, downloading(9_469_531, 120_036_820), Change::Began, 9_469_531);
@@ -508,7 +508,7 @@ mod tests {
         check(pull, downloading(556_572, 110_075_769), Change::Began, 10_517_623);
         check(pull, downloading(1_113_628, 110_075_769), Change::Grew, 11_074_679);
         check(pull, downloading(110_075_769, 110_075_769), Change::Moved, 11_074_679);
-        // A second wait is told again, as is a longer one after it.
+        // A second wait is shown again, as is a longer one after it.
         check(pull, retrying(10), Change::Began, 11_074_679);
         check(pull, retrying(9), Change::None, 11_074_679);
         check(pull, retrying(15), Change::Began, 11_074_679);

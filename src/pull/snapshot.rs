@@ -2,7 +2,7 @@
 //!
 //! Apart from the state, because what is shown of it (percent, bytes, speed) must be the same wherever it is shown.
 //!
-//! **Invariant:** to look changes nothing. The percentage never goes back within an attempt, and is 100 only once
+//! **Invariant:** reading it changes nothing. The percentage never goes back within an attempt, and is 100 only once
 //! [`Pull::settle`] has established success.
 
 use crate::pull::event::Numbers;

@@ -1,10 +1,10 @@
-//! How many bytes came: in this attempt of a pull, and in those before.
+//! How many bytes were fetched: in this attempt of a pull, and in those before.
 //!
 //! Apart from the state of the pull, because it outlives an attempt, and because what an engine counts is not always what
-//! came: the containerd image store counts from the beginning of a layer of which it has kept a part.
+//! was fetched: the containerd image store counts from the beginning of a layer of which it has kept a part.
 //!
-//! **Invariant:** a byte that came counts as often as it came, also when a layer was fetched again; one that was there
-//! before does not, as far as the engine's numbers allow to tell.
+//! **Invariant:** a byte counts as often as it was fetched, also when a layer was fetched again; one that was there
+//! before does not, as far as the engine's numbers show.
 
 use super::Pull;
 use super::attempt::Fetched;
@@ -15,7 +15,7 @@ use super::layer::Layer;
 pub(super) struct Earlier {
     pub(super) id: String,
     pub(super) size: Option<u64>,
-    /// Bytes that came of it.
+    /// Bytes that were fetched of it.
     transferred: u64,
     /// How far the last attempt that had it was with it.
     pub(super) reached: u64,
@@ -39,7 +39,7 @@ impl Pull {
         *self = Self { before, sizes, is_containerd: self.is_containerd, ..Self::default() };
     }
 
-    /// Bytes of the layer that came in this attempt.
+    /// Bytes of the layer that were fetched in this attempt.
     fn transferred(&self, layer: &Layer, before: &[Earlier]) -> u64 {
         if !self.is_docker && self.error.is_some() {
             // podman says of each layer that it is complete, and then that it is not.
@@ -55,7 +55,7 @@ impl Pull {
         layer.seen().saturating_sub(was_there)
     }
 
-    /// The bytes that came in this run, and whether these are all: a layer of unknown size may have moved more.
+    /// The bytes that were fetched in this run, and whether these are all: a layer of unknown size may have moved more.
     pub(crate) fn moved(&self) -> (u64, bool) {
         let before = self.before.iter().map(|known| known.transferred);
         let now = self.layers.iter().map(|layer| self.transferred(layer, &self.before));
@@ -84,7 +84,7 @@ impl Pull {
             let is_there = match (layer.is_cached, layer.has_numbers()) {
                 (true, _) => before,
                 (false, true) => layer.was_there(before).min(before),
-                // Not begun, or too small to be told of.
+                // Not begun, or too small to be reported.
                 (false, false) => continue,
             };
             kept = kept.saturating_add(is_there);
@@ -93,7 +93,7 @@ impl Pull {
         if lost > kept { Fetched::FromNothing } else { Fetched::Rest }
     }
 
-    /// The bytes that were seen, those included that an engine had before this run: unlike what came it never goes back.
+    /// The bytes that were seen, those included that an engine had before this run: unlike what was fetched it never goes back.
     pub(crate) fn seen(&self) -> u64 {
         let before = self.before.iter().map(|known| known.transferred);
         before.chain(self.layers.iter().map(Layer::seen)).fold(0, u64::saturating_add)

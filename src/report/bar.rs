@@ -52,7 +52,7 @@ pub(crate) fn bytes(count: u64) -> impl Display {
     })
 }
 
-/// `count` cut down to what [`bytes`] shows of it: equal for counts that look alike.
+/// `count` cut down to what [`bytes`] shows of it: equal for counts that are shown alike.
 pub(crate) fn shown(count: u64) -> u64 {
     let step = match count {
         GB.. => GB / 10,

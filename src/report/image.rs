@@ -1,4 +1,4 @@
-//! What is told of the image as a whole: the block at the top, how far it is while the pull runs, another attempt, and the
+//! The lines about the image as a whole: the block at the top, how far it is while the pull runs, another attempt, and the
 //! closing block.
 //!
 //! Apart from the lines about layers, which come as the engine speaks of them.

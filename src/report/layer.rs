@@ -1,6 +1,6 @@
-//! What is told of one layer: that it waits, how far it is, that it is there.
+//! The lines about one layer: that it waits, how far it is, that it is there.
 //!
-//! Apart from the rest of the report, because each phase of a layer has its own form of line and its own pace.
+//! Apart from the rest of the report, because each phase of a layer has its own form of line and its own throttle.
 //!
 //! **Invariant:** a bar never goes back, unless a line has said before that the layer starts again.
 
@@ -152,7 +152,7 @@ impl Report {
         self.layer_bar(layer, Phase::Extracting, at, out, (done, whole), format_args!(" {percent}%"));
     }
 
-    /// A line about a layer and a phase: its name, and `rest`.
+    /// A line about a layer and a phase: its name, and `rest`, which follows it.
     fn layer(&mut self, layer: &Layer, phase: Phase, at: u64, out: Out<'_>, rest: Arguments<'_>) {
         let about = About::Layer(layer, phase);
         let lead = format_args!("{} Layer {}{rest}", sign(phase), sanitize::safe(&layer.id));

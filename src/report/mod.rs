@@ -1,7 +1,7 @@
 //! The session of a pull: what an [`Update`] brings in lines of text, and when.
 //!
-//! Apart from the sinks that write the lines, so that the log, a pipe and a terminal tell the same session, and from the
-//! clock, so that a replay tells it as the live pull did, byte for byte.
+//! Apart from the sinks that write the lines, so that the log, a pipe and a terminal show the same session, and from the
+//! clock, so that a replay shows it as the live pull did, byte for byte.
 //!
 //! **Invariant:** pure. Every time is `at`: whole milliseconds since the pull began, as the caller took them. Text of an
 //! engine is made safe here, before it becomes part of a line.
@@ -47,7 +47,7 @@ pub(crate) struct Report {
     grid: Grid,
     /// Fed with the pull as it is before each event, and when time passes.
     pub(crate) meter: Meter,
-    /// Docker's CLI tells no bytes.
+    /// Whether bytes are reported: docker's CLI reports none.
     has_bytes: bool,
     shown: sizes::Shown,
     /// Layers whose `queued` line is held back; with the count of finished layers where the layer is cached.
@@ -292,7 +292,7 @@ mod tests {
         fixture.step(200, "b", "Waiting");
         fixture.tick(249);
         assert!(fixture.since().is_empty());
-        // Due a quarter of a second after the first, and told with that time however late it is looked at.
+        // Due a quarter of a second after the first, and stamped with that time however late the tick is.
         fixture.tick(400);
         let expected = [
             "250 📋 Layer a queued (total: 2 layers)",
@@ -454,7 +454,7 @@ mod tests {
     fn lack_of_progress_is_reported_after_one_two_and_four_minutes() {
         let mut fixture = Fixture::new();
         fixture.report.has_bytes = true;
-        // The lines of the whole are not looked at here.
+        // The overall lines are not compared here.
         let layers = |fixture: &mut Fixture| {
             fixture.since().into_iter().filter(|line| !line.contains("Overall")).collect::<Vec<_>>()
         };
@@ -476,7 +476,7 @@ mod tests {
             "301000 ⏳ No progress for 240s (a: 12MB / 50MB)",
         ];
         assert_eq!(layers(&mut fixture), expected);
-        // Movement begins it anew; what is known of the layer is told.
+        // Movement begins it anew; what is known of the layer is shown.
         fixture.step(400_000, "a", "Download complete");
         fixture.since();
         fixture.tick(460_000);
@@ -603,7 +603,7 @@ mod tests {
             "15000 Downloaded: ≥70MB in 15s (4.6MB/s)".into(),
             format!("15000 {RULE}"),
         ];
-        // The size of b was never told.
+        // The size of b was never known.
         assert_eq!(fixture.since(), succeeded);
         let mut fixture = Fixture::new();
         fixture.close(0, &End::Signal(15));

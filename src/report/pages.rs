@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_most_urgent_is_the_page() {
+    fn what_is_urgent_is_the_page() {
         let titles: Vec<String> = pages()
             .iter()
             .map(|states| page(states, &device(), &|one, other| one == other, 80, 25)[3].text.trim().to_owned())

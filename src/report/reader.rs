@@ -29,7 +29,7 @@ const MIN: usize = 24;
 /// Where the date of a long stamp ends, and a blank comes before the time.
 const DATE: usize = "[2025-11-19".len();
 
-/// How lines are to look.
+/// The layout of lines.
 pub(crate) struct Reader {
     pub(crate) color: bool,
     pub(crate) charset: Charset,
@@ -95,7 +95,7 @@ impl Reader {
         if let Some((text, bar)) = fit::shrink(text, &bar, excess) {
             return self.convert(&text, Some(&bar));
         }
-        // The numbers tell what there is no room to draw.
+        // The numbers say what there is no room to draw.
         let (lead, rest) = (&text[..bar.place.start], &text[bar.place.end..]);
         self.convert(&format!("{lead}{}", rest.trim_start()), None)
     }
@@ -137,7 +137,7 @@ impl Reader {
             date.clone_into(&mut self.date);
             let _ = writeln!(out, "{date}");
         }
-        // From here on it looks like the stamp of a raw line, which has no date either.
+        // From here on it has the form of the stamp of a raw line, which has no date either.
         format!("[{time}").into()
     }
 }

@@ -6,7 +6,7 @@
 
 use std::fmt::{self, Display};
 
-/// How much of a text is looked at, in bytes: what a raw line may have. It bounds the memory that escapes can take.
+/// How much of a text is read, in bytes: what a raw line may have. It bounds the memory that escapes can take.
 const MAX_SHOWN: usize = 64 << 10;
 
 /// `text` to be shown: characters that act on a terminal or on the order of reading are written as `\u{1b}`, and the

@@ -1,8 +1,8 @@
-//! What is told once the registry has said how large the layers are: how much there is to fetch, and whether that fits.
+//! The lines that follow once the registry has said how large the layers are: how much there is to fetch, and whether that fits.
 //!
 //! Apart from the lines about what the engine says.
 //!
-//! **Invariant:** pure, as all of the report; each of the two is told once at most.
+//! **Invariant:** pure, as all of the report; each of the two is shown once at most.
 
 use crate::pull::Pull;
 use crate::pull::room::Judgement;
@@ -11,10 +11,10 @@ use crate::report::line::{Part, Topic};
 use crate::report::{Out, Report, WARNING, bar};
 use std::fmt::Write as _;
 
-/// What was told of the sizes.
+/// What was shown of the sizes.
 #[derive(Default)]
 pub(crate) struct Shown {
-    /// The sizes are known, and are to be told when the layers have been.
+    /// The sizes are known, and are to be shown after the lines that name the layers.
     is_due: bool,
     is_tight: bool,
 }
@@ -41,7 +41,7 @@ impl Report {
         self.image(Topic::Sizes, "📏 To download: ", &said, at, Part::Body, out);
     }
 
-    /// Where the engine keeps its images was looked at; why the pull cannot go on, if it cannot.
+    /// The free space where the engine keeps its images was measured; why the pull cannot go on, if it cannot.
     pub(crate) fn room(&mut self, judgement: Judgement, at: u64, out: Out<'_>) -> Option<String> {
         match judgement {
             Judgement::Fits => None,

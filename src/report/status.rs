@@ -9,7 +9,7 @@ use crate::report::moment::Moment;
 use alm_state::{Container, Image, Standing, States, Status};
 use std::fmt::Write as _;
 
-/// An image as it is to be told of.
+/// An image as it is shown.
 pub(crate) struct Entry {
     /// As short as it can be without being taken for another.
     pub(crate) name: String,
@@ -36,7 +36,7 @@ pub(crate) fn is_bad(standing: Standing) -> bool {
     matches!(standing, Standing::RolledBack | Standing::Failed)
 }
 
-/// An entry for each image, and for each container of none of them. `same` tells whether two names are of one image.
+/// An entry for each image, and for each container of none of them. `same` says whether two names are of one image.
 pub(crate) fn entries(states: &States, moment: Moment, same: &dyn Fn(&str, &str) -> bool) -> Vec<Entry> {
     let ids: Vec<&str> = states.images.iter().map(|found| &*found.image.id).collect();
     let mut entries: Vec<Entry> = states

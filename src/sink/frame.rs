@@ -1,4 +1,4 @@
-//! What a terminal shows of a pull at one moment: a line for each layer on its way, and the whole under them.
+//! What a terminal shows of a pull at one moment: a line for each layer that is being fetched, and the whole under them.
 //!
 //! Apart from the terminal that it is painted on, so that every width and every moment can be tested as text.
 //!
@@ -39,7 +39,7 @@ pub(crate) fn draw(snapshot: &Snapshot<'_>, columns: usize, rows: usize, out: &m
     }
 }
 
-/// Appends a line for each layer on its way. Where there are more than `max`, those that wait are counted in one line.
+/// Appends a line for each layer that is being fetched. Where there are more than `max`, those that wait are counted in one line.
 pub(crate) fn layers(pull: &Pull, columns: usize, max: usize, out: &mut String) {
     let open = || pull.layers.iter().filter(|layer| !layer.is_still());
     let mut count = [0; 3];

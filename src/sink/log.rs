@@ -17,10 +17,10 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, P
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where the log is unless told otherwise.
+/// Where the log is by default.
 pub(crate) const PATH: &str = "/var/log/alm/docker-pull.log";
 
-/// Everyone may read the log and look into its directory, whatever the umask of the one who makes them.
+/// Everyone may read the log and list its directory, whatever the umask of the process that creates them.
 const FILE_MODE: u32 = 0o644;
 const DIRECTORY_MODE: u32 = 0o755;
 
@@ -137,7 +137,7 @@ fn is_torn(path: &Path) -> bool {
         file.read_at(&mut last, length.saturating_sub(1)).ok()?;
         (last != [b'\n']).then_some(length)
     };
-    // A second look, for another process may be in the middle of its line.
+    // A second time, because another process may be in the middle of its line.
     torn_length().is_some_and(|length| {
         std::thread::sleep(Duration::from_millis(2));
         torn_length() == Some(length)
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use time::OffsetDateTime;
 
-    /// A log in a directory of its own, and the way to read it.
+    /// Runs `write` on a log in a directory of its own; what the log holds then.
     fn with_log(options: Options, write: impl FnOnce(&mut Log, &Path)) -> String {
         let name = format!("log-test-{}-{:?}", std::process::id(), std::thread::current().id());
         let directory = std::env::temp_dir().join(name);

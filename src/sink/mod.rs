@@ -1,4 +1,4 @@
-//! What the session is told to: the log, a pipe, a terminal, the state file.
+//! Where the lines of a session go: the log, a pipe, a terminal, the state file.
 //!
 //! **Invariant:** a sink that failed is not used again, and the others never learn of it.
 

@@ -30,7 +30,7 @@ const MAX_LOG: usize = 16 << 10;
 const HOLD: &str = "\x1b[?2026h";
 const SHOW: &str = "\x1b[?2026l";
 
-/// After a panic that came in the middle of a frame: no colour, and nothing below the message.
+/// After a panic in the middle of a frame: no colour, and nothing below the message.
 const RESTORE: &str = "\x1b[0m\r\x1b[J";
 
 /// A terminal as a sink.
@@ -200,7 +200,7 @@ impl Drop for Screen {
     /// A session that ends without its end: what it said is still to be seen.
     fn drop(&mut self) {
         self.area.clone_from(&self.drawn);
-        // Where it fails there is nobody left to tell.
+        // Where it fails nothing is left to write to.
         let _ = self.paint(self.output.size(), false);
     }
 }

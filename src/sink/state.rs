@@ -18,13 +18,13 @@ use alm_state::{Failure, Image, MAX_LAYERS, Pulled, Store, Time};
 use std::io;
 use std::path::PathBuf;
 
-/// How often it is looked at whether there is news, in milliseconds.
+/// How often the lock and the progress are polled, in milliseconds.
 const POLL_INTERVAL: u64 = 250;
 
 /// What moves is written so often.
 const MOVING: u64 = 1_000;
 
-/// The beat that tells that the writer lives, though nothing moves.
+/// The beat that shows that the writer lives, though nothing moves.
 const BEAT: u64 = 15_000;
 
 /// How long a state that could not be written is left alone.
@@ -59,7 +59,7 @@ pub(crate) struct State {
     /// When this image's state before this run was written, until old states were swept.
     #[expect(clippy::option_option, reason = "swept already; or not yet, with or without a state before")]
     before: Option<Option<Time>>,
-    /// Bytes that all pulls before this one fetched, and those of this one that another had told of by then.
+    /// Bytes that all pulls before this one fetched, and those of this one that another process had written by then.
     received: u64,
     received_before: u64,
     attempt: u64,
@@ -209,7 +209,7 @@ impl State {
             Verdict::Interrupted(_) => image.interrupt(*exit, bytes, seconds, now),
         }
         let Target { store, reference, .. } = &self.target;
-        // What cannot be written is missed by those who look, and by no one else.
+        // What cannot be written is missing for those who read states, and for no one else.
         let _ = store.write(reference, image, &mut self.buffer);
         if !matches!(verdict, Verdict::Interrupted(_)) {
             // A signal is to end us at once, and a card may take its time.
@@ -397,7 +397,7 @@ mod tests {
                 times.push(at);
             }
         }
-        // The first tells that it is downloading.
+        // The first says that it is downloading.
         assert_eq!(times, [10, 1_010, 2_010, 3_010, 4_010, 5_010, 6_010, 7_010, 8_010, 9_010]);
     }
 

@@ -250,7 +250,7 @@ fn a_container_is_compared_by_its_platforms_manifest() {
         1,
         "runs sha256:m, and app:v1 is sha256:n",
     );
-    // Where the manifest is not told the ids are compared.
+    // Where the manifest is not named the ids are compared.
     check("1.48", &container(OLD, "sha256:m"), &image(OLD, INDEX, OLD), 0, "yes:");
     check("1.48", &container(OLD, "sha256:m"), &image(NEW, INDEX, NEW), 1, "no:");
     check("1.51", r#"{"Image":"sha256:1d","State":{"Running":true}}"#, r#"{"Id":"sha256:1d"}"#, 0, "yes:");

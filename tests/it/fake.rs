@@ -97,7 +97,7 @@ fn recordings_of_real_engines_are_pulled_as_they_are_replayed() {
     check("podman-4.3.1/auth-none", 1, false);
 }
 
-/// What was recorded in `r.jsonl` while `live` was told into `log` is told again, byte for byte.
+/// A replay of `r.jsonl`, recorded while `live` wrote `log`, writes the same, byte for byte.
 fn replays_like(temp: &Temp, live: &Ended, case: &str) {
     let again = run(program(temp).args(["--replay", &temp.at("r.jsonl"), "--log", &temp.at("log2")]));
     assert_eq!(again.code, live.code, "{case}: {}\n{}", again.stderr, temp.read("r.jsonl"));

@@ -81,7 +81,7 @@ struct Fault {
     host: Option<String>,
     /// What must be in the log beside the reason.
     says: &'static str,
-    /// The program is told to wait no longer than its shortest limit, and does.
+    /// The program is run with its shortest limit, and waits no longer.
     has_short_limit: bool,
     expected: Expected,
 }

@@ -156,7 +156,7 @@ fn every_fixture_is_in_the_table() {
     assert_eq!(found, table);
 }
 
-/// What holds for every story ever told.
+/// What holds for every log.
 pub(crate) fn check_log(log: &str, case: &str) {
     let texts = texts(log);
     let stamps: Vec<&str> = log.lines().filter(|line| line.get(5..6) == Some("-")).map(|line| &line[1..20]).collect();
@@ -241,7 +241,7 @@ fn check_end(texts: &[&str], log: &str, case: &str) {
     if !layers.is_empty() {
         let (n, total) = count(layers).expect("Layers: n/N completed");
         assert!(!is_success || n == total, "{case}: {layers}\n{log}");
-        // docker's CLI tells no bytes.
+        // docker's CLI reports no bytes.
         let has_bytes = !texts.contains(&"Method: docker pull CLI");
         assert!(!has_bytes || next().starts_with("Downloaded: "), "{case}: {log}");
     }
@@ -293,7 +293,7 @@ fn check_prefixes(engine: &str) {
         let lines: Vec<&str> = text.lines().collect();
         // Long ones not at every line: what lies between are bars.
         let step = 1 + lines.len() / 30;
-        let is_told = |line: &&&str| line.contains("\"Status: ");
+        let is_shown = |line: &&&str| line.contains("\"Status: ");
         let has_finished = |line: &&&str| line.contains("Download complete") || line.contains("Already exists");
         for count in (1..lines.len() - 1).step_by(step) {
             let prefix = &lines[..count];
@@ -304,7 +304,7 @@ fn check_prefixes(engine: &str) {
             let word = if engine.starts_with("podman") {
                 prefix.iter().find(has_finished)
             } else {
-                prefix.iter().find(is_told)
+                prefix.iter().find(is_shown)
             };
             // What failed in the end may have had the word before its error came.
             let is_fair = word.is_some() && (code == 0 || !prefix.iter().any(|line| line.contains("\"error\"")));
@@ -346,7 +346,7 @@ fn play(content: impl AsRef<[u8]>) -> (crate::support::Ended, String) {
     (ended, log)
 }
 
-/// What a broken recording is answered with: one line that tells where, exit 1.
+/// What a broken recording is answered with: one line that says where, exit 1.
 fn check_damaged(content: impl AsRef<[u8]>, line: usize, says: &str) {
     let (ended, _) = play(&content);
     let shown = String::from_utf8_lossy(content.as_ref()).chars().take(200).collect::<String>();

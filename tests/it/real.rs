@@ -112,7 +112,7 @@ fn platforms(lab: &Lab) {
     foreign.never_says(&["PULL SUCCESSFUL", "🔁"]);
     assert!(!lab.has(&image), "{foreign}");
 
-    // One manifest, built for another machine: taken by every engine, and told.
+    // One manifest, built for another machine: taken by every engine, with a warning.
     let image = format!("{}/elsewhere", lab.registry);
     lab.push_foreign(&image);
     lab.forget_images();
@@ -153,7 +153,7 @@ fn percent(bar: &str) -> u32 {
     digits.and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("no percent in {bar}"))
 }
 
-/// Where there is no Unix socket docker's CLI pulls, and tells of layers as well.
+/// Where there is no Unix socket docker's CLI pulls, and reports layers as well.
 fn fallback(lab: &Lab) {
     let (engine, link) = (Link::to_socket(&lab.socket()), Link::to(&lab.registry, 5 * MB));
     let host = format!("tcp://{}", engine.address);
@@ -236,7 +236,7 @@ fn two_at_once(lab: &Lab) {
     let second = second.spawn().expect("the program runs");
     first.signal(Signal::HUP);
     let first_pid = first.pid();
-    // Which of the two is told that the image came and which that it is up to date is the engine's.
+    // The engine decides which of the two pulls gets «Downloaded newer image» and which «Image is up to date».
     first.finish().ended_with(0).says(&["Complete (3/3)", "✅ PULL SUCCESSFUL", "Layers: 3/3 completed"]);
     let second = second.wait_with_output().expect("its output");
     let text = String::from_utf8_lossy(&second.stdout);

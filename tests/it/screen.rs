@@ -322,7 +322,7 @@ fn a_terminal_that_is_gone_does_not_stop_the_session() {
 }
 
 #[test]
-fn ten_frames_a_second_at_most_each_one_write() {
+fn no_more_than_ten_frames_a_second_each_one_write() {
     for speed in ["1", "13"] {
         let mut tty = Tty::start(80, 24, &[], &["--replay", &path(RETRIES), "--speed", speed]);
         let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! The state file: what those who look are told of pulls that go well, fail, are killed, and of checks.
+//! The state file: what it says of pulls that go well, fail, are killed, and of checks.
 
 use crate::support::{
     Ended, Engine, FIXTURES, LAST_CHUNK, LIMIT, Running, Step, Temp, answer, chunk, eventually, head, program, run,
@@ -47,7 +47,7 @@ fn waiting(temp: &Temp, rest: Vec<u8>) -> Engine {
     Engine::new(temp, vec![Step::Write(begun), Step::Wait, Step::Write(rest)])
 }
 
-/// Starts a pull and waits until its state tells of the bar.
+/// Starts a pull and waits until its state has the progress.
 fn started(temp: &Temp, engine: &Engine) -> Running {
     let running = Running::start(&mut pull(temp, engine));
     assert!(eventually(LIMIT, || state(temp)["text"] == "Downloading"), "{}", state(temp));

@@ -224,7 +224,7 @@ fn check_cut_captures(engine: &str) {
         if text.contains("\"attempt\":2") || text.contains(",\"r\",") {
             continue;
         }
-        let is_told = |lines: &[String]| {
+        let is_shown = |lines: &[String]| {
             let last = lines.iter().rfind(|line| !line.contains("\"WARNING: "));
             last.is_some_and(|line| line.contains("\"Status: "))
         };
@@ -237,7 +237,7 @@ fn check_cut_captures(engine: &str) {
                     continue;
                 }
                 let ended = bare(&temp, capture.as_bytes());
-                assert!(ended.code == Some(1) || is_told(part), "{case}: {from}..{to}: {ended:?}");
+                assert!(ended.code == Some(1) || is_shown(part), "{case}: {from}..{to}: {ended:?}");
                 // In the middle of the next line.
                 let torn = format!("{capture}{}", &lines[to][..lines[to].len() / 2]);
                 let ended = bare(&temp, torn.as_bytes());
@@ -321,7 +321,7 @@ fn objects_need_no_line_end_between_them() {
         let ended = bare(&temp, recording.as_bytes());
         assert_eq!((ended.code, closing(&ended)), (Some(0), closing(&expected)), "{row}");
     }
-    // Over the socket: byte by byte, in chunks of any size; an object is told when it ends and not with the next one.
+    // Over the socket: byte by byte, in chunks of any size; an object is shown when it ends and not with the next one.
     let body = lines.concat();
     let mut answers = vec![Step::Trickle(stream([&body]))];
     answers.extend([1, 7, 64, 1000, 100_000].map(|size| {

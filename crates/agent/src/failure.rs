@@ -1,6 +1,6 @@
 //! Why there is no answer, and the moment when all must be done.
 //!
-//! Apart, because every other room ends in one of the two.
+//! Apart, because every other file ends in one of the two.
 //!
 //! **Invariant:** an error repeats nothing that was sent and no address that a server sent: both can hold secrets.
 
@@ -26,7 +26,7 @@ pub(crate) enum Kind {
     Proxy,
     /// The image has nothing for this platform.
     Platform,
-    /// What came is not what a registry sends.
+    /// What was received is not what a registry sends.
     Format,
     /// What the engine would do cannot be known from here.
     Unsupported,

@@ -3,7 +3,7 @@
 //! Two rules, each as engines were seen to follow it: before version 23 the very platform, for a 32-bit ARM else the first
 //! of any variant; from 23 on containerd's, by which a processor runs what was built for its elders.
 //!
-//! **Invariant:** pure. Where the engine's choice cannot be known (an amd64 image with variants: it looks at its processor)
+//! **Invariant:** pure. Where the engine's choice cannot be known (an amd64 image with variants: it asks its processor)
 //! there is none.
 
 use serde::Deserialize;
@@ -18,7 +18,7 @@ pub(crate) struct Platform {
     variant: String,
 }
 
-/// What the engine will look for, and by which rule.
+/// What the engine will choose, and by which rule.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Wanted {
     platform: Platform,

@@ -19,7 +19,7 @@ use crate::sizes;
 /// The engine's `/info` and what a keychain holds are some kilobytes.
 const REQUEST_MAX: u64 = 1 << 20;
 
-/// What an answer has where the request names no limit, and the most that one can have.
+/// The time for an answer where the request names no limit, and the maximum that it may name.
 const LIMIT: Duration = Duration::from_secs(4);
 const LIMIT_MAX: Duration = Duration::from_mins(1);
 
@@ -101,7 +101,7 @@ fn read(input: impl Read) -> Result<Request> {
     if text.len() as u64 > REQUEST_MAX {
         return Err(Failure::new(Kind::Request, "the question is longer than 1 MiB"));
     }
-    // Of serde's own message the place alone: the rest can repeat what stands there.
+    // Only the place is taken from serde's own message: its text can repeat what stands there.
     serde_json::from_slice(&text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         Failure::new(Kind::Request, format!("standard input is not a question (line {line}, column {column})"))

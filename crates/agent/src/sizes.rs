@@ -2,7 +2,7 @@
 //!
 //! Apart from `registry`, which is one host: here is decided which are asked, and what their answers mean.
 //!
-//! **Invariant:** where the engine's way cannot be followed there is no answer, and nobody else is asked instead.
+//! **Invariant:** where the engine's choice cannot be known there is no answer, and nobody else is asked instead.
 
 use std::fs;
 
@@ -19,7 +19,7 @@ use crate::web::{self, Web};
 
 #[derive(Serialize)]
 pub(crate) struct Sizes {
-    /// Of what the tag names, as the engine tells it in the end; none where the registry does not say.
+    /// The digest of what the tag names, as the engine reports it at the end; none where the registry does not say.
     digest: Option<String>,
     /// Of the entry that was taken; none where the image is no index.
     platform: Option<String>,

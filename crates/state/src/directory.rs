@@ -14,7 +14,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// How many entries are looked at, and how many names of ours are kept of them: the first ones.
+/// How many entries are read, and how many names of states are kept of them: the first ones.
 const MAX_ENTRIES: usize = 100_000;
 const MAX_NAMES: usize = 1_024;
 
@@ -28,7 +28,7 @@ pub(crate) struct Directory {
 pub(crate) enum Owner {
     /// It was named by the user.
     Anyone,
-    /// It is looked into unasked, so it has to be root's or our own.
+    /// It is read without the user naming it, so it has to be root's or our own.
     Trusted,
 }
 

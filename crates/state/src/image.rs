@@ -42,7 +42,7 @@ pub struct Image {
     /// When it started, in clock ticks since the boot, as `/proc/PID/stat` has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub born: Option<u64>,
-    /// Seconds since the boot (`CLOCK_BOOTTIME`) at which it was last heard of.
+    /// Seconds since the boot (`CLOCK_BOOTTIME`) at which the writer last wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beat: Option<u64>,
     /// Which attempt of the run this is, from 1.
@@ -73,13 +73,13 @@ pub struct Image {
     /// The digest of what is here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// When that came.
+    /// When that was pulled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pulled: Option<Time>,
-    /// When the registry last told what it has.
+    /// When the registry last said what it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checked: Option<Time>,
-    /// The digest that it told.
+    /// The digest that it named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest: Option<String>,
     /// When the image was last pulled, or found to be what the registry has.

@@ -42,7 +42,7 @@ pub const VERSION: u32 = 1;
 /// A reader takes this many images, and a writer leaves no more.
 pub const MAX_IMAGES: usize = 64;
 
-/// The most layers that a state lists.
+/// The maximum of layers that a state lists.
 pub const MAX_LAYERS: usize = 256;
 
 /// The longest text in a state, in characters.

@@ -153,7 +153,7 @@ fn current_context(file: &[u8], environment: &Environment, config: &Config) {
     }
 }
 
-/// A password in an address is not told.
+/// A password in an address is not shown.
 fn address(rest: &str, environment: &Environment, config: &Config) {
     let address = format!("ssh://me:{SECRET}@{rest}");
     match find_endpoint(Some(&address), environment, config) {

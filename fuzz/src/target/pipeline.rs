@@ -39,7 +39,7 @@ use time::OffsetDateTime;
 const RETRY: u8 = 0x08;
 /// A pull without a final status finds its image.
 const IMAGE: u8 = 0x10;
-/// We are told to stop before the end.
+/// A signal comes before the end.
 const STOP: u8 = 0x20;
 /// Objects on standard output in place of lines.
 const JSON: u8 = 0x40;
@@ -314,7 +314,7 @@ fn check_stdout(stdout: &str, is_json: bool) {
     }
 }
 
-/// A sink that looks at what is told of layers: bytes and percentages of a phase never go back, but for a percentage
+/// A sink that checks the lines about layers: bytes and percentages of a phase never go back, but for a percentage
 /// where the engine has named a larger size.
 #[derive(Default)]
 struct Check {

@@ -139,7 +139,7 @@ fn text(entry: &Entry<'_>) -> String {
     }
 }
 
-/// Why a stream ended, where it tells.
+/// Why a stream ended, where it says so.
 fn failure(end: &End) -> Option<&Failure> {
     match end {
         End::Cut(failure) | End::Stalled(failure) => failure.as_ref(),

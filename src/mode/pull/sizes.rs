@@ -1,6 +1,6 @@
 //! The layers' sizes in a live pull: when they are asked for, and what is done with them.
 //!
-//! **Invariant:** a pull without them is as it would be without the question.
+//! **Invariant:** a pull without them is as it would be if nobody had asked.
 
 use super::{LivePull, since};
 use crate::args::Sizes;

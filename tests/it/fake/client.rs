@@ -1,4 +1,4 @@
-//! What docker's own client is told by its environment and its configuration, and what is tried again.
+//! What docker's own client takes from its environment and its configuration, and what is tried again.
 
 use super::*;
 use crate::support::eventually;
@@ -75,7 +75,7 @@ fn the_containerd_store_is_asked_again_at_once() {
 }
 
 #[test]
-fn bytes_are_fetched_from_nothing_twice_at_most() {
+fn bytes_are_fetched_from_nothing_no_more_than_twice() {
     let retries_of = |pulls: Vec<Vec<Step>>, retries: &str| {
         let temp = Temp::new();
         let (engine, _) = engine(&temp, pulls, &[]);
@@ -98,7 +98,7 @@ fn bytes_are_fetched_from_nothing_twice_at_most() {
 }
 
 #[test]
-fn credentials_and_the_api_are_looked_for_again() {
+fn credentials_and_the_api_are_searched_for_again() {
     let temp = Temp::new();
     let token = temp.write("token", "first");
     std::fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a file of ours");
@@ -155,7 +155,7 @@ fn headers_of_the_configuration_go_with_every_request() {
         assert!(!request.head.to_lowercase().contains("evil"), "{}", request.head);
         assert!(!request.head.to_lowercase().contains("chunked"), "{}", request.head);
     }
-    // Each that is left out is told, without its value.
+    // Each that is left out is named, without its value.
     let warnings: Vec<_> = texts(&ended.stdout).into_iter().filter(|text| text.starts_with("⚠️")).collect();
     assert_eq!(warnings.len(), 8, "{warnings:?}");
     assert!(warnings.iter().all(|text| text.contains("is not sent") && !text.contains("evil")), "{warnings:?}");
@@ -286,7 +286,7 @@ fn an_image_that_cannot_run_here_is_a_warning() {
     check(&image("linux", "amd64", "v3"), &engine_is("amd64"), &[], None);
     check(&image("linux", "amd64", ""), &engine_is("386"), &[], Some("linux/386"));
     check(&image("windows", "amd64", ""), &engine_is("amd64"), &[], Some("windows/amd64"));
-    // What is not told is not held against anybody.
+    // What is not known is not held against anybody.
     check(&image("", "", ""), &engine_is("amd64"), &[], None);
     check(&image("linux", "arm64", ""), "{}", &[], None);
     check("not JSON", &engine_is("amd64"), &[], None);

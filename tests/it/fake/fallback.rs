@@ -220,7 +220,7 @@ fn docker_is_signalled_to_stop_and_waited_for() {
         running
     };
     let clear = || ["began", "told", "log", "log2"].map(|name| std::fs::remove_file(temp.join(name)).is_ok());
-    // It ends in its own time, and its last words are told.
+    // It ends in its own time, and its last lines are shown.
     let running = start(
         "trap 'echo TERM > told; echo \"abc: Pull complete\"; exit 3' TERM; echo 'abc: Pulling fs layer'; : > began; while :; do sleep 0.01; done",
     );

@@ -1,4 +1,4 @@
-//! Another user of the device, who tries what he can: root's pull is told in full all the same. Only root can be somebody else
+//! Another user of the device, who tries what he can: root's pull is logged in full all the same. Only root can be somebody else
 //! too, so these tests are run as root.
 
 use super::log::{begin, finish};

@@ -107,7 +107,7 @@ fn the_agents_answer_is_shown_and_replayed() {
     assert!(recorded.contains(r#""s",{"room":{"containerd":false,"twice":"#), "{recorded}");
     replays_like(&pulled.temp, &pulled.ended, "sizes");
 
-    let question = pulled.temp.read("question");
+    let request = pulled.temp.read("question");
     for part in [
         r#""do":"sizes""#,
         r#""engine":"linux/arm""#,
@@ -117,9 +117,9 @@ fn the_agents_answer_is_shown_and_replayed() {
         r#""limit_ms":4000"#,
         &format!(r#""image":"{}""#, pulled.temp.image()),
     ] {
-        assert!(question.contains(part), "{part}: {question}");
+        assert!(request.contains(part), "{part}: {request}");
     }
-    assert!(!question.contains("DockerRootDir"), "{question}");
+    assert!(!request.contains("DockerRootDir"), "{request}");
 }
 
 #[test]

@@ -224,7 +224,7 @@ fn may_extract(events: &[&Value]) -> bool {
     !layers.is_empty() && layers.values().all(is_unseen)
 }
 
-/// The error that a line tells, or the message of a refusal.
+/// The error in a line, or the message of a refusal.
 fn error(line: &Value) -> Option<String> {
     [&line["errorDetail"]["message"], &line["error"], &line["message"]].into_iter().find_map(Value::as_str).map(start)
 }

@@ -139,7 +139,7 @@ impl Parts {
         Fault::of("HTTP", self.answer, name, steps, expected)
     }
 
-    /// A failure for this reason, or for the error that the engine may have told of before it.
+    /// A failure for this reason, or for the error that the engine may have sent before it.
     fn wrong(&self, name: &str, steps: Vec<Step>, reason: &str) -> Fault {
         let mut reasons = self.answer.errors();
         if !reasons.is_empty() {

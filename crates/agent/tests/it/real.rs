@@ -178,7 +178,7 @@ fn htpasswd() {
         .has("digest", &digest_of(&registry, "user:secret"));
 }
 
-/// As the registry itself tells it.
+/// As the registry itself says it.
 fn digest_of(registry: &Registry, login: &str) -> String {
     use base64::Engine as _;
     let login = base64::engine::general_purpose::STANDARD.encode(login);

@@ -1,4 +1,4 @@
-//! Registries of every kind that engines are told of, on loopback.
+//! Registries of every kind that engines are configured for, on loopback.
 
 use std::fs;
 use std::path::Path;
