@@ -2,6 +2,7 @@
 //!
 //! What is tested of a file in `src` is what stands before its `#[cfg(test)]`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -133,13 +134,12 @@ fn code_and_comments(text: &str) -> (String, String) {
     let (mut code, mut comments, mut rest) = (String::new(), String::new(), text);
     while let Some(first) = rest.chars().next() {
         let raw = rest.strip_prefix('r').map(|after| after.len() - after.trim_start_matches('#').len());
-        let is_word = code.ends_with(|c: char| c.is_alphanumeric() || c == '_');
         let end = if rest.starts_with("//") {
             let end = rest.find('\n').unwrap_or(rest.len());
             comments.extend(rest[..end].split('`').step_by(2));
             comments.push('\n');
             end
-        } else if let Some(hashes) = raw.filter(|&hashes| !is_word && rest[1 + hashes..].starts_with('"')) {
+        } else if let Some(hashes) = raw.filter(|&hashes| rest[1 + hashes..].starts_with('"')) {
             let close = format!("\"{}", "#".repeat(hashes));
             let start = 2 + hashes;
             rest[start..].find(&close).map_or(rest.len(), |end| start + end + close.len())
@@ -154,10 +154,14 @@ fn code_and_comments(text: &str) -> (String, String) {
         } else if ["'\"'", "'\\\"'"].iter().any(|quote| rest.starts_with(quote)) {
             rest[1..].find('\'').map_or(rest.len(), |end| end + 2)
         } else {
-            code.push(first);
-            first.len_utf8()
+            // The whole of a word, or one character.
+            let word = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+            let end = word.max(first.len_utf8());
+            code.push_str(&rest[..end]);
+            rest = &rest[end..];
+            continue;
         };
-        code.push_str(if end > first.len_utf8() { " " } else { "" });
+        code.push(' ');
         rest = &rest[end..];
     }
     (code, comments)
@@ -187,14 +191,18 @@ fn names_and_comments_are_in_the_terms_of_the_field() {
     let has = |list: &str, word: &str| list.split_whitespace().any(|listed| listed == word);
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let mut wrong = Vec::new();
-    for (path, text) in texts().into_iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "rs")) {
+    let folders = ["src", "crates", "tests/it", "fuzz/src"];
+    let paths = folders.iter().flat_map(|folder| files(&root().join(folder)));
+    for path in paths.filter(|path| path.extension().is_some_and(|end| end == "rs")) {
+        let text = fs::read_to_string(&path).expect("a source file");
         let shown = path.display();
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         if has(as_files, &stem) {
             wrong.push(format!("{shown}: the name of the file"));
         }
         let (code, comments) = code_and_comments(&text);
-        let names = code.split(|c| !is_word(c)).filter(|name| parts(name).iter().any(|part| has(in_names, part)));
+        let names: BTreeSet<&str> = code.split(|c| !is_word(c)).collect();
+        let names = names.into_iter().filter(|name| parts(name).iter().any(|part| has(in_names, part)));
         wrong.extend(names.map(|name| format!("{shown}: the name {name}")));
         let words = comments.split(|c| !is_word(c)).filter(|word| has(in_comments, &word.to_lowercase()));
         wrong.extend(words.map(|word| format!("{shown}: a comment with «{word}»")));
