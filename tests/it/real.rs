@@ -126,7 +126,7 @@ fn platforms(lab: &Lab) {
     let with = |name: &str, value: &str| {
         let (name, value) = (name.to_owned(), value.to_owned());
         lab.begin_with(&image, move |command| {
-            command.env(name, value);
+            command.arg("--host").arg(lab.socket()).env(name, value);
         })
     };
     with("DOCKER_DEFAULT_PLATFORM", "linux/riscv64").finish().ended_with(0).never_says(&["⚠️  the image is for"]);
