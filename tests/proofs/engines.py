@@ -58,7 +58,7 @@ KNOWN = re.compile(
 # The advice that belongs to each kind of failure.
 NOT_FOUND = "check the image's name and tag"
 LOGIN = "log in as the user that runs this"
-REFUSED_LOGIN = "the credentials that were sent are refused: log in anew"
+REFUSED_LOGIN = "log in anew as the user that runs this"
 PLATFORM = "this image is not built for this machine"
 UNREACHABLE = "check that this device reaches the registry"
 DAMAGED = "the registry holds a damaged or incomplete image"
