@@ -490,7 +490,7 @@ fn the_words_of_json() {
 fn the_whole_in_json_is_the_whole_of_the_log() {
     let cases = [RETRIES, "dockerd-28.5.2-containerd/fresh-three.jsonl", "podman-5.4.2/reg-down-and-back.jsonl"];
     for recording in cases {
-        let (text, rows, _) = json(read(recording), &[]);
+        let (_, rows, _) = json(read(recording), &[]);
         let image = &rows.last().expect("an end")["id"];
         let is_whole = |row: &&Value| row["id"] == *image && row["exit"].is_null() && !row["percent"].is_null();
         let told: Vec<&Value> = rows.iter().filter(is_whole).collect();
