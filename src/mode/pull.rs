@@ -3,6 +3,7 @@
 //! **Invariant:** once a pull has begun nothing falls back, and every wait looks at signals on every tick or is ended by them.
 
 mod sizes;
+mod store;
 
 use crate::args::{Progress, Pull as Options};
 use crate::docker::Read;
@@ -14,6 +15,7 @@ use crate::docker::image::Image;
 use crate::docker::inspect::Inspector;
 use crate::docker::reference::Reference;
 use crate::docker::sizes::Asking;
+use crate::docker::store::Question as StoreQuestion;
 use crate::os::lock::{self, Lock};
 use crate::os::signals::{self, Signals};
 use crate::os::wait::{MAX_PAUSE, ReadPacer, TICK};
@@ -35,9 +37,6 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// The same where the pull has succeeded already.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// The same where a further attempt is to begin within 50 ms.
-const AT_ONCE: Duration = Duration::from_millis(30);
-
 /// The least that is allowed for an extraction of which nothing is to be seen: a large layer takes long on an SD card.
 const EXTRACTION: Duration = Duration::from_hours(1);
 
@@ -50,6 +49,8 @@ struct Live<'a> {
     session: Session,
     /// How large the layers are, where that is asked.
     asking: Option<Asking>,
+    /// Where the engine keeps its images, which decides when a broken pull is tried again.
+    store: StoreQuestion,
 }
 
 /// Pulls `reference`; the exit code.
@@ -81,7 +82,7 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
     let recorder = options.record.as_deref().and_then(|path| recorder(path, charset));
     let session = Session::new(sinks, recorder, charset);
     let asking = sizes::asking(reference, options.sizes);
-    let mut live = Live { options, reference, signals, began, session, asking };
+    let mut live = Live { options, reference, signals, began, session, asking, store: StoreQuestion::default() };
     let wish = Wish {
         reference,
         platform: options.platform.as_deref(),
@@ -216,6 +217,7 @@ impl Live<'_> {
                     if let Some(end) = self.ask_sizes(client) {
                         return end;
                     }
+                    self.ask_store(client);
                     // A recording keeps the times as they are.
                     if let Source::Api(connection) = &source
                         && self.options.record.is_none()
@@ -285,14 +287,6 @@ impl Live<'_> {
         }
     }
 
-    /// Whether the engine keeps its images in the containerd store; false where it does not say so soon enough.
-    fn is_containerd(&self, backend: &Backend, reason: &str) -> bool {
-        let Backend::Api(engine) = backend else { return false };
-        self.session.pull.is_containerd
-            || attempt::is_of_containerd(reason)
-            || self.inspector(engine, AT_ONCE).has_containerd_store() == Some(true)
-    }
-
     /// What a reader should know beside the reason.
     fn explain(&mut self, client: &Client<'_>, kind: Kind) {
         let (registry, credentials) = (self.reference.registry(), &client.credentials);
@@ -326,6 +320,8 @@ impl Live<'_> {
             }
             self.session.advance(self.at());
         }
+        // It may be another engine by then.
+        self.store = StoreQuestion::default();
         let Self { session, signals, began, .. } = self;
         let renewed = client.renew(&mut || {
             session.advance(since(*began));

@@ -110,15 +110,16 @@ impl Report {
         let layers = pull.layers.len();
         if layers > 0 {
             self.say(at, closing, out, format_args!("Layers: {}/{layers} completed", pull.finished));
-            if self.tells_bytes {
-                let (moved, is_all) = pull.moved();
-                let (least, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
-                match bar::speed(moved, at).filter(|_| moved > 0) {
-                    Some(speed) => {
-                        self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s ({speed})"));
-                    }
-                    None => self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s")),
+        }
+        let (moved, is_all) = pull.moved();
+        // Bytes of an attempt before this one too, which may have found everything there.
+        if self.tells_bytes && (layers > 0 || moved > 0) {
+            let (least, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
+            match bar::speed(moved, at).filter(|_| moved > 0) {
+                Some(speed) => {
+                    self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s ({speed})"));
                 }
+                None => self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s")),
             }
         }
         self.rule(at, closing, out);

@@ -21,11 +21,15 @@ struct Console {
     path: String,
     tty: File,
     cells: String,
+    /// Held while it is there: a new size is one of all consoles, those of other tests too.
+    _all: File,
 }
 
 impl Console {
     fn new(temp: &Temp, columns: u16, rows: u16) -> Self {
         let open = |path: &str| OpenOptions::new().read(true).write(true).custom_flags(0o4400).open(path);
+        let all = open("/dev/tty60").expect("a console: these tests need root and a kernel with /dev/tty40 and more");
+        flock(&all, FlockOperation::LockExclusive).expect("the lock of all consoles");
         let free = (40..60).find_map(|number| {
             let path = format!("/dev/tty{number}");
             let tty = open(&path).ok()?;
@@ -36,7 +40,7 @@ impl Console {
         let cells = temp.at("vcsu");
         let mode = Mode::from_raw_mode(0o600);
         mknodat(rustix::fs::CWD, &*cells, FileType::CharacterDevice, mode, makedev(7, 64 + number)).expect("root");
-        let console = Self { path, tty, cells };
+        let console = Self { path, tty, cells, _all: all };
         console.control(&format!("0x5609, struct.pack('HHH', {rows}, {columns}, 0)"));
         console
     }

