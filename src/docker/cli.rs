@@ -16,7 +16,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long docker may take to end after it was told to.
 const GRACE: Duration = Duration::from_secs(5);
@@ -31,6 +31,9 @@ pub(crate) struct Request<'a> {
     pub(crate) config: Option<PrivateConfig>,
 }
 
+/// How many names are tried for the directory in each place.
+const NAMES: u32 = 8;
+
 /// A directory with a config.json of our own, which nobody else may read and which goes with this value.
 ///
 /// On a tmpfs, so that a secret never touches a disk or an SD card.
@@ -40,10 +43,16 @@ impl PrivateConfig {
     /// `user`: the user's own configuration directory. All in it but config.json is found in this one too: the
     /// certificates for an engine far away, the keys of signed images.
     pub(crate) fn create(config: &str, user: Option<&Path>) -> Result<Self, String> {
-        let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()).map(PathBuf::from);
+        // Root's can be that of the user who became root, and what lies there be replaced by him.
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !rustix::process::geteuid().is_root());
+        let runtime = runtime.map(PathBuf::from).filter(|path| path.is_absolute());
         let places = runtime.into_iter().chain(["/run", "/dev/shm"].map(PathBuf::from));
-        for place in places.filter(|place| is_tmpfs(place)) {
-            let path = place.join(format!("docker-pull-with-progress-{}", std::process::id()));
+        for (place, number) in
+            places.filter(|place| is_tmpfs(place)).flat_map(|place| (0..NAMES).map(move |n| (place.clone(), n)))
+        {
+            // Where anybody may make directories nobody is to know the name beforehand.
+            let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+            let path = place.join(format!("docker-pull-with-progress-{}-{clock:x}{number:x}", std::process::id()));
             // Never one that is there already: it might be somebody else's, waiting for the secret.
             if DirBuilder::new().mode(0o700).create(&path).is_ok() {
                 let directory = Self(path);

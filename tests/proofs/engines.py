@@ -159,6 +159,7 @@ class Registry:
         """An image of these layers, each (compressed, digest of the plain)."""
         variant = {"variant": variant} if variant else {}
         config = {"os": "linux", "architecture": arch, **variant, "config": more, "rootfs": {"type": "layers"}}
+        config["created"] = "2026-11-25T04:37:12Z"
         config["rootfs"]["diff_ids"] = [plain for _, plain in layers]
         config["history"] = [{"created_by": "test"} for _ in layers]
         kind = lambda docker, oci_kind: {"mediaType": oci_kind if oci else docker}
