@@ -586,8 +586,11 @@ class Pull:
         """It has succeeded; what came for it as a share of the image, which nobody knows beforehand."""
         expect(self.exit == 0, f"exit {self.exit}: {self.reason}")
         self.row.engine.has_all(self.image, image)
-        expect(self.moved <= self.carried, f"{self.moved} told, {self.carried} came")
         size = sum(image.sizes.values())
+        # The containerd store tells of a layer from its first write on, of a mebibyte: whether that came or was there
+        # nobody can tell.
+        unknown = len(image.sizes) * (1 << 20) if self.row.store == "containerd" else 0
+        expect(self.moved <= self.carried + unknown, f"{self.moved} told, {self.carried} came")
         # What is told is what came, but for what came unseen: a tenth of a second, and a write of a megabyte.
         is_near = self.moved + self.grain + 1.5 * MB + size / 10 >= self.carried
         expect(self.is_least or is_near, f"{self.moved} told, {self.carried} came")
@@ -739,7 +742,7 @@ class Row:
         """A pull of it that SIGTERM ends half way; how much came."""
         self.link.rate = 3 * MB
         pull = self.begin(self.at(image))
-        pull.half_way()
+        pull.until(*(f"({megabytes}MB / 12MB)" for megabytes in range(4, 12)))
         pull.process.terminate()
         self.end(pull)
         expect(pull.exit == 143 and "🛑 PULL INTERRUPTED (SIGTERM)" in pull.lines, f"exit {pull.exit}")
