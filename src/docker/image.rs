@@ -98,17 +98,6 @@ impl Image {
         self.0["Architecture"] == "" && self.0["Os"].as_str().is_none_or(str::is_empty)
     }
 
-    /// Whether the other one is the same for this platform, by all that its configuration holds: for engines that keep
-    /// images by the digest of an index, which changes with the entries of other platforms, and do not tell that of a manifest.
-    pub(crate) fn is_same_by_content(&self, other: &Self) -> bool {
-        // Two builds differ in their time at least.
-        let is_told = ["/Created", "/RootFS/Layers/0", "/Architecture"]
-            .iter()
-            .all(|field| self.0.pointer(field).and_then(Value::as_str).is_some_and(|text| !text.is_empty()));
-        let fields = ["Created", "RootFS", "Config", "Os", "Architecture", "Variant", "OsVersion"];
-        is_told && self.is_of_containerd() && fields.iter().all(|field| self.0[field] == other.0[field])
-    }
-
     /// Whether it is kept in the containerd store.
     fn is_of_containerd(&self) -> bool {
         self.id().is_some_and(|id| self.digests().iter().any(|digest| digest.trim_start_matches("sha256:") == id))
@@ -322,26 +311,6 @@ mod tests {
         assert_eq!(image.has(None, None), no(""));
         // What tells nothing at all is taken as it is.
         assert_eq!(Image(json!({"Id": "1"})).has(Some(&arm), None), Here::Yes);
-    }
-
-    #[test]
-    fn two_images_with_one_content() {
-        let image = |id: &str, created: &str, user: &str| {
-            Image(json!({"Id": format!("sha256:{id}"), "RepoDigests": [format!("a@sha256:{id}")], "Created": created,
-                "Os": "linux", "Architecture": "arm64", "RootFS": {"Type": "layers", "Layers": ["sha256:l"]},
-                "Config": {"User": user}, "Size": id.len()}))
-        };
-        let check = |one: &Image, other: &Image, expected| assert_eq!(one.is_same_by_content(other), expected);
-        let one = image("new", "2026-11-25T04:37:12Z", "app");
-        check(&one, &image("former", "2026-11-25T04:37:12Z", "app"), true);
-        check(&one, &image("former", "2026-11-25T04:37:13Z", "app"), false);
-        check(&one, &image("former", "2026-11-25T04:37:12Z", "root"), false);
-        // What tells too little, or has an exact id.
-        check(&image("new", "", "app"), &image("former", "", "app"), false);
-        check(&classic("linux/arm64"), &classic("linux/arm64"), false);
-        let mut named = image("new", "2026-11-25T04:37:12Z", "app");
-        named.0["RepoDigests"] = json!(["a@sha256:d"]);
-        check(&named, &image("former", "2026-11-25T04:37:12Z", "app"), false);
     }
 
     #[test]

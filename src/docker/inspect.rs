@@ -37,11 +37,6 @@ impl Inspector<'_> {
         self.image_at(reference, &format!("?platform={}", percent_encode(&platform)))
     }
 
-    /// The image with this id, which may have no name any more.
-    pub(crate) fn image_with_id(&self, id: &str) -> Result<Option<Image>, Error> {
-        Ok(self.find(&format!("/images/{}/json", percent_encode(id)))?.map(Image))
-    }
-
     fn image_at(&self, reference: &Reference, query: &str) -> Result<Option<Image>, Error> {
         let path = format!("/images/{}/json{query}", percent_encode(&reference.local()));
         Ok(self.find(&path)?.map(Image))

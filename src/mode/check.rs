@@ -246,21 +246,13 @@ impl Asking<'_> {
         let (is, wanted, is_same) = match (container["ImageManifestDescriptor"]["digest"].as_str(), image.manifest()) {
             (Some(is), Some(wanted)) => (is, wanted, is == wanted),
             // podman writes the algorithm before one of them only.
-            _ if Some(is.trim_start_matches("sha256:")) == image.id() => (is, wanted, true),
-            (None, _) => (is, wanted, self.is_same_by_content(&image, is)?),
-            _ => (is, wanted, false),
+            _ => (is, wanted, Some(is.trim_start_matches("sha256:")) == image.id()),
         };
         Ok(if is_same {
             Answer::Yes(format!("container {name} runs {reference} ({wanted})"))
         } else {
             Answer::No(format!("container {name} runs {is}, and {reference} is {wanted}"))
         })
-    }
-
-    /// Whether what a container was made of, which may have lost its name, is the same image.
-    fn is_same_by_content(&self, image: &Image, id: &str) -> Result<bool, Answer> {
-        let former = self.answered(self.inspector()?.image_with_id(id))?;
-        Ok(former.is_some_and(|former| image.is_same_by_content(&former)))
     }
 
     /// Why a container does not run, or cannot be reached.

@@ -73,15 +73,15 @@ pub(crate) fn create_private(path: &Path) -> io::Result<File> {
         let flags = (flags | OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
         OpenOptions::new().write(true).create(true).truncate(false).mode(PRIVATE).custom_flags(flags).open(path)
     };
-    let file = match open(OFlags::NOFOLLOW) {
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-            if !is_trusted(std::fs::symlink_metadata(path)?.uid()) {
-                return Err(io::Error::other("is a symbolic link of another user, which is not followed"));
-            }
-            open(OFlags::empty())?
+    let link = std::fs::symlink_metadata(path).ok().filter(Metadata::is_symlink);
+    let file = match link {
+        Some(link) if !is_trusted(link.uid()) => {
+            return Err(io::Error::other("is a symbolic link of another user, which is not followed"));
         }
-        opened => {
-            let file = opened?;
+        Some(_) => open(OFlags::empty())?,
+        // Nor one that has been put there since.
+        None => {
+            let file = open(OFlags::NOFOLLOW)?;
             let metadata = file.metadata()?;
             if metadata.is_file() && !is_trusted(metadata.uid()) {
                 return Err(io::Error::other("belongs to another user, who could read it; name a new file"));

@@ -1094,10 +1094,12 @@ def _(row):
         row.push_run("1", "4")
         expect(row.pull(row.at("run:latest")).exit == 0, "a pull fails")
         told = row.runs("run:latest")
-        expect(told[0] == 0, f"what it runs is as it was: {told}")
+        # The containerd store of Docker 26 has only the digest of the index, and nothing more of the former one.
+        is_unknown = row.store == "containerd" and row.release < 28
+        expect(told[0] == is_unknown, f"what it runs is as it was: {told}")
         row.push_run("2", "4")
         told = row.runs("run:latest")
-        expect(told[0] == 0, f"nothing was pulled: {told}")
+        expect(told[0] == is_unknown, f"nothing was pulled: {told}")
         expect(row.pull(row.at("run:latest")).exit == 0, "a pull fails")
         told = row.runs("run:latest")
         expect(told[0] == 1, f"there is a new image: {told}")
@@ -1107,6 +1109,7 @@ def _(row):
         row.engine.order("POST", "/containers/app/kill")
         row.engine.order("DELETE", "/containers/app?force=1")
     expect(row.runs("run:latest")[0] == 1, "it is gone")
+    return "made anew for another's entry" if is_unknown else ""
 
 
 @docker_case("ended by SIGTERM and pulled again")
