@@ -114,6 +114,22 @@ fn a_slow_engine_is_asked_for_its_store_in_time() {
     }
 }
 
+/// As Docker 28.5 with its containerd store said it, when it was asked again while it deleted what had come.
+#[test]
+fn a_deletion_that_was_met_is_no_end() {
+    let deleted = "failed to check image sha256:0ff937e0: rpc error: code = NotFound desc = content digest sha256:0ff937e0: not found";
+    let deleted = format!(r#"{{"errorDetail":{{"message":"{deleted}"}},"error":"{deleted}"}}"#);
+    let temp = Temp::new();
+    let pulls = vec![whole([FROM, LAYER, BAR, BROKEN]), whole([FROM, &deleted]), whole(GOOD)];
+    let (engine, _) = engine(&temp, pulls, &[]);
+    let live = run(&mut retrying(&temp, &engine, "3"));
+    assert_eq!(live.code, Some(0), "{live:?}");
+    for told in ["🔁 Retry 1/3 at once: failed to copy", "🔁 Retry 2/3 in 5s: failed to check image"] {
+        assert!(live.stdout.contains(told), "{told}: {}", live.stdout);
+    }
+    replays_like(&temp, &live, "deleted");
+}
+
 #[test]
 fn bytes_are_fetched_from_nothing_twice_at_most() {
     let retries_of = |pulls: Vec<Vec<Step>>, retries: &str| {
