@@ -18,7 +18,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long docker may take to end after it got the signal.
 const GRACE: Duration = Duration::from_secs(5);
@@ -33,6 +33,9 @@ pub(crate) struct Request<'a> {
     pub(crate) config: Option<PrivateConfig>,
 }
 
+/// How many names are tried for the directory in each place.
+const NAMES: u32 = 8;
+
 /// A directory with a config.json of our own, which nobody else may read and which goes with this value.
 ///
 /// On a tmpfs, so that a secret never touches a disk or an SD card.
@@ -42,9 +45,14 @@ impl PrivateConfig {
     /// `user`: the user's own configuration directory. All in it but config.json is found in this one too: the
     /// certificates for an engine far away, the keys of signed images.
     pub(crate) fn create(config: &str, user: Option<&Path>) -> Result<Self, String> {
+        // Where anybody may make directories nobody is to know the name beforehand. Root's runtime directory is its own, also
+        // where XDG_RUNTIME_DIR is that of the user who became root.
         let places = user::runtime_directory().into_iter().chain(["/run", "/dev/shm"].map(PathBuf::from));
-        for place in places.filter(|place| is_tmpfs(place)) {
-            let path = place.join(format!("docker-pull-with-progress-{}", std::process::id()));
+        for (place, number) in
+            places.filter(|place| is_tmpfs(place)).flat_map(|place| (0..NAMES).map(move |n| (place.clone(), n)))
+        {
+            let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+            let path = place.join(format!("docker-pull-with-progress-{}-{clock:x}{number:x}", std::process::id()));
             // Never one that is there already: it might be somebody else's, waiting for the secret.
             if DirBuilder::new().mode(0o700).create(&path).is_ok() {
                 let directory = Self(path);

@@ -158,7 +158,7 @@ impl Engine {
     /// Asks for what stands at `path` without waiting for anything; the answer is [`Connection::poll_answer`]'s.
     pub(crate) fn begin(&self, path: &str) -> Result<Connection, Error> {
         let mut connection = Connection::open(&self.socket, Instant::now(), &mut || ControlFlow::Break(()))?;
-        connection.send(&http::request("GET", &self.target(path), &[]))?;
+        connection.send(&http::request("GET", &self.target(path), &with(&self.headers, &[])))?;
         Ok(connection)
     }
 

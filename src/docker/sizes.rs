@@ -9,7 +9,7 @@
 use crate::docker::base64;
 use crate::docker::engine::{Answer, Connection, Engine};
 use crate::docker::reference::Reference;
-use crate::docker::store::Store;
+use crate::docker::store::{self, Store};
 use crate::os::child::{self, Child, Read, Setup};
 use crate::pull::Pull;
 use crate::pull::room::Room;
@@ -52,6 +52,8 @@ pub(crate) struct SizesQuery {
     agent: PathBuf,
     stage: Stage,
     store: Option<Store>,
+    /// Whether it is the containerd store, once the engine has said so.
+    pub(crate) is_containerd: Option<bool>,
     /// When the first layer of this attempt was announced.
     announced: Option<u64>,
     /// How many downloads had begun when the free space was last measured.
@@ -88,7 +90,14 @@ pub(crate) enum Learned {
 impl SizesQuery {
     /// None where there is no agent to be asked.
     pub(crate) fn new() -> Option<Self> {
-        Some(Self { agent: agent()?, stage: Stage::Waiting, store: None, announced: None, measured: None })
+        Some(Self {
+            agent: agent()?,
+            stage: Stage::Waiting,
+            store: None,
+            is_containerd: None,
+            announced: None,
+            measured: None,
+        })
     }
 
     /// Does what can be done without waiting.
@@ -139,6 +148,7 @@ impl SizesQuery {
         match info {
             None => {
                 let Some(info) = own_info(&answer) else { return Stage::Over };
+                self.is_containerd = Some(store::is_containerd(&info));
                 self.store = Store::of(&info);
                 Request::begin(engine, "/version", Some(info), until)
             }

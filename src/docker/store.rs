@@ -4,9 +4,12 @@
 //!
 //! **Invariant:** in doubt there is none. Only the directory itself is asked, never what is below it, which is root's.
 
+use crate::docker::engine::{Connection, Engine};
 use crate::os::file;
+use crate::pull::Pull;
 use crate::pull::room::Room;
 use rustix::fs::{statfs, statvfs};
+use serde::Deserialize;
 use serde_json::Value;
 use std::fs;
 use std::io::ErrorKind;
@@ -31,7 +34,59 @@ pub(crate) struct Store {
 
 /// Whether images are kept in the containerd store.
 pub(crate) fn is_containerd(info: &Value) -> bool {
-    info["DriverStatus"].to_string().contains("io.containerd.snapshotter")
+    is_snapshotter(&info["DriverStatus"])
+}
+
+fn is_snapshotter(driver_status: &Value) -> bool {
+    driver_status.to_string().contains("io.containerd.snapshotter")
+}
+
+/// After how many milliseconds of fetching the engine is asked for its store: most pulls are over by then, and one that
+/// breaks off before has lost little.
+const ASKED_AFTER: u64 = 1_000;
+
+/// What is read of the answer, which has some KB.
+#[derive(Deserialize)]
+struct Info {
+    #[serde(rename = "DriverStatus")]
+    driver_status: Value,
+}
+
+/// Which store an engine has, asked while it fetches: when a pull has broken off there is no time for it any more on a slow
+/// device, for the containerd store deletes what has come a tenth of a second later.
+#[derive(Default)]
+pub(crate) struct StoreQuery {
+    /// When the engine began to fetch.
+    began: Option<u64>,
+    is_asked: bool,
+    pending: Option<(Connection, Vec<u8>)>,
+    /// Whether it is the containerd store, once the engine has said so.
+    pub(crate) is_containerd: Option<bool>,
+}
+
+impl StoreQuery {
+    /// Does what can be done without waiting.
+    pub(crate) fn step(&mut self, engine: &Engine, pull: &Pull, at: u64) {
+        if let Some((connection, body)) = &mut self.pending {
+            let answer = match connection.poll_answer(body) {
+                Ok(None) => return,
+                Ok(Some(answer)) => Some(answer),
+                Err(_) => None,
+            };
+            let info = answer.filter(|answer| answer.status == 200);
+            let info = info.and_then(|answer| serde_json::from_slice::<Info>(&answer.body).ok());
+            self.is_containerd = info.map(|info| is_snapshotter(&info.driver_status));
+            self.pending = None;
+        }
+        if self.is_asked || pull.is_containerd || !pull.is_fetching() {
+            return;
+        }
+        let began = *self.began.get_or_insert(at);
+        if at >= began.saturating_add(ASKED_AFTER) {
+            self.is_asked = true;
+            self.pending = engine.begin("/info").ok().map(|connection| (connection, Vec::new()));
+        }
+    }
 }
 
 impl Store {

@@ -4,6 +4,7 @@
 
 mod outputs;
 mod sizes;
+mod store;
 
 use crate::args::{Progress, PullOptions};
 use crate::docker::Read;
@@ -15,6 +16,7 @@ use crate::docker::image::Image;
 use crate::docker::inspect::Inspector;
 use crate::docker::reference::Reference;
 use crate::docker::sizes::SizesQuery;
+use crate::docker::store::StoreQuery;
 use crate::os::charset::Charset;
 use crate::os::clock::now;
 use crate::os::lock::{self, Lock};
@@ -36,9 +38,6 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// The same where the pull has succeeded already.
 const BRIEF_ANSWER: Duration = Duration::from_secs(2);
 
-/// The same where a further attempt is to begin within 50 ms.
-const AT_ONCE: Duration = Duration::from_millis(30);
-
 /// The minimum that is allowed for an extraction that shows no progress: a large layer takes long on an SD card.
 const EXTRACTION: Duration = Duration::from_hours(1);
 
@@ -51,6 +50,8 @@ struct LivePull<'a> {
     session: Session,
     /// How large the layers are, where that is asked.
     sizes_query: Option<SizesQuery>,
+    /// Where the engine keeps its images, which decides when a broken pull is tried again.
+    store_query: StoreQuery,
 }
 
 /// Pulls `reference`; the exit code.
@@ -62,8 +63,8 @@ pub(crate) fn pull(reference: &Reference, options: &PullOptions) -> u8 {
     let lock = lock::take(&reference.full());
     let attached = if let Lock::Held(process) = &lock { Some(process.clone()) } else { None };
     let session = outputs::session(reference, options, started, &signals, lock);
-    let sizes_query = sizes::sizes_query(reference, options.sizes);
-    let mut live = LivePull { options, reference, signals, began, session, sizes_query };
+    let (sizes_query, store_query) = (sizes::sizes_query(reference, options.sizes), StoreQuery::default());
+    let mut live = LivePull { options, reference, signals, began, session, sizes_query, store_query };
     let client_options = ClientOptions {
         reference,
         platform: options.platform.as_deref(),
@@ -198,6 +199,7 @@ impl LivePull<'_> {
                     if let ControlFlow::Break(end) = self.ask_sizes(client) {
                         return end;
                     }
+                    self.ask_store(client);
                     // A recording keeps the times as they are.
                     if let Source::Api(connection) = &source
                         && self.options.record.is_none()
@@ -267,14 +269,6 @@ impl LivePull<'_> {
         }
     }
 
-    /// Whether the engine keeps its images in the containerd store; false where it does not say so soon enough.
-    fn is_containerd(&self, backend: &Backend, reason: &str) -> bool {
-        let Backend::Api(engine) = backend else { return false };
-        self.session.pull.is_containerd
-            || attempt::is_of_containerd(reason)
-            || self.inspector(engine, AT_ONCE).has_containerd_store() == Some(true)
-    }
-
     /// What a reader should know beside the reason.
     fn explain(&mut self, client: &Client<'_>, kind: Kind) {
         let (registry, credentials) = (self.reference.registry(), &client.credentials);
@@ -308,6 +302,8 @@ impl LivePull<'_> {
             }
             self.session.advance(self.at());
         }
+        // It may be another engine by then.
+        self.store_query = StoreQuery::default();
         let Self { session, signals, began, .. } = self;
         let renewed = client.renew(&mut || {
             session.advance(since(*began));

@@ -394,6 +394,8 @@ pub(crate) fn share(part: u64, whole: u64, scale: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pull::meter::Meter;
+    use crate::pull::snapshot::Snapshot;
     /// What the engine says of a layer.
     type Said = (Phase, Numbers);
 
@@ -526,11 +528,18 @@ mod tests {
         check(pull, downloading(500, 1000), Change::Moved, 600);
         check(pull, retrying(5), Change::Began, 600);
         check(pull, downloading(1000, 1000), Change::Silent, 600);
+        let amount = |pull: &Pull| Snapshot { pull, meter: &Meter::default(), at: 0 }.amount();
+        let before = amount(pull);
+        assert_eq!((before.done, before.total, before.is_exact), (600, 1000, true));
         check(pull, downloading(100, 1000), Change::Restarted, 100);
-        assert_eq!((pull.percent(), pull.layers[0].reached, pull.moved()), (percent, 600, (700, true)));
+        assert_eq!((pull.percent(), pull.moved()), (percent, (700, true)));
+        // What is shown of the whole stands still until it is passed.
+        assert_eq!(amount(pull), before);
         check(pull, downloading(50, 1000), Change::Moved, 100);
+        check(pull, downloading(599, 1000), Change::Grew, 599);
+        assert_eq!(amount(pull), before);
         check(pull, downloading(900, 1000), Change::Grew, 900);
-        assert_eq!((pull.layers[0].reached, pull.moved()), (900, (1500, true)));
+        assert_eq!((amount(pull).done, pull.moved()), (900, (1500, true)));
         check(pull, DOWNLOADED, Change::Began, 1000);
         check(pull, COMPLETE, Change::Began, 1000);
         // The mirror fails elsewhere, and all is fetched from another place.

@@ -110,15 +110,16 @@ impl Report {
         let layers = pull.layers.len();
         if layers > 0 {
             self.say(at, closing, out, format_args!("Layers: {}/{layers} completed", pull.finished));
-            if self.has_bytes {
-                let (moved, is_all) = pull.moved();
-                let (bound, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
-                match bar::speed(moved, at).filter(|_| moved > 0) {
-                    Some(speed) => {
-                        self.say(at, closing, out, format_args!("Downloaded: {bound}{count} in {seconds}s ({speed})"));
-                    }
-                    None => self.say(at, closing, out, format_args!("Downloaded: {bound}{count} in {seconds}s")),
+        }
+        let (moved, is_all) = pull.moved();
+        // Bytes of an attempt before this one too, which may have found everything there.
+        if self.has_bytes && (layers > 0 || moved > 0) {
+            let (bound, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
+            match bar::speed(moved, at).filter(|_| moved > 0) {
+                Some(speed) => {
+                    self.say(at, closing, out, format_args!("Downloaded: {bound}{count} in {seconds}s ({speed})"));
                 }
+                None => self.say(at, closing, out, format_args!("Downloaded: {bound}{count} in {seconds}s")),
             }
         }
         self.rule(at, closing, out);

@@ -3,8 +3,8 @@
 //! Apart from the report that makes lines, because here all that is known of a line is its text: the log may be old, torn, or
 //! written by something else.
 //!
-//! **Invariant:** what leaves here moves no cursor; on a terminal no row is wider than it, and nothing but bars, dates and rules
-//! is shortened.
+//! **Invariant:** what leaves here moves no cursor; on a terminal no row is wider than it, and nothing but bars, dates, rules
+//! and how long a layer took is shortened.
 
 use crate::os::charset::Charset;
 use crate::os::tail::{LONG_STAMP, Line, SHORT_STAMP, is_like};
@@ -59,8 +59,13 @@ impl Reader {
         if is_cut {
             let _ = write!(shown, "… (cut: {} bytes)", line.length);
         }
+        self.line(stamp, &shown, out);
+    }
+
+    /// Appends a line that is safe to show.
+    pub(crate) fn line(&mut self, stamp: &str, text: &str, out: &mut String) {
         let stamp = self.short_stamp(stamp, out);
-        self.text(&stamp, &shown, out);
+        self.text(&stamp, text, out);
     }
 
     /// Appends `text` behind a stamp, in as many rows as it takes.
@@ -91,7 +96,14 @@ impl Reader {
         let bar = fit::find_bar(text);
         let (whole, converted) = self.convert(text, bar.as_ref());
         let excess = fit::cells(&whole).saturating_sub(room);
-        let Some(bar) = bar.filter(|_| excess > 0) else { return (whole, converted) };
+        let Some(bar) = bar.filter(|_| excess > 0) else {
+            // The stamps show how long a layer took, near enough.
+            let took = took(text).filter(|took| (1..=took.len()).contains(&excess));
+            return (
+                took.map_or_else(|| whole.clone(), |took| whole[..whole.len() - took.len()].to_owned()),
+                converted,
+            );
+        };
         if let Some((text, bar)) = fit::shrink(text, &bar, excess) {
             return self.convert(&text, Some(&bar));
         }
@@ -145,6 +157,13 @@ impl Reader {
 /// How long the stamp is that `line` begins with: what follows it is to be shown in the reader's characters.
 fn stamp(line: &str) -> usize {
     [LONG_STAMP, SHORT_STAMP].into_iter().find(|model| is_like(line.as_bytes(), model)).map_or(0, str::len)
+}
+
+/// The ` in 12s` that a complete layer's line ends with.
+fn took(text: &str) -> Option<&str> {
+    let is_layer = text.starts_with("✅ Layer ") && text.contains(": Complete (");
+    let took = &text[text.rfind(" in ").filter(|_| is_layer)?..];
+    took[4..].strip_suffix('s')?.bytes().all(|byte| byte.is_ascii_digit()).then_some(took)
 }
 
 /// `\u{0}\u{0}\u{0}…` as `\u{0}×3000`: a device that lost its power leaves a log with holes.
@@ -234,6 +253,31 @@ mod tests {
         check(60, &format!("2025-11-19\n{row}{row}2025-11-20\n{row}"));
         let row = "[10:30:17] ⬇️  Layer b9bf3f3b8299: 25% (5MB / 20MB)\n";
         check(55, &format!("2025-11-19\n{row}{row}2025-11-20\n{row}"));
+    }
+
+    #[test]
+    fn how_long_a_layer_took_goes_before_its_line_is_broken() {
+        let check = |columns, text: &str, expected: &str| {
+            let line = format!("[2025-11-19 10:30:17] {text}");
+            let shown = read(&[&line], Some(columns), Charset::All, false);
+            assert_eq!(shown.lines().skip_while(|row| row.starts_with("2025")).collect::<Vec<_>>().join("|"), expected);
+        };
+        let line = "✅ Layer b9bf3f3b8299: Complete (10/12), 120MB in 125s";
+        check(80, line, &format!("[2025-11-19 10:30:17] {line}"));
+        check(60, line, "[10:30:17] ✅ Layer b9bf3f3b8299: Complete (10/12), 120MB");
+        check(69, line, &format!("[10:30:17] {line}"));
+        // Not enough, or not such a line.
+        check(50, line, "[10:30:17] ✅ Layer b9bf3f3b8299: Complete|    (10/12), 120MB in 125s");
+        check(
+            60,
+            &format!("❌ PULL FAILED: a{line}"),
+            "[10:30:17] ❌ PULL FAILED: a✅ Layer b9bf3f3b8299: Complete|    (10/12), 120MB in 125s",
+        );
+        check(
+            60,
+            &line.replace("125s", "hours"),
+            "[10:30:17] ✅ Layer b9bf3f3b8299: Complete (10/12), 120MB in|    hours",
+        );
     }
 
     #[test]

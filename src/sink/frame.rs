@@ -9,9 +9,7 @@ use crate::pull::Pull;
 use crate::pull::layer::{Layer, Phase};
 use crate::pull::snapshot::{Amount, Snapshot};
 use crate::report::bar;
-use crate::report::fit::{self, MIN_BAR};
-use crate::report::line::{About, Bar, Line};
-use std::borrow::Cow;
+use crate::report::fit::MIN_BAR;
 use std::fmt::{self, Display, Write as _};
 
 /// Cells of an id, as docker shows it, and of a phase (`Retrying 25s`).
@@ -182,21 +180,6 @@ fn facts(snapshot: &Snapshot<'_>, mut before: usize, mut room: usize, out: &mut 
     snapshot.left().map_or(Ok(()), |left| add(format_args!("{}", bar::left(left))))
 }
 
-/// A line of the log with its bar, or the rule that it is, made as short as `columns` ask for. Any other line is left to
-/// the terminal to wrap: a digest is to be had whole.
-pub(crate) fn fit<'a>(text: &'a str, line: &Line<'_>, columns: usize) -> (Cow<'a, str>, Option<Bar>) {
-    let excess = fit::cells(text).saturating_sub(columns);
-    match (line.about, &line.bar) {
-        // A rule is ASCII.
-        (About::Rule, _) => (text[..text.len() - excess.min(text.len())].into(), None),
-        (_, Some(bar)) if excess > 0 => match fit::shrink(text, bar, excess) {
-            Some((text, bar)) => (text.into(), Some(bar)),
-            None => (text.into(), Some(bar.clone())),
-        },
-        (_, bar) => (text.into(), bar.clone()),
-    }
-}
-
 /// Appends what `write` writes, cut to `width` cells, and a line end.
 fn line(width: usize, out: &mut String, write: impl FnOnce(&mut String) -> fmt::Result) {
     let start = out.len();
@@ -214,7 +197,6 @@ mod tests {
     use super::*;
     use crate::pull::event;
     use crate::pull::meter::{MAX_LEFT, Meter};
-    use crate::report::line::Part;
 
     const MB: u64 = 1_000_000;
 
@@ -313,25 +295,5 @@ mod tests {
         check(&pull, 6, &[extracting, "+ 2 active, 1 downloaded, 3 waiting"]);
         check(&pull, 5, &["+ 3 active, 1 downloaded, 3 waiting"]);
         check(&pull, 4, &[]);
-    }
-
-    #[test]
-    fn log_lines_are_shortened_only_in_their_layout() {
-        let check = |about, text: &str, columns, expected: &str| {
-            let place = text.find('[').map(|start| start..text.find(']').expect("its end") + 1);
-            let bar = place.map(|place| Bar { place, part: 1, whole: 2, cells: 10 });
-            let line = Line { at: 0, part: Part::Body, about, raw: None, text: Some(text), bar };
-            let (fitted, bar) = fit(text, &line, columns);
-            assert_eq!(fitted, expected);
-            let place = fitted.find('[').map(|start| start..fitted.find(']').expect("its end") + 1);
-            assert_eq!(bar.map(|bar| bar.place), place);
-        };
-        check(About::Text, "Overall Progress: [█████░░░░░] 50%", 35, "Overall Progress: [█████░░░░░] 50%");
-        check(About::Text, "Overall Progress: [█████░░░░░] 50%", 31, "Overall Progress: [███░░░░] 50%");
-        check(About::Text, "Overall Progress: [█████░░░░░] 50%", 20, "Overall Progress: [█████░░░░░] 50%");
-        check(About::Rule, "==========", 4, "====");
-        check(About::Text, "==========", 4, "==========");
-        check(About::Text, "sha256:0123456789", 4, "sha256:0123456789");
-        check(About::Text, "", 4, "");
     }
 }

@@ -67,6 +67,7 @@ fn pulls() {
     cached(&lab);
     platforms(&lab);
     slow_pull(&lab);
+    long_pull(&lab);
     fallback(&lab);
     interrupted(&lab);
     two_at_once(&lab);
@@ -126,7 +127,7 @@ fn platforms(lab: &Lab) {
     let with = |name: &str, value: &str| {
         let (name, value) = (name.to_owned(), value.to_owned());
         lab.begin_with(&image, move |command| {
-            command.env(name, value);
+            command.arg("--host").arg(lab.socket()).env(name, value);
         })
     };
     with("DOCKER_DEFAULT_PLATFORM", "linux/riscv64").finish().ended_with(0).never_says(&["⚠️  the image is for"]);
@@ -146,6 +147,24 @@ fn slow_pull(lab: &Lab) {
     assert!((5..=9).contains(&bars.len()), "{} bars in {slow}", bars.len());
     assert!(bars.iter().any(|bar| (20..90).contains(&percent(bar))), "{slow}");
     assert!(slow.between("Downloaded: ", " (").starts_with("10MB in "), "{slow}");
+}
+
+/// Long enough for lines that say how far the whole is; that the replay has the same ones [`lab::Running::finish`] sees to.
+fn long_pull(lab: &Lab) {
+    let link = Link::to(&lab.registry, MB);
+    lab.forget_images();
+    let long = lab.pull(&format!("{}/eight", link.address), &[]);
+    long.pulled(8, 0);
+    assert!(long.took.as_secs() > 11, "{long}");
+    let overall_lines = |text: &str| text.lines().filter(|line| line.contains("Overall Progress: ")).count();
+    let whole: Vec<_> = long.lines().filter(|line| line.starts_with("Overall Progress: ")).collect();
+    assert!(whole.len() >= 2, "{long}");
+    for line in &whole[..whole.len() - 1] {
+        assert!((1..100).contains(&percent(line)), "{long}");
+        assert!(line.contains("MB / ") && line.contains("B/s") && line.ends_with(')'), "{long}");
+    }
+    // Once each, in the log too; and by the clock of the pull.
+    assert_eq!((overall_lines(&long.out), overall_lines(&long.log)), (whole.len(), whole.len()), "{long}");
 }
 
 fn percent(bar: &str) -> u32 {

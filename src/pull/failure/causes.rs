@@ -92,6 +92,9 @@ const STORING: &[&str] = &[
     "untar re-exec error",
 ];
 
+/// What podman was at when a layer could not be had.
+const BLOB: [&str; 3] = ["reading blob", "fetching blob", "error fetching blob"];
+
 /// Causes that stay what they are while a layer is stored.
 const KEPT: [Kind; 6] = [Kind::DiskFull, Kind::DiskBroken, Kind::Memory, Kind::Version, Kind::Platform, Kind::Damaged];
 
@@ -148,7 +151,7 @@ pub(crate) fn kind(reason: &Reason) -> Kind {
     }
     match cause {
         // A manifest that names what the registry has not.
-        Kind::NotFound if reason.is_about_blob || reason.has("fetching blob") => Kind::Damaged,
+        Kind::NotFound if reason.is_about_blob || BLOB.iter().any(|pattern| reason.has(pattern)) => Kind::Damaged,
         cause => cause,
     }
 }

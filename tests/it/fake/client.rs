@@ -74,6 +74,62 @@ fn the_containerd_store_is_asked_again_at_once() {
     check(&[FROM, LAYER, BROKEN], &[store("snapshotter.v1")], false);
 }
 
+/// A slow device: its engine takes longer to say which store it has than the store keeps what came.
+#[test]
+fn a_slow_engine_is_asked_for_its_store_in_time() {
+    for (driver, when) in [("io.containerd.snapshotter.v1", "at once"), ("none", "in 5s")] {
+        let temp = Temp::new();
+        let info = answer(200, &format!(r#"{{"DriverStatus":[["driver-type","{driver}"]],"Name":"pi"}}"#));
+        let count = AtomicUsize::new(0);
+        let engine = Engine::serve(&temp.join("docker.sock"), move |request: &Request| {
+            if request.line.ends_with("/_ping") {
+                let head = "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\nOK";
+                return vec![Step::Write(head.into())];
+            }
+            if request.line.starts_with("POST ") {
+                // In words that no store has for itself alone, after a while of fetching.
+                let rest = [&chunk(RESET)[..], LAST_CHUNK].concat();
+                return match count.fetch_add(1, Ordering::Relaxed) {
+                    0 => vec![begun(&[FROM, LAYER, BAR]), Step::Wait, Step::Write(rest)],
+                    _ => whole(GOOD),
+                };
+            }
+            std::thread::sleep(Duration::from_millis(300));
+            vec![Step::Write(info.clone())]
+        });
+        std::fs::create_dir(temp.join(".docker")).expect("a directory");
+        temp.write(".docker/config.json", r#"{"HttpHeaders":{"X-Site":"berlin"}}"#);
+        // Who asks for sizes learns it with them.
+        let running = Running::start(retrying(&temp, &engine, "1").args(["--sizes", "never"]));
+        assert!(eventually(LIMIT, || lines(&engine).iter().any(|line| line.ends_with("/info"))));
+        std::thread::sleep(Duration::from_millis(600));
+        engine.go();
+        let ended = running.end();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.stdout.contains(&format!("🔁 Retry 1/1 {when}: ")), "{driver}: {ended:?}");
+        // Once, and as every other request.
+        let asked: Vec<_> = engine.requests().into_iter().filter(|request| request.line.ends_with("/info")).collect();
+        assert_eq!((asked.len(), asked[0].header("x-site")), (1, Some("berlin")), "{asked:?}");
+        replays_like(&temp, &ended, driver);
+    }
+}
+
+/// As Docker 28.5 with its containerd store said it, when it was asked again while it deleted what had come.
+#[test]
+fn a_deletion_that_was_met_is_no_end() {
+    let deleted = "failed to check image sha256:0ff937e0: rpc error: code = NotFound desc = content digest sha256:0ff937e0: not found";
+    let deleted = format!(r#"{{"errorDetail":{{"message":"{deleted}"}},"error":"{deleted}"}}"#);
+    let temp = Temp::new();
+    let pulls = vec![whole([FROM, LAYER, BAR, BROKEN]), whole([FROM, &deleted]), whole(GOOD)];
+    let (engine, _) = engine(&temp, pulls, &[]);
+    let live = run(&mut retrying(&temp, &engine, "3"));
+    assert_eq!(live.code, Some(0), "{live:?}");
+    for line in ["🔁 Retry 1/3 at once: failed to copy", "🔁 Retry 2/3 in 5s: failed to check image"] {
+        assert!(live.stdout.contains(line), "{line}: {}", live.stdout);
+    }
+    replays_like(&temp, &live, "deleted");
+}
+
 #[test]
 fn bytes_are_fetched_from_nothing_no_more_than_twice() {
     let retries_of = |pulls: Vec<Vec<Step>>, retries: &str| {
