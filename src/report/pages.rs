@@ -22,6 +22,9 @@ const MOST_NAME: usize = 60;
 /// How long one image is shown where several are pulled at once, in seconds.
 const TURN: i64 = 5;
 
+/// What to do about a pull that was lost.
+const AGAIN: &str = "nothing where Puppet runs: it pulls again; by hand: sudo docker-pull-with-progress IMAGE";
+
 /// The screen, `rows` of `columns` cells.
 pub(crate) fn page(
     states: &States,
@@ -218,7 +221,8 @@ impl Page<'_> {
             } else if let Some(details) = &image.details {
                 self.paragraph(details, Tone::Bad);
             }
-            if let Some(hint) = image.hint.as_ref().filter(|_| !image.is_lost()) {
+            let hint = if image.is_lost() { Some(AGAIN) } else { image.hint.as_deref() };
+            if let Some(hint) = hint {
                 self.blank();
                 self.put("WHAT TO DO", "", Tone::Mark);
                 self.paragraph(hint, Tone::Mark);
@@ -265,7 +269,10 @@ impl Page<'_> {
         }
         let checked = states.images.iter().filter_map(|found| found.image.checked).max();
         if let Some(checked) = checked {
-            self.put(&format!("last look {}, {}", moment.at(checked), moment.ago(checked)), "", Tone::Plain);
+            let (at, ago) = (moment.at(checked).to_string(), moment.ago(checked).to_string());
+            // Long ago both are the date.
+            let ago = if ago == at { String::new() } else { format!(", {ago}") };
+            self.put(&format!("last look {at}{ago}"), "", Tone::Plain);
         }
         self.surroundings();
     }
