@@ -9,6 +9,9 @@ use crate::report::moment::Moment;
 use alm_state::{Container, Image, Standing, States, Status};
 use std::fmt::Write as _;
 
+/// The longest name that others are lined up with, in characters.
+const MOST_NAME: usize = 48;
+
 /// An image as it is to be told of.
 pub(crate) struct Entry {
     /// As short as it can be without being taken for another.
@@ -212,9 +215,10 @@ pub(crate) fn container(container: &Container, here: Option<&str>, this: &str, m
 
 /// The entries as lines, no wider than `columns` where there is a width: what does not fit goes on indented.
 pub(crate) fn lines(entries: &[Entry], columns: Option<usize>) -> Vec<String> {
-    let width = entries.iter().map(|entry| entry.name.chars().count()).max().unwrap_or(0);
-    // Long names would leave no room for what there is to say.
-    let width = if columns.is_some_and(|columns| width > columns / 2) { 0 } else { width };
+    // Long names stand out: they would leave no room for what there is to say, or push it far from the short ones.
+    let most = columns.map_or(MOST_NAME, |columns| MOST_NAME.min(columns / 2));
+    let widths = entries.iter().map(|entry| entry.name.chars().count()).filter(|width| *width <= most);
+    let width = widths.max().unwrap_or(0);
     let mut lines = Vec::new();
     for Entry { name, facts, notes } in entries {
         wrap(&format!("{name:width$}  {facts}"), "    ", columns, &mut lines);
@@ -408,6 +412,12 @@ web:2       downloading  44%  137 of 214MB  2.2MB/s  35s left"
             let letters = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
             assert_eq!(letters(&lines.concat()), letters(&whole), "{columns}");
         }
+        let entry = |name: &str| Entry { name: name.into(), facts: "up to date".into(), notes: Vec::new() };
+        let long = format!("app@sha256:{}", "0".repeat(64));
+        let entries = [entry("web:2"), entry(&long), entry("app:latest")];
+        let expected =
+            ["web:2       up to date".to_owned(), format!("{long}  up to date"), "app:latest  up to date".into()];
+        assert_eq!(super::lines(&entries, None), expected);
         let mut lines = Vec::new();
         wrap("ééé ééé ééé", "  ", Some(7), &mut lines);
         assert_eq!(lines, ["ééé ééé", "  ééé"]);
