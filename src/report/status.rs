@@ -4,8 +4,8 @@
 //!
 //! **Invariant:** pure. What a state does not know is not guessed: it is left out.
 
-use crate::report::bar;
 use crate::report::moment::Moment;
+use crate::report::{bar, fit};
 use alm_state::{Container, Image, Standing, States, Status};
 use std::fmt::Write as _;
 
@@ -231,23 +231,16 @@ pub(crate) fn lines(entries: &[Entry], columns: Option<usize>) -> Vec<String> {
 
 /// Breaks `text` at blanks.
 pub(crate) fn wrap(text: &str, indent: &str, columns: Option<usize>, lines: &mut Vec<String>) {
-    let Some(columns) = columns.map(|columns| columns.max(indent.len() + 1)) else {
+    let Some(columns) = columns else {
         lines.push(text.to_owned());
         return;
     };
-    let mut rest = text.to_owned();
-    while let Some((end, _)) = rest.char_indices().nth(columns) {
-        let least = rest.len() - rest.trim_start().len() + 1;
-        // A word that is wider than the line is broken.
-        let is_word_end = rest[end..].starts_with(' ');
-        let blank = if is_word_end { Some(end) } else { rest[..end].rfind(' ') };
-        let at = blank.filter(|at| *at >= least).unwrap_or(end);
-        let next = format!("{indent}{}", rest[at..].trim_start());
-        rest.truncate(at);
-        lines.push(rest.trim_end().to_owned());
-        rest = next;
+    for row in fit::rows(text, columns.max(1), columns.saturating_sub(indent.len()).max(1)) {
+        let (indent, row) = if row.start == 0 { ("", text[row].trim_end()) } else { (indent, text[row].trim()) };
+        if !row.is_empty() {
+            lines.push(format!("{indent}{row}"));
+        }
     }
-    lines.push(rest);
 }
 
 #[cfg(test)]
@@ -421,5 +414,9 @@ web:2       downloading  44%  137 of 214MB  2.2MB/s  35s left"
         let mut lines = Vec::new();
         wrap("ééé ééé ééé", "  ", Some(7), &mut lines);
         assert_eq!(lines, ["ééé ééé", "  ééé"]);
+        // Two cells each.
+        lines.clear();
+        wrap("图像图像 图像", "  ", Some(9), &mut lines);
+        assert_eq!(lines, ["图像图像", "  图像"]);
     }
 }
