@@ -181,7 +181,7 @@ impl Pull {
     }
 
     fn find(&mut self, id: &str) -> Option<usize> {
-        // An engine that tells of several layers does so in turn.
+        // An engine that reports several layers does so in turn.
         let (earlier, later) = self.layers.split_at(self.latest);
         let is_it = |layer: &Layer| layer.id == id;
         let found = later.iter().position(is_it).map(|at| earlier.len() + at);
