@@ -472,8 +472,8 @@ fn a_pull_does_not_wake_up_for_each_word() {
     let (sleeps, took) = (running.sleeps(), began.elapsed());
     // A rest, and a wait for the words after it; some more at the start. On a machine so busy that the words come more
     // slowly than the rests there is a rest for each.
-    let most = 20 + 2 * took.as_millis() as u64 / 200;
-    assert!((1..=most).contains(&sleeps), "{sleeps} sleeps for {WORDS} words in {took:?}");
+    let max = 20 + 2 * took.as_millis() as u64 / 200;
+    assert!((1..=max).contains(&sleeps), "{sleeps} sleeps for {WORDS} words in {took:?}");
     engine.go();
     assert_eq!(running.end().code, Some(0));
 }

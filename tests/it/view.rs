@@ -532,19 +532,19 @@ fn a_thousand_rotations_lose_nothing() {
     let written = [AtomicUsize::new(0), AtomicUsize::new(0)];
     let is_over = AtomicBool::new(false);
     // How many lines of each writer are shown: their numbers have no gaps, which is checked at the end.
-    // Only what is new is looked at: the more there was to read, the more would be written meanwhile, and so on.
-    let (mut looked, mut counts) = (0, [0; 2]);
+    // Only what is new is read: the more there was to read, the more would be written meanwhile, and so on.
+    let (mut checked, mut counts) = (0, [0; 2]);
     let mut seen = || {
         let shown = follower.shown.lock().unwrap();
-        let new = &shown[looked..];
+        let new = &shown[checked..];
         let new = &new[..new.rfind('\n').map_or(0, |end| end + 1)];
-        looked += new.len();
+        checked += new.len();
         for (count, name) in counts.iter_mut().zip([" A ", " B "]) {
             *count += new.matches(name).count();
         }
         counts
     };
-    let reach = |counts: [usize; 2], least: [usize; 2]| counts[0] >= least[0] && counts[1] >= least[1];
+    let reach = |counts: [usize; 2], min: [usize; 2]| counts[0] >= min[0] && counts[1] >= min[1];
     thread::scope(|scope| {
         for (name, written) in ['A', 'B'].into_iter().zip(&written) {
             let (path, is_over) = (place.log(), &is_over);
