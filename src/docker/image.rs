@@ -262,7 +262,7 @@ mod tests {
         check(&classic("linux/386"), "linux/amd64", false);
         check(&classic("linux/arm64"), "linux/amd64", false);
         assert!(!classic("linux/amd64").has_for_certain(None));
-        // The containerd store tells the whole index.
+        // The containerd store lists the whole index.
         let both = containerd(&["+linux/arm/v6", "linux/arm/v7"]);
         check(&both, "linux/arm/v6", true);
         check(&both, "linux/arm/v7", false);

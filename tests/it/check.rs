@@ -273,7 +273,7 @@ fn the_hub_is_asked_by_the_agent() {
     }
     check("alpine", &tells, &info, here(&old), (1, "no: alpine:latest is newer in the registry: sha256:aaa"), false);
     check("alpine", &tells, &info, gone(), (1, "no: alpine:latest is not here; the registry has sha256:aaa"), false);
-    // Of the same digest, and perhaps of another platform: the engine tells which there are.
+    // Of the same digest, and perhaps of another platform: the engine says which there are.
     let newer = (1, "no: alpine:latest is newer in the registry: sha256:eee");
     let of = |other: &str| (200, here(&new).1.replace("arm64", other));
     check("alpine", &tells, &info, of("arm"), newer, true);
