@@ -1,4 +1,4 @@
-//! `alm-agent`, the program that speaks to registries for this one: where it is, and what it is told on its standard input.
+//! `alm-agent`, the program that speaks to registries for this one: where it is, and what it gets on its standard input.
 //!
 //! Apart from what it is asked for: a pull asks for sizes and goes on meanwhile, a check waits for a digest.
 //!
@@ -23,8 +23,8 @@ const DIGEST_MAX: Duration = Duration::from_millis(10_500);
 /// An answer with a digest, or with the reason why there is none.
 const ANSWER_MAX: usize = 4 << 10;
 
-/// What the agent has to know beside what the engine tells.
-pub(crate) struct Question<'a> {
+/// What the agent has to know beside what the engine says.
+pub(crate) struct RegistryQuery<'a> {
     pub(crate) reference: &'a Reference,
     pub(crate) platform: Option<&'a str>,
     /// The value of `X-Registry-Auth`.
@@ -59,7 +59,7 @@ pub(super) fn command(agent: &Path, what: &str) -> Command {
     command
 }
 
-/// Whether `/info` is of an engine on this host, which tells how it reaches registries: another's secrets and registries
+/// Whether `/info` is of an engine on this host, which says how it reaches registries: another's secrets and registries
 /// belong to another network.
 pub(super) fn is_own(info: &Value) -> bool {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").ok();
@@ -67,11 +67,11 @@ pub(super) fn is_own(info: &Value) -> bool {
 }
 
 /// The object on the agent's standard input.
-pub(super) fn question(what: &str, question: &Question<'_>, engine: &Reached<'_>, limit: Duration) -> Option<String> {
-    let Question { reference, platform, credentials } = question;
+pub(super) fn request(what: &str, query: &RegistryQuery<'_>, engine: &Reached<'_>, limit: Duration) -> Option<String> {
+    let RegistryQuery { reference, platform, credentials } = query;
     let auth = base64::decode(&credentials.replace('-', "+").replace('_', "/"))?;
     let part = |name: &str| engine.info[name].clone();
-    let question = json!({
+    let request = json!({
         "do": what,
         "image": reference.full(),
         "platform": platform,
@@ -86,32 +86,32 @@ pub(super) fn question(what: &str, question: &Question<'_>, engine: &Reached<'_>
         "auth": serde_json::from_slice::<Value>(&auth).ok()?,
         "limit_ms": u64::try_from(limit.as_millis()).ok()?,
     });
-    Some(question.to_string())
+    Some(request.to_string())
 }
 
 /// The digest of what an image's tag names in its registry, by a request that no registry counts as a pull. None where there is
 /// no agent, or it does not know: then the engine is to be asked.
-pub(crate) fn digest(asking: &Inspector<'_>, about: &Question<'_>) -> Option<String> {
+pub(crate) fn digest(inspector: &Inspector<'_>, query: &RegistryQuery<'_>) -> Option<String> {
     let agent = find()?;
-    let info = asking.find("/info").ok()??;
-    let version = asking.find("/version").ok()??;
-    let engine = Reached { info: &info, version: &version, ping: &asking.engine.version };
-    let left = asking.until.saturating_duration_since(Instant::now());
-    let input = question("digest", about, &engine, DIGEST.min(left)).filter(|_| is_own(&info))?;
+    let info = inspector.find("/info").ok()??;
+    let version = inspector.find("/version").ok()??;
+    let engine = Reached { info: &info, version: &version, ping: &inspector.engine.version };
+    let left = inspector.until.saturating_duration_since(Instant::now());
+    let input = request("digest", query, &engine, DIGEST.min(left)).filter(|_| is_own(&info))?;
     let setup = Setup { input: Some(input.as_bytes()), own_group: true, ..Setup::default() };
-    let mut is_over = || asking.signals.came().is_some();
-    let answer = child::collect(command(&agent, "digest"), setup, DIGEST_MAX.min(left), ANSWER_MAX, &mut is_over);
+    let mut go_on = || inspector.signals.go_on();
+    let answer = child::collect(command(&agent, "digest"), setup, DIGEST_MAX.min(left), ANSWER_MAX, &mut go_on);
     let (status, answer) = answer.ok()?;
     parse(&answer).filter(|_| status.success())
 }
 
-/// The digest that the agent tells; none where it does not answer as it should.
+/// The digest that the agent names; none where it does not answer as it should.
 pub(crate) fn parse(answer: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]
-    struct Told {
+    struct Reply {
         digest: String,
     }
-    let Told { digest } = serde_json::from_slice(answer).ok()?;
+    let Reply { digest } = serde_json::from_slice(answer).ok()?;
     let hex = digest.strip_prefix("sha256:")?;
     (hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))).then_some(digest)
 }

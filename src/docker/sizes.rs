@@ -6,9 +6,9 @@
 //!
 //! **Invariant:** nothing here waits, and nothing here fails. Secrets go to the agent's standard input and nowhere else.
 
-use crate::docker::agent::{self, Question, Reached};
+use crate::docker::agent::{self, Reached, RegistryQuery};
 use crate::docker::engine::{Connection, Engine};
-use crate::docker::store::Store;
+use crate::docker::store::{self, Store};
 use crate::os::child::{Child, Read, Setup};
 use crate::pull::Pull;
 use crate::pull::room::Room;
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// How long the engine may take to say how it reaches registries.
 const ENGINE: Duration = Duration::from_secs(2);
 
-/// How long the agent may take by what it is told, and when it is ended.
+/// The limit that the agent is given, and the later one after which it is ended.
 const AGENT: Duration = Duration::from_secs(4);
 const AGENT_MAX: Duration = Duration::from_millis(4500);
 
@@ -35,15 +35,17 @@ const BYTES_MAX: u64 = 1 << 40;
 /// When all layers are announced, at the latest: after so many milliseconds.
 const ANNOUNCING: u64 = 100;
 
-/// The question on its way, and what is to be done with its answer.
-pub(crate) struct Asking {
+/// The state of the request, and what is to be done with its answer.
+pub(crate) struct SizesQuery {
     agent: PathBuf,
     stage: Stage,
     store: Option<Store>,
+    /// Whether it is the containerd store, once the engine has said so.
+    pub(crate) is_containerd: Option<bool>,
     /// When the first layer of this attempt was announced.
     announced: Option<u64>,
-    /// With how many downloads on their way the room was looked at last.
-    looked: Option<usize>,
+    /// How many downloads had begun when the free space was last measured.
+    measured: Option<usize>,
 }
 
 enum Stage {
@@ -73,24 +75,37 @@ pub(crate) enum Learned {
     Room(Room),
 }
 
-impl Asking {
+impl SizesQuery {
     /// None where there is no agent to be asked.
     pub(crate) fn new() -> Option<Self> {
-        Some(Self { agent: agent::find()?, stage: Stage::Waiting, store: None, announced: None, looked: None })
+        Some(Self {
+            agent: agent::find()?,
+            stage: Stage::Waiting,
+            store: None,
+            is_containerd: None,
+            announced: None,
+            measured: None,
+        })
     }
 
     /// Does what can be done without waiting.
-    pub(crate) fn step(&mut self, engine: &Engine, question: &Question<'_>, pull: &Pull, at: u64) -> Option<Learned> {
+    pub(crate) fn step(
+        &mut self,
+        engine: &Engine,
+        sizes_request: &RegistryQuery<'_>,
+        pull: &Pull,
+        at: u64,
+    ) -> Option<Learned> {
         if pull.has_announced() {
             self.announced.get_or_insert(at);
         } else {
             // Another attempt has begun.
-            (self.announced, self.looked) = (None, None);
+            (self.announced, self.measured) = (None, None);
         }
         self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Waiting if self.announced.is_none() => Stage::Waiting,
             Stage::Waiting => Request::begin(engine, "/info", None, Instant::now() + ENGINE),
-            Stage::Engine(request) => self.ask_engine(engine, question, request),
+            Stage::Engine(request) => self.ask_engine(engine, sizes_request, request),
             Stage::Agent { mut child, mut output, until } => match listen(&mut child, &mut output) {
                 Heard::More if Instant::now() < until => Stage::Agent { child, output, until },
                 Heard::All => return parse(&output).map(Learned::Sizes),
@@ -98,10 +113,10 @@ impl Asking {
             },
             Stage::Over => Stage::Over,
         };
-        self.look(pull, at).map(Learned::Room)
+        self.measure_room(pull, at).map(Learned::Room)
     }
 
-    /// What ends a rest, for there is something to be done.
+    /// The descriptor that ends a sleep, because there is something to be done.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         use std::os::fd::AsFd as _;
         match &self.stage {
@@ -111,7 +126,7 @@ impl Asking {
         }
     }
 
-    fn ask_engine(&mut self, engine: &Engine, question: &Question<'_>, mut request: Request) -> Stage {
+    fn ask_engine(&mut self, engine: &Engine, sizes_request: &RegistryQuery<'_>, mut request: Request) -> Stage {
         let answer = match request.connection.poll_answer(&mut request.body) {
             Ok(Some(answer)) => answer,
             Ok(None) if Instant::now() < request.until => return Stage::Engine(request),
@@ -123,19 +138,20 @@ impl Asking {
                 let Some(info) = Some(answer.json()).filter(|info| answer.status == 200 && agent::is_own(info)) else {
                     return Stage::Over;
                 };
+                self.is_containerd = Some(store::is_containerd(&info));
                 self.store = Store::of(&info);
                 Request::begin(engine, "/version", Some(info), until)
             }
-            Some(info) => self.start(engine, question, &info, &answer.json()).unwrap_or(Stage::Over),
+            Some(info) => self.start(engine, sizes_request, &info, &answer.json()).unwrap_or(Stage::Over),
         }
     }
 
     /// Starts the agent.
-    fn start(&self, engine: &Engine, question: &Question<'_>, info: &Value, version: &Value) -> Option<Stage> {
+    fn start(&self, engine: &Engine, query: &RegistryQuery<'_>, info: &Value, version: &Value) -> Option<Stage> {
         let engine = Reached { info, version, ping: &engine.version };
-        let question = agent::question("sizes", question, &engine, AGENT)?;
+        let request = agent::request("sizes", query, &engine, AGENT)?;
         let command = agent::command(&self.agent, "sizes");
-        let setup = Setup { input: Some(question.as_bytes()), own_group: true, ..Setup::default() };
+        let setup = Setup { input: Some(request.as_bytes()), own_group: true, ..Setup::default() };
         Some(Stage::Agent {
             child: Child::spawn(command, setup).ok()?,
             output: Vec::new(),
@@ -143,14 +159,14 @@ impl Asking {
         })
     }
 
-    /// Looks where the engine keeps its images, once the layers are known and with each download that begins.
-    fn look(&mut self, pull: &Pull, at: u64) -> Option<Room> {
+    /// Measures the free space where the engine keeps its images, once the layers are known and with each download that begins.
+    fn measure_room(&mut self, pull: &Pull, at: u64) -> Option<Room> {
         let is_whole = pull.is_fetching() || self.announced.is_some_and(|since| at >= since.saturating_add(ANNOUNCING));
         let downloads = Some(pull.downloads());
-        if !pull.has_sizes() || !is_whole || self.looked == downloads {
+        if !pull.has_sizes() || !is_whole || self.measured == downloads {
             return None;
         }
-        self.looked = downloads;
+        self.measured = downloads;
         self.store.as_ref()?.room()
     }
 }
@@ -187,10 +203,10 @@ fn listen(child: &mut Child, output: &mut Vec<u8>) -> Heard {
 /// The layers that the agent names; none where it does not answer as it should.
 pub(crate) fn parse(answer: &[u8]) -> Option<Sizes> {
     #[derive(serde::Deserialize)]
-    struct Told {
+    struct Answer {
         layers: Sizes,
     }
-    let Told { layers } = serde_json::from_slice(answer).ok()?;
+    let Answer { layers } = serde_json::from_slice(answer).ok()?;
     let is_id = |id: &str| id.len() == 12 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let total = layers.iter().fold(0, |total: u64, (_, size)| total.saturating_add(*size));
     (layers.len() <= LAYERS_MAX && total <= BYTES_MAX && layers.iter().all(|(id, _)| is_id(id))).then_some(layers)
