@@ -1,4 +1,4 @@
-//! What a registry wants to see (`WWW-Authenticate`): any text is read; what is told as one challenge is read as that.
+//! What a registry wants to see (`WWW-Authenticate`): any text is read; what is written as one challenge is read as that.
 
 use crate::challenge;
 use std::fmt::Write as _;

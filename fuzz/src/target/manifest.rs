@@ -4,23 +4,23 @@ use crate::manifest::Manifest;
 use serde_json::Value;
 
 pub fn run(data: &[u8]) {
-    let told: Option<Value> = serde_json::from_slice(data).ok();
+    let json: Option<Value> = serde_json::from_slice(data).ok();
     let manifest = match Manifest::parse(data) {
         Ok(manifest) => manifest,
         Err(failure) => {
-            // Of what was sent at most a place is told.
+            // Of what was sent at most a place is named.
             let rest = failure.error.trim_end_matches(|c: char| c.is_ascii_digit() || "(), linecoumn".contains(c));
             assert!(failure.error.is_ascii() && failure.error.len() < 100 && !rest.is_empty(), "{}", failure.error);
             return;
         }
     };
-    let told = told.expect("what is read is JSON");
+    let json = json.expect("what is read is JSON");
     let (name, list) = match &manifest {
         Manifest::Index(list) => ("manifests", list),
         Manifest::Image(list) => ("layers", list),
     };
-    // Of a name that is there twice serde tells, and so this is what stands there; null is as good as none.
-    let listed = told[name].as_array().expect("a list");
+    // serde refuses a name that is there twice; null is as good as none.
+    let listed = json[name].as_array().expect("a list");
     assert_eq!(list.len(), listed.len());
     assert!(list.len() <= 512);
     for (entry, listed) in list.iter().zip(listed) {

@@ -4,18 +4,18 @@ use crate::docker::{agent, sizes};
 use serde_json::Value;
 
 pub fn run(data: &[u8]) {
-    let told: Option<Value> = serde_json::from_slice(data).ok();
+    let json: Option<Value> = serde_json::from_slice(data).ok();
     if let Some(digest) = agent::parse(data) {
         assert_eq!(digest.len(), 71);
-        let told = told.as_ref().expect("what is read is JSON");
+        let json = json.as_ref().expect("what is read is JSON");
         // serde takes a list of values for an object.
-        assert!(!told.is_object() || told["digest"] == digest.as_str());
+        assert!(!json.is_object() || json["digest"] == digest.as_str());
     }
     let Some(layers) = sizes::parse(data) else { return };
-    let told = told.expect("what is read is JSON");
+    let json = json.expect("what is read is JSON");
     assert!(layers.len() <= 512);
     assert!(layers.iter().map(|(_, size)| u128::from(*size)).sum::<u128>() <= 1 << 40);
-    if let Some(listed) = told["layers"].as_array() {
+    if let Some(listed) = json["layers"].as_array() {
         assert_eq!(layers.len(), listed.len());
         for ((id, size), listed) in layers.iter().zip(listed) {
             assert!(id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase()));

@@ -11,7 +11,7 @@ fn build_agent() {
     let release = if cfg!(debug_assertions) { None } else { Some("--release") };
     let mut command = Command::new(env!("CARGO"));
     command.args(["build", "--locked", "-q", "-p", "alm-agent"]).args(release);
-    // What this test is told of its own package would have ring built anew.
+    // What the environment says of the package under test would have ring built anew.
     let of_package = |name: &String| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for name in std::env::vars().map(|(name, _)| name).filter(of_package) {
         command.env_remove(name);
@@ -19,7 +19,7 @@ fn build_agent() {
     succeed(&mut command);
 }
 
-/// The sizes of an image's layers, as its registry tells them.
+/// The sizes of an image's layers, as its registry has them.
 fn layers(lab: &Lab, name: &str) -> Vec<u64> {
     let kind = "application/vnd.docker.distribution.manifest.v2+json";
     let url = format!("http://{}/v2/{name}/manifests/latest", lab.registry);
@@ -89,8 +89,8 @@ fn leave(lab: &Lab, bytes: u64) {
 }
 
 fn free(directory: &Path) -> u64 {
-    let told = succeed(Command::new("stat").args(["-f", "-c", "%f %S"]).arg(directory));
-    told.split_whitespace().map(|number| number.parse::<u64>().expect("a number")).product()
+    let output = succeed(Command::new("stat").args(["-f", "-c", "%f %S"]).arg(directory));
+    output.split_whitespace().map(|number| number.parse::<u64>().expect("a number")).product()
 }
 
 const FULL: &str = "no space left on device for this image: it needs at least ";
