@@ -260,15 +260,16 @@ fn the_hub_is_asked_by_the_agent() {
     let answers = format!("echo '{{\"digest\":\"{new}\"}}'");
     let here = |digest: &str| (200, image("sha256:1", &[&format!("alpine@{digest}")]));
     let gone = || (404, "{\"message\":\"No such image\"}".to_owned());
-    let asked = check("alpine", &answers, &info, here(&new), (0, "yes: alpine:latest is what the registry has"), false);
-    let asked = asked.expect("what it was asked");
+    let request =
+        check("alpine", &answers, &info, here(&new), (0, "yes: alpine:latest is what the registry has"), false);
+    let request = request.expect("a question");
     for part in [
         r#""do":"digest""#,
         r#""image":"docker.io/library/alpine:latest""#,
         r#""HttpProxy":"p""#,
         r#""engine":"linux/arm64""#,
     ] {
-        assert!(asked.contains(part), "{part}: {asked}");
+        assert!(request.contains(part), "{part}: {request}");
     }
     check("alpine", &answers, &info, here(&old), (1, "no: alpine:latest is newer in the registry: sha256:aaa"), false);
     check("alpine", &answers, &info, gone(), (1, "no: alpine:latest is not here; the registry has sha256:aaa"), false);
