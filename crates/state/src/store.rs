@@ -5,7 +5,6 @@
 use crate::directory::{Directory, Owner};
 use crate::sweep::{self, Candidate};
 use crate::{Container, Image, MAX_BYTES, MAX_IMAGES, MAX_LAYERS, MAX_TEXT, Time, file_name, is_hostile, name};
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -69,19 +68,18 @@ impl Store {
     /// Reads all states: what cannot be read is passed over.
     #[must_use]
     pub fn read(&self) -> States {
-        let mut images = BTreeMap::new();
+        let mut images: Vec<Found> = Vec::new();
         for directory in [Some(&self.run), self.kept.as_ref()].into_iter().flatten().filter_map(|path| self.open(path))
         {
             for name in directory.names(name::of_image) {
                 if images.len() < MAX_IMAGES
-                    && !images.contains_key(&name)
+                    && let Err(at) = images.binary_search_by(|found| found.name.cmp(&name))
                     && let Some(image) = image(&directory, &name)
                 {
-                    images.insert(name, image);
+                    images.insert(at, Found { name, image });
                 }
             }
         }
-        let images = images.into_iter().map(|(name, image)| Found { name, image }).collect();
         let containers = self.open(&self.containers).map(|directory| {
             let names = directory.names(name::of_container).into_iter();
             let found = names.filter_map(|name| Container::parse(&directory.read(&format!("{name}.json"))?.0));
