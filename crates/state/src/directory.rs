@@ -42,6 +42,12 @@ impl Directory {
         Ok(Self { fd })
     }
 
+    /// What changes with each file that is put here, renamed or removed.
+    pub(crate) fn stamp(&self) -> Option<(u64, i64, u64)> {
+        let stat = rustix::fs::fstat(&self.fd).ok()?;
+        Some((stat.st_ino, stat.st_mtime, stat.st_mtime_nsec))
+    }
+
     /// Opens it, and makes it first where it is missing: for all to read, whatever the umask.
     pub(crate) fn create(path: &Path, owner: Owner) -> io::Result<Self> {
         match Self::open(path, owner) {

@@ -38,6 +38,11 @@ pub struct Found {
     pub image: Image,
 }
 
+/// What differs after a file was written or removed. Two that are written within one tick of the kernel's clock (10 ms) may
+/// give the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp([Option<(u64, i64, u64)>; 3]);
+
 impl Store {
     /// Those of this device.
     #[must_use]
@@ -63,6 +68,13 @@ impl Store {
 
     fn open(&self, path: &Path) -> Option<Directory> {
         Directory::open(path, self.owner()).ok()
+    }
+
+    /// Whether [`Store::read`] may find something else than before, for less than a reading costs.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        let stamp = |path: &PathBuf| self.open(path)?.stamp();
+        Stamp([stamp(&self.run), self.kept.as_ref().and_then(stamp), stamp(&self.containers)])
     }
 
     /// Reads all states: what cannot be read is passed over.
