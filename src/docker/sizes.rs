@@ -25,7 +25,7 @@ use std::{env, fs};
 /// How long the engine may take to say how it reaches registries.
 const ENGINE: Duration = Duration::from_secs(2);
 
-/// How long the agent may take by what it is told, and when it is ended.
+/// The limit that the agent is given, and the later one after which it is ended.
 const AGENT: Duration = Duration::from_secs(4);
 const AGENT_MAX: Duration = Duration::from_millis(4500);
 
@@ -39,16 +39,16 @@ const BYTES_MAX: u64 = 1 << 40;
 /// When all layers are announced, at the latest: after so many milliseconds.
 const ANNOUNCING: u64 = 100;
 
-/// What the agent has to know beside what the engine tells.
-pub(crate) struct Question<'a> {
+/// What the agent has to know beside the engine's answers.
+pub(crate) struct SizesRequest<'a> {
     pub(crate) reference: &'a Reference,
     pub(crate) platform: Option<&'a str>,
     /// The value of `X-Registry-Auth`.
     pub(crate) credentials: &'a str,
 }
 
-/// The question on its way, and what is to be done with its answer.
-pub(crate) struct Asking {
+/// The state of the request, and what is to be done with its answer.
+pub(crate) struct SizesQuery {
     agent: PathBuf,
     stage: Stage,
     store: Option<Store>,
@@ -56,8 +56,8 @@ pub(crate) struct Asking {
     pub(crate) is_containerd: Option<bool>,
     /// When the first layer of this attempt was announced.
     announced: Option<u64>,
-    /// With how many downloads on their way the room was looked at last.
-    looked: Option<usize>,
+    /// How many downloads had begun when the free space was last measured.
+    measured: Option<usize>,
 }
 
 enum Stage {
@@ -87,7 +87,7 @@ pub(crate) enum Learned {
     Room(Room),
 }
 
-impl Asking {
+impl SizesQuery {
     /// None where there is no agent to be asked.
     pub(crate) fn new() -> Option<Self> {
         Some(Self {
@@ -96,22 +96,28 @@ impl Asking {
             store: None,
             is_containerd: None,
             announced: None,
-            looked: None,
+            measured: None,
         })
     }
 
     /// Does what can be done without waiting.
-    pub(crate) fn step(&mut self, engine: &Engine, question: &Question<'_>, pull: &Pull, at: u64) -> Option<Learned> {
+    pub(crate) fn step(
+        &mut self,
+        engine: &Engine,
+        sizes_request: &SizesRequest<'_>,
+        pull: &Pull,
+        at: u64,
+    ) -> Option<Learned> {
         if pull.has_announced() {
             self.announced.get_or_insert(at);
         } else {
             // Another attempt has begun.
-            (self.announced, self.looked) = (None, None);
+            (self.announced, self.measured) = (None, None);
         }
         self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Waiting if self.announced.is_none() => Stage::Waiting,
             Stage::Waiting => Request::begin(engine, "/info", None, Instant::now() + ENGINE),
-            Stage::Engine(request) => self.ask_engine(engine, question, request),
+            Stage::Engine(request) => self.ask_engine(engine, sizes_request, request),
             Stage::Agent { mut child, mut output, until } => match listen(&mut child, &mut output) {
                 Heard::More if Instant::now() < until => Stage::Agent { child, output, until },
                 Heard::All => return parse(&output).map(Learned::Sizes),
@@ -119,10 +125,10 @@ impl Asking {
             },
             Stage::Over => Stage::Over,
         };
-        self.look(pull, at).map(Learned::Room)
+        self.measure_room(pull, at).map(Learned::Room)
     }
 
-    /// What ends a rest, for there is something to be done.
+    /// The descriptor that ends a sleep, because there is something to be done.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         use std::os::fd::AsFd as _;
         match &self.stage {
@@ -132,7 +138,7 @@ impl Asking {
         }
     }
 
-    fn ask_engine(&mut self, engine: &Engine, question: &Question<'_>, mut request: Request) -> Stage {
+    fn ask_engine(&mut self, engine: &Engine, sizes_request: &SizesRequest<'_>, mut request: Request) -> Stage {
         let answer = match request.connection.poll_answer(&mut request.body) {
             Ok(Some(answer)) => answer,
             Ok(None) if Instant::now() < request.until => return Stage::Engine(request),
@@ -146,16 +152,16 @@ impl Asking {
                 self.store = Store::of(&info);
                 Request::begin(engine, "/version", Some(info), until)
             }
-            Some(info) => self.start(engine, question, &info, &answer.json()).unwrap_or(Stage::Over),
+            Some(info) => self.start(engine, sizes_request, &info, &answer.json()).unwrap_or(Stage::Over),
         }
     }
 
     /// Starts the agent.
-    fn start(&self, engine: &Engine, question: &Question<'_>, info: &Value, version: &Value) -> Option<Stage> {
-        let Question { reference, platform, credentials } = question;
+    fn start(&self, engine: &Engine, sizes_request: &SizesRequest<'_>, info: &Value, version: &Value) -> Option<Stage> {
+        let SizesRequest { reference, platform, credentials } = sizes_request;
         let auth = base64::decode(&credentials.replace('-', "+").replace('_', "/"))?;
         let part = |name: &str| info[name].clone();
-        let question = json!({
+        let sizes_request = json!({
             "do": "sizes",
             "image": reference.full(),
             "platform": platform,
@@ -171,7 +177,7 @@ impl Asking {
             "limit_ms": u64::try_from(AGENT.as_millis()).ok()?,
         });
         let command = command(&self.agent, "sizes");
-        let input = question.to_string();
+        let input = sizes_request.to_string();
         let setup = Setup { input: Some(input.as_bytes()), own_group: true, ..Setup::default() };
         Some(Stage::Agent {
             child: Child::spawn(command, setup).ok()?,
@@ -180,14 +186,14 @@ impl Asking {
         })
     }
 
-    /// Looks where the engine keeps its images, once the layers are known and with each download that begins.
-    fn look(&mut self, pull: &Pull, at: u64) -> Option<Room> {
+    /// Measures the free space where the engine keeps its images, once the layers are known and with each download that begins.
+    fn measure_room(&mut self, pull: &Pull, at: u64) -> Option<Room> {
         let is_whole = pull.is_fetching() || self.announced.is_some_and(|since| at >= since.saturating_add(ANNOUNCING));
         let downloads = Some(pull.downloads());
-        if !pull.has_sizes() || !is_whole || self.looked == downloads {
+        if !pull.has_sizes() || !is_whole || self.measured == downloads {
             return None;
         }
-        self.looked = downloads;
+        self.measured = downloads;
         self.store.as_ref()?.room()
     }
 }
@@ -265,10 +271,10 @@ fn listen(child: &mut Child, output: &mut Vec<u8>) -> Heard {
 /// The layers that the agent names; none where it does not answer as it should.
 pub(crate) fn parse(answer: &[u8]) -> Option<Sizes> {
     #[derive(serde::Deserialize)]
-    struct Told {
+    struct Answer {
         layers: Sizes,
     }
-    let Told { layers } = serde_json::from_slice(answer).ok()?;
+    let Answer { layers } = serde_json::from_slice(answer).ok()?;
     let is_id = |id: &str| id.len() == 12 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let total = layers.iter().fold(0, |total: u64, (_, size)| total.saturating_add(*size));
     (layers.len() <= LAYERS_MAX && total <= BYTES_MAX && layers.iter().all(|(id, _)| is_id(id))).then_some(layers)

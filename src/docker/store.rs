@@ -1,10 +1,11 @@
-//! Where an engine keeps its images, by what its GET /info says, and how much room there is.
+//! Where an engine keeps its images, by what its GET /info says, and how much space is free there.
 //!
-//! Apart from the questions themselves: which directory it is hangs on the store, and on which containerd keeps it.
+//! Apart from the requests themselves: which directory it is depends on the image store, and on which containerd keeps it.
 //!
 //! **Invariant:** in doubt there is none. Only the directory itself is asked, never what is below it, which is root's.
 
 use crate::docker::engine::{Connection, Engine};
+use crate::os::file;
 use crate::pull::Pull;
 use crate::pull::room::Room;
 use rustix::fs::{statfs, statvfs};
@@ -18,6 +19,9 @@ use std::path::{Path, PathBuf};
 /// Where the system's containerd keeps its content, unless its configuration names another directory.
 const CONTAINERD: &str = "/var/lib/containerd";
 const CONFIGURATION: &str = "/etc/containerd/config.toml";
+
+/// Far above any real configuration of containerd.
+const CONFIGURATION_MAX: usize = 1 << 20;
 
 /// The file systems that do not compress: of ext and XFS, as statfs names them.
 const PLAIN: [i64; 2] = [0xEF53, 0x5846_5342];
@@ -43,7 +47,7 @@ const ASKED_AFTER: u64 = 1_000;
 
 /// What is read of the answer, which has some KB.
 #[derive(Deserialize)]
-struct Told {
+struct Info {
     #[serde(rename = "DriverStatus")]
     driver_status: Value,
 }
@@ -51,7 +55,7 @@ struct Told {
 /// Which store an engine has, asked while it fetches: when a pull has broken off there is no time for it any more on a slow
 /// device, for the containerd store deletes what has come a tenth of a second later.
 #[derive(Default)]
-pub(crate) struct Question {
+pub(crate) struct StoreQuery {
     /// When the engine began to fetch.
     began: Option<u64>,
     is_asked: bool,
@@ -60,7 +64,7 @@ pub(crate) struct Question {
     pub(crate) is_containerd: Option<bool>,
 }
 
-impl Question {
+impl StoreQuery {
     /// Does what can be done without waiting.
     pub(crate) fn step(&mut self, engine: &Engine, pull: &Pull, at: u64) {
         if let Some((connection, body)) = &mut self.pending {
@@ -69,9 +73,9 @@ impl Question {
                 Ok(Some(answer)) => Some(answer),
                 Err(_) => None,
             };
-            let told = answer.filter(|answer| answer.status == 200);
-            let told = told.and_then(|answer| serde_json::from_slice::<Told>(&answer.body).ok());
-            self.is_containerd = told.map(|told| is_snapshotter(&told.driver_status));
+            let info = answer.filter(|answer| answer.status == 200);
+            let info = info.and_then(|answer| serde_json::from_slice::<Info>(&answer.body).ok());
+            self.is_containerd = info.map(|info| is_snapshotter(&info.driver_status));
             self.pending = None;
         }
         if self.is_asked || pull.is_containerd || !pull.is_fetching() {
@@ -129,8 +133,8 @@ impl Store {
 
 /// `root` of containerd's configuration, else its default; none where that may be anywhere.
 fn containerd_root(configuration: &Path) -> Option<PathBuf> {
-    let text = match fs::read_to_string(configuration) {
-        Ok(text) => text,
+    let text = match file::read(configuration, CONFIGURATION_MAX) {
+        Ok((bytes, _)) => String::from_utf8(bytes).ok()?,
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         Err(_) => return None,
     };
@@ -180,7 +184,7 @@ mod tests {
         for own in ["/var/run/docker/containerd/containerd.sock", "/run/docker/containerd/containerd.sock"] {
             assert_eq!(Store::of(&info(own)), at(&temporary, true), "{own}");
         }
-        // 26 tells no address, and there may be another: then only where it makes no difference.
+        // 26 names no address, and there may be another one: then only where it makes no difference.
         let same = |path: &str| fs::metadata(path).is_ok_and(|m| m.dev() == fs::metadata(&temporary).unwrap().dev());
         let expected = if same(CONTAINERD) { at(&temporary, true) } else { None };
         assert_eq!(Store::of(&info("/elsewhere/containerd.sock")), expected);
@@ -208,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn room_is_looked_at() {
+    fn free_space_is_measured() {
         let store = Store::at(std::env::temp_dir(), true).expect("a directory");
         let room = store.room().expect("a file system");
         assert!(room.free >= room.available && room.is_containerd);

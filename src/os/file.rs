@@ -3,7 +3,7 @@
 //! A log, a configuration, a lock or a secret is named by a path, and behind a path can be a FIFO that blocks whoever opens
 //! it, a device, a link to somewhere else, or more bytes than there is memory.
 //!
-//! **Invariant:** what is read or appended to is a regular file; a read never takes more than it was told to.
+//! **Invariant:** what is read or appended to is a regular file; a read never takes more than its limit.
 
 use rustix::fs::OFlags;
 use std::fs::{File, Metadata, OpenOptions, Permissions};

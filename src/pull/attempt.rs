@@ -71,7 +71,7 @@ impl Attempts {
     pub(crate) fn next(&mut self, broken: Broken<'_>, is_containerd: &mut dyn FnMut() -> bool) -> Option<Next> {
         self.has_moved |= broken.fetched != Fetched::Nothing;
         self.from_nothing += u64::from(broken.fetched == Fetched::FromNothing);
-        // It may have met with the deletion of what it was to go on with, and be told that something is not there: the attempt
+        // It may have met with the deletion of what it was to go on with, and get the answer that something is not there: the attempt
         // before it, a moment ago, has found all of it.
         let has_met_deletion = std::mem::take(&mut self.is_at_once)
             && matches!(broken.failure.kind, Kind::NotFound | Kind::Store | Kind::Damaged | Kind::Other);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_attempt_at_once_does_not_find_is_looked_for_again() {
+    fn what_an_attempt_at_once_does_not_find_is_tried_again() {
         use Fetched::{FromNothing, Nothing};
         let mut attempts = Attempts::new(9);
         let mut wait = |kind, fetched| next(&mut attempts, kind, fetched, &mut || true).map(|next| next.wait);

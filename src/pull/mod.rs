@@ -1,6 +1,6 @@
-//! The state of a pull: [`Event`]s are applied one after another, each tells what it changed.
+//! The state of a pull: [`Event`]s are applied one after another, and for each an [`Update`] says what it changed.
 //!
-//! Apart from what is shown, because three engines tell the same pull in three dialects and the truth (how many
+//! Apart from what is shown, because three engines report the same pull in three forms and the truth (how many
 //! layers, how many bytes, whether it has succeeded) is worked out here once.
 //!
 //! **Invariant:** no clock, no output. The finished layers never outnumber the layers, and success is something that was
@@ -81,13 +81,13 @@ pub(crate) enum End {
     Refused(u16),
     /// Nothing moved for as long as was allowed; for this reason where one is known.
     Stalled(Option<Failure>),
-    /// We were told to stop.
+    /// This signal was caught.
     Signal(i32),
     /// `docker pull` has ended with this exit code.
     Exited(u8),
 }
 
-/// Whether the pull has succeeded, as far as the stream tells.
+/// Whether the pull has succeeded, as far as the stream says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Success,
@@ -98,19 +98,36 @@ pub(crate) enum Verdict {
     Interrupted(i32),
 }
 
+impl Verdict {
+    /// The exit code of a pull that ended so: docker's own where it failed.
+    pub(crate) fn exit_code(&self, end: &End) -> u8 {
+        match (self, end) {
+            (Self::Success, _) => 0,
+            (Self::Interrupted(signal), _) => signal_exit_code(*signal),
+            (Self::Failed(_) | Self::Undecided(_), End::Exited(code)) => *code,
+            (Self::Failed(_) | Self::Undecided(_), _) => 1,
+        }
+    }
+}
+
+/// The exit code of a program that a signal ended, as shells have it.
+pub(crate) fn signal_exit_code(signal: i32) -> u8 {
+    128_u8.saturating_add(u8::try_from(signal).unwrap_or(0))
+}
+
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that was seen in the stream")]
 pub(crate) struct Pull {
     pub(crate) layers: Vec<Layer>,
     /// How many of them are complete or cached.
     pub(crate) finished: usize,
-    /// The digest of the image, once told.
+    /// The digest of the image, once it is known.
     pub(crate) digest: Option<String>,
     /// Whether the final status was «Image is up to date».
     pub(crate) up_to_date: bool,
     /// What earlier attempts of this run have done.
     before: Vec<Earlier>,
-    /// What is told of and was never announced as a layer: configurations, manifests. It is kept to see it move.
+    /// What events are about and was never announced as a layer: configurations, manifests. It is kept to see it move.
     others: Vec<Layer>,
     /// The layer that an event was last about: most events are about the same as the one before.
     latest: usize,
@@ -131,7 +148,7 @@ pub(crate) struct Pull {
     sizes: Option<Sizes>,
     /// Something was seen that podman does not say.
     is_not_podman: bool,
-    /// What may be podman's configuration: announced when all layers had ended, and since then nothing else was told.
+    /// What may be podman's configuration: announced when all layers had ended, with no other event since.
     configuration: Option<usize>,
     /// The last event was what podman ends with.
     is_podmans_end: bool,
@@ -190,7 +207,7 @@ impl Pull {
             Event::Layer { id, phase, numbers, hide_counts } => {
                 self.is_containerd |= hide_counts;
                 let update = self.apply_layer(&id, phase, numbers);
-                self.look_for_podmans_end(&update, phase, configuration);
+                self.detect_podmans_end(&update, phase, configuration);
                 update
             }
         }
@@ -253,13 +270,13 @@ impl Pull {
         }
         layer.is_announced = phase == Phase::Queued;
         self.layers.push(layer);
-        self.look_up(at);
+        self.apply_known_size(at);
         Update::Layer(at, Change::Began)
     }
 
     /// podman ends with the id of the image, which is that of its configuration: it announces it after all layers and says
     /// twice that it is here. podman 3.1 has not announced it, and says that it is complete.
-    fn look_for_podmans_end(&mut self, update: &Update<'_>, phase: Phase, configuration: Option<usize>) {
+    fn detect_podmans_end(&mut self, update: &Update<'_>, phase: Phase, configuration: Option<usize>) {
         match (update, phase) {
             (Update::Layer(at, Change::Began), Phase::Queued) => {
                 let others = &self.layers[..*at];
@@ -303,7 +320,7 @@ impl Pull {
             (End::Signal(signal), _) => Verdict::Interrupted(*signal),
             // docker itself has decided.
             (End::Exited(0), _) => Verdict::Success,
-            (_, Some(error)) => Verdict::Failed(Failure::told(error)),
+            (_, Some(error)) => Verdict::Failed(Failure::reported(error)),
             (End::Cut(Some(failure)) | End::Stalled(Some(failure)), _) => Verdict::Failed(failure.clone()),
             (End::Cut(None), _) => own(Kind::EngineGone, BROKEN_OFF),
             (End::Stalled(None), _) => own(Kind::Stalled, "nothing has moved for too long"),
@@ -311,12 +328,12 @@ impl Pull {
             (End::Exited(code), _) if said.is_empty() => {
                 own(Kind::Other, &format!("docker pull ended with exit code {code}"))
             }
-            (End::Exited(_), _) => Verdict::Failed(Failure::told(said)),
+            (End::Exited(_), _) => Verdict::Failed(Failure::reported(said)),
             (End::Complete, _) if self.settled => Verdict::Success,
             (End::Complete, _) if self.status_seen => {
                 own(Kind::Other, "after its final status the engine went on with something that is not understood")
             }
-            (End::Complete, _) if self.refusal => Verdict::Failed(Failure::told(said)),
+            (End::Complete, _) if self.refusal => Verdict::Failed(Failure::reported(said)),
             (End::Complete, _) if !self.is_docker && !self.last_id.is_empty() => {
                 Verdict::Undecided(self.last_id.clone())
             }
@@ -435,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_goes_its_way_once() {
+    fn a_layer_goes_through_its_phases_once() {
         let mut pull = Pull::default();
         for (said, expected) in [
             (ANNOUNCED, Change::Began),
@@ -473,7 +490,7 @@ mod tests {
         assert_eq!((pull.layers.len(), pull.finished, pull.moved()), (1, 1, (10, true)));
     }
 
-    /// Applies it to the first layer, and looks at how far that is.
+    /// Applies it to the first layer, and returns how far that is.
     #[track_caller]
     fn check(pull: &mut Pull, said: Said, expected: Change, done: u64) {
         assert_eq!(change(pull, said), expected, "{said:?}");
@@ -482,7 +499,7 @@ mod tests {
 
     #[test]
     fn after_a_broken_connection_the_bytes_go_on() {
-        // As dockerd 20.10 told it: a false 100 %, waits, then the total is what remains.
+        // As dockerd 20.10 reported it: a false 100 %, waits, then the total is what remains.
         let pull = &mut Pull::default();
         check(pull, ANNOUNCED, Change::Began, 0);
         check(pull, downloading(9_469_531, 120_036_820), Change::Began, 9_469_531);
@@ -493,7 +510,7 @@ mod tests {
         check(pull, downloading(556_572, 110_075_769), Change::Began, 10_517_623);
         check(pull, downloading(1_113_628, 110_075_769), Change::Grew, 11_074_679);
         check(pull, downloading(110_075_769, 110_075_769), Change::Moved, 11_074_679);
-        // A second wait is told again, as is a longer one after it.
+        // A second wait is shown again, as is a longer one after it.
         check(pull, retrying(10), Change::Began, 11_074_679);
         check(pull, retrying(9), Change::None, 11_074_679);
         check(pull, retrying(15), Change::Began, 11_074_679);
@@ -809,7 +826,7 @@ mod tests {
     }
 
     #[test]
-    fn the_extraction_tells_the_size_of_a_layer_whose_rest_alone_was_told() {
+    fn the_extraction_shows_the_size_of_a_layer_whose_remainder_alone_was_known() {
         let mut pull = Pull::default();
         for what in [ANNOUNCED, retrying(5), downloading(100, 700), DOWNLOADED] {
             step(&mut pull, "a", what);
@@ -912,7 +929,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_in_its_own_words() {
+    fn a_refusal_is_reported_in_its_own_words() {
         let check = |lines: &[&str], expected: &str| {
             let mut pull = Pull::default();
             for line in lines {

@@ -29,7 +29,7 @@ const MIN: usize = 24;
 /// Where the date of a long stamp ends, and a blank comes before the time.
 const DATE: usize = "[2025-11-19".len();
 
-/// How lines are to look.
+/// The layout of lines.
 pub(crate) struct Reader {
     pub(crate) color: bool,
     pub(crate) charset: Charset,
@@ -97,7 +97,7 @@ impl Reader {
         let (whole, converted) = self.convert(text, bar.as_ref());
         let excess = fit::cells(&whole).saturating_sub(room);
         let Some(bar) = bar.filter(|_| excess > 0) else {
-            // The stamps tell how long a layer took, near enough.
+            // The stamps show how long a layer took, near enough.
             let took = took(text).filter(|took| (1..=took.len()).contains(&excess));
             return (
                 took.map_or_else(|| whole.clone(), |took| whole[..whole.len() - took.len()].to_owned()),
@@ -107,7 +107,7 @@ impl Reader {
         if let Some((text, bar)) = fit::shrink(text, &bar, excess) {
             return self.convert(&text, Some(&bar));
         }
-        // The numbers tell what there is no room to draw.
+        // The numbers say what there is no room to draw.
         let (lead, rest) = (&text[..bar.place.start], &text[bar.place.end..]);
         self.convert(&format!("{lead}{}", rest.trim_start()), None)
     }
@@ -149,7 +149,7 @@ impl Reader {
             date.clone_into(&mut self.date);
             let _ = writeln!(out, "{date}");
         }
-        // From here on it looks like the stamp of a raw line, which has no date either.
+        // From here on it has the form of the stamp of a raw line, which has no date either.
         format!("[{time}").into()
     }
 }
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_are_told_by_their_length() {
+    fn runs_are_shown_by_their_length() {
         let check = |text: &str, expected| assert_eq!(gather_runs(&sanitize::safe(text).to_string()), expected);
         check(&"\0".repeat(3000), "\\u{0}×3000");
         check("a\0\0\0b\x1b[0m", "a\\u{0}\\u{0}\\u{0}b\\u{1b}[0m");

@@ -9,7 +9,7 @@ use crate::report::moment::Moment;
 use alm_state::{Container, Image, Standing, States, Status};
 use std::fmt::Write as _;
 
-/// An image as it is to be told of.
+/// An image as it is shown.
 pub(crate) struct Entry {
     /// As short as it can be without being taken for another.
     pub(crate) name: String,
@@ -36,7 +36,7 @@ pub(crate) fn is_bad(standing: Standing) -> bool {
     matches!(standing, Standing::RolledBack | Standing::Failed)
 }
 
-/// An entry for each image, and for each container of none of them. `same` tells whether two names are of one image.
+/// An entry for each image, and for each container of none of them. `same` says whether two names are of one image.
 pub(crate) fn entries(states: &States, moment: Moment, same: &dyn Fn(&str, &str) -> bool) -> Vec<Entry> {
     let ids: Vec<&str> = states.images.iter().map(|found| &*found.image.id).collect();
     let mut entries: Vec<Entry> = states
@@ -174,10 +174,10 @@ pub(crate) fn bytes(image: &Image) -> Option<String> {
     let (current, total) = (image.current?, image.total.filter(|total| *total > 0)?);
     let (current, total) = (bar::bytes(current).to_string(), bar::bytes(total).to_string());
     let unit = |text: &str| text.find(|c: char| c.is_ascii_uppercase()).unwrap_or(text.len());
-    let least = if image.exact { "" } else { "≥" };
+    let bound = if image.exact { "" } else { "≥" };
     let current =
         if current[unit(&current)..] == total[unit(&total)..] { &current[..unit(&current)] } else { &current };
-    Some(format!("{current} of {least}{total}"))
+    Some(format!("{current} of {bound}{total}"))
 }
 
 /// The first twelve digits of a digest, as docker shows them.
@@ -233,11 +233,11 @@ pub(crate) fn wrap(text: &str, indent: &str, columns: Option<usize>, lines: &mut
     };
     let mut rest = text.to_owned();
     while let Some((end, _)) = rest.char_indices().nth(columns) {
-        let least = rest.len() - rest.trim_start().len() + 1;
+        let min = rest.len() - rest.trim_start().len() + 1;
         // A word that is wider than the line is broken.
         let is_word_end = rest[end..].starts_with(' ');
         let blank = if is_word_end { Some(end) } else { rest[..end].rfind(' ') };
-        let at = blank.filter(|at| *at >= least).unwrap_or(end);
+        let at = blank.filter(|at| *at >= min).unwrap_or(end);
         let next = format!("{indent}{}", rest[at..].trim_start());
         rest.truncate(at);
         lines.push(rest.trim_end().to_owned());

@@ -1,4 +1,4 @@
-//! What a terminal shows of a pull at one moment: a line for each layer on its way, and the whole under them.
+//! What a terminal shows of a pull at one moment: a line for each layer that is being fetched, and the whole under them.
 //!
 //! Apart from the terminal that it is painted on, so that every width and every moment can be tested as text.
 //!
@@ -28,21 +28,21 @@ const ONE_LINE: usize = LABEL + bar::OVERALL + 2 + PERCENT + 60;
 
 /// Appends the lines of the layers and of the whole, at most `rows - 1` of them and `columns - 1` wide.
 pub(crate) fn draw(snapshot: &Snapshot<'_>, columns: usize, rows: usize, out: &mut String) {
-    let (width, most) = (columns.saturating_sub(1), rows.saturating_sub(1));
-    let whole = if width >= ONE_LINE { 1 } else { 2 }.min(most);
+    let (width, max) = (columns.saturating_sub(1), rows.saturating_sub(1));
+    let whole = if width >= ONE_LINE { 1 } else { 2 }.min(max);
     // One row is left to the log above, where there is one to spare.
-    layers(snapshot.pull, columns, (most - whole).saturating_sub(1), out);
+    layers(snapshot.pull, columns, (max - whole).saturating_sub(1), out);
     if whole > 0 {
         overall(snapshot, width, whole, out);
     }
 }
 
-/// Appends a line for each layer on its way. Where there are more than `most`, those that wait are counted in one line.
-pub(crate) fn layers(pull: &Pull, columns: usize, most: usize, out: &mut String) {
+/// Appends a line for each layer that is being fetched. Where there are more than `max`, those that wait are counted in one line.
+pub(crate) fn layers(pull: &Pull, columns: usize, max: usize, out: &mut String) {
     let open = || pull.layers.iter().filter(|layer| !layer.is_still());
     let mut count = [0; 3];
     open().for_each(|layer| count[rank(layer.phase)] += 1);
-    let mut room = if count.iter().sum::<usize>() > most { most.saturating_sub(1) } else { most };
+    let mut room = if count.iter().sum::<usize>() > max { max.saturating_sub(1) } else { max };
     let mut shown = count.map(|count| {
         let shown = count.min(room);
         room -= shown;
@@ -58,7 +58,7 @@ pub(crate) fn layers(pull: &Pull, columns: usize, most: usize, out: &mut String)
             line(columns.saturating_sub(1), out, |out| layer_line(layer, columns.saturating_sub(1), out));
         }
     }
-    if most > 0 && count != [0; 3] {
+    if max > 0 && count != [0; 3] {
         line(columns.saturating_sub(1), out, |out| {
             let words = ["active", "downloaded", "waiting"];
             let parts = count.iter().zip(words).filter(|(count, _)| **count > 0);
@@ -155,7 +155,7 @@ fn overall(snapshot: &Snapshot<'_>, width: usize, rows: usize, out: &mut String)
 /// Layers, bytes, speed and time left, as many of them as have room, in this order; `before` are the blanks before them.
 fn facts(snapshot: &Snapshot<'_>, mut before: usize, mut room: usize, out: &mut String) -> fmt::Result {
     let Amount { done, total, is_exact } = snapshot.amount();
-    let least = if is_exact { "" } else { "≥" };
+    let bound = if is_exact { "" } else { "≥" };
     let mut add = |fact: fmt::Arguments<'_>| {
         let fact = fact.to_string();
         let cells = before + fact.chars().count();
@@ -172,7 +172,7 @@ fn facts(snapshot: &Snapshot<'_>, mut before: usize, mut room: usize, out: &mut 
         add(format_args!("{}/{layers} layers", snapshot.pull.finished))?;
     }
     if total > 0 {
-        add(format_args!("{} / {least}{}", bar::bytes(done), bar::bytes(total)))?;
+        add(format_args!("{} / {bound}{}", bar::bytes(done), bar::bytes(total)))?;
     }
     if let Some(speed) = snapshot.rate().and_then(|rate| bar::speed(rate, 1000)) {
         add(format_args!("{speed}"))?;

@@ -25,13 +25,13 @@ use std::time::{Duration, Instant};
 const FRAME: Duration = Duration::from_millis(100);
 
 /// How much of the log waits for a terminal that takes nothing, in bytes; what comes then is left out and counted.
-const MOST_LOG: usize = 16 << 10;
+const MAX_LOG: usize = 16 << 10;
 
 /// The terminal is to show a frame when it has all of it. Who does not know these passes over them.
 const HOLD: &str = "\x1b[?2026h";
 const SHOW: &str = "\x1b[?2026l";
 
-/// After a panic that came in the middle of a frame: no colour, and nothing below the message.
+/// After a panic in the middle of a frame: no colour, and nothing below the message.
 const RESTORE: &str = "\x1b[0m\r\x1b[J";
 
 /// A terminal as a sink.
@@ -138,7 +138,7 @@ impl Sink for Screen {
             _ => {}
         }
         let is_closing = line.part == Part::Closing;
-        if !is_closing && self.log.len() + text.len() > MOST_LOG {
+        if !is_closing && self.log.len() + text.len() > MAX_LOG {
             if let WritePolicy::Live(..) = self.policy {
                 self.lost += 1;
                 return Ok(());
@@ -197,7 +197,7 @@ impl Drop for Screen {
     /// A session that ends without its end: what it said is still to be seen.
     fn drop(&mut self) {
         self.area.clone_from(&self.drawn);
-        // Where it fails there is nobody left to tell.
+        // Where it fails nothing is left to write to.
         let _ = self.paint(self.output.size(), false);
     }
 }
@@ -235,6 +235,7 @@ mod tests {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use std::fs::{File, OpenOptions};
     use std::io::Read as _;
+    use std::ops::ControlFlow;
     use std::process::{Command, Stdio};
     use time::OffsetDateTime;
 
@@ -242,7 +243,7 @@ mod tests {
     #[test]
     #[ignore = "panics: for the next test, which runs it in a terminal"]
     fn panics() {
-        let policy = WritePolicy::Live(Duration::ZERO, Box::new(|| false));
+        let policy = WritePolicy::Live(Duration::ZERO, Box::new(|| ControlFlow::Continue(())));
         let output = Output::stdout().expect("a terminal");
         let mut screen = Screen::new(output, Stamp(OffsetDateTime::UNIX_EPOCH), Charset::All, true, policy);
         let (pull, meter) = (Pull::default(), Meter::default());

@@ -109,17 +109,17 @@ fn distribution(media_type: &str, platforms: &[&str]) -> String {
 
 /// An image of the graphdriver for this platform.
 fn classic(text: &str) -> String {
-    let told = platform(text).replace("\"os", "\"Os").replace("\"arch", "\"Arch").replace("\"variant", "\"Variant");
-    format!(r#"{{"Id":"sha256:1d","RepoDigests":["h:5000/app@{NEW}"],{told}}}"#)
+    let shown = platform(text).replace("\"os", "\"Os").replace("\"arch", "\"Arch").replace("\"variant", "\"Variant");
+    format!(r#"{{"Id":"sha256:1d","RepoDigests":["h:5000/app@{NEW}"],{shown}}}"#)
 }
 
 /// An image of the containerd store, which says of itself that it is for `shown`; a `+` stands before what is there.
 fn containerd(shown: &str, entries: &[&str]) -> String {
     let entry = |text: &&str| {
-        let (is_there, told) = (text.starts_with('+'), platform(text.trim_start_matches('+')));
+        let (is_there, shown) = (text.starts_with('+'), platform(text.trim_start_matches('+')));
         let digest = format!("sha256:{}", text.len());
         format!(
-            r#"{{"ID":"{digest}","Descriptor":{{"digest":"{digest}"}},"Available":{is_there},"Kind":"image","ImageData":{{"Platform":{{{told}}}}}}}"#
+            r#"{{"ID":"{digest}","Descriptor":{{"digest":"{digest}"}},"Available":{is_there},"Kind":"image","ImageData":{{"Platform":{{{shown}}}}}}}"#
         )
     };
     let entries: Vec<String> = entries.iter().map(entry).collect();
@@ -250,7 +250,7 @@ fn a_container_is_compared_by_its_platforms_manifest() {
         1,
         "runs sha256:m, and app:v1 is sha256:n",
     );
-    // Where the manifest is not told the ids are compared.
+    // Where the manifest is not named the ids are compared.
     check("1.48", &container(OLD, "sha256:m"), &image(OLD, INDEX, OLD), 0, "yes:");
     check("1.48", &container(OLD, "sha256:m"), &image(NEW, INDEX, NEW), 1, "no:");
     check("1.51", r#"{"Image":"sha256:1d","State":{"Running":true}}"#, r#"{"Id":"sha256:1d"}"#, 0, "yes:");
@@ -326,7 +326,7 @@ fn a_container_in_a_dead_namespace_does_not_run() {
 }
 
 #[test]
-fn without_an_engine_nothing_can_be_told() {
+fn without_an_engine_there_is_no_answer() {
     let temp = Temp::new();
     let state = temp.at("state");
     for mode in [&["--check", "--state", &state][..], &["--running", "web"]] {

@@ -16,7 +16,7 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(4);
 const REPAINTED: Duration = Duration::from_secs(12);
 
-/// A console that no other test has.
+/// A console that no other test has, and the size of all consoles.
 struct Console {
     path: String,
     tty: File,
@@ -25,14 +25,12 @@ struct Console {
 
 impl Console {
     fn new(temp: &Temp, columns: u16, rows: u16) -> Self {
-        let open = |path: &str| OpenOptions::new().read(true).write(true).custom_flags(0o4400).open(path);
-        let free = (40..60).find_map(|number| {
-            let path = format!("/dev/tty{number}");
-            let tty = open(&path).ok()?;
-            flock(&tty, FlockOperation::NonBlockingLockExclusive).ok()?;
-            Some((number, path, tty))
-        });
-        let (number, path, tty) = free.expect("a console: these tests need root and a kernel with /dev/tty40 and more");
+        let number = 40;
+        let path = format!("/dev/tty{number}");
+        let tty = OpenOptions::new().read(true).write(true).custom_flags(0o4400).open(&path);
+        let tty = tty.expect("a console: these tests need root and a kernel with /dev/tty40");
+        // One test at a time: the kernel changes the size of all consoles at once.
+        flock(&tty, FlockOperation::LockExclusive).expect("the lock of a console");
         let cells = temp.at("vcsu");
         let mode = Mode::from_raw_mode(0o600);
         mknodat(rustix::fs::CWD, &*cells, FileType::CharacterDevice, mode, makedev(7, 64 + number)).expect("root");

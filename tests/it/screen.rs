@@ -263,7 +263,7 @@ fn sigterm_leaves_the_terminal_in_order() {
         while begun.elapsed() < Duration::from_millis(1500) {
             tty.watch(Duration::from_millis(50));
         }
-        let told = Instant::now();
+        let shown = Instant::now();
         tty.signal(Signal::TERM);
         assert_eq!(tty.end().code(), Some(143));
         let screen = tty.screen();
@@ -273,7 +273,7 @@ fn sigterm_leaves_the_terminal_in_order() {
         assert!(speed != "1" || screen.contains("\n1e8e54156f91 Downloading  ["), "what was under way: {screen}");
         let last = tty.reads.last().expect("a closing block").0;
         // 100 ms on a machine that has nothing else to do.
-        assert!(last - told < Duration::from_millis(400), "{:?}", last - told);
+        assert!(last - shown < Duration::from_millis(400), "{:?}", last - shown);
         tty.assert_in_order();
     }
 }
@@ -327,7 +327,7 @@ fn a_complaint_in_the_middle_is_a_line_of_its_own() {
 }
 
 #[test]
-fn a_terminal_that_is_gone_does_not_stop_the_story() {
+fn a_terminal_that_is_gone_does_not_stop_the_session() {
     let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("gone.log");
     let _ = fs::remove_file(&log);
     let mut tty = Tty::start(80, 24, &[], &["--replay", "-", "--log", log.to_str().expect("UTF-8")]);
@@ -343,7 +343,7 @@ fn a_terminal_that_is_gone_does_not_stop_the_story() {
 }
 
 #[test]
-fn ten_frames_a_second_at_most_each_one_write() {
+fn no_more_than_ten_frames_a_second_each_one_write() {
     for speed in ["1", "13"] {
         let mut tty = Tty::start(80, 24, &[], &["--replay", &path(RETRIES), "--speed", speed]);
         let begun = Instant::now();
@@ -485,7 +485,7 @@ fn the_words_of_json() {
     assert!(last["bytes"].as_u64() > Some(220_000_000), "{last}");
 }
 
-/// How far the whole is, told as often and as far as the log tells it, in numbers.
+/// The progress of the whole, as often and as far as the log has it, in numbers.
 #[test]
 fn the_whole_in_json_is_the_whole_of_the_log() {
     let cases = [RETRIES, "dockerd-28.5.2-containerd/fresh-three.jsonl", "podman-5.4.2/reg-down-and-back.jsonl"];
@@ -493,20 +493,20 @@ fn the_whole_in_json_is_the_whole_of_the_log() {
         let (_, rows, _) = json(read(recording), &[]);
         let image = &rows.last().expect("an end")["id"];
         let is_whole = |row: &&Value| row["id"] == *image && row["exit"].is_null() && !row["percent"].is_null();
-        let told: Vec<&Value> = rows.iter().filter(is_whole).collect();
+        let overall: Vec<&Value> = rows.iter().filter(is_whole).collect();
         let log = read(&recording.replace(".jsonl", ".log"));
         let lines: Vec<&str> = log.lines().filter(|line| line.contains("Overall Progress: ")).collect();
         // The last line of the log is that of its closing block.
         let lines = &lines[..lines.len() - 1];
-        assert!(!lines.is_empty() && told.len() == lines.len(), "{lines:?}\n{told:?}");
-        for (row, line) in told.iter().zip(lines) {
+        assert!(!lines.is_empty() && overall.len() == lines.len(), "{lines:?}\n{overall:?}");
+        for (row, line) in overall.iter().zip(lines) {
             let number = |name: &str| row[name].as_u64();
             assert!(row["status"] == "Working" && row["parent_id"].is_null(), "{row}");
             assert!(row["text"] == "Downloading" || row["text"] == "Extracting", "{row}");
             assert!(line.contains(&format!("] {}%", row["percent"])), "{line}: {row}");
             assert!(number("current") <= number("total") && number("current").is_some(), "{row}");
-            let at_least = if row["exact"] == true { "" } else { "≥" };
-            let total = format!(" / {at_least}{}MB", number("total").expect("bytes") / 1_000_000);
+            let bound = if row["exact"] == true { "" } else { "≥" };
+            let total = format!(" / {bound}{}MB", number("total").expect("bytes") / 1_000_000);
             assert!(line.contains(&total) || number("total") > Some(1_000_000_000), "{line}: {row}");
             assert_eq!(line.contains(" left)"), row["left"].is_u64(), "{line}: {row}");
             assert_eq!(line.contains("B/s"), row["rate"].is_u64(), "{line}: {row}");

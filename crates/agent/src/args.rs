@@ -31,7 +31,7 @@ pub(crate) enum Command {
     Answer(What),
 }
 
-/// What a question on standard input is about.
+/// What a request on standard input is about.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum What {

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** nothing here is waited for longer than a further attempt may wait.
 
-use super::Live;
+use super::LivePull;
 use crate::docker::backend::Backend;
 use crate::docker::client::Client;
 use crate::pull::attempt;
@@ -11,15 +11,15 @@ use std::time::Duration;
 /// How long an answer may take where a further attempt is to begin within 50 ms.
 const AT_ONCE: Duration = Duration::from_millis(30);
 
-impl Live<'_> {
-    /// Goes on asking, where there can be a further attempt and nobody has asked.
+impl LivePull<'_> {
+    /// Goes on asking, where there can be a further attempt and the request for sizes has not asked already.
     pub(super) fn ask_store(&mut self, client: &Client<'_>) {
         let at = self.at();
         if self.store_with_sizes().is_some() {
             return;
         }
         if let (Backend::Api(engine), 1..) = (&client.backend, self.options.retries) {
-            self.store.step(engine, &self.session.pull, at);
+            self.store_query.step(engine, &self.session.pull, at);
         }
     }
 
@@ -30,11 +30,11 @@ impl Live<'_> {
             return true;
         }
         let ask = || self.inspector(engine, AT_ONCE).has_containerd_store() == Some(true);
-        self.store_with_sizes().or(self.store.is_containerd).unwrap_or_else(ask)
+        self.store_with_sizes().or(self.store_query.is_containerd).unwrap_or_else(ask)
     }
 
     /// What was learned when sizes were asked for.
     fn store_with_sizes(&self) -> Option<bool> {
-        self.asking.as_ref()?.is_containerd
+        self.sizes_query.as_ref()?.is_containerd
     }
 }

@@ -1,9 +1,9 @@
 //! The table of causes: by which words of a reason its kind is known.
 //!
-//! Words are looked for where a clause begins ([`matches()`]), so that those of a name, a path or
+//! Words are searched for where a clause begins ([`matches()`]), so that those of a name, a path or
 //! a server's explanation do not count. What decides is, in this order: who was spoken to at all ([`STAGES`]), the
 //! innermost clause that is known ([`CAUSES`] or an HTTP status), and only then the words that mean little alone ([`WEAK`]).
-//! A cause that arose while a layer was being unpacked is one of the engine's store, whatever it looks like.
+//! A cause that arose while a layer was being unpacked is one of the engine's store, whatever else it says.
 //!
 //! **Invariant:** all words are in lower case; the first row that has them decides.
 
@@ -60,7 +60,7 @@ const STAGES: Rows = &[
             "proxy authorization required",
             "*407 proxy authentication required",
             "invalid proxy",
-            // How Go tells of a proxy that refuses the tunnel: with the text of its status alone.
+            // How Go reports a proxy that refuses the tunnel: with the text of its status alone.
             "get _: forbidden$",
             "head _: forbidden$",
             "post _: forbidden$",
@@ -102,7 +102,7 @@ const CAUSES: [Rows; 2] = [device::CAUSES, registry::CAUSES];
 
 /// Words that many a reason ends with, and that mean little alone.
 const WEAK: Rows = &[
-    // An engine that is told to stop cancels its pulls.
+    // An engine that is being stopped cancels its pulls.
     (Kind::EngineGone, &["context canceled$"]),
     (
         Kind::Unreachable,

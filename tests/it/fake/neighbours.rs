@@ -1,4 +1,4 @@
-//! Another user of the device, who tries what he can: root's pull is told in full all the same. Only root can be somebody else
+//! Another user of the device, who tries what he can: root's pull is logged in full all the same. Only root can be somebody else
 //! too, so these tests are run as root.
 
 use super::log::{begin, finish};
@@ -157,8 +157,8 @@ fn a_neighbour_cannot_touch_the_state_nor_the_engine() {
     // How a pull stands is for all to read.
     assert!(said.contains("may look\n"), "{said}");
     finish(&engine, pulling);
-    let told: serde_json::Value = serde_json::from_str(&fs::read_to_string(&file).expect("kept")).expect("JSON");
-    assert_eq!(told["text"], "Pulled", "{told}");
+    let state: serde_json::Value = serde_json::from_str(&fs::read_to_string(&file).expect("kept")).expect("JSON");
+    assert_eq!(state["text"], "Pulled", "{state}");
 }
 
 /// What docker's own client would read whole.
@@ -182,8 +182,8 @@ fn a_neighbours_configuration_swells_nothing() {
             command.args(args.iter().map(|arg| arg.replace("TEMP", temp.to_str().expect("UTF-8"))));
         }
         let running = Running::start(command.env(variable.0, variable.1));
-        let is_told = || temp.read("log").contains(says);
-        assert!(eventually(LIMIT, is_told), "{name}: {}", temp.read("log"));
+        let is_shown = || temp.read("log").contains(says);
+        assert!(eventually(LIMIT, is_shown), "{name}: {}", temp.read("log"));
         assert!(running.peak_memory() < 12_000, "{name}: {} KB", running.peak_memory());
     };
     let none = ("UNUSED", "");

@@ -264,7 +264,7 @@ impl Drop for Podman {
     }
 }
 
-/// A pull on its way.
+/// A pull that has begun.
 pub(super) struct Running {
     name: String,
     stem: PathBuf,
