@@ -544,9 +544,9 @@ fn a_thousand_rotations_lose_nothing() {
             // Only `.1` is kept, so the generation that is overwritten must have been seen. The one that becomes `.1`
             // need not: it may come and go between two looks.
             wait_until("the generation in .1 is seen", || seen() >= before_last);
-            // With a line more, for the one that may be on its way to the old file.
-            (last, before_last) = (now() + 2, last);
             fs::rename(place.log(), place.old()).unwrap();
+            // Counted after it, with a line more for the one that may be on its way to the old file: the next one is in the new.
+            (last, before_last) = (now() + 2, last);
             if number % 2 == 0 {
                 // As logrotate's `create` does it; else the writer makes it.
                 append(&place.log(), "");
