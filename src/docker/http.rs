@@ -291,9 +291,10 @@ fn chunk_size(line: &[u8]) -> Result<u64, Error> {
 
 /// Digits alone: `from_str_radix` would take a sign too.
 fn number(text: &[u8], radix: u32) -> Option<u64> {
-    let text = str::from_utf8(text).ok()?;
-    let number = u64::from_str_radix(text, radix).ok();
-    number.filter(|_| !text.starts_with('+'))
+    let digits = text.iter().map(|byte| char::from(*byte).to_digit(radix).map(u64::from));
+    let mut digits = digits.peekable();
+    digits.peek()?;
+    digits.try_fold(0_u64, |number, digit| number.checked_mul(radix.into())?.checked_add(digit?))
 }
 
 /// The bytes of a request without a body. The target must be percent-encoded and the header values

@@ -55,22 +55,22 @@ pub(crate) struct Numbers {
     pub(crate) current: Option<u64>,
     /// `None` where the engine does not know it, which it says in several forms: 0, -1, not at all.
     pub(crate) total: Option<u64>,
-    /// Both as they were said, to see whether they change: also what is no number of bytes can be a sign of life.
-    pub(super) said: Option<(u64, u64)>,
+    /// What was said instead of bytes, as bits, to see whether it changes: it too can be a sign of life. 0 is nothing.
+    pub(super) odd: u64,
 }
 
 impl Numbers {
     #[cfg(test)]
-    pub(crate) const NONE: Self = Self { current: None, total: None, said: None };
+    pub(crate) const NONE: Self = Self { current: None, total: None, odd: 0 };
 
     #[cfg(test)]
     pub(crate) fn of(current: u64, total: Option<u64>) -> Self {
-        Self { current: Some(current), total, said: Some((current, total.unwrap_or(0))) }
+        Self { current: Some(current), total, odd: 0 }
     }
 
     /// Whether the engine said any.
     pub(crate) fn has_any(&self) -> bool {
-        self.said.is_some()
+        self.current.is_some() || self.total.is_some() || self.odd != 0
     }
 }
 
@@ -367,8 +367,8 @@ mod tests {
         check("-0.5", "1e300", (None, None));
         check("null", "5", (None, Some(5)));
         check("\"1\"", "5", (None, Some(5)));
-        check("{\"message\":\"1\"}", "[1,[2]]", (None, None));
         check("true", "5", (None, Some(5)));
+        assert_eq!(read(r#""current":{"message":"1"},"total":[1,[2]]"#), Numbers::NONE);
         // So Go writes a count of 0; and a time is no count.
         assert_eq!(read(r#""total":5"#).current, Some(0));
         assert_eq!(read(r#""current":5"#), Numbers::of(5, None));

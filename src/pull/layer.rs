@@ -191,19 +191,18 @@ impl Layer {
 
     /// Whether that is something else than what the engine said before.
     fn note(&mut self, phase: Phase, numbers: Numbers) -> Change {
-        let (before, known) = self.said;
-        let is_same = match (before, phase) {
+        let (before, known) = &mut self.said;
+        let is_same = match (*before, phase) {
             // A wait is counted down.
             (Phase::Retrying(before), Phase::Retrying(now)) => now <= before,
             (before, now) => before == now,
         };
-        let has_numbers = numbers.has_any();
-        self.said = (phase, if has_numbers || !is_same { numbers } else { known });
-        match is_same {
-            false => Change::Silent,
-            true if has_numbers && numbers != known => Change::Moved,
-            true => Change::None,
+        *before = phase;
+        if is_same && (*known == numbers || !numbers.has_any()) {
+            return Change::None;
         }
+        *known = numbers;
+        if is_same { Change::Moved } else { Change::Silent }
     }
 
     fn download(&mut self, numbers: Numbers) -> Change {

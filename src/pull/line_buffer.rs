@@ -57,7 +57,10 @@ impl LineBuffer {
             }
             bytes = &bytes[end + 1..];
         }
-        self.keep(bytes, line);
+        // Most pieces are whole lines.
+        if !bytes.is_empty() {
+            self.keep(bytes, line);
+        }
     }
 
     /// Hands on what is left when the stream ends without a line end.
@@ -126,7 +129,17 @@ impl Object {
         if *self == Self::Other {
             return None;
         }
-        for (at, byte) in bytes.iter().enumerate() {
+        let mut at = 0;
+        while at < bytes.len() {
+            // What changes nothing is most of it, and is passed over in a hurry.
+            let rest = bytes[at..].iter();
+            at += match self {
+                Self::Within(_) => rest.take_while(|byte| !matches!(byte, b'{' | b'}' | b'[' | b']' | b'"')).count(),
+                Self::String(_) => rest.take_while(|byte| !matches!(byte, b'"' | b'\\')).count(),
+                _ => 0,
+            };
+            let Some(byte) = bytes.get(at) else { break };
+            at += 1;
             *self = match (*self, byte) {
                 (Self::Before, b'{') => Self::Within(1),
                 (Self::Before, byte) if byte.is_ascii_whitespace() => Self::Before,
@@ -136,7 +149,7 @@ impl Object {
                 }
                 (Self::Within(1), b'}' | b']') => {
                     *self = Self::Before;
-                    return Some(at + 1);
+                    return Some(at);
                 }
                 (Self::Within(depth), b'}' | b']') => Self::Within(depth - 1),
                 (Self::Within(depth), b'{' | b'[') => Self::Within(depth + 1),

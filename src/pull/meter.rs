@@ -44,6 +44,13 @@ pub(crate) struct Meter {
 impl Meter {
     /// Takes the samples that are due by `at`. To be called before each event, with the pull as it was until then.
     pub(crate) fn advance(&mut self, pull: &Pull, at: u64) {
+        // Most often none is.
+        if self.due <= at {
+            self.catch_up(pull, at);
+        }
+    }
+
+    fn catch_up(&mut self, pull: &Pull, at: u64) {
         let mut unchanged = 0;
         while self.due <= at {
             self.sample(pull);

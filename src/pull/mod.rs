@@ -16,9 +16,11 @@ pub(crate) mod room;
 pub(crate) mod sizes;
 pub(crate) mod snapshot;
 mod tally;
+mod verdict;
 mod wire;
 
 pub(crate) use line_buffer::{LineBuffer, MAX_LINE, split_object};
+pub(crate) use verdict::{End, Verdict, signal_exit_code};
 
 use crate::pull::event::{Event, Numbers};
 use crate::pull::failure::{Failure, Kind, PULL_CALL};
@@ -70,51 +72,6 @@ impl Update<'_> {
     }
 }
 
-/// How a stream ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum End {
-    /// With its last chunk.
-    Complete,
-    /// In the middle, for this reason where one is known.
-    Cut(Option<Failure>),
-    /// It never began: an HTTP status other than 200.
-    Refused(u16),
-    /// Nothing moved for as long as was allowed; for this reason where one is known.
-    Stalled(Option<Failure>),
-    /// This signal was caught.
-    Signal(i32),
-    /// `docker pull` has ended with this exit code.
-    Exited(u8),
-}
-
-/// Whether the pull has succeeded, as far as the stream says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Success,
-    /// No final status, as podman does it. It has succeeded if there is an image whose id begins with this.
-    Undecided(String),
-    Failed(Failure),
-    /// The signal.
-    Interrupted(i32),
-}
-
-impl Verdict {
-    /// The exit code of a pull that ended so: docker's own where it failed.
-    pub(crate) fn exit_code(&self, end: &End) -> u8 {
-        match (self, end) {
-            (Self::Success, _) => 0,
-            (Self::Interrupted(signal), _) => signal_exit_code(*signal),
-            (Self::Failed(_) | Self::Undecided(_), End::Exited(code)) => *code,
-            (Self::Failed(_) | Self::Undecided(_), _) => 1,
-        }
-    }
-}
-
-/// The exit code of a program that a signal ended, as shells have it.
-pub(crate) fn signal_exit_code(signal: i32) -> u8 {
-    128_u8.saturating_add(u8::try_from(signal).unwrap_or(0))
-}
-
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that was seen in the stream")]
 pub(crate) struct Pull {
@@ -133,7 +90,8 @@ pub(crate) struct Pull {
     latest: usize,
     /// The id that the last event repeated as `Download complete`, if it did.
     repeated: Option<usize>,
-    last_id: String,
+    /// The id that the last event was about, where that is no layer.
+    last_other: String,
     /// A `Status:` was seen, and nothing but warnings since.
     settled: bool,
     status_seen: bool,
@@ -223,16 +181,15 @@ impl Pull {
     }
 
     fn find(&mut self, id: &str) -> Option<usize> {
-        if self.layers.get(self.latest).is_none_or(|layer| layer.id != id) {
-            self.latest = self.layers.iter().position(|layer| layer.id == id)?;
-        }
+        // An engine that reports several layers does so in turn.
+        let (earlier, later) = self.layers.split_at(self.latest);
+        let is_it = |layer: &Layer| layer.id == id;
+        let found = later.iter().position(is_it).map(|at| earlier.len() + at);
+        self.latest = found.or_else(|| earlier.iter().position(is_it))?;
         Some(self.latest)
     }
 
     fn apply_layer(&mut self, id: &str, phase: Phase, numbers: Numbers) -> Update<'static> {
-        if self.last_id != id {
-            id.clone_into(&mut self.last_id);
-        }
         self.is_fetching |= matches!(phase, Phase::Waiting | Phase::Downloading | Phase::Downloaded);
         self.is_not_podman |=
             matches!(phase, Phase::Waiting | Phase::Verifying | Phase::Extracting | Phase::Retrying(_));
@@ -240,6 +197,7 @@ impl Pull {
         if self.is_reweighed_by(found, phase, numbers) {
             self.keep_percent();
         }
+        self.last_other.clear();
         let Some(at) = found else {
             return match phase {
                 Phase::Queued | Phase::Cached if self.layers.len() < MAX_LAYERS => self.announce(id, phase, numbers),
@@ -300,6 +258,7 @@ impl Pull {
 
     /// Blobs that were never announced (manifests, configurations) are not layers, but that they move is movement.
     fn apply_other(&mut self, id: &str, phase: Phase, numbers: Numbers) -> Update<'static> {
+        id.clone_into(&mut self.last_other);
         let at = self.others.iter().position(|other| other.id == id);
         let is_new = at.is_none() && self.others.len() < MAX_OTHERS;
         if is_new {
@@ -309,6 +268,14 @@ impl Pull {
         match other.map(|other| other.apply(phase, numbers)) {
             None | Some(Change::None) => Update::Nothing,
             Some(_) => Update::Moved,
+        }
+    }
+
+    /// The id that the last event was about; empty before the first.
+    fn last_id(&self) -> &str {
+        match self.layers.get(self.latest) {
+            Some(layer) if self.last_other.is_empty() => &layer.id,
+            _ => &self.last_other,
         }
     }
 
@@ -334,8 +301,8 @@ impl Pull {
                 own(Kind::Other, "after its final status the engine went on with something that is not understood")
             }
             (End::Complete, _) if self.refusal => Verdict::Failed(Failure::reported(said)),
-            (End::Complete, _) if !self.is_docker && !self.last_id.is_empty() => {
-                Verdict::Undecided(self.last_id.clone())
+            (End::Complete, _) if !self.is_docker && !self.last_id().is_empty() => {
+                Verdict::Undecided(self.last_id().to_owned())
             }
             (End::Complete, _) => own(Kind::Other, "the engine ended the pull without saying that it succeeded"),
         }

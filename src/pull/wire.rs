@@ -50,11 +50,9 @@ impl Detail {
             Count::Missing if total.is_some() => Some(0),
             ref count => count.bytes(),
         };
-        let said = match (&self.current, &self.total) {
-            (Count::Missing, Count::Missing) => None,
-            (current, total) => Some((current.said(), total.said())),
-        };
-        Numbers { current, total, said }
+        // Turned, so that the two do not cancel each other out.
+        let odd = self.current.odd() ^ self.total.odd().rotate_left(17);
+        Numbers { current, total, odd }
     }
 }
 
@@ -80,7 +78,7 @@ enum Count {
     #[default]
     Missing,
     Bytes(u64),
-    /// A number, but not one of bytes; its bits.
+    /// A number, but not one of bytes; its bits, which are never all 0.
     Number(u64),
     Other,
 }
@@ -90,11 +88,8 @@ impl Count {
         if let Self::Bytes(bytes) = self { Some(*bytes) } else { None }
     }
 
-    fn said(&self) -> u64 {
-        match self {
-            Self::Bytes(bits) | Self::Number(bits) => *bits,
-            Self::Missing | Self::Other => 0,
-        }
+    fn odd(&self) -> u64 {
+        if let Self::Number(bits) = self { *bits } else { 0 }
     }
 }
 

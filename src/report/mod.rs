@@ -68,7 +68,9 @@ impl Report {
             self.meter.advance(pull, due);
             self.overall(pull, due, out);
         }
-        self.notices(pull, at, out);
+        if self.throttle.has_notices(at) {
+            self.notices(pull, at, out);
+        }
         self.meter.advance(pull, at);
     }
 

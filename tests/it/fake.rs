@@ -464,14 +464,16 @@ fn a_pull_does_not_wake_up_for_each_word() {
     steps.extend((0..WORDS).flat_map(|at| [Step::Write(chunk(bar(at))), Step::Wait]));
     steps.push(Step::Write([chunk(DONE), chunk(STATUS), LAST_CHUNK.to_vec()].concat()));
     let engine = Engine::new(&temp, steps);
-    let running = Running::start(&mut pull(&temp, &engine));
+    let (began, running) = (Instant::now(), Running::start(&mut pull(&temp, &engine)));
     for _ in 1..WORDS {
-        // However much longer a busy machine takes: then there are fewer words to a rest, not more sleeps to a word.
         std::thread::sleep(Duration::from_millis(5));
         engine.go();
     }
-    let sleeps = running.sleeps();
-    assert!((1..WORDS / 2).contains(&sleeps), "{sleeps} sleeps for {WORDS} words");
+    let (sleeps, took) = (running.sleeps(), began.elapsed());
+    // A rest, and a wait for the words after it; some more at the start. On a machine so busy that the words come more
+    // slowly than the rests there is a rest for each.
+    let max = 20 + 2 * took.as_millis() as u64 / 200;
+    assert!((1..=max).contains(&sleeps), "{sleeps} sleeps for {WORDS} words in {took:?}");
     engine.go();
     assert_eq!(running.end().code, Some(0));
 }

@@ -531,27 +531,40 @@ fn a_thousand_rotations_lose_nothing() {
     wait_until("the log is held", || follower.holds(&place.log()));
     let written = [AtomicUsize::new(0), AtomicUsize::new(0)];
     let is_over = AtomicBool::new(false);
-    // How many lines of the first writer are shown: its numbers have no gaps, which is checked at the end.
-    let seen = || follower.shown.lock().unwrap().matches(" A ").count();
+    // How many lines of each writer are shown: their numbers have no gaps, which is checked at the end.
+    // Only what is new is read: the more there was to read, the more would be written meanwhile, and so on.
+    let (mut checked, mut counts) = (0, [0; 2]);
+    let mut seen = || {
+        let shown = follower.shown.lock().unwrap();
+        let new = &shown[checked..];
+        let new = &new[..new.rfind('\n').map_or(0, |end| end + 1)];
+        checked += new.len();
+        for (count, name) in counts.iter_mut().zip([" A ", " B "]) {
+            *count += new.matches(name).count();
+        }
+        counts
+    };
+    let reach = |counts: [usize; 2], min: [usize; 2]| counts[0] >= min[0] && counts[1] >= min[1];
     thread::scope(|scope| {
         for (name, written) in ['A', 'B'].into_iter().zip(&written) {
             let (path, is_over) = (place.log(), &is_over);
             scope.spawn(move || write_like_the_log(&path, name, written, is_over));
         }
-        let now = || written[0].load(Ordering::SeqCst);
-        let (mut last, mut before_last) = (0, 0);
+        let now = || [&written[0], &written[1]].map(|written| written.load(Ordering::SeqCst));
+        let (mut last, mut before_last) = ([0; 2], [0; 2]);
         for number in 0..1000 {
             // Only `.1` is kept, so the generation that is overwritten must have been seen. The one that becomes `.1`
             // need not: it may come and go between two looks.
-            wait_until("the generation in .1 is seen", || seen() >= before_last);
+            wait_until("the generation in .1 is seen", || reach(seen(), before_last));
             fs::rename(place.log(), place.old()).unwrap();
-            // Counted after it, with a line more for the one that may be on its way to the old file: the next one is in the new.
-            (last, before_last) = (now() + 2, last);
+            // Counted only now: the next line of a writer may be on its way to the old file, the one after it goes to the
+            // new one, however long this thread was kept waiting before the rename.
+            (last, before_last) = (now().map(|count| count + 2), last);
             if number % 2 == 0 {
                 // As logrotate's `create` does it; else the writer makes it.
                 append(&place.log(), "");
             }
-            wait_until("the generation has a line", || now() >= last);
+            wait_until("the generation has a line of each", || reach(now(), last));
         }
         is_over.store(true, Ordering::SeqCst);
     });

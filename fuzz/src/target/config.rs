@@ -144,7 +144,16 @@ fn naive(file: &[u8], server: &str) -> Option<Result<Map<String, Value>, ()>> {
 fn current_context(file: &[u8], environment: &Environment, config: &Config) {
     let host = find_endpoint(None, environment, config);
     let root = serde_json::Deserializer::from_slice(file).into_iter::<Value>().next();
-    let named = root.and_then(Result::ok).and_then(|root| Some(root.get("currentContext")?.as_str()?.to_owned()));
+    let Some(Ok(Value::Object(root))) = root else {
+        return assert_eq!(host, Endpoint::Unix("/var/run/docker.sock".into()));
+    };
+    // As Go reads it: in any case of letters. Of several that differ in it only docker knows which one it takes.
+    let spellings: Vec<_> = root.iter().filter(|(key, _)| key.eq_ignore_ascii_case("currentContext")).collect();
+    let named = match spellings[..] {
+        [] => None,
+        [(_, name)] => name.as_str().map(str::to_owned),
+        _ => return,
+    };
     match named.as_deref() {
         None | Some("" | "default") => assert_eq!(host, Endpoint::Unix("/var/run/docker.sock".into())),
         Some(name) => {

@@ -188,7 +188,9 @@ fn layer(id: &str, status: &str, progress: &Value) -> Result<Option<Seen>, ()> {
         None => Ok(None),
         Some(value) => value.as_u64().map(Some).ok_or(()),
     };
-    let (current, total) = (number("current")?, number("total")?.filter(|&total| total > 0));
+    let total = number("total")?.filter(|&total| total > 0);
+    // Go leaves a 0 out.
+    let current = number("current")?.or(total.map(|_| 0));
     let bytes = if progress.contains_key("units") { (None, None) } else { (current, total) };
     let phase = match status {
         "Downloading" => Phase::Downloading,
