@@ -10,7 +10,7 @@ command -v cargo >/dev/null || { echo 'run.sh: needs Rust: https://rustup.rs' >&
     echo 'run.sh: needs root, for an Engine of its own: sudo -E env "PATH=$PATH" tests/run.sh' >&2
     exit 1
 }
-tests/lab/lab.sh install curl podman procps python3 tmux
+tests/lab/lab.sh install curl podman procps python3 strace tmux
 # What a developer's shell says of Docker is not for the tests.
 unset "${!DOCKER_@}" "${!CONTAINERS_@}"
 # Each by its name: built together they would all have the features that one of them needs.

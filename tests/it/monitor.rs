@@ -5,7 +5,7 @@
 use crate::support::{Running, Temp, eventually, program};
 use rustix::fs::{FileType, FlockOperation, Mode, flock, makedev, mknodat};
 use rustix::process::Signal;
-use rustix::termios::{Action, tcflow, tcgetwinsize};
+use rustix::termios::{Action, Winsize, tcflow, tcgetwinsize, tcsetwinsize};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -37,17 +37,21 @@ impl Console {
         let mode = Mode::from_raw_mode(0o600);
         mknodat(rustix::fs::CWD, &*cells, FileType::CharacterDevice, mode, makedev(7, 64 + number)).expect("root");
         let console = Self { path, tty, cells };
-        console.control(&format!("0x5609, struct.pack('HHH', {rows}, {columns}, 0)"));
+        console.resize(columns, rows);
         console
     }
 
-    /// What std and rustix have no safe call for.
-    fn control(&self, ioctl: &str) {
-        let script = format!(
-            "import fcntl, os, struct; fcntl.ioctl(os.open('{}', os.O_RDWR | os.O_NOCTTY), {ioctl})",
-            self.path
-        );
-        assert!(Command::new("python3").args(["-c", &script]).status().expect("python3").success(), "{ioctl}");
+    /// Changes the size of this console. `VT_RESIZE` would change that of all consoles, other tests' too.
+    fn resize(&self, columns: u16, rows: u16) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.tty, size).expect("a new size");
+    }
+
+    /// Hangs it up, as a getty does when it begins: `TIOCVHANGUP`, for which std and rustix have no safe call.
+    fn hang_up(&self) {
+        let script =
+            format!("import fcntl, os; fcntl.ioctl(os.open('{}', os.O_RDWR | os.O_NOCTTY), 0x5437)", self.path);
+        assert!(Command::new("python3").args(["-c", &script]).status().expect("python3").success());
     }
 
     fn rows(&self) -> Vec<String> {
@@ -74,7 +78,10 @@ impl Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        self.control("0x5609, struct.pack('HHH', 25, 80, 0)");
+        // The test may have hung up the one that it holds.
+        let tty = OpenOptions::new().read(true).write(true).custom_flags(0o4400).open(&self.path);
+        let size = Winsize { ws_row: 25, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let _ = tty.map(|tty| tcsetwinsize(tty, size));
     }
 }
 
@@ -170,7 +177,7 @@ fn what_others_write_and_a_new_size_are_painted_over() {
     assert!(console.shows("usb 1-1"));
     assert!(eventually(REPAINTED, || !console.shows("usb 1-1")), "{}", console.rows().join("\n"));
     assert_eq!(console.rows()[1], "─".repeat(80));
-    console.control("0x5609, struct.pack('HHH', 40, 100, 0)");
+    console.resize(100, 40);
     assert!(eventually(SOON, || console.rows().get(1) == Some(&"─".repeat(100))), "{}", console.rows().join("\n"));
     assert!(eventually(SOON, || console.rows().last().is_some_and(|row| row.contains("log in: Alt-F2"))));
 }
@@ -189,8 +196,7 @@ fn a_console_that_stops_or_is_hung_up_comes_back() {
     assert!(console.shows("137 of 214MB") && !running.has_ended());
     tcflow(&console.tty, Action::OOn).expect("it goes on");
     console.expect("■ app:1");
-    // As a getty does when it begins.
-    console.control("0x5437");
+    console.hang_up();
     pulling(&temp, 20);
     console.expect("137 of 214MB");
     assert!(!running.has_ended());

@@ -1,6 +1,6 @@
 //! Where the states are: those of this boot in `/run`, and those of ended pulls in `/var/lib`, which outlive it.
 //!
-//! **Invariant:** a state in `/run` hides the one in `/var/lib`; a writer that cannot replace it takes it away.
+//! **Invariant:** a state in `/run` hides the one in `/var/lib`; at the end of a run one that cannot be replaced is taken away.
 
 use crate::directory::{Directory, Owner};
 use crate::sweep::{self, Candidate};
@@ -127,9 +127,13 @@ impl Store {
     pub fn write(&self, reference: &str, image: &Image, buffer: &mut Vec<u8>) -> io::Result<()> {
         let directory = Directory::create(&self.run, self.owner())?;
         let name = file_name(reference);
-        let written = serialize(image, buffer).and_then(|()| directory.write(&name, buffer, false));
+        let mut written = serialize(image, buffer).and_then(|()| directory.write(&name, buffer, false));
         if written.is_err() && image.status != crate::Status::Working {
-            let _ = directory.remove(&format!("{name}.json"));
+            let removed = directory.remove(&format!("{name}.json"));
+            // On a full file system the place of the old one may be all the room there is.
+            if removed.is_ok() && buffer.len() <= MOST_BYTES {
+                written = directory.write(&name, buffer, false);
+            }
         }
         written
     }

@@ -1,9 +1,9 @@
 //! One line of an engine: what is understood is JSON that says so, by a naive reading.
 
 use super::Delivery;
-use crate::pull::{LineBuffer, split_object};
 use crate::pull::event::{Event, malformed, parse, parse_cli};
 use crate::pull::layer::Phase;
+use crate::pull::{LineBuffer, split_object};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;

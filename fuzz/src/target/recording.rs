@@ -62,9 +62,10 @@ fn compare(line: &[u8], at: u64, entry: &Entry<'_>) {
         ("e", Entry::Line(_)) if items.len() > 3 => {}
         ("e", Entry::Line(text)) => assert_eq!(serde_json::from_slice::<Value>(text).ok().as_ref(), Some(data)),
         ("r", Entry::Raw(text)) | ("w", Entry::Warning(text)) => assert_eq!(Some(text.as_str()), data.as_str()),
-        ("a", Entry::Open(_) | Entry::Retry(_)) | ("x", Entry::End(..)) => {}
         // What is not sizes or room is passed over.
-        ("s", Entry::Sizes(_) | Entry::Room(_) | Entry::Other) => {}
+        ("a", Entry::Open(_) | Entry::Retry(_))
+        | ("x", Entry::End(..))
+        | ("s", Entry::Sizes(_) | Entry::Room(_) | Entry::Other) => {}
         (code, Entry::Other) => assert!(!["e", "r", "w", "a", "x"].contains(&code), "{code} is known"),
         (code, entry) => panic!("{code} became {entry:?}"),
     }
