@@ -57,7 +57,6 @@ missing=(mosquitto mosquitto-clients openssl python3)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 "$lab" install "${missing[@]}"
-(cd deploy/fleet && npm ci --omit=dev --no-audit --no-fund --ignore-scripts --silent)
 deploy/fleet/site.sh "$dir/site"
 if [ -z "${PULL-}" ] || [ -z "${AGENT-}" ]; then
     echo '== build =='
