@@ -747,6 +747,8 @@ try 'images that were no good, replaced: removed' failed_and_replaced
 try 'versions with tags of their own: the one before is removed' versions
 try 'nothing to be removed: nothing is, until it is' kept
 try 'registry away, by the state of the check: not pulled, where that would fail' skipped
+try 'a login that is refused: pulled, and told' login_is_told
+try 'ensure => absent: what is known of it is forgotten, what runs goes on' absent
 try 'no digest is known: told with its cure, not pulled in every run' without_digest
 try 'registry down: fails loudly, recreates nothing' registry_down
 try 'registry down: what is here is started' start_without_registry

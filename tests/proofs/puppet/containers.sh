@@ -144,7 +144,8 @@ files_changed() {
     sed -i '$d' "$dir/conf/site.pp"
     # No secret is in a label.
     gone grep -r 'a=3' "$dir/state"
-    gone docker container inspect -f '{{.Config.Labels}}' app | grep 'a=3'
+    docker container inspect -f '{{json .Config.Labels}}' app >"$dir/labels"
+    gone grep 'a=3' "$dir/labels"
     plain_app
     apply 2
 }
@@ -158,7 +159,7 @@ variable_changed() { # `--env NAME` and a line without value in a file have thei
         node "alm_pull::environment: [FIRST=$first, SECOND=$second]"
         apply 2
         did 'docker-recreate app'
-        docker container inspect -f '{{.Config.Env}}' app | grep "FIRST=$first.*SECOND=$second"
+        docker container inspect -f '{{.Config.Env}}' app | grep "FIRST=$first" | grep "SECOND=$second"
         settled
     done
     node
@@ -355,7 +356,7 @@ helper() { DOCKER_HOST=unix://$ENGINE_SOCKET DOCKER_CONFIG=$dir/docker PATH=$dir
 watched() { # how many run at most, until it is ended
     local most=0 now
     while :; do
-        now=$(running app | wc -l)
+        now=$(running app 2>/dev/null | wc -l) || now=0
         [ "$now" -le "$most" ] || { most=$now; echo "$most" >"$dir/cut/most"; }
         sleep 0.05
     done
