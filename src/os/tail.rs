@@ -322,7 +322,7 @@ impl Generation {
 }
 
 /// Whether `name` is the log's name with a date, as `-20251119`, `-20251119-1763546400` or `.2025-11-19`, and not compressed.
-/// One that begins with a year is told from the number of a generation by its length.
+/// One that begins with a year differs from the number of a generation by its length.
 fn is_dated(name: &[u8], log: &[u8]) -> bool {
     let Some([b'-' | b'.', date @ ..]) = name.strip_prefix(log) else { return false };
     date.len() >= 6
