@@ -299,7 +299,7 @@ fn number(text: &[u8], radix: u32) -> Option<u64> {
 
 /// The bytes of a request without a body. The target must be percent-encoded and the header values
 /// free of line ends: nothing is escaped here.
-/// The connection is to be closed after the answer: that is how whoever rests learns of its end.
+/// The connection is to be closed after the answer: that is how a sleeping reader learns of its end.
 pub(crate) fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     let mut text = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     if method == "POST" {
@@ -571,7 +571,7 @@ mod tests {
     }
 
     #[test]
-    fn a_killed_engine_never_looks_complete() {
+    fn the_stream_of_a_killed_engine_is_never_complete() {
         let (response, body) = read_whole(KILLED);
         assert!(body.ends_with(b"\"id\":\"12414bf0d23c\"}\r\n"));
         assert!(!response.is_complete() && !response.is_unframed());

@@ -1,6 +1,6 @@
 //! A line to an [`Event`].
 //!
-//! The engine tells of a pull in lines, a JSON object each; `docker pull` without a terminal tells the same in words.
+//! The engine reports a pull in lines, a JSON object each; `docker pull` without a terminal writes the same as text.
 //! Both become the same events here, so that nothing above knows which of the two spoke.
 //!
 //! **Invariant:** parsing never fails. What is not understood is [`Event::Unknown`], what holds a key `error` is an
@@ -39,7 +39,7 @@ pub(crate) enum Event<'a> {
     Error(String),
     /// The body of a refusal: `{"message": …}`.
     Refusal(Cow<'a, str>),
-    /// Said by the docker CLI for its own purposes; tells nothing about the pull.
+    /// A line of the docker CLI that says nothing about the pull.
     Aside,
     /// Not understood; the line.
     Unknown(&'a [u8]),
@@ -56,7 +56,7 @@ impl Event<'_> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Numbers {
     pub(crate) current: Option<u64>,
-    /// `None` where the engine does not know it, which it says in many ways: 0, -1, not at all.
+    /// `None` where the engine does not know it, which it says in several forms: 0, -1, not at all.
     pub(crate) total: Option<u64>,
     /// What was said instead of bytes, as bits, to see whether it changes: it too can be a sign of life. 0 is nothing.
     pub(super) odd: u64,

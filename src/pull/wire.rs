@@ -98,7 +98,7 @@ impl<'de> Deserialize<'de> for Count {
         deserializer.deserialize_any(Lenient).map(|value| match value {
             Value::Number(number) => Self::Bytes(number),
             Value::Negative(number) => Self::Number(number.cast_unsigned()),
-            // JSON does not tell 5 from 5.0 or 5e0. Beyond that a float does not tell one byte from the next.
+            // In JSON 5, 5.0 and 5e0 are the same. Beyond that a float cannot hold each number of bytes.
             #[expect(clippy::cast_sign_loss, reason = "looked at before")]
             Value::Float(number) if (0.0..=9e15).contains(&number) => Self::Bytes(number as u64),
             Value::Float(number) => Self::Number(number.to_bits()),
@@ -178,7 +178,7 @@ impl<'de> Visitor<'de> for Lenient {
     }
 }
 
-/// A value in which no `message` is looked for: nesting cannot make the parser recurse.
+/// A value in which no `message` is searched for: nesting cannot make the parser recurse.
 struct Shallow;
 
 impl<'de> serde::de::DeserializeSeed<'de> for Shallow {

@@ -1,6 +1,6 @@
 //! The wall clock as it is written: in front of lines, and in recordings.
 //!
-//! **Invariant:** nothing here looks at a clock, and no time is too early or too late to be written.
+//! **Invariant:** nothing here reads a clock, and no time is too early or too late to be written.
 
 use std::fmt::Write as _;
 use time::{Duration, OffsetDateTime};

@@ -1,7 +1,7 @@
-//! When a line is due: often enough to watch, seldom enough for a log.
+//! When a line is due: often enough to watch, rarely enough for a log.
 //!
 //! **Invariant:** pure. Every point of time is `at`, whole milliseconds since the pull began; what is due is due at a time that
-//! does not depend on when it is looked at.
+//! does not depend on when it is asked.
 
 /// How long lines of a layer's progress are apart, and from when on they are further apart, in milliseconds.
 const INTERVAL: u64 = 2_000;
@@ -12,7 +12,7 @@ pub(crate) const LONG_PULL: u64 = 5 * 60_000;
 const OVERALL: u64 = 10_000;
 const LONG_OVERALL: u64 = 60_000;
 
-/// How long `queued` lines wait for more layers to be announced, so that they can tell how many there are.
+/// How long `queued` lines wait for more layers to be announced, so that they can say how many there are.
 const HOLD: u64 = 250;
 
 /// After how long without movement a line says so; then each time after twice as long.
@@ -70,7 +70,7 @@ fn following(at: u64) -> u64 {
     at - at % step + step
 }
 
-/// When which line of a pull was shown, and the next may be. A layer is told by its index.
+/// When which line of a pull was shown, and the next may be. A layer is identified by its index.
 #[derive(Default)]
 pub(crate) struct Throttle {
     shown: Vec<Shown>,

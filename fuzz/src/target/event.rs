@@ -157,7 +157,7 @@ pub(super) fn naive(pairs: &[(String, Value)]) -> Option<Seen> {
     }
 }
 
-/// What of an event a naive reader can tell too: the numbers without how they were written, a line without its text.
+/// What of an event a naive reader sees too: the numbers without how they were written, a line without its text.
 #[derive(Debug, PartialEq)]
 pub(super) enum Seen {
     Layer { id: String, phase: Phase, hide_counts: bool, bytes: (Option<u64>, Option<u64>) },
