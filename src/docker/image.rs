@@ -55,6 +55,13 @@ impl Distribution {
     }
 }
 
+impl From<String> for Distribution {
+    /// All that is known where the registry was asked for nothing but the digest.
+    fn from(digest: String) -> Self {
+        Self { digest, is_index: None, platforms: Vec::new() }
+    }
+}
+
 /// Whether a descriptor is that of an index, where it names its type.
 fn is_index(descriptor: &Value) -> Option<bool> {
     let kind = field(descriptor, "mediaType").as_str()?;
@@ -129,6 +136,17 @@ impl Image {
             return self.platform().into_iter().collect();
         }
         entries.into_iter().filter(|entry| entry.is_available).filter_map(|entry| entry.platform).collect()
+    }
+
+    /// Whether what a pull would take of its digest is here for certain, whatever else an index of that digest has.
+    pub(crate) fn has_for_certain(&self, wanted: Option<&Wanted>) -> bool {
+        let is_told = !self.entries().is_empty();
+        // Nothing fits a platform better than itself. An arm without a variant may be any.
+        let is_itself = |here: &Platform, wanted: &Wanted| {
+            wanted.platform.is(here) && (here.architecture != "arm" || !here.variant.is_empty())
+        };
+        let is_wanted = wanted.zip(self.platform()).is_some_and(|(wanted, here)| is_itself(&here, wanted));
+        (is_told || is_wanted) && self.has(wanted, None) == Here::Yes
     }
 
     /// Whether what a pull would take is here, given that this is the image that the registry has (which `registry` describes
@@ -227,6 +245,27 @@ mod tests {
 
     fn no(platforms: &str) -> Here {
         Here::No(platforms.to_owned())
+    }
+
+    #[test]
+    fn what_is_certain_without_the_index() {
+        let check = |image: &Image, wanted_: &str, expected| {
+            let wanted = wanted(wanted_, true, Rule::Containerd);
+            assert_eq!(image.has_for_certain(Some(&wanted)), expected, "{} for {wanted_}", image.0);
+        };
+        check(&classic("linux/arm/v7"), "linux/arm/v7", true);
+        check(&classic("linux/arm64/v8"), "linux/arm64", true);
+        check(&classic("linux/amd64"), "linux/amd64", true);
+        // The index may have v7 too, or the image's own variant may be another.
+        check(&classic("linux/arm/v6"), "linux/arm/v7", false);
+        check(&classic("linux/arm"), "linux/arm/v7", false);
+        check(&classic("linux/386"), "linux/amd64", false);
+        check(&classic("linux/arm64"), "linux/amd64", false);
+        assert!(!classic("linux/amd64").has_for_certain(None));
+        // The containerd store lists the whole index.
+        let both = containerd(&["+linux/arm/v6", "linux/arm/v7"]);
+        check(&both, "linux/arm/v6", true);
+        check(&both, "linux/arm/v7", false);
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Inspector<'_> {
     }
 
     /// What the engine has at `path`; none where it has nothing there.
-    fn find(&self, path: &str) -> Result<Option<Value>, Error> {
+    pub(super) fn find(&self, path: &str) -> Result<Option<Value>, Error> {
         self.engine.find(path, self.until, &mut || self.signals.go_on())
     }
 }

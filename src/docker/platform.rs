@@ -128,7 +128,7 @@ impl Platform {
         }
     }
 
-    fn is(&self, other: &Self) -> bool {
+    pub(crate) fn is(&self, other: &Self) -> bool {
         self.os == other.os && self.architecture == other.architecture && self.variant() == other.variant()
     }
 

@@ -6,21 +6,17 @@
 //!
 //! **Invariant:** nothing here waits, and nothing here fails. Secrets go to the agent's standard input and nowhere else.
 
-use crate::docker::base64;
-use crate::docker::engine::{Answer, Connection, Engine};
-use crate::docker::reference::Reference;
+use crate::docker::agent::{self, Reached, RegistryQuery};
+use crate::docker::engine::{Connection, Engine};
 use crate::docker::store::{self, Store};
-use crate::os::child::{self, Child, Read, Setup};
+use crate::os::child::{Child, Read, Setup};
 use crate::pull::Pull;
 use crate::pull::room::Room;
 use crate::pull::sizes::Sizes;
-use serde_json::{Value, json};
-use std::ffi::{OsStr, OsString};
+use serde_json::Value;
 use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
 /// How long the engine may take to say how it reaches registries.
 const ENGINE: Duration = Duration::from_secs(2);
@@ -38,14 +34,6 @@ const BYTES_MAX: u64 = 1 << 40;
 
 /// When all layers are announced, at the latest: after so many milliseconds.
 const ANNOUNCING: u64 = 100;
-
-/// What the agent has to know beside the engine's answers.
-pub(crate) struct SizesRequest<'a> {
-    pub(crate) reference: &'a Reference,
-    pub(crate) platform: Option<&'a str>,
-    /// The value of `X-Registry-Auth`.
-    pub(crate) credentials: &'a str,
-}
 
 /// The state of the request, and what is to be done with its answer.
 pub(crate) struct SizesQuery {
@@ -91,7 +79,7 @@ impl SizesQuery {
     /// None where there is no agent to be asked.
     pub(crate) fn new() -> Option<Self> {
         Some(Self {
-            agent: agent()?,
+            agent: agent::find()?,
             stage: Stage::Waiting,
             store: None,
             is_containerd: None,
@@ -104,7 +92,7 @@ impl SizesQuery {
     pub(crate) fn step(
         &mut self,
         engine: &Engine,
-        sizes_request: &SizesRequest<'_>,
+        sizes_request: &RegistryQuery<'_>,
         pull: &Pull,
         at: u64,
     ) -> Option<Learned> {
@@ -138,7 +126,7 @@ impl SizesQuery {
         }
     }
 
-    fn ask_engine(&mut self, engine: &Engine, sizes_request: &SizesRequest<'_>, mut request: Request) -> Stage {
+    fn ask_engine(&mut self, engine: &Engine, sizes_request: &RegistryQuery<'_>, mut request: Request) -> Stage {
         let answer = match request.connection.poll_answer(&mut request.body) {
             Ok(Some(answer)) => answer,
             Ok(None) if Instant::now() < request.until => return Stage::Engine(request),
@@ -147,7 +135,9 @@ impl SizesQuery {
         let Request { info, until, .. } = request;
         match info {
             None => {
-                let Some(info) = own_info(&answer) else { return Stage::Over };
+                let Some(info) = Some(answer.json()).filter(|info| answer.status == 200 && agent::is_own(info)) else {
+                    return Stage::Over;
+                };
                 self.is_containerd = Some(store::is_containerd(&info));
                 self.store = Store::of(&info);
                 Request::begin(engine, "/version", Some(info), until)
@@ -157,28 +147,11 @@ impl SizesQuery {
     }
 
     /// Starts the agent.
-    fn start(&self, engine: &Engine, sizes_request: &SizesRequest<'_>, info: &Value, version: &Value) -> Option<Stage> {
-        let SizesRequest { reference, platform, credentials } = sizes_request;
-        let auth = base64::decode(&credentials.replace('-', "+").replace('_', "/"))?;
-        let part = |name: &str| info[name].clone();
-        let sizes_request = json!({
-            "do": "sizes",
-            "image": reference.full(),
-            "platform": platform,
-            "engine": platform_of(version),
-            "version": version["Version"].as_str().unwrap_or(&engine.version),
-            "info": {
-                "RegistryConfig": part("RegistryConfig"),
-                "HttpProxy": part("HttpProxy"),
-                "HttpsProxy": part("HttpsProxy"),
-                "NoProxy": part("NoProxy"),
-            },
-            "auth": serde_json::from_slice::<Value>(&auth).ok()?,
-            "limit_ms": u64::try_from(AGENT.as_millis()).ok()?,
-        });
-        let command = command(&self.agent, "sizes");
-        let input = sizes_request.to_string();
-        let setup = Setup { input: Some(input.as_bytes()), own_group: true, ..Setup::default() };
+    fn start(&self, engine: &Engine, query: &RegistryQuery<'_>, info: &Value, version: &Value) -> Option<Stage> {
+        let engine = Reached { info, version, ping: &engine.version };
+        let request = agent::request("sizes", query, &engine, AGENT)?;
+        let command = agent::command(&self.agent, "sizes");
+        let setup = Setup { input: Some(request.as_bytes()), own_group: true, ..Setup::default() };
         Some(Stage::Agent {
             child: Child::spawn(command, setup).ok()?,
             output: Vec::new(),
@@ -205,47 +178,6 @@ impl Request {
             Err(_) => Stage::Over,
         }
     }
-}
-
-/// The agent beside this program, else on PATH.
-fn agent() -> Option<PathBuf> {
-    let own = env::current_exe().ok();
-    let beside = own.as_deref().and_then(Path::parent).map(Path::as_os_str);
-    beside
-        .and_then(|directory| child::program("alm-agent", directory))
-        .or_else(|| child::program("alm-agent", &search_path()))
-}
-
-fn search_path() -> OsString {
-    env::var_os("PATH").unwrap_or_default()
-}
-
-/// With an environment of two variables: a proxy of ours is none of the engine's.
-fn command(agent: &Path, what: &str) -> Command {
-    let mut command = Command::new(agent);
-    command.arg(what).env_clear().env("PATH", search_path());
-    command.envs(env::var_os("SSL_CERT_FILE").map(|file| (OsStr::new("SSL_CERT_FILE"), file)));
-    command
-}
-
-/// What the engine says of itself, if it runs on this host: another's secrets and registries belong to another network.
-fn own_info(answer: &Answer) -> Option<Value> {
-    let info = answer.json();
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    let is_own = answer.status == 200 && info["Name"].as_str() == Some(host.trim_end());
-    (is_own && info["RegistryConfig"].is_object()).then_some(info)
-}
-
-/// `linux/arm`, as the engine was built: the kernel can be of another kind. An engine that does not say runs here as we do.
-fn platform_of(version: &Value) -> String {
-    let architecture = match env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "x86" => "386",
-        other => other,
-    };
-    let part = |name: &str, default| version[name].as_str().unwrap_or(default).to_owned();
-    format!("{}/{}", part("Os", "linux"), part("Arch", architecture))
 }
 
 /// What there was to hear of the agent.
@@ -316,11 +248,5 @@ mod tests {
         assert_eq!(parse(many(LAYERS_MAX).as_bytes()).map(|layers| layers.len()), Some(LAYERS_MAX));
         check(&many(LAYERS_MAX + 1), None);
         check(&many(20_000), None);
-    }
-
-    #[test]
-    fn the_engines_own_platform() {
-        assert_eq!(platform_of(&json!({"Os": "linux", "Arch": "arm"})), "linux/arm");
-        assert!(platform_of(&Value::Null).starts_with("linux/"));
     }
 }

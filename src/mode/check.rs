@@ -6,6 +6,7 @@
 //! **Invariant:** an exit code of 0 or 1 is something that was found out; all else is 3, with the reason.
 
 use crate::args::PullOptions;
+use crate::docker::agent::{self, RegistryQuery};
 use crate::docker::backend::Backend;
 use crate::docker::client::{Client, ClientOptions};
 use crate::docker::container;
@@ -162,7 +163,7 @@ impl Checker<'_> {
         {
             return Ok(Answer::Yes(format!("{reference} is here")));
         }
-        let newest = match (self.registry(), &local) {
+        let newest = match (self.registry(local.as_ref(), wanted.as_ref()), &local) {
             (Ok(newest), _) => newest,
             (Err(Unread::Other(answer)), None) => {
                 // A signal is no answer of anybody.
@@ -284,14 +285,25 @@ impl Checker<'_> {
         self.answered(self.inspector()?.image(self.reference))
     }
 
-    /// What the registry has under the reference, asked by the engine.
-    fn registry(&mut self) -> Result<Distribution, Unread> {
+    /// What the registry has under the reference: asked by the engine, or where that would count as a pull by the agent.
+    fn registry(&mut self, local: Option<&Image>, wanted: Option<&Wanted>) -> Result<Distribution, Unread> {
         let (reference, signals, until) = (self.reference, self.signals, self.until);
         let other = |error: String| Unread::Other(unknown(error));
         self.client
             .log_in(&mut || if Instant::now() < until { signals.go_on() } else { ControlFlow::Break(()) })
             .map_err(other)?;
         let credentials = &self.client.credentials;
+        if reference.is_on_hub() && reference.digest.is_none() {
+            let platform = self.options.platform.as_deref();
+            let query = RegistryQuery { reference, platform, credentials: &credentials.header };
+            let inspector = self.inspector().map_err(Unread::Other)?;
+            if let Some(digest) = agent::digest(&inspector, &query)
+                // Which platforms that image is for only the engine says.
+                && local.is_none_or(|image| !image.digests().contains(&&*digest) || image.has_for_certain(wanted))
+            {
+                return Ok(digest.into());
+            }
+        }
         let answer = self.inspector().map_err(Unread::Other)?.distribution(reference, &credentials.header);
         let answer = self.answered(answer).map_err(Unread::Other)?;
         let body = answer.json();

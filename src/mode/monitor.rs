@@ -145,14 +145,15 @@ fn frame(page: &[Row], drawn: &[Row]) -> String {
         frame.push_str(BEGIN);
     }
     for (at, row) in page.iter().enumerate().filter(|(at, row)| drawn.get(*at) != Some(row)) {
+        // In bold, which consoles show as bright: dark red and brown are hard to read from afar.
         let color = match row.tone {
-            Tone::Plain => 37,
-            Tone::Good => 32,
-            Tone::Bad => 31,
-            Tone::Mark => 33,
+            Tone::Plain => "37",
+            Tone::Good => "32",
+            Tone::Bad => "1;31",
+            Tone::Mark => "1;33",
         };
         // Erased before it is written: behind a line that is as wide as the screen the last cell would be erased.
-        let _ = write!(frame, "\x1b[{};1H\x1b[{color}m\x1b[K{}", at + 1, row.text.trim_end());
+        let _ = write!(frame, "\x1b[{};1H\x1b[0;{color}m\x1b[K{}", at + 1, row.text.trim_end());
     }
     if !frame.is_empty() {
         frame.push_str("\x1b[0m");

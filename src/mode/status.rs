@@ -10,6 +10,7 @@ use crate::os::output::Output;
 use crate::os::signals::Signals;
 use crate::os::wait::{TICK, ready};
 use crate::pull::signal_exit_code;
+use crate::report::fit;
 use crate::report::moment::Moment;
 use crate::report::status::{self, Health};
 use crate::sink::complaint::complain;
@@ -204,7 +205,7 @@ fn follow(store: &Store, reference: Option<&Reference>, charset: Charset) -> u8 
 /// `text` drawn over what was drawn, on a terminal that is `columns` wide by now.
 fn over(drawn: &str, text: &str, columns: usize) -> String {
     // One that has become narrower has wrapped the lines.
-    let rows: usize = drawn.lines().map(|line| line.chars().count().div_ceil(columns.max(1)).max(1)).sum();
+    let rows: usize = drawn.lines().map(|line| fit::cells(line).div_ceil(columns.max(1)).max(1)).sum();
     let mut frame = String::new();
     if rows > 0 {
         let _ = write!(frame, "\r\x1b[{rows}A");

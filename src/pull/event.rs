@@ -13,6 +13,9 @@ use std::borrow::Cow;
 /// The longest id of a layer, in bytes: a digest with its algorithm has 71. What is longer is no id.
 const MAX_ID: usize = 128;
 
+/// How much is kept of a line that is an error in a form not understood, in bytes: more than is ever shown.
+const MAX_MALFORMED: usize = 64 << 10;
+
 /// What one line says. Text is the engine's own and not yet made safe to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event<'a> {
@@ -192,10 +195,8 @@ fn after<'a>(text: Cow<'a, str>, prefix: &str) -> Cow<'a, str> {
 /// A line that is no JSON in UTF-8. It is an error all the same where an object has a key `error` or `errorDetail` at its top.
 pub(crate) fn malformed(line: &[u8]) -> Event<'_> {
     if has_error_key(line) {
-        Event::Error(format!(
-            "the engine reported an error in a form not understood: {}",
-            String::from_utf8_lossy(line)
-        ))
+        let line = String::from_utf8_lossy(&line[..line.len().min(MAX_MALFORMED)]);
+        Event::Error(format!("the engine reported an error in a form not understood: {line}"))
     } else {
         Event::Unknown(line)
     }

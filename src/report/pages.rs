@@ -22,6 +22,9 @@ const MAX_NAME: usize = 60;
 /// How long one image is shown where several are pulled at once, in seconds.
 const TURN: i64 = 5;
 
+/// What to do about a pull that was lost.
+const AGAIN: &str = "nothing where Puppet runs: it pulls again; by hand: sudo docker-pull-with-progress IMAGE";
+
 /// The screen, `rows` of `columns` cells.
 pub(crate) fn page(
     states: &States,
@@ -122,11 +125,11 @@ impl Page<'_> {
             "Waiting" => 1,
             _ => 0,
         };
-        let mut layers: Vec<_> = image.layers.iter().collect();
-        if layers.len() > max {
-            layers.sort_by_key(|layer| rank(&layer.text));
-        }
-        let shown = if layers.len() > max { max.saturating_sub(1) } else { layers.len() };
+        let of_rank = |wanted: usize| image.layers.iter().filter(move |layer| rank(&layer.text) == wanted);
+        let are_too_many = image.layers.len() > max;
+        let layers: Vec<_> =
+            if are_too_many { (0..=2).flat_map(of_rank).collect() } else { image.layers.iter().collect() };
+        let shown = if are_too_many { max.saturating_sub(1) } else { layers.len() };
         for layer in &layers[..shown] {
             let word = match &*layer.text {
                 "Downloading" => "downloading",
@@ -191,11 +194,10 @@ impl Page<'_> {
     fn failed(&mut self, states: &States, same: &dyn Fn(&str, &str) -> bool) {
         let moment = self.device.moment;
         let is_bad = |image: &Image| image.status == Status::Error || image.is_lost();
-        let mut images: Vec<&Image> = states.images.iter().map(|found| &found.image).collect();
+        let images = || states.images.iter().map(|found| &found.image);
         // The one that has failed for longest first.
-        images.sort_by_key(|image| (!is_bad(image), image.failing_since));
-        if let Some(image) = images.first().filter(|image| is_bad(image)).copied() {
-            images.remove(0);
+        let worst = images().filter(|image| is_bad(image)).min_by_key(|image| image.failing_since);
+        if let Some(image) = worst {
             if image.is_lost() {
                 self.title("FAILED", Tone::Bad);
                 self.put(&format!("last heard of {}", moment.ago(image.time)), "", Tone::Bad);
@@ -218,7 +220,8 @@ impl Page<'_> {
             } else if let Some(details) = &image.details {
                 self.paragraph(details, Tone::Bad);
             }
-            if let Some(hint) = image.hint.as_ref().filter(|_| !image.is_lost()) {
+            let hint = if image.is_lost() { Some(AGAIN) } else { image.hint.as_deref() };
+            if let Some(hint) = hint {
                 self.blank();
                 self.put("WHAT TO DO", "", Tone::Mark);
                 self.paragraph(hint, Tone::Mark);
@@ -241,7 +244,8 @@ impl Page<'_> {
         }
         self.containers(states, same);
         self.blank();
-        for image in images {
+        let others = || images().filter(|image| worst.is_none_or(|worst| image.id != worst.id));
+        for image in others().filter(|image| is_bad(image)).chain(others().filter(|image| !is_bad(image))) {
             self.image(states, image);
         }
     }
@@ -265,7 +269,10 @@ impl Page<'_> {
         }
         let checked = states.images.iter().filter_map(|found| found.image.checked).max();
         if let Some(checked) = checked {
-            self.put(&format!("last look {}, {}", moment.at(checked), moment.ago(checked)), "", Tone::Plain);
+            let (at, ago) = (moment.at(checked).to_string(), moment.ago(checked).to_string());
+            // Long ago both are the date.
+            let ago = if ago == at { String::new() } else { format!(", {ago}") };
+            self.put(&format!("last look {at}{ago}"), "", Tone::Plain);
         }
         self.surroundings();
     }

@@ -19,6 +19,9 @@ use std::time::Duration;
 const TRIES: u32 = 10;
 const WAIT: Duration = Duration::from_millis(3);
 
+/// How often it is written at most, where the states change meanwhile.
+const ROUNDS: usize = 8;
+
 /// A metric: name, type, help, and what it is of an image, behind the image's label.
 struct Metric {
     name: &'static str,
@@ -135,7 +138,16 @@ const METRICS: [Metric; 9] = [
 pub(crate) fn write(path: &Path, store: &Store) {
     // Held from the reading on: who comes later has read what is newer.
     let _lock = lock(path);
-    let _ = replace(path, &render(&store.read().images));
+    let mut written = String::new();
+    for _ in 0..ROUNDS {
+        let text = render(&store.read().images);
+        if text == written || replace(path, &text).is_err() {
+            return;
+        }
+        // Where many end at once, one that could not have the lock may have put what was older in the place of what was
+        // newer: each looks again after it has written, so that the last one leaves what is true.
+        written = text;
+    }
 }
 
 fn render(images: &[Found]) -> String {
@@ -173,7 +185,7 @@ fn escape(text: &str, out: &mut String) {
     }
 }
 
-/// The lock beside the file, which nobody but its owner can hold; without it the file may be a moment older than it could be.
+/// The lock beside the file, which nobody but its owner can hold; without it others are only seen afterwards.
 fn lock(path: &Path) -> Option<File> {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name()?);

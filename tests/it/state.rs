@@ -134,6 +134,68 @@ fn failing_is_shown_with_its_beginning_and_its_attempts() {
 }
 
 #[test]
+fn a_pull_by_dockers_command_line_tells_the_same() {
+    let temp = Temp::new();
+    // It waits where a pull would load, so that it can be looked at.
+    rustix::fs::mknodat(rustix::fs::CWD, temp.at("go"), rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a pipe");
+    let says =
+        "printf '%s\\n' '1: Pulling from a' 'abc123: Pulling fs layer' 'abc123: Download complete'; read -r line <go
+        [ \"$line\" = well ] || { echo 'Error response from daemon: no space left on device' >&2; exit 1; }
+        printf '%s\\n' 'abc123: Pull complete' 'Digest: sha256:00ff' 'Status: Downloaded newer image for a:1'";
+    temp.script("docker", says);
+    let pull = |go: &str| {
+        let host = format!("unix://{}", temp.at("none.sock"));
+        let args = ["--retries", "0", "--no-log", "--state", &temp.at("state"), "--host", &host, &temp.image()];
+        let running = Running::start(program(&temp).args(args));
+        assert!(eventually(LIMIT, || state(&temp)["text"] == "Extracting"), "{}", state(&temp));
+        assert_eq!(state(&temp)["pid"], running.child.id());
+        assert!(state(&temp)["current"].is_null(), "bytes are not known: {}", state(&temp));
+        fs::write(temp.at("go"), go).expect("docker reads");
+        running.end().code
+    };
+    assert_eq!(pull("well\n"), Some(0));
+    let done = state(&temp);
+    assert_eq!((&done["text"], &done["digest"], &done["exit"]), (&"Pulled".into(), &"sha256:00ff".into(), &0.into()));
+    assert_eq!(pull("ill\n"), Some(1));
+    let failed = state(&temp);
+    assert_eq!((&failed["text"], &failed["kind"]), (&"Failed".into(), &"disk-full".into()));
+    assert_eq!((&failed["digest"], &failed["attempts"]), (&"sha256:00ff".into(), &1.into()));
+}
+
+#[test]
+fn a_retry_is_told_with_its_reason_until_it_has_begun() {
+    let temp = Temp::new();
+    // The first connection breaks off, the second goes on.
+    let pulls = std::sync::atomic::AtomicUsize::new(0);
+    let engine = Engine::serve(std::path::Path::new(&temp.at("docker.sock")), move |request| match &request.line {
+        line if line.contains("/_ping") => {
+            vec![Step::Write(b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\nOK".to_vec())]
+        }
+        line if line.starts_with("POST ") => {
+            let begun = [head(), chunk(FROM), chunk(LAYER), chunk(BAR)].concat();
+            match pulls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+                0 => vec![Step::Write(begun)],
+                _ => vec![Step::Write(begun), Step::Wait, Step::Write(rest())],
+            }
+        }
+        _ => vec![Step::Write(answer(404, r#"{"message":"no such image"}"#))],
+    });
+    let args = ["--retries", "1", "--no-log", "--state", &temp.at("state"), "--host", &engine.host(), &temp.image()];
+    let running = Running::start(program(&temp).args(args));
+    assert!(eventually(LIMIT, || state(&temp)["text"] == "Retrying"), "{}", state(&temp));
+    let retrying = state(&temp);
+    assert_eq!((&retrying["status"], &retrying["attempt"]), (&"Working".into(), &2.into()));
+    assert!(retrying["details"].is_string() && retrying["failing_since"].is_null(), "{retrying}");
+    assert!(status(&temp, &[]).stdout.contains("  attempt 2: "), "{}", status(&temp, &[]).stdout);
+    assert!(eventually(LIMIT, || state(&temp)["text"] == "Downloading"), "{}", state(&temp));
+    assert_eq!(state(&temp)["attempt"], 2);
+    engine.go();
+    assert_eq!(running.end().code, Some(0));
+    let done = state(&temp);
+    assert_eq!((&done["text"], &done["attempt"], &done["details"]), (&"Pulled".into(), &Value::Null, &Value::Null));
+}
+
+#[test]
 fn a_pull_that_was_killed_is_lost() {
     let temp = Temp::new();
     let engine = waiting(&temp, Vec::new());

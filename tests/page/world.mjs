@@ -73,9 +73,9 @@ log_dest file ${file('log')}\nuser root\nlistener ${broker.port} 127.0.0.1\nlist
   }
 }
 
-export const launch = () => puppeteer.launch({ executablePath: '/usr/bin/chromium', headless: true,
+export const launch = (...more) => puppeteer.launch({ executablePath: '/usr/bin/chromium', headless: true,
   // As root, and with the small /dev/shm of a container.
-  args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--ignore-certificate-errors'] });
+  args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--ignore-certificate-errors', ...more] });
 
 // A tab of its own: session and storage of another are not seen.
 export class Tab {

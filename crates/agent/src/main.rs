@@ -1,7 +1,8 @@
 //! Speaks to the network for `docker-pull-with-progress`, which itself speaks to the Docker Engine's socket alone.
 //!
 //! Apart from it, for TLS would triple the memory of a pull, and so that no fault in here can reach one. Between the two
-//! are pipes: the puller starts `alm-agent sizes` as docker starts a credential helper.
+//! are pipes: the puller starts `alm-agent sizes` as docker starts a credential helper. And there are files: as a service it
+//! publishes to a broker how the images of this device stand, by what the puller wrote.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -13,17 +14,20 @@
 //! | platform | which entry of an index the engine would take |
 //! | reference, manifest, challenge | what names an image; what a registry says of it; what it wants to see |
 //! | web, tls | requests with limits and without surprises; whom to believe |
+//! | fleet | the service: how the device stands, published to a broker; a map of its own |
 //! | failure | why there is no answer; the moment when all must be done |
 //!
-//! Exit codes: 0 answered; 1 no answer, the line says why; 2 wrong usage.
+//! Exit codes: 0 answered, or published and ended; 1 no answer, the line says why; 2 wrong usage.
 //!
-//! **Invariant:** secrets come in on standard input and leave for the host that the engine would show them to, by nothing else:
-//! no argument, environment, file, error or core file has them. No request outlives its `limit_ms`.
+//! **Invariant:** secrets come in on standard input or from the files of the service's options, and leave for the host that the
+//! engine would show them to, by nothing else: no argument, environment, file, error or core file has them. No request
+//! outlives its `limit_ms`.
 
 mod args;
 mod challenge;
 mod endpoint;
 mod failure;
+mod fleet;
 mod manifest;
 mod platform;
 mod proxy;
@@ -48,6 +52,10 @@ fn main() -> ExitCode {
             keep_memory_private();
             let (line, code) = request::answer(what, io::stdin());
             say(&line, code)
+        }
+        Ok(Command::Tell(options)) => {
+            keep_memory_private();
+            fleet::run(&options)
         }
         Err(error) => {
             // Nobody may read it; the exit code says it too.

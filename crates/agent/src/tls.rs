@@ -78,7 +78,7 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_file(path).map_err(unread)
 }
 
-fn system_roots() -> Result<RootCertStore> {
+pub(crate) fn system_roots() -> Result<RootCertStore> {
     let given = std::env::var_os("SSL_CERT_FILE").filter(|value| !value.is_empty()).map(PathBuf::from);
     let mut roots = RootCertStore::empty();
     if let Some(path) = given.or_else(|| BUNDLES.iter().map(PathBuf::from).find(|path| path.exists())) {

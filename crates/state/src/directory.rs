@@ -8,7 +8,6 @@
 use crate::{MAX_BYTES, name};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -43,6 +42,12 @@ impl Directory {
         Ok(Self { fd })
     }
 
+    /// What changes with each file that is put here, renamed or removed.
+    pub(crate) fn stamp(&self) -> Option<(u64, i64, u64)> {
+        let stat = rustix::fs::fstat(&self.fd).ok()?;
+        Some((stat.st_ino, stat.st_mtime, stat.st_mtime_nsec))
+    }
+
     /// Opens it, and makes it first where it is missing: for all to read, whatever the umask.
     pub(crate) fn create(path: &Path, owner: Owner) -> io::Result<Self> {
         match Self::open(path, owner) {
@@ -64,16 +69,16 @@ impl Directory {
 
     /// The names in it that `ours` knows, with its part of them, in order.
     pub(crate) fn names(&self, ours: fn(&str) -> Option<&str>) -> Vec<String> {
-        let mut names = BTreeSet::new();
+        let mut names: Vec<String> = Vec::new();
         self.each(&mut |file| {
-            if let Some(name) = ours(file) {
-                names.insert(name.to_owned());
-                if names.len() > MAX_NAMES {
-                    names.pop_last();
-                }
+            if let Some(name) = ours(file)
+                && let Err(at) = names.binary_search_by(|other| other.as_str().cmp(name))
+            {
+                names.insert(at, name.to_owned());
+                names.truncate(MAX_NAMES);
             }
         });
-        names.into_iter().collect()
+        names
     }
 
     /// Hands out the names of its files.

@@ -34,7 +34,8 @@ pub use container::{Container, Standing};
 pub use history::{Checked, Failure, Pulled};
 pub use image::{Image, Layer, Status, is_hostile};
 pub use name::file_name;
-pub use store::{Found, States, Store};
+pub use store::{Found, Stamp, States, Store};
+pub use sweep::BUILT;
 
 /// The version of the format: a reader passes over what is newer.
 pub const VERSION: u32 = 1;

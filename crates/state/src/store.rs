@@ -5,7 +5,6 @@
 use crate::directory::{Directory, Owner};
 use crate::sweep::{self, Candidate};
 use crate::{Container, Image, MAX_BYTES, MAX_IMAGES, MAX_LAYERS, MAX_TEXT, Time, file_name, is_hostile, name};
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +38,11 @@ pub struct Found {
     pub image: Image,
 }
 
+/// What differs after a file was written or removed. Two that are written within one tick of the kernel's clock (10 ms) may
+/// give the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp([Option<(u64, i64, u64)>; 3]);
+
 impl Store {
     /// Those of this device.
     #[must_use]
@@ -66,22 +70,28 @@ impl Store {
         Directory::open(path, self.owner()).ok()
     }
 
+    /// Whether [`Store::read`] may find something else than before, for less than a reading costs.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        let stamp = |path: &PathBuf| self.open(path)?.stamp();
+        Stamp([stamp(&self.run), self.kept.as_ref().and_then(stamp), stamp(&self.containers)])
+    }
+
     /// Reads all states: what cannot be read is passed over.
     #[must_use]
     pub fn read(&self) -> States {
-        let mut images = BTreeMap::new();
+        let mut images: Vec<Found> = Vec::new();
         for directory in [Some(&self.run), self.kept.as_ref()].into_iter().flatten().filter_map(|path| self.open(path))
         {
             for name in directory.names(name::of_image) {
                 if images.len() < MAX_IMAGES
-                    && !images.contains_key(&name)
+                    && let Err(at) = images.binary_search_by(|found| found.name.cmp(&name))
                     && let Some(image) = image(&directory, &name)
                 {
-                    images.insert(name, image);
+                    images.insert(at, Found { name, image });
                 }
             }
         }
-        let images = images.into_iter().map(|(name, image)| Found { name, image }).collect();
         let containers = self.open(&self.containers).map(|directory| {
             let names = directory.names(name::of_container).into_iter();
             let found = names.filter_map(|name| Container::parse(&directory.read(&format!("{name}.json"))?.0));

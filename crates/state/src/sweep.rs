@@ -8,7 +8,7 @@
 use crate::{Image, MAX_IMAGES, Status, Time};
 
 /// No clock that shows less is right: this program is younger.
-pub(crate) const BUILT: Time = Time(1_767_225_600);
+pub const BUILT: Time = Time(1_767_225_600);
 
 /// How much older than the newest other file a file may be.
 const AGE: u64 = 7 * 24 * 3600;
@@ -40,8 +40,10 @@ pub(crate) fn old<'a>(files: &'a [Candidate], own: &str, now: Time) -> Vec<&'a s
         files.iter().filter(|file| file.image.is_some() && file.name != own && !old.contains(&&*file.name)).collect();
     let excess = (stay.len() + 1).saturating_sub(MAX_IMAGES);
     stay.retain(|file| file.image.as_ref().is_some_and(|image| image.status != Status::Working));
-    stay.sort_by_key(|file| file.time);
-    old.extend(stay.iter().take(excess).map(|file| &*file.name));
+    for _ in 0..excess {
+        let Some(oldest) = (0..stay.len()).min_by_key(|at| stay[*at].time) else { break };
+        old.push(&stay.remove(oldest).name);
+    }
     old
 }
 

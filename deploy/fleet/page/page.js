@@ -313,10 +313,10 @@ async function connect() {
 }
 
 async function start() {
-  // Beside the page, where the broker is not the one that serves it: {"brokers": ["wss://host:port/path"], "root": "fleet/eu", "version": 4}
+  // Beside the page, where the broker is not the one that serves it: {"brokers": ["wss://host:port/path", "mqtt"], "root": "fleet/eu", "version": 4}
   const found = await fetch('settings.json').then(answer => (answer.ok ? answer.json() : {})).catch(() => ({}));
   Object.assign(settings, found);
-  if (!settings.brokers.length) settings.brokers = [`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/`];
+  settings.brokers = (settings.brokers.length ? settings.brokers : ['/']).map(broker => new URL(broker, location.href).href.replace(/^http/, 'ws'));
   login = JSON.parse(sessionStorage.getItem('login') ?? 'null');
   login ? connect() : ask('');
 }

@@ -4,10 +4,11 @@
 
 use super::{LivePull, since};
 use crate::args::Sizes;
+use crate::docker::agent::RegistryQuery;
 use crate::docker::backend::Backend;
 use crate::docker::client::Client;
 use crate::docker::reference::Reference;
-use crate::docker::sizes::{Learned, SizesQuery, SizesRequest};
+use crate::docker::sizes::{Learned, SizesQuery};
 use crate::pull::End;
 use crate::pull::failure::{Failure, Kind};
 use std::ops::ControlFlow;
@@ -30,7 +31,7 @@ impl LivePull<'_> {
         };
         let (reference, platform) = (self.reference, self.options.platform.as_deref());
         let credentials = client.credentials.header.as_str();
-        let (sizes_request, at) = (SizesRequest { reference, platform, credentials }, since(self.began));
+        let (sizes_request, at) = (RegistryQuery { reference, platform, credentials }, since(self.began));
         match sizes_query.step(engine, &sizes_request, &self.session.pull, at) {
             Some(Learned::Sizes(sizes)) => self.session.sizes(at, sizes),
             Some(Learned::Room(room)) => {

@@ -33,7 +33,7 @@ pub(crate) struct Reason {
 impl Reason {
     pub(crate) fn new(said: &str) -> Self {
         let mut reason = Self {
-            text: String::with_capacity(said.len()),
+            text: String::with_capacity(said.len().min(2 * END)),
             starts: Vec::new(),
             is_about_blob: false,
             is_to_engine: false,
