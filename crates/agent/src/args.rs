@@ -48,7 +48,7 @@ pub(crate) enum Command {
     Tell(Box<fleet::Options>),
 }
 
-/// What a question on standard input is about.
+/// What a request on standard input is about.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum What {

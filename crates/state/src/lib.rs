@@ -41,13 +41,13 @@ pub use sweep::BUILT;
 pub const VERSION: u32 = 1;
 
 /// A reader takes this many images, and a writer leaves no more.
-pub const MOST_IMAGES: usize = 64;
+pub const MAX_IMAGES: usize = 64;
 
-/// The most layers that a state lists.
-pub const MOST_LAYERS: usize = 256;
+/// The maximum of layers that a state lists.
+pub const MAX_LAYERS: usize = 256;
 
 /// The longest text in a state, in characters.
-pub const MOST_TEXT: usize = 1_000;
+pub const MAX_TEXT: usize = 1_000;
 
 /// The largest file that is read, in bytes.
-pub const MOST_BYTES: usize = 64 * 1024;
+pub const MAX_BYTES: usize = 64 * 1024;

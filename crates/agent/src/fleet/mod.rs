@@ -24,6 +24,8 @@ mod planner;
 mod service;
 mod session;
 
+use std::io::{self, Write as _};
+
 pub(crate) use options::Options;
 
 /// Runs until it is told to end; the exit code.
@@ -31,7 +33,8 @@ pub(crate) fn run(options: &Options) -> u8 {
     match device::Device::new(options) {
         Ok(mut device) => service::run(options, &mut device),
         Err(error) => {
-            eprintln!("alm-agent: {error}");
+            // Nobody may read it; the exit code says it too.
+            let _ = writeln!(io::stderr(), "alm-agent: {error}");
             1
         }
     }
