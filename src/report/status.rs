@@ -4,12 +4,15 @@
 //!
 //! **Invariant:** pure. What a state does not know is not guessed: it is left out.
 
-use crate::report::bar;
 use crate::report::moment::Moment;
+use crate::report::{bar, fit};
 use alm_state::{Container, Image, Standing, States, Status};
 use std::fmt::Write as _;
 
-/// An image as it is to be told of.
+/// The longest name that others are lined up with, in characters.
+const MAX_NAME: usize = 48;
+
+/// An image as it is shown.
 pub(crate) struct Entry {
     /// As short as it can be without being taken for another.
     pub(crate) name: String,
@@ -36,7 +39,7 @@ pub(crate) fn is_bad(standing: Standing) -> bool {
     matches!(standing, Standing::RolledBack | Standing::Failed)
 }
 
-/// An entry for each image, and for each container of none of them. `same` tells whether two names are of one image.
+/// An entry for each image, and for each container of none of them. `same` says whether two names are of one image.
 pub(crate) fn entries(states: &States, moment: Moment, same: &dyn Fn(&str, &str) -> bool) -> Vec<Entry> {
     let ids: Vec<&str> = states.images.iter().map(|found| &*found.image.id).collect();
     let mut entries: Vec<Entry> = states
@@ -174,10 +177,10 @@ pub(crate) fn bytes(image: &Image) -> Option<String> {
     let (current, total) = (image.current?, image.total.filter(|total| *total > 0)?);
     let (current, total) = (bar::bytes(current).to_string(), bar::bytes(total).to_string());
     let unit = |text: &str| text.find(|c: char| c.is_ascii_uppercase()).unwrap_or(text.len());
-    let least = if image.exact { "" } else { "≥" };
+    let bound = if image.exact { "" } else { "≥" };
     let current =
         if current[unit(&current)..] == total[unit(&total)..] { &current[..unit(&current)] } else { &current };
-    Some(format!("{current} of {least}{total}"))
+    Some(format!("{current} of {bound}{total}"))
 }
 
 /// The first twelve digits of a digest, as docker shows them.
@@ -212,9 +215,10 @@ pub(crate) fn container(container: &Container, here: Option<&str>, this: &str, m
 
 /// The entries as lines, no wider than `columns` where there is a width: what does not fit goes on indented.
 pub(crate) fn lines(entries: &[Entry], columns: Option<usize>) -> Vec<String> {
-    let width = entries.iter().map(|entry| entry.name.chars().count()).max().unwrap_or(0);
-    // Long names would leave no room for what there is to say.
-    let width = if columns.is_some_and(|columns| width > columns / 2) { 0 } else { width };
+    // Long names stand out: they would leave no room for what there is to say, or push it far from the short ones.
+    let most = columns.map_or(MAX_NAME, |columns| MAX_NAME.min(columns / 2));
+    let widths = entries.iter().map(|entry| entry.name.chars().count()).filter(|width| *width <= most);
+    let width = widths.max().unwrap_or(0);
     let mut lines = Vec::new();
     for Entry { name, facts, notes } in entries {
         wrap(&format!("{name:width$}  {facts}"), "    ", columns, &mut lines);
@@ -227,23 +231,16 @@ pub(crate) fn lines(entries: &[Entry], columns: Option<usize>) -> Vec<String> {
 
 /// Breaks `text` at blanks.
 pub(crate) fn wrap(text: &str, indent: &str, columns: Option<usize>, lines: &mut Vec<String>) {
-    let Some(columns) = columns.map(|columns| columns.max(indent.len() + 1)) else {
+    let Some(columns) = columns else {
         lines.push(text.to_owned());
         return;
     };
-    let mut rest = text.to_owned();
-    while let Some((end, _)) = rest.char_indices().nth(columns) {
-        let least = rest.len() - rest.trim_start().len() + 1;
-        // A word that is wider than the line is broken.
-        let is_word_end = rest[end..].starts_with(' ');
-        let blank = if is_word_end { Some(end) } else { rest[..end].rfind(' ') };
-        let at = blank.filter(|at| *at >= least).unwrap_or(end);
-        let next = format!("{indent}{}", rest[at..].trim_start());
-        rest.truncate(at);
-        lines.push(rest.trim_end().to_owned());
-        rest = next;
+    for row in fit::rows(text, columns.max(1), columns.saturating_sub(indent.len()).max(1)) {
+        let (indent, row) = if row.start == 0 { ("", text[row].trim_end()) } else { (indent, text[row].trim()) };
+        if !row.is_empty() {
+            lines.push(format!("{indent}{row}"));
+        }
     }
-    lines.push(rest);
 }
 
 #[cfg(test)]
@@ -408,8 +405,18 @@ web:2       downloading  44%  137 of 214MB  2.2MB/s  35s left"
             let letters = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
             assert_eq!(letters(&lines.concat()), letters(&whole), "{columns}");
         }
+        let entry = |name: &str| Entry { name: name.into(), facts: "up to date".into(), notes: Vec::new() };
+        let long = format!("app@sha256:{}", "0".repeat(64));
+        let entries = [entry("web:2"), entry(&long), entry("app:latest")];
+        let expected =
+            ["web:2       up to date".to_owned(), format!("{long}  up to date"), "app:latest  up to date".into()];
+        assert_eq!(super::lines(&entries, None), expected);
         let mut lines = Vec::new();
         wrap("ééé ééé ééé", "  ", Some(7), &mut lines);
         assert_eq!(lines, ["ééé ééé", "  ééé"]);
+        // Two cells each.
+        lines.clear();
+        wrap("图像图像 图像", "  ", Some(9), &mut lines);
+        assert_eq!(lines, ["图像图像", "  图像"]);
     }
 }

@@ -5,8 +5,9 @@
 //!
 //! **Invariant:** whoever reads gets a whole file; a pull neither waits (but for a moment, for another writer) nor fails.
 
+use crate::os::file::{self, Links};
 use alm_state::{Found, Status, Store};
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FlockOperation, flock};
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -17,6 +18,9 @@ use std::time::Duration;
 /// How often another writer is waited for, and how long each time: it needs less than one of these.
 const TRIES: u32 = 10;
 const WAIT: Duration = Duration::from_millis(3);
+
+/// How often it is written at most, where the states change meanwhile.
+const ROUNDS: usize = 8;
 
 /// A metric: name, type, help, and what it is of an image, behind the image's label.
 struct Metric {
@@ -134,7 +138,16 @@ const METRICS: [Metric; 9] = [
 pub(crate) fn write(path: &Path, store: &Store) {
     // Held from the reading on: who comes later has read what is newer.
     let _lock = lock(path);
-    let _ = replace(path, &render(&store.read().images));
+    let mut written = String::new();
+    for _ in 0..ROUNDS {
+        let text = render(&store.read().images);
+        if text == written || replace(path, &text).is_err() {
+            return;
+        }
+        // Where many end at once, one that could not have the lock may have put what was older in the place of what was
+        // newer: each looks again after it has written, so that the last one leaves what is true.
+        written = text;
+    }
 }
 
 fn render(images: &[Found]) -> String {
@@ -172,21 +185,14 @@ fn escape(text: &str, out: &mut String) {
     }
 }
 
-/// The lock beside the file, which nobody but its owner can hold; without it the file may be a moment older than it could be.
+/// The lock beside the file, which nobody but its owner can hold; without it others are only seen afterwards.
 fn lock(path: &Path) -> Option<File> {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name()?);
     name.push(".lock");
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let mut options = OpenOptions::new();
-    let file = options
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(flags)
-        .open(path.with_file_name(name))
-        .ok()?;
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let (file, _) = file::open(&path.with_file_name(name), &mut options, Links::Refuse).ok()?;
     for _ in 0..TRIES {
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
             return Some(file);

@@ -1,11 +1,13 @@
-//! The monitor on a real console of the kernel, which is read back cell by cell (`/dev/vcsu*`).
+//! The monitor on a real console of the kernel, which is read back cell by cell (`/dev/vcsu*`, and `/dev/vcsa*` for colours).
 //!
+//! `monitor/PAGE-COLUMNSxROWS.txt` is a whole screen: the colour of each row, and its cells; `UPDATE=1` renews them.
 //! Needs root and a kernel with consoles. Without a console these tests say so and fail: nothing else shows what a console does.
 
 use crate::support::{Running, Temp, eventually, program};
 use rustix::fs::{FileType, FlockOperation, Mode, flock, makedev, mknodat};
 use rustix::process::Signal;
 use rustix::termios::{Action, Winsize, tcflow, tcgetwinsize, tcsetwinsize};
+use serde_json::{Value, json};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -16,11 +18,12 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(4);
 const REPAINTED: Duration = Duration::from_secs(12);
 
-/// A console that no other test has.
+/// A console that no other test has, and the size of all consoles.
 struct Console {
     path: String,
     tty: File,
     cells: String,
+    colors: String,
 }
 
 impl Console {
@@ -33,11 +36,16 @@ impl Console {
             Some((number, path, tty))
         });
         let (number, path, tty) = free.expect("a console: these tests need root and a kernel with /dev/tty40 and more");
-        let cells = temp.at("vcsu");
+        let (cells, colors) = (temp.at("vcsu"), temp.at("vcsa"));
         let mode = Mode::from_raw_mode(0o600);
-        mknodat(rustix::fs::CWD, &*cells, FileType::CharacterDevice, mode, makedev(7, 64 + number)).expect("root");
-        let console = Self { path, tty, cells };
+        // No udev has made them, where there is none.
+        for (path, minor) in [(&cells, 64 + number), (&colors, 128 + number)] {
+            let _ = fs::remove_file(path);
+            mknodat(rustix::fs::CWD, &**path, FileType::CharacterDevice, mode, makedev(7, minor)).expect("root");
+        }
+        let console = Self { path, tty, cells, colors };
         console.resize(columns, rows);
+        (&console.tty).write_all(b"\x1b[H\x1b[2J").expect("an empty screen");
         console
     }
 
@@ -64,6 +72,29 @@ impl Console {
             .map(|cell| char::from_u32(u32::from_ne_bytes([cell[0], cell[1], cell[2], cell[3]])).unwrap_or('\u{fffd}'))
             .collect();
         cells.chunks(columns).map(|row| row.iter().collect()).collect()
+    }
+
+    /// Each row with the colour of what is written in it.
+    fn painting(&self) -> String {
+        // Behind the size and the cursor, two bytes a cell: the character and its attribute.
+        let attributes = fs::read(&self.colors).expect("its colours");
+        let mut attributes = attributes[4..].chunks_exact(2).map(|cell| cell[1]);
+        let mut painting = String::new();
+        for row in self.rows() {
+            let written = row.chars().zip(&mut attributes).filter(|(c, _)| *c != ' ').map(|(_, attribute)| attribute);
+            let colors: std::collections::BTreeSet<u8> = written.collect();
+            let color = match colors.iter().copied().collect::<Vec<u8>>().as_slice() {
+                [] => "",
+                [2] => "green",
+                [7] => "white",
+                [12] => "red",
+                [14] => "yellow",
+                other => panic!("{other:?} in {row}"),
+            };
+            painting.push_str(format!("{color:6} {row}").trim_end());
+            painting.push('\n');
+        }
+        painting
     }
 
     fn shows(&self, text: &str) -> bool {
@@ -110,6 +141,89 @@ fn pulling(temp: &Temp, percent: u64) {
             r#""status":"Working","text":"Downloading","beat":{beat},"current":137000000,"total":214000000,"percent":{percent},"rate":2200000,"left":35,"exact":true,"layers":[{layer}]"#
         ),
     );
+}
+
+const PLAYER: &str = "europe-west1-docker.pkg.dev/alm-prod/player/player:stable";
+
+/// The states of a page, and what shows that it is there.
+fn states_of(page: &str) -> (Vec<Value>, &'static str) {
+    let image = |id: &str, more: Value| {
+        let time = "2025-02-03T04:05:06Z";
+        let mut image = json!({ "v": 1, "id": id, "time": time, "since": time, "pulled": "2025-02-03T02:00:00Z" });
+        image.as_object_mut().expect("one").extend(more.as_object().expect("one").clone());
+        image
+    };
+    let layer = |id: &str, text: &str, current: u64, total: u64| json!({ "id": id, "text": text, "current": current, "total": total, "percent": current * 100 / total });
+    let other =
+        image("alpine:latest", json!({ "status": "Done", "text": "Up to date", "digest": "sha256:9760a03be67689" }));
+    let uptime = fs::read_to_string("/proc/uptime").expect("a clock");
+    let beat: u64 = uptime.split('.').next().and_then(|seconds| seconds.parse().ok()).expect("seconds");
+    let pulling = json!({
+        "status": "Working", "text": "Downloading", "beat": beat, "attempt": 2, "current": 137_000_000, "total": 214_000_000,
+        "percent": 44, "rate": 2_200_000, "left": 35, "exact": true, "layers": [
+            layer("b5a0d1a0b112", "Downloading", 56_000_000, 96_000_000), layer("77a0d1a0b112", "Waiting", 0, 38_000_000),
+            layer("55a0d1a0b112", "Pull complete", 10_000_000, 10_000_000), layer("33a0d1a0b112", "Extracting", 3_000_000, 5_000_000),
+        ],
+    });
+    match page {
+        "none" => (vec![], "NO PULL YET"),
+        "pulling" => (vec![image(PLAYER, pulling), other], "35s left"),
+        "failed" => {
+            let failed = json!({
+                "status": "Error", "text": "Failed", "kind": "disk-full", "failing_since": "2025-02-01T23:31:00Z", "attempts": 6,
+                "details": "failed to register layer: Error processing tar file(exit status 1): write /opt/player/video-0042.bin: no space left on device",
+                "hint": "make room where Docker keeps its images: docker image prune, or a larger card",
+                "percent": 41, "current": 88_000_000, "total": 214_000_000, "exact": true, "digest": "sha256:41f0c0aa5b1e77aa",
+            });
+            (vec![image(PLAYER, failed), other], "WHAT TO DO")
+        }
+        "lost" => {
+            let lost = json!({ "status": "Working", "text": "Extracting", "beat": 0, "percent": 97 });
+            (vec![image(PLAYER, lost), other], "WHAT TO DO")
+        }
+        "idle" => {
+            let newer = json!({ "status": "Warning", "text": "Newer image", "digest": "sha256:41f0c0aa5b1e77aa", "checked": "2025-02-03T04:00:00Z" });
+            (vec![image(PLAYER, newer), other], "last look")
+        }
+        _ => panic!("{page}"),
+    }
+}
+
+/// The screen without what is of this machine and this moment: the head, the disk, whether Docker
+/// runs, when Puppet ran, the version.
+fn lasting(painting: &str) -> String {
+    let rows = painting.lines().skip(1).map(|row| match row.get(7..).map(str::trim_start) {
+        Some(text) if text.starts_with("disk ") => "       (disk)",
+        Some(text) if text.starts_with("Docker is not running") || text.starts_with("Puppet last ran") => "",
+        _ => row,
+    });
+    rows.map(|row| row.replace(env!("CARGO_PKG_VERSION"), "(version)") + "\n").collect()
+}
+
+#[test]
+fn every_layout_is_painted_cell_by_cell() {
+    let is_update = std::env::var_os("UPDATE").is_some();
+    for (columns, rows) in [(80, 25), (240, 67)] {
+        for page in ["none", "pulling", "failed", "lost", "idle"] {
+            let temp = Temp::new();
+            let console = Console::new(&temp, columns, rows);
+            let (states, sign) = states_of(page);
+            fs::create_dir(temp.join("state")).expect("a directory");
+            for (at, state) in states.iter().enumerate() {
+                temp.write(&format!("state/r%2F{at}.json"), state.to_string());
+            }
+            let _running = monitor(&temp, &console);
+            console.expect(sign);
+            console.expect("log in: Alt-F2");
+            let file = format!("{}/tests/it/monitor/{page}-{columns}x{rows}.txt", env!("CARGO_MANIFEST_DIR"));
+            if is_update {
+                fs::write(&file, lasting(&console.painting())).expect("written");
+            }
+            let expected = fs::read_to_string(&file).expect("a screen");
+            let is_it = || lasting(&console.painting()) == expected;
+            assert!(eventually(SOON, is_it), "{page} {columns}×{rows}:\n{}", console.painting());
+        }
+    }
 }
 
 #[test]

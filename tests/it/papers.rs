@@ -89,3 +89,36 @@ fn the_package_has_the_licence_of_the_project() {
     assert!(words(COPYRIGHT).ends_with(&words(terms)), "other terms than LICENSE has");
     assert!(include_str!("../../Cargo.toml").contains("license = \"MIT\""));
 }
+
+#[test]
+fn the_monitor_is_the_same_service_from_the_package_and_from_puppet() {
+    let package = include_str!("../../deploy/debian/alm-monitor.service");
+    let puppet = include_str!("../../deploy/puppet/templates/alm-monitor.service.epp");
+    // A file has no documentation beside it, and may lie anywhere.
+    let unit = |text: &str| {
+        let lines = text.lines().filter(|line| !line.starts_with("Documentation=") && !line.starts_with("<%-"));
+        lines
+            .map(|line| line.split_once(" --monitor ").map_or(line, |(_, options)| options))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert_eq!(unit(package), unit(puppet));
+}
+
+#[test]
+fn the_man_page_and_the_rules_name_the_metrics_that_there_are() {
+    let source = fs::read_to_string(Path::new(ROOT).join("src/sink/metrics.rs")).expect("a source file");
+    let names: Vec<&str> = source.split("name: \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let names: Vec<&str> =
+        names.into_iter().filter(|name| name.starts_with("alm_")).chain(["alm_build_info"]).collect();
+    assert_eq!(names.len(), 10, "{names:?}");
+    let page = include_str!("../../deploy/debian/docker-pull-with-progress.5");
+    for name in &names {
+        assert!(page.contains(&format!(".BR {name} ")), "{name} is not in the man page");
+    }
+    let is_word = |c: char| c.is_ascii_lowercase() || c == '_';
+    let rules = concat!(include_str!("../../deploy/fleet/rules.yml"), include_str!("../../deploy/fleet/test.yml"));
+    for word in rules.split(|c| !is_word(c)).filter(|word| word.starts_with("alm_")) {
+        assert!(names.contains(&word), "no metric is called {word}");
+    }
+}

@@ -1,4 +1,4 @@
-//! The state file: what those who look are told of pulls that go well, fail, are killed, and of checks.
+//! The state file: what it says of pulls that go well, fail, are killed, and of checks.
 
 mod trouble;
 
@@ -49,7 +49,7 @@ fn waiting(temp: &Temp, rest: Vec<u8>) -> Engine {
     Engine::new(temp, vec![Step::Write(begun), Step::Wait, Step::Write(rest)])
 }
 
-/// Starts a pull and waits until its state tells of the bar.
+/// Starts a pull and waits until its state has the progress.
 fn started(temp: &Temp, engine: &Engine) -> Running {
     let running = Running::start(&mut pull(temp, engine));
     assert!(eventually(LIMIT, || state(temp)["text"] == "Downloading"), "{}", state(temp));
@@ -61,7 +61,7 @@ fn rest() -> Vec<u8> {
 }
 
 #[test]
-fn a_pull_tells_how_far_it_is_and_how_it_went() {
+fn a_pull_writes_its_progress_and_its_result() {
     let temp = Temp::new();
     let engine = waiting(&temp, rest());
     let running = started(&temp, &engine);
@@ -93,7 +93,7 @@ fn a_pull_tells_how_far_it_is_and_how_it_went() {
 }
 
 #[test]
-fn failing_is_told_since_when_and_how_often() {
+fn failing_is_shown_with_its_beginning_and_its_attempts() {
     let temp = Temp::new();
     let failing = || {
         let engine = Engine::new(&temp, vec![Step::Write(stream([FROM, LAYER, BAR, ERROR]))]);
@@ -134,6 +134,68 @@ fn failing_is_told_since_when_and_how_often() {
 }
 
 #[test]
+fn a_pull_by_dockers_command_line_tells_the_same() {
+    let temp = Temp::new();
+    // It waits where a pull would load, so that it can be looked at.
+    rustix::fs::mknodat(rustix::fs::CWD, temp.at("go"), rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a pipe");
+    let says =
+        "printf '%s\\n' '1: Pulling from a' 'abc123: Pulling fs layer' 'abc123: Download complete'; read -r line <go
+        [ \"$line\" = well ] || { echo 'Error response from daemon: no space left on device' >&2; exit 1; }
+        printf '%s\\n' 'abc123: Pull complete' 'Digest: sha256:00ff' 'Status: Downloaded newer image for a:1'";
+    temp.script("docker", says);
+    let pull = |go: &str| {
+        let host = format!("unix://{}", temp.at("none.sock"));
+        let args = ["--retries", "0", "--no-log", "--state", &temp.at("state"), "--host", &host, &temp.image()];
+        let running = Running::start(program(&temp).args(args));
+        assert!(eventually(LIMIT, || state(&temp)["text"] == "Extracting"), "{}", state(&temp));
+        assert_eq!(state(&temp)["pid"], running.child.id());
+        assert!(state(&temp)["current"].is_null(), "bytes are not known: {}", state(&temp));
+        fs::write(temp.at("go"), go).expect("docker reads");
+        running.end().code
+    };
+    assert_eq!(pull("well\n"), Some(0));
+    let done = state(&temp);
+    assert_eq!((&done["text"], &done["digest"], &done["exit"]), (&"Pulled".into(), &"sha256:00ff".into(), &0.into()));
+    assert_eq!(pull("ill\n"), Some(1));
+    let failed = state(&temp);
+    assert_eq!((&failed["text"], &failed["kind"]), (&"Failed".into(), &"disk-full".into()));
+    assert_eq!((&failed["digest"], &failed["attempts"]), (&"sha256:00ff".into(), &1.into()));
+}
+
+#[test]
+fn a_retry_is_told_with_its_reason_until_it_has_begun() {
+    let temp = Temp::new();
+    // The first connection breaks off, the second goes on.
+    let pulls = std::sync::atomic::AtomicUsize::new(0);
+    let engine = Engine::serve(std::path::Path::new(&temp.at("docker.sock")), move |request| match &request.line {
+        line if line.contains("/_ping") => {
+            vec![Step::Write(b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\nOK".to_vec())]
+        }
+        line if line.starts_with("POST ") => {
+            let begun = [head(), chunk(FROM), chunk(LAYER), chunk(BAR)].concat();
+            match pulls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+                0 => vec![Step::Write(begun)],
+                _ => vec![Step::Write(begun), Step::Wait, Step::Write(rest())],
+            }
+        }
+        _ => vec![Step::Write(answer(404, r#"{"message":"no such image"}"#))],
+    });
+    let args = ["--retries", "1", "--no-log", "--state", &temp.at("state"), "--host", &engine.host(), &temp.image()];
+    let running = Running::start(program(&temp).args(args));
+    assert!(eventually(LIMIT, || state(&temp)["text"] == "Retrying"), "{}", state(&temp));
+    let retrying = state(&temp);
+    assert_eq!((&retrying["status"], &retrying["attempt"]), (&"Working".into(), &2.into()));
+    assert!(retrying["details"].is_string() && retrying["failing_since"].is_null(), "{retrying}");
+    assert!(status(&temp, &[]).stdout.contains("  attempt 2: "), "{}", status(&temp, &[]).stdout);
+    assert!(eventually(LIMIT, || state(&temp)["text"] == "Downloading"), "{}", state(&temp));
+    assert_eq!(state(&temp)["attempt"], 2);
+    engine.go();
+    assert_eq!(running.end().code, Some(0));
+    let done = state(&temp);
+    assert_eq!((&done["text"], &done["attempt"], &done["details"]), (&"Pulled".into(), &Value::Null, &Value::Null));
+}
+
+#[test]
 fn a_pull_that_was_killed_is_lost() {
     let temp = Temp::new();
     let engine = waiting(&temp, Vec::new());
@@ -158,7 +220,7 @@ fn a_pull_that_was_killed_is_lost() {
 }
 
 #[test]
-fn one_that_joins_tells_nothing_until_the_other_is_gone() {
+fn a_pull_that_joins_writes_nothing_until_the_other_is_gone() {
     let temp = Temp::new();
     let engine = waiting(&temp, rest());
     let mut first = started(&temp, &engine);
@@ -176,7 +238,7 @@ fn one_that_joins_tells_nothing_until_the_other_is_gone() {
 }
 
 #[test]
-fn a_check_tells_what_it_found_and_never_undoes_a_pull() {
+fn a_check_writes_what_it_found_and_never_undoes_a_pull() {
     let temp = Temp::new();
     let image = r#"{"Id":"sha256:1","RepoDigests":["a@sha256:aaaa"]}"#;
     let answers = |digest: &str| {
@@ -225,7 +287,7 @@ fn a_check_tells_what_it_found_and_never_undoes_a_pull() {
 }
 
 #[test]
-fn a_replay_leaves_no_state_unless_told() {
+fn a_replay_leaves_no_state_unless_asked_to() {
     let temp = Temp::new();
     let recording = format!("{FIXTURES}/dockerd-20.10.24/fresh-three.jsonl");
     assert_eq!(run(program(&temp).args(["-q", "--replay", &recording])).code, Some(0));
