@@ -103,10 +103,21 @@ publish() { # NAME [BYTES [COMMAND]]: a new image NAME:latest in the registry, a
     ln -f "$dir/image/bin/busybox" "$dir/image/bin/sh" # for health checks
     head -c "${2:-1000}" /dev/urandom >"$dir/image/news"
     chmod 755 "$dir/image/news"
-    tar -C "$dir/image" -c . | docker import ${platform:+--platform "$platform"} --change "CMD ${3:-$sleeps}" - "$REGISTRY/$1:latest" >/dev/null
+    tar -C "$dir/image" -c . | docker import --change "CMD ${3:-$sleeps}" - "$REGISTRY/$1:latest" >/dev/null
+    [ -z "${other_architecture-}" ] || say_architecture "$REGISTRY/$1:latest" "$other_architecture"
     docker push -q "$REGISTRY/$1:latest" >/dev/null
     docker image inspect -f '{{.Id}}' "$REGISTRY/$1:latest" >"$dir/published-$1"
     docker rmi "$REGISTRY/$1:latest" >/dev/null
+}
+
+say_architecture() { # IMAGE ARCHITECTURE: that it is for; `docker import --platform` does not say so in all engines
+    local saved=$dir/saved
+    mkdir "$saved"
+    docker save "$1" | tar -x -C "$saved"
+    docker rmi "$1" >/dev/null
+    find "$saved" -maxdepth 1 -name '*.json' -exec sed -i "s/\"architecture\":\"[a-z0-9]*\"/\"architecture\":\"$2\"/" {} +
+    tar -c -C "$saved" . | docker load >/dev/null
+    rm -r "$saved"
 }
 
 sleeps='["/bin/busybox","sleep","100000"]'

@@ -329,7 +329,7 @@ foreign() { # another's container under a name that a change needs is left alone
 another_platform() { # warned of, and never refused: it runs here
     local other=arm64
     [ "$architecture" != arm64 ] || other=arm
-    platform=linux/$other publish app
+    other_architecture=$other publish app
     apply 2
     did "docker-pull $HUB/app:latest" 'docker-recreate app'
     said "warning: $HUB/app:latest is for linux/$other, and this device is linux/"
