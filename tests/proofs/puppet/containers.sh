@@ -151,6 +151,7 @@ files_changed() {
 }
 
 variable_changed() { # `--env NAME` and a line without value in a file have theirs from the environment of the run
+    mkdir -p "$dir/files"
     echo SECOND >"$dir/files/env"
     app_with "run_args: [$kills, --network, none, --env, FIRST, --env-file, $dir/files/env]"
     local first second
