@@ -151,6 +151,7 @@ files_changed() {
 }
 
 variable_changed() { # `--env NAME` and a line without value in a file have theirs from the environment of the run
+    mkdir -p "$dir/files"
     echo SECOND >"$dir/files/env"
     app_with "run_args: [$kills, --network, none, --env, FIRST, --env-file, $dir/files/env]"
     local first second
@@ -175,8 +176,9 @@ bad_image() { # COMMAND REASON: everything of it
     publish app 1000 "$1"
     apply 6
     did "docker-pull $HUB/app:latest"
-    said "container app: $HUB/app:latest is no good: $2"
-    said 'its log: (I am broken|done)'
+    cp "$dir/out" "$dir/first"
+    said "container app: $HUB/app:latest is no good: ($2)"
+    [[ $1 == *news* ]] || said 'its log: (I am broken|done)'
     said 'the old one runs again'
     well "$before"
     [ "$(docker container inspect -f '{{.HostConfig.RestartPolicy.Name}}' app)" = "${with_policy:-no}" ]
@@ -322,6 +324,25 @@ foreign() { # another's container under a name that a change needs is left alone
     well "$before"
     docker rm app.old
     plain_app
+    settled
+}
+
+another_platform() { # warned of, and never refused: it runs here
+    local other=arm64
+    [ "$architecture" != arm64 ] || other=arm
+    other_architecture=$other publish app
+    apply 2
+    did "docker-pull $HUB/app:latest" 'docker-recreate app'
+    said "warning: $HUB/app:latest is for linux/$other, and this device is linux/"
+    runs app
+    settled
+    unsaid 'warning:'
+    # What cannot run here is found by the proof.
+    bad_image '["/news"]' '.*[Ee]xec format error|it ended with exit code'
+    grep -qi 'exec format error' "$dir/first"
+    publish app
+    apply 2
+    unsaid 'warning:'
     settled
 }
 

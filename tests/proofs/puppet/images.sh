@@ -186,7 +186,7 @@ skipped() {
     before=$(state)
     # By the state that the check itself has written.
     settled
-    known | grep '"status":"Cannot tell".*"kind":"unreachable"'
+    known | grep '"text":"Cannot tell".*"kind":"unreachable"'
     untouched "$before"
     # What has stopped is healed in the ordinary way.
     docker stop app
@@ -203,7 +203,7 @@ skipped() {
     for kind in rate-limit unreachable server-error; do state_is $kind; asked 0; done
     for kind in login certificate not-found other; do state_is $kind; asked 3; done
     state_is unreachable
-    sed -i 's/"status":"Cannot tell"/"status":"Working"/' "$dir/states/pull/"*app*.json
+    sed -i 's/"text":"Cannot tell"/"text":"Failed"/' "$dir/states/pull/"*app*.json
     asked 3
     # Another image's state says nothing of this one; nor do links.
     settled
