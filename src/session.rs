@@ -266,14 +266,15 @@ pub(crate) fn log_sink(path: &Path, options: &args::Pull, stamp: Stamp, brief: b
     }
 }
 
-/// The state of the image, which never complains. `is_ours` tells whether its lock is ours.
+/// The state of the image, which complains of nothing but its metrics. `is_ours` tells whether its lock is ours.
 pub(crate) fn state_sink(
     reference: &Reference,
     options: &args::Pull,
     is_ours: state::IsOurs,
     clock: Box<dyn Fn(u64) -> Time>,
 ) -> Named {
-    ("state".to_owned(), Box::new(State::new(state_target(reference, options), is_ours, clock)))
+    let name = options.metrics.as_ref().map_or_else(|| "state".into(), |path| format!("metrics {}", path.display()));
+    (name, Box::new(State::new(state_target(reference, options), is_ours, clock)))
 }
 
 /// Where the state of the image goes.

@@ -20,7 +20,7 @@ use crate::os::output::Output;
 use crate::os::signals::{self, Signals};
 use crate::pull::failure::{Failure, Kind};
 use crate::report::sanitize;
-use crate::session::state_target;
+use crate::session::{complain, state_target};
 use crate::sink::checked::Before;
 use crate::sink::state::told;
 use alm_state::Checked;
@@ -54,15 +54,14 @@ pub(crate) fn check(reference: &Reference, options: &Options) -> u8 {
     let before = Before::look(state_target(reference, options));
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime, and this of any")]
     let (answer, known) = find(reference, options, CHECK, |asking| asking.check());
-    match &answer {
-        Answer::Yes(_) => {
-            if let Some(digest) = known.latest.or(known.here) {
-                before.keep(Checked::Current { digest });
-            }
-        }
-        Answer::No(_) => before.keep(Checked::Newer { digest: known.here, latest: known.latest }),
-        Answer::CannotTell(why) => before.keep(Checked::CannotTell(told(why, reference.registry()))),
-        Answer::Interrupted(_) => {}
+    let checked = match &answer {
+        Answer::Yes(_) => known.latest.or(known.here).map(|digest| Checked::Current { digest }),
+        Answer::No(_) => Some(Checked::Newer { digest: known.here, latest: known.latest }),
+        Answer::CannotTell(why) => Some(Checked::CannotTell(told(why, reference.registry()))),
+        Answer::Interrupted(_) => None,
+    };
+    if let Some(Err(error)) = checked.map(|checked| before.keep(checked)) {
+        complain(&error.to_string(), Charset::from_environment(options.ascii));
     }
     say(options, &answer)
 }
