@@ -5,21 +5,26 @@
 #   build-rpi.sh profiles                    measure amd64 at every opt-level, by Debian's route; WRITE=1 puts the table
 #                                            into deploy/README.md
 # aarch64 (Debian's arm64) is for a Pi 3 and later with a 64-bit system, armv6 (armhf) for every Pi with a 32-bit one.
-# What is in dist/ afterwards: docker-pull-with-progress-{arm64,armhf,amd64}, Debian packages of the same, SHA256SUMS.
+# What is in dist/ afterwards: {docker-pull-with-progress,alm-agent}-{arm64,armhf,amd64}, Debian packages of the same, SHA256SUMS.
 #
 # Two routes lead to a static executable. With rustup's musl target (rustup target add TRIPLE) no more is needed than what
 # proves and packages: python3, binutils, dpkg-dev, and qemu-user-static for other architectures than the host's. Without
-# it, Debian's rustc-web builds std anew, for size, and zig links; build-rpi.sh install brings both. What is missing is
+# it, Debian's rustc-web builds std anew, for size, and zig links; build-rpi.sh install brings both. The agent's TLS has a part in C,
+# which zig compiles on either route: where there is none, the agent is left out, and that is said. What is missing is
 # said before anything is built. Where there is no dpkg-deb, executables alone are made.
 #
 # Each executable is proved before it is left in dist/: it is static, for ARMv6 where it says so, and under qemu it
-# replays all of fixtures/ as the host's build does, and pulls from an engine that plays a recorded answer.
+# replays all of fixtures/ as the host's build does, and pulls from an engine that plays a recorded answer; the agent asks a
+# registry by TLS, whom it believes by an authority of its own. Neither is larger than it may be.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-PACKAGES=(rustc-web cargo-web rust-web-src dpkg-dev lintian qemu-user-static binutils)
+PACKAGES=(rustc-web cargo-web rust-web-src dpkg-dev lintian qemu-user-static binutils openssl)
 ZIGLANG=ziglang==0.17.1
 NAME=docker-pull-with-progress
+AGENT=alm-agent
+# Bytes that a static executable may have.
+declare -A MOST=([$NAME]=550000 [$AGENT]=1700000)
 target=${CARGO_TARGET_DIR:-target}
 target=$(realpath -m "$target")
 zig=$target/zig/ziglang/zig
@@ -75,8 +80,8 @@ check() { # that the selected architecture can be built for and tried
     has_rustup_target || has_debian_route || die "no way to build for $triple; one of these opens it:" \
         "  rustup target add $triple" \
         "  build-rpi.sh install   (Debian: ${PACKAGES[*]} from apt, $ZIGLANG by pip)"
-    for program in "${run[0]-python3}" python3 readelf; do
-        command -v "$program" >/dev/null || die "$program is missing (Debian: apt-get install qemu-user-static python3 binutils)"
+    for program in "${run[0]-python3}" python3 readelf openssl; do
+        command -v "$program" >/dev/null || die "$program is missing (Debian: apt-get install qemu-user-static python3 binutils openssl)"
     done
 }
 
@@ -90,46 +95,59 @@ check_packaging() { # that Debian packages can be made, or that it is known that
 
 std_features=(-Zbuild-std-features=optimize_for_size)
 
-build() { # for the selected architecture; leaves its path in $built
+use_zig() { # for what is in C; with it the crt objects and the C library are zig's
+    # The cc crate names a target that zig does not know.
+    mkdir -p "$target/static"
+    cat >"$target/static/cc-$deb" <<END
+#!/bin/bash
+for a; do shift; [[ \$a = --target=* ]] || set -- "\$@" "\$a"; done
+exec "$zig" cc -target ${zig_target[*]} "\$@"
+END
+    chmod +x "$target/static/cc-$deb"
+    export "CC_${triple//-/_}=$target/static/cc-$deb"
+    export ZIG_GLOBAL_CACHE_DIR=$target/zig/cache ZIG_LOCAL_CACHE_DIR=$target/zig/cache
+}
+
+build() { # PACKAGE, for the selected architecture; leaves its path in $built
     # Without tables for unwinding, which an aborting program has no use for, and without the paths of who built it.
     local flags=(-Cforce-unwind-tables=no -Ctarget-feature=+crt-static
         "--remap-path-prefix=$PWD=." "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo")
     local variable=${triple^^}
     variable=CARGO_TARGET_${variable//-/_}_LINKER
-    local command=(cargo build --release --locked -p "$NAME" --target "$triple" --target-dir "$target/static")
+    local command=(cargo build --release --locked -p "$1" --target "$triple" --target-dir "$target/static")
     if has_rustup_target; then
         echo "route: rustup's target $triple, linked by rust-lld"
         export "$variable=rust-lld"
+        ! find_zig || use_zig
     else
         echo "route: Debian's $(/usr/bin/rustc --version | cut -d' ' -f1,2), std built${std_features[*]:+ for size}, linked by zig $("$zig" version)"
-        # The crt objects and the C library are zig's. The cc crate names a target that zig does not know.
-        mkdir -p "$target/static"
-        cat >"$target/static/cc-$deb" <<END
-#!/bin/bash
-for a; do shift; [[ \$a = --target=* ]] || set -- "\$@" "\$a"; done
-exec "$zig" cc -target ${zig_target[*]} "\$@"
-END
-        chmod +x "$target/static/cc-$deb"
-        export "$variable=$target/static/cc-$deb" "CC_${triple//-/_}=$target/static/cc-$deb"
-        export ZIG_GLOBAL_CACHE_DIR=$target/zig/cache ZIG_LOCAL_CACHE_DIR=$target/zig/cache
+        use_zig
+        export "$variable=$target/static/cc-$deb"
         flags+=(-Clink-self-contained=no)
         command=(env PATH="/usr/bin:$PATH" RUSTC_BOOTSTRAP=1 "${command[@]}"
             "-Zbuild-std=std,panic_abort" "${std_features[@]}")
     fi
     local IFS=$'\x1f'
     CARGO_ENCODED_RUSTFLAGS="${flags[*]}" "${command[@]}"
-    built=$target/static/$triple/release/$NAME
+    built=$target/static/$triple/release/$1
 }
 
 # What the program prints on both outputs, and its exit code; the same environment everywhere.
 tell() { env -i PATH="$PATH" HOME="$tmp" LANG=C.UTF-8 "$@" 2>&1 || echo "exit code $?"; }
 
-prove() { # EXECUTABLE
-    local headers socket=$tmp/$deb.sock record=$tmp/$deb.jsonl count=0
+prove_kind() { # EXECUTABLE HOST-EXECUTABLE
+    local headers size most=${MOST[${1##*/}]}
     headers=$(readelf -lW "$1")
     ! grep -q INTERP <<<"$headers" || die "$1 is not static"
     [ "$deb" != armhf ] || readelf -A "$1" | grep -q 'Tag_CPU_arch: v6$' || die "$1 is not for ARMv6"
-    [ "$(tell "${run[@]}" "$1" --version)" = "$("$reference" --version)" ] || die "$1 --version differs"
+    size=$(stat -c %s "$1")
+    [ "$size" -le "$most" ] || die "$1 has $size bytes, more than $most"
+    [ "$(tell "${run[@]}" "$1" --version)" = "$("$2" --version)" ] || die "$1 --version differs"
+}
+
+prove() { # EXECUTABLE
+    local socket=$tmp/$deb.sock record=$tmp/$deb.jsonl count=0
+    prove_kind "$1" "$reference"
     while IFS= read -r -d '' fixture; do
         cmp <(tell "${run[@]}" "$1" --replay "$fixture") <(tell "$reference" --replay "$fixture") ||
             die "$1 --replay $fixture differs from $reference"
@@ -145,6 +163,28 @@ prove() { # EXECUTABLE
     grep -q 'PULL SUCCESSFUL' "$tmp/pull" || { cat "$tmp/pull" >&2; die "$1 did not pull"; }
     cmp "$tmp/pull" <(tell "$reference" --replay "$record") || die "the replay of its own pull differs"
     echo "proved${run[0]+ under ${run[*]}}: static, --version, $count replays as the host's, a pull"
+}
+
+prove_agent() { # EXECUTABLE
+    local dir=$tmp/$deb.registry question address told digest
+    prove_kind "$1" "$reference_agent"
+    mkdir "$dir"
+    python3 tests/lab/fake-registry.py "$dir" &
+    engine=$!
+    for _ in {1..200}; do [ ! -e "$dir/address" ] || break; sleep 0.05; done
+    address=$(cat "$dir/address") || die 'the registry does not start'
+    # What is on loopback is believed like any other.
+    question='{"image":"'$address/app'","engine":"linux/arm","version":"20.10.24","info":{"RegistryConfig":{"InsecureRegistryCIDRs":[]}}}'
+    told=$(SSL_CERT_FILE=$dir/ca.pem "${run[@]}" "$1" sizes <<<"$question") || true
+    digest=$(SSL_CERT_FILE=$dir/ca.pem "${run[@]}" "$1" digest <<<"$question") || true
+    # By the system's authorities alone it is not believed.
+    ! "${run[@]}" "$1" digest <<<"$question" >"$tmp/unknown" || die "$1 believes anybody"
+    kill "$engine"
+    engine=''
+    [[ $told = *'"layers":[["aaaaaaaaaaaa",5001727],["bbbbbbbbbbbb",300]],"total":5002027'* ]] || die "$1 sizes: $told"
+    [[ $digest = '{"digest":"sha256:dddd'* ]] || die "$1 digest: $digest"
+    grep -q '"kind":"tls"' "$tmp/unknown" || die "$1: $(cat "$tmp/unknown")"
+    echo "proved${run[0]+ under ${run[*]}}: static, --version, sizes and digest from a registry by TLS with a token, not from one of an unknown authority"
 }
 
 # The most memory that a replay has had, in KiB, after a million progress lines of a real pull, and its CPU time for one of
@@ -199,7 +239,7 @@ profiles() {
         std_features=()
         [ $std = default ] || std_features=("-Zbuild-std-features=$std")
         for level in s z 3; do
-            CARGO_PROFILE_RELEASE_OPT_LEVEL=$level build
+            CARGO_PROFILE_RELEASE_OPT_LEVEL=$level build "$NAME"
             read -r peak time < <(measure "$built")
             echo "| $level | $std | $(stat -c %s "$built") | $peak | $time |" >>"$tmp/table"
         done
@@ -230,18 +270,29 @@ done
 check_packaging
 step 'the host, for comparison'
 cargo build --release --locked -p "$NAME" --target-dir "$target"
-reference=$target/release/$NAME
+reference=$target/release/$NAME reference_agent=$target/release/$AGENT
+packages=("$NAME")
+if find_zig; then
+    packages+=("$AGENT")
+    cargo build --release --locked -p "$AGENT" --target-dir "$target"
+else
+    echo "build-rpi.sh: no $AGENT: a part of its TLS is in C, for zig to compile (build-rpi.sh install)" >&2
+fi
 mkdir -p dist
 for architecture; do
     step "$architecture"
     select_architecture "$architecture"
-    build
-    prove "$built"
-    rm -f "dist/$NAME-$deb" "dist/$NAME"_*"_$deb.deb"
-    install -m 755 "$built" "dist/$NAME-$deb"
-    ! command -v dpkg-deb >/dev/null || deploy/debian/package.sh "dist/$NAME-$deb" "$deb" "$reference" dist
+    for package in "${packages[@]}"; do
+        build "$package"
+        if [ "$package" = "$AGENT" ]; then prove_agent "$built"; else prove "$built"; fi
+        rm -f "dist/$package-$deb" "dist/$package"_*"_$deb.deb"
+        install -m 755 "$built" "dist/$package-$deb"
+        ! command -v dpkg-deb >/dev/null || deploy/debian/package.sh "dist/$package-$deb" "$deb" "$target/release/$package" dist
+    done
 done
 step dist
 cd dist
-sha256sum "$NAME"* >SHA256SUMS
-stat -c '%8s  %n' "$NAME"*
+rm -f SHA256SUMS
+files=(*)
+sha256sum "${files[@]}" >SHA256SUMS
+stat -c '%8s  %n' "${files[@]}"

@@ -1,4 +1,4 @@
-//! Pulls a Docker image and tells, layer by layer, how far it is.
+//! Pulls a Docker image and shows its progress, layer by layer.
 //!
 //! A folder a concern; what a folder keeps to itself is private to it. A folder uses only folders below it:
 //!
@@ -6,7 +6,7 @@
 //! |---|---|
 //! | main, `args` | arguments → mode → exit code |
 //! | `mode` | pull, replay, check (and `--running`), view (`alm pull`), status (`alm status`), monitor: a file a mode; modes never use each other |
-//! | `session`, `recording` | one pull being told to all sinks; its stream kept and read again |
+//! | `session`, `recording` | one pull, whose lines go to all sinks; its stream written to a file and read again |
 //! | `docker` | client (engine or fallback, and as whom), backend, engine (the socket, over private http), inspect, image, platform, container, environment, reference; private: cli, config, auth, endpoint |
 //! | `sink` | what lines go to: log, plain, json, screen (with private frame), state, metrics, checked. Never meets `docker` |
 //! | `report` | updates → lines: image, line, throttle, bar, sanitize, stamp; states → text: status, page, pages, digits, moment; pure |
@@ -20,9 +20,9 @@
 //! ```
 //!
 //! Time is `at`, milliseconds since the pull began, below `session`: so a replay prints what the live pull printed. Exit codes:
-//! 0 pulled; 1 failed; 2 wrong usage; 3 `--check` cannot tell, `--status` knows nothing; 128+n ended by signal n; in the fallback docker's own.
+//! 0 pulled; 1 failed; 2 wrong usage; 3 no answer to `--check`, nothing known to `--status`; 128+n ended by signal n; in the fallback docker's own.
 //!
-//! **Invariant:** no threads, no unsafe code; every wait looks at signals on every tick of 50 ms, or is ended by them.
+//! **Invariant:** no threads, no unsafe code; every wait checks for signals on every tick of 50 ms, or is ended by them.
 
 mod args;
 mod docker;
@@ -38,6 +38,7 @@ use args::{Mistake, Mode};
 use docker::reference::Reference;
 use mode::{check, monitor, pull as pull_mode, replay, status, view};
 use os::charset::Charset;
+use sink::complaint;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
         Ok(mode) => run(mode),
         Err(Mistake { program, reason }) => {
             let text = format!("{reason}; try {program} --help");
-            session::complain_as(program, &text, Charset::from_environment(false));
+            complaint::complain_as(program, &text, Charset::from_environment(false));
             args::EXIT_USAGE
         }
     })
@@ -74,12 +75,12 @@ fn run(mode: Mode) -> u8 {
 }
 
 /// Where no platform is asked for, the environment may do so.
-fn with_platform(mut options: args::Pull, run: impl FnOnce(&Reference, &args::Pull) -> u8) -> u8 {
+fn with_platform(mut options: args::PullOptions, run: impl FnOnce(&Reference, &args::PullOptions) -> u8) -> u8 {
     if options.platform.is_none() {
         options.platform = match docker::environment::default_platform() {
             Ok(platform) => platform,
             Err(error) => {
-                session::complain(&error, Charset::from_environment(options.ascii));
+                complaint::complain(&error, Charset::from_environment(options.ascii));
                 return args::EXIT_USAGE;
             }
         };
@@ -88,11 +89,11 @@ fn with_platform(mut options: args::Pull, run: impl FnOnce(&Reference, &args::Pu
 }
 
 /// An image that cannot be pulled is refused before anything else is done.
-fn with_reference(options: &args::Pull, run: impl FnOnce(&Reference, &args::Pull) -> u8) -> u8 {
+fn with_reference(options: &args::PullOptions, run: impl FnOnce(&Reference, &args::PullOptions) -> u8) -> u8 {
     match Reference::parse(&options.image) {
         Ok(reference) => run(&reference, options),
         Err(error) => {
-            session::complain(&error.to_string(), Charset::from_environment(options.ascii));
+            complaint::complain(&error.to_string(), Charset::from_environment(options.ascii));
             args::EXIT_USAGE
         }
     }

@@ -1,13 +1,11 @@
-//! One pull being told: the state, the report, and everything that its lines go to.
+//! One pull: its state, the report that makes lines of it, and all that these go to.
 //!
-//! A live pull and a replay drive the same session, so they cannot tell it differently.
+//! A live pull and a replay drive the same session, so they cannot show it differently.
 //!
 //! **Invariant:** a sink or a recording that fails is given up with one line on stderr; the session goes on.
 
-use crate::args::{self, Progress, When};
 use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
-use crate::os::output::{Output, WritePolicy};
 use crate::pull::event::{self, Event};
 use crate::pull::room::Room;
 use crate::pull::sizes::Sizes;
@@ -16,29 +14,14 @@ use crate::pull::{End, Pull, Verdict, split_object};
 use crate::recording::{Header, Recorder};
 use crate::report::Report;
 use crate::report::line::{Line, Method, Opening, Retry};
-use crate::report::stamp::Stamp;
-use crate::sink::json::Json;
-use crate::sink::log::{self, Log};
-use crate::sink::plain::Plain;
-use crate::sink::screen::Screen;
-use crate::sink::state::{self, State};
-use crate::sink::{Closing, Sink};
-use alm_state::{Store, Time};
-use std::io::{self, IsTerminal as _};
-use std::path::Path;
-use std::time::Duration;
-use time::OffsetDateTime;
-
-/// How long the closing lines of a live pull wait for a reader that is slow.
-pub(crate) const CLOSING: Duration = Duration::from_secs(1);
-
-/// Where lines go, and what that is called when it fails.
-pub(crate) type Named = (String, Box<dyn Sink>);
+use crate::sink::complaint::complain;
+use crate::sink::{Closing, NamedSink, Sink};
+use std::io;
 
 pub(crate) struct Session {
     pub(crate) pull: Pull,
     report: Report,
-    sinks: Vec<Named>,
+    sinks: Vec<NamedSink>,
     recorder: Option<(String, Recorder)>,
     method: Method,
     /// The host that the image comes from, for advice.
@@ -48,7 +31,7 @@ pub(crate) struct Session {
 
 /// What a line brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Brought {
+pub(crate) enum Outcome {
     NotUnderstood,
     /// Only what was known, or what is not understood.
     Nothing,
@@ -56,7 +39,7 @@ pub(crate) enum Brought {
 }
 
 impl Session {
-    pub(crate) fn new(sinks: Vec<Named>, recorder: Option<(String, Recorder)>, stderr: Charset) -> Self {
+    pub(crate) fn new(sinks: Vec<NamedSink>, recorder: Option<(String, Recorder)>, stderr: Charset) -> Self {
         let (pull, report) = (Pull::default(), Report::default());
         Self { pull, report, sinks, recorder, method: Method::Api, registry: None, stderr }
     }
@@ -70,12 +53,12 @@ impl Session {
             recorder.open(at, opening)
         });
         let Self { report, sinks, stderr, .. } = self;
-        report.open(opening, at, &mut |line| give(sinks, line, *stderr));
+        report.open(opening, at, &mut |line| emit(sinks, line, *stderr));
         self.frame(at);
     }
 
     /// The engine (or docker) said this.
-    pub(crate) fn line(&mut self, at: u64, line: &[u8]) -> Brought {
+    pub(crate) fn line(&mut self, at: u64, line: &[u8]) -> Outcome {
         let event = match self.method {
             Method::Api => event::parse(line),
             Method::Cli => event::parse_cli(line),
@@ -83,8 +66,8 @@ impl Session {
         self.line_or_objects(at, line, event, event::parse)
     }
 
-    /// The engine said this, which was not JSON and may look like it now; or docker did.
-    pub(crate) fn raw_line(&mut self, at: u64, line: &[u8]) -> Brought {
+    /// The engine said this, which was not JSON and may have the form of JSON now; or docker did.
+    pub(crate) fn raw_line(&mut self, at: u64, line: &[u8]) -> Outcome {
         let event = match self.method {
             Method::Api => event::malformed(line),
             Method::Cli => event::parse_cli(line),
@@ -102,45 +85,45 @@ impl Session {
         mut line: &'a [u8],
         event: Event<'a>,
         parse: impl Fn(&'a [u8]) -> Event<'a>,
-    ) -> Brought {
+    ) -> Outcome {
         let is_one = self.method == Method::Cli || !matches!(event, Event::Unknown(_) | Event::Error(_));
-        // Looked for only where it has to be: it is done byte by byte.
+        // Searched for only where it has to be: it is done byte by byte.
         let Some((object, rest)) = (if is_one { None } else { split_object(line) }) else {
             return self.event(at, line, event);
         };
-        let mut brought = self.event(at, object, parse(object));
+        let mut outcome = self.event(at, object, parse(object));
         line = rest;
         while let Some((object, rest)) = split_object(line) {
-            brought = brought.max(self.event(at, object, parse(object)));
+            outcome = outcome.max(self.event(at, object, parse(object)));
             line = rest;
         }
-        if line.is_empty() { brought } else { brought.max(self.event(at, line, parse(line))) }
+        if line.is_empty() { outcome } else { outcome.max(self.event(at, line, parse(line))) }
     }
 
-    fn event(&mut self, at: u64, line: &[u8], event: Event<'_>) -> Brought {
+    fn event(&mut self, at: u64, line: &[u8], event: Event<'_>) -> Outcome {
         // A layer's event was read as JSON, unless docker said it.
         let is_json = self.method == Method::Api && matches!(event, Event::Layer { .. });
         self.record(|recorder| recorder.line(at, line, is_json));
         let Self { pull, report, sinks, stderr, .. } = self;
-        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        let out = &mut |line: &Line<'_>| emit(sinks, line, *stderr);
         report.advance(pull, at, out);
         let announces = event.announces();
         let is_unknown = matches!(event, Event::Unknown(_));
         let update = pull.apply(event);
         report.event(pull, &update, announces, line, at, out);
-        let brought = match update {
-            _ if is_unknown => Brought::NotUnderstood,
-            _ if update.is_movement() => Brought::Movement,
-            _ => Brought::Nothing,
+        let outcome = match update {
+            _ if is_unknown => Outcome::NotUnderstood,
+            _ if update.is_movement() => Outcome::Movement,
+            _ => Outcome::Nothing,
         };
         self.frame(at);
-        brought
+        outcome
     }
 
     /// Time has passed.
     pub(crate) fn advance(&mut self, at: u64) {
         let Self { pull, report, sinks, stderr, .. } = self;
-        report.advance(pull, at, &mut |line| give(sinks, line, *stderr));
+        report.advance(pull, at, &mut |line| emit(sinks, line, *stderr));
         self.frame(at);
     }
 
@@ -155,7 +138,7 @@ impl Session {
     pub(crate) fn warn(&mut self, at: u64, warning: &str) {
         self.record(|recorder| recorder.warning(at, warning));
         let Self { pull, report, sinks, stderr, .. } = self;
-        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        let out = &mut |line: &Line<'_>| emit(sinks, line, *stderr);
         report.advance(pull, at, out);
         report.warn(warning, at, out);
         self.frame(at);
@@ -165,18 +148,18 @@ impl Session {
     pub(crate) fn sizes(&mut self, at: u64, sizes: Sizes) {
         self.record(|recorder| recorder.sizes(at, &sizes));
         let Self { pull, report, sinks, stderr, .. } = self;
-        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        let out = &mut |line: &Line<'_>| emit(sinks, line, *stderr);
         report.advance(pull, at, out);
         pull.learn_sizes(sizes);
         report.sizes(pull, at, out);
         self.frame(at);
     }
 
-    /// Where the engine keeps its images was looked at; why the pull cannot go on, if it cannot.
+    /// The free space where the engine keeps its images was measured; why the pull cannot go on, if it cannot.
     pub(crate) fn room(&mut self, at: u64, room: &Room) -> Option<String> {
         self.record(|recorder| recorder.room(at, room));
         let Self { pull, report, sinks, stderr, .. } = self;
-        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        let out = &mut |line: &Line<'_>| emit(sinks, line, *stderr);
         report.advance(pull, at, out);
         report.room(pull.judge(room), at, out)
     }
@@ -186,7 +169,7 @@ impl Session {
         let method = self.method;
         self.record(|recorder| recorder.retry(at, retry, method));
         let Self { pull, report, sinks, stderr, .. } = self;
-        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        let out = &mut |line: &Line<'_>| emit(sinks, line, *stderr);
         report.advance(pull, at, out);
         pull.start_again();
         report.retry(retry, at, out);
@@ -198,7 +181,7 @@ impl Session {
         let failure = if let Verdict::Failed(failure) = verdict { Some(failure) } else { None };
         self.record(|recorder| recorder.end(at, end, failure, exit));
         let Self { pull, report, sinks, stderr, registry, .. } = self;
-        let out = &mut |line: &Line<'_>| give(sinks, line, *stderr);
+        let out = &mut |line: &Line<'_>| emit(sinks, line, *stderr);
         report.end(pull, at, out);
         while let Some(update) = pull.settle(verdict) {
             report.settled(pull, &update, at, out);
@@ -219,81 +202,12 @@ impl Session {
     }
 }
 
-/// Whether to colour what goes to standard output.
-pub(crate) fn is_colored(when: When) -> bool {
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    match when {
-        When::Always => true,
-        When::Never => false,
-        When::Auto => {
-            io::stdout().is_terminal()
-                && !is_set("NO_COLOR")
-                && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
-        }
-    }
-}
-
-/// What standard output gets, and what is said when it is no good.
-pub(crate) fn stdout_sink(options: &args::Pull, stamp: Stamp, policy: WritePolicy) -> Option<Named> {
-    if options.progress == Progress::Quiet {
-        return None;
-    }
-    let output = Output::stdout().ok()?;
-    let charset = Charset::from_environment(options.ascii);
-    let color = is_colored(options.color);
-    let has_cursor = || {
-        io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
-    };
-    let sink: Box<dyn Sink> = match options.progress {
-        Progress::Json => Box::new(Json::new(output, stamp, charset, policy)),
-        // Bars in place need a cursor to move, also when they were asked for.
-        Progress::Auto | Progress::Tty if has_cursor() => Box::new(Screen::new(output, stamp, charset, color, policy)),
-        _ => Box::new(Plain::new(output, stamp, charset, color, policy)),
-    };
-    Some(("standard output".to_owned(), sink))
-}
-
-/// The log, where one is wanted. Where it cannot be had that is said, and the pull goes on.
-pub(crate) fn log_sink(path: &Path, options: &args::Pull, stamp: Stamp, brief: bool) -> Option<Named> {
-    let name = format!("log {}", path.display());
-    let options = log::Options { raw: options.raw, color: options.color == When::Always, brief };
-    match Log::open(path, stamp, options) {
-        Ok(log) => Some((name, Box::new(log))),
-        Err(error) => {
-            complain(&format!("{name}: {error}; the pull goes on without it"), Charset::from_environment(true));
-            None
-        }
-    }
-}
-
-/// The state of the image, which complains of nothing but its metrics. `is_ours` tells whether its lock is ours.
-pub(crate) fn state_sink(
-    reference: &Reference,
-    options: &args::Pull,
-    is_ours: state::IsOurs,
-    clock: Box<dyn Fn(u64) -> Time>,
-) -> Named {
-    let name = options.metrics.as_ref().map_or_else(|| "state".into(), |path| format!("metrics {}", path.display()));
-    (name, Box::new(State::new(state_target(reference, options), is_ours, clock)))
-}
-
-/// Where the state of the image goes.
-pub(crate) fn state_target(reference: &Reference, options: &args::Pull) -> state::Target {
-    state::Target {
-        store: options.state.as_deref().map_or_else(Store::of_device, Store::at),
-        id: reference.to_string(),
-        reference: reference.full(),
-        registry: reference.registry().to_owned(),
-        metrics: options.metrics.clone(),
-    }
-}
-
-fn give(sinks: &mut Vec<Named>, line: &Line<'_>, stderr: Charset) {
+fn emit(sinks: &mut Vec<NamedSink>, line: &Line<'_>, stderr: Charset) {
     each(sinks, stderr, &mut |sink| sink.line(line));
 }
 
-/// Does it to each sink, and gives up those that fail.
-fn each(sinks: &mut Vec<Named>, stderr: Charset, act: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) {
+/// Does it to each sink, and drops those that fail.
+fn each(sinks: &mut Vec<NamedSink>, stderr: Charset, act: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) {
     let mut complaints = Vec::new();
     sinks.retain_mut(|(name, sink)| match act(&mut **sink) {
         Ok(()) => true,
@@ -311,7 +225,7 @@ fn each(sinks: &mut Vec<Named>, stderr: Charset, act: &mut dyn FnMut(&mut dyn Si
 }
 
 /// Complains in the middle of the session; stderr may be the same terminal.
-fn interrupt(sinks: &mut [Named], complaint: &str, stderr: Charset) {
+fn interrupt(sinks: &mut [NamedSink], complaint: &str, stderr: Charset) {
     for (_, sink) in sinks {
         // What it wants to say about itself it will say when it is next used.
         let _ = sink.step_aside();
@@ -319,68 +233,26 @@ fn interrupt(sinks: &mut [Named], complaint: &str, stderr: Charset) {
     complain(complaint, stderr);
 }
 
-/// A recording at `path`, and what it is called.
-pub(crate) fn recorder(path: &Path, stderr: Charset) -> Option<(String, Recorder)> {
-    let name = format!("recording {}", path.display());
-    match Recorder::create(path) {
-        Ok(recorder) => Some((name, recorder)),
-        Err(error) => {
-            complain(&format!("{name}: {error}; the pull goes on without it"), stderr);
-            None
-        }
-    }
-}
-
-/// All that `--quiet` says: docker's full reference, or why there is nothing to refer to.
-pub(crate) fn say_quietly(reference: &Reference, verdict: &Verdict, stderr: Charset) {
-    match verdict {
-        Verdict::Success => {
-            if let Ok(mut stdout) = Output::stdout() {
-                // Without a reader there is nobody to tell; the exit code stands.
-                let _ = stdout.offer(format!("{}\n", reference.full()).as_bytes(), CLOSING);
-            }
-        }
-        Verdict::Failed(failure) => complain(&format!("{reference}: {failure}"), stderr),
-        Verdict::Undecided(id) => complain(&format!("{reference}: {id}"), stderr),
-        Verdict::Interrupted(signal) => complain(&format!("{reference}: interrupted by signal {signal}"), stderr),
-    }
-}
-
-/// One line on stderr, if there is room for it.
-pub(crate) fn complain(text: &str, charset: Charset) {
-    complain_as(args::NAME, text, charset);
-}
-
-/// The same, as the program that was started.
-pub(crate) fn complain_as(program: &str, text: &str, charset: Charset) {
-    let mut line = String::new();
-    charset.push(&format!("{program}: {}\n", crate::report::sanitize::safe(text)), &mut line);
-    if let Ok(mut stderr) = Output::stderr() {
-        // Where even that fails there is nobody left to tell.
-        let _ = stderr.offer(line.as_bytes(), Duration::from_millis(50));
-    }
-}
-
-/// The time of now in the local offset, in whole milliseconds.
-pub(crate) fn now() -> OffsetDateTime {
-    let now = OffsetDateTime::now_local().unwrap_or_else(|_| OffsetDateTime::now_utc());
-    now.replace_millisecond(now.millisecond()).unwrap_or(now)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::docker::Response;
+    use crate::os::output::{Output, WritePolicy};
     use crate::pull::{LineBuffer, MAX_LINE};
     use crate::recording::{self, Entry};
+    use crate::report::stamp::Stamp;
+    use crate::sink::log::{self, Log};
+    use crate::sink::plain::Plain;
     use allocation_counter::{AllocationInfo, measure};
     use std::fs::File;
+    use std::ops::ControlFlow;
     use std::path::PathBuf;
+    use time::OffsetDateTime;
 
     const LAYERS: u64 = 4;
     const SIZE: u64 = 500_000_000;
 
-    /// Each layer tells of itself so often, in milliseconds: what engines do.
+    /// How often each layer is reported, in milliseconds: what engines do.
     const EVERY: u64 = 100;
 
     /// What engines send again and again. `CURRENT`, `TOTAL` and `ID` are filled in.
@@ -451,8 +323,8 @@ mod tests {
         }
     }
 
-    /// A pull that is told to the log, to standard output and to a recording.
-    struct Told {
+    /// A pull that goes to the log, to standard output and to a recording.
+    struct Fixture {
         directory: PathBuf,
         session: Session,
         response: Response,
@@ -460,7 +332,7 @@ mod tests {
         header: Header,
     }
 
-    impl Told {
+    impl Fixture {
         fn new() -> Self {
             let name = format!("session-test-{}-{:?}", std::process::id(), std::thread::current().id());
             let directory = std::env::temp_dir().join(name);
@@ -468,9 +340,10 @@ mod tests {
             let options = log::Options { raw: true, color: false, brief: false };
             let log = Log::open(&directory.join("log"), stamp, options).unwrap();
             let null = File::options().write(true).open("/dev/null").unwrap();
-            let (output, policy) = (Output::of(null.into(), "/dev/null"), WritePolicy::Endless(Box::new(|| true)));
+            let (output, policy) =
+                (Output::of(null.into(), "/dev/null"), WritePolicy::Endless(Box::new(|| ControlFlow::Continue(()))));
             let plain = Plain::new(output, stamp, Charset::All, true, policy);
-            let sinks: Vec<Named> = vec![("log".into(), Box::new(log)), ("stdout".into(), Box::new(plain))];
+            let sinks: Vec<NamedSink> = vec![("log".into(), Box::new(log)), ("stdout".into(), Box::new(plain))];
             let recorder = Recorder::create(&directory.join("recording")).unwrap();
             let mut session = Session::new(sinks, Some(("recording".into(), recorder)), Charset::All);
             let (image, empty) = ("a:latest".to_owned(), String::new());
@@ -479,17 +352,17 @@ mod tests {
             Self { directory, session, response: Response::new(), lines: LineBuffer::new(MAX_LINE), header }
         }
 
-        fn hear(&mut self, source: Source, pieces: &[(u64, Vec<u8>)]) {
+        fn feed(&mut self, source: Source, pieces: &[(u64, Vec<u8>)]) {
             let Self { session, response, lines, header, .. } = self;
             for (at, piece) in pieces {
                 match source {
                     Source::Socket => {
-                        let mut tell = |line: &[u8]| assert_ne!(session.line(*at, line), Brought::NotUnderstood);
-                        response.feed(piece, &mut |body| lines.feed(body, &mut tell)).unwrap();
+                        let mut on_line = |line: &[u8]| assert_ne!(session.line(*at, line), Outcome::NotUnderstood);
+                        response.feed(piece, &mut |body| lines.feed(body, &mut on_line)).unwrap();
                     }
                     Source::Recording => lines.feed(piece, &mut |row| match recording::entry(row, header) {
                         Ok((time, Entry::Line(line))) if time == *at => {
-                            assert_ne!(session.line(time, line), Brought::NotUnderstood);
+                            assert_ne!(session.line(time, line), Outcome::NotUnderstood);
                         }
                         other => panic!("{other:?}"),
                     }),
@@ -511,7 +384,7 @@ mod tests {
         }
     }
 
-    impl Drop for Told {
+    impl Drop for Fixture {
         fn drop(&mut self) {
             std::fs::remove_dir_all(&self.directory).unwrap();
         }
@@ -524,16 +397,16 @@ mod tests {
             let stream = Stream::new(source, form, rounds);
             // Until every layer has had two bars; then through the change to rarer lines to the end of the download.
             let (begin, end) = (stream.position(3_000), stream.position(EVERY * rounds));
-            let mut told = Told::new();
-            told.hear(source, &stream.pieces[..begin]);
-            let before = told.bars();
-            let counted = measure(|| told.hear(source, &stream.pieces[begin..end]));
+            let mut fixture = Fixture::new();
+            fixture.feed(source, &stream.pieces[..begin]);
+            let before = fixture.bars();
+            let counted = measure(|| fixture.feed(source, &stream.pieces[begin..end]));
             assert_eq!(counted, AllocationInfo::default(), "{source:?} {form}");
-            let bars = told.bars() - before;
+            let bars = fixture.bars() - before;
             assert!(bars == 0 || bars > 150, "{bars} bars: {source:?} {form}");
             assert_eq!(bars > 0, form.contains("TOTAL"), "{source:?} {form}");
-            told.hear(source, &stream.pieces[end..]);
-            told.close(EVERY * rounds);
+            fixture.feed(source, &stream.pieces[end..]);
+            fixture.close(EVERY * rounds);
         }
     }
 
@@ -543,9 +416,9 @@ mod tests {
             let [short, long] = [100, 1_000].map(|rounds| {
                 let stream = Stream::new(source, form, rounds);
                 measure(|| {
-                    let mut told = Told::new();
-                    told.hear(source, &stream.pieces);
-                    told.close(EVERY * rounds);
+                    let mut fixture = Fixture::new();
+                    fixture.feed(source, &stream.pieces);
+                    fixture.close(EVERY * rounds);
                 })
             });
             assert!(short.count_total > 0, "{short:?}");

@@ -32,13 +32,26 @@ version=$("$1" --version)
         if ($0 == "") next
     }
     /^$/ { next }
+    section == "USAGE" && /^[A-Z]/ { section = "DESCRIPTION"; print ".SH DESCRIPTION\n" quoted($0); next }
     section == "USAGE" { sub(/^ */, ""); entry($0); next }
     section == "EXIT CODES" { sub(/^ */, ""); gsub(/   */, "\n.br\n"); print (exits++ ? ".PP\n" : "") quoted($0); next }
     /^ *-.*[^ ]  |^ *-[^.;:]*$/ { sub(/^ */, ""); entry($0); next }
+    /^ +[{"]/ { # JSON: as it stands
+        if ($0 ~ /^ +\{/) print ".PP"
+        sub(/^ */, "")
+        print ".nf\n" quoted($0) "\n.fi"
+        next
+    }
     /^   / { sub(/^ */, ""); print quoted($0); next }
     { sub(/^ */, ""); print ".PP\n" quoted($0) }
     END {
         while ((getline line <more) > 0) print line
+        if (name == "alm-agent") {
+            print ".SH FILES\n.TP\n.I /etc/docker/certs.d\ncertificates for registries, as the engine has them"
+            print ".SH ENVIRONMENT\n.TP\n.B SSL_CERT_FILE\nthe authorities to believe, in place of the system\\(aqs"
+            print ".SH SEE ALSO\n.BR docker\\-pull\\-with\\-progress (1)," "\n.BR docker\\-pull (1)"
+            exit
+        }
         print ".SH FILES\n.TP\n.I /var/log/alm/docker\\-pull.log\nthe log, unless another is asked for"
         other = name == "alm-pull" ? "docker-pull-with-progress" : "alm-pull"
         print ".SH SEE ALSO\n.BR " quoted(other) " (1)," "\n.BR docker\\-pull\\-with\\-progress (5)," "\n.BR docker\\-pull (1)"

@@ -1,12 +1,18 @@
 #!/bin/bash
 # A Debian package around an executable: package.sh EXECUTABLE ARCHITECTURE HOST-EXECUTABLE DIR
-# HOST-EXECUTABLE is the same program, runs here, and is asked for what the man pages say. The same input gives the same package.
+# HOST-EXECUTABLE is the same program, runs here, and is asked for what the man pages say; its name is the package's. The same input
+# gives the same package.
 set -euo pipefail
 
 [ $# = 4 ] || { echo 'usage: package.sh EXECUTABLE ARCHITECTURE HOST-EXECUTABLE DIR' >&2; exit 2; }
-name=docker-pull-with-progress
 here=$(dirname "$0")
 executable=$1 architecture=$2 host=$(realpath "$3") out=$4
+name=${host##*/}
+case $name in
+    docker-pull-with-progress) pages=("$name" alm-pull alm-status) control=control overrides=lintian-overrides ;;
+    alm-agent) pages=("$name") control=control.agent overrides=lintian-overrides.agent ;;
+    *) echo "package.sh: there is no package $name" >&2; exit 2 ;;
+esac
 version=$(dpkg-parsechangelog -l "$here/changelog" -S Version)
 [ "${version%-*}" = "$("$host" --version | sed 's/.* //')" ] || {
     echo "package.sh: $here/changelog has no entry for $("$host" --version)" >&2
@@ -21,38 +27,40 @@ trap 'rm -rf "$root"' EXIT
 put() { install -D -m "$1" "$2" "$tree/$3"; }
 tree=$root/tree
 doc=$tree/usr/share/doc/$name
-put 755 "$executable" usr/bin/$name
-ln -s $name "$tree/usr/bin/alm-pull"
-ln -s $name "$tree/usr/bin/alm-status"
-put 644 "$here/alm-monitor.service" lib/systemd/system/alm-monitor.service
-put 644 "$here/tmpfiles.conf" usr/lib/tmpfiles.d/$name.conf
-put 644 "$here/logrotate" etc/logrotate.d/$name
-put 644 "$here/completion" usr/share/bash-completion/completions/$name
-ln -s $name "$tree/usr/share/bash-completion/completions/alm-pull"
-ln -s $name "$tree/usr/share/bash-completion/completions/alm-status"
-put 644 "$here/copyright" usr/share/doc/$name/copyright
-put 644 "$here/lintian-overrides" usr/share/lintian/overrides/$name
-gzip -9n <"$here/changelog" >"$doc/changelog.Debian.gz"
+put_puller() {
+    ln -s "$name" "$tree/usr/bin/alm-pull"
+    ln -s "$name" "$tree/usr/bin/alm-status"
+    put 644 "$here/alm-monitor.service" lib/systemd/system/alm-monitor.service
+    put 644 "$here/tmpfiles.conf" "usr/lib/tmpfiles.d/$name.conf"
+    put 644 "$here/logrotate" "etc/logrotate.d/$name"
+    put 644 "$here/completion" "usr/share/bash-completion/completions/$name"
+    ln -s "$name" "$tree/usr/share/bash-completion/completions/alm-pull"
+    ln -s "$name" "$tree/usr/share/bash-completion/completions/alm-status"
+    mkdir -p "$tree/var/log/alm" "$tree/usr/share/man/man5"
+    put 755 "$here/postinst" DEBIAN/postinst
+    put 755 "$here/prerm" DEBIAN/prerm
+    put 755 "$here/postrm" DEBIAN/postrm
+    echo "/etc/logrotate.d/$name" >"$tree/DEBIAN/conffiles"
+    sed "s/@DATE@/$date/; s/@VERSION@/${version%-*}/" "$here/$name.5" | gzip -9n >"$tree/usr/share/man/man5/$name.5.gz"
+}
+put 755 "$executable" "usr/bin/$name"
+put 644 "$here/copyright" "usr/share/doc/$name/copyright"
+put 644 "$here/$overrides" "usr/share/lintian/overrides/$name"
+# One changelog for both, in which each finds its own name.
+sed "s/^docker-pull-with-progress /$name /" "$here/changelog" | gzip -9n >"$doc/changelog.Debian.gz"
 gzip -9n <"$here/../../CHANGELOG.md" >"$doc/changelog.gz"
-mkdir -p "$tree/var/log/alm" "$tree"/usr/share/man/man{1,5}
 date=$(date -u -d "@$SOURCE_DATE_EPOCH" +%F)
-ln -s "$host" "$root/$name"
-ln -s "$host" "$root/alm-pull"
-ln -s "$host" "$root/alm-status"
-for page in $name alm-pull alm-status; do
+mkdir -p "$tree/usr/share/man/man1"
+for page in "${pages[@]}"; do
+    ln -s "$host" "$root/$page"
     "$here/man.sh" "$root/$page" "$date" | gzip -9n >"$tree/usr/share/man/man1/$page.1.gz"
 done
-sed "s/@DATE@/$date/; s/@VERSION@/${version%-*}/" "$here/$name.5" | gzip -9n >"$tree/usr/share/man/man5/$name.5.gz"
-
-control=$tree/DEBIAN
-put 755 "$here/postinst" DEBIAN/postinst
-put 755 "$here/prerm" DEBIAN/prerm
-put 755 "$here/postrm" DEBIAN/postrm
-echo /etc/logrotate.d/$name >"$control/conffiles"
-(cd "$tree" && find usr lib -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum) >"$control/md5sums"
+mkdir -p "$tree/DEBIAN"
+[ "$name" = alm-agent ] || put_puller
+(cd "$tree" && find . -path ./DEBIAN -prune -o -path ./etc -prune -o -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 md5sum) >"$tree/DEBIAN/md5sums"
 size=$(du -sk --apparent-size --exclude=DEBIAN "$tree" | cut -f1)
 maintainer=$(dpkg-parsechangelog -l "$here/changelog" -S Maintainer)
 sed "s/@VERSION@/$version/; s/@ARCHITECTURE@/$architecture/; s/@SIZE@/$size/; s/@MAINTAINER@/$maintainer/" \
-    "$here/control" >"$control/control"
+    "$here/$control" >"$tree/DEBIAN/control"
 find "$tree" -exec touch -hd "@$SOURCE_DATE_EPOCH" {} +
 dpkg-deb --root-owner-group -Zxz --build "$tree" "$out/${name}_${version}_$architecture.deb" >/dev/null

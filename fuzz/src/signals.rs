@@ -1,5 +1,7 @@
 //! In the place of `src/os/signals.rs`: no signal ever comes.
 
+use std::ops::ControlFlow;
+
 #[derive(Clone)]
 pub(crate) struct Signals;
 
@@ -9,11 +11,12 @@ impl Signals {
     }
 
     #[expect(clippy::unused_self, reason = "as the real one")]
-    pub(crate) fn came(&self) -> Option<i32> {
+    pub(crate) fn pending(&self) -> Option<i32> {
         None
     }
-}
 
-pub(crate) fn exit_code(signal: i32) -> u8 {
-    128_u8.saturating_add(u8::try_from(signal).unwrap_or(0))
+    #[expect(clippy::unused_self, reason = "as the real one")]
+    pub(crate) fn go_on(&self) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
 }

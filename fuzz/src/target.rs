@@ -10,7 +10,7 @@ pub(crate) mod reference;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-/// How a stream is delivered, taken from the input's first bytes: a byte of flags, whose low bits tell how many piece
+/// How a stream is delivered, taken from the input's first bytes: a byte of flags, whose low bits say how many piece
 /// sizes follow. The sizes are used in turn, again and again; without any all comes at once.
 struct Delivery<'a> {
     flags: u8,
@@ -33,8 +33,8 @@ impl<'a> Delivery<'a> {
         let mut sizes = self.sizes.iter().copied().cycle();
         std::iter::from_fn(move || {
             let byte = sizes.next().unwrap_or(u8::MAX);
-            let most = if self.sizes.is_empty() { rest.len() } else { size(byte) };
-            let (piece, left) = rest.split_at(rest.len().min(most.max(1)));
+            let max = if self.sizes.is_empty() { rest.len() } else { size(byte) };
+            let (piece, left) = rest.split_at(rest.len().min(max.max(1)));
             rest = left;
             (!piece.is_empty()).then_some((byte, piece))
         })

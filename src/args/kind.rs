@@ -58,7 +58,7 @@ const MODES: [(&str, &[&str]); 17] = [
     ("--host", &["--check", "--running"]),
 ];
 
-/// An option that the mode cannot honour is wrong usage: who gives one expects something of it.
+/// An option that the mode cannot honour is wrong usage: whoever passes one expects something of it.
 pub(super) fn refuse(given: &[String], mode: Option<&str>) -> Result<(), lexopt::Error> {
     let Some(mode) = mode else { return Ok(()) };
     let cannot = |option: &&String| MODES.iter().any(|(name, modes)| name == option && !modes.contains(&mode));

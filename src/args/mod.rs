@@ -10,7 +10,7 @@ mod value;
 use kind::{Kind, refuse};
 use lexopt::prelude::*;
 use status::status;
-pub(crate) use status::{Monitor, Show, Status};
+pub(crate) use status::{MonitorOptions, Show, StatusOptions};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use usage::{ALM_USAGE, USAGE, VIEW_USAGE};
@@ -24,13 +24,13 @@ pub(crate) const EXIT_USAGE: u8 = 2;
 pub(crate) enum Mode {
     /// A text to print.
     Say(String),
-    Pull(Pull),
-    Check(Pull),
-    Running(String, Pull),
-    Replay(PathBuf, Option<f64>, Pull),
-    View(View),
-    Status(Status),
-    Monitor(Monitor),
+    Pull(PullOptions),
+    Check(PullOptions),
+    Running(String, PullOptions),
+    Replay(PathBuf, Option<f64>, PullOptions),
+    View(ViewOptions),
+    Status(StatusOptions),
+    Monitor(MonitorOptions),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,7 +83,7 @@ impl Log {
 
 /// The options of a pull; the other modes use some of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pull {
+pub(crate) struct PullOptions {
     pub(crate) image: String,
     pub(crate) progress: Progress,
     pub(crate) log: Log,
@@ -104,7 +104,7 @@ pub(crate) struct Pull {
     pub(crate) metrics: Option<PathBuf>,
 }
 
-impl Default for Pull {
+impl Default for PullOptions {
     fn default() -> Self {
         Self {
             image: String::new(),
@@ -129,7 +129,7 @@ impl Default for Pull {
 
 /// The options of the viewer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct View {
+pub(crate) struct ViewOptions {
     /// What was started, which says what is wrong.
     pub(crate) program: &'static str,
     pub(crate) follow: bool,
@@ -151,7 +151,7 @@ const ALM_STATUS: &str = "alm status";
 /// What is wrong with the arguments, in one line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mistake {
-    /// What was started, which answers and can tell more with `--help`.
+    /// The program that was started, which the message names.
     pub(crate) program: &'static str,
     pub(crate) reason: String,
 }
@@ -168,13 +168,13 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Mode, Mi
         Some(STATUS) => STATUS,
         _ => NAME,
     };
-    // The command has told which program it is.
+    // The command has named the program.
     let is_command = program == ALM_PULL || program == ALM_STATUS;
     let parser = lexopt::Parser::from_args(args.skip(usize::from(is_command)));
     match program {
         ALM => alm(parser),
-        ALM_PULL | VIEWER => view(parser, View { program, ..View::default() }),
-        ALM_STATUS | STATUS => status(parser, Status::default()),
+        ALM_PULL | VIEWER => view(parser, ViewOptions { program, ..ViewOptions::default() }),
+        ALM_STATUS | STATUS => status(parser, StatusOptions::default()),
         _ => puller(parser),
     }
     .map_err(|error| Mistake { program, reason: error.to_string() })
@@ -194,13 +194,13 @@ fn alm(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
     }
 }
 
-impl Default for View {
+impl Default for ViewOptions {
     fn default() -> Self {
         Self { program: NAME, follow: false, lines: 50, raw: false, log: None, color: When::Auto, ascii: false }
     }
 }
 
-fn view(mut parser: lexopt::Parser, mut view: View) -> Result<Mode, lexopt::Error> {
+fn view(mut parser: lexopt::Parser, mut view: ViewOptions) -> Result<Mode, lexopt::Error> {
     while let Some(arg) = parser.next()? {
         match arg {
             Short('f') | Long("follow") => view.follow = true,
@@ -219,7 +219,7 @@ fn view(mut parser: lexopt::Parser, mut view: View) -> Result<Mode, lexopt::Erro
 }
 
 fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
-    let mut pull = Pull::default();
+    let mut pull = PullOptions::default();
     let (mut kind, mut image, mut speed) = (Kind::Pull, None, None);
     let mut given: Vec<String> = Vec::new();
     while let Some(arg) = parser.next()? {
@@ -235,10 +235,16 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
             Long("view") if kind == Kind::Pull && image.is_none() => {
                 let log = if let Log::File(path) = pull.log { Some(path) } else { None };
                 refuse(&given, Some("--view"))?;
-                return view(parser, View { log, color: pull.color, ascii: pull.ascii, ..View::default() });
+                return view(
+                    parser,
+                    ViewOptions { log, color: pull.color, ascii: pull.ascii, ..ViewOptions::default() },
+                );
             }
             Long("status") if kind == Kind::Pull && image.is_none() => {
-                return status(parser, Status { state: pull.state, ascii: pull.ascii, ..Status::default() });
+                return status(
+                    parser,
+                    StatusOptions { state: pull.state, ascii: pull.ascii, ..StatusOptions::default() },
+                );
             }
             Long("status") => return Err("--status comes before the image and goes with no other mode".into()),
             Long("view") => return Err("--view goes with no image and no other mode".into()),
@@ -262,7 +268,7 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
             Long("record") => pull.record = Some(path(&mut parser, "--record")?),
             Long("speed") => {
                 let given = text(&mut parser, "--speed")?;
-                // As JSON reads numbers, but with `.5`: std's own way would be in the executable for this alone, with a
+                // As JSON reads numbers, but with `.5`: std's own parser would be in the executable for this alone, with a
                 // table of 10 KB.
                 let number = if given.starts_with('.') { format!("0{given}") } else { given.clone() };
                 match serde_json::from_str(&number) {
@@ -325,13 +331,14 @@ mod tests {
 
     #[test]
     fn a_pull_and_its_options() {
-        let check = |line: &str, expected: Pull| assert_eq!(parse_line(line), Ok(Mode::Pull(expected)), "{line}");
-        let alpine = || Pull { image: "alpine".into(), ..Pull::default() };
+        let check =
+            |line: &str, expected: PullOptions| assert_eq!(parse_line(line), Ok(Mode::Pull(expected)), "{line}");
+        let alpine = || PullOptions { image: "alpine".into(), ..PullOptions::default() };
         check("p alpine", alpine());
         check("/usr/bin/docker-pull-with-progress -- alpine", alpine());
-        check("p -- -x", Pull { image: "-x".into(), ..Pull::default() });
-        check("p -q alpine", Pull { progress: Progress::Quiet, ..alpine() });
-        check("p alpine --quiet", Pull { progress: Progress::Quiet, ..alpine() });
+        check("p -- -x", PullOptions { image: "-x".into(), ..PullOptions::default() });
+        check("p -q alpine", PullOptions { progress: Progress::Quiet, ..alpine() });
+        check("p alpine --quiet", PullOptions { progress: Progress::Quiet, ..alpine() });
         for (word, progress) in [
             ("auto", Progress::Auto),
             ("plain", Progress::Plain),
@@ -339,56 +346,56 @@ mod tests {
             ("json", Progress::Json),
             ("quiet", Progress::Quiet),
         ] {
-            check(&format!("p --progress {word} alpine"), Pull { progress, ..alpine() });
-            check(&format!("p --progress={word} alpine"), Pull { progress, ..alpine() });
+            check(&format!("p --progress {word} alpine"), PullOptions { progress, ..alpine() });
+            check(&format!("p --progress={word} alpine"), PullOptions { progress, ..alpine() });
         }
-        check("p --progress tty -q alpine", Pull { progress: Progress::Quiet, ..alpine() });
-        check("p --log /l alpine", Pull { log: Log::File("/l".into()), ..alpine() });
-        check("p --no-log alpine", Pull { log: Log::Off, ..alpine() });
-        check("p --no-raw --ascii alpine", Pull { raw: false, ascii: true, ..alpine() });
-        check("p --color always alpine", Pull { color: When::Always, ..alpine() });
-        check("p --color=never alpine", Pull { color: When::Never, ..alpine() });
-        check("p --platform linux/arm/v7 alpine", Pull { platform: Some("linux/arm/v7".into()), ..alpine() });
-        check("p --record /r alpine", Pull { record: Some("/r".into()), ..alpine() });
-        check("p --token-file /t alpine", Pull { token_file: Some("/t".into()), ..alpine() });
+        check("p --progress tty -q alpine", PullOptions { progress: Progress::Quiet, ..alpine() });
+        check("p --log /l alpine", PullOptions { log: Log::File("/l".into()), ..alpine() });
+        check("p --no-log alpine", PullOptions { log: Log::Off, ..alpine() });
+        check("p --no-raw --ascii alpine", PullOptions { raw: false, ascii: true, ..alpine() });
+        check("p --color always alpine", PullOptions { color: When::Always, ..alpine() });
+        check("p --color=never alpine", PullOptions { color: When::Never, ..alpine() });
+        check("p --platform linux/arm/v7 alpine", PullOptions { platform: Some("linux/arm/v7".into()), ..alpine() });
+        check("p --record /r alpine", PullOptions { record: Some("/r".into()), ..alpine() });
+        check("p --token-file /t alpine", PullOptions { token_file: Some("/t".into()), ..alpine() });
         check(
             "p --token-user u --token-file /t alpine",
-            Pull { token_file: Some("/t".into()), token_user: Some("u".into()), ..alpine() },
+            PullOptions { token_file: Some("/t".into()), token_user: Some("u".into()), ..alpine() },
         );
-        check("p --retries 0 --stall-timeout 0 alpine", Pull { retries: 0, stall_timeout: 0, ..alpine() });
+        check("p --retries 0 --stall-timeout 0 alpine", PullOptions { retries: 0, stall_timeout: 0, ..alpine() });
         for (word, sizes) in [("auto", Sizes::Auto), ("always", Sizes::Always), ("never", Sizes::Never)] {
-            check(&format!("p --sizes {word} alpine"), Pull { sizes, ..alpine() });
+            check(&format!("p --sizes {word} alpine"), PullOptions { sizes, ..alpine() });
         }
-        check("p --host unix:///s alpine", Pull { host: Some("unix:///s".into()), ..alpine() });
-        let defaults = Pull::default();
+        check("p --host unix:///s alpine", PullOptions { host: Some("unix:///s".into()), ..alpine() });
+        let defaults = PullOptions::default();
         assert_eq!((defaults.retries, defaults.stall_timeout, defaults.raw), (3, 600, true));
     }
 
     #[test]
     fn the_other_modes() {
         let check = |line: &str, expected: Mode| assert_eq!(parse_line(line), Ok(expected), "{line}");
-        let alpine = || Pull { image: "alpine".into(), ..Pull::default() };
+        let alpine = || PullOptions { image: "alpine".into(), ..PullOptions::default() };
         check("p --check alpine", Mode::Check(alpine()));
         check("p alpine --check", Mode::Check(alpine()));
         check("p --running web alpine", Mode::Running("web".into(), alpine()));
-        check("p --replay f", Mode::Replay("f".into(), None, Pull::default()));
-        check("p --replay -", Mode::Replay("-".into(), None, Pull::default()));
-        check("p --speed 2.5 --replay f", Mode::Replay("f".into(), Some(2.5), Pull::default()));
-        check("p --speed .5 --replay f", Mode::Replay("f".into(), Some(0.5), Pull::default()));
-        let logged = Pull { log: Log::File("l".into()), ..Pull::default() };
+        check("p --replay f", Mode::Replay("f".into(), None, PullOptions::default()));
+        check("p --replay -", Mode::Replay("-".into(), None, PullOptions::default()));
+        check("p --speed 2.5 --replay f", Mode::Replay("f".into(), Some(2.5), PullOptions::default()));
+        check("p --speed .5 --replay f", Mode::Replay("f".into(), Some(0.5), PullOptions::default()));
+        let logged = PullOptions { log: Log::File("l".into()), ..PullOptions::default() };
         check("p --replay f --log l", Mode::Replay("f".into(), None, logged));
-        let view = View::default;
+        let view = ViewOptions::default;
         check("p --view", Mode::View(view()));
-        let [viewer, alm_pull] = ["alm-pull", "alm pull"].map(|program| View { program, ..view() });
+        let [viewer, alm_pull] = ["alm-pull", "alm pull"].map(|program| ViewOptions { program, ..view() });
         check("alm-pull", Mode::View(viewer.clone()));
         check("/usr/bin/alm pull", Mode::View(alm_pull.clone()));
-        check("alm-pull -f", Mode::View(View { follow: true, ..viewer.clone() }));
-        check("alm pull -n 5 --follow", Mode::View(View { lines: 5, follow: true, ..alm_pull.clone() }));
-        check("alm pull -n0", Mode::View(View { lines: 0, ..alm_pull }));
-        check("p --view --lines=7 --raw", Mode::View(View { lines: 7, raw: true, ..view() }));
-        let looks = View { log: Some("l".into()), color: When::Always, ascii: true, ..view() };
-        check("p --log l --color always --ascii --view", Mode::View(looks.clone()));
-        check("alm-pull --log l --color always --ascii", Mode::View(View { program: "alm-pull", ..looks }));
+        check("alm-pull -f", Mode::View(ViewOptions { follow: true, ..viewer.clone() }));
+        check("alm pull -n 5 --follow", Mode::View(ViewOptions { lines: 5, follow: true, ..alm_pull.clone() }));
+        check("alm pull -n0", Mode::View(ViewOptions { lines: 0, ..alm_pull }));
+        check("p --view --lines=7 --raw", Mode::View(ViewOptions { lines: 7, raw: true, ..view() }));
+        let styled = ViewOptions { log: Some("l".into()), color: When::Always, ascii: true, ..view() };
+        check("p --log l --color always --ascii --view", Mode::View(styled.clone()));
+        check("alm-pull --log l --color always --ascii", Mode::View(ViewOptions { program: "alm-pull", ..styled }));
         assert_eq!(view().lines, 50);
     }
 
@@ -416,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_usage_is_told_in_one_line() {
+    fn wrong_usage_is_reported_in_one_line() {
         let check = |line: &str, says: &str| match parse_line(line) {
             Err(error) => {
                 assert!(error.contains(says), "{line}: {error}");

@@ -20,7 +20,7 @@ pub(crate) enum Show {
 
 /// The options of the status.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Status {
+pub(crate) struct StatusOptions {
     pub(crate) show: Show,
     pub(crate) image: Option<String>,
     pub(crate) state: Option<PathBuf>,
@@ -29,14 +29,14 @@ pub(crate) struct Status {
 
 /// The options of the monitor.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Monitor {
+pub(crate) struct MonitorOptions {
     pub(crate) console: PathBuf,
     pub(crate) site: Option<String>,
     pub(crate) state: Option<PathBuf>,
 }
 
 /// Reads what comes after `alm status`.
-pub(super) fn status(mut parser: lexopt::Parser, mut status: Status) -> Result<Mode, lexopt::Error> {
+pub(super) fn status(mut parser: lexopt::Parser, mut status: StatusOptions) -> Result<Mode, lexopt::Error> {
     let (mut monitor, mut site, mut chosen) = (None, None, "");
     let mut choose = |option: &'static str| match std::mem::replace(&mut chosen, option) {
         "" => Ok(()),
@@ -76,8 +76,10 @@ pub(super) fn status(mut parser: lexopt::Parser, mut status: Status) -> Result<M
     }
     if let Some(console) = monitor {
         return match status {
-            Status { image: None, ascii: false, state, .. } => Ok(Mode::Monitor(Monitor { console, site, state })),
-            Status { image: Some(image), .. } => {
+            StatusOptions { image: None, ascii: false, state, .. } => {
+                Ok(Mode::Monitor(MonitorOptions { console, site, state }))
+            }
+            StatusOptions { image: Some(image), .. } => {
                 Err(format!("--monitor shows all images, but there is '{image}'").into())
             }
             _ => Err("--ascii does not go with --monitor: a console has its own characters".into()),
@@ -104,18 +106,28 @@ mod tests {
 
     #[test]
     fn the_status_and_the_monitor() {
-        let check = |line: &str, expected: Status| assert_eq!(parse_line(line), Ok(Mode::Status(expected)), "{line}");
-        let plain = Status::default;
+        let check =
+            |line: &str, expected: StatusOptions| assert_eq!(parse_line(line), Ok(Mode::Status(expected)), "{line}");
+        let plain = StatusOptions::default;
         for line in ["alm status", "alm-status", "p --status"] {
             check(line, plain());
-            check(&format!("{line} -f"), Status { show: Show::Follow, ..plain() });
-            check(&format!("{line} --json app"), Status { show: Show::Json, image: Some("app".into()), ..plain() });
-            check(&format!("{line} --forget app"), Status { show: Show::Forget, image: Some("app".into()), ..plain() });
-            check(&format!("{line} --state /s --ascii"), Status { state: Some("/s".into()), ascii: true, ..plain() });
+            check(&format!("{line} -f"), StatusOptions { show: Show::Follow, ..plain() });
+            check(
+                &format!("{line} --json app"),
+                StatusOptions { show: Show::Json, image: Some("app".into()), ..plain() },
+            );
+            check(
+                &format!("{line} --forget app"),
+                StatusOptions { show: Show::Forget, image: Some("app".into()), ..plain() },
+            );
+            check(
+                &format!("{line} --state /s --ascii"),
+                StatusOptions { state: Some("/s".into()), ascii: true, ..plain() },
+            );
         }
-        check("p --state /s --ascii --status", Status { state: Some("/s".into()), ascii: true, ..plain() });
+        check("p --state /s --ascii --status", StatusOptions { state: Some("/s".into()), ascii: true, ..plain() });
         let check = |line: &str, console: &str, site: Option<&str>| {
-            let expected = Monitor { console: console.into(), site: site.map(str::to_owned), state: None };
+            let expected = MonitorOptions { console: console.into(), site: site.map(str::to_owned), state: None };
             assert_eq!(parse_line(line), Ok(Mode::Monitor(expected)), "{line}");
         };
         check("alm-status --monitor", "/dev/tty1", None);

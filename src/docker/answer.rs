@@ -1,11 +1,11 @@
 //! An answer of the engine to anything but a pull.
 //!
-//! **Invariant:** whatever came is an answer: what is no JSON is null.
+//! **Invariant:** whatever was received is an answer: what is no JSON is null.
 
 use crate::pull::failure::Failure;
 use serde_json::Value;
 
-/// An answer that came whole.
+/// An answer that was received whole.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -1,6 +1,6 @@
 //! Docker's credentials for a registry, as the value of `X-Registry-Auth`.
 //!
-//! An engine is given no credentials unless its client sends them; docker's CLI looks for them, and so do we, in its
+//! An engine is given no credentials unless its client sends them; docker's CLI searches for them, and so do we, in its
 //! order: `DOCKER_AUTH_CONFIG`, then a credential helper, else config.json itself. What seems odd here is what docker
 //! 20.10 and 28 were seen to do. Or they come from a token file.
 //!
@@ -19,11 +19,12 @@ use crate::docker::base64;
 use crate::docker::config::{Config, field, json, object, read, text};
 use crate::docker::environment::Environment;
 use crate::os::child::{Setup, collect, program};
+use crate::os::wait::OnTick;
 
 /// Docker Hub's name wherever docker keeps credentials, from the days of the first index.
 const HUB: &str = "https://index.docker.io/v1/";
 
-/// A helper's way to say that it has nothing, on its standard output.
+/// How a helper says that it has nothing, on its standard output.
 const NOT_FOUND: &[u8] = b"credentials not found in native keychain";
 
 /// The user name that says that the secret is an identity token.
@@ -32,17 +33,17 @@ const TOKEN_USER: &str = "<token>";
 /// Far above any real token or answer; a service account's key has 2.4 KB.
 const SECRET_MAX: usize = 64 << 10;
 
-/// What a search came to.
+/// What a search found.
 #[derive(Default)]
 pub(crate) struct Found {
     /// The value of `X-Registry-Auth`; `e30=` is anonymous.
     pub(crate) header: String,
     /// For messages; none when anonymous.
     pub(crate) user: Option<String>,
-    /// For messages: where the credentials came from, or all the places that had none.
+    /// For messages: where the credentials were found, or all the places that had none.
     pub(crate) origin: String,
     pub(crate) warnings: Vec<String>,
-    /// A config.json with just these, where they came from a token file: docker's CLI takes them no other way.
+    /// A config.json with just these, where they are from a token file: docker's CLI takes them in no other form.
     pub(crate) docker_config: Option<String>,
 }
 
@@ -68,9 +69,9 @@ fn found(mut credentials: Credentials, server: &str, origin: String, warnings: V
 }
 
 /// The credentials docker would use for `registry`.
-fn find(registry: &str, environment: &Environment, config: &Config, tick: &mut dyn FnMut() -> bool) -> Found {
+fn find(registry: &str, environment: &Environment, config: &Config, on_tick: OnTick<'_>) -> Found {
     let server = server(registry);
-    let (mut looked, mut warnings) = (Vec::new(), Vec::new());
+    let (mut searched, mut warnings) = (Vec::new(), Vec::new());
     if let Some(text) = &environment.docker_auth_config {
         let place = "DOCKER_AUTH_CONFIG".to_owned();
         // Only the exact key: docker keeps this one in a store that knows no old spellings.
@@ -81,7 +82,7 @@ fn find(registry: &str, environment: &Environment, config: &Config, tick: &mut d
             Ok(_) => {}
             Err(error) => warnings.push(format!("{place}: {error}")),
         }
-        looked.push(place);
+        searched.push(place);
     }
 
     warnings.extend(config.error.clone());
@@ -92,26 +93,26 @@ fn find(registry: &str, environment: &Environment, config: &Config, tick: &mut d
     });
     match helper(root, server, environment) {
         Ok(None) => {}
-        Ok(Some(Helper { name, chosen })) => match ask(&name, server, environment, tick) {
+        Ok(Some(Helper { name, chosen })) => match ask(&name, server, environment, on_tick) {
             Ok(answer) => {
                 // The one thing of the file's entry that docker keeps, even where the helper has nothing.
                 credentials.retain(|name, _| *name == "registrytoken");
                 credentials.extend(answer);
-                looked.push(mem::replace(&mut place, name));
+                searched.push(mem::replace(&mut place, name));
             }
-            // Docker goes on with the file's entry, which mostly is not there.
+            // Docker goes on with the file's entry, which usually does not exist.
             Err(error) => {
                 if chosen {
                     warnings.push(format!("credential helper {name} {error}"));
                 }
-                looked.push(format!("{name} (which {error})"));
+                searched.push(format!("{name} (which {error})"));
             }
         },
         Err(error) => warnings.push(format!("{place}: {error}")),
     }
     if credentials.is_empty() {
-        looked.push(place);
-        place = looked.join(", ");
+        searched.push(place);
+        place = searched.join(", ");
     }
     found(credentials, server, place, warnings)
 }
@@ -196,18 +197,13 @@ fn helper(root: &Value, server: &str, environment: &Environment) -> Result<Optio
 }
 
 /// Asks a helper. Nothing it says on failure is passed on, for it may have a secret in it.
-fn ask(
-    name: &str,
-    server: &str,
-    environment: &Environment,
-    tick: &mut dyn FnMut() -> bool,
-) -> Result<Credentials, String> {
+fn ask(name: &str, server: &str, environment: &Environment, on_tick: OnTick<'_>) -> Result<Credentials, String> {
     let mut command = Command::new(program(name, &environment.path).ok_or("was not found on PATH")?);
     command.arg("get").env("PATH", &environment.path);
     // In a group of its own nothing of it stays behind; but there it could not read a passphrase from the terminal.
     let own_group = !environment.terminal;
     let setup = Setup { input: Some(server.as_bytes()), own_group, ..Setup::default() };
-    let (status, output) = collect(command, setup, environment.helper_limit, SECRET_MAX, tick)?;
+    let (status, output) = collect(command, setup, environment.helper_limit, SECRET_MAX, on_tick)?;
     if !status.success() {
         let none = output.trim_ascii() == NOT_FOUND;
         return if none { Ok(Credentials::new()) } else { Err(format!("failed ({status})")) };
@@ -238,11 +234,11 @@ pub(crate) struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// What is found. `tick` is called at least every 50 ms while a helper runs; it answers whether to give up.
-    pub(crate) fn run(self, tick: &mut dyn FnMut() -> bool) -> Result<Found, String> {
+    /// What is found. `on_tick` is called at least every 50 ms while a helper runs.
+    pub(crate) fn run(self, on_tick: OnTick<'_>) -> Result<Found, String> {
         match self.token_file {
             Some(file) => from_token_file(file, self.token_user, self.registry, self.config),
-            None => Ok(find(self.registry, self.environment, self.config, tick)),
+            None => Ok(find(self.registry, self.environment, self.config, on_tick)),
         }
     }
 }
@@ -283,6 +279,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+    use std::ops::ControlFlow;
     use std::path::PathBuf;
     use std::time::Duration;
     use std::{env, fs};
@@ -335,7 +332,7 @@ mod tests {
         }
 
         fn find(&self, registry: &str) -> (Value, Found) {
-            look(registry, &self.environment())
+            found_for(registry, &self.environment())
         }
     }
 
@@ -345,8 +342,8 @@ mod tests {
         }
     }
 
-    fn look(registry: &str, environment: &Environment) -> (Value, Found) {
-        let found = find(registry, environment, &Config::read(environment), &mut || false);
+    fn found_for(registry: &str, environment: &Environment) -> (Value, Found) {
+        let found = find(registry, environment, &Config::read(environment), &mut || ControlFlow::Continue(()));
         let said = format!("{:?} {} {:?}", found.user, found.origin, found.warnings);
         assert!(!said.contains("s3cr"), "{said}");
         (decoded(&found), found)
@@ -473,28 +470,28 @@ mod tests {
         assert_eq!(home.find("h").1.warnings, [format!("{}: is larger than 1024 KiB", config.display())]);
 
         let nowhere = Environment { docker_config: None, ..home.environment() };
-        assert_eq!(look("h", &nowhere).1.origin, "config.json (no home directory)");
+        assert_eq!(found_for("h", &nowhere).1.origin, "config.json (no home directory)");
     }
 
     #[test]
     fn docker_auth_config_comes_first() {
         let home = Home::new(r#"{"auths":{"h":{"auth":"dTpw"},"i":{"auth":"dTpw"}}}"#);
-        let look = |text: &str, registry: &str| {
-            look(registry, &Environment { docker_auth_config: Some(text.to_owned()), ..home.environment() })
+        let found_for = |text: &str, registry: &str| {
+            found_for(registry, &Environment { docker_auth_config: Some(text.to_owned()), ..home.environment() })
         };
         let own = format!(r#"{{"auths":{{"h":{{"auth":"{}"}},"https://i":{{"auth":"eDp5"}}}}}}"#, auth("e:s3cr3t"));
-        let (header, found) = look(&own, "h");
+        let (header, found) = found_for(&own, "h");
         assert_eq!((header, found.origin.as_str()), (sent("e", "s3cr3t", "h"), "DOCKER_AUTH_CONFIG"));
         // Only its exact keys count.
-        assert_eq!(look(&own, "i").0, sent("u", "p", "i"));
-        let (header, found) = look(&own, "j");
+        assert_eq!(found_for(&own, "i").0, sent("u", "p", "i"));
+        let (header, found) = found_for(&own, "j");
         assert_eq!(header, value("{}"));
         assert_eq!(found.origin, format!("DOCKER_AUTH_CONFIG, {}", home.0.join("config.json").display()));
         for (text, warning) in [
             ("s3cr3t", "DOCKER_AUTH_CONFIG: not valid JSON (line 1, column 1)"),
             (r#"{"auths":{"h":{"auth":"s3cr3t"}}}"#, "DOCKER_AUTH_CONFIG: \"auth\" is not base64"),
         ] {
-            let (header, found) = look(text, "h");
+            let (header, found) = found_for(text, "h");
             assert_eq!((header, found.warnings), (sent("u", "p", "h"), vec![warning.to_owned()]));
         }
     }
@@ -539,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn where_was_looked() {
+    fn the_places_that_were_searched() {
         let home = Home::new(r#"{"credsStore":"x"}"#);
         let config = home.0.join("config.json").display().to_string();
         let (_, found) = home.find("h");
@@ -556,7 +553,7 @@ mod tests {
         let home = Home::new(r#"{"credsStore":"x"}"#);
         home.program("docker-credential-x", "sleep 20");
         let limited = Environment { helper_limit: Duration::from_millis(200), ..home.environment() };
-        let (header, found) = look("h", &limited);
+        let (header, found) = found_for("h", &limited);
         assert_eq!(header, value("{}"));
         assert_eq!(found.warnings, ["credential helper docker-credential-x did not answer within 0s"]);
 
@@ -564,7 +561,7 @@ mod tests {
         let environment = home.environment();
         let found = find("h", &environment, &Config::read(&environment), &mut || {
             ticks += 1;
-            ticks == 3
+            if ticks == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         assert_eq!(found.header, "e30=");
         assert_eq!(found.warnings, ["credential helper docker-credential-x was interrupted"]);

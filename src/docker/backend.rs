@@ -1,18 +1,20 @@
 //! How an image can be pulled: over the engine's socket, or by docker's CLI where that cannot be used.
 //!
 //! **Invariant:** once an engine has answered nothing falls back. A pull that would leave out what docker's own client was
-//! told to do (to check signatures) is refused.
+//! configured to do (to check signatures) is refused.
 
 use crate::docker::Read;
 use crate::docker::auth::Found;
 use crate::docker::cli::{self, Docker, PrivateConfig};
 use crate::docker::config::{Config, Headers};
 use crate::docker::endpoint::{self, Endpoint};
-use crate::docker::engine::{Connection, Engine, Error, GoOn};
+use crate::docker::engine::{Connection, Engine, Error};
 use crate::docker::environment::Environment;
 use crate::docker::reference::Reference;
+use crate::os::wait::OnTick;
 use crate::pull::End;
 use crate::pull::failure::{Failure, Kind};
+use std::ops::ControlFlow;
 
 /// What is to be pulled, and from where.
 #[derive(Clone, Copy)]
@@ -27,7 +29,7 @@ pub(crate) enum Backend {
     Api(Engine),
     Cli {
         reason: String,
-        /// The engine that was meant, for a docker that is not to look for it itself.
+        /// The engine that was meant, for a docker that is not to choose it itself.
         address: String,
     },
 }
@@ -38,14 +40,14 @@ impl Backend {
         environment: &Environment,
         config: &Config,
         headers: Headers,
-        go_on: GoOn<'_>,
+        on_tick: OnTick<'_>,
     ) -> Result<Self, Error> {
         let socket = match endpoint::find(request.host, environment, config) {
             Endpoint::Other { reason, address } => return Ok(Self::Cli { reason, address }),
             Endpoint::Unix(socket) => socket,
         };
-        match Engine::ping(&socket, headers, go_on) {
-            // A digest is its own proof: docker does not look for signatures there either.
+        match Engine::ping(&socket, headers, on_tick) {
+            // A digest is its own proof: docker does not check signatures there either.
             Ok(_) if environment.content_trust && request.reference.digest.is_none() => {
                 Err(Error::Refused(Failure::own(
                     Kind::Other,
@@ -65,11 +67,11 @@ impl Backend {
         request: Request<'_>,
         credentials: &Found,
         environment: &Environment,
-        go_on: GoOn<'_>,
+        on_tick: OnTick<'_>,
     ) -> Result<Source, Error> {
         match self {
             Self::Api(engine) => {
-                engine.pull(request.reference, request.platform, &credentials.header, go_on).map(Source::Api)
+                engine.pull(request.reference, request.platform, &credentials.header, on_tick).map(Source::Api)
             }
             Self::Cli { address, .. } => {
                 let config = credentials.docker_config.as_deref();
@@ -92,7 +94,7 @@ impl Backend {
     }
 }
 
-/// A pull on its way.
+/// A pull that has begun.
 pub(crate) enum Source {
     Api(Connection),
     Cli(Box<Docker>),
@@ -107,10 +109,10 @@ impl Source {
         }
     }
 
-    /// To be called on every tick once a signal has come; the end, when that is all there is to wait for.
-    pub(crate) fn stop(&mut self, signal: i32) -> Option<End> {
+    /// To be called on every tick once a signal has come; a break with the end, when there is nothing more to wait for.
+    pub(crate) fn stop(&mut self, signal: i32) -> ControlFlow<End> {
         match self {
-            Self::Api(_) => Some(End::Signal(signal)),
+            Self::Api(_) => ControlFlow::Break(End::Signal(signal)),
             Self::Cli(docker) => docker.stop(signal),
         }
     }

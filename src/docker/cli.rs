@@ -7,18 +7,20 @@
 use crate::docker::Read;
 use crate::docker::environment::Environment;
 use crate::os::child::{self, Child, Setup, program};
-use crate::pull::End;
+use crate::os::user;
 use crate::pull::failure::{Failure, Kind};
+use crate::pull::{End, signal_exit_code};
 use rustix::process::Signal;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long docker may take to end after it was told to.
+/// How long docker may take to end after it got the signal.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What docker is to do.
@@ -31,6 +33,9 @@ pub(crate) struct Request<'a> {
     pub(crate) config: Option<PrivateConfig>,
 }
 
+/// How many names are tried for the directory in each place.
+const NAMES: u32 = 8;
+
 /// A directory with a config.json of our own, which nobody else may read and which goes with this value.
 ///
 /// On a tmpfs, so that a secret never touches a disk or an SD card.
@@ -40,10 +45,14 @@ impl PrivateConfig {
     /// `user`: the user's own configuration directory. All in it but config.json is found in this one too: the
     /// certificates for an engine far away, the keys of signed images.
     pub(crate) fn create(config: &str, user: Option<&Path>) -> Result<Self, String> {
-        let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()).map(PathBuf::from);
-        let places = runtime.into_iter().chain(["/run", "/dev/shm"].map(PathBuf::from));
-        for place in places.filter(|place| is_tmpfs(place)) {
-            let path = place.join(format!("docker-pull-with-progress-{}", std::process::id()));
+        // Where anybody may make directories nobody is to know the name beforehand. Root's runtime directory is its own, also
+        // where XDG_RUNTIME_DIR is that of the user who became root.
+        let places = user::runtime_directory().into_iter().chain(["/run", "/dev/shm"].map(PathBuf::from));
+        for (place, number) in
+            places.filter(|place| is_tmpfs(place)).flat_map(|place| (0..NAMES).map(move |n| (place.clone(), n)))
+        {
+            let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+            let path = place.join(format!("docker-pull-with-progress-{}-{clock:x}{number:x}", std::process::id()));
             // Never one that is there already: it might be somebody else's, waiting for the secret.
             if DirBuilder::new().mode(0o700).create(&path).is_ok() {
                 let directory = Self(path);
@@ -83,12 +92,12 @@ fn is_tmpfs(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|disk| matches!(u64::try_from(disk.f_type), Ok(0x0102_1994 | 0x8584_58F6)))
 }
 
-/// A `docker pull` on its way. Dropped, it is killed.
+/// A running `docker pull`. Dropped, it is killed.
 pub(crate) struct Docker {
     child: Child,
     buffer: [u8; 4096],
-    /// The signal that it was told to end by, and when.
-    told: Option<(i32, Instant)>,
+    /// The signal that was sent to it, and when.
+    stopping: Option<(i32, Instant)>,
     /// Goes with docker, and after it.
     _config: Option<PrivateConfig>,
 }
@@ -117,7 +126,7 @@ impl Docker {
         // A process group of its own: a dropped SSH session stops neither us nor docker.
         let setup = Setup { input: None, merge_stderr: true, own_group: true };
         let child = Child::spawn(command, setup).map_err(|error| broken(&error))?;
-        Ok(Self { child, buffer: [0; 4096], told: None, _config: request.config })
+        Ok(Self { child, buffer: [0; 4096], stopping: None, _config: request.config })
     }
 
     /// Waits for docker's next words for one tick and hands them on.
@@ -128,11 +137,11 @@ impl Docker {
                 Read::Bytes { more: false }
             }
             Ok(child::Read::Tick) => Read::Tick,
-            Ok(child::Read::End(status)) => Read::End(match self.told {
+            Ok(child::Read::End(status)) => Read::End(match self.stopping {
                 Some((signal, _)) => End::Signal(signal),
                 None => End::Exited(match (status.code(), status.signal()) {
                     (Some(code), _) => u8::try_from(code).unwrap_or(1),
-                    (None, Some(signal)) => 128_u8.saturating_add(u8::try_from(signal).unwrap_or(0)),
+                    (None, Some(signal)) => signal_exit_code(signal),
                     (None, None) => 1,
                 }),
             }),
@@ -140,15 +149,16 @@ impl Docker {
         }
     }
 
-    /// Tells docker to stop because this signal came; the end, once it has had its time.
-    pub(crate) fn stop(&mut self, signal: i32) -> Option<End> {
-        match self.told {
+    /// Passes the signal on to docker; a break with the end, once docker has had its time.
+    pub(crate) fn stop(&mut self, signal: i32) -> ControlFlow<End> {
+        match self.stopping {
             None => {
-                self.told = Some((signal, Instant::now()));
+                self.stopping = Some((signal, Instant::now()));
                 self.child.signal(if signal == 2 { Signal::INT } else { Signal::TERM });
-                None
+                ControlFlow::Continue(())
             }
-            Some((signal, since)) => (since.elapsed() >= GRACE).then_some(End::Signal(signal)),
+            Some((signal, since)) if since.elapsed() >= GRACE => ControlFlow::Break(End::Signal(signal)),
+            Some(_) => ControlFlow::Continue(()),
         }
     }
 }

@@ -1,17 +1,17 @@
 //! A client of an engine, as docker's own is one: what it is asked for, how the engine is reached, and as whom.
 //!
-//! Apart from the pull, which says when the engine and the credentials are looked for anew: a token may expire and an
+//! Apart from the pull, which says when the engine and the credentials are searched for again: a token may expire and an
 //! engine be another one after its restart.
 //!
-//! **Invariant:** config.json is read once for each look. What was found before is kept where a later look finds nothing.
+//! **Invariant:** config.json is read once for each search. What was found before is kept where a later search finds nothing.
 
 use crate::docker::auth::{Found, Search};
 use crate::docker::backend::{self, Backend, Source};
 use crate::docker::config::Config;
-use crate::docker::engine::{Engine, Error, GoOn};
+use crate::docker::engine::{Engine, Error};
 use crate::docker::environment::Environment;
 use crate::docker::reference::Reference;
-use crate::os::wait::TICK;
+use crate::os::wait::{OnTick, TICK};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ const RESTART: Duration = Duration::from_mins(1);
 
 /// What is wanted of it.
 #[derive(Clone, Copy)]
-pub(crate) struct Wish<'a> {
+pub(crate) struct ClientOptions<'a> {
     pub(crate) reference: &'a Reference,
     pub(crate) platform: Option<&'a str>,
     /// The value of `--host`.
@@ -30,49 +30,53 @@ pub(crate) struct Wish<'a> {
 }
 
 pub(crate) struct Client<'a> {
-    wish: Wish<'a>,
+    options: ClientOptions<'a>,
     environment: Environment,
     pub(crate) backend: Backend,
     pub(crate) credentials: Found,
-    /// The configuration, until the first credentials were looked for: it can be large, and hold secrets.
+    /// The configuration, until the first search for credentials: it can be large, and hold secrets.
     config: Option<Config>,
-    /// What is wrong with the configuration or the credentials, and not told yet.
+    /// What is wrong with the configuration or the credentials, and was not reported yet.
     warnings: Vec<String>,
-    /// What was told.
-    told: Vec<String>,
+    /// What was reported.
+    reported: Vec<String>,
 }
 
 impl<'a> Client<'a> {
     /// Finds the engine, or docker's CLI in its place.
-    pub(crate) fn connect(wish: Wish<'a>, environment: Environment, go_on: GoOn<'_>) -> Result<Self, Error> {
+    pub(crate) fn connect(
+        options: ClientOptions<'a>,
+        environment: Environment,
+        on_tick: OnTick<'_>,
+    ) -> Result<Self, Error> {
         let config = Config::read(&environment);
         let (headers, warnings) = config.headers();
-        let request = Self::request(wish);
-        let backend = Backend::find(request, &environment, &config, headers, go_on)?;
+        let request = Self::request(options);
+        let backend = Backend::find(request, &environment, &config, headers, on_tick)?;
         // Docker's CLI has its own words for them.
         let warnings = if matches!(backend, Backend::Api(_)) { warnings } else { Vec::new() };
-        let (credentials, told) = (Found::default(), Vec::new());
-        Ok(Self { wish, environment, backend, credentials, config: Some(config), warnings, told })
+        let (credentials, reported) = (Found::default(), Vec::new());
+        Ok(Self { options, environment, backend, credentials, config: Some(config), warnings, reported })
     }
 
-    fn request(wish: Wish<'a>) -> backend::Request<'a> {
-        backend::Request { reference: wish.reference, platform: wish.platform, host: wish.host }
+    fn request(options: ClientOptions<'a>) -> backend::Request<'a> {
+        backend::Request { reference: options.reference, platform: options.platform, host: options.host }
     }
 
-    /// Looks for what the registry is to be sent. Docker's CLI finds its own, unless there is a token file.
-    pub(crate) fn log_in(&mut self, go_on: GoOn<'_>) -> Result<(), String> {
-        if self.wish.token_file.is_none() && matches!(self.backend, Backend::Cli { .. }) {
+    /// Searches for the credentials that the registry is to be sent. Docker's CLI finds its own, unless there is a token file.
+    pub(crate) fn log_in(&mut self, on_tick: OnTick<'_>) -> Result<(), String> {
+        if self.options.token_file.is_none() && matches!(self.backend, Backend::Cli { .. }) {
             return Ok(());
         }
         let config = self.config.take().unwrap_or_else(|| Config::read(&self.environment));
         let search = Search {
-            registry: self.wish.reference.registry(),
-            token_file: self.wish.token_file,
-            token_user: self.wish.token_user,
+            registry: self.options.reference.registry(),
+            token_file: self.options.token_file,
+            token_user: self.options.token_user,
             environment: &self.environment,
             config: &config,
         };
-        let mut found = search.run(&mut || !go_on())?;
+        let mut found = search.run(on_tick)?;
         self.warnings.append(&mut found.warnings);
         // A helper that asks a cloud can fail with the network that the pull failed with.
         if found.user.is_some() || self.credentials.user.is_none() {
@@ -81,38 +85,38 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    /// Looks for everything anew, and waits for an engine that is on its way back.
-    pub(crate) fn renew(&mut self, go_on: GoOn<'_>) -> Result<(), Error> {
+    /// Searches for everything again, and waits for an engine that is restarting.
+    pub(crate) fn renew(&mut self, on_tick: OnTick<'_>) -> Result<(), Error> {
         let config = Config::read(&self.environment);
         if let Backend::Api(engine) = &mut self.backend {
             let (headers, mut warnings) = config.headers();
             self.warnings.append(&mut warnings);
             let until = Instant::now() + RESTART;
             *engine = loop {
-                match Engine::ping(&engine.socket, headers.clone(), go_on) {
-                    Err(error) if !go_on() || Instant::now() >= until => return Err(error),
+                match Engine::ping(&engine.socket, headers.clone(), on_tick) {
+                    Err(error) if on_tick().is_break() || Instant::now() >= until => return Err(error),
                     Err(_) => std::thread::sleep(TICK),
                     Ok(engine) => break engine,
                 }
             };
         }
         self.config = Some(config);
-        if let Err(error) = self.log_in(go_on) {
+        if let Err(error) = self.log_in(on_tick) {
             self.warnings.push(format!("{error}; going on with what was there before"));
         }
         Ok(())
     }
 
     /// Begins to pull.
-    pub(crate) fn begin(&self, go_on: GoOn<'_>) -> Result<Source, Error> {
-        self.backend.begin(Self::request(self.wish), &self.credentials, &self.environment, go_on)
+    pub(crate) fn begin(&self, on_tick: OnTick<'_>) -> Result<Source, Error> {
+        self.backend.begin(Self::request(self.options), &self.credentials, &self.environment, on_tick)
     }
 
-    /// What has to be told of the configuration and the credentials; each is told once.
+    /// The warnings about the configuration and the credentials; each is reported once.
     pub(crate) fn take_warnings(&mut self) -> Vec<String> {
         let mut new = std::mem::take(&mut self.warnings);
-        new.retain(|warning| !self.told.contains(warning));
-        self.told.extend(new.iter().cloned());
+        new.retain(|warning| !self.reported.contains(warning));
+        self.reported.extend(new.iter().cloned());
         new
     }
 }

@@ -26,7 +26,7 @@ const RESERVED: [&str; 12] = [
     "transfer-encoding",
     "connection",
     "x-registry-auth",
-    // As `connection`: of the way, not of the request.
+    // As `connection`: about the connection, not the request.
     "keep-alive",
     "proxy-connection",
     "te",
@@ -136,7 +136,7 @@ pub(crate) fn read(path: &Path, max: usize) -> Result<Option<File>, String> {
 }
 
 /// JSON as docker takes it: what follows the first value does not count, and nothing at all is nothing. Only the place
-/// of an error is told: `serde_json`'s own words can quote what they stumbled upon.
+/// of an error is reported: `serde_json`'s own message can quote the text.
 pub(crate) fn json(bytes: &[u8]) -> Result<Value, String> {
     if bytes.trim_ascii().is_empty() {
         return Ok(Value::Null);
@@ -154,7 +154,7 @@ pub(crate) fn object<'a>(value: &'a Value, what: &str) -> Result<Option<&'a Map<
     }
 }
 
-/// A field of an object; null where there is none. Go does not look at the case of names.
+/// A field of an object; null where there is none. Go ignores the case of names.
 pub(crate) fn field<'a>(object: &'a Value, name: &str) -> &'a Value {
     let mut fields = object.as_object().into_iter().flatten();
     let folded = || Some(fields.find(|(key, _)| key.eq_ignore_ascii_case(name))?.1);

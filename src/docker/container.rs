@@ -1,6 +1,6 @@
 //! What an engine's words on a container come to: whether it runs, and whether anybody can reach what runs.
 //!
-//! Apart from the question itself because to the engine a container runs while it is restarted for ever, while it is
+//! Apart from the request itself because to the engine a container runs while it is restarted for ever, while it is
 //! paused, and while its network is that of a container which is gone.
 //!
 //! **Invariant:** a container is called unwell only for what the engine or the kernel says; what is not said is well.

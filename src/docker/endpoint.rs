@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where docker's engine listens unless told otherwise.
+/// Where docker's engine listens by default.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
 /// The engine to talk to.
@@ -93,7 +93,7 @@ mod tests {
     use std::env;
 
     /// What is found where docker's configuration is in `directory`.
-    fn look(host: Option<&str>, docker_host: &str, docker_context: &str, directory: Option<&Path>) -> Endpoint {
+    fn find_with(host: Option<&str>, docker_host: &str, docker_context: &str, directory: Option<&Path>) -> Endpoint {
         let environment = Environment {
             docker_config: directory.map(Path::to_owned),
             docker_host: Some(docker_host.into()),
@@ -168,7 +168,7 @@ mod tests {
         );
         let meta = config.0.join("contexts/meta").display().to_string();
         let check = |host: Option<&str>, docker_host: &str, docker_context: &str, expected: Endpoint| {
-            let found = look(host, docker_host, docker_context, Some(&config.0));
+            let found = find_with(host, docker_host, docker_context, Some(&config.0));
             assert_eq!(found, expected, "{host:?} {docker_host:?} {docker_context:?}");
         };
         check(Some("unix:///a"), "unix:///b", "far", unix("/a"));
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn without_contexts() {
-        let find = |directory: Option<&Path>| look(None, "", "", directory);
+        let find = |directory: Option<&Path>| find_with(None, "", "", directory);
         assert_eq!(find(None), unix(DEFAULT_SOCKET));
         assert_eq!(find(Some(Path::new("/nonexistent"))), unix(DEFAULT_SOCKET));
         for (name, text) in [

@@ -11,7 +11,7 @@ use crate::docker::config::Headers;
 use crate::docker::http::{self, Response};
 use crate::docker::platform::Rule;
 use crate::docker::reference::{Reference, percent_encode};
-use crate::os::wait::ready;
+use crate::os::wait::{OnTick, ready};
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::{BROKEN_OFF, End};
 use rustix::event::PollFlags;
@@ -19,6 +19,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde_json::Value;
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::UnixStream;
@@ -75,17 +76,14 @@ impl Error {
     }
 }
 
-/// Asked on every tick: whether to go on.
-pub(crate) type GoOn<'a> = &'a mut dyn FnMut() -> bool;
-
 /// An engine that has answered.
 pub(crate) struct Engine {
     pub(crate) socket: PathBuf,
     /// They go with every request.
     pub(crate) headers: Headers,
-    /// `20.10.24+dfsg1`, where it tells.
+    /// `20.10.24+dfsg1`; empty where it does not say.
     pub(crate) version: String,
-    /// The version of the API that is spoken with it (`1.41`); empty where the engine told none.
+    /// The version of the API that is spoken with it (`1.41`); empty where the engine named none.
     pub(crate) api: String,
     /// How it chooses from an index.
     pub(crate) rule: Rule,
@@ -93,7 +91,7 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Finds out whether an engine answers at `socket`, and which API to speak with it.
-    pub(crate) fn ping(socket: &Path, headers: Headers, go_on: GoOn<'_>) -> Result<Self, Error> {
+    pub(crate) fn ping(socket: &Path, headers: Headers, on_tick: OnTick<'_>) -> Result<Self, Error> {
         let until = Instant::now() + PING;
         let unanswered = |error| match error {
             Error::Broken(reason) => {
@@ -101,9 +99,9 @@ impl Engine {
             }
             other => other,
         };
-        let mut connection = Connection::open(socket, until, go_on)?;
+        let mut connection = Connection::open(socket, until, on_tick)?;
         connection.send(&http::request("GET", "/_ping", &with(&headers, &[]))).map_err(unanswered)?;
-        let answer = connection.answer(until, go_on).map_err(unanswered)?;
+        let answer = connection.answer(until, on_tick).map_err(unanswered)?;
         // A proxy before the socket may forbid the ping and let a pull through; which API there is to speak is not known then.
         if answer.status != 200 && answer.status != 403 {
             let status = answer.status;
@@ -129,7 +127,7 @@ impl Engine {
         reference: &Reference,
         platform: Option<&str>,
         credentials: &str,
-        go_on: GoOn<'_>,
+        on_tick: OnTick<'_>,
     ) -> Result<Connection, Error> {
         let name = percent_encode(&reference.name);
         // Always a tag or a digest: without one Docker pulls every tag of the repository.
@@ -139,7 +137,7 @@ impl Engine {
             target.push_str("&platform=");
             target.push_str(&percent_encode(platform));
         }
-        let mut connection = Connection::open(&self.socket, Instant::now() + PING, go_on)?;
+        let mut connection = Connection::open(&self.socket, Instant::now() + PING, on_tick)?;
         connection.send(&http::request("POST", &target, &with(&self.headers, &[("X-Registry-Auth", credentials)])))?;
         Ok(connection)
     }
@@ -150,31 +148,31 @@ impl Engine {
         path: &str,
         headers: &[(&str, &str)],
         until: Instant,
-        go_on: GoOn<'_>,
+        on_tick: OnTick<'_>,
     ) -> Result<Answer, Error> {
-        let mut connection = Connection::open(&self.socket, until, go_on)?;
+        let mut connection = Connection::open(&self.socket, until, on_tick)?;
         connection.send(&http::request("GET", &self.target(path), &with(&self.headers, headers)))?;
-        connection.answer(until, go_on)
+        connection.answer(until, on_tick)
     }
 
     /// Asks for what stands at `path` without waiting for anything; the answer is [`Connection::poll_answer`]'s.
     pub(crate) fn begin(&self, path: &str) -> Result<Connection, Error> {
-        let mut connection = Connection::open(&self.socket, Instant::now(), &mut || false)?;
-        connection.send(&http::request("GET", &self.target(path), &[]))?;
+        let mut connection = Connection::open(&self.socket, Instant::now(), &mut || ControlFlow::Break(()))?;
+        connection.send(&http::request("GET", &self.target(path), &with(&self.headers, &[])))?;
         Ok(connection)
     }
 
     /// The JSON object that stands at `path`; none where nothing stands there. Anything else is an error with its words.
-    pub(crate) fn find(&self, path: &str, until: Instant, go_on: GoOn<'_>) -> Result<Option<Value>, Error> {
-        let answer = self.get(path, &[], until, go_on)?;
+    pub(crate) fn find(&self, path: &str, until: Instant, on_tick: OnTick<'_>) -> Result<Option<Value>, Error> {
+        let answer = self.get(path, &[], until, on_tick)?;
         let json = answer.json();
         match answer.status {
             200 if json.is_object() => Ok(Some(json)),
             404 => Ok(None),
             status => {
                 let Failure { kind, text, .. } = answer.failure(&json, &format!("GET {path}"));
-                let told = Failure::own(kind, format!("the engine answered HTTP status {status}: {text}"));
-                Err(Error::Refused(told))
+                let refusal = Failure::own(kind, format!("the engine answered HTTP status {status}: {text}"));
+                Err(Error::Refused(refusal))
             }
         }
     }
@@ -210,7 +208,7 @@ fn with<'a>(headers: &'a Headers, own: &[(&'a str, &'a str)]) -> Vec<(&'a str, &
     headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(own.iter().copied()).collect()
 }
 
-/// A request on its way, and the answer as it comes.
+/// A request that was sent, and the answer as it is received.
 pub(crate) struct Connection {
     stream: UnixStream,
     pub(crate) response: Response,
@@ -224,7 +222,7 @@ impl AsFd for Connection {
 }
 
 impl Connection {
-    fn open(socket: &Path, until: Instant, go_on: GoOn<'_>) -> Result<Self, Error> {
+    fn open(socket: &Path, until: Instant, on_tick: OnTick<'_>) -> Result<Self, Error> {
         let path = socket.display();
         let broken = |error: io::Error| Error::Connect(format!("the engine's socket {path} cannot be used: {error}"));
         let denied = || Error::Denied(format!("permission denied on the engine's socket {path}"));
@@ -254,7 +252,7 @@ impl Connection {
                         )));
                     }
                     std::thread::sleep(TICK / 2);
-                    if !go_on() {
+                    if on_tick().is_break() {
                         return Err(Error::GivenUp);
                     }
                 }
@@ -311,7 +309,7 @@ impl Connection {
             // Also when the body was cut: the status alone says that it has failed.
             Some(head) if head.status != 200 => End::Refused(head.status),
             Some(_) if self.response.is_complete() => End::Complete,
-            // Where only the connection's end ends the body (HTTP/1.0), a cut cannot be told from the end.
+            // Where only the connection's end ends the body (HTTP/1.0), a cut cannot be distinguished from the end.
             Some(_) if self.response.is_unframed() => {
                 gone("the engine broke off, or not: its answer has no end that could be told from a cut")
             }
@@ -345,7 +343,7 @@ impl Connection {
     }
 
     /// Reads the whole answer until `until`.
-    fn answer(&mut self, until: Instant, go_on: GoOn<'_>) -> Result<Answer, Error> {
+    fn answer(&mut self, until: Instant, on_tick: OnTick<'_>) -> Result<Answer, Error> {
         let mut answer = Vec::new();
         loop {
             match self.read(&mut |body| answer.extend_from_slice(body)) {
@@ -358,7 +356,7 @@ impl Connection {
                 }
                 Read::Bytes { .. } | Read::Tick => {}
             }
-            if !go_on() {
+            if on_tick().is_break() {
                 return Err(Error::GivenUp);
             }
         }

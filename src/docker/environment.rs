@@ -3,16 +3,17 @@
 //! **Invariant:** read once, at the start. `docker_auth_config` can hold a secret: not `Debug`.
 
 use crate::docker::platform::Platform;
+use crate::os::user;
+use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal as _, stdin};
 use std::path::PathBuf;
 use std::time::Duration;
-use std::{env, fs};
 
 /// A helper may ask a cloud for a token over a slow link; docker would wait for ever.
 const HELPER_LIMIT: Duration = Duration::from_secs(30);
 
-/// Where docker and its helpers are looked for when PATH is unset (under cron and Puppet it can be), and what they get.
+/// Where docker and its helpers are searched for when PATH is unset (under cron and Puppet it can be), and what they get.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// What is read of the process, so that a test can have its own.
@@ -78,17 +79,9 @@ fn is_trust_wanted(value: Option<&OsStr>) -> bool {
 /// HOME is unset under Puppet; then the passwd database answers, in std, but for a HOME that is set and empty.
 fn home() -> Option<PathBuf> {
     match env::var_os("HOME") {
-        Some(home) if home.is_empty() => {
-            home_in(&fs::read_to_string("/etc/passwd").ok()?, rustix::process::getuid().as_raw())
-        }
+        Some(home) if home.is_empty() => user::home(),
         _ => env::home_dir().filter(|home| !home.as_os_str().is_empty()),
     }
-}
-
-fn home_in(passwd: &str, uid: u32) -> Option<PathBuf> {
-    let mut users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let user = users.find(|user| user.len() == 7 && user[2].parse() == Ok(uid))?;
-    Some(PathBuf::from(user[5]))
 }
 
 #[cfg(test)]
@@ -115,10 +108,6 @@ mod tests {
         assert_eq!(directory(Some("/c"), Some("/h")), Some("/c".into()));
         assert_eq!(directory(None, Some("/h")), Some("/h/.docker".into()));
         assert_eq!(directory(None, None), None);
-        let passwd = "root:x:0:0:root:/root:/bin/bash\nbroken:x:7\npi:x:1000:1000:,,,:/home/pi:/bin/sh\n";
-        assert_eq!(home_in(passwd, 0), Some("/root".into()));
-        assert_eq!(home_in(passwd, 1000), Some("/home/pi".into()));
-        assert_eq!(home_in(passwd, 7), None);
         assert!(Environment::from_process().config_directory().is_some());
     }
 }

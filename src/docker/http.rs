@@ -291,14 +291,15 @@ fn chunk_size(line: &[u8]) -> Result<u64, Error> {
 
 /// Digits alone: `from_str_radix` would take a sign too.
 fn number(text: &[u8], radix: u32) -> Option<u64> {
-    let text = str::from_utf8(text).ok()?;
-    let number = u64::from_str_radix(text, radix).ok();
-    number.filter(|_| !text.starts_with('+'))
+    let digits = text.iter().map(|byte| char::from(*byte).to_digit(radix).map(u64::from));
+    let mut digits = digits.peekable();
+    digits.peek()?;
+    digits.try_fold(0_u64, |number, digit| number.checked_mul(radix.into())?.checked_add(digit?))
 }
 
 /// The bytes of a request without a body. The target must be percent-encoded and the header values
 /// free of line ends: nothing is escaped here.
-/// The connection is to be closed after the answer: that is how whoever rests learns of its end.
+/// The connection is to be closed after the answer: that is how a sleeping reader learns of its end.
 pub(crate) fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     let mut text = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     if method == "POST" {
@@ -570,7 +571,7 @@ mod tests {
     }
 
     #[test]
-    fn a_killed_engine_never_looks_complete() {
+    fn the_stream_of_a_killed_engine_is_never_complete() {
         let (response, body) = read_whole(KILLED);
         assert!(body.ends_with(b"\"id\":\"12414bf0d23c\"}\r\n"));
         assert!(!response.is_complete() && !response.is_unframed());

@@ -1,8 +1,8 @@
 //! What an engine says of an image that it has, and whether that is what a pull would take.
 //!
-//! Apart because each store tells it in a way of its own, and each way has holes.
+//! Apart because each image store says it in a form of its own, and each form has gaps.
 //!
-//! **Invariant:** pure. «Here» and «not here» are something that was told; all else is [`Here::Unknown`].
+//! **Invariant:** pure. «Here» and «not here» are what the engine said; all else is [`Here::Unknown`].
 
 use crate::docker::config::field;
 use crate::docker::platform::{Platform, Rule};
@@ -14,7 +14,7 @@ pub(crate) struct Image(pub(crate) Value);
 /// What the registry has: the answer of `GET /distribution/NAME/json`.
 pub(crate) struct Distribution {
     pub(crate) digest: String,
-    /// Whether it is an index (a list of manifests), where that is told.
+    /// Whether it is an index (a list of manifests), where that is known.
     is_index: Option<bool>,
     /// The platforms of the index, in its order.
     platforms: Vec<Option<Platform>>,
@@ -34,11 +34,11 @@ pub(crate) enum Here {
     Yes,
     /// What is here is for these platforms (none of which may be known).
     No(String),
-    /// Why it cannot be told.
+    /// Why that cannot be known.
     Unknown(&'static str),
 }
 
-/// An entry of an index, as the containerd store tells it.
+/// An entry of an index, as the containerd store lists it.
 struct Entry {
     platform: Option<Platform>,
     digest: String,
@@ -50,12 +50,19 @@ impl Distribution {
         let descriptor = field(answer, "Descriptor");
         let digest = field(descriptor, "digest").as_str().filter(|digest| !digest.is_empty())?.to_owned();
         let platforms = field(answer, "Platforms").as_array().map(Vec::as_slice).unwrap_or_default();
-        let platforms = platforms.iter().map(Platform::told).collect();
+        let platforms = platforms.iter().map(Platform::from_json).collect();
         Some(Self { digest, is_index: is_index(descriptor), platforms })
     }
 }
 
-/// Whether a descriptor is that of an index, where it tells its type.
+impl From<String> for Distribution {
+    /// All that is known where the registry was asked for nothing but the digest.
+    fn from(digest: String) -> Self {
+        Self { digest, is_index: None, platforms: Vec::new() }
+    }
+}
+
+/// Whether a descriptor is that of an index, where it names its type.
 fn is_index(descriptor: &Value) -> Option<bool> {
     let kind = field(descriptor, "mediaType").as_str()?;
     let ends = |ends: &[&str]| ends.iter().any(|end| kind.ends_with(end));
@@ -87,12 +94,12 @@ impl Image {
         descriptor["digest"].as_str().filter(|_| is_index(descriptor) != Some(true))
     }
 
-    /// The platform that it tells of itself.
+    /// The platform that it names as its own.
     fn platform(&self) -> Option<Platform> {
-        Platform::told(&self.0)
+        Platform::from_json(&self.0)
     }
 
-    /// Whether the engine says that nothing of it is here for the platform that it looked at: the containerd store of
+    /// Whether the engine says that nothing of it is here for the platform that it chose: the containerd store of
     /// Docker 30 then leaves these empty.
     fn is_hollow(&self) -> bool {
         self.0["Architecture"] == "" && self.0["Os"].as_str().is_none_or(str::is_empty)
@@ -103,7 +110,7 @@ impl Image {
         self.id().is_some_and(|id| self.digests().iter().any(|digest| digest.trim_start_matches("sha256:") == id))
     }
 
-    /// The images of its index, where the engine tells of them.
+    /// The images of its index, where the engine lists them.
     fn entries(&self) -> Vec<Entry> {
         let manifests = self.0["Manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
         let images = manifests.iter().filter(|manifest| manifest["Kind"] == "image");
@@ -111,7 +118,7 @@ impl Image {
             .map(|manifest| Entry {
                 platform: [&manifest["ImageData"]["Platform"], &manifest["Descriptor"]["platform"]]
                     .into_iter()
-                    .find_map(Platform::told),
+                    .find_map(Platform::from_json),
                 digest: [&manifest["Descriptor"]["digest"], &manifest["ID"]]
                     .into_iter()
                     .find_map(Value::as_str)
@@ -122,7 +129,7 @@ impl Image {
             .collect()
     }
 
-    /// The platforms that it is here for, as far as they are told.
+    /// The platforms that it is here for, as far as they are known.
     pub(crate) fn platforms(&self) -> Vec<Platform> {
         let entries = self.entries();
         if entries.is_empty() {
@@ -131,7 +138,18 @@ impl Image {
         entries.into_iter().filter(|entry| entry.is_available).filter_map(|entry| entry.platform).collect()
     }
 
-    /// Whether what a pull would take is here, given that this is the image that the registry has (which `registry` tells
+    /// Whether what a pull would take of its digest is here for certain, whatever else an index of that digest has.
+    pub(crate) fn has_for_certain(&self, wanted: Option<&Wanted>) -> bool {
+        let is_told = !self.entries().is_empty();
+        // Nothing fits a platform better than itself. An arm without a variant may be any.
+        let is_itself = |here: &Platform, wanted: &Wanted| {
+            wanted.platform.is(here) && (here.architecture != "arm" || !here.variant.is_empty())
+        };
+        let is_wanted = wanted.zip(self.platform()).is_some_and(|(wanted, here)| is_itself(&here, wanted));
+        (is_told || is_wanted) && self.has(wanted, None) == Here::Yes
+    }
+
+    /// Whether what a pull would take is here, given that this is the image that the registry has (which `registry` describes
     /// more of, where it was asked).
     pub(crate) fn has(&self, wanted: Option<&Wanted>, registry: Option<&Distribution>) -> Here {
         let no = || {
@@ -140,8 +158,8 @@ impl Image {
         };
         let yes_if = |is_here: bool| if is_here { Here::Yes } else { no() };
         let entries = self.entries();
-        let told = registry.and_then(|registry| registry.is_index).or_else(|| is_index(&self.0["Descriptor"]));
-        let is_one_manifest = match (told, &entries[..]) {
+        let known_index = registry.and_then(|registry| registry.is_index).or_else(|| is_index(&self.0["Descriptor"]));
+        let is_one_manifest = match (known_index, &entries[..]) {
             (Some(is_index), _) => !is_index,
             (None, [only]) => self.id() == Some(only.digest.trim_start_matches("sha256:")),
             (None, _) => false,
@@ -190,31 +208,31 @@ mod tests {
         Wanted { platform: Platform::parse(platform).unwrap(), is_given, rule }
     }
 
-    fn told(platform: &str) -> Value {
+    fn platform_json(platform: &str) -> Value {
         let platform = Platform::parse(platform).unwrap();
         json!({"os": platform.os, "architecture": platform.architecture, "variant": platform.variant})
     }
 
     fn registry(media_type: &str, platforms: &[&str]) -> Distribution {
-        let platforms: Vec<Value> = platforms.iter().map(|platform| told(platform)).collect();
+        let platforms: Vec<Value> = platforms.iter().map(|platform| platform_json(platform)).collect();
         Distribution::new(
             &json!({"Descriptor": {"digest": "sha256:d", "mediaType": media_type}, "Platforms": platforms}),
         )
         .unwrap()
     }
 
-    /// As the classic store tells it.
+    /// As the classic store writes it.
     fn classic(platform: &str) -> Image {
-        let told = told(platform);
-        let (os, architecture, variant) = (&told["os"], &told["architecture"], &told["variant"]);
+        let json = platform_json(platform);
+        let (os, architecture, variant) = (&json["os"], &json["architecture"], &json["variant"]);
         Image(json!({"Id": "sha256:c", "RepoDigests": ["a@sha256:d"],
             "Os": os, "Architecture": architecture, "Variant": variant}))
     }
 
-    /// As the containerd store tells it since API 1.48; a `+` stands before what is available.
+    /// As the containerd store writes it since API 1.48; a `+` stands before what is available.
     fn containerd(entries: &[&str]) -> Image {
         let manifests = entries.iter().map(|entry| {
-            let platform = told(entry.trim_start_matches('+'));
+            let platform = platform_json(entry.trim_start_matches('+'));
             json!({"Kind": "image", "Available": entry.starts_with('+'), "ID": "sha256:m",
                 "Descriptor": {"digest": "sha256:m"}, "ImageData": {"Platform": platform}})
         });
@@ -227,6 +245,27 @@ mod tests {
 
     fn no(platforms: &str) -> Here {
         Here::No(platforms.to_owned())
+    }
+
+    #[test]
+    fn what_is_certain_without_the_index() {
+        let check = |image: &Image, wanted_: &str, expected| {
+            let wanted = wanted(wanted_, true, Rule::Containerd);
+            assert_eq!(image.has_for_certain(Some(&wanted)), expected, "{} for {wanted_}", image.0);
+        };
+        check(&classic("linux/arm/v7"), "linux/arm/v7", true);
+        check(&classic("linux/arm64/v8"), "linux/arm64", true);
+        check(&classic("linux/amd64"), "linux/amd64", true);
+        // The index may have v7 too, or the image's own variant may be another.
+        check(&classic("linux/arm/v6"), "linux/arm/v7", false);
+        check(&classic("linux/arm"), "linux/arm/v7", false);
+        check(&classic("linux/386"), "linux/amd64", false);
+        check(&classic("linux/arm64"), "linux/amd64", false);
+        assert!(!classic("linux/amd64").has_for_certain(None));
+        // The containerd store lists the whole index.
+        let both = containerd(&["+linux/arm/v6", "linux/arm/v7"]);
+        check(&both, "linux/arm/v6", true);
+        check(&both, "linux/arm/v7", false);
     }
 
     #[test]
@@ -246,7 +285,7 @@ mod tests {
         check("linux/arm/v8", &["linux/arm/v8"], "linux/arm64", Here::Yes);
         check("linux/386", &["linux/386"], "linux/amd64", Here::Yes);
         check("linux/386", &["linux/386", "linux/amd64"], "linux/amd64", no("linux/386"));
-        // What is not told of the image is not held against it.
+        // What is not known of the image is not held against it.
         check("linux/arm", &["linux/arm/v6"], "linux/arm/v6", Here::Yes);
         // A pull would be refused, and what is here is for another platform all the same.
         check("linux/arm64", &["linux/arm64"], "linux/amd64", no("linux/arm64"));
@@ -298,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_that_shows_one_of_several_tells_nothing_of_the_others() {
+    fn an_engine_that_shows_one_of_several_says_nothing_of_the_others() {
         let arm = wanted("linux/arm64", true, Rule::Containerd);
         let mut image = classic("linux/amd64");
         image.0["Id"] = json!("sha256:d");
@@ -309,7 +348,7 @@ mod tests {
         (image.0["Os"], image.0["Architecture"]) = (json!(""), json!(""));
         assert_eq!(image.has(Some(&arm), None), no(""));
         assert_eq!(image.has(None, None), no(""));
-        // What tells nothing at all is taken as it is.
+        // What says nothing at all is taken as it is.
         assert_eq!(Image(json!({"Id": "1"})).has(Some(&arm), None), Here::Yes);
     }
 
@@ -326,8 +365,8 @@ mod tests {
     fn what_a_registry_has() {
         assert!(Distribution::new(&json!({})).is_none());
         assert!(Distribution::new(&json!({"Descriptor": {"digest": ""}})).is_none());
-        let told = Distribution::new(&json!({"Descriptor": {"digest": "sha256:d"}})).unwrap();
-        assert_eq!((told.digest.as_str(), told.is_index, told.platforms.len()), ("sha256:d", None, 0));
+        let found = Distribution::new(&json!({"Descriptor": {"digest": "sha256:d"}})).unwrap();
+        assert_eq!((found.digest.as_str(), found.is_index, found.platforms.len()), ("sha256:d", None, 0));
         assert_eq!(registry(INDEX, &["linux/amd64"]).is_index, Some(true));
         assert_eq!(registry("application/vnd.docker.distribution.manifest.list.v2+json", &[]).is_index, Some(true));
         assert_eq!(registry(MANIFEST, &[]).is_index, Some(false));

@@ -1,6 +1,6 @@
 //! What an engine is asked beside a pull: by `--check`, by `--running`, and by the pull itself.
 //!
-//! **Invariant:** every question has a deadline, and changes nothing. Whoever asks decides what no answer means.
+//! **Invariant:** every request has a deadline, and changes nothing. The caller decides what no answer means.
 
 use crate::docker::engine::{Answer, Engine, Error};
 use crate::docker::image::Image;
@@ -20,7 +20,7 @@ pub(crate) struct Inspector<'a> {
 }
 
 impl Inspector<'_> {
-    /// A local image, with all that the engine tells of its index; none where there is no such image.
+    /// A local image, with all that the engine says of its index; none where there is no such image.
     pub(crate) fn image(&self, reference: &Reference) -> Result<Option<Image>, Error> {
         // An engine that does not know the parameter passes over it; one that has another store too.
         let query = if self.engine.speaks(1, 48) { "?manifests=1" } else { "" };
@@ -51,13 +51,13 @@ impl Inspector<'_> {
     pub(crate) fn distribution(&self, reference: &Reference, credentials: &str) -> Result<Answer, Error> {
         let path = format!("/distribution/{}/json", percent_encode(&reference.local()));
         let headers = [("X-Registry-Auth", credentials)];
-        self.engine.get(&path, &headers, self.until, &mut || self.signals.came().is_none())
+        self.engine.get(&path, &headers, self.until, &mut || self.signals.go_on())
     }
 
-    /// The engine's own platform, where it tells it.
+    /// The engine's own platform, where it names it.
     pub(crate) fn platform(&self) -> Option<Platform> {
         let mut platform =
-            Platform::told(&self.find("/version").ok()??).filter(|told| !told.architecture.is_empty())?;
+            Platform::from_json(&self.find("/version").ok()??).filter(|platform| !platform.architecture.is_empty())?;
         if platform.architecture == "arm" && platform.variant.is_empty() {
             // An engine behind a Unix socket runs on this processor.
             let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -76,7 +76,7 @@ impl Inspector<'_> {
         (!platforms.iter().any(|platform| own.runs(platform))).then_some((first, own))
     }
 
-    /// Whether images are kept in the containerd store, where the engine tells it.
+    /// Whether images are kept in the containerd store, where the engine says it.
     pub(crate) fn has_containerd_store(&self) -> Option<bool> {
         let info = self.find("/info").ok()??;
         Some(store::is_containerd(&info))
@@ -90,7 +90,7 @@ impl Inspector<'_> {
     }
 
     /// What the engine has at `path`; none where it has nothing there.
-    fn find(&self, path: &str) -> Result<Option<Value>, Error> {
-        self.engine.find(path, self.until, &mut || self.signals.came().is_none())
+    pub(super) fn find(&self, path: &str) -> Result<Option<Value>, Error> {
+        self.engine.find(path, self.until, &mut || self.signals.go_on())
     }
 }

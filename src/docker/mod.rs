@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** nothing here knows what is shown, or where.
 
+pub(crate) mod agent;
 mod answer;
 mod auth;
 pub(crate) mod backend;

@@ -1,13 +1,13 @@
 //! Which entry of an image's index an engine takes for a platform, and what it can run: containerd's rules.
 //!
-//! Apart because `--check` has to know what a pull would take without pulling, and a pull whether what came can run.
+//! Apart because `--check` has to know what a pull would take without pulling, and a pull whether what it got can run.
 //!
-//! **Invariant:** pure. What is not told of a platform is never held against it.
+//! **Invariant:** pure. What is not known of a platform is never held against it.
 
 use crate::docker::config::field;
 use serde_json::Value;
 
-/// `OS/ARCH[/VARIANT]` in docker's own names; what is not told is empty.
+/// `OS/ARCH[/VARIANT]` in docker's own names; what is not known is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Platform {
     pub(crate) os: String,
@@ -54,7 +54,7 @@ impl Platform {
     fn new(os: &str, architecture: &str, variant: &str) -> Self {
         let os = match os.to_ascii_lowercase().as_str() {
             "macos" => "darwin".to_owned(),
-            // `windows(10.0.17763)`: the version is not looked at.
+            // `windows(10.0.17763)`: the version is ignored.
             os => os.split('(').next().unwrap_or_default().to_owned(),
         };
         let (architecture, variant) = (architecture.to_ascii_lowercase(), variant.to_ascii_lowercase());
@@ -99,15 +99,15 @@ impl Platform {
         }
     }
 
-    /// As an image, an index or an engine (`Arch`) tells it; none where it tells nothing of it.
-    pub(crate) fn told(value: &Value) -> Option<Self> {
+    /// As an image, an index or an engine (`Arch`) writes it; none where nothing of it is there.
+    pub(crate) fn from_json(value: &Value) -> Option<Self> {
         let text = |name| field(value, name).as_str();
         let architecture = text("architecture").or_else(|| text("arch")).unwrap_or_default();
-        let told = Self::new(text("os").unwrap_or_default(), architecture, text("variant").unwrap_or_default());
-        (told != Self::default()).then_some(told)
+        let platform = Self::new(text("os").unwrap_or_default(), architecture, text("variant").unwrap_or_default());
+        (platform != Self::default()).then_some(platform)
     }
 
-    /// The same, with what is not told taken from `engine`.
+    /// The same, with what is not known taken from `engine`.
     pub(crate) fn or(mut self, engine: &Self) -> Self {
         if self.os.is_empty() {
             self.os.clone_from(&engine.os);
@@ -128,16 +128,16 @@ impl Platform {
         }
     }
 
-    fn is(&self, other: &Self) -> bool {
+    pub(crate) fn is(&self, other: &Self) -> bool {
         self.os == other.os && self.architecture == other.architecture && self.variant() == other.variant()
     }
 
-    /// Whether an image that tells this of itself can be that entry: its variant is often left out.
+    /// Whether an image that names this platform can be that entry: its variant is often left out.
     pub(crate) fn may_be(&self, entry: &Self) -> bool {
-        let is_told = !self.variant.is_empty() && !entry.variant.is_empty();
+        let has_variant = !self.variant.is_empty() && !entry.variant.is_empty();
         self.os == entry.os
             && self.architecture == entry.architecture
-            && (!is_told || self.variant() == entry.variant())
+            && (!has_variant || self.variant() == entry.variant())
     }
 
     /// What is taken for this platform, best first.
@@ -167,16 +167,16 @@ impl Platform {
         list
     }
 
-    /// Whether an image that tells this of itself can be run where `self` is the engine's own platform. Variants of amd64
+    /// Whether an image that names this platform can be run where `self` is the engine's own platform. Variants of amd64
     /// are not judged: an engine does not say which its processor has.
     pub(crate) fn runs(&self, image: &Self) -> bool {
-        let is_untold =
+        let is_unknown =
             [&self.os, &self.architecture, &image.os, &image.architecture].iter().any(|part| part.is_empty());
         let is_amd64 = self.architecture == "amd64" && image.architecture == "amd64";
-        is_untold || (self.os == image.os && is_amd64) || self.takes(image)
+        is_unknown || (self.os == image.os && is_amd64) || self.takes(image)
     }
 
-    /// Whether an image that tells this of itself is one that is taken for `self`.
+    /// Whether an image that names this platform is one that is taken for `self`.
     pub(crate) fn takes(&self, image: &Self) -> bool {
         self.fitting().iter().any(|fitting| {
             image.os == fitting.os
@@ -211,8 +211,8 @@ impl Platform {
 impl std::fmt::Display for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let parts = [&self.os, &self.architecture, &self.variant];
-        let told: Vec<&str> = parts.into_iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
-        f.write_str(&told.join("/"))
+        let known: Vec<&str> = parts.into_iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+        f.write_str(&known.join("/"))
     }
 }
 
@@ -381,16 +381,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_told_is_not_held_against_an_image() {
-        let told = |os: &str, architecture: &str, variant: &str| {
-            Platform::told(&serde_json::json!({"Os": os, "Architecture": architecture, "Variant": variant}))
+    fn unknown_platforms_are_not_held_against_an_image() {
+        let parse = |os: &str, architecture: &str, variant: &str| {
+            Platform::from_json(&serde_json::json!({"Os": os, "Architecture": architecture, "Variant": variant}))
         };
-        assert_eq!(told("", "", ""), None);
-        assert_eq!(Platform::told(&serde_json::json!({"Os": 7})), None);
-        let arm = told("linux", "arm", "").unwrap();
+        assert_eq!(parse("", "", ""), None);
+        assert_eq!(Platform::from_json(&serde_json::json!({"Os": 7})), None);
+        let arm = parse("linux", "arm", "").unwrap();
         assert!(arm.may_be(&platform("linux/arm/v6")) && !arm.may_be(&platform("linux/arm64")));
         assert!(platform("linux/arm/v5").takes(&arm));
-        assert!(!told("linux", "arm", "v6").unwrap().may_be(&platform("linux/arm/v7")));
+        assert!(!parse("linux", "arm", "v6").unwrap().may_be(&platform("linux/arm/v7")));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! An image reference as the user types it, taken apart by the rules of Docker's own parser
 //! (github.com/distribution/reference), and percent-encoding. Apart, because the pull request, the
 //! credentials and the log each need another part of it, and because a wrong reference is wrong
-//! usage, to be told before any engine is asked.
+//! usage, to be reported before any engine is asked.
 //!
 //! **Invariant:** what `parse` accepts is ASCII without blanks and control characters, and always
 //! stands for one image: an engine given no tag would pull every tag of the repository.

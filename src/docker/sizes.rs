@@ -6,26 +6,22 @@
 //!
 //! **Invariant:** nothing here waits, and nothing here fails. Secrets go to the agent's standard input and nowhere else.
 
-use crate::docker::base64;
-use crate::docker::engine::{Answer, Connection, Engine};
-use crate::docker::reference::Reference;
-use crate::docker::store::Store;
-use crate::os::child::{self, Child, Read, Setup};
+use crate::docker::agent::{self, Reached, RegistryQuery};
+use crate::docker::engine::{Connection, Engine};
+use crate::docker::store::{self, Store};
+use crate::os::child::{Child, Read, Setup};
 use crate::pull::Pull;
 use crate::pull::room::Room;
 use crate::pull::sizes::Sizes;
-use serde_json::{Value, json};
-use std::ffi::{OsStr, OsString};
+use serde_json::Value;
 use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
 /// How long the engine may take to say how it reaches registries.
 const ENGINE: Duration = Duration::from_secs(2);
 
-/// How long the agent may take by what it is told, and when it is ended.
+/// The limit that the agent is given, and the later one after which it is ended.
 const AGENT: Duration = Duration::from_secs(4);
 const AGENT_MAX: Duration = Duration::from_millis(4500);
 
@@ -39,23 +35,17 @@ const BYTES_MAX: u64 = 1 << 40;
 /// When all layers are announced, at the latest: after so many milliseconds.
 const ANNOUNCING: u64 = 100;
 
-/// What the agent has to know beside what the engine tells.
-pub(crate) struct Question<'a> {
-    pub(crate) reference: &'a Reference,
-    pub(crate) platform: Option<&'a str>,
-    /// The value of `X-Registry-Auth`.
-    pub(crate) credentials: &'a str,
-}
-
-/// The question on its way, and what is to be done with its answer.
-pub(crate) struct Asking {
+/// The state of the request, and what is to be done with its answer.
+pub(crate) struct SizesQuery {
     agent: PathBuf,
     stage: Stage,
     store: Option<Store>,
+    /// Whether it is the containerd store, once the engine has said so.
+    pub(crate) is_containerd: Option<bool>,
     /// When the first layer of this attempt was announced.
     announced: Option<u64>,
-    /// With how many downloads on their way the room was looked at last.
-    looked: Option<usize>,
+    /// How many downloads had begun when the free space was last measured.
+    measured: Option<usize>,
 }
 
 enum Stage {
@@ -85,24 +75,37 @@ pub(crate) enum Learned {
     Room(Room),
 }
 
-impl Asking {
+impl SizesQuery {
     /// None where there is no agent to be asked.
     pub(crate) fn new() -> Option<Self> {
-        Some(Self { agent: agent()?, stage: Stage::Waiting, store: None, announced: None, looked: None })
+        Some(Self {
+            agent: agent::find()?,
+            stage: Stage::Waiting,
+            store: None,
+            is_containerd: None,
+            announced: None,
+            measured: None,
+        })
     }
 
     /// Does what can be done without waiting.
-    pub(crate) fn step(&mut self, engine: &Engine, question: &Question<'_>, pull: &Pull, at: u64) -> Option<Learned> {
+    pub(crate) fn step(
+        &mut self,
+        engine: &Engine,
+        sizes_request: &RegistryQuery<'_>,
+        pull: &Pull,
+        at: u64,
+    ) -> Option<Learned> {
         if pull.has_announced() {
             self.announced.get_or_insert(at);
         } else {
             // Another attempt has begun.
-            (self.announced, self.looked) = (None, None);
+            (self.announced, self.measured) = (None, None);
         }
         self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Waiting if self.announced.is_none() => Stage::Waiting,
             Stage::Waiting => Request::begin(engine, "/info", None, Instant::now() + ENGINE),
-            Stage::Engine(request) => self.ask_engine(engine, question, request),
+            Stage::Engine(request) => self.ask_engine(engine, sizes_request, request),
             Stage::Agent { mut child, mut output, until } => match listen(&mut child, &mut output) {
                 Heard::More if Instant::now() < until => Stage::Agent { child, output, until },
                 Heard::All => return parse(&output).map(Learned::Sizes),
@@ -110,10 +113,10 @@ impl Asking {
             },
             Stage::Over => Stage::Over,
         };
-        self.look(pull, at).map(Learned::Room)
+        self.measure_room(pull, at).map(Learned::Room)
     }
 
-    /// What ends a rest, for there is something to be done.
+    /// The descriptor that ends a sleep, because there is something to be done.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         use std::os::fd::AsFd as _;
         match &self.stage {
@@ -123,7 +126,7 @@ impl Asking {
         }
     }
 
-    fn ask_engine(&mut self, engine: &Engine, question: &Question<'_>, mut request: Request) -> Stage {
+    fn ask_engine(&mut self, engine: &Engine, sizes_request: &RegistryQuery<'_>, mut request: Request) -> Stage {
         let answer = match request.connection.poll_answer(&mut request.body) {
             Ok(Some(answer)) => answer,
             Ok(None) if Instant::now() < request.until => return Stage::Engine(request),
@@ -132,37 +135,23 @@ impl Asking {
         let Request { info, until, .. } = request;
         match info {
             None => {
-                let Some(info) = own_info(&answer) else { return Stage::Over };
+                let Some(info) = Some(answer.json()).filter(|info| answer.status == 200 && agent::is_own(info)) else {
+                    return Stage::Over;
+                };
+                self.is_containerd = Some(store::is_containerd(&info));
                 self.store = Store::of(&info);
                 Request::begin(engine, "/version", Some(info), until)
             }
-            Some(info) => self.start(engine, question, &info, &answer.json()).unwrap_or(Stage::Over),
+            Some(info) => self.start(engine, sizes_request, &info, &answer.json()).unwrap_or(Stage::Over),
         }
     }
 
     /// Starts the agent.
-    fn start(&self, engine: &Engine, question: &Question<'_>, info: &Value, version: &Value) -> Option<Stage> {
-        let Question { reference, platform, credentials } = question;
-        let auth = base64::decode(&credentials.replace('-', "+").replace('_', "/"))?;
-        let part = |name: &str| info[name].clone();
-        let question = json!({
-            "do": "sizes",
-            "image": reference.full(),
-            "platform": platform,
-            "engine": platform_of(version),
-            "version": version["Version"].as_str().unwrap_or(&engine.version),
-            "info": {
-                "RegistryConfig": part("RegistryConfig"),
-                "HttpProxy": part("HttpProxy"),
-                "HttpsProxy": part("HttpsProxy"),
-                "NoProxy": part("NoProxy"),
-            },
-            "auth": serde_json::from_slice::<Value>(&auth).ok()?,
-            "limit_ms": u64::try_from(AGENT.as_millis()).ok()?,
-        });
-        let command = command(&self.agent, "sizes");
-        let input = question.to_string();
-        let setup = Setup { input: Some(input.as_bytes()), own_group: true, ..Setup::default() };
+    fn start(&self, engine: &Engine, query: &RegistryQuery<'_>, info: &Value, version: &Value) -> Option<Stage> {
+        let engine = Reached { info, version, ping: &engine.version };
+        let request = agent::request("sizes", query, &engine, AGENT)?;
+        let command = agent::command(&self.agent, "sizes");
+        let setup = Setup { input: Some(request.as_bytes()), own_group: true, ..Setup::default() };
         Some(Stage::Agent {
             child: Child::spawn(command, setup).ok()?,
             output: Vec::new(),
@@ -170,14 +159,14 @@ impl Asking {
         })
     }
 
-    /// Looks where the engine keeps its images, once the layers are known and with each download that begins.
-    fn look(&mut self, pull: &Pull, at: u64) -> Option<Room> {
+    /// Measures the free space where the engine keeps its images, once the layers are known and with each download that begins.
+    fn measure_room(&mut self, pull: &Pull, at: u64) -> Option<Room> {
         let is_whole = pull.is_fetching() || self.announced.is_some_and(|since| at >= since.saturating_add(ANNOUNCING));
         let downloads = Some(pull.downloads());
-        if !pull.has_sizes() || !is_whole || self.looked == downloads {
+        if !pull.has_sizes() || !is_whole || self.measured == downloads {
             return None;
         }
-        self.looked = downloads;
+        self.measured = downloads;
         self.store.as_ref()?.room()
     }
 }
@@ -189,47 +178,6 @@ impl Request {
             Err(_) => Stage::Over,
         }
     }
-}
-
-/// The agent beside this program, else on PATH.
-fn agent() -> Option<PathBuf> {
-    let own = env::current_exe().ok();
-    let beside = own.as_deref().and_then(Path::parent).map(Path::as_os_str);
-    beside
-        .and_then(|directory| child::program("alm-agent", directory))
-        .or_else(|| child::program("alm-agent", &search_path()))
-}
-
-fn search_path() -> OsString {
-    env::var_os("PATH").unwrap_or_default()
-}
-
-/// With an environment of two variables: a proxy of ours is none of the engine's.
-fn command(agent: &Path, what: &str) -> Command {
-    let mut command = Command::new(agent);
-    command.arg(what).env_clear().env("PATH", search_path());
-    command.envs(env::var_os("SSL_CERT_FILE").map(|file| (OsStr::new("SSL_CERT_FILE"), file)));
-    command
-}
-
-/// What the engine says of itself, if it runs on this host: another's secrets and registries belong to another network.
-fn own_info(answer: &Answer) -> Option<Value> {
-    let info = answer.json();
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    let is_own = answer.status == 200 && info["Name"].as_str() == Some(host.trim_end());
-    (is_own && info["RegistryConfig"].is_object()).then_some(info)
-}
-
-/// `linux/arm`, as the engine was built: the kernel can be of another kind. An engine that does not say runs here as we do.
-fn platform_of(version: &Value) -> String {
-    let architecture = match env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "x86" => "386",
-        other => other,
-    };
-    let part = |name: &str, default| version[name].as_str().unwrap_or(default).to_owned();
-    format!("{}/{}", part("Os", "linux"), part("Arch", architecture))
 }
 
 /// What there was to hear of the agent.
@@ -255,10 +203,10 @@ fn listen(child: &mut Child, output: &mut Vec<u8>) -> Heard {
 /// The layers that the agent names; none where it does not answer as it should.
 pub(crate) fn parse(answer: &[u8]) -> Option<Sizes> {
     #[derive(serde::Deserialize)]
-    struct Told {
+    struct Answer {
         layers: Sizes,
     }
-    let Told { layers } = serde_json::from_slice(answer).ok()?;
+    let Answer { layers } = serde_json::from_slice(answer).ok()?;
     let is_id = |id: &str| id.len() == 12 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let total = layers.iter().fold(0, |total: u64, (_, size)| total.saturating_add(*size));
     (layers.len() <= LAYERS_MAX && total <= BYTES_MAX && layers.iter().all(|(id, _)| is_id(id))).then_some(layers)
@@ -300,11 +248,5 @@ mod tests {
         assert_eq!(parse(many(LAYERS_MAX).as_bytes()).map(|layers| layers.len()), Some(LAYERS_MAX));
         check(&many(LAYERS_MAX + 1), None);
         check(&many(20_000), None);
-    }
-
-    #[test]
-    fn the_engines_own_platform() {
-        assert_eq!(platform_of(&json!({"Os": "linux", "Arch": "arm"})), "linux/arm");
-        assert!(platform_of(&Value::Null).starts_with("linux/"));
     }
 }

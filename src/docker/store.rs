@@ -1,11 +1,15 @@
-//! Where an engine keeps its images, by what its GET /info says, and how much room there is.
+//! Where an engine keeps its images, by what its GET /info says, and how much space is free there.
 //!
-//! Apart from the questions themselves: which directory it is hangs on the store, and on which containerd keeps it.
+//! Apart from the requests themselves: which directory it is depends on the image store, and on which containerd keeps it.
 //!
 //! **Invariant:** in doubt there is none. Only the directory itself is asked, never what is below it, which is root's.
 
+use crate::docker::engine::{Connection, Engine};
+use crate::os::file;
+use crate::pull::Pull;
 use crate::pull::room::Room;
 use rustix::fs::{statfs, statvfs};
+use serde::Deserialize;
 use serde_json::Value;
 use std::fs;
 use std::io::ErrorKind;
@@ -15,6 +19,9 @@ use std::path::{Path, PathBuf};
 /// Where the system's containerd keeps its content, unless its configuration names another directory.
 const CONTAINERD: &str = "/var/lib/containerd";
 const CONFIGURATION: &str = "/etc/containerd/config.toml";
+
+/// Far above any real configuration of containerd.
+const CONFIGURATION_MAX: usize = 1 << 20;
 
 /// The file systems that do not compress: of ext and XFS, as statfs names them.
 const PLAIN: [i64; 2] = [0xEF53, 0x5846_5342];
@@ -27,7 +34,59 @@ pub(crate) struct Store {
 
 /// Whether images are kept in the containerd store.
 pub(crate) fn is_containerd(info: &Value) -> bool {
-    info["DriverStatus"].to_string().contains("io.containerd.snapshotter")
+    is_snapshotter(&info["DriverStatus"])
+}
+
+fn is_snapshotter(driver_status: &Value) -> bool {
+    driver_status.to_string().contains("io.containerd.snapshotter")
+}
+
+/// After how many milliseconds of fetching the engine is asked for its store: most pulls are over by then, and one that
+/// breaks off before has lost little.
+const ASKED_AFTER: u64 = 1_000;
+
+/// What is read of the answer, which has some KB.
+#[derive(Deserialize)]
+struct Info {
+    #[serde(rename = "DriverStatus")]
+    driver_status: Value,
+}
+
+/// Which store an engine has, asked while it fetches: when a pull has broken off there is no time for it any more on a slow
+/// device, for the containerd store deletes what has come a tenth of a second later.
+#[derive(Default)]
+pub(crate) struct StoreQuery {
+    /// When the engine began to fetch.
+    began: Option<u64>,
+    is_asked: bool,
+    pending: Option<(Connection, Vec<u8>)>,
+    /// Whether it is the containerd store, once the engine has said so.
+    pub(crate) is_containerd: Option<bool>,
+}
+
+impl StoreQuery {
+    /// Does what can be done without waiting.
+    pub(crate) fn step(&mut self, engine: &Engine, pull: &Pull, at: u64) {
+        if let Some((connection, body)) = &mut self.pending {
+            let answer = match connection.poll_answer(body) {
+                Ok(None) => return,
+                Ok(Some(answer)) => Some(answer),
+                Err(_) => None,
+            };
+            let info = answer.filter(|answer| answer.status == 200);
+            let info = info.and_then(|answer| serde_json::from_slice::<Info>(&answer.body).ok());
+            self.is_containerd = info.map(|info| is_snapshotter(&info.driver_status));
+            self.pending = None;
+        }
+        if self.is_asked || pull.is_containerd || !pull.is_fetching() {
+            return;
+        }
+        let began = *self.began.get_or_insert(at);
+        if at >= began.saturating_add(ASKED_AFTER) {
+            self.is_asked = true;
+            self.pending = engine.begin("/info").ok().map(|connection| (connection, Vec::new()));
+        }
+    }
 }
 
 impl Store {
@@ -74,8 +133,8 @@ impl Store {
 
 /// `root` of containerd's configuration, else its default; none where that may be anywhere.
 fn containerd_root(configuration: &Path) -> Option<PathBuf> {
-    let text = match fs::read_to_string(configuration) {
-        Ok(text) => text,
+    let text = match file::read(configuration, CONFIGURATION_MAX) {
+        Ok((bytes, _)) => String::from_utf8(bytes).ok()?,
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         Err(_) => return None,
     };
@@ -125,7 +184,7 @@ mod tests {
         for own in ["/var/run/docker/containerd/containerd.sock", "/run/docker/containerd/containerd.sock"] {
             assert_eq!(Store::of(&info(own)), at(&temporary, true), "{own}");
         }
-        // 26 tells no address, and there may be another: then only where it makes no difference.
+        // 26 names no address, and there may be another one: then only where it makes no difference.
         let same = |path: &str| fs::metadata(path).is_ok_and(|m| m.dev() == fs::metadata(&temporary).unwrap().dev());
         let expected = if same(CONTAINERD) { at(&temporary, true) } else { None };
         assert_eq!(Store::of(&info("/elsewhere/containerd.sock")), expected);
@@ -153,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn room_is_looked_at() {
+    fn free_space_is_measured() {
         let store = Store::at(std::env::temp_dir(), true).expect("a directory");
         let room = store.room().expect("a file system");
         assert!(room.free >= room.available && room.is_containerd);

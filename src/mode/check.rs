@@ -5,9 +5,10 @@
 //!
 //! **Invariant:** an exit code of 0 or 1 is something that was found out; all else is 3, with the reason.
 
-use crate::args::Pull as Options;
+use crate::args::PullOptions;
+use crate::docker::agent::{self, RegistryQuery};
 use crate::docker::backend::Backend;
-use crate::docker::client::{Client, Wish};
+use crate::docker::client::{Client, ClientOptions};
 use crate::docker::container;
 use crate::docker::engine::Error;
 use crate::docker::environment::Environment;
@@ -17,14 +18,17 @@ use crate::docker::platform::Platform;
 use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
 use crate::os::output::Output;
-use crate::os::signals::{self, Signals};
+use crate::os::signals::Signals;
 use crate::pull::failure::{Failure, Kind};
+use crate::pull::signal_exit_code;
 use crate::report::sanitize;
-use crate::session::{complain, state_target};
 use crate::sink::checked::Before;
-use crate::sink::state::told;
+use crate::sink::complaint::complain;
+use crate::sink::open::state_target;
+use crate::sink::state::state_failure;
 use alm_state::Checked;
 use serde_json::Value;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// How long the answers may take in all; Puppet waits for them.
@@ -44,20 +48,20 @@ enum Answer {
     /// Exit code 1.
     No(String),
     /// Exit code 3.
-    CannotTell(Failure),
-    /// A signal came.
+    Unanswered(Failure),
+    /// A signal was caught.
     Interrupted(i32),
 }
 
 /// Whether the local image is what the registry has.
-pub(crate) fn check(reference: &Reference, options: &Options) -> u8 {
-    let before = Before::look(state_target(reference, options));
+pub(crate) fn check(reference: &Reference, options: &PullOptions) -> u8 {
+    let before = Before::read(state_target(reference.to_string(), reference.full(), reference.registry(), options));
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime, and this of any")]
-    let (answer, known) = find(reference, options, CHECK, |asking| asking.check());
+    let (answer, known) = find(reference, options, CHECK, |checker| checker.check());
     let checked = match &answer {
         Answer::Yes(_) => known.latest.or(known.here).map(|digest| Checked::Current { digest }),
         Answer::No(_) => Some(Checked::Newer { digest: known.here, latest: known.latest }),
-        Answer::CannotTell(why) => Some(Checked::CannotTell(told(why, reference.registry()))),
+        Answer::Unanswered(why) => Some(Checked::Unanswered(state_failure(why, reference.registry()))),
         Answer::Interrupted(_) => None,
     };
     if let Some(Err(error)) = checked.map(|checked| before.keep(checked)) {
@@ -67,11 +71,11 @@ pub(crate) fn check(reference: &Reference, options: &Options) -> u8 {
 }
 
 /// Whether container `name` runs, and runs the local image.
-pub(crate) fn running(name: &str, reference: &Reference, options: &Options) -> u8 {
-    say(options, &find(reference, options, RUNNING, |asking| asking.running(name)).0)
+pub(crate) fn running(name: &str, reference: &Reference, options: &PullOptions) -> u8 {
+    say(options, &find(reference, options, RUNNING, |checker| checker.running(name)).0)
 }
 
-/// The digests that a check came by.
+/// The digests that a check found.
 #[derive(Default)]
 struct Known {
     here: Option<String>,
@@ -79,50 +83,50 @@ struct Known {
 }
 
 /// An engine that is asked, and what about.
-struct Asking<'a> {
+struct Checker<'a> {
     client: Client<'a>,
     signals: &'a Signals,
     until: Instant,
     reference: &'a Reference,
-    options: &'a Options,
+    options: &'a PullOptions,
     known: Known,
 }
 
 fn find(
     reference: &Reference,
-    options: &Options,
+    options: &PullOptions,
     limit: Duration,
-    ask: impl FnOnce(&mut Asking<'_>) -> Result<Answer, Answer>,
+    ask: impl FnOnce(&mut Checker<'_>) -> Result<Answer, Answer>,
 ) -> (Answer, Known) {
     let signals = Signals::catch(false);
     let until = Instant::now() + limit.saturating_sub(MARGIN);
     // Nothing is pulled, so there is nothing that would have to be signed.
     let environment = Environment { content_trust: false, ..Environment::from_process() };
-    let wish = Wish {
+    let client_options = ClientOptions {
         reference,
         platform: None,
         host: options.host.as_deref(),
         token_file: options.token_file.as_deref(),
         token_user: options.token_user.as_deref(),
     };
-    // What is wrong with the configuration is for a pull to tell: here one line is the answer.
-    match Client::connect(wish, environment, &mut || signals.came().is_none()) {
+    // A pull reports what is wrong with the configuration: here one line is the answer.
+    match Client::connect(client_options, environment, &mut || signals.go_on()) {
         Ok(client) => {
             let known = Known::default();
-            let mut asking = Asking { client, signals: &signals, until, reference, options, known };
-            (ask(&mut asking).unwrap_or_else(|early| early), asking.known)
+            let mut checker = Checker { client, signals: &signals, until, reference, options, known };
+            (ask(&mut checker).unwrap_or_else(|early| early), checker.known)
         }
-        Err(error) => (unanswered(error, &signals), Known::default()),
+        Err(error) => (failed(error, &signals), Known::default()),
     }
 }
 
 /// Says the answer; the exit code.
-fn say(options: &Options, answer: &Answer) -> u8 {
+fn say(options: &PullOptions, answer: &Answer) -> u8 {
     let (word, text, exit) = match answer {
         Answer::Yes(text) => ("yes", text.as_str(), 0),
         Answer::No(text) => ("no", text.as_str(), 1),
-        Answer::CannotTell(why) => ("cannot tell", why.text.as_str(), 3),
-        Answer::Interrupted(signal) => return signals::exit_code(*signal),
+        Answer::Unanswered(why) => ("cannot tell", why.text.as_str(), 3),
+        Answer::Interrupted(signal) => return signal_exit_code(*signal),
     };
     let mut line = String::new();
     Charset::from_environment(options.ascii).push(&format!("{word}: {}\n", sanitize::safe(text)), &mut line);
@@ -132,18 +136,18 @@ fn say(options: &Options, answer: &Answer) -> u8 {
 }
 
 /// For what is the matter with neither the engine nor the registry.
-fn cannot_tell(reason: impl Into<String>) -> Answer {
-    Answer::CannotTell(Failure::own(Kind::Other, reason))
+fn unknown(reason: impl Into<String>) -> Answer {
+    Answer::Unanswered(Failure::own(Kind::Other, reason))
 }
 
-fn unanswered(error: Error, signals: &Signals) -> Answer {
-    match signals.came() {
+fn failed(error: Error, signals: &Signals) -> Answer {
+    match signals.pending() {
         Some(signal) => Answer::Interrupted(signal),
-        None => Answer::CannotTell(error.failure()),
+        None => Answer::Unanswered(error.failure()),
     }
 }
 
-impl Asking<'_> {
+impl Checker<'_> {
     fn check(&mut self) -> Result<Answer, Answer> {
         let reference = self.reference;
         let local = self.answered(self.inspector()?.image(reference))?;
@@ -159,7 +163,7 @@ impl Asking<'_> {
         {
             return Ok(Answer::Yes(format!("{reference} is here")));
         }
-        let newest = match (self.registry(), &local) {
+        let newest = match (self.registry(local.as_ref(), wanted.as_ref()), &local) {
             (Ok(newest), _) => newest,
             (Err(Unread::Other(answer)), None) => {
                 // A signal is no answer of anybody.
@@ -180,10 +184,10 @@ impl Asking<'_> {
         Ok(match image.has(wanted.as_ref(), Some(&newest)) {
             Here::No(platforms) => self.is_for_another(&platforms, wanted.as_ref()),
             Here::Yes if is_newest => Answer::Yes(format!("{reference} is what the registry has ({})", newest.digest)),
-            Here::Unknown(reason) if is_newest => cannot_tell(format!("{reference}: {reason}")),
+            Here::Unknown(reason) if is_newest => unknown(format!("{reference}: {reason}")),
             // Built here, or a second platform was pulled under the same name: then the digest stays with the first, which
             // has no other name any more, and no pull takes it away from there.
-            _ if here.is_empty() => cannot_tell(format!(
+            _ if here.is_empty() => unknown(format!(
                 "the engine does not know from which registry {reference} came; to be able to tell, remove it \
                  (docker image rm {reference} {}@{}) and pull it again",
                 reference.name, newest.digest
@@ -212,7 +216,7 @@ impl Asking<'_> {
     /// The platform that a pull would fetch; none where nothing was asked for and the engine does not say what it is.
     fn wanted(&self) -> Result<Option<Wanted>, Answer> {
         let given = self.options.platform.as_deref().map(Platform::parse).transpose();
-        let given = given.map_err(|error| cannot_tell(format!("what --platform names is no platform: {error}")))?;
+        let given = given.map_err(|error| unknown(format!("what --platform names is no platform: {error}")))?;
         let is_whole = given.as_ref().is_some_and(|given| !given.os.is_empty() && !given.architecture.is_empty());
         let own = if is_whole { None } else { self.inspector()?.platform() };
         let rule = self.inspector()?.engine.rule;
@@ -236,7 +240,7 @@ impl Asking<'_> {
         let (Some(_), Some(is), Some(wanted)) =
             (container["State"]["Running"].as_bool(), container["Image"].as_str(), image.0["Id"].as_str())
         else {
-            return Err(cannot_tell("the engine's answer has no State.Running, Image or Id"));
+            return Err(unknown("the engine's answer has no State.Running, Image or Id"));
         };
         if let Some(why) = self.unwell(&container)? {
             return Ok(Answer::No(format!("container {name} {why}")));
@@ -271,7 +275,7 @@ impl Asking<'_> {
     /// The local image; where the container's is one manifest of an index, for the same platform.
     fn image_of(&self, container: &Value) -> Result<Option<Image>, Answer> {
         let manifest = &container["ImageManifestDescriptor"];
-        if let Some(platform) = Platform::told(&manifest["platform"]).filter(|_| manifest["digest"].is_string()) {
+        if let Some(platform) = Platform::from_json(&manifest["platform"]).filter(|_| manifest["digest"].is_string()) {
             let image = self.answered(self.inspector()?.image_for(self.reference, &platform))?;
             // Without the platform there may still be an image of that name, which is another one then.
             if let Some(image) = image.filter(|image| image.manifest().is_some()) {
@@ -281,12 +285,25 @@ impl Asking<'_> {
         self.answered(self.inspector()?.image(self.reference))
     }
 
-    /// What the registry has under the reference, asked by the engine.
-    fn registry(&mut self) -> Result<Distribution, Unread> {
+    /// What the registry has under the reference: asked by the engine, or where that would count as a pull by the agent.
+    fn registry(&mut self, local: Option<&Image>, wanted: Option<&Wanted>) -> Result<Distribution, Unread> {
         let (reference, signals, until) = (self.reference, self.signals, self.until);
-        let other = |error: String| Unread::Other(cannot_tell(error));
-        self.client.log_in(&mut || signals.came().is_none() && Instant::now() < until).map_err(other)?;
+        let other = |error: String| Unread::Other(unknown(error));
+        self.client
+            .log_in(&mut || if Instant::now() < until { signals.go_on() } else { ControlFlow::Break(()) })
+            .map_err(other)?;
         let credentials = &self.client.credentials;
+        if reference.is_on_hub() && reference.digest.is_none() {
+            let platform = self.options.platform.as_deref();
+            let query = RegistryQuery { reference, platform, credentials: &credentials.header };
+            let inspector = self.inspector().map_err(Unread::Other)?;
+            if let Some(digest) = agent::digest(&inspector, &query)
+                // Which platforms that image is for only the engine says.
+                && local.is_none_or(|image| !image.digests().contains(&&*digest) || image.has_for_certain(wanted))
+            {
+                return Ok(digest.into());
+            }
+        }
         let answer = self.inspector().map_err(Unread::Other)?.distribution(reference, &credentials.header);
         let answer = self.answered(answer).map_err(Unread::Other)?;
         let body = answer.json();
@@ -300,21 +317,26 @@ impl Asking<'_> {
             (Kind::Login, None) => format!("{reason} (no credentials were found; looked in: {})", credentials.origin),
             _ => reason,
         };
-        let told = Answer::CannotTell(Failure::own(kind, format!("the registry was asked for {reference}: {reason}")));
-        Err(if answer.status == 404 || kind == Kind::NotFound { Unread::Unknown(told) } else { Unread::Other(told) })
+        let unread =
+            Answer::Unanswered(Failure::own(kind, format!("the registry was asked for {reference}: {reason}")));
+        Err(if answer.status == 404 || kind == Kind::NotFound {
+            Unread::Unknown(unread)
+        } else {
+            Unread::Other(unread)
+        })
     }
 
     /// Only an engine on its socket can be asked.
     fn inspector(&self) -> Result<Inspector<'_>, Answer> {
         match &self.client.backend {
             Backend::Api(engine) => Ok(Inspector { engine, signals: self.signals, until: self.until }),
-            Backend::Cli { reason, .. } => Err(cannot_tell(reason.clone())),
+            Backend::Cli { reason, .. } => Err(unknown(reason.clone())),
         }
     }
 
     /// What the engine answered.
     fn answered<T>(&self, answer: Result<T, Error>) -> Result<T, Answer> {
-        answer.map_err(|error| unanswered(error, self.signals))
+        answer.map_err(|error| failed(error, self.signals))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the program can be asked to do, a file a mode.
 //!
-//! **Invariant:** modes never use each other; each takes its options and gives an exit code.
+//! **Invariant:** modes never use each other; each takes its options and returns an exit code.
 
 pub(crate) mod check;
 pub(crate) mod monitor;

@@ -3,33 +3,34 @@
 //! **Invariant:** it only reads, and never ends for anything that a console does; what others write on it is painted over
 //! within five seconds.
 
-use crate::args::Monitor as Options;
+use crate::args::MonitorOptions;
 use crate::docker::reference::is_same;
 use crate::os::charset::Charset;
+use crate::os::clock::now;
 use crate::os::console::{Console, Painted};
 use crate::os::signals::Signals;
 use crate::os::wait::any_ready;
 use crate::report::moment::Moment;
 use crate::report::page::{Device, Row, Tone};
 use crate::report::pages;
-use crate::session::{complain, now};
+use crate::sink::complaint::complain;
 use alm_state::{Store, Time};
 use std::fmt::Write as _;
 use std::net::UdpSocket;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How often the states are looked at.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often the states are read.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often everything is painted anew, and the device is looked at.
+/// How often everything is painted anew, and what is known of the device is read.
 const REPAINT: Duration = Duration::from_secs(5);
 
 /// What a console is to be before anything is painted: in UTF-8, in no colour, without scrolling region, insertion, cursor
 /// and blanking.
 const BEGIN: &str = "\x1b%G\x1b[0m\x1b[r\x1b[4l\x1b[?25l\x1b[9;0]";
 
-/// Where Docker keeps its images unless told otherwise, and where that is if there is none.
+/// Where Docker keeps its images by default, and what is measured where that does not exist.
 const DISKS: [&str; 2] = ["/var/lib/docker", "/"];
 
 /// The sockets of engines.
@@ -52,7 +53,7 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    fn look() -> Self {
+    fn read() -> Self {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let written = |path: &&str| Some(Time::from(std::fs::metadata(path).ok()?.modified().ok()?));
         Self {
@@ -86,7 +87,7 @@ fn disk(path: &str) -> Option<(u64, u64)> {
 }
 
 /// Keeps the states on the console until a signal comes; the exit code.
-pub(crate) fn monitor(options: &Options) -> u8 {
+pub(crate) fn monitor(options: &MonitorOptions) -> u8 {
     let signals = Signals::catch(true);
     let mut console = match Console::open(&options.console) {
         Ok(console) => console,
@@ -96,14 +97,14 @@ pub(crate) fn monitor(options: &Options) -> u8 {
         }
     };
     let store = options.state.as_deref().map_or_else(Store::of_device, Store::at);
-    let mut surroundings = Surroundings::look();
+    let mut surroundings = Surroundings::read();
     let (mut drawn, mut size, mut painted) = (Vec::new(), None, Instant::now());
-    while signals.came().is_none() {
+    while signals.pending().is_none() {
         let now_size = console.size();
         if let Some((columns, rows)) = now_size {
             let is_full = painted.elapsed() >= REPAINT || now_size != size || drawn.is_empty();
             if is_full {
-                surroundings = Surroundings::look();
+                surroundings = Surroundings::read();
             }
             let page = draw(&store, &surroundings, options.site.as_deref(), columns, rows);
             let frame = frame(&page, if is_full { &[] } else { &drawn });
@@ -118,7 +119,7 @@ pub(crate) fn monitor(options: &Options) -> u8 {
         }
         size = now_size;
         // A signal ends it.
-        let _ = any_ready(&mut [], LOOK);
+        let _ = any_ready(&mut [], POLL_INTERVAL);
     }
     0
 }

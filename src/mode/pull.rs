@@ -1,95 +1,78 @@
 //! A live pull: the event loop, when to fall back to docker, when to try again.
 //!
-//! **Invariant:** once a pull has begun nothing falls back, and every wait looks at signals on every tick or is ended by them.
+//! **Invariant:** once a pull has begun nothing falls back, and every wait checks for signals on every tick or is ended by them.
 
+mod outputs;
 mod sizes;
+mod store;
 
-use crate::args::{Progress, Pull as Options};
+use crate::args::{Progress, PullOptions};
 use crate::docker::Read;
 use crate::docker::backend::{Backend, Source};
-use crate::docker::client::{Client, Wish};
+use crate::docker::client::{Client, ClientOptions};
 use crate::docker::engine::{Engine, Error};
 use crate::docker::environment::Environment;
 use crate::docker::image::Image;
 use crate::docker::inspect::Inspector;
 use crate::docker::reference::Reference;
-use crate::docker::sizes::Asking;
+use crate::docker::sizes::SizesQuery;
+use crate::docker::store::StoreQuery;
+use crate::os::charset::Charset;
+use crate::os::clock::now;
 use crate::os::lock::{self, Lock};
-use crate::os::signals::{self, Signals};
+use crate::os::signals::Signals;
 use crate::os::wait::{MAX_PAUSE, ReadPacer, TICK};
-use crate::os::{charset::Charset, output::WritePolicy};
 use crate::pull::attempt::{self, Attempts, Broken, Fetched};
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::{End, LineBuffer, MAX_LINE, NO_ANSWER, NO_IMAGE, Verdict};
 use crate::recording::Header;
 use crate::report::line::{Method, Opening, Retry};
-use crate::report::stamp::Stamp;
-use crate::session::{self, Brought, CLOSING, Session, log_sink, now, recorder, state_sink, stdout_sink};
-use crate::sink::log;
-use alm_state::Time;
+use crate::session::{Outcome, Session};
+use crate::sink::quiet;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long an answer of the engine may take that decides something, or helps a reader.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// The same where the pull has succeeded already.
-const LOOK: Duration = Duration::from_secs(2);
+const BRIEF_ANSWER: Duration = Duration::from_secs(2);
 
-/// The same where a further attempt is to begin within 50 ms.
-const AT_ONCE: Duration = Duration::from_millis(30);
-
-/// The least that is allowed for an extraction of which nothing is to be seen: a large layer takes long on an SD card.
+/// The minimum that is allowed for an extraction that shows no progress: a large layer takes long on an SD card.
 const EXTRACTION: Duration = Duration::from_hours(1);
 
-/// A pull on its way.
-struct Live<'a> {
-    options: &'a Options,
+/// A pull that has begun.
+struct LivePull<'a> {
+    options: &'a PullOptions,
     reference: &'a Reference,
     signals: Signals,
     began: Instant,
     session: Session,
     /// How large the layers are, where that is asked.
-    asking: Option<Asking>,
+    sizes_query: Option<SizesQuery>,
+    /// Where the engine keeps its images, which decides when a broken pull is tried again.
+    store_query: StoreQuery,
 }
 
 /// Pulls `reference`; the exit code.
-pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
+pub(crate) fn pull(reference: &Reference, options: &PullOptions) -> u8 {
     let signals = Signals::catch(true).waking();
     let (started, began) = (now(), Instant::now());
-    let charset = Charset::from_environment(options.ascii);
     let image = reference.to_string();
     // Two names of one image are one transfer and one state.
-    let full = reference.full();
-    let lock = lock::take(&full);
+    let lock = lock::take(&reference.full());
     let attached = if let Lock::Held(process) = &lock { Some(process.clone()) } else { None };
-
-    let told = signals.clone();
-    let policy = WritePolicy::Live(CLOSING, Box::new(move || told.came().is_some()));
-    let mut sinks: Vec<_> = stdout_sink(options, Stamp(started), policy).into_iter().collect();
-    let log = options.log.path(log::PATH);
-    sinks.extend(log.and_then(|path| log_sink(path, options, Stamp(started), attached.is_some())));
-    // A pull that has joined another's transfer tells of it when the other one is gone.
-    let mut lock = lock;
-    let is_ours = move || {
-        if let Lock::Held(_) = &lock {
-            lock = lock::take(&full);
-        }
-        matches!(lock, Lock::Ours(_))
-    };
-    // The clock of the day, not that of the log: it may have been set since.
-    sinks.push(state_sink(reference, options, Box::new(is_ours), Box::new(|_| Time::now())));
-    let recorder = options.record.as_deref().and_then(|path| recorder(path, charset));
-    let session = Session::new(sinks, recorder, charset);
-    let asking = sizes::asking(reference, options.sizes);
-    let mut live = Live { options, reference, signals, began, session, asking };
-    let wish = Wish {
+    let session = outputs::session(reference, options, started, &signals, lock);
+    let (sizes_query, store_query) = (sizes::sizes_query(reference, options.sizes), StoreQuery::default());
+    let mut live = LivePull { options, reference, signals, began, session, sizes_query, store_query };
+    let client_options = ClientOptions {
         reference,
         platform: options.platform.as_deref(),
         host: options.host.as_deref(),
         token_file: options.token_file.as_deref(),
         token_user: options.token_user.as_deref(),
     };
-    let client = Client::connect(wish, Environment::from_process(), &mut || live.signals.came().is_none());
+    let client = Client::connect(client_options, Environment::from_process(), &mut || live.signals.go_on());
     let (method, reason, engine) = match client.as_ref().map(|client| &client.backend) {
         Ok(Backend::Cli { reason, .. }) => (Method::Cli, Some(reason.clone()), None),
         Ok(Backend::Api(engine)) => (Method::Api, None, Some(engine)),
@@ -106,7 +89,7 @@ pub(crate) fn pull(reference: &Reference, options: &Options) -> u8 {
         Ok(client) => live.run(client),
         Err(error) => {
             let end = live.cut(error);
-            live.close_told(&end)
+            live.close_decided(&end)
         }
     }
 }
@@ -116,7 +99,7 @@ fn since(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Live<'_> {
+impl LivePull<'_> {
     /// Milliseconds since the pull began.
     fn at(&self) -> u64 {
         since(self.began)
@@ -128,7 +111,7 @@ impl Live<'_> {
 
     /// An error of the engine as the end of a stream.
     fn cut(&self, error: Error) -> End {
-        match (error, self.signals.came()) {
+        match (error, self.signals.pending()) {
             (_, Some(signal)) => End::Signal(signal),
             (error, None) => End::Cut(Some(error.failure())),
         }
@@ -136,8 +119,8 @@ impl Live<'_> {
 
     /// Attempts until one decides.
     fn run(mut self, mut client: Client<'_>) -> u8 {
-        if let Err(reason) = client.log_in(&mut || self.signals.came().is_none()) {
-            return self.close_told(&End::Cut(Some(Failure::own(Kind::Other, reason))));
+        if let Err(reason) = client.log_in(&mut || self.signals.go_on()) {
+            return self.close_decided(&End::Cut(Some(Failure::own(Kind::Other, reason))));
         }
         let mut attempts = Attempts::new(self.options.retries);
         loop {
@@ -149,7 +132,7 @@ impl Live<'_> {
             let (end, mut verdict, image) = self.verdict(backend, end);
             let Verdict::Failed(failure) = &mut verdict else {
                 if let (Verdict::Success, Backend::Api(engine)) = (&verdict, backend) {
-                    self.look_at_platform(engine, image);
+                    self.check_platform(engine, image);
                 }
                 return self.close(&end, &verdict);
             };
@@ -172,9 +155,9 @@ impl Live<'_> {
             self.session.retry(self.at(), &retry);
             // At once is with what is in hand.
             if next.wait > 0
-                && let Err(end) = self.prepare(&mut client, next.wait)
+                && let ControlFlow::Break(end) = self.prepare(&mut client, next.wait)
             {
-                return self.close_told(&end);
+                return self.close_decided(&end);
             }
         }
     }
@@ -185,47 +168,48 @@ impl Live<'_> {
         let began = self.began;
         let at = move || since(began);
         let session = &mut self.session;
-        let go_on = &mut || {
+        let on_tick = &mut || {
             // The engine is silent until it has the manifest, which can take minutes.
             session.advance(at());
-            signals.came().is_none()
+            signals.go_on()
         };
-        let mut source = match client.begin(go_on) {
+        let mut source = match client.begin(on_tick) {
             Ok(source) => source,
             Err(error) => return self.cut(error),
         };
         let mut lines = LineBuffer::new(MAX_LINE);
-        let (mut idle, mut before, mut rest) = (Duration::ZERO, Instant::now(), ReadPacer::new());
+        let (mut idle, mut before, mut pacer) = (Duration::ZERO, Instant::now(), ReadPacer::new());
         loop {
-            if let Some(signal) = signals.came()
-                && let Some(end) = source.stop(signal)
+            if let Some(signal) = signals.pending()
+                && let ControlFlow::Break(end) = source.stop(signal)
             {
                 return end;
             }
             let mut has_moved = false;
             let session = &mut self.session;
-            let mut tell = |line: &[u8]| {
-                rest.line();
-                has_moved |= session.line(at(), line) == Brought::Movement;
+            let mut on_line = |line: &[u8]| {
+                pacer.line();
+                has_moved |= session.line(at(), line) == Outcome::Movement;
             };
-            match source.read(&mut |body| lines.feed(body, &mut tell)) {
+            match source.read(&mut |body| lines.feed(body, &mut on_line)) {
                 // What is left unread would pile up, and then hold the engine up.
                 Read::Bytes { more: true } => {}
                 Read::Bytes { more: false } | Read::Tick => {
                     self.session.advance(at());
-                    if let Some(end) = self.ask_sizes(client) {
+                    if let ControlFlow::Break(end) = self.ask_sizes(client) {
                         return end;
                     }
+                    self.ask_store(client);
                     // A recording keeps the times as they are.
                     if let Source::Api(connection) = &source
                         && self.options.record.is_none()
                     {
-                        let asking = self.asking.as_ref().and_then(Asking::descriptor);
-                        signals.rest(rest.next(lines.is_within()), connection, asking);
+                        let sizes_query = self.sizes_query.as_ref().and_then(SizesQuery::descriptor);
+                        signals.sleep(pacer.next(lines.is_within()), connection, sizes_query);
                     }
                 }
                 Read::End(end) => {
-                    lines.end(&mut tell);
+                    lines.end(&mut on_line);
                     return end;
                 }
             }
@@ -247,7 +231,7 @@ impl Live<'_> {
         Some(if self.session.pull.may_extract_unseen() { limit.max(EXTRACTION) } else { limit })
     }
 
-    /// Whether the pull has succeeded, asking the engine where the stream does not tell; and the end, which can be that it
+    /// Whether the pull has succeeded; the engine is asked where the stream does not say; and the end, which can be that it
     /// did not answer. With the image where it was asked for.
     fn verdict(&self, backend: &Backend, end: End) -> (End, Verdict, Option<Image>) {
         let (id, engine) = match (self.session.pull.verdict(&end), backend) {
@@ -263,34 +247,26 @@ impl Live<'_> {
             }
             Ok(_) | Err(_) => {
                 let unanswered = End::Cut(Some(Failure::own(Kind::Other, format!("{NO_ANSWER} {id}"))));
-                let end = self.signals.came().map_or(unanswered, End::Signal);
+                let end = self.signals.pending().map_or(unanswered, End::Signal);
                 let verdict = self.session.pull.verdict(&end);
                 (end, verdict, None)
             }
         }
     }
 
-    /// Says so where what came without a platform being asked for cannot run here. That is the image's maker's mistake,
+    /// Warns where an image that was pulled without `--platform` cannot run here. That is the image's maker's mistake,
     /// and never a failure: the machine may have an emulator.
-    fn look_at_platform(&mut self, engine: &Engine, image: Option<Image>) {
+    fn check_platform(&mut self, engine: &Engine, image: Option<Image>) {
         if self.options.platform.is_some() {
             return;
         }
-        if let Some((platform, own)) = self.inspector(engine, LOOK).mismatch(self.reference, image) {
+        if let Some((platform, own)) = self.inspector(engine, BRIEF_ANSWER).mismatch(self.reference, image) {
             let warning = format!(
                 "the image is for {platform}, and this engine runs {own}: without an emulator its programs end with an \
                  «exec format error»; another tag or --platform may fit"
             );
             self.session.warn(self.at(), &warning);
         }
-    }
-
-    /// Whether the engine keeps its images in the containerd store; false where it does not say so soon enough.
-    fn is_containerd(&self, backend: &Backend, reason: &str) -> bool {
-        let Backend::Api(engine) = backend else { return false };
-        self.session.pull.is_containerd
-            || attempt::is_of_containerd(reason)
-            || self.inspector(engine, AT_ONCE).has_containerd_store() == Some(true)
     }
 
     /// What a reader should know beside the reason.
@@ -314,43 +290,48 @@ impl Live<'_> {
         self.session.warn(self.at(), &text);
     }
 
-    /// Waits before another attempt, and for an engine that is on its way back; the end where there is to be none.
-    fn prepare(&mut self, client: &mut Client<'_>, seconds: u64) -> Result<(), End> {
+    /// Waits before another attempt, and for an engine that is restarting; a break with the end where there is to be none.
+    fn prepare(&mut self, client: &mut Client<'_>, seconds: u64) -> ControlFlow<End> {
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let jitter = attempt::jitter(clock.subsec_nanos(), std::process::id());
         let until = Instant::now() + Duration::from_secs(seconds) + jitter;
         while Instant::now() < until {
             std::thread::sleep(TICK.min(until - Instant::now()));
-            if let Some(signal) = self.signals.came() {
-                return Err(End::Signal(signal));
+            if let Some(signal) = self.signals.pending() {
+                return ControlFlow::Break(End::Signal(signal));
             }
             self.session.advance(self.at());
         }
+        // It may be another engine by then.
+        self.store_query = StoreQuery::default();
         let Self { session, signals, began, .. } = self;
         let renewed = client.renew(&mut || {
             session.advance(since(*began));
-            signals.came().is_none()
+            signals.go_on()
         });
-        renewed.map_err(|error| self.cut(error))
+        match renewed {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(self.cut(error)),
+        }
     }
 
     /// Closes with an end that decides by itself.
-    fn close_told(self, end: &End) -> u8 {
+    fn close_decided(self, end: &End) -> u8 {
         let verdict = self.session.pull.verdict(end);
         self.close(end, &verdict)
     }
 
     fn close(mut self, end: &End, verdict: &Verdict) -> u8 {
-        let exit = match (verdict, end) {
-            (Verdict::Success, _) => 0,
-            (Verdict::Interrupted(signal), _) => signals::exit_code(*signal),
-            (_, End::Exited(code)) => *code,
-            _ => 1,
-        };
+        let exit = verdict.exit_code(end);
         let at = self.at();
         self.session.close(at, end, verdict, exit);
         if self.options.progress == Progress::Quiet {
-            session::say_quietly(self.reference, verdict, Charset::from_environment(self.options.ascii));
+            quiet::write(
+                &self.reference.to_string(),
+                &self.reference.full(),
+                verdict,
+                Charset::from_environment(self.options.ascii),
+            );
         }
         exit
     }

@@ -2,19 +2,21 @@
 //!
 //! **Invariant:** what it prints is what the live pull printed, times included, and its exit code is that pull's.
 
-use crate::args::{Log as Where, Progress, Pull as Options};
+use crate::args::{Log as Where, Progress, PullOptions};
 use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
+use crate::os::clock::now;
 use crate::os::output::WritePolicy;
-use crate::os::signals::{self, Signals};
+use crate::os::signals::Signals;
 use crate::os::wait::{TICK, ready};
 use crate::pull::failure::{Failure, Kind};
-use crate::pull::{End, NO_IMAGE, Verdict};
-use crate::pull::{LineBuffer, MAX_LINE};
+use crate::pull::{End, LineBuffer, MAX_LINE, NO_IMAGE, Verdict, signal_exit_code};
 use crate::recording::{self, Ended, Entry, Header};
 use crate::report::line::{Method, Opening};
 use crate::report::stamp::Stamp;
-use crate::session::{Brought, Session, complain, log_sink, now, say_quietly, state_sink, stdout_sink};
+use crate::session::{Outcome, Session};
+use crate::sink::complaint::complain;
+use crate::sink::{open, quiet};
 use alm_state::Time;
 use rustix::event::PollFlags;
 use std::fs::File;
@@ -29,7 +31,7 @@ const MAX_ROW: usize = 6 * MAX_LINE + 64;
 
 /// A recording as it is played.
 struct Player<'a> {
-    options: &'a Options,
+    options: &'a PullOptions,
     path: &'a Path,
     signals: Signals,
     speed: Option<f64>,
@@ -49,8 +51,7 @@ struct Player<'a> {
 }
 
 /// Plays `path` (`-` is standard input).
-pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
-    let signals = Signals::catch(false);
+pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &PullOptions) -> u8 {
     let charset = Charset::from_environment(options.ascii);
     let name = path.display();
     let opened = if path.as_os_str() == "-" {
@@ -65,6 +66,8 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
             return 1;
         }
     };
+    // Only now: a FIFO is opened when something writes to it, and until then a signal ends us by itself.
+    let signals = Signals::catch(false);
     let mut player = Player {
         options,
         path,
@@ -95,7 +98,7 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &Options) -> u8 {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => player.error = Some(format!("{name}: {error}")),
         }
-        if let Some(signal) = signals.came() {
+        if let Some(signal) = signals.pending() {
             // The beginning of a first line is something too.
             player.has_begun |= lines.is_within();
             return player.interrupt(signal);
@@ -119,7 +122,7 @@ impl Player<'_> {
         if line.iter().all(u8::is_ascii_whitespace) {
             return;
         }
-        if self.error.is_some() || self.end.is_some() || self.signals.came().is_some() {
+        if self.error.is_some() || self.end.is_some() || self.signals.pending().is_some() {
             return;
         }
         if let Err(error) = self.play(line) {
@@ -135,12 +138,12 @@ impl Player<'_> {
             }
         }
         let Some(header) = &self.header else {
-            self.tell(line);
+            self.on_engine_line(line);
             return Ok(());
         };
         let (at, entry) = recording::entry(line, header)?;
         self.wait(at.max(self.at));
-        if self.signals.came().is_some() {
+        if self.signals.pending().is_some() {
             return Ok(());
         }
         let at = self.at;
@@ -149,10 +152,10 @@ impl Player<'_> {
             Entry::Retry(retry) => self.session().retry(at, &retry),
             Entry::Warning(text) => self.session().warn(at, &text),
             Entry::Sizes(sizes) => self.session().sizes(at, sizes),
-            // How it ended is told at the end.
+            // How it ended stands at the end.
             Entry::Room(room) => drop(self.session().room(at, &room)),
             // Read by a short cut, it may be a broken row rather than a row with a line that nobody understands.
-            Entry::Line(text) if self.tell(text) == Brought::NotUnderstood => recording::check(line)?,
+            Entry::Line(text) if self.on_engine_line(text) == Outcome::NotUnderstood => recording::check(line)?,
             Entry::Line(_) | Entry::Open(_) | Entry::Other => {}
             Entry::Raw(text) => {
                 self.session().raw_line(at, text.as_bytes());
@@ -162,12 +165,12 @@ impl Player<'_> {
         Ok(())
     }
 
-    fn tell(&mut self, line: &[u8]) -> Brought {
+    fn on_engine_line(&mut self, line: &[u8]) -> Outcome {
         let at = self.at;
         self.session().line(at, line)
     }
 
-    /// The session, begun in the usual way where the recording does not say how.
+    /// The session, begun as usual where the recording does not say how.
     fn session(&mut self) -> &mut Session {
         if self.session.is_none() {
             let image = match &self.header {
@@ -182,16 +185,18 @@ impl Player<'_> {
     fn open(&mut self, opening: &Opening) {
         let stamp = Stamp(self.header.as_ref().and_then(|header| header.started).unwrap_or_else(now));
         let signals = self.signals.clone();
-        let policy = WritePolicy::Endless(Box::new(move || signals.came().is_none()));
-        let mut sinks: Vec<_> = stdout_sink(self.options, stamp, policy).into_iter().collect();
+        let policy = WritePolicy::Endless(Box::new(move || signals.go_on()));
+        let mut sinks: Vec<_> = open::stdout(self.options, stamp, policy).into_iter().collect();
         if let Where::File(path) = &self.options.log {
-            sinks.extend(log_sink(path, self.options, stamp, opening.attached.is_some()));
+            sinks.extend(open::log(path, self.options, stamp, opening.attached.is_some()));
         }
         if self.options.state.is_some()
             && let Ok(reference) = Reference::parse(&opening.image)
         {
             let clock = move |at| Time(stamp.time(at).unix_timestamp());
-            sinks.push(state_sink(&reference, self.options, Box::new(|| true), Box::new(clock)));
+            let target =
+                open::state_target(reference.to_string(), reference.full(), reference.registry(), self.options);
+            sinks.push(open::state(target, Box::new(|| true), Box::new(clock)));
         }
         let mut session = Session::new(sinks, None, Charset::from_environment(self.options.ascii));
         session.open(self.at, opening, None);
@@ -208,11 +213,11 @@ impl Player<'_> {
     /// Waits until it is time for the entry, where the speed is given, and shows meanwhile that time passes.
     fn wait(&mut self, until: u64) {
         if let Some(speed) = self.speed {
-            // A time too long to be told is as good as for ever.
+            // A time too long for a `Duration` is as good as for ever.
             let due = Duration::try_from_secs_f64(Duration::from_millis(until).as_secs_f64() / speed)
                 .unwrap_or(Duration::MAX);
             while let Some(left) = due.checked_sub(self.began.elapsed()).filter(|left| !left.is_zero()) {
-                if self.signals.came().is_some() {
+                if self.signals.pending().is_some() {
                     return;
                 }
                 std::thread::sleep(left.min(TICK));
@@ -226,9 +231,9 @@ impl Player<'_> {
         self.at = until;
     }
 
-    /// We were told to stop: the session ends as that of a pull would, if there is anything of it.
+    /// A signal ends the replay: the session closes as that of a pull would, if it has begun.
     fn interrupt(mut self, signal: i32) -> u8 {
-        let exit = signals::exit_code(signal);
+        let exit = signal_exit_code(signal);
         if self.has_begun {
             self.close(&End::Signal(signal), &Verdict::Interrupted(signal), exit);
         }
@@ -240,7 +245,7 @@ impl Player<'_> {
         self.session().close(at, end, verdict, exit);
         let image = self.header.as_ref().and_then(|header| Reference::parse(&header.image).ok());
         if let Some(image) = image.filter(|_| self.options.progress == Progress::Quiet) {
-            say_quietly(&image, verdict, Charset::from_environment(self.options.ascii));
+            quiet::write(&image.to_string(), &image.full(), verdict, Charset::from_environment(self.options.ascii));
         }
     }
 
@@ -249,7 +254,7 @@ impl Player<'_> {
             return Err(error);
         }
         // It can come while the last line is waited for, whose end is that of the recording.
-        if let Some(signal) = self.signals.came() {
+        if let Some(signal) = self.signals.pending() {
             return Ok(self.interrupt(signal));
         }
         if !self.has_begun {
@@ -276,17 +281,13 @@ impl Player<'_> {
             verdict => verdict,
         };
         if let Verdict::Failed(failure) = &mut verdict {
-            // The live pull knew more than its words tell.
+            // The live pull knew more than its text says.
             failure.kind = kind.unwrap_or(failure.kind);
             failure.had_credentials = had_credentials;
         }
-        let exit = exit.unwrap_or(match verdict {
-            Verdict::Success => 0,
-            Verdict::Interrupted(signal) => signals::exit_code(signal),
-            Verdict::Failed(_) | Verdict::Undecided(_) => 1,
-        });
+        let exit = exit.unwrap_or_else(|| verdict.exit_code(&end));
         self.close(&end, &verdict, exit);
         // Waited for in vain: the reader was slower than our end.
-        Ok(self.signals.came().map_or(exit, signals::exit_code))
+        Ok(self.signals.pending().map_or(exit, signal_exit_code))
     }
 }

@@ -1,26 +1,29 @@
 //! `alm status`: how the images of a device stand, for people who may read and do nothing else.
 //!
-//! **Invariant:** nothing is written, but where an image is to be forgotten. A pull never learns that it was looked at.
+//! **Invariant:** nothing is written, but where an image is to be forgotten. A pull never learns that its state was read.
 
-use crate::args::{Show, Status as Options};
+use crate::args::{Show, StatusOptions};
 use crate::docker::reference::{Reference, is_same};
 use crate::os::charset::Charset;
+use crate::os::clock::now;
 use crate::os::output::Output;
-use crate::os::signals::{self, Signals};
+use crate::os::signals::Signals;
 use crate::os::wait::{TICK, ready};
+use crate::pull::signal_exit_code;
 use crate::report::fit;
 use crate::report::moment::Moment;
 use crate::report::status::{self, Health};
-use crate::session::{complain, now};
+use crate::sink::complaint::complain;
 use alm_state::{Image, States, Store};
 use rustix::event::PollFlags;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
-/// How often the states are looked at.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often the states are read.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The exit codes.
 const WELL: u8 = 0;
@@ -28,7 +31,7 @@ const BAD: u8 = 1;
 const NOTHING_KNOWN: u8 = 3;
 
 /// Shows the states; the exit code.
-pub(crate) fn status(options: &Options) -> u8 {
+pub(crate) fn status(options: &StatusOptions) -> u8 {
     let charset = Charset::from_environment(options.ascii);
     let store = options.state.as_deref().map_or_else(Store::of_device, Store::at);
     let reference = match options.image.as_deref().map(Reference::parse).transpose() {
@@ -52,7 +55,7 @@ pub(crate) fn status(options: &Options) -> u8 {
         if is_empty(&states) && options.show == Show::Once {
             complain(&nothing_known(reference.as_ref()), charset);
         }
-        output.write(text.as_bytes(), TICK, &mut || true)?;
+        output.write(text.as_bytes(), TICK, &mut || ControlFlow::Continue(()))?;
         Ok(exit_code(&states))
     });
     match written {
@@ -158,7 +161,7 @@ fn follow(store: &Store, reference: Option<&Reference>, charset: Charset) -> u8 
     let followed = Output::stdout().and_then(|mut output| {
         let is_terminal = io::stdout().is_terminal();
         let (mut drawn, mut size) = (String::new(), output.size());
-        while signals.came().is_none() {
+        while signals.pending().is_none() {
             let now = output.size();
             let mut text = text(&read(store, reference), charset, is_terminal.then_some(now.0.saturating_sub(1)));
             if text.is_empty() {
@@ -167,12 +170,12 @@ fn follow(store: &Store, reference: Option<&Reference>, charset: Charset) -> u8 
             }
             if is_terminal {
                 // What is higher than the terminal would scroll away.
-                let most = text.split_inclusive('\n').take(now.1.saturating_sub(1).max(1)).map(str::len).sum();
-                text.truncate(most);
+                let max = text.split_inclusive('\n').take(now.1.saturating_sub(1).max(1)).map(str::len).sum();
+                text.truncate(max);
             }
             if text != drawn || now != size {
                 let frame = if is_terminal { over(&drawn, &text, now.0) } else { text.clone() };
-                match output.write(frame.as_bytes(), TICK, &mut || signals.came().is_none()) {
+                match output.write(frame.as_bytes(), TICK, &mut || signals.go_on()) {
                     Ok(()) => {}
                     Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::Interrupted) => {
                         break;
@@ -182,15 +185,15 @@ fn follow(store: &Store, reference: Option<&Reference>, charset: Charset) -> u8 
                 (drawn, size) = (text, now);
             }
             let stdout = io::stdout();
-            // Asked for nothing, poll tells only of errors and hang-ups.
-            if ready(&stdout, PollFlags::empty(), LOOK).unwrap_or(true) {
+            // Asked for no events, poll reports errors and hang-ups only.
+            if ready(&stdout, PollFlags::empty(), POLL_INTERVAL).unwrap_or(true) {
                 break;
             }
         }
         Ok(())
     });
-    match (followed, signals.came()) {
-        (_, Some(signal)) => signals::exit_code(signal),
+    match (followed, signals.pending()) {
+        (_, Some(signal)) => signal_exit_code(signal),
         (Ok(()), None) => WELL,
         (Err(error), None) => {
             complain(&format!("standard output: {error}"), charset);

@@ -1,31 +1,34 @@
 //! The viewer: `alm pull`, for people who may read the log and do nothing else.
 //!
-//! Apart from the tail, which knows lines and no people, and from how a line looks: here are the heading, the waiting, and what
+//! Apart from the tail, which knows lines and no people, and from the layout of a line: here are the heading, the waiting, and what
 //! to say when there is no log or none that may be read.
 //!
 //! **Invariant:** standard output gets the log's lines, made harmless, and, on a terminal, a heading; all else goes to
-//! standard error. Nothing is left out for a slow reader, and every wait looks at signals.
+//! standard error. Nothing is left out for a slow reader, and every wait checks for signals.
 
-use crate::args::View as Options;
+use crate::args::ViewOptions;
 use crate::os::charset::Charset;
 use crate::os::output::Output;
-use crate::os::signals::{self, Signals};
+use crate::os::signals::Signals;
 use crate::os::tail::Tail;
+use crate::os::user;
 use crate::os::wait::{TICK, ready};
+use crate::pull::signal_exit_code;
 use crate::report::reader::Reader;
 use crate::report::sanitize;
-use crate::session::{complain_as, is_colored};
+use crate::sink::complaint::complain_as;
 use crate::sink::log;
+use crate::sink::open::is_colored;
 use rustix::event::PollFlags;
 use std::io::{self, IsTerminal as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How often an idle log is looked at. It costs a device nothing, and nobody sees the delay.
+/// How often an idle log is polled. It costs a device nothing, and nobody sees the delay.
 const IDLE: Duration = Duration::from_millis(200);
 
-/// How often a log that moves is looked at, and how long it counts as moving.
+/// How often a log that grows is polled, and how long it counts as moving.
 const BRISK: Duration = Duration::from_millis(20);
 const MOVING: Duration = Duration::from_secs(1);
 
@@ -33,7 +36,7 @@ const MOVING: Duration = Duration::from_secs(1);
 const TROUBLE: Duration = Duration::from_secs(2);
 
 /// Shows the log; the exit code.
-pub(crate) fn view(options: &Options) -> u8 {
+pub(crate) fn view(options: &ViewOptions) -> u8 {
     let path = options.log.as_deref().unwrap_or(Path::new(log::PATH));
     let charset = Charset::from_environment(options.ascii);
     let reader = Reader::new(is_colored(options.color), charset);
@@ -42,8 +45,8 @@ pub(crate) fn view(options: &Options) -> u8 {
     let signals = Signals::catch(false);
     let shown =
         tail.map_err(|error| unreadable(path, &error)).and_then(|tail| show(tail, path, options, reader, &signals));
-    match (shown, signals.came()) {
-        (_, Some(signal)) => signals::exit_code(signal),
+    match (shown, signals.pending()) {
+        (_, Some(signal)) => signal_exit_code(signal),
         (Ok(()), None) => 0,
         (Err(reason), None) => {
             complain_as(options.program, &reason, charset);
@@ -53,7 +56,13 @@ pub(crate) fn view(options: &Options) -> u8 {
 }
 
 /// Shows what there is and, if asked to follow, what comes, until a signal comes or nobody reads any more.
-fn show(mut tail: Tail, path: &Path, options: &Options, mut reader: Reader, signals: &Signals) -> Result<(), String> {
+fn show(
+    mut tail: Tail,
+    path: &Path,
+    options: &ViewOptions,
+    mut reader: Reader,
+    signals: &Signals,
+) -> Result<(), String> {
     let mut output = Output::stdout().map_err(|error| format!("standard output: {error}"))?;
     let mut buffer = String::new();
     let is_terminal = io::stdout().is_terminal();
@@ -66,20 +75,20 @@ fn show(mut tail: Tail, path: &Path, options: &Options, mut reader: Reader, sign
         reader.text("", &sanitize::safe(&heading).to_string(), &mut buffer);
     }
     let (mut moved, mut trouble) = (None, None);
-    while signals.came().is_none() {
-        let looked = if options.follow { tail.look() } else { Ok(()) };
+    while signals.pending().is_none() {
+        let polled = if options.follow { tail.poll() } else { Ok(()) };
         // Asked each time: the terminal may have been resized.
         reader.columns = is_terminal.then(|| output.size().0);
         let read = tail.read(&mut |line| reader.push(line, &mut buffer));
         let is_more = read.map_err(|error| format!("{}: {error}", path.display()))?;
         // A slow reader must not make us miss a rotation.
-        let mut go_on = || {
-            let _ = options.follow.then(|| tail.look());
-            signals.came().is_none()
+        let mut on_tick = || {
+            let _ = options.follow.then(|| tail.poll());
+            signals.go_on()
         };
-        match output.write(buffer.as_bytes(), TICK, &mut go_on) {
+        match output.write(buffer.as_bytes(), TICK, &mut on_tick) {
             Ok(()) => {}
-            // The reader wants no more (`| head`), or a signal came.
+            // The reader has closed the pipe (`| head`), or a signal was caught.
             Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::Interrupted) => break,
             Err(error) => return Err(format!("standard output: {error}")),
         }
@@ -91,7 +100,7 @@ fn show(mut tail: Tail, path: &Path, options: &Options, mut reader: Reader, sign
         if !options.follow {
             break;
         }
-        match looked {
+        match polled {
             Ok(()) => trouble = None,
             Err(error) if trouble.get_or_insert_with(Instant::now).elapsed() > TROUBLE => {
                 return Err(unreadable(path, &error));
@@ -109,11 +118,11 @@ fn show(mut tail: Tail, path: &Path, options: &Options, mut reader: Reader, sign
 /// Waits for so long, or until a signal comes; whether there is still somebody to read.
 fn wait(time: Duration) -> bool {
     let stdout = io::stdout();
-    // Asked for nothing, poll tells only of errors and hang-ups.
+    // Asked for no events, poll reports errors and hang-ups only.
     !matches!(ready(&stdout, PollFlags::empty(), time), Ok(true))
 }
 
-fn say_that_there_is_nothing(tail: &Tail, path: &Path, options: &Options, charset: Charset) {
+fn say_that_there_is_nothing(tail: &Tail, path: &Path, options: &ViewOptions, charset: Charset) {
     let path = sanitize::safe(&path.display().to_string()).to_string();
     let state =
         if tail.is_there() { format!("The log {path} is empty") } else { format!("There is no log {path} yet") };
@@ -124,7 +133,7 @@ fn say_that_there_is_nothing(tail: &Tail, path: &Path, options: &Options, charse
         text.push_str("Waiting for the next pull; Ctrl-C ends.\n");
     }
     if let Ok(mut stderr) = Output::stderr() {
-        // Where even that fails there is nobody left to tell.
+        // Where even that fails nothing is left to write to.
         let _ = stderr.offer(text.as_bytes(), TICK);
     }
 }
@@ -141,10 +150,10 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
     let bits = if seen == path { 0o4 } else { 0o1 };
     let mut who = vec!["root".to_owned()];
     if metadata.uid() != 0 && metadata.mode() & (bits << 6) != 0 {
-        who.push(format!("user {}", named(metadata.uid(), "/etc/passwd")));
+        who.push(format!("user {}", user::user_name(metadata.uid())));
     }
     if metadata.mode() & (bits << 3) != 0 {
-        who.push(format!("group {}", named(metadata.gid(), "/etc/group")));
+        who.push(format!("group {}", user::group_name(metadata.gid())));
     }
     let who = who.join(" and ");
     if seen == path {
@@ -152,16 +161,4 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
     } else {
         format!("{name}: permission denied; only {who} may enter {}", seen.display())
     }
-}
-
-/// The name of a user or group.
-fn named(id: u32, table: &str) -> String {
-    let id = id.to_string();
-    let table = std::fs::read_to_string(table).unwrap_or_default();
-    let found = table.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == id).then(|| name.to_owned())
-    });
-    found.unwrap_or(id)
 }

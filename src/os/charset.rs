@@ -65,7 +65,7 @@ const WORDS: [(&str, &str); 21] = [
     ("×", "x"),
 ];
 
-/// How many rows of [`WORDS`] are emoji; the rest are characters that a console font has.
+/// How many rows of [`WORDS`] are emoji; the others are characters that a console font has.
 const EMOJI: usize = 16;
 
 /// `text` with a word for the emoji that it begins with.

@@ -1,9 +1,9 @@
 //! A child process whose output is read with a time limit.
 //!
 //! Credential helpers and `docker pull` are programs of others: they hang, they leave children of their own holding
-//! the pipe, they close their output and sleep on. Whoever runs one must be able to look at signals and limits
+//! the pipe, they close their output and sleep on. Whoever runs one must be able to check signals and limits
 //! meanwhile. The output is a pipe that is polled, not a socket: a helper written in shell that opens `/dev/stdin` or
-//! `/dev/stdout` by name cannot do so with a socket. What a child is told may be more than a pipe holds (a key), so it is written
+//! `/dev/stdout` by name cannot do so with a socket. The input of a child may be more than a pipe holds (a key), so it is written
 //! when there is room for it, beside the reading: a child may write first, read late or not at all.
 //!
 //! **Invariant:** no call waits much longer than one tick, and a child that still runs is ended with its `Child`.
@@ -18,7 +18,7 @@ use std::process::{self, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use crate::os::wait::{TICK, any_ready};
+use crate::os::wait::{OnTick, TICK, any_ready};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -48,13 +48,13 @@ pub(crate) fn program(name: &str, path: &OsStr) -> Option<PathBuf> {
 }
 
 /// Runs a program to its end: its status and what it wrote, at most `max` bytes. An error is a predicate, as in
-/// "docker-credential-x did not answer within 30s". `tick` is called with every read and answers whether to give up.
+/// "docker-credential-x did not answer within 30s". `on_tick` is called with every read.
 pub(crate) fn collect(
     command: Command,
     setup: Setup,
     limit: Duration,
     max: usize,
-    tick: &mut dyn FnMut() -> bool,
+    on_tick: OnTick<'_>,
 ) -> Result<(ExitStatus, Vec<u8>), String> {
     let mut child = Child::spawn(command, setup).map_err(|error| format!("could not be started: {error}"))?;
     let (mut output, mut buffer, mut waited) = (Vec::new(), [0; 4096], Duration::ZERO);
@@ -73,7 +73,7 @@ pub(crate) fn collect(
         if waited >= limit {
             return Err(format!("did not answer within {}s", limit.as_secs()));
         }
-        if tick() {
+        if on_tick().is_break() {
             return Err("was interrupted".to_owned());
         }
     }
@@ -82,7 +82,7 @@ pub(crate) fn collect(
 /// A running child, and the reading end of its output.
 pub(crate) struct Child {
     process: process::Child,
-    /// What it is still to be told.
+    /// The input that is not written yet.
     input: Option<Input>,
     output: Option<PipeReader>,
     status: Option<ExitStatus>,
@@ -119,7 +119,7 @@ impl Input {
 pub(crate) enum Read {
     /// So many bytes at the beginning of the buffer.
     Bytes(usize),
-    /// Nothing in this tick: time to look at signals and limits.
+    /// Nothing in this tick: time to check signals and limits.
     Tick,
     /// The child has ended and all it wrote has been read.
     End(ExitStatus),
@@ -148,7 +148,7 @@ impl Child {
         Ok(Self { process, input, output: Some(output), status: None, own_group: setup.own_group, left: PIPE_MAX })
     }
 
-    /// Waits for output for one tick at most; meanwhile the child is told what it takes.
+    /// Waits for output for one tick at most; meanwhile as much of the input is written as the child takes.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Read> {
         self.read_within(buffer, TICK)
     }
@@ -164,7 +164,7 @@ impl Child {
     }
 
     fn read_within(&mut self, buffer: &mut [u8], tick: Duration) -> io::Result<Read> {
-        // Asked before the pipe is looked at: what the pipe holds once the child is gone is all that it wrote.
+        // Asked before the pipe is read: what the pipe holds once the child is gone is all that it wrote.
         self.reap()?;
         self.feed();
         if let Some(output) = &mut self.output {
@@ -212,7 +212,7 @@ impl Child {
         }
     }
 
-    /// Tells the child what it takes; when it has all, it sees the end.
+    /// Writes as much of the input as the child takes; after all of it the pipe is closed.
     fn feed(&mut self) {
         self.input.take_if(|input| !input.feed());
     }
@@ -241,6 +241,7 @@ impl Drop for Child {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ops::ControlFlow;
 
     fn shell(script: &str, setup: Setup) -> Child {
         let mut command = Command::new("/bin/sh");
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn more_input_than_a_pipe_holds_is_told_on_ticks() {
+    fn more_input_than_a_pipe_holds_is_written_on_ticks() {
         let input = vec![b'x'; 1 << 20];
         let setup = Setup { input: Some(&input), ..Setup::default() };
         for (script, expected, code) in [
@@ -309,12 +310,12 @@ mod tests {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "sleep 20"]);
         let setup = Setup { own_group: true, ..setup };
-        let given_up = collect(command, setup, Duration::from_millis(300), 100, &mut || false);
-        assert_eq!(given_up.unwrap_err(), "did not answer within 0s");
+        let unanswered = collect(command, setup, Duration::from_millis(300), 100, &mut || ControlFlow::Continue(()));
+        assert_eq!(unanswered.unwrap_err(), "did not answer within 0s");
     }
 
     #[test]
-    fn a_missing_program_is_told() {
+    fn a_missing_program_is_an_error() {
         let missing = Child::spawn(Command::new("/nonexistent"), Setup::default()).err().unwrap();
         assert_eq!(missing.kind(), ErrorKind::NotFound);
     }
@@ -339,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_child_gives_ticks() {
+    fn a_silent_child_means_ticks() {
         let (text, code, ticks) = drain(&mut shell("sleep 0.3; echo late", Setup::default()));
         assert_eq!((text.as_str(), code), ("late\n", Some(0)));
         assert!((1..=6).contains(&ticks), "{ticks}");
@@ -371,7 +372,7 @@ mod tests {
         child.signal(Signal::TERM);
 
         let setup = Setup { own_group: true, ..Setup::default() };
-        // The grandchild alone writes when it is told to end, and the shell waits for that.
+        // The grandchild alone writes when it gets the signal, and the shell waits for that.
         let inner = "trap 'echo caught; exit' TERM; echo ready; while :; do sleep 0.02; done";
         let script = format!("trap : TERM; (\n{inner}\n) & wait; wait; exit 7");
         let mut child = shell(&script, setup);

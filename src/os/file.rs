@@ -3,7 +3,7 @@
 //! A log, a configuration, a lock or a secret is named by a path, and behind a path can be a FIFO that blocks whoever opens
 //! it, a device, a link to somewhere else, or more bytes than there is memory.
 //!
-//! **Invariant:** what is read or appended to is a regular file; a read never takes more than it was told to.
+//! **Invariant:** what is read or appended to is a regular file; a read never takes more than its limit.
 
 use rustix::fs::OFlags;
 use std::fs::{File, Metadata, OpenOptions, Permissions};
@@ -65,18 +65,30 @@ pub(crate) fn read(path: &Path, max: usize) -> io::Result<(Vec<u8>, Metadata)> {
 
 /// Opens `path` to be overwritten, for its owner alone, also where it was open to others before. It may be a FIFO or a device:
 /// only what the user named is opened so. A link is followed if it is our own or root's (`/dev/stdout` is one): another user
-/// could lead it to any file of ours.
+/// could lead it to any file of ours. A file of another user is refused, who could read all that is written there.
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {
-    if let Ok(metadata) = std::fs::symlink_metadata(path) {
-        let is_trusted = [0, rustix::process::geteuid().as_raw()].contains(&metadata.uid());
-        if metadata.is_symlink() && !is_trusted {
+    let is_trusted = |owner: u32| [0, rustix::process::geteuid().as_raw()].contains(&owner);
+    let open = |flags: OFlags| {
+        // Without blocking: a FIFO that nobody reads must not hold up a pull.
+        let flags = (flags | OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+        OpenOptions::new().write(true).create(true).truncate(false).mode(PRIVATE).custom_flags(flags).open(path)
+    };
+    let link = std::fs::symlink_metadata(path).ok().filter(Metadata::is_symlink);
+    let file = match link {
+        Some(link) if !is_trusted(link.uid()) => {
             return Err(io::Error::other("is a symbolic link of another user, which is not followed"));
         }
-    }
-    // Without blocking: a FIFO that nobody reads must not hold up a pull.
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).mode(PRIVATE).custom_flags(flags).open(path)?;
+        Some(_) => open(OFlags::empty())?,
+        // Nor one that has been put there since.
+        None => {
+            let file = open(OFlags::NOFOLLOW)?;
+            let metadata = file.metadata()?;
+            if metadata.is_file() && !is_trusted(metadata.uid()) {
+                return Err(io::Error::other("belongs to another user, who could read it; name a new file"));
+            }
+            file
+        }
+    };
     if file.metadata()?.is_file() {
         // Before there is anything in it. Refused to whoever does not own it and may write it all the same.
         let _ = file.set_permissions(Permissions::from_mode(PRIVATE));

@@ -1,18 +1,19 @@
 //! One lock per image, so that a second pull of the same image knows of the first.
 //!
-//! The engine lets the second attach to the transfer of the first; only the log would be told everything twice. The locks
+//! The engine lets the second attach to the transfer of the first; only the log would contain everything twice. The locks
 //! lie where nobody else can open them: whoever can open a file can lock it, and a lock held by a stranger would keep the
 //! progress of a pull out of the log.
 //!
 //! **Invariant:** a lock that cannot be had for whatever other reason never stops a pull, and none is believed that another
 //! user could have taken.
 
+use crate::os::user;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, openat};
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The state of the lock.
 pub(crate) enum Lock {
@@ -24,12 +25,7 @@ pub(crate) enum Lock {
 
 /// Takes the lock of `image`: root's in `/run/alm/lock`, those of others in their own runtime directory.
 pub(crate) fn take(image: &str) -> Lock {
-    let runtime = if rustix::process::geteuid().is_root() {
-        Some(PathBuf::from("/run"))
-    } else {
-        std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute())
-    };
-    runtime.map_or(Lock::Ours(None), |runtime| take_in(&runtime, image))
+    user::runtime_directory().map_or(Lock::Ours(None), |runtime| take_in(&runtime, image))
 }
 
 fn take_in(runtime: &Path, image: &str) -> Lock {
@@ -37,7 +33,7 @@ fn take_in(runtime: &Path, image: &str) -> Lock {
     let Ok(mut file) = opened else { return Lock::Ours(None) };
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {
-            // Told to whoever comes second; if it cannot be written he learns a little less.
+            // For the message of the second process; without it that message names no process.
             let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
             Lock::Ours(Some(file))
         }
@@ -56,7 +52,7 @@ fn take_in(runtime: &Path, image: &str) -> Lock {
 fn directory(runtime: &Path) -> io::Result<OwnedFd> {
     let shared = runtime.join("alm");
     let path = shared.join("lock");
-    // Who may look into the one above is not decided here: the state of pulls lies there too, for all to read.
+    // Who may read the one above is not decided here: the state of pulls lies there too, for all to read.
     for (directory, mode) in [(&shared, 0o755), (&path, 0o700)] {
         match DirBuilder::new().mode(mode).create(directory) {
             // Whatever the umask.
@@ -88,7 +84,7 @@ fn is_ours_alone(file: &OwnedFd) -> io::Result<()> {
     }
 }
 
-/// A name that tells the image to a reader and differs for every image.
+/// A name in which a reader recognizes the image, different for every image.
 fn file_name(image: &str) -> String {
     let readable: String =
         image.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' }).take(100).collect();
@@ -103,6 +99,7 @@ fn file_name(image: &str) -> String {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
 
     /// A runtime directory of a test's own.
     struct Runtime(PathBuf);
@@ -126,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_is_told_of_the_first() {
+    fn the_second_learns_of_the_first() {
         let runtime = Runtime::new("second");
         let first = runtime.take("alpine:latest");
         assert!(matches!(&first, Lock::Ours(Some(_))));

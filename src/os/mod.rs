@@ -4,6 +4,7 @@
 
 pub(crate) mod charset;
 pub(crate) mod child;
+pub(crate) mod clock;
 pub(crate) mod console;
 pub(crate) mod file;
 pub(crate) mod lock;
@@ -12,4 +13,5 @@ pub(crate) mod output;
 #[cfg_attr(fuzzing, path = "../../fuzz/src/signals.rs")]
 pub(crate) mod signals;
 pub(crate) mod tail;
+pub(crate) mod user;
 pub(crate) mod wait;

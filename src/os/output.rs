@@ -5,10 +5,11 @@
 //!
 //! **Invariant:** no call blocks longer than the wait it was given, and what is written is whole lines.
 
-use crate::os::wait::{TICK, ready};
+use crate::os::wait::{OnTick, TICK, ready};
 use rustix::event::PollFlags;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::{Duration, Instant};
@@ -19,13 +20,16 @@ const PIECE: usize = 4096;
 /// How long a reader that is slow is waited for when a signal is to end us, which must take less than 100 ms.
 const STOPPING: Duration = Duration::from_millis(30);
 
+/// How long the closing lines of a live pull wait for a reader that is slow.
+pub(crate) const CLOSING: Duration = Duration::from_secs(1);
+
 /// What to do when nobody reads.
 pub(crate) enum WritePolicy {
     /// Leave lines out: a live pull goes on. The closing lines are waited for so long, in all; but for a moment only
-    /// once this says that we were told to stop.
-    Live(Duration, Box<dyn Fn() -> bool>),
+    /// once this says that the program is to stop.
+    Live(Duration, Box<dyn FnMut() -> ControlFlow<()>>),
     /// Wait, as long as this says so each time a tick has passed. A reader that wants no more is no error.
-    Endless(Box<dyn FnMut() -> bool>),
+    Endless(Box<dyn FnMut() -> ControlFlow<()>>),
 }
 
 impl WritePolicy {
@@ -33,8 +37,8 @@ impl WritePolicy {
     pub(crate) fn write(&mut self, output: &mut Output, lines: &[u8], is_closing: bool) -> io::Result<()> {
         match self {
             Self::Live(..) if !is_closing => output.offer(lines, Duration::ZERO).map(drop),
-            Self::Live(left, is_told_to_stop) => {
-                if is_told_to_stop() {
+            Self::Live(left, go_on) => {
+                if go_on().is_break() {
                     *left = (*left).min(STOPPING);
                 }
                 let before = Instant::now();
@@ -42,7 +46,7 @@ impl WritePolicy {
                 *left = left.saturating_sub(before.elapsed());
                 written.map(drop)
             }
-            Self::Endless(go_on) => output.write(lines, TICK, go_on).map_err(|error| match error.kind() {
+            Self::Endless(on_tick) => output.write(lines, TICK, on_tick).map_err(|error| match error.kind() {
                 io::ErrorKind::BrokenPipe => io::ErrorKind::Interrupted.into(),
                 _ => error,
             }),
@@ -50,12 +54,24 @@ impl WritePolicy {
     }
 }
 
+/// Whether colour codes mean something to who reads standard output, and are not unwanted.
+pub(crate) fn stdout_takes_color() -> bool {
+    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal() && !is_unwanted && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Whether standard output is a terminal whose cursor can be moved.
+pub(crate) fn stdout_has_cursor() -> bool {
+    let is_able = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
+    io::stdout().is_terminal() && is_able
+}
+
 /// One of the program's own outputs.
 pub(crate) struct Output {
     file: File,
     /// How much is written at once: a terminal opened anew takes what it can of anything and never blocks.
     piece: usize,
-    /// The rest of a line that did not fit: it comes before all else.
+    /// The remainder of a line that did not fit: it is written before all else.
     rest: Vec<u8>,
 }
 
@@ -83,7 +99,7 @@ impl Output {
     }
 
     /// Writes `bytes`, whole lines, if there is room within `wait`; whether it was taken. What does not fit is left out,
-    /// but never in half: of what is begun the rest comes before all else.
+    /// but never in half: the remainder of what was begun is written before all else.
     pub(crate) fn offer(&mut self, bytes: &[u8], wait: Duration) -> io::Result<bool> {
         let until = Instant::now() + wait;
         let rest = std::mem::take(&mut self.rest);
@@ -99,14 +115,14 @@ impl Output {
         Ok(left < bytes.len())
     }
 
-    /// Writes all of `bytes`, however long that takes, as long as `go_on` says so each time a `tick` has passed.
-    pub(crate) fn write(&mut self, bytes: &[u8], tick: Duration, go_on: &mut dyn FnMut() -> bool) -> io::Result<()> {
+    /// Writes all of `bytes`, however long that takes, as long as `on_tick` says so, which is called each time a `tick` has passed.
+    pub(crate) fn write(&mut self, bytes: &[u8], tick: Duration, on_tick: OnTick<'_>) -> io::Result<()> {
         let rest = std::mem::take(&mut self.rest);
         for bytes in [&rest, bytes] {
             let mut left = bytes.len();
             while left > 0 {
                 left = self.write_some(&bytes[bytes.len() - left..], Instant::now() + tick)?;
-                if left > 0 && !go_on() {
+                if left > 0 && on_tick().is_break() {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
             }
@@ -220,19 +236,19 @@ mod tests {
                 let mut all = vec![0; expected.len()];
                 reader.read_exact(&mut all).map(|()| all == expected)
             });
-            output.write(&bytes, Duration::from_millis(1), &mut || true).unwrap();
+            output.write(&bytes, Duration::from_millis(1), &mut || ControlFlow::Continue(())).unwrap();
             assert!(read.join().unwrap().unwrap());
         });
     }
 
     #[test]
-    fn waiting_ends_when_it_is_told_to() {
+    fn waiting_ends_when_the_tick_says_so() {
         let (_reader, mut output) = pipe();
         let bytes = vec![b'x'; 1 << 20];
         let mut ticks = 0;
         let error = output.write(&bytes, Duration::from_millis(1), &mut || {
             ticks += 1;
-            ticks < 3
+            if ticks < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::Interrupted);
         assert_eq!(ticks, 3);
@@ -263,7 +279,7 @@ mod tests {
             let mut asked = 0;
             let error = output.write(&[], Duration::from_millis(10), &mut || {
                 asked += 1;
-                asked < 5
+                if asked < 5 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
             assert_eq!(error.unwrap_err().kind(), io::ErrorKind::Interrupted);
             let written = begun.elapsed().saturating_sub(offered);

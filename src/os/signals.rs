@@ -1,41 +1,42 @@
-//! The signals that end this program, as a number to be looked at on every tick.
+//! The signals that end this program, as a number that is checked on every tick.
 //!
-//! **Invariant:** a handler stores a number, wakes up a rest, and does nothing else. A hang-up (SIGHUP) is caught and
+//! **Invariant:** a handler stores a number, ends a sleep, and does nothing else. A hang-up (SIGHUP) is caught and
 //! forgotten: a dropped SSH session must not stop a pull, which goes on into the log.
 
 use crate::os::wait::any_ready;
 use rustix::event::{PollFd, PollFlags};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Which signal came, if any.
+/// Which signal is pending, if any.
 #[derive(Clone)]
 pub(crate) struct Signals {
-    came: Arc<AtomicUsize>,
-    /// Can be read once a signal has come; none where nobody rests, or the descriptors for it could not be had.
+    pending: Arc<AtomicUsize>,
+    /// Can be read once a signal is pending; none where nothing sleeps, or the descriptors for it could not be had.
     wake: Option<Arc<File>>,
 }
 
 impl Signals {
     /// Catches SIGINT and SIGTERM, and SIGHUP where `survive_hang_up`.
     pub(crate) fn catch(survive_hang_up: bool) -> Self {
-        let came = Arc::new(AtomicUsize::new(0));
+        let pending = Arc::new(AtomicUsize::new(0));
         for signal in [SIGINT, SIGTERM] {
             // Refused only for signals that cannot be caught at all.
-            let _ = signal_hook::flag::register_usize(signal, Arc::clone(&came), signal.unsigned_abs() as usize);
+            let _ = signal_hook::flag::register_usize(signal, Arc::clone(&pending), signal.unsigned_abs() as usize);
         }
         if survive_hang_up {
             let _ = signal_hook::flag::register(SIGHUP, Arc::new(AtomicBool::new(false)));
         }
-        Self { came, wake: None }
+        Self { pending, wake: None }
     }
 
-    /// The same for who is going to [`rest`](Self::rest): that takes descriptors and handlers of its own.
+    /// The same for who is going to [`sleep`](Self::sleep): that takes descriptors and handlers of its own.
     pub(crate) fn waking(self) -> Self {
         Self { wake: Self::wake().map(Arc::new), ..self }
     }
@@ -48,30 +49,30 @@ impl Signals {
         Some(File::from(OwnedFd::from(reader)))
     }
 
-    /// The number of the signal that came last.
-    pub(crate) fn came(&self) -> Option<i32> {
-        Some(self.came.load(Ordering::Relaxed))
+    /// The number of the signal that was caught last.
+    pub(crate) fn pending(&self) -> Option<i32> {
+        Some(self.pending.load(Ordering::Relaxed))
             .filter(|&signal| signal != 0)
             .and_then(|signal| i32::try_from(signal).ok())
     }
 
+    /// Whether to go on: not once a signal is pending. The answer of most callers to a tick.
+    pub(crate) fn go_on(&self) -> ControlFlow<()> {
+        if self.pending().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
     /// Waits for so long, or until a signal comes or `connection` is closed by the other side, whatever there is to be
     /// read from it, or until `other` can be read; not at all where no signal would end it.
-    pub(crate) fn rest(&self, wait: Duration, connection: impl AsFd, other: Option<BorrowedFd<'_>>) {
+    pub(crate) fn sleep(&self, wait: Duration, connection: impl AsFd, other: Option<BorrowedFd<'_>>) {
         if let Some(wake) = &self.wake {
             let (connection, wake) = (connection.as_fd(), wake.as_fd());
             let other = other.map_or((connection, PollFlags::RDHUP), |other| (other, PollFlags::IN));
             let mut files = [(wake, PollFlags::IN), (connection, PollFlags::RDHUP), other]
                 .map(|(file, flags)| PollFd::from_borrowed_fd(file, flags));
-            // What ended it is looked at by who called.
+            // The caller checks what ended it.
             let _ = any_ready(&mut files, wait);
         }
     }
-}
-
-/// The exit code of a program that a signal ended.
-pub(crate) fn exit_code(signal: i32) -> u8 {
-    128_u8.saturating_add(u8::try_from(signal).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -81,53 +82,53 @@ mod tests {
     use std::net::Shutdown;
     use std::time::Instant;
 
-    /// How long a rest of a minute was.
-    fn rest(signals: &Signals, connection: &UnixStream) -> Duration {
+    /// How long a sleep of a minute lasted.
+    fn sleep(signals: &Signals, connection: &UnixStream) -> Duration {
         let begun = Instant::now();
-        signals.rest(Duration::from_mins(1), connection, None);
+        signals.sleep(Duration::from_mins(1), connection, None);
         begun.elapsed()
     }
 
     const SOON: Duration = Duration::from_secs(30);
 
     #[test]
-    fn a_signal_ends_a_rest_also_when_it_came_before() {
+    fn a_signal_ends_a_sleep_also_when_it_was_pending_before() {
         let signals = Signals::catch(false).waking();
         let (connection, _engine) = UnixStream::pair().unwrap();
-        signals.rest(Duration::from_millis(1), &connection, None);
-        assert_eq!(signals.came(), None);
+        signals.sleep(Duration::from_millis(1), &connection, None);
+        assert_eq!(signals.pending(), None);
         signal_hook::low_level::raise(SIGTERM).unwrap();
-        assert!(rest(&signals, &connection) < SOON);
-        assert_eq!(signals.came(), Some(SIGTERM));
+        assert!(sleep(&signals, &connection) < SOON);
+        assert_eq!(signals.pending(), Some(SIGTERM));
     }
 
     #[test]
-    fn bytes_from_another_end_a_rest() {
+    fn bytes_from_another_end_a_sleep() {
         let signals = Signals::catch(false).waking();
         let (connection, _engine) = UnixStream::pair().unwrap();
         let (other, mut writer) = UnixStream::pair().unwrap();
         let begun = Instant::now();
-        signals.rest(Duration::from_millis(20), &connection, Some(other.as_fd()));
+        signals.sleep(Duration::from_millis(20), &connection, Some(other.as_fd()));
         assert!(begun.elapsed() >= Duration::from_millis(20));
         writer.write_all(b"word").unwrap();
         let begun = Instant::now();
-        signals.rest(Duration::from_mins(1), &connection, Some(other.as_fd()));
+        signals.sleep(Duration::from_mins(1), &connection, Some(other.as_fd()));
         assert!(begun.elapsed() < SOON);
     }
 
     #[test]
-    fn the_end_of_a_connection_ends_a_rest_and_bytes_do_not() {
+    fn the_end_of_a_connection_ends_a_sleep_and_bytes_do_not() {
         let signals = Signals::catch(false).waking();
         let (mut connection, mut engine) = UnixStream::pair().unwrap();
         engine.write_all(b"word").unwrap();
         let begun = Instant::now();
-        signals.rest(Duration::from_millis(20), &connection, None);
+        signals.sleep(Duration::from_millis(20), &connection, None);
         assert!(begun.elapsed() >= Duration::from_millis(20));
         // Half closed is the end too, and what was said before it is still to be read.
         engine.shutdown(Shutdown::Write).unwrap();
-        assert!(rest(&signals, &connection) < SOON);
+        assert!(sleep(&signals, &connection) < SOON);
         drop(engine);
-        assert!(rest(&signals, &connection) < SOON);
+        assert!(sleep(&signals, &connection) < SOON);
         let mut said = String::new();
         connection.read_to_string(&mut said).unwrap();
         assert_eq!(said, "word");

@@ -1,8 +1,8 @@
 //! The log as its readers see it: the last lines, found from the end, and the lines that come, across rotations.
 //!
 //! Apart from `log.rs` because a reader needs what a writer does not: the files that the log used to be. A log is a row
-//! of generations (`docker-pull.log.1`, `docker-pull.log`), told apart by device and inode and held open, so that none
-//! is lost by being renamed, deleted or passed over between two looks.
+//! of generations (`docker-pull.log.1`, `docker-pull.log`), distinguished by device and inode and held open, so that none
+//! is lost by being renamed, deleted or skipped between two polls.
 //!
 //! **Invariant:** every line once, in the order of its writer: sizes are taken from the newest generation to the oldest,
 //! lines are read from the oldest to the newest, never beyond those sizes. A line that may still grow is not shown.
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How much of a line is kept, in bytes: the longest that the log has, a raw line of 64 KiB with its stamp.
-const MOST: usize = (64 << 10) + 32;
+const MAX_LINE: usize = (64 << 10) + 32;
 
 /// How much is read at once. More is no faster.
 const BLOCK: usize = 32 << 10;
@@ -28,7 +28,7 @@ pub(crate) const SHORT_STAMP: &str = "[00:00:00] ";
 /// After so long without growing, the half line at the end of a generation that was rotated away will not become whole.
 const SETTLED: Duration = Duration::from_millis(200);
 
-/// So long a writer may take from looking at the log's name to writing, also where the file is deleted in between.
+/// How long a writer may take from checking the log's name to writing, also where the file is deleted in between.
 const LATE: Duration = Duration::from_secs(2);
 
 /// How many generations are held to be known again. One would do for a log that is rotated and never deleted.
@@ -96,8 +96,8 @@ impl Tail {
         self.held.iter().all(|generation| generation.end == 0)
     }
 
-    /// Looks for what has become of the log. An error says why it cannot be read at present; what is held still can.
-    pub(crate) fn look(&mut self) -> io::Result<()> {
+    /// Polls what has become of the log. An error says why it cannot be read at present; what is held still can.
+    pub(crate) fn poll(&mut self) -> io::Result<()> {
         let found = self.find(usize::MAX);
         for generation in self.held.iter_mut().rev() {
             generation.measure()?;
@@ -136,16 +136,16 @@ impl Tail {
         Ok(false)
     }
 
-    /// Opens the generations that are not held, going back from the log itself to the first that is, or to number `most`.
-    fn find(&mut self, most: usize) -> io::Result<()> {
+    /// Opens the generations that are not held, going back from the log itself to the first that is, or to number `max`.
+    fn find(&mut self, max: usize) -> io::Result<()> {
         let mut newer: Vec<Generation> = Vec::new();
         let (mut found, mut holes) = (Ok(()), 0);
-        for number in 0..=most {
+        for number in 0..=max {
             let opened =
                 if number == 0 { self.unless_held(&self.path) } else { self.unless_held(&self.numbered(number)) };
             match opened {
                 Ok(None) => break,
-                // Rotated on while we were looking.
+                // Rotated further during the search.
                 Ok(Some(generation)) if newer.iter().any(|other| other.identity == generation.identity) => {}
                 Ok(Some(generation)) => newer.push(generation),
                 Err(error) if number == 0 => {
@@ -175,7 +175,7 @@ impl Tail {
     /// Opens `path`, unless it is held already.
     fn unless_held(&self, path: &Path) -> io::Result<Option<Generation>> {
         let is_held = |file: &Metadata| self.held.iter().any(|held| held.identity == Identity::of(file));
-        // Looked at before it is opened: to open a device or a FIFO may do things.
+        // Checked before it is opened: to open a device or a FIFO may have effects.
         let before = std::fs::metadata(path)?;
         if is_held(&before) {
             return Ok(None);
@@ -279,7 +279,7 @@ impl Generation {
 
     fn keep(&mut self, bytes: &[u8]) {
         self.length += bytes.len() as u64;
-        self.half.extend_from_slice(&bytes[..bytes.len().min(MOST - self.half.len())]);
+        self.half.extend_from_slice(&bytes[..bytes.len().min(MAX_LINE - self.half.len())]);
     }
 
     fn end_line(&mut self, bytes: &[u8], out: &mut dyn FnMut(&Line<'_>)) {
@@ -338,7 +338,7 @@ mod tests {
         lines
     }
 
-    /// The last lines of a log, the plain way.
+    /// The last lines of a log, by a simple model.
     fn model(log: &[u8], count: usize, raw: bool, follow: bool) -> Vec<Vec<u8>> {
         let mut lines: Vec<&[u8]> = log.split(|&byte| byte == b'\n').collect();
         // Behind the last line end is a line only if there is something.
@@ -383,12 +383,12 @@ mod tests {
             let mut lines = Vec::new();
             let mut tail = Tail::open(path, 9, false, false).unwrap();
             while tail.read(&mut |line| lines.push((line.bytes.len(), line.length))).unwrap() {}
-            assert_eq!(lines, [(MOST, 5 * BLOCK as u64), (4, 4)]);
+            assert_eq!(lines, [(MAX_LINE, 5 * BLOCK as u64), (4, 4)]);
         });
     }
 
     #[test]
-    fn raw_lines_are_told_by_their_stamp() {
+    fn raw_lines_are_recognized_by_their_stamp() {
         for raw in ["[10:30:15] {}", "[10:30:15] ", "[10:30:15] [2025-11-19 10:30:15] x", "[99:99:99] \0"] {
             assert!(is_raw(raw.as_bytes()), "{raw}");
         }
@@ -403,9 +403,9 @@ mod tests {
             let mut tail = Tail::open(path, 1, false, true).unwrap();
             assert_eq!(read(&mut tail), [b"two"]);
             fs::write(path, "3\n").unwrap();
-            tail.look().unwrap();
+            tail.poll().unwrap();
             assert_eq!(read(&mut tail), [b"3"]);
-            assert!(tail.look().is_ok() && read(&mut tail).is_empty());
+            assert!(tail.poll().is_ok() && read(&mut tail).is_empty());
         });
     }
 
@@ -419,13 +419,13 @@ mod tests {
             fs::write(path, "one\nhal").unwrap();
             fs::rename(path, &old).unwrap();
             fs::write(path, "new\n").unwrap();
-            tail.look().unwrap();
+            tail.poll().unwrap();
             let early = read(&mut tail);
             // On a machine that stood still in between there is nothing to be seen.
             if began.elapsed() < SETTLED {
                 assert!(early.is_empty());
                 fs::write(&old, "one\nhalf\n").unwrap();
-                tail.look().unwrap();
+                tail.poll().unwrap();
                 assert_eq!(read(&mut tail), [&b"half"[..], b"new"]);
             }
             fs::remove_file(&old).unwrap();
@@ -440,7 +440,7 @@ mod tests {
             fs::rename(path, &third).unwrap();
             fs::write(&second, "two\n").unwrap();
             fs::write(path, "three\n").unwrap();
-            tail.look().unwrap();
+            tail.poll().unwrap();
             assert_eq!(read(&mut tail), [&b"one"[..], b"two", b"three"]);
             fs::remove_file(second).unwrap();
             fs::remove_file(third).unwrap();

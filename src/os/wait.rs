@@ -1,14 +1,18 @@
-//! Waiting: the tick on which signals are looked at, until a descriptor is ready, and the pause between two reads.
+//! Waiting: the tick on which signals are checked, until a descriptor is ready, and the pause between two reads.
 //!
-//! **Invariant:** nothing waits longer than it was told to; a signal ends every wait.
+//! **Invariant:** nothing waits longer than its limit; a signal ends every wait.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// The longest that one read waits: short enough to answer a signal within 100 ms.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
+
+/// Called on every tick of a longer wait: whether to go on waiting.
+pub(crate) type OnTick<'a> = &'a mut dyn FnMut() -> ControlFlow<()>;
 
 /// Waits until `file` is ready for `flags`, for `time` at most. Ready is also what has failed or hung up: the read or write that
 /// follows says how. Asked for no flags at all, only that ends the wait early.
@@ -26,17 +30,17 @@ pub(crate) fn any_ready(files: &mut [PollFd<'_>], time: Duration) -> io::Result<
     }
 }
 
-/// Bars in place still move nearly five times a second, and the end of the pull is not waited for: it ends a rest.
+/// Bars in place still move nearly five times a second, and the end of the pull does not wait: it ends a sleep.
 pub(crate) const MAX_PAUSE: Duration = Duration::from_millis(200);
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 
-/// More lines than this in one rest are many: the kernel keeps some 270 writes of the engine, which then waits for us.
+/// More lines than this in one pause are many: the kernel keeps some 270 writes of the engine, which then waits for us.
 const MANY_LINES: usize = 100;
 
-/// How long the engine's next words are left unread: nearly all that a pull costs is to wake up for each of them.
+/// How long the engine's next lines are left unread: nearly all that a pull costs is to wake up for each of them.
 pub(crate) struct ReadPacer {
     last: Duration,
-    /// How many lines came since it began.
+    /// How many lines were read since it began.
     lines: usize,
 }
 
@@ -45,12 +49,12 @@ impl ReadPacer {
         Self { last: MAX_PAUSE, lines: 0 }
     }
 
-    /// A line came.
+    /// A line was read.
     pub(crate) fn line(&mut self) {
         self.lines += 1;
     }
 
-    /// How long the next rest is to be: shorter where much came, or the engine was read in the middle of a line, for then
+    /// How long the next pause is to be: shorter after many lines, or where the data ends in the middle of a line, because then
     /// it writes in small pieces.
     pub(crate) fn next(&mut self, is_within_line: bool) -> Duration {
         let lines = std::mem::take(&mut self.lines);
@@ -65,11 +69,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rest_is_the_shorter_the_more_is_said() {
-        let mut rest = ReadPacer::new();
+    fn the_pause_is_the_shorter_the_more_is_read() {
+        let mut pacer = ReadPacer::new();
         let mut next = |lines, is_within_line| {
-            (0..lines).for_each(|_| rest.line());
-            rest.next(is_within_line).as_micros()
+            (0..lines).for_each(|_| pacer.line());
+            pacer.next(is_within_line).as_micros()
         };
         assert_eq!(
             [0, 100, 101, 101, 100, 0, 0].map(|lines| next(lines, false)),

@@ -54,13 +54,15 @@ pub(crate) struct Attempts {
     waited: usize,
     has_moved: bool,
     was_at_once: bool,
+    /// The latest attempt is the one that came at once.
+    is_at_once: bool,
     /// How many attempts fetched from nothing.
     from_nothing: u64,
 }
 
 impl Attempts {
     pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, number: 0, waited: 0, has_moved: false, was_at_once: false, from_nothing: 0 }
+        Self { limit, number: 0, waited: 0, has_moved: false, was_at_once: false, is_at_once: false, from_nothing: 0 }
     }
 
     /// An attempt has failed: the next, where there is to be one. `is_containerd` is asked where the answer matters:
@@ -69,14 +71,19 @@ impl Attempts {
     pub(crate) fn next(&mut self, broken: Broken<'_>, is_containerd: &mut dyn FnMut() -> bool) -> Option<Next> {
         self.has_moved |= broken.fetched != Fetched::Nothing;
         self.from_nothing += u64::from(broken.fetched == Fetched::FromNothing);
-        if self.number >= self.limit || !broken.failure.may_pass(broken.was_there) || self.from_nothing > 1 {
+        // It may have met with the deletion of what it was to go on with, and get the answer that something is not there: the attempt
+        // before it, a moment ago, has found all of it.
+        let has_met_deletion = std::mem::take(&mut self.is_at_once)
+            && matches!(broken.failure.kind, Kind::NotFound | Kind::Store | Kind::Damaged | Kind::Other);
+        let may_pass = broken.failure.may_pass(broken.was_there) || has_met_deletion;
+        if self.number >= self.limit || !may_pass || self.from_nothing > 1 {
             return None;
         }
         self.number += 1;
         // An engine that is gone is not there at once, and has to be asked again which API it speaks.
         let is_there = !matches!(broken.failure.kind, Kind::EngineGone | Kind::EngineDown);
         if self.has_moved && !self.was_at_once && is_there && is_containerd() {
-            self.was_at_once = true;
+            (self.was_at_once, self.is_at_once) = (true, true);
             return Some(Next { number: self.number, wait: 0 });
         }
         let wait = WAITS[self.waited.min(WAITS.len() - 1)];
@@ -164,6 +171,30 @@ mod tests {
         assert_eq!(waits(Kind::Stalled, true, &[FromNothing]), [Some(0)]);
         assert_eq!(waits(Kind::EngineGone, true, &[FromNothing, Rest]), [Some(5), Some(10)]);
         assert_eq!(waits(Kind::EngineDown, true, &[FromNothing]), [Some(5)]);
+    }
+
+    #[test]
+    fn what_an_attempt_at_once_does_not_find_is_tried_again() {
+        use Fetched::{FromNothing, Nothing};
+        let mut attempts = Attempts::new(9);
+        let mut wait = |kind, fetched| next(&mut attempts, kind, fetched, &mut || true).map(|next| next.wait);
+        assert_eq!(wait(Kind::Unreachable, FromNothing), Some(0));
+        assert_eq!(wait(Kind::Store, Nothing), Some(5));
+        // Not twice.
+        assert_eq!(wait(Kind::Store, Nothing), None);
+        for (kind, expected) in [
+            (Kind::NotFound, Some(5)),
+            (Kind::Damaged, Some(5)),
+            (Kind::Other, Some(5)),
+            (Kind::Login, None),
+            (Kind::DiskFull, None),
+        ] {
+            let mut attempts = Attempts::new(9);
+            let mut wait = |kind, fetched| next(&mut attempts, kind, fetched, &mut || true).map(|next| next.wait);
+            assert_eq!(wait(kind, Nothing), None, "{kind:?} before anything has come");
+            assert_eq!(wait(Kind::Unreachable, FromNothing), Some(0));
+            assert_eq!(wait(kind, Nothing), expected, "{kind:?}");
+        }
     }
 
     #[test]

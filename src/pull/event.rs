@@ -1,6 +1,6 @@
 //! A line to an [`Event`].
 //!
-//! The engine tells of a pull in lines, a JSON object each; `docker pull` without a terminal tells the same in words.
+//! The engine reports a pull in lines, a JSON object each; `docker pull` without a terminal writes the same as text.
 //! Both become the same events here, so that nothing above knows which of the two spoke.
 //!
 //! **Invariant:** parsing never fails. What is not understood is [`Event::Unknown`], what holds a key `error` is an
@@ -12,6 +12,9 @@ use std::borrow::Cow;
 
 /// The longest id of a layer, in bytes: a digest with its algorithm has 71. What is longer is no id.
 const MAX_ID: usize = 128;
+
+/// How much is kept of a line that is an error in a form not understood, in bytes: more than is ever shown.
+const MAX_MALFORMED: usize = 64 << 10;
 
 /// What one line says. Text is the engine's own and not yet made safe to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +39,7 @@ pub(crate) enum Event<'a> {
     Error(String),
     /// The body of a refusal: `{"message": …}`.
     Refusal(Cow<'a, str>),
-    /// Said by the docker CLI for its own purposes; tells nothing about the pull.
+    /// A line of the docker CLI that says nothing about the pull.
     Aside,
     /// Not understood; the line.
     Unknown(&'a [u8]),
@@ -53,24 +56,24 @@ impl Event<'_> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Numbers {
     pub(crate) current: Option<u64>,
-    /// `None` where the engine does not know it, which it says in many ways: 0, -1, not at all.
+    /// `None` where the engine does not know it, which it says in several forms: 0, -1, not at all.
     pub(crate) total: Option<u64>,
-    /// Both as they were said, to see whether they change: also what is no number of bytes can be a sign of life.
-    pub(super) said: Option<(u64, u64)>,
+    /// What was said instead of bytes, as bits, to see whether it changes: it too can be a sign of life. 0 is nothing.
+    pub(super) odd: u64,
 }
 
 impl Numbers {
     #[cfg(test)]
-    pub(crate) const NONE: Self = Self { current: None, total: None, said: None };
+    pub(crate) const NONE: Self = Self { current: None, total: None, odd: 0 };
 
     #[cfg(test)]
     pub(crate) fn of(current: u64, total: Option<u64>) -> Self {
-        Self { current: Some(current), total, said: Some((current, total.unwrap_or(0))) }
+        Self { current: Some(current), total, odd: 0 }
     }
 
     /// Whether the engine said any.
     pub(crate) fn has_any(&self) -> bool {
-        self.said.is_some()
+        self.current.is_some() || self.total.is_some() || self.odd != 0
     }
 }
 
@@ -192,10 +195,8 @@ fn after<'a>(text: Cow<'a, str>, prefix: &str) -> Cow<'a, str> {
 /// A line that is no JSON in UTF-8. It is an error all the same where an object has a key `error` or `errorDetail` at its top.
 pub(crate) fn malformed(line: &[u8]) -> Event<'_> {
     if has_error_key(line) {
-        Event::Error(format!(
-            "the engine reported an error in a form not understood: {}",
-            String::from_utf8_lossy(line)
-        ))
+        let line = String::from_utf8_lossy(&line[..line.len().min(MAX_MALFORMED)]);
+        Event::Error(format!("the engine reported an error in a form not understood: {line}"))
     } else {
         Event::Unknown(line)
     }
@@ -367,8 +368,8 @@ mod tests {
         check("-0.5", "1e300", (None, None));
         check("null", "5", (None, Some(5)));
         check("\"1\"", "5", (None, Some(5)));
-        check("{\"message\":\"1\"}", "[1,[2]]", (None, None));
         check("true", "5", (None, Some(5)));
+        assert_eq!(read(r#""current":{"message":"1"},"total":[1,[2]]"#), Numbers::NONE);
         // So Go writes a count of 0; and a time is no count.
         assert_eq!(read(r#""total":5"#).current, Some(0));
         assert_eq!(read(r#""current":5"#), Numbers::of(5, None));

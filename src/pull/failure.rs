@@ -2,7 +2,7 @@
 //!
 //! Engines have no error codes: the HTTP status of a missing login is 401, 404 or 500 by the engine's version, and half
 //! of all errors come after HTTP 200. Of an engine's reason the words are all there is: it is taken apart (`reason`) and
-//! its cause looked up (`causes`); an HTML page is cut down to its title first (`page`). Errors of our own know their kind
+//! its cause searched for (`causes`); an HTML page is cut down to its title first (`page`). Errors of our own know their kind
 //! where they arise.
 //!
 //! **Invariant:** pure; a reason that no row knows is [`Kind::Other`] and gets no advice rather than a wrong one.
@@ -88,7 +88,7 @@ impl Kind {
         Self::NAMES.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
     }
 
-    /// The kind of an HTTP status, where the status alone tells it.
+    /// The kind of an HTTP status, where the status alone decides it.
     fn of_status(status: u16) -> Self {
         match status {
             401 | 403 => Self::Login,
@@ -119,7 +119,7 @@ impl Failure {
     }
 
     /// What an engine or docker said.
-    pub(crate) fn told(text: &str) -> Self {
+    pub(crate) fn reported(text: &str) -> Self {
         if page::is_page(text) {
             // Nothing stands before it: the page comes from where the engine should be.
             let title = page::title(text);
@@ -148,35 +148,35 @@ impl Failure {
             return Self::own(kind, if kind == Kind::SocketForbidden { format!("{text}: {call}") } else { text });
         }
         let is_page = page::is_page(body);
-        let told = if is_page { Self::own(Kind::Other, page::title(body)) } else { Self::told(body) };
-        let is_bare = is_page || causes::is_bare_status(&Reason::new(&told.text));
+        let failure = if is_page { Self::own(Kind::Other, page::title(body)) } else { Self::reported(body) };
+        let is_bare = is_page || causes::is_bare_status(&Reason::new(&failure.text));
         let kind = match by_status {
             Kind::SocketForbidden if !is_message => by_status,
-            // Known words tell more than the status: 401, 404 and 500 are one and the same for some engines.
-            _ if !is_bare && told.kind != Kind::Other => told.kind,
+            // Known words say more than the status: 401, 404 and 500 are one and the same for some engines.
+            _ if !is_bare && failure.kind != Kind::Other => failure.kind,
             Kind::SocketForbidden if status == 401 => Kind::Login,
             Kind::ServerError if status == 500 && is_message && !is_bare => Kind::Other,
-            Kind::Other => told.kind,
+            Kind::Other => failure.kind,
             _ => by_status,
         };
         let is_forbidden = kind == Kind::SocketForbidden;
         let number = status.to_string();
-        let text = match told.text.trim() {
+        let text = match failure.text.trim() {
             "" => number,
             title if (is_page || is_forbidden) && !title.contains(&number) => format!("{number} {title}"),
-            _ => told.text,
+            _ => failure.text,
         };
         if is_forbidden {
             return Self::own(kind, format!("{call} was answered with {}", text.trim()));
         }
-        Self { kind, text, ..told }
+        Self { kind, text, ..failure }
     }
 
     /// What a recording says without its kind: one of our own reasons, as versions before worded them, or an engine's.
     pub(crate) fn recorded(text: &str) -> Self {
         match causes::of_our_own(text) {
             Some(kind) => Self::own(kind, text),
-            None => Self::told(text),
+            None => Self::reported(text),
         }
     }
 
@@ -205,7 +205,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The kind of an HTTP status that came from the engine's address, and from no registry: an engine itself never answers
+/// The kind of an HTTP status that was received from the engine's address, and from no registry: an engine itself never answers
 /// 401 or 403 without a message.
 fn of_address(status: u16) -> Kind {
     match status {
@@ -222,7 +222,7 @@ mod tests {
     /// For tests of all modules.
     impl From<&str> for Failure {
         fn from(text: &str) -> Self {
-            Self::told(text)
+            Self::reported(text)
         }
     }
 
@@ -246,9 +246,9 @@ mod tests {
     /// What a wording is taken for that is about this image; none where that is right.
     fn mistaken((kind, is_retried, wording): &Row, registry: &str, repository: &str, tag: &str) -> Option<String> {
         let text = wording.replace("{R}", registry).replace("{N}", repository).replace("{T}", tag);
-        let failure = Failure::told(&text);
-        let told = (failure.kind, failure.may_pass(true));
-        (told != (*kind, *is_retried)).then(|| format!("{told:?} for {kind:?}: {text}\n"))
+        let failure = Failure::reported(&text);
+        let reported = (failure.kind, failure.may_pass(true));
+        (reported != (*kind, *is_retried)).then(|| format!("{reported:?} for {kind:?}: {text}\n"))
     }
 
     #[test]
@@ -262,7 +262,7 @@ mod tests {
             .collect();
         assert!(wrong.is_empty(), "{wrong}");
         for (kind, name) in Kind::NAMES {
-            let is_there = rows.iter().any(|(told, ..)| *told == kind);
+            let is_there = rows.iter().any(|(reported, ..)| *reported == kind);
             assert!(is_there || [Kind::NoDocker, Kind::Stalled].contains(&kind), "{name} has no wording");
         }
     }
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_words_is_told_by_its_status() {
+    fn an_answer_without_words_is_classified_by_its_status() {
         let none = |status: u16| format!("the engine answered HTTP status {status} without a reason");
         for status in [408, 429, 502, 503, 504, 524] {
             check_answer(status, "", false, Kind::ServerError, &none(status));
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_the_socket_is_told_from_the_engine() {
+    fn what_stands_before_the_socket_is_distinguished_from_the_engine() {
         let forbidden = "POST /images/create was answered with 403 Forbidden";
         let page = "<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>\n";
         check_answer(403, page, false, Kind::SocketForbidden, forbidden);
@@ -334,17 +334,17 @@ mod tests {
         check_answer(403, "403 Forbidden", false, Kind::SocketForbidden, forbidden);
         check_answer(403, "Forbidden", true, Kind::SocketForbidden, forbidden);
         let plugin = "authorization denied by plugin opa: no";
-        let told = format!("POST /images/create was answered with 403 {plugin}");
-        check_answer(403, plugin, true, Kind::SocketForbidden, &told);
+        let reported = format!("POST /images/create was answered with 403 {plugin}");
+        check_answer(403, plugin, true, Kind::SocketForbidden, &reported);
         let page = "<html><head><title>Login</title></head></html>";
-        let told = "POST /images/create was answered with 401 Login";
-        check_answer(401, page, false, Kind::SocketForbidden, told);
+        let reported = "POST /images/create was answered with 401 Login";
+        check_answer(401, page, false, Kind::SocketForbidden, reported);
         check_answer(502, "<html><head><title>502 Bad Gateway</title>", false, Kind::ServerError, "502 Bad Gateway");
         check_answer(503, "<html><title>Sorry</title></html>", false, Kind::ServerError, "503 Sorry");
         check_answer(500, "<html></html>", false, Kind::ServerError, "500");
         check_answer(504, "upstream request timeout", false, Kind::ServerError, "upstream request timeout");
         check_answer(418, "<html><title>Tea</title></html>", false, Kind::Other, "418 Tea");
-        // An engine's own words tell more than the status that it put before them.
+        // An engine's own words say more than the status that it put before them.
         let login = "unauthorized: authentication required";
         for status in [401, 403, 404, 500, 503] {
             check_answer(status, login, true, Kind::Login, login);
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn old_recordings_tell_our_own_errors_by_their_words() {
+    fn our_own_errors_in_old_recordings_are_recognized_by_their_words() {
         let check = |text: &str, kind| assert_eq!(Failure::recorded(text).kind, kind, "{text}");
         check("permission denied on the engine's socket /var/run/docker.sock", Kind::SocketDenied);
         check("no docker command was found on PATH (/bin)", Kind::NoDocker);
@@ -378,12 +378,12 @@ mod tests {
         check("docker pull ended with exit code 1", Kind::Other);
         check("unexpected EOF", Kind::Unreachable);
         // Live, the same words are an engine's.
-        assert_eq!(Failure::told("nothing has moved for 600s").kind, Kind::Other);
+        assert_eq!(Failure::reported("nothing has moved for 600s").kind, Kind::Other);
     }
 
     #[test]
     fn what_is_shown_of_a_page_is_its_title() {
-        let failure = Failure::told(
+        let failure = Failure::reported(
             r#"error parsing HTTP 503 response body: invalid character '<' looking for beginning of value: "<html>\n<title>Sorry</title>\n</html>\n""#,
         );
         let shown = "error parsing HTTP 503 response body: invalid character '<' looking for beginning of value: Sorry";

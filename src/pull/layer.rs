@@ -46,7 +46,7 @@ pub(crate) enum Change {
     Restarted,
 }
 
-/// A write of the containerd image store, which tells of a layer once the first of them is done.
+/// A write of the containerd image store, which reports a layer once the first of them is done.
 const FIRST_WRITE: u64 = 1 << 20;
 
 #[derive(Debug)]
@@ -58,26 +58,26 @@ pub(crate) struct Layer {
     pub(crate) size: Option<u64>,
     /// Bytes downloaded.
     pub(crate) done: u64,
-    /// The most that `done` has been: it goes back when the layer is fetched again, and what is shown of the whole does not.
+    /// The maximum that `done` has had: it goes back when the layer is fetched again, and what is shown of the whole does not.
     pub(crate) reached: u64,
-    /// Bytes extracted and bytes to extract (both compressed), where the engine tells.
+    /// Bytes extracted and bytes to extract (both compressed), where the engine reports them.
     pub(crate) extracted: Option<(u64, u64)>,
     /// It has been counted, as complete or as cached.
     pub(crate) is_finished: bool,
-    /// It was there already: none of its bytes came.
+    /// It was there already: none of its bytes were fetched.
     pub(crate) is_cached: bool,
     /// The engine was to fetch it, and not only found it here.
     pub(crate) is_announced: bool,
     /// The size is what the registry says; the engine has not spoken of it yet.
-    pub(crate) is_size_told: bool,
+    pub(crate) is_size_from_registry: bool,
     /// What the engine said last.
     said: (Phase, Numbers),
     /// The engine has said something that can mean that it fetches the layer again.
     may_restart: bool,
-    /// Bytes that came before the layer was fetched again.
-    came: u64,
-    /// The most bytes that were told, which the end of the download may exceed.
-    told: u64,
+    /// Bytes that were fetched before the layer was fetched again.
+    before_restart: u64,
+    /// The highest count that was reported, which the end of the download may exceed.
+    reported: u64,
     /// What the engine said of its bytes at first, and after that.
     first: Option<u64>,
     second: Option<u64>,
@@ -95,11 +95,11 @@ impl Layer {
             is_finished: false,
             is_cached: false,
             is_announced: false,
-            is_size_told: false,
+            is_size_from_registry: false,
             said: (Phase::Queued, Numbers::default()),
             may_restart: false,
-            came: 0,
-            told: 0,
+            before_restart: 0,
+            reported: 0,
             first: None,
             second: None,
         }
@@ -119,20 +119,20 @@ impl Layer {
         !self.is_cached && !matches!(self.phase, Phase::Queued | Phase::Waiting)
     }
 
-    /// Bytes that came since the layer was first seen; more than its size where it was fetched again.
+    /// Bytes that were fetched since the layer was first seen; more than its size where it was fetched again.
     pub(crate) fn seen(&self) -> u64 {
-        self.came.saturating_add(if self.is_cached { 0 } else { self.done })
+        self.before_restart.saturating_add(if self.is_cached { 0 } else { self.done })
     }
 
-    /// The same, where the word of the engine that all of it came is not to be believed.
-    pub(crate) fn told(&self) -> u64 {
-        self.came.saturating_add(if self.is_cached { 0 } else { self.told })
+    /// The same, where the engine's report that all of it was fetched is not to be believed.
+    pub(crate) fn reported(&self) -> u64 {
+        self.before_restart.saturating_add(if self.is_cached { 0 } else { self.reported })
     }
 
     /// How many of these the containerd image store had kept from an earlier pull: it counts from the beginning of the
     /// layer. `kept` is how far this run had come with it before, 0 where the layer is new to the run.
     ///
-    /// The store does not tell what it had. What a fresh layer has at first came within a tenth of a second, and then
+    /// The store does not say what it had. What a fresh layer has at first was fetched within a tenth of a second, and then
     /// comes on at that rate; a layer that goes on has much at first, and then little more.
     pub(crate) fn was_there(&self, kept: u64) -> u64 {
         let first = self.first.unwrap_or(0);
@@ -148,7 +148,7 @@ impl Layer {
         }
     }
 
-    /// Whether its bytes were told at all.
+    /// Whether its bytes were reported at all.
     pub(crate) fn has_numbers(&self) -> bool {
         self.first.is_some()
     }
@@ -160,7 +160,7 @@ impl Layer {
 
     /// Takes in what the engine says of the layer.
     pub(crate) fn apply(&mut self, phase: Phase, numbers: Numbers) -> Change {
-        let heard = self.hear(phase, numbers);
+        let is_new = self.note(phase, numbers);
         let is_news = match phase {
             Phase::Queued => {
                 self.may_restart = true;
@@ -186,24 +186,23 @@ impl Layer {
             Phase::Complete => self.complete(),
             Phase::Cached => self.exists(),
         };
-        if is_news { Change::Began } else { heard }
+        if is_news { Change::Began } else { is_new }
     }
 
     /// Whether that is something else than what the engine said before.
-    fn hear(&mut self, phase: Phase, numbers: Numbers) -> Change {
-        let (before, known) = self.said;
-        let is_same = match (before, phase) {
+    fn note(&mut self, phase: Phase, numbers: Numbers) -> Change {
+        let (before, known) = &mut self.said;
+        let is_same = match (*before, phase) {
             // A wait is counted down.
             (Phase::Retrying(before), Phase::Retrying(now)) => now <= before,
             (before, now) => before == now,
         };
-        let has_numbers = numbers.has_any();
-        self.said = (phase, if has_numbers || !is_same { numbers } else { known });
-        match is_same {
-            false => Change::Silent,
-            true if has_numbers && numbers != known => Change::Moved,
-            true => Change::None,
+        *before = phase;
+        if is_same && (*known == numbers || !numbers.has_any()) {
+            return Change::None;
         }
+        *known = numbers;
+        if is_same { Change::Moved } else { Change::Silent }
     }
 
     fn download(&mut self, numbers: Numbers) -> Change {
@@ -225,14 +224,14 @@ impl Layer {
         let (begins, before) = (self.phase != Phase::Downloading, self.done);
         (self.phase, self.is_cached) = (Phase::Downloading, false);
         if done < before && self.may_restart {
-            self.came = self.came.saturating_add(before);
-            (self.done, self.told) = (done, done);
+            self.before_restart = self.before_restart.saturating_add(before);
+            (self.done, self.reported) = (done, done);
             (self.extracted, self.may_restart) = (None, false);
             return Change::Restarted;
         }
         self.may_restart = false;
         self.done = done.max(before);
-        self.told = self.done;
+        self.reported = self.done;
         self.reached = self.reached.max(self.done);
         match self.done > before {
             _ if begins => Change::Began,
@@ -307,7 +306,7 @@ impl Layer {
         }
         let before = self.extracted;
         if let Numbers { current: Some(current), total: Some(total), .. } = numbers {
-            // What the download told may have been no more than the rest after a broken connection.
+            // What the download reported may have been no more than the remainder after a broken connection.
             self.done = self.learn_size(total);
             self.reached = self.reached.max(self.done);
             let (done, whole) = before.unwrap_or_default();
@@ -326,8 +325,8 @@ impl Layer {
         if self.is_finished {
             return false;
         }
-        // What came of it before is not forgotten.
-        (self.came, self.done) = (self.seen(), 0);
+        // What was fetched of it before is not forgotten.
+        (self.before_restart, self.done) = (self.seen(), 0);
         (self.phase, self.is_cached, self.is_finished) = (Phase::Cached, true, true);
         true
     }
@@ -349,9 +348,9 @@ impl Layer {
     }
 
     /// Takes in what the registry says of its size, which is worth less than what the engine says.
-    pub(crate) fn be_told(&mut self, size: u64) {
+    pub(crate) fn learn_from_registry(&mut self, size: u64) {
         if self.size.is_none() {
-            (self.size, self.is_size_told) = (Some(size), true);
+            (self.size, self.is_size_from_registry) = (Some(size), true);
             if self.is_downloaded() && !self.is_cached {
                 self.all_here();
             }
@@ -359,7 +358,7 @@ impl Layer {
     }
 
     fn learn_size(&mut self, total: u64) -> u64 {
-        let known = self.size.filter(|_| !std::mem::take(&mut self.is_size_told));
+        let known = self.size.filter(|_| !std::mem::take(&mut self.is_size_from_registry));
         let size = known.unwrap_or(0).max(total);
         self.size = Some(size);
         size

@@ -8,7 +8,7 @@ use std::io::BufRead as _;
 pub(crate) const MAX_LINE: usize = 1 << 20;
 
 /// What is kept of a line that was too long, in bytes: as much as the log shows of any raw line (64 KiB), less the words
-/// that tell of the rest. Otherwise these would be cut off again.
+/// that say so. Otherwise these would be cut off again.
 const KEPT_OF_TOO_LONG: usize = (64 << 10) - 64;
 
 /// Cuts bytes into lines, wherever the pieces break. Line ends and blanks around a line are taken off, empty lines passed
@@ -57,7 +57,10 @@ impl LineBuffer {
             }
             bytes = &bytes[end + 1..];
         }
-        self.keep(bytes, line);
+        // Most pieces are whole lines.
+        if !bytes.is_empty() {
+            self.keep(bytes, line);
+        }
     }
 
     /// Hands on what is left when the stream ends without a line end.
@@ -126,7 +129,17 @@ impl Object {
         if *self == Self::Other {
             return None;
         }
-        for (at, byte) in bytes.iter().enumerate() {
+        let mut at = 0;
+        while at < bytes.len() {
+            // What changes nothing is most of it, and is passed over in a hurry.
+            let rest = bytes[at..].iter();
+            at += match self {
+                Self::Within(_) => rest.take_while(|byte| !matches!(byte, b'{' | b'}' | b'[' | b']' | b'"')).count(),
+                Self::String(_) => rest.take_while(|byte| !matches!(byte, b'"' | b'\\')).count(),
+                _ => 0,
+            };
+            let Some(byte) = bytes.get(at) else { break };
+            at += 1;
             *self = match (*self, byte) {
                 (Self::Before, b'{') => Self::Within(1),
                 (Self::Before, byte) if byte.is_ascii_whitespace() => Self::Before,
@@ -136,7 +149,7 @@ impl Object {
                 }
                 (Self::Within(1), b'}' | b']') => {
                     *self = Self::Before;
-                    return Some(at + 1);
+                    return Some(at);
                 }
                 (Self::Within(depth), b'}' | b']') => Self::Within(depth - 1),
                 (Self::Within(depth), b'{' | b'[') => Self::Within(depth + 1),
@@ -157,7 +170,7 @@ pub(crate) fn split_object(line: &[u8]) -> Option<(&[u8], &[u8])> {
     (!rest.is_empty()).then_some((object, rest.trim_ascii_start()))
 }
 
-/// Where the first line feed is. std's search that looks at many bytes at once is behind this reader; byte by byte the
+/// Where the first line feed is. std's search that compares many bytes at once is behind this reader; byte by byte the
 /// search takes a quarter of a replay's time.
 fn line_end(bytes: &[u8]) -> Option<usize> {
     let mut rest = bytes;
@@ -167,7 +180,7 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
 }
 
 fn emit(mut bytes: &[u8], keeps_empty: bool, line: &mut dyn FnMut(&[u8])) {
-    // A recording does not keep blanks around JSON, and a replay must be told what the live pull was.
+    // A recording does not keep blanks around JSON, and a replay must get what the live pull got.
     while let [b' ' | b'\t' | b'\r', rest @ ..] | [rest @ .., b' ' | b'\t' | b'\r'] = bytes {
         bytes = rest;
     }
@@ -248,7 +261,7 @@ mod tests {
   {"e":{}}
 not{"f":1}{"g"
 {"open":"#;
-        // Those of a line that came whole are taken apart by who reads it.
+        // Those of a line that was read whole are split by its reader.
         let objects = |lines: Vec<String>| {
             let mut found = Vec::new();
             for line in &lines {

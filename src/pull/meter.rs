@@ -1,12 +1,12 @@
 //! How fast a pull is, and how long it may still take.
 //!
 //! **Invariant:** pure. Samples are taken at the times of a grid, whenever the caller comes: so a replay, which has no ticks,
-//! tells the speeds of the live pull.
+//! shows the speeds of the live pull.
 
 use super::Pull;
 use super::layer::Phase;
 
-/// How far back the speed looks, and how far its samples are apart, in milliseconds. Speed and time left change with
+/// The time that the speed covers, and the distance of its samples, in milliseconds. Speed and time left change with
 /// each sample and not with each frame: they are to be read.
 const WINDOW: u64 = 10_000;
 const SAMPLE: u64 = 500;
@@ -14,10 +14,10 @@ const SAMPLE: u64 = 500;
 /// The samples of a window, with both of its ends.
 const SAMPLES: usize = (WINDOW / SAMPLE) as usize + 1;
 
-/// From how many milliseconds on a speed can be told.
+/// From how many milliseconds on a speed is shown.
 const MIN_SPAN: u64 = 1_000;
 
-/// Longer than that is not told: it would be a guess.
+/// A longer time is not shown: it would be a guess.
 pub(crate) const MAX_LEFT: u64 = 100 * 3600;
 
 /// How fast a pull is and how long it may still take, from what it was seen doing.
@@ -44,6 +44,13 @@ pub(crate) struct Meter {
 impl Meter {
     /// Takes the samples that are due by `at`. To be called before each event, with the pull as it was until then.
     pub(crate) fn advance(&mut self, pull: &Pull, at: u64) {
+        // Most often none is.
+        if self.due <= at {
+            self.catch_up(pull, at);
+        }
+    }
+
+    fn catch_up(&mut self, pull: &Pull, at: u64) {
         let mut unchanged = 0;
         while self.due <= at {
             self.sample(pull);
@@ -131,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn speed_looks_back_ten_seconds_and_time_left_needs_all_sizes() {
+    fn speed_covers_ten_seconds_and_time_left_needs_all_sizes() {
         let (mut pull, mut meter) = (Pull::default(), Meter::default());
         say(&mut pull, "a", "Pulling fs layer", None);
         say(&mut pull, "b", "Pulling fs layer", None);
@@ -141,7 +148,7 @@ mod tests {
             meter.advance(&pull, at);
             (meter.speed, meter.left)
         };
-        // What came before the first byte does not count.
+        // The time before the first byte does not count.
         meter.advance(&Pull::default(), 30_000);
         assert_eq!(download(&mut meter, 30_500, 1), (None, None), "too early to tell");
         assert_eq!(download(&mut meter, 30_900, 2), (None, None), "between two samples");
@@ -164,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_looks_often_sees_what_one_look_sees() {
+    fn the_meter_does_not_depend_on_how_often_it_is_read() {
         let (mut pull, mut often, mut seldom) = (Pull::default(), Meter::default(), Meter::default());
         say(&mut pull, "a", "Pulling fs layer", None);
         let mut at = 0;

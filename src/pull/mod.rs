@@ -1,6 +1,6 @@
-//! The state of a pull: [`Event`]s are applied one after another, each tells what it changed.
+//! The state of a pull: [`Event`]s are applied one after another, and for each an [`Update`] says what it changed.
 //!
-//! Apart from what is shown, because three engines tell the same pull in three dialects and the truth (how many
+//! Apart from what is shown, because three engines report the same pull in three forms and the truth (how many
 //! layers, how many bytes, whether it has succeeded) is worked out here once.
 //!
 //! **Invariant:** no clock, no output. The finished layers never outnumber the layers, and success is something that was
@@ -16,9 +16,11 @@ pub(crate) mod room;
 pub(crate) mod sizes;
 pub(crate) mod snapshot;
 mod tally;
+mod verdict;
 mod wire;
 
 pub(crate) use line_buffer::{LineBuffer, MAX_LINE, split_object};
+pub(crate) use verdict::{End, Verdict, signal_exit_code};
 
 use crate::pull::event::{Event, Numbers};
 use crate::pull::failure::{Failure, Kind, PULL_CALL};
@@ -70,53 +72,26 @@ impl Update<'_> {
     }
 }
 
-/// How a stream ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum End {
-    /// With its last chunk.
-    Complete,
-    /// In the middle, for this reason where one is known.
-    Cut(Option<Failure>),
-    /// It never began: an HTTP status other than 200.
-    Refused(u16),
-    /// Nothing moved for as long as was allowed; for this reason where one is known.
-    Stalled(Option<Failure>),
-    /// We were told to stop.
-    Signal(i32),
-    /// `docker pull` has ended with this exit code.
-    Exited(u8),
-}
-
-/// Whether the pull has succeeded, as far as the stream tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Success,
-    /// No final status, as podman does it. It has succeeded if there is an image whose id begins with this.
-    Undecided(String),
-    Failed(Failure),
-    /// The signal.
-    Interrupted(i32),
-}
-
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that was seen in the stream")]
 pub(crate) struct Pull {
     pub(crate) layers: Vec<Layer>,
     /// How many of them are complete or cached.
     pub(crate) finished: usize,
-    /// The digest of the image, once told.
+    /// The digest of the image, once it is known.
     pub(crate) digest: Option<String>,
     /// Whether the final status was «Image is up to date».
     pub(crate) up_to_date: bool,
     /// What earlier attempts of this run have done.
     before: Vec<Earlier>,
-    /// What is told of and was never announced as a layer: configurations, manifests. It is kept to see it move.
+    /// What events are about and was never announced as a layer: configurations, manifests. It is kept to see it move.
     others: Vec<Layer>,
     /// The layer that an event was last about: most events are about the same as the one before.
     latest: usize,
     /// The id that the last event repeated as `Download complete`, if it did.
     repeated: Option<usize>,
-    last_id: String,
+    /// The id that the last event was about, where that is no layer.
+    last_other: String,
     /// A `Status:` was seen, and nothing but warnings since.
     settled: bool,
     status_seen: bool,
@@ -131,7 +106,7 @@ pub(crate) struct Pull {
     sizes: Option<Sizes>,
     /// Something was seen that podman does not say.
     is_not_podman: bool,
-    /// What may be podman's configuration: announced when all layers had ended, and since then nothing else was told.
+    /// What may be podman's configuration: announced when all layers had ended, with no other event since.
     configuration: Option<usize>,
     /// The last event was what podman ends with.
     is_podmans_end: bool,
@@ -190,7 +165,7 @@ impl Pull {
             Event::Layer { id, phase, numbers, hide_counts } => {
                 self.is_containerd |= hide_counts;
                 let update = self.apply_layer(&id, phase, numbers);
-                self.look_for_podmans_end(&update, phase, configuration);
+                self.detect_podmans_end(&update, phase, configuration);
                 update
             }
         }
@@ -206,16 +181,15 @@ impl Pull {
     }
 
     fn find(&mut self, id: &str) -> Option<usize> {
-        if self.layers.get(self.latest).is_none_or(|layer| layer.id != id) {
-            self.latest = self.layers.iter().position(|layer| layer.id == id)?;
-        }
+        // An engine that reports several layers does so in turn.
+        let (earlier, later) = self.layers.split_at(self.latest);
+        let is_it = |layer: &Layer| layer.id == id;
+        let found = later.iter().position(is_it).map(|at| earlier.len() + at);
+        self.latest = found.or_else(|| earlier.iter().position(is_it))?;
         Some(self.latest)
     }
 
     fn apply_layer(&mut self, id: &str, phase: Phase, numbers: Numbers) -> Update<'static> {
-        if self.last_id != id {
-            id.clone_into(&mut self.last_id);
-        }
         self.is_fetching |= matches!(phase, Phase::Waiting | Phase::Downloading | Phase::Downloaded);
         self.is_not_podman |=
             matches!(phase, Phase::Waiting | Phase::Verifying | Phase::Extracting | Phase::Retrying(_));
@@ -223,6 +197,7 @@ impl Pull {
         if self.is_reweighed_by(found, phase, numbers) {
             self.keep_percent();
         }
+        self.last_other.clear();
         let Some(at) = found else {
             return match phase {
                 Phase::Queued | Phase::Cached if self.layers.len() < MAX_LAYERS => self.announce(id, phase, numbers),
@@ -253,13 +228,13 @@ impl Pull {
         }
         layer.is_announced = phase == Phase::Queued;
         self.layers.push(layer);
-        self.look_up(at);
+        self.apply_known_size(at);
         Update::Layer(at, Change::Began)
     }
 
     /// podman ends with the id of the image, which is that of its configuration: it announces it after all layers and says
     /// twice that it is here. podman 3.1 has not announced it, and says that it is complete.
-    fn look_for_podmans_end(&mut self, update: &Update<'_>, phase: Phase, configuration: Option<usize>) {
+    fn detect_podmans_end(&mut self, update: &Update<'_>, phase: Phase, configuration: Option<usize>) {
         match (update, phase) {
             (Update::Layer(at, Change::Began), Phase::Queued) => {
                 let others = &self.layers[..*at];
@@ -283,6 +258,7 @@ impl Pull {
 
     /// Blobs that were never announced (manifests, configurations) are not layers, but that they move is movement.
     fn apply_other(&mut self, id: &str, phase: Phase, numbers: Numbers) -> Update<'static> {
+        id.clone_into(&mut self.last_other);
         let at = self.others.iter().position(|other| other.id == id);
         let is_new = at.is_none() && self.others.len() < MAX_OTHERS;
         if is_new {
@@ -295,6 +271,14 @@ impl Pull {
         }
     }
 
+    /// The id that the last event was about; empty before the first.
+    fn last_id(&self) -> &str {
+        match self.layers.get(self.latest) {
+            Some(layer) if self.last_other.is_empty() => &layer.id,
+            _ => &self.last_other,
+        }
+    }
+
     /// What the stream that ended so says about the pull.
     pub(crate) fn verdict(&self, end: &End) -> Verdict {
         let own = |kind, reason: &str| Verdict::Failed(Failure::own(kind, reason));
@@ -303,7 +287,7 @@ impl Pull {
             (End::Signal(signal), _) => Verdict::Interrupted(*signal),
             // docker itself has decided.
             (End::Exited(0), _) => Verdict::Success,
-            (_, Some(error)) => Verdict::Failed(Failure::told(error)),
+            (_, Some(error)) => Verdict::Failed(Failure::reported(error)),
             (End::Cut(Some(failure)) | End::Stalled(Some(failure)), _) => Verdict::Failed(failure.clone()),
             (End::Cut(None), _) => own(Kind::EngineGone, BROKEN_OFF),
             (End::Stalled(None), _) => own(Kind::Stalled, "nothing has moved for too long"),
@@ -311,14 +295,14 @@ impl Pull {
             (End::Exited(code), _) if said.is_empty() => {
                 own(Kind::Other, &format!("docker pull ended with exit code {code}"))
             }
-            (End::Exited(_), _) => Verdict::Failed(Failure::told(said)),
+            (End::Exited(_), _) => Verdict::Failed(Failure::reported(said)),
             (End::Complete, _) if self.settled => Verdict::Success,
             (End::Complete, _) if self.status_seen => {
                 own(Kind::Other, "after its final status the engine went on with something that is not understood")
             }
-            (End::Complete, _) if self.refusal => Verdict::Failed(Failure::told(said)),
-            (End::Complete, _) if !self.is_docker && !self.last_id.is_empty() => {
-                Verdict::Undecided(self.last_id.clone())
+            (End::Complete, _) if self.refusal => Verdict::Failed(Failure::reported(said)),
+            (End::Complete, _) if !self.is_docker && !self.last_id().is_empty() => {
+                Verdict::Undecided(self.last_id().to_owned())
             }
             (End::Complete, _) => own(Kind::Other, "the engine ended the pull without saying that it succeeded"),
         }
@@ -377,6 +361,8 @@ pub(crate) fn share(part: u64, whole: u64, scale: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pull::meter::Meter;
+    use crate::pull::snapshot::Snapshot;
     /// What the engine says of a layer.
     type Said = (Phase, Numbers);
 
@@ -433,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_goes_its_way_once() {
+    fn a_layer_goes_through_its_phases_once() {
         let mut pull = Pull::default();
         for (said, expected) in [
             (ANNOUNCED, Change::Began),
@@ -471,7 +457,7 @@ mod tests {
         assert_eq!((pull.layers.len(), pull.finished, pull.moved()), (1, 1, (10, true)));
     }
 
-    /// Applies it to the first layer, and looks at how far that is.
+    /// Applies it to the first layer, and returns how far that is.
     #[track_caller]
     fn check(pull: &mut Pull, said: Said, expected: Change, done: u64) {
         assert_eq!(change(pull, said), expected, "{said:?}");
@@ -480,7 +466,7 @@ mod tests {
 
     #[test]
     fn after_a_broken_connection_the_bytes_go_on() {
-        // As dockerd 20.10 told it: a false 100 %, waits, then the total is what remains.
+        // As dockerd 20.10 reported it: a false 100 %, waits, then the total is what remains.
         let pull = &mut Pull::default();
         check(pull, ANNOUNCED, Change::Began, 0);
         check(pull, downloading(9_469_531, 120_036_820), Change::Began, 9_469_531);
@@ -491,7 +477,7 @@ mod tests {
         check(pull, downloading(556_572, 110_075_769), Change::Began, 10_517_623);
         check(pull, downloading(1_113_628, 110_075_769), Change::Grew, 11_074_679);
         check(pull, downloading(110_075_769, 110_075_769), Change::Moved, 11_074_679);
-        // A second wait is told again, as is a longer one after it.
+        // A second wait is shown again, as is a longer one after it.
         check(pull, retrying(10), Change::Began, 11_074_679);
         check(pull, retrying(9), Change::None, 11_074_679);
         check(pull, retrying(15), Change::Began, 11_074_679);
@@ -509,11 +495,18 @@ mod tests {
         check(pull, downloading(500, 1000), Change::Moved, 600);
         check(pull, retrying(5), Change::Began, 600);
         check(pull, downloading(1000, 1000), Change::Silent, 600);
+        let amount = |pull: &Pull| Snapshot { pull, meter: &Meter::default(), at: 0 }.amount();
+        let before = amount(pull);
+        assert_eq!((before.done, before.total, before.is_exact), (600, 1000, true));
         check(pull, downloading(100, 1000), Change::Restarted, 100);
-        assert_eq!((pull.percent(), pull.layers[0].reached, pull.moved()), (percent, 600, (700, true)));
+        assert_eq!((pull.percent(), pull.moved()), (percent, (700, true)));
+        // What is shown of the whole stands still until it is passed.
+        assert_eq!(amount(pull), before);
         check(pull, downloading(50, 1000), Change::Moved, 100);
+        check(pull, downloading(599, 1000), Change::Grew, 599);
+        assert_eq!(amount(pull), before);
         check(pull, downloading(900, 1000), Change::Grew, 900);
-        assert_eq!((pull.layers[0].reached, pull.moved()), (900, (1500, true)));
+        assert_eq!((amount(pull).done, pull.moved()), (900, (1500, true)));
         check(pull, DOWNLOADED, Change::Began, 1000);
         check(pull, COMPLETE, Change::Began, 1000);
         // The mirror fails elsewhere, and all is fetched from another place.
@@ -800,7 +793,7 @@ mod tests {
     }
 
     #[test]
-    fn the_extraction_tells_the_size_of_a_layer_whose_rest_alone_was_told() {
+    fn the_extraction_shows_the_size_of_a_layer_whose_remainder_alone_was_known() {
         let mut pull = Pull::default();
         for what in [ANNOUNCED, retrying(5), downloading(100, 700), DOWNLOADED] {
             step(&mut pull, "a", what);
@@ -903,7 +896,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_in_its_own_words() {
+    fn a_refusal_is_reported_in_its_own_words() {
         let check = |lines: &[&str], expected: &str| {
             let mut pull = Pull::default();
             for line in lines {

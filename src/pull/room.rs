@@ -1,7 +1,7 @@
 //! Whether what is still to come fits where the engine keeps its images.
 //!
 //! An engine finds out when the disk is full, after the bytes were paid for, and then throws them away. What it needs at the
-//! least was measured: the graphdriver unpacks a layer as it comes, the containerd store keeps it packed and unpacked.
+//! minimum was measured: the graphdriver unpacks a layer as it comes, the containerd store keeps it packed and unpacked.
 //!
 //! **Invariant:** pure. What could fit is never refused: everything that is not known counts as nothing.
 
@@ -25,12 +25,12 @@ pub(crate) enum Judgement {
     Fits,
     /// It may not fit: the bytes to fetch, and those available.
     Tight(u64, u64),
-    /// It cannot fit: the least that is needed, and what is free.
+    /// It cannot fit: the minimum that is needed, and what is free.
     Full(u64, u64),
 }
 
 impl Pull {
-    /// Whether the rest of the pull fits; it does where sizes are not known.
+    /// Whether what is still to come fits; it does where sizes are not known.
     pub(crate) fn judge(&self, room: &Room) -> Judgement {
         if !self.has_sizes() {
             return Judgement::Fits;
@@ -90,29 +90,29 @@ mod tests {
         Room { is_containerd, is_twice, free, available: u64::MAX }
     }
 
-    /// The least that is not refused.
-    fn least(pull: &Pull, is_containerd: bool, is_twice: bool) -> u64 {
-        let (mut least, mut most) = (0, 1 << 40);
-        while least < most {
-            let middle = u64::midpoint(least, most);
+    /// The minimum that is not refused.
+    fn min(pull: &Pull, is_containerd: bool, is_twice: bool) -> u64 {
+        let (mut min, mut max) = (0, 1 << 40);
+        while min < max {
+            let middle = u64::midpoint(min, max);
             match pull.judge(&room(is_containerd, is_twice, middle)) {
                 Judgement::Full(need, free) => {
                     assert_eq!(free, middle);
                     assert!(need > middle);
-                    least = middle + 1;
+                    min = middle + 1;
                 }
-                _ => most = middle,
+                _ => max = middle,
             }
         }
-        least
+        min
     }
 
     #[test]
-    fn the_least_that_is_needed() {
+    fn the_minimum_that_is_needed() {
         let mut pull = pull();
         // Both stores, and the containerd store on a file system that compresses.
         let needs =
-            |pull: &Pull| [least(pull, false, true), least(pull, true, true), least(pull, true, false)].map(|n| n / MB);
+            |pull: &Pull| [min(pull, false, true), min(pull, true, true), min(pull, true, false)].map(|n| n / MB);
         assert_eq!(needs(&pull), [60, 60, 0], "nothing is seen to be fetched");
         say(&mut pull, "a", "Downloading", r#""current":5000000,"total":20000000"#);
         assert_eq!(needs(&pull), [55, 75, 15]);

@@ -8,7 +8,7 @@
 use super::Pull;
 use super::layer::Layer;
 
-/// The layers of an image and their sizes, as its registry tells them.
+/// The layers of an image and their sizes, as its registry lists them.
 pub(crate) type Sizes = Vec<(String, u64)>;
 
 /// What a pull has to fetch.
@@ -26,16 +26,16 @@ impl Pull {
         self.keep_percent();
         self.sizes = Some(sizes);
         for at in 0..self.layers.len() {
-            self.look_up(at);
+            self.apply_known_size(at);
         }
     }
 
-    /// A layer was announced, or is looked at once the sizes are known.
-    pub(super) fn look_up(&mut self, at: usize) {
+    /// A layer was announced, or the sizes have become known.
+    pub(super) fn apply_known_size(&mut self, at: usize) {
         let Some(sizes) = &self.sizes else { return };
         let layer = &mut self.layers[at];
         match sizes.iter().find(|(id, _)| *id == layer.id) {
-            Some((_, size)) => layer.be_told(*size),
+            Some((_, size)) => layer.learn_from_registry(*size),
             // The engine names layers that are here without having asked the registry for them.
             None if !layer.is_announced => {}
             None => self.forget_sizes(),
@@ -44,8 +44,8 @@ impl Pull {
 
     fn forget_sizes(&mut self) {
         self.sizes = None;
-        for layer in self.layers.iter_mut().filter(|layer| layer.is_size_told) {
-            (layer.size, layer.is_size_told) = (None, false);
+        for layer in self.layers.iter_mut().filter(|layer| layer.is_size_from_registry) {
+            (layer.size, layer.is_size_from_registry) = (None, false);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Apart from the state, because what is shown of it (percent, bytes, speed) must be the same wherever it is shown.
 //!
-//! **Invariant:** to look changes nothing. The percentage never goes back within an attempt, and is 100 only once
+//! **Invariant:** reading it changes nothing. The percentage never goes back within an attempt, and is 100 only once
 //! [`Pull::settle`] has established success.
 
 use crate::pull::event::Numbers;
@@ -115,7 +115,7 @@ impl Pull {
             Phase::Downloading => {
                 let is_unknown = numbers.current.is_some() && numbers.current >= numbers.total.or(layer.size);
                 layer.is_downloaded()
-                    || layer.is_size_told
+                    || layer.is_size_from_registry
                     || is_more(layer.size)
                     || (is_unknown && layer.size.is_some())
             }

@@ -50,11 +50,9 @@ impl Detail {
             Count::Missing if total.is_some() => Some(0),
             ref count => count.bytes(),
         };
-        let said = match (&self.current, &self.total) {
-            (Count::Missing, Count::Missing) => None,
-            (current, total) => Some((current.said(), total.said())),
-        };
-        Numbers { current, total, said }
+        // Turned, so that the two do not cancel each other out.
+        let odd = self.current.odd() ^ self.total.odd().rotate_left(17);
+        Numbers { current, total, odd }
     }
 }
 
@@ -80,7 +78,7 @@ enum Count {
     #[default]
     Missing,
     Bytes(u64),
-    /// A number, but not one of bytes; its bits.
+    /// A number, but not one of bytes; its bits, which are never all 0.
     Number(u64),
     Other,
 }
@@ -90,11 +88,8 @@ impl Count {
         if let Self::Bytes(bytes) = self { Some(*bytes) } else { None }
     }
 
-    fn said(&self) -> u64 {
-        match self {
-            Self::Bytes(bits) | Self::Number(bits) => *bits,
-            Self::Missing | Self::Other => 0,
-        }
+    fn odd(&self) -> u64 {
+        if let Self::Number(bits) = self { *bits } else { 0 }
     }
 }
 
@@ -103,7 +98,7 @@ impl<'de> Deserialize<'de> for Count {
         deserializer.deserialize_any(Lenient).map(|value| match value {
             Value::Number(number) => Self::Bytes(number),
             Value::Negative(number) => Self::Number(number.cast_unsigned()),
-            // JSON does not tell 5 from 5.0 or 5e0. Beyond that a float does not tell one byte from the next.
+            // In JSON 5, 5.0 and 5e0 are the same. Beyond that a float cannot hold each number of bytes.
             #[expect(clippy::cast_sign_loss, reason = "looked at before")]
             Value::Float(number) if (0.0..=9e15).contains(&number) => Self::Bytes(number as u64),
             Value::Float(number) => Self::Number(number.to_bits()),
@@ -183,7 +178,7 @@ impl<'de> Visitor<'de> for Lenient {
     }
 }
 
-/// A value in which no `message` is looked for: nesting cannot make the parser recurse.
+/// A value in which no `message` is searched for: nesting cannot make the parser recurse.
 struct Shallow;
 
 impl<'de> serde::de::DeserializeSeed<'de> for Shallow {

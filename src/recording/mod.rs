@@ -1,4 +1,4 @@
-//! Recordings of a pull, both ways: JSON lines in the manner of asciicast.
+//! Recordings of a pull, written and read: JSON lines in the manner of asciicast.
 //!
 //! ```text
 //! {"version":1,"image":"alpine:latest","started":"2025-11-19T10:30:15.250+05:30","engine":"20.10.24","api":"1.41"}
@@ -9,7 +9,7 @@
 //! [15.200,"x",{"end":"complete","exit":0}]
 //! ```
 //!
-//! Seconds since `started`, a code, and data: `a` begins an attempt, `e` is the engine's line as it came, `r` a line that
+//! Seconds since `started`, a code, and data: `a` begins an attempt, `e` is the engine's line as it was read, `r` a line that
 //! is not JSON, `w` a warning of this program, `s` how large the layers are or what room there is for them, `x` the end. `a` of a first
 //! attempt may have `reason` (why the docker CLI is used) and `attached`, of a later one `wait`, `reason`, `kind` and `retries`; `x` has `reason` and `kind` where the pull
 //! failed, and `credentials` where some were sent. Codes and keys that are not known are passed over, so that the format
@@ -42,7 +42,7 @@ const MAX_AT: u64 = 366 * 24 * 3600 * 1000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) image: String,
-    /// When the pull began; `None` where the recording does not tell.
+    /// When the pull began; `None` where the recording does not say.
     pub(crate) started: Option<OffsetDateTime>,
     pub(crate) engine: String,
     pub(crate) api: String,
@@ -62,14 +62,14 @@ pub(crate) enum Entry<'a> {
     Warning(String),
     /// The registry has said how large the layers are.
     Sizes(Sizes),
-    /// Where the engine keeps its images was looked at.
+    /// The free space where the engine keeps its images was measured.
     Room(Room),
     End(Ended),
     /// Nothing that this version knows.
     Other,
 }
 
-/// How a recorded pull ended, as far as the recording tells.
+/// How a recorded pull ended, as far as the recording says.
 #[derive(Debug)]
 pub(crate) struct Ended {
     /// How its stream did.
@@ -137,7 +137,7 @@ pub(crate) fn entry<'a>(line: &'a [u8], header: &Header) -> Result<(u64, Entry<'
     Ok((at, entry))
 }
 
-/// Whether a line that [`entry`] took is whole: an engine's line is not looked at there.
+/// Whether a line that [`entry`] took is whole: an engine's line is not checked there.
 pub(crate) fn check(line: &[u8]) -> Result<(), String> {
     serde_json::from_slice::<IgnoredAny>(line)
         .map(|_| ())
@@ -152,7 +152,7 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// The form in which an engine's lines are written, read without looking at the line twice: a replay spends its
+    /// The form in which an engine's lines are written, read without parsing the line twice: a replay spends its
     /// time here. What the line says is checked when it is understood as an event; with a fourth item, which nothing
     /// writes, it is not.
     fn quick(text: &'a str) -> Option<Self> {
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_of_reading_a_row_agree() {
+    fn both_parsers_of_a_row_agree() {
         for row in [
             r#"[0.5,"e",{"status":"a"}]"#,
             r#"[12,"e",{"status":"a]","b":[1,"x"]}]"#,
@@ -455,8 +455,8 @@ mod tests {
         );
         let check = |row: &str, end: End, exit, kind, had_credentials| match entry(row.as_bytes(), &a_header()) {
             Ok((_, Entry::End(ended))) => {
-                let told = (ended.end, ended.exit, ended.kind, ended.had_credentials);
-                assert_eq!(told, (end, exit, kind, had_credentials), "{row}");
+                let read = (ended.end, ended.exit, ended.kind, ended.had_credentials);
+                assert_eq!(read, (end, exit, kind, had_credentials), "{row}");
             }
             other => panic!("{row}: {other:?}"),
         };

@@ -52,7 +52,7 @@ pub(crate) fn bytes(count: u64) -> impl Display {
     })
 }
 
-/// `count` cut down to what [`bytes`] shows of it: equal for counts that look alike.
+/// `count` cut down to what [`bytes`] shows of it: equal for counts that are shown alike.
 pub(crate) fn shown(count: u64) -> u64 {
     let step = match count {
         GB.. => GB / 10,
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_that_look_alike_are_shown_alike() {
+    fn counts_with_the_same_digits_are_shown_alike() {
         let counts = (0..64).flat_map(|bit| [1_u64 << bit, (1 << bit) / 1000 * 999, (1 << bit) + 77_777]);
         for pair in counts.flat_map(|count| (0..7).map(move |more| (count, count + 10_u64.pow(more)))) {
             let alike = bytes(pair.0).to_string() == bytes(pair.1).to_string();

@@ -1,4 +1,4 @@
-//! Figures, and the letters of the words that matter, so large that they are read from across a room.
+//! Figures, and the letters of the words that matter, so large that they can be read from a distance.
 //!
 //! **Invariant:** pure; each row of a figure has the same number of cells.
 

@@ -1,4 +1,4 @@
-//! What is told of the image as a whole: the block at the top, how far it is while the pull runs, another attempt, and the
+//! The lines about the image as a whole: the block at the top, how far it is while the pull runs, another attempt, and the
 //! closing block.
 //!
 //! Apart from the lines about layers, which come as the engine speaks of them.
@@ -17,8 +17,8 @@ impl Report {
     pub(crate) fn open(&mut self, opening: &Opening, at: u64, out: Out<'_>) {
         // Now, and not when the first long line comes.
         self.text.reserve(LINE_BYTES);
-        self.pace.moved(at);
-        self.tells_bytes = opening.method == Method::Api;
+        self.throttle.moved(at);
+        self.has_bytes = opening.method == Method::Api;
         let (mode, method) = match opening.method {
             Method::Api => ("enhanced mode", "Docker Socket API (detailed progress)"),
             Method::Cli => ("docker CLI", "docker pull CLI"),
@@ -26,7 +26,7 @@ impl Report {
         if let Some(reason) = &opening.reason {
             let about = About::Image(Topic::Notice, reason);
             let line = format_args!("⚠️  {}; using the docker CLI", sanitize::safe(reason));
-            self.tell(at, Part::Opening, about, out, line);
+            self.emit(at, Part::Opening, about, out, line);
         }
         self.rule(at, Part::Opening, out);
         self.say(at, Part::Opening, out, format_args!("📦 PULLING IMAGE ({mode})"));
@@ -47,21 +47,21 @@ impl Report {
 
     /// A broken attempt is followed by another.
     pub(crate) fn retry(&mut self, retry: &Retry, at: u64, out: Out<'_>) {
-        self.pace = Throttle::default();
+        self.throttle = Throttle::default();
         self.held.clear();
         self.moving = None;
-        self.pace.moved(at);
+        self.throttle.moved(at);
         let Retry { number, limit, wait, failure } = retry;
         let about = About::Image(Topic::Retry(failure.kind), &failure.text);
         let reason = sanitize::safe(&failure.text);
         let limit = limit.map(|limit| format!("/{limit}")).unwrap_or_default();
         let when = if *wait == 0 { "at once".to_owned() } else { format!("in {wait}s") };
-        self.tell(at, Part::Body, about, out, format_args!("🔁 Retry {number}{limit} {when}: {reason}"));
+        self.emit(at, Part::Body, about, out, format_args!("🔁 Retry {number}{limit} {when}: {reason}"));
     }
 
     /// How far the whole is, at a time that was due.
     pub(super) fn overall(&mut self, pull: &Pull, due: u64, out: Out<'_>) {
-        if !self.tells_bytes || pull.layers.is_empty() {
+        if !self.has_bytes || pull.layers.is_empty() {
             return;
         }
         // A copy, for the line is made in the report.
@@ -76,7 +76,7 @@ impl Report {
             cells: bar::OVERALL,
             rest: format_args!(" {percent}%{facts}"),
         };
-        self.tell_bar(due, Part::Body, About::Overall(snapshot), out, &line);
+        self.emit_bar(due, Part::Body, About::Overall(snapshot), out, &line);
     }
 
     /// The closing block. `registry` is named in advice.
@@ -106,19 +106,20 @@ impl Report {
             cells: bar::OVERALL,
             rest: format_args!(" {percent}%"),
         };
-        self.tell_bar(at, closing, About::Text, out, &line);
+        self.emit_bar(at, closing, About::Text, out, &line);
         let layers = pull.layers.len();
         if layers > 0 {
             self.say(at, closing, out, format_args!("Layers: {}/{layers} completed", pull.finished));
-            if self.tells_bytes {
-                let (moved, is_all) = pull.moved();
-                let (least, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
-                match bar::speed(moved, at).filter(|_| moved > 0) {
-                    Some(speed) => {
-                        self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s ({speed})"));
-                    }
-                    None => self.say(at, closing, out, format_args!("Downloaded: {least}{count} in {seconds}s")),
+        }
+        let (moved, is_all) = pull.moved();
+        // Bytes of an attempt before this one too, which may have found everything there.
+        if self.has_bytes && (layers > 0 || moved > 0) {
+            let (bound, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
+            match bar::speed(moved, at).filter(|_| moved > 0) {
+                Some(speed) => {
+                    self.say(at, closing, out, format_args!("Downloaded: {bound}{count} in {seconds}s ({speed})"));
                 }
+                None => self.say(at, closing, out, format_args!("Downloaded: {bound}{count} in {seconds}s")),
             }
         }
         self.rule(at, closing, out);
@@ -133,8 +134,8 @@ fn facts(snapshot: &Snapshot<'_>) -> impl fmt::Display + use<> {
         if total == 0 {
             return Ok(());
         }
-        let least = if is_exact { "" } else { "≥" };
-        write!(f, " ({} / {least}{}", bar::bytes(done), bar::bytes(total))?;
+        let bound = if is_exact { "" } else { "≥" };
+        write!(f, " ({} / {bound}{}", bar::bytes(done), bar::bytes(total))?;
         if let Some(speed) = rate.and_then(|rate| bar::speed(rate, 1000)) {
             write!(f, ", {speed}")?;
         }

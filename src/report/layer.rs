@@ -1,6 +1,6 @@
-//! What is told of one layer: that it waits, how far it is, that it is there.
+//! The lines about one layer: that it waits, how far it is, that it is there.
 //!
-//! Apart from the rest of the report, because each phase of a layer has its own form of line and its own pace.
+//! Apart from the rest of the report, because each phase of a layer has its own form of line and its own throttle.
 //!
 //! **Invariant:** a bar never goes back, unless a line has said before that the layer starts again.
 
@@ -18,16 +18,16 @@ impl Report {
             self.moving = Some(index);
         }
         match (change, layer.phase) {
-            (Change::Silent, Phase::Downloading) => self.pace.downloading(index, at),
+            (Change::Silent, Phase::Downloading) => self.throttle.downloading(index, at),
             (Change::None | Change::Moved | Change::Silent, _) | (_, Phase::Waiting) => {}
             (Change::Restarted, _) => {
-                self.pace.begin_phase(index, None);
+                self.throttle.begin_phase(index, None);
                 let line = format_args!("🔁 Layer {}: starts again", sanitize::safe(&layer.id));
-                self.tell(at, Part::Body, About::Restart(layer), out, line);
+                self.emit(at, Part::Body, About::Restart(layer), out, line);
                 self.download(layer, index, at, out);
             }
             (_, Phase::Queued) => self.hold(index, None, at),
-            (_, Phase::Cached) if self.held.is_empty() && self.pace.is_announced(index) => {
+            (_, Phase::Cached) if self.held.is_empty() && self.throttle.is_announced(index) => {
                 self.cached(pull, index, pull.finished, at, out);
             }
             (_, Phase::Cached) => self.hold(index, Some(pull.finished), at),
@@ -45,7 +45,7 @@ impl Report {
             }
             (Change::Grew, Phase::Extracting) => self.extraction(layer, index, at, out),
             (_, phase @ Phase::Extracting) => {
-                self.pace.begin_phase(index, Some(at));
+                self.throttle.begin_phase(index, Some(at));
                 self.layer(layer, phase, at, out, format_args!(": Extracting..."));
             }
             (_, Phase::Complete) => self.complete(pull, index, at, out),
@@ -60,16 +60,16 @@ impl Report {
     }
 
     fn hold(&mut self, layer: usize, finished: Option<usize>, at: u64) {
-        self.pace.hold(at);
+        self.throttle.hold(at);
         self.held.push((layer, finished));
     }
 
     /// Lets the held lines out, `queued` ones first.
     pub(super) fn release(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
-        self.pace.release();
+        self.throttle.release();
         let held = std::mem::take(&mut self.held);
         for &(layer, _) in &held {
-            if self.pace.announce(layer) {
+            if self.throttle.announce(layer) {
                 let total = pull.layers.len();
                 let rest = format_args!(" queued (total: {total} layers)");
                 self.layer(&pull.layers[layer], Phase::Queued, at, out, rest);
@@ -80,7 +80,7 @@ impl Report {
                 self.cached(pull, layer, finished, at, out);
             }
         }
-        self.tell_sizes(pull, at, out);
+        self.emit_sizes(pull, at, out);
     }
 
     fn cached(&mut self, pull: &Pull, layer: usize, finished: usize, at: u64, out: Out<'_>) {
@@ -90,10 +90,10 @@ impl Report {
 
     fn complete(&mut self, pull: &Pull, index: usize, at: u64, out: Out<'_>) {
         let layer = &pull.layers[index];
-        if layer.extracted.is_some() && self.pace.bars(index) > 0 {
+        if layer.extracted.is_some() && self.throttle.bars(index) > 0 {
             self.extraction_bar(layer, index, (1, 1), at, out);
         }
-        let began = self.pace.began(index);
+        let began = self.throttle.began(index);
         let size = layer.size.or_else(|| (layer.done > 0).then_some(layer.done));
         let details = fmt::from_fn(|f| {
             let Some(size) = size else { return Ok(()) };
@@ -105,8 +105,8 @@ impl Report {
     }
 
     fn download(&mut self, layer: &Layer, index: usize, at: u64, out: Out<'_>) {
-        self.pace.downloading(index, at);
-        if self.pace.is_due(index, at) {
+        self.throttle.downloading(index, at);
+        if self.throttle.is_due(index, at) {
             self.download_bar(layer, index, layer.done, at, out);
         }
     }
@@ -114,18 +114,18 @@ impl Report {
     /// A download that showed a second bar is shown full before the line that ends it.
     fn end_download(&mut self, layer: &Layer, index: usize, at: u64, out: Out<'_>) {
         if let Some(size) = layer.size
-            && self.pace.bars(index) > 1
+            && self.throttle.bars(index) > 1
         {
             self.download_bar(layer, index, size, at, out);
         }
-        self.pace.begin_phase(index, None);
+        self.throttle.begin_phase(index, None);
     }
 
     /// How much of a layer is here: with a bar where its size is known.
     fn download_bar(&mut self, layer: &Layer, index: usize, done: u64, at: u64, out: Out<'_>) {
         let size = layer.size.unwrap_or(0);
         let percent = bar::percent(done, size);
-        if !self.pace.is_news(index, at, (percent, bar::shown(done), size)) {
+        if !self.throttle.is_news(index, at, (percent, bar::shown(done), size)) {
             return;
         }
         if layer.size.is_none() {
@@ -138,7 +138,7 @@ impl Report {
 
     fn extraction(&mut self, layer: &Layer, index: usize, at: u64, out: Out<'_>) {
         if let Some(numbers) = layer.extracted
-            && self.pace.is_due(index, at)
+            && self.throttle.is_due(index, at)
         {
             self.extraction_bar(layer, index, numbers, at, out);
         }
@@ -146,17 +146,17 @@ impl Report {
 
     fn extraction_bar(&mut self, layer: &Layer, index: usize, (done, whole): (u64, u64), at: u64, out: Out<'_>) {
         let percent = bar::percent(done, whole);
-        if !self.pace.is_news(index, at, (percent, 0, 0)) {
+        if !self.throttle.is_news(index, at, (percent, 0, 0)) {
             return;
         }
         self.layer_bar(layer, Phase::Extracting, at, out, (done, whole), format_args!(" {percent}%"));
     }
 
-    /// A line about a layer and a phase: its name, and `rest`.
+    /// A line about a layer and a phase: its name, and `rest`, which follows it.
     fn layer(&mut self, layer: &Layer, phase: Phase, at: u64, out: Out<'_>, rest: Arguments<'_>) {
         let about = About::Layer(layer, phase);
         let lead = format_args!("{} Layer {}{rest}", sign(phase), sanitize::safe(&layer.id));
-        self.tell(at, Part::Body, about, out, lead);
+        self.emit(at, Part::Body, about, out, lead);
     }
 
     /// A line about a layer with the bar of its phase.
@@ -172,7 +172,7 @@ impl Report {
         let word = if phase == Phase::Extracting { "Extracting " } else { "" };
         let lead = format_args!("{} Layer {}: {word}", sign(phase), sanitize::safe(&layer.id));
         let about = About::Layer(layer, phase);
-        self.tell_bar(at, Part::Body, about, out, &WithBar { lead, part: done, whole, cells: bar::LAYER, rest });
+        self.emit_bar(at, Part::Body, about, out, &WithBar { lead, part: done, whole, cells: bar::LAYER, rest });
     }
 }
 

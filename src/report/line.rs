@@ -1,8 +1,8 @@
-//! A line of the session, and what there is to tell beside the engine's events.
+//! A line of the session, and what it says beside the engine's events.
 //!
 //! Between the [report](crate::report) that makes the lines and the sinks that write them.
 //!
-//! **Invariant:** plain values. Text under `About`, [`Opening`] and [`Retry`] is as it came, not yet safe to show.
+//! **Invariant:** plain values. Text under `About`, [`Opening`] and [`Retry`] is as it was received, not yet safe to show.
 
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::layer::{Layer, Phase};
@@ -20,12 +20,13 @@ pub(crate) enum Part {
     Closing,
 }
 
-/// What a line tells, for sinks that tell it in a way of their own. Text in here is as it came, not yet safe to show.
+/// What a line is about, for sinks that show it in a form of their own. Text in here is as it was received, not yet safe to
+/// show.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum About<'a> {
     /// A line across, which divides.
     Rule,
-    /// Nothing that no other line tells: headings, the closing block.
+    /// Nothing that another line does not say too: headings, the closing block.
     Text,
     Image(Topic, &'a str),
     /// How far the whole is.
@@ -36,7 +37,7 @@ pub(crate) enum About<'a> {
     Restart(&'a Layer),
 }
 
-/// What is told of the image as a whole.
+/// What a line says of the image as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Topic {
     /// Its name: the pull begins.

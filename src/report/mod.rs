@@ -1,7 +1,7 @@
 //! The session of a pull: what an [`Update`] brings in lines of text, and when.
 //!
-//! Apart from the sinks that write the lines, so that the log, a pipe and a terminal tell the same session, and from the
-//! clock, so that a replay tells it as the live pull did, byte for byte.
+//! Apart from the sinks that write the lines, so that the log, a pipe and a terminal show the same session, and from the
+//! clock, so that a replay shows it as the live pull did, byte for byte.
 //!
 //! **Invariant:** pure. Every time is `at`: whole milliseconds since the pull began, as the caller took them. Text of an
 //! engine is made safe here, before it becomes part of a line.
@@ -43,13 +43,13 @@ const RULE: &str = "==========================================";
 /// Turns updates into lines. The callback that every method takes is given the lines in their order.
 #[derive(Default)]
 pub(crate) struct Report {
-    pace: Throttle,
+    throttle: Throttle,
     grid: Grid,
     /// Fed with the pull as it is before each event, and when time passes.
     pub(crate) meter: Meter,
-    /// Docker's CLI tells no bytes.
-    tells_bytes: bool,
-    told: sizes::Told,
+    /// Whether bytes are reported: docker's CLI reports none.
+    has_bytes: bool,
+    shown: sizes::Shown,
     /// Layers whose `queued` line is held back; with the count of finished layers where the layer is cached.
     held: Vec<(usize, Option<usize>)>,
     /// The layer that moved last.
@@ -68,19 +68,21 @@ impl Report {
             self.meter.advance(pull, due);
             self.overall(pull, due, out);
         }
-        self.notices(pull, at, out);
+        if self.throttle.has_notices(at) {
+            self.notices(pull, at, out);
+        }
         self.meter.advance(pull, at);
     }
 
     /// The lines about layers that time alone brings.
     fn notices(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
-        if let Some(due) = self.pace.held_until().filter(|due| at >= *due) {
+        if let Some(due) = self.throttle.held_until().filter(|due| at >= *due) {
             self.release(pull, due, out);
         }
-        if !self.tells_bytes {
+        if !self.has_bytes {
             return;
         }
-        while let Some((due, seconds)) = self.pace.still(at) {
+        while let Some((due, seconds)) = self.throttle.still(at) {
             let layer = self.moving.and_then(|at| pull.layers.get(at)).filter(|layer| !layer.is_still());
             let about = About::Image(Topic::Stuck, layer.map_or("", |layer| &layer.id));
             let body = Part::Body;
@@ -88,17 +90,17 @@ impl Report {
                 Some(Layer { id, size: Some(size), done, .. }) if done < size => {
                     let (id, done, size) = (sanitize::safe(id), bar::bytes(*done), bar::bytes(*size));
                     let line = format_args!("⏳ No progress for {seconds}s ({id}: {done} / {size})");
-                    self.tell(due, body, about, out, line);
+                    self.emit(due, body, about, out, line);
                 }
                 Some(Layer { id, size: None, done: done @ 1.., .. }) => {
                     let (id, done) = (sanitize::safe(id), bar::bytes(*done));
-                    self.tell(due, body, about, out, format_args!("⏳ No progress for {seconds}s ({id}: {done})"));
+                    self.emit(due, body, about, out, format_args!("⏳ No progress for {seconds}s ({id}: {done})"));
                 }
                 Some(Layer { id, .. }) => {
                     let id = sanitize::safe(id);
-                    self.tell(due, body, about, out, format_args!("⏳ No progress for {seconds}s ({id})"));
+                    self.emit(due, body, about, out, format_args!("⏳ No progress for {seconds}s ({id})"));
                 }
-                None => self.tell(due, body, about, out, format_args!("⏳ No progress for {seconds}s")),
+                None => self.emit(due, body, about, out, format_args!("⏳ No progress for {seconds}s")),
             }
         }
     }
@@ -118,7 +120,7 @@ impl Report {
             self.release(pull, at, out);
         }
         if update.is_movement() {
-            self.pace.moved(at);
+            self.throttle.moved(at);
             self.grid.moved();
         }
         let is_progress = matches!(
@@ -155,24 +157,24 @@ impl Report {
 
     /// A line about the image: `lead`, and what is said of it.
     fn image(&mut self, topic: Topic, lead: &str, said: &str, at: u64, part: Part, out: Out<'_>) {
-        self.tell(at, part, About::Image(topic, said), out, format_args!("{lead}{}", sanitize::safe(said)));
+        self.emit(at, part, About::Image(topic, said), out, format_args!("{lead}{}", sanitize::safe(said)));
     }
 
     fn say(&mut self, at: u64, part: Part, out: Out<'_>, line: Arguments<'_>) {
-        self.tell(at, part, About::Text, out, line);
+        self.emit(at, part, About::Text, out, line);
     }
 
     fn rule(&mut self, at: u64, part: Part, out: Out<'_>) {
-        self.tell(at, part, About::Rule, out, format_args!("{RULE}"));
+        self.emit(at, part, About::Rule, out, format_args!("{RULE}"));
     }
 
-    fn tell(&mut self, at: u64, part: Part, about: About<'_>, out: Out<'_>, line: Arguments<'_>) {
+    fn emit(&mut self, at: u64, part: Part, about: About<'_>, out: Out<'_>, line: Arguments<'_>) {
         self.text.clear();
         let _ = self.text.write_fmt(line);
-        self.give(at, part, about, out, None);
+        self.push(at, part, about, out, None);
     }
 
-    fn tell_bar(&mut self, at: u64, part: Part, about: About<'_>, out: Out<'_>, line: &WithBar<'_>) {
+    fn emit_bar(&mut self, at: u64, part: Part, about: About<'_>, out: Out<'_>, line: &WithBar<'_>) {
         let &WithBar { lead, part: done, whole, cells, rest } = line;
         self.text.clear();
         let _ = self.text.write_fmt(lead);
@@ -180,11 +182,11 @@ impl Report {
         let _ = write!(self.text, "{}", bar::bar(done, whole, cells));
         let bar = Bar { place: start..self.text.len(), part: done, whole, cells };
         let _ = self.text.write_fmt(rest);
-        self.give(at, part, about, out, Some(bar));
+        self.push(at, part, about, out, Some(bar));
     }
 
     /// Hands on the line, with the raw line where that is still to come.
-    fn give(&mut self, at: u64, part: Part, about: About<'_>, out: Out<'_>, bar: Option<Bar>) {
+    fn push(&mut self, at: u64, part: Part, about: About<'_>, out: Out<'_>, bar: Option<Bar>) {
         sanitize::cut(&mut self.text, MAX_HUMAN);
         let raw = Some(self.raw.as_str()).filter(|raw| !raw.is_empty());
         let bar = bar.filter(|bar| bar.place.end <= self.text.len());
@@ -210,14 +212,14 @@ mod tests {
     use crate::report::line::Retry;
     use crate::report::throttle::LONG_PULL;
 
-    /// A report and what it has told: `milliseconds text`, raw lines in `<>`.
-    struct Told {
+    /// A report and the lines that it has emitted: `milliseconds text`, raw lines in `<>`.
+    struct Fixture {
         pull: Pull,
         report: Report,
         lines: Vec<String>,
     }
 
-    impl Told {
+    impl Fixture {
         fn new() -> Self {
             Self { pull: Pull::default(), report: Report::default(), lines: Vec::new() }
         }
@@ -264,11 +266,11 @@ mod tests {
             while let Some(update) = pull.settle(&verdict) {
                 report.settled(pull, &update, at, out);
             }
-            report.tells_bytes = true;
+            report.has_bytes = true;
             report.close(pull, &verdict, Some("127.0.0.1:5000"), at, out);
         }
 
-        /// What was told since the last time, without raw lines and with bars as `[3]`, the count of their full cells.
+        /// What was emitted since the last time, without raw lines and with bars as `[3]`, the count of their full cells.
         fn since(&mut self) -> Vec<String> {
             let lines = std::mem::take(&mut self.lines);
             let human = lines.into_iter().filter(|line| !line.contains(" <"));
@@ -286,58 +288,58 @@ mod tests {
 
     #[test]
     fn queued_lines_wait_for_the_others() {
-        let mut told = Told::new();
-        told.step(0, "a", "Pulling fs layer");
-        told.step(100, "b", "Already exists");
-        told.step(200, "b", "Waiting");
-        told.tick(249);
-        assert!(told.since().is_empty());
-        // Due a quarter of a second after the first, and told with that time however late it is looked at.
-        told.tick(400);
+        let mut fixture = Fixture::new();
+        fixture.step(0, "a", "Pulling fs layer");
+        fixture.step(100, "b", "Already exists");
+        fixture.step(200, "b", "Waiting");
+        fixture.tick(249);
+        assert!(fixture.since().is_empty());
+        // Due a quarter of a second after the first, and stamped with that time however late the tick is.
+        fixture.tick(400);
         let expected = [
             "250 📋 Layer a queued (total: 2 layers)",
             "250 📋 Layer b queued (total: 2 layers)",
             "250 💾 Layer b: Already cached (1/2)",
         ];
-        assert_eq!(told.since(), expected);
+        assert_eq!(fixture.since(), expected);
         // Later ones wait for themselves; whatever is no announcement ends the waiting at once.
-        told.step(1000, "c", "Pulling fs layer");
-        told.step(1001, "d", "Pulling fs layer");
-        told.step(1002, "c", "Waiting");
-        assert!(told.since().is_empty());
-        told.bar(1003, "c", "Downloading", 1, 4);
+        fixture.step(1000, "c", "Pulling fs layer");
+        fixture.step(1001, "d", "Pulling fs layer");
+        fixture.step(1002, "c", "Waiting");
+        assert!(fixture.since().is_empty());
+        fixture.bar(1003, "c", "Downloading", 1, 4);
         let expected = [
             "1003 📋 Layer c queued (total: 4 layers)",
             "1003 📋 Layer d queued (total: 4 layers)",
             "1003 ⬇️  Layer c: [10] 25% (1B / 4B)",
         ];
-        assert_eq!(told.since(), expected);
+        assert_eq!(fixture.since(), expected);
         // One that was announced and is there after all.
-        told.step(2000, "d", "Already exists");
-        assert_eq!(told.since(), ["2000 💾 Layer d: Already cached (2/4)"]);
+        fixture.step(2000, "d", "Already exists");
+        assert_eq!(fixture.since(), ["2000 💾 Layer d: Already cached (2/4)"]);
     }
 
     #[test]
     fn the_order_of_announcement_and_time_does_not_matter_to_a_replay() {
         // An event that comes after the line was due: first the line, with the time it was due.
-        let mut told = Told::new();
-        told.step(0, "a", "Pulling fs layer");
-        told.step(300, "b", "Pulling fs layer");
-        assert_eq!(told.since(), ["250 📋 Layer a queued (total: 1 layers)"]);
-        told.tick(550);
-        assert_eq!(told.since(), ["550 📋 Layer b queued (total: 2 layers)"]);
+        let mut fixture = Fixture::new();
+        fixture.step(0, "a", "Pulling fs layer");
+        fixture.step(300, "b", "Pulling fs layer");
+        assert_eq!(fixture.since(), ["250 📋 Layer a queued (total: 1 layers)"]);
+        fixture.tick(550);
+        assert_eq!(fixture.since(), ["550 📋 Layer b queued (total: 2 layers)"]);
     }
 
     #[test]
     fn bars_come_every_two_seconds_a_layer() {
-        let mut told = Told::new();
-        told.step(0, "a", "Pulling fs layer");
-        told.step(0, "b", "Pulling fs layer");
+        let mut fixture = Fixture::new();
+        fixture.step(0, "a", "Pulling fs layer");
+        fixture.step(0, "b", "Pulling fs layer");
         for at in (0..=5000).step_by(500) {
-            told.bar(at, "a", "Downloading", 1 + at, 10_000);
-            told.bar(at + 100, "b", "Downloading", 1 + at, 10_000);
+            fixture.bar(at, "a", "Downloading", 1 + at, 10_000);
+            fixture.bar(at + 100, "b", "Downloading", 1 + at, 10_000);
         }
-        let bars: Vec<String> = told.since().into_iter().filter(|line| line.contains('⬇')).collect();
+        let bars: Vec<String> = fixture.since().into_iter().filter(|line| line.contains('⬇')).collect();
         let expected = [
             "0 ⬇️  Layer a: [0] 0% (1B / 10KB)",
             "100 ⬇️  Layer b: [0] 0% (1B / 10KB)",
@@ -351,12 +353,12 @@ mod tests {
 
     #[test]
     fn bars_of_a_long_pull_come_every_ten_seconds() {
-        let mut told = Told::new();
-        told.step(0, "a", "Pulling fs layer");
+        let mut fixture = Fixture::new();
+        fixture.step(0, "a", "Pulling fs layer");
         for at in (0..=320_000).step_by(1000) {
-            told.bar(at, "a", "Downloading", 1 + at, 1_000_000);
+            fixture.bar(at, "a", "Downloading", 1 + at, 1_000_000);
         }
-        let lines = told.since();
+        let lines = fixture.since();
         let times: Vec<u64> = lines
             .iter()
             .filter(|line| line.contains('⬇'))
@@ -370,32 +372,32 @@ mod tests {
 
     #[test]
     fn a_bar_is_not_repeated() {
-        let mut told = Told::new();
-        told.step(0, "a", "Pulling fs layer");
-        told.bar(0, "a", "Downloading", 1000, 1_000_000);
-        told.bar(3000, "a", "Downloading", 1001, 1_000_000);
-        told.bar(6000, "a", "Downloading", 1999, 1_000_000);
-        told.bar(6001, "a", "Downloading", 2000, 1_000_000);
+        let mut fixture = Fixture::new();
+        fixture.step(0, "a", "Pulling fs layer");
+        fixture.bar(0, "a", "Downloading", 1000, 1_000_000);
+        fixture.bar(3000, "a", "Downloading", 1001, 1_000_000);
+        fixture.bar(6000, "a", "Downloading", 1999, 1_000_000);
+        fixture.bar(6001, "a", "Downloading", 2000, 1_000_000);
         let expected = [
             "0 📋 Layer a queued (total: 1 layers)",
             "0 ⬇️  Layer a: [0] 0% (1KB / 1MB)",
             "6001 ⬇️  Layer a: [0] 0% (2KB / 1MB)",
         ];
-        assert_eq!(told.since(), expected);
+        assert_eq!(fixture.since(), expected);
     }
 
     #[test]
     fn each_phase_counts_anew_and_ends_full() {
-        let mut told = Told::new();
-        told.step(0, "a", "Pulling fs layer");
-        told.bar(10, "a", "Downloading", 1, 100);
-        told.bar(2010, "a", "Downloading", 60, 100);
-        told.step(2500, "a", "Verifying Checksum");
-        told.step(2600, "a", "Download complete");
-        told.bar(2700, "a", "Extracting", 10, 100);
-        told.bar(2800, "a", "Extracting", 20, 100);
-        told.bar(4700, "a", "Extracting", 50, 100);
-        told.step(4800, "a", "Pull complete");
+        let mut fixture = Fixture::new();
+        fixture.step(0, "a", "Pulling fs layer");
+        fixture.bar(10, "a", "Downloading", 1, 100);
+        fixture.bar(2010, "a", "Downloading", 60, 100);
+        fixture.step(2500, "a", "Verifying Checksum");
+        fixture.step(2600, "a", "Download complete");
+        fixture.bar(2700, "a", "Extracting", 10, 100);
+        fixture.bar(2800, "a", "Extracting", 20, 100);
+        fixture.bar(4700, "a", "Extracting", 50, 100);
+        fixture.step(4800, "a", "Pull complete");
         let expected = [
             "10 📋 Layer a queued (total: 1 layers)",
             "10 ⬇️  Layer a: [0] 1% (1B / 100B)",
@@ -408,19 +410,19 @@ mod tests {
             "4800 📂 Layer a: Extracting [40] 100%",
             "4800 ✅ Layer a: Complete (1/1), 100B in 4s",
         ];
-        assert_eq!(told.since(), expected);
+        assert_eq!(fixture.since(), expected);
     }
 
     #[test]
     fn a_phase_that_showed_no_later_bar_ends_without_one() {
-        let mut told = Told::new();
-        told.step(0, "a", "Pulling fs layer");
-        told.bar(10, "a", "Downloading", 1, 100);
-        told.bar(900, "a", "Downloading", 99, 100);
-        told.step(1000, "a", "Download complete");
-        told.say(1100, r#"{"status":"Extracting","progressDetail":{"current":1,"units":"s"},"id":"a"}"#);
-        told.say(9100, r#"{"status":"Extracting","progressDetail":{"current":9,"units":"s"},"id":"a"}"#);
-        told.step(9200, "a", "Pull complete");
+        let mut fixture = Fixture::new();
+        fixture.step(0, "a", "Pulling fs layer");
+        fixture.bar(10, "a", "Downloading", 1, 100);
+        fixture.bar(900, "a", "Downloading", 99, 100);
+        fixture.step(1000, "a", "Download complete");
+        fixture.say(1100, r#"{"status":"Extracting","progressDetail":{"current":1,"units":"s"},"id":"a"}"#);
+        fixture.say(9100, r#"{"status":"Extracting","progressDetail":{"current":9,"units":"s"},"id":"a"}"#);
+        fixture.step(9200, "a", "Pull complete");
         let expected = [
             "10 📋 Layer a queued (total: 1 layers)",
             "10 ⬇️  Layer a: [0] 1% (1B / 100B)",
@@ -428,73 +430,74 @@ mod tests {
             "1100 📂 Layer a: Extracting...",
             "9200 ✅ Layer a: Complete (1/1), 100B in 9s",
         ];
-        assert_eq!(told.since(), expected);
+        assert_eq!(fixture.since(), expected);
     }
 
     #[test]
     fn a_full_count_that_nothing_confirms_is_not_shown() {
-        let mut told = Told::new();
-        told.step(0, "a", "Pulling fs layer");
-        told.bar(10, "a", "Downloading", 30, 100);
-        told.bar(3000, "a", "Downloading", 100, 100);
+        let mut fixture = Fixture::new();
+        fixture.step(0, "a", "Pulling fs layer");
+        fixture.bar(10, "a", "Downloading", 30, 100);
+        fixture.bar(3000, "a", "Downloading", 100, 100);
         for seconds in (1..=5).rev() {
-            told.step(8000 - seconds * 1000, "a", &format!("Retrying in {seconds} seconds"));
+            fixture.step(8000 - seconds * 1000, "a", &format!("Retrying in {seconds} seconds"));
         }
-        told.bar(8000, "a", "Downloading", 10, 70);
+        fixture.bar(8000, "a", "Downloading", 10, 70);
         let expected = [
             "10 📋 Layer a queued (total: 1 layers)",
             "10 ⬇️  Layer a: [12] 30% (30B / 100B)",
             "3000 🔁 Layer a: retrying in 5s",
             "8000 ⬇️  Layer a: [16] 40% (40B / 100B)",
         ];
-        assert_eq!(told.since(), expected);
+        assert_eq!(fixture.since(), expected);
     }
 
     #[test]
-    fn stillness_is_told_after_one_two_and_four_minutes() {
-        let mut told = Told::new();
-        told.report.tells_bytes = true;
-        // The lines of the whole are not looked at here.
-        let layers =
-            |told: &mut Told| told.since().into_iter().filter(|line| !line.contains("Overall")).collect::<Vec<_>>();
-        told.report.pace.moved(0);
-        told.tick(59_999);
-        assert!(layers(&mut told).is_empty());
-        told.tick(60_000);
-        assert_eq!(layers(&mut told), ["60000 ⏳ No progress for 60s"]);
-        told.step(60_500, "a", "Pulling fs layer");
-        told.bar(61_000, "a", "Downloading", 12_000_000, 50_000_000);
-        told.since();
+    fn lack_of_progress_is_reported_after_one_two_and_four_minutes() {
+        let mut fixture = Fixture::new();
+        fixture.report.has_bytes = true;
+        // The overall lines are not compared here.
+        let layers = |fixture: &mut Fixture| {
+            fixture.since().into_iter().filter(|line| !line.contains("Overall")).collect::<Vec<_>>()
+        };
+        fixture.report.throttle.moved(0);
+        fixture.tick(59_999);
+        assert!(layers(&mut fixture).is_empty());
+        fixture.tick(60_000);
+        assert_eq!(layers(&mut fixture), ["60000 ⏳ No progress for 60s"]);
+        fixture.step(60_500, "a", "Pulling fs layer");
+        fixture.bar(61_000, "a", "Downloading", 12_000_000, 50_000_000);
+        fixture.since();
         // The containerd store repeats itself whether or not anything moves: that is no movement.
         for at in (61_100..=301_500).step_by(100) {
-            told.bar(at, "a", "Downloading", 12_000_000, 50_000_000);
+            fixture.bar(at, "a", "Downloading", 12_000_000, 50_000_000);
         }
         let expected = [
             "121000 ⏳ No progress for 60s (a: 12MB / 50MB)",
             "181000 ⏳ No progress for 120s (a: 12MB / 50MB)",
             "301000 ⏳ No progress for 240s (a: 12MB / 50MB)",
         ];
-        assert_eq!(layers(&mut told), expected);
-        // Movement begins it anew; what is known of the layer is told.
-        told.step(400_000, "a", "Download complete");
-        told.since();
-        told.tick(460_000);
-        assert_eq!(layers(&mut told), ["460000 ⏳ No progress for 60s (a)"]);
-        told.step(470_000, "a", "Pull complete");
-        told.since();
-        told.tick(1_000_000);
+        assert_eq!(layers(&mut fixture), expected);
+        // Movement begins it anew; what is known of the layer is shown.
+        fixture.step(400_000, "a", "Download complete");
+        fixture.since();
+        fixture.tick(460_000);
+        assert_eq!(layers(&mut fixture), ["460000 ⏳ No progress for 60s (a)"]);
+        fixture.step(470_000, "a", "Pull complete");
+        fixture.since();
+        fixture.tick(1_000_000);
         let expected = [
             "530000 ⏳ No progress for 60s",
             "590000 ⏳ No progress for 120s",
             "710000 ⏳ No progress for 240s",
             "950000 ⏳ No progress for 480s",
         ];
-        assert_eq!(layers(&mut told), expected);
+        assert_eq!(layers(&mut fixture), expected);
     }
 
     #[test]
     fn the_engines_lines_come_before_what_they_caused() {
-        let mut told = Told::new();
+        let mut fixture = Fixture::new();
         let progress = r#"{"status":"Downloading","progressDetail":{"current":2,"total":9},"id":"a"}"#;
         for (at, line) in [
             (0, r#"{"status":"Pulling from x","id":"1"}"#),
@@ -505,7 +508,7 @@ mod tests {
             (5001, "not \u{1b} JSON"),
             (5002, r#"{"error":"full"}"#),
         ] {
-            told.say(at, line);
+            fixture.say(at, line);
         }
         let expected = [
             r#"0 <{"status":"Pulling from x","id":"1"}>"#,
@@ -517,39 +520,39 @@ mod tests {
             "5001 <not \\u{1b} JSON>",
             r#"5002 <{"error":"full"}>"#,
         ];
-        assert_eq!(told.lines, expected);
+        assert_eq!(fixture.lines, expected);
     }
 
     #[test]
-    fn the_whole_is_told_by_the_clock_and_not_by_who_looks() {
+    fn overall_lines_depend_on_the_clock_and_not_on_the_ticks() {
         let play = |ticks: u64| {
-            let mut told = Told::new();
-            told.report.tells_bytes = true;
+            let mut fixture = Fixture::new();
+            fixture.report.has_bytes = true;
             let mut last = 0;
-            let mut to = |told: &mut Told, at: u64| {
+            let mut to = |fixture: &mut Fixture, at: u64| {
                 for tick in (last..at).step_by(usize::try_from(ticks).expect("small")).skip(1) {
-                    told.tick(tick);
+                    fixture.tick(tick);
                 }
                 last = at;
             };
-            told.say(0, r#"{"status":"Pulling from x","id":"1"}"#);
+            fixture.say(0, r#"{"status":"Pulling from x","id":"1"}"#);
             for id in ["a", "b"] {
-                told.step(20, id, "Pulling fs layer");
+                fixture.step(20, id, "Pulling fs layer");
             }
             for second in 1..=25 {
-                to(&mut told, second * 1000 + 3);
-                told.bar(second * 1000 + 3, "a", "Downloading", second * 2_000_000, 70_000_000);
+                to(&mut fixture, second * 1000 + 3);
+                fixture.bar(second * 1000 + 3, "a", "Downloading", second * 2_000_000, 70_000_000);
             }
-            to(&mut told, 26_000);
-            told.bar(26_000, "b", "Downloading", 1_000_000, 30_000_000);
+            to(&mut fixture, 26_000);
+            fixture.bar(26_000, "b", "Downloading", 1_000_000, 30_000_000);
             // Nothing moves for two minutes, and then a little in the time of longer intervals.
-            to(&mut told, 170_001);
-            told.bar(170_001, "b", "Downloading", 2_000_000, 30_000_000);
-            to(&mut told, 301_000);
-            told.bar(301_000, "b", "Downloading", 25_000_000, 30_000_000);
-            to(&mut told, 400_000);
-            told.tick(400_000);
-            told.since()
+            to(&mut fixture, 170_001);
+            fixture.bar(170_001, "b", "Downloading", 2_000_000, 30_000_000);
+            to(&mut fixture, 301_000);
+            fixture.bar(301_000, "b", "Downloading", 25_000_000, 30_000_000);
+            to(&mut fixture, 400_000);
+            fixture.tick(400_000);
+            fixture.since()
         };
         let seldom = play(u64::from(u32::MAX));
         let overall: Vec<_> = seldom.iter().filter(|line| line.contains("Overall")).map(String::as_str).collect();
@@ -571,14 +574,14 @@ mod tests {
     #[test]
     fn the_closing_block() {
         let bar = |full| format!("[{full}]");
-        let mut told = Told::new();
-        told.say(0, r#"{"status":"Pulling from x","id":"1"}"#);
-        told.step(0, "a", "Pulling fs layer");
-        told.step(0, "b", "Pulling fs layer");
-        told.bar(0, "a", "Downloading", 35_000_000, 70_000_000);
-        told.step(9000, "a", "Download complete");
-        told.since();
-        told.close(15_000, &End::Cut(Some("no space left on device".into())));
+        let mut fixture = Fixture::new();
+        fixture.say(0, r#"{"status":"Pulling from x","id":"1"}"#);
+        fixture.step(0, "a", "Pulling fs layer");
+        fixture.step(0, "b", "Pulling fs layer");
+        fixture.bar(0, "a", "Downloading", 35_000_000, 70_000_000);
+        fixture.step(9000, "a", "Download complete");
+        fixture.since();
+        fixture.close(15_000, &End::Cut(Some("no space left on device".into())));
         let failed = [
             format!("15000 {RULE}"),
             "15000 ❌ PULL FAILED: no space left on device".into(),
@@ -588,10 +591,10 @@ mod tests {
             "15000 Downloaded: 70MB in 15s (4.6MB/s)".into(),
             format!("15000 {RULE}"),
         ];
-        assert_eq!(told.since(), failed);
-        told.say(15_000, r#"{"status":"Status: Downloaded newer image for x"}"#);
-        told.since();
-        told.close(15_000, &End::Complete);
+        assert_eq!(fixture.since(), failed);
+        fixture.say(15_000, r#"{"status":"Status: Downloaded newer image for x"}"#);
+        fixture.since();
+        fixture.close(15_000, &End::Complete);
         let succeeded = [
             "15000 ✅ Layer a: Complete (1/2), 70MB in 15s".to_owned(),
             "15000 ✅ Layer b: Complete (2/2)".into(),
@@ -602,44 +605,44 @@ mod tests {
             "15000 Downloaded: ≥70MB in 15s (4.6MB/s)".into(),
             format!("15000 {RULE}"),
         ];
-        // The size of b was never told.
-        assert_eq!(told.since(), succeeded);
-        let mut told = Told::new();
-        told.close(0, &End::Signal(15));
+        // The size of b was never known.
+        assert_eq!(fixture.since(), succeeded);
+        let mut fixture = Fixture::new();
+        fixture.close(0, &End::Signal(15));
         let interrupted = [
             format!("0 {RULE}"),
             "0 🛑 PULL INTERRUPTED (SIGTERM)".into(),
             format!("0 Stopped at: {} 0%", bar(0)),
             format!("0 {RULE}"),
         ];
-        assert_eq!(told.since(), interrupted);
+        assert_eq!(fixture.since(), interrupted);
     }
 
     #[test]
     fn what_is_held_back_comes_before_the_closing_block() {
-        let mut told = Told::new();
-        told.step(0, "a", "Pulling fs layer");
-        told.close(10, &End::Signal(2));
-        assert_eq!(told.since()[..2], ["10 📋 Layer a queued (total: 1 layers)".to_owned(), format!("10 {RULE}")]);
+        let mut fixture = Fixture::new();
+        fixture.step(0, "a", "Pulling fs layer");
+        fixture.close(10, &End::Signal(2));
+        assert_eq!(fixture.since()[..2], ["10 📋 Layer a queued (total: 1 layers)".to_owned(), format!("10 {RULE}")]);
     }
 
     #[test]
-    fn a_retry_is_told_with_its_number() {
-        let mut told = Told::new();
-        told.step(0, "a", "Pulling fs layer");
+    fn a_retry_is_reported_with_its_number() {
+        let mut fixture = Fixture::new();
+        fixture.step(0, "a", "Pulling fs layer");
         let mut retry = Retry { number: 1, limit: Some(3), wait: 5, failure: "broken\noff".into() };
-        told.report.retry(&retry, 10, &mut Told::keep(&mut told.lines));
+        fixture.report.retry(&retry, 10, &mut Fixture::keep(&mut fixture.lines));
         retry.limit = None;
-        told.report.retry(&retry, 20, &mut Told::keep(&mut told.lines));
-        assert_eq!(told.since(), ["10 🔁 Retry 1/3 in 5s: broken\\u{a}off", "20 🔁 Retry 1 in 5s: broken\\u{a}off"]);
+        fixture.report.retry(&retry, 20, &mut Fixture::keep(&mut fixture.lines));
+        assert_eq!(fixture.since(), ["10 🔁 Retry 1/3 in 5s: broken\\u{a}off", "20 🔁 Retry 1 in 5s: broken\\u{a}off"]);
     }
 
     #[test]
     fn lines_are_bounded() {
-        let mut told = Told::new();
-        told.say(0, &format!(r#"{{"status":"Status: {}"}}"#, "é".repeat(50_000)));
-        assert!(told.lines[0].len() <= MAX_RAW + 5 && told.lines[0].contains("… (cut: "));
-        let human = &told.lines[1];
+        let mut fixture = Fixture::new();
+        fixture.say(0, &format!(r#"{{"status":"Status: {}"}}"#, "é".repeat(50_000)));
+        assert!(fixture.lines[0].len() <= MAX_RAW + 5 && fixture.lines[0].contains("… (cut: "));
+        let human = &fixture.lines[1];
         assert_eq!(human.chars().count(), 2 + MAX_HUMAN);
         assert!(human.contains("… (cut: "), "{human}");
     }

@@ -53,7 +53,7 @@ pub(super) struct Page<'a> {
     margin: usize,
     pub(super) rows: Vec<Row>,
     /// How many rows there are before the last one, which is the foot.
-    pub(super) most: usize,
+    pub(super) max: usize,
 }
 
 impl<'a> Page<'a> {
@@ -62,7 +62,7 @@ impl<'a> Page<'a> {
     }
 
     fn is_full(&self) -> bool {
-        self.rows.len() >= self.most
+        self.rows.len() >= self.max
     }
 
     /// A row with something at its left and something at its right end; what has no room is cut, the left first.
@@ -95,7 +95,7 @@ impl<'a> Page<'a> {
     /// The screen of `columns` by `rows`, with its head.
     pub(super) fn new(device: &'a Device<'a>, columns: usize, rows: usize) -> Self {
         let margin = if columns >= WIDE { 8 } else { 2.min(columns / 10) };
-        let mut page = Self { device, columns, margin, rows: Vec::new(), most: rows.saturating_sub(1) };
+        let mut page = Self { device, columns, margin, rows: Vec::new(), max: rows.saturating_sub(1) };
         page.header();
         page
     }
@@ -117,11 +117,11 @@ impl<'a> Page<'a> {
 
     /// The whole screen, with its foot.
     pub(super) fn finish(mut self, rows: usize) -> Vec<Row> {
-        while self.rows.len() < self.most {
+        while self.rows.len() < self.max {
             self.blank();
         }
-        self.rows.truncate(self.most);
-        self.most += 1;
+        self.rows.truncate(self.max);
+        self.max += 1;
         let version = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
         self.put("log in: Alt-F2", version, Tone::Plain);
         self.rows.truncate(rows);

@@ -17,7 +17,7 @@ const PULL_ROWS: usize = 12;
 const TITLE_ROWS: usize = 40;
 
 /// Cells of a name: what follows it is not to be too far from it.
-const MOST_NAME: usize = 60;
+const MAX_NAME: usize = 60;
 
 /// How long one image is shown where several are pulled at once, in seconds.
 const TURN: i64 = 5;
@@ -61,7 +61,7 @@ impl Page<'_> {
     /// What the page is about, in large letters where there is room for them.
     fn title(&mut self, title: &str, tone: Tone) {
         let rows = digits::large(title, 2);
-        if self.most < TITLE_ROWS || rows.iter().any(|row| row.chars().count() > self.width()) {
+        if self.max < TITLE_ROWS || rows.iter().any(|row| row.chars().count() > self.width()) {
             self.put(title, "", tone);
             return;
         }
@@ -80,7 +80,7 @@ impl Page<'_> {
         self.blank();
         let percent = image.percent.unwrap_or(0).min(100);
         let zoom = if self.columns >= WIDE { 2 } else { 1 };
-        let has_room = self.most >= PULL_ROWS + digits::height(zoom) && self.width() >= 40 * zoom;
+        let has_room = self.max >= PULL_ROWS + digits::height(zoom) && self.width() >= 40 * zoom;
         if has_room {
             for row in digits::large(&format!("{percent}%"), zoom) {
                 self.put(&row, "", tone);
@@ -108,8 +108,8 @@ impl Page<'_> {
         let others: Vec<&Image> =
             states.images.iter().map(|found| &found.image).filter(|other| other.id != image.id).collect();
         // The others have a row each below, and one between.
-        let reserved = if others.is_empty() { 0 } else { others.len().min(self.most / 4) + 1 };
-        self.layers(image, self.most.saturating_sub(self.rows.len() + reserved));
+        let reserved = if others.is_empty() { 0 } else { others.len().min(self.max / 4) + 1 };
+        self.layers(image, self.max.saturating_sub(self.rows.len() + reserved));
         if !others.is_empty() {
             self.blank();
             for other in others {
@@ -119,17 +119,17 @@ impl Page<'_> {
     }
 
     /// A row a layer, those on the move first, and how many more there are.
-    fn layers(&mut self, image: &Image, most: usize) {
+    fn layers(&mut self, image: &Image, max: usize) {
         let rank = |text: &str| match text {
             "Pull complete" => 2,
             "Waiting" => 1,
             _ => 0,
         };
         let of_rank = |wanted: usize| image.layers.iter().filter(move |layer| rank(&layer.text) == wanted);
-        let are_too_many = image.layers.len() > most;
+        let are_too_many = image.layers.len() > max;
         let layers: Vec<_> =
             if are_too_many { (0..=2).flat_map(of_rank).collect() } else { image.layers.iter().collect() };
-        let shown = if are_too_many { most.saturating_sub(1) } else { layers.len() };
+        let shown = if are_too_many { max.saturating_sub(1) } else { layers.len() };
         for layer in &layers[..shown] {
             let word = match &*layer.text {
                 "Downloading" => "downloading",
@@ -176,7 +176,7 @@ impl Page<'_> {
         let digest = image.digest.as_deref().map(short_digest).unwrap_or_default();
         let since = image.pulled.map(|pulled| format!("pulled {}", self.device.moment.at(pulled))).unwrap_or_default();
         // Beside the name: a mark, a digest, a word of 17 and a time of 18 cells at most, and the blanks between them.
-        let room = self.width().saturating_sub(2 + 2 + 12 + 2 + 17 + 2 + 18).clamp(12, MOST_NAME);
+        let room = self.width().saturating_sub(2 + 2 + 12 + 2 + 17 + 2 + 18).clamp(12, MAX_NAME);
         let name = fit(name, room);
         self.put(&format!("■ {name:room$}  {digest:12}  {word:17}"), &since, tone);
     }
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_most_urgent_is_the_page() {
+    fn what_is_urgent_is_the_page() {
         let titles: Vec<String> = pages()
             .iter()
             .map(|states| page(states, &device(), &|one, other| one == other, 80, 25)[3].text.trim().to_owned())

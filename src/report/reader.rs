@@ -3,8 +3,8 @@
 //! Apart from the report that makes lines, because here all that is known of a line is its text: the log may be old, torn, or
 //! written by something else.
 //!
-//! **Invariant:** what leaves here moves no cursor; on a terminal no row is wider than it, and nothing but bars, dates and rules
-//! is shortened.
+//! **Invariant:** what leaves here moves no cursor; on a terminal no row is wider than it, and nothing but bars, dates, rules
+//! and how long a layer took is shortened.
 
 use crate::os::charset::Charset;
 use crate::os::tail::{LONG_STAMP, Line, SHORT_STAMP, is_like};
@@ -29,7 +29,7 @@ const MIN: usize = 24;
 /// Where the date of a long stamp ends, and a blank comes before the time.
 const DATE: usize = "[2025-11-19".len();
 
-/// How lines are to look.
+/// The layout of lines.
 pub(crate) struct Reader {
     pub(crate) color: bool,
     pub(crate) charset: Charset,
@@ -59,8 +59,13 @@ impl Reader {
         if is_cut {
             let _ = write!(shown, "… (cut: {} bytes)", line.length);
         }
+        self.line(stamp, &shown, out);
+    }
+
+    /// Appends a line that is safe to show.
+    pub(crate) fn line(&mut self, stamp: &str, text: &str, out: &mut String) {
         let stamp = self.short_stamp(stamp, out);
-        self.text(&stamp, &shown, out);
+        self.text(&stamp, text, out);
     }
 
     /// Appends `text` behind a stamp, in as many rows as it takes.
@@ -91,11 +96,18 @@ impl Reader {
         let bar = fit::find_bar(text);
         let (whole, converted) = self.convert(text, bar.as_ref());
         let excess = fit::cells(&whole).saturating_sub(room);
-        let Some(bar) = bar.filter(|_| excess > 0) else { return (whole, converted) };
+        let Some(bar) = bar.filter(|_| excess > 0) else {
+            // The stamps show how long a layer took, near enough.
+            let took = took(text).filter(|took| (1..=took.len()).contains(&excess));
+            return (
+                took.map_or_else(|| whole.clone(), |took| whole[..whole.len() - took.len()].to_owned()),
+                converted,
+            );
+        };
         if let Some((text, bar)) = fit::shrink(text, &bar, excess) {
             return self.convert(&text, Some(&bar));
         }
-        // The numbers tell what there is no room to draw.
+        // The numbers say what there is no room to draw.
         let (lead, rest) = (&text[..bar.place.start], &text[bar.place.end..]);
         self.convert(&format!("{lead}{}", rest.trim_start()), None)
     }
@@ -137,7 +149,7 @@ impl Reader {
             date.clone_into(&mut self.date);
             let _ = writeln!(out, "{date}");
         }
-        // From here on it looks like the stamp of a raw line, which has no date either.
+        // From here on it has the form of the stamp of a raw line, which has no date either.
         format!("[{time}").into()
     }
 }
@@ -145,6 +157,13 @@ impl Reader {
 /// How long the stamp is that `line` begins with: what follows it is to be shown in the reader's characters.
 fn stamp(line: &str) -> usize {
     [LONG_STAMP, SHORT_STAMP].into_iter().find(|model| is_like(line.as_bytes(), model)).map_or(0, str::len)
+}
+
+/// The ` in 12s` that a complete layer's line ends with.
+fn took(text: &str) -> Option<&str> {
+    let is_layer = text.starts_with("✅ Layer ") && text.contains(": Complete (");
+    let took = &text[text.rfind(" in ").filter(|_| is_layer)?..];
+    took[4..].strip_suffix('s')?.bytes().all(|byte| byte.is_ascii_digit()).then_some(took)
 }
 
 /// `\u{0}\u{0}\u{0}…` as `\u{0}×3000`: a device that lost its power leaves a log with holes.
@@ -237,7 +256,32 @@ mod tests {
     }
 
     #[test]
-    fn runs_are_told_by_their_length() {
+    fn how_long_a_layer_took_goes_before_its_line_is_broken() {
+        let check = |columns, text: &str, expected: &str| {
+            let line = format!("[2025-11-19 10:30:17] {text}");
+            let shown = read(&[&line], Some(columns), Charset::All, false);
+            assert_eq!(shown.lines().skip_while(|row| row.starts_with("2025")).collect::<Vec<_>>().join("|"), expected);
+        };
+        let line = "✅ Layer b9bf3f3b8299: Complete (10/12), 120MB in 125s";
+        check(80, line, &format!("[2025-11-19 10:30:17] {line}"));
+        check(60, line, "[10:30:17] ✅ Layer b9bf3f3b8299: Complete (10/12), 120MB");
+        check(69, line, &format!("[10:30:17] {line}"));
+        // Not enough, or not such a line.
+        check(50, line, "[10:30:17] ✅ Layer b9bf3f3b8299: Complete|    (10/12), 120MB in 125s");
+        check(
+            60,
+            &format!("❌ PULL FAILED: a{line}"),
+            "[10:30:17] ❌ PULL FAILED: a✅ Layer b9bf3f3b8299: Complete|    (10/12), 120MB in 125s",
+        );
+        check(
+            60,
+            &line.replace("125s", "hours"),
+            "[10:30:17] ✅ Layer b9bf3f3b8299: Complete (10/12), 120MB in|    hours",
+        );
+    }
+
+    #[test]
+    fn runs_are_shown_by_their_length() {
         let check = |text: &str, expected| assert_eq!(gather_runs(&sanitize::safe(text).to_string()), expected);
         check(&"\0".repeat(3000), "\\u{0}×3000");
         check("a\0\0\0b\x1b[0m", "a\\u{0}\\u{0}\\u{0}b\\u{1b}[0m");

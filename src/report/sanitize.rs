@@ -6,15 +6,15 @@
 
 use std::fmt::{self, Display};
 
-/// How much of a text is looked at, in bytes: what a raw line may have. It bounds the memory that escapes can take.
-const MOST: usize = 64 << 10;
+/// How much of a text is read, in bytes: what a raw line may have. It bounds the memory that escapes can take.
+const MAX_SHOWN: usize = 64 << 10;
 
 /// `text` to be shown: characters that act on a terminal or on the order of reading are written as `\u{1b}`, and the
 /// query string of every URL is cut off, since it can bear a signature.
 pub(crate) fn safe(text: &str) -> impl Display {
     fmt::from_fn(move |f| {
         let text = text.trim_ascii_end();
-        let mut rest = &text[..text.floor_char_boundary(MOST)];
+        let mut rest = &text[..text.floor_char_boundary(MAX_SHOWN)];
         while let Some(start) = query(rest) {
             write_escaped(f, &rest[..start])?;
             f.write_str("?…")?;
@@ -22,7 +22,7 @@ pub(crate) fn safe(text: &str) -> impl Display {
             rest = &rest[url_end(rest)..];
         }
         write_escaped(f, rest)?;
-        if text.len() > MOST { write!(f, "… (cut: {} bytes)", text.len()) } else { Ok(()) }
+        if text.len() > MAX_SHOWN { write!(f, "… (cut: {} bytes)", text.len()) } else { Ok(()) }
     })
 }
 
@@ -66,27 +66,27 @@ fn is_hostile(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// Cuts `text` to at most `most` characters; what is cut says so, with the number of characters that there were.
-pub(crate) fn cut(text: &mut String, most: usize) {
+/// Cuts `text` to at most `max` characters; what is cut says so, with the number of characters that there were.
+pub(crate) fn cut(text: &mut String, max: usize) {
     // A text of no more bytes than that has no more characters either.
-    if text.len() <= most {
+    if text.len() <= max {
         return;
     }
     let all = text.chars().count();
-    if all > most {
+    if all > max {
         let notice = format!("… (cut: {all} characters)");
-        let kept = most.saturating_sub(notice.chars().count());
+        let kept = max.saturating_sub(notice.chars().count());
         let end = text.char_indices().nth(kept).map_or(text.len(), |(at, _)| at);
         text.truncate(end);
         text.push_str(&notice);
     }
 }
 
-/// Cuts `text` to about `most` bytes and says so.
-pub(crate) fn cut_bytes(text: &mut String, most: usize) {
-    if text.len() > most {
+/// Cuts `text` to about `max` bytes and says so.
+pub(crate) fn cut_bytes(text: &mut String, max: usize) {
+    if text.len() > max {
         let notice = format!("… (cut: {} bytes)", text.len());
-        let end = (0..=most.saturating_sub(notice.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        let end = (0..=max.saturating_sub(notice.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
         text.truncate(end);
         text.push_str(&notice);
     }

@@ -1,8 +1,8 @@
-//! What is told once the registry has said how large the layers are: how much there is to fetch, and whether that fits.
+//! The lines that follow once the registry has said how large the layers are: how much there is to fetch, and whether that fits.
 //!
 //! Apart from the lines about what the engine says.
 //!
-//! **Invariant:** pure, as all of the report; each of the two is told once at most.
+//! **Invariant:** pure, as all of the report; each of the two is shown once at most.
 
 use crate::pull::Pull;
 use crate::pull::room::Judgement;
@@ -11,10 +11,10 @@ use crate::report::line::{Part, Topic};
 use crate::report::{Out, Report, WARNING, bar};
 use std::fmt::Write as _;
 
-/// What was told of the sizes.
+/// What was shown of the sizes.
 #[derive(Default)]
-pub(crate) struct Told {
-    /// The sizes are known, and are to be told when the layers have been.
+pub(crate) struct Shown {
+    /// The sizes are known, and are to be shown after the lines that name the layers.
     is_due: bool,
     is_tight: bool,
 }
@@ -22,17 +22,17 @@ pub(crate) struct Told {
 impl Report {
     /// The registry has said how large the layers are.
     pub(crate) fn sizes(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
-        self.told.is_due = true;
-        self.tell_sizes(pull, at, out);
+        self.shown.is_due = true;
+        self.emit_sizes(pull, at, out);
     }
 
     /// After the lines that name the layers.
-    pub(super) fn tell_sizes(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
-        if !self.told.is_due || !self.held.is_empty() {
+    pub(super) fn emit_sizes(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
+        if !self.shown.is_due || !self.held.is_empty() {
             return;
         }
         let Some(ToFetch { bytes, layers, cached }) = pull.to_fetch() else { return };
-        self.told.is_due = false;
+        self.shown.is_due = false;
         let word = if layers == 1 { "layer" } else { "layers" };
         let mut said = format!("{} in {layers} {word}", bar::bytes(bytes));
         if cached > 0 {
@@ -41,12 +41,12 @@ impl Report {
         self.image(Topic::Sizes, "📏 To download: ", &said, at, Part::Body, out);
     }
 
-    /// Where the engine keeps its images was looked at; why the pull cannot go on, if it cannot.
+    /// The free space where the engine keeps its images was measured; why the pull cannot go on, if it cannot.
     pub(crate) fn room(&mut self, judgement: Judgement, at: u64, out: Out<'_>) -> Option<String> {
         match judgement {
             Judgement::Fits => None,
             Judgement::Tight(bytes, available) => {
-                if !std::mem::replace(&mut self.told.is_tight, true) {
+                if !std::mem::replace(&mut self.shown.is_tight, true) {
                     let (bytes, available) = (bar::bytes(bytes), bar::bytes(available));
                     let text = format!(
                         "{bytes} to download and {available} free where the engine keeps its images: unpacked they may not fit"

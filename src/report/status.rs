@@ -10,9 +10,9 @@ use alm_state::{Container, Image, Standing, States, Status};
 use std::fmt::Write as _;
 
 /// The longest name that others are lined up with, in characters.
-const MOST_NAME: usize = 48;
+const MAX_NAME: usize = 48;
 
-/// An image as it is to be told of.
+/// An image as it is shown.
 pub(crate) struct Entry {
     /// As short as it can be without being taken for another.
     pub(crate) name: String,
@@ -39,7 +39,7 @@ pub(crate) fn is_bad(standing: Standing) -> bool {
     matches!(standing, Standing::RolledBack | Standing::Failed)
 }
 
-/// An entry for each image, and for each container of none of them. `same` tells whether two names are of one image.
+/// An entry for each image, and for each container of none of them. `same` says whether two names are of one image.
 pub(crate) fn entries(states: &States, moment: Moment, same: &dyn Fn(&str, &str) -> bool) -> Vec<Entry> {
     let ids: Vec<&str> = states.images.iter().map(|found| &*found.image.id).collect();
     let mut entries: Vec<Entry> = states
@@ -177,10 +177,10 @@ pub(crate) fn bytes(image: &Image) -> Option<String> {
     let (current, total) = (image.current?, image.total.filter(|total| *total > 0)?);
     let (current, total) = (bar::bytes(current).to_string(), bar::bytes(total).to_string());
     let unit = |text: &str| text.find(|c: char| c.is_ascii_uppercase()).unwrap_or(text.len());
-    let least = if image.exact { "" } else { "≥" };
+    let bound = if image.exact { "" } else { "≥" };
     let current =
         if current[unit(&current)..] == total[unit(&total)..] { &current[..unit(&current)] } else { &current };
-    Some(format!("{current} of {least}{total}"))
+    Some(format!("{current} of {bound}{total}"))
 }
 
 /// The first twelve digits of a digest, as docker shows them.
@@ -216,7 +216,7 @@ pub(crate) fn container(container: &Container, here: Option<&str>, this: &str, m
 /// The entries as lines, no wider than `columns` where there is a width: what does not fit goes on indented.
 pub(crate) fn lines(entries: &[Entry], columns: Option<usize>) -> Vec<String> {
     // Long names stand out: they would leave no room for what there is to say, or push it far from the short ones.
-    let most = columns.map_or(MOST_NAME, |columns| MOST_NAME.min(columns / 2));
+    let most = columns.map_or(MAX_NAME, |columns| MAX_NAME.min(columns / 2));
     let widths = entries.iter().map(|entry| entry.name.chars().count()).filter(|width| *width <= most);
     let width = widths.max().unwrap_or(0);
     let mut lines = Vec::new();

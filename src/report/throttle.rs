@@ -1,7 +1,7 @@
-//! When a line is due: often enough to watch, seldom enough for a log.
+//! When a line is due: often enough to watch, rarely enough for a log.
 //!
 //! **Invariant:** pure. Every point of time is `at`, whole milliseconds since the pull began; what is due is due at a time that
-//! does not depend on when it is looked at.
+//! does not depend on when it is asked.
 
 /// How long lines of a layer's progress are apart, and from when on they are further apart, in milliseconds.
 const INTERVAL: u64 = 2_000;
@@ -12,7 +12,7 @@ pub(crate) const LONG_PULL: u64 = 5 * 60_000;
 const OVERALL: u64 = 10_000;
 const LONG_OVERALL: u64 = 60_000;
 
-/// How long `queued` lines wait for more layers to be announced, so that they can tell how many there are.
+/// How long `queued` lines wait for more layers to be announced, so that they can say how many there are.
 const HOLD: u64 = 250;
 
 /// After how long without movement a line says so; then each time after twice as long.
@@ -34,11 +34,16 @@ struct Shown {
 }
 
 /// When the lines of the whole are due: at the times of a grid, where anything has moved since the last one.
-#[derive(Default)]
 pub(crate) struct Grid {
-    /// The last time of the grid that has passed.
-    passed: u64,
+    /// The first time of the grid that has not passed.
+    due: u64,
     has_moved: bool,
+}
+
+impl Default for Grid {
+    fn default() -> Self {
+        Self { due: following(0), has_moved: false }
+    }
 }
 
 impl Grid {
@@ -49,13 +54,12 @@ impl Grid {
 
     /// The time at which the next line was due, if it is `at` by now.
     pub(crate) fn next(&mut self, at: u64) -> Option<u64> {
-        let due = following(self.passed);
-        if at < due {
+        if at < self.due {
             return None;
         }
-        let has_moved = std::mem::take(&mut self.has_moved);
+        let (due, has_moved) = (self.due, std::mem::take(&mut self.has_moved));
         // Nothing moves until `at`: no other line is due before.
-        self.passed = if has_moved { due } else { at };
+        self.due = following(if has_moved { due } else { at });
         has_moved.then_some(due)
     }
 }
@@ -66,7 +70,7 @@ fn following(at: u64) -> u64 {
     at - at % step + step
 }
 
-/// When which line of a pull was shown, and the next may be. A layer is told by its index.
+/// When which line of a pull was shown, and the next may be. A layer is identified by its index.
 #[derive(Default)]
 pub(crate) struct Throttle {
     shown: Vec<Shown>,
@@ -86,12 +90,25 @@ impl Throttle {
 
     /// The next notice of no progress that is due: when it was, and after how many seconds.
     pub(crate) fn still(&mut self, at: u64) -> Option<(u64, u64)> {
-        let notice = FIRST_NOTICE << self.notices.min(32);
-        let is_due = at.saturating_sub(self.moved_at) >= notice;
-        is_due.then(|| {
+        let notice = self.notice();
+        self.is_still(at).then(|| {
             self.notices += 1;
             (self.moved_at + notice, notice / 1000)
         })
+    }
+
+    /// After how long without movement the next notice of it is due.
+    fn notice(&self) -> u64 {
+        FIRST_NOTICE << self.notices.min(32)
+    }
+
+    fn is_still(&self, at: u64) -> bool {
+        at.saturating_sub(self.moved_at) >= self.notice()
+    }
+
+    /// Whether anything is due about layers by `at` that time alone brings.
+    pub(crate) fn has_notices(&self, at: u64) -> bool {
+        self.held_until().is_some_and(|due| at >= due) || self.is_still(at)
     }
 
     /// A `queued` line is held back.

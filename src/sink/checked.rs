@@ -1,9 +1,9 @@
 //! What a check found out, kept in the state file.
 //!
-//! Apart from the sinks of a pull because a check tells no session: it has one answer. It takes the image's lock for
-//! reading, merging and writing alone, so that it never stands in the way of a pull.
+//! Apart from the sinks of a pull because a check is no session: it has one answer. It takes the image's lock for
+//! reading, merging and writing alone, so that it never holds up a pull.
 //!
-//! **Invariant:** a check never undoes what a pull told meanwhile, and never fails for its state.
+//! **Invariant:** a check never undoes what a pull wrote meanwhile, and never fails for its state.
 
 use crate::os::lock::{self, Lock};
 use crate::sink::metrics;
@@ -18,7 +18,7 @@ pub(crate) struct Before {
 }
 
 impl Before {
-    pub(crate) fn look(target: Target) -> Self {
+    pub(crate) fn read(target: Target) -> Self {
         let image = target.store.image(&target.reference);
         Self { target, image }
     }
@@ -34,9 +34,9 @@ impl Before {
         let kept = store.kept(reference);
         let image = Image::check(id, self.image, checked, Time::now());
         let mut buffer = Vec::new();
-        // What cannot be written is missed by those who look, and by no one else.
+        // What cannot be written is missing for those who read states, and for no one else.
         let _ = store.write(reference, &image, &mut buffer);
-        // A card is not to be written at each look, but it must not tell of a failure that is over, nor hide one.
+        // An SD card is not to be written at each check, but it must not show a failure that is over, nor hide one.
         if kept.is_some_and(|kept| kept.failing_since != image.failing_since) {
             let _ = store.keep(reference, &image, &mut buffer);
         }

@@ -1,4 +1,4 @@
-//! What a terminal shows of a pull at one moment: a line for each layer on its way, and the whole under them.
+//! What a terminal shows of a pull at one moment: a line for each layer that is being fetched, and the whole under them.
 //!
 //! Apart from the terminal that it is painted on, so that every width and every moment can be tested as text.
 //!
@@ -9,9 +9,7 @@ use crate::pull::Pull;
 use crate::pull::layer::{Layer, Phase};
 use crate::pull::snapshot::{Amount, Snapshot};
 use crate::report::bar;
-use crate::report::fit::{self, MIN_BAR};
-use crate::report::line::{About, Bar, Line};
-use std::borrow::Cow;
+use crate::report::fit::MIN_BAR;
 use std::fmt::{self, Display, Write as _};
 
 /// Cells of an id, as docker shows it, and of a phase (`Retrying 25s`).
@@ -30,21 +28,21 @@ const ONE_LINE: usize = LABEL + bar::OVERALL + 2 + PERCENT + 60;
 
 /// Appends the lines of the layers and of the whole, at most `rows - 1` of them and `columns - 1` wide.
 pub(crate) fn draw(snapshot: &Snapshot<'_>, columns: usize, rows: usize, out: &mut String) {
-    let (width, most) = (columns.saturating_sub(1), rows.saturating_sub(1));
-    let whole = if width >= ONE_LINE { 1 } else { 2 }.min(most);
+    let (width, max) = (columns.saturating_sub(1), rows.saturating_sub(1));
+    let whole = if width >= ONE_LINE { 1 } else { 2 }.min(max);
     // One row is left to the log above, where there is one to spare.
-    layers(snapshot.pull, columns, (most - whole).saturating_sub(1), out);
+    layers(snapshot.pull, columns, (max - whole).saturating_sub(1), out);
     if whole > 0 {
         overall(snapshot, width, whole, out);
     }
 }
 
-/// Appends a line for each layer on its way. Where there are more than `most`, those that wait are counted in one line.
-pub(crate) fn layers(pull: &Pull, columns: usize, most: usize, out: &mut String) {
+/// Appends a line for each layer that is being fetched. Where there are more than `max`, those that wait are counted in one line.
+pub(crate) fn layers(pull: &Pull, columns: usize, max: usize, out: &mut String) {
     let open = || pull.layers.iter().filter(|layer| !layer.is_still());
     let mut count = [0; 3];
     open().for_each(|layer| count[rank(layer.phase)] += 1);
-    let mut room = if count.iter().sum::<usize>() > most { most.saturating_sub(1) } else { most };
+    let mut room = if count.iter().sum::<usize>() > max { max.saturating_sub(1) } else { max };
     let mut shown = count.map(|count| {
         let shown = count.min(room);
         room -= shown;
@@ -60,7 +58,7 @@ pub(crate) fn layers(pull: &Pull, columns: usize, most: usize, out: &mut String)
             line(columns.saturating_sub(1), out, |out| layer_line(layer, columns.saturating_sub(1), out));
         }
     }
-    if most > 0 && count != [0; 3] {
+    if max > 0 && count != [0; 3] {
         line(columns.saturating_sub(1), out, |out| {
             let words = ["active", "downloaded", "waiting"];
             let parts = count.iter().zip(words).filter(|(count, _)| **count > 0);
@@ -157,7 +155,7 @@ fn overall(snapshot: &Snapshot<'_>, width: usize, rows: usize, out: &mut String)
 /// Layers, bytes, speed and time left, as many of them as have room, in this order; `before` are the blanks before them.
 fn facts(snapshot: &Snapshot<'_>, mut before: usize, mut room: usize, out: &mut String) -> fmt::Result {
     let Amount { done, total, is_exact } = snapshot.amount();
-    let least = if is_exact { "" } else { "≥" };
+    let bound = if is_exact { "" } else { "≥" };
     let mut add = |fact: fmt::Arguments<'_>| {
         let fact = fact.to_string();
         let cells = before + fact.chars().count();
@@ -174,27 +172,12 @@ fn facts(snapshot: &Snapshot<'_>, mut before: usize, mut room: usize, out: &mut 
         add(format_args!("{}/{layers} layers", snapshot.pull.finished))?;
     }
     if total > 0 {
-        add(format_args!("{} / {least}{}", bar::bytes(done), bar::bytes(total)))?;
+        add(format_args!("{} / {bound}{}", bar::bytes(done), bar::bytes(total)))?;
     }
     if let Some(speed) = snapshot.rate().and_then(|rate| bar::speed(rate, 1000)) {
         add(format_args!("{speed}"))?;
     }
     snapshot.left().map_or(Ok(()), |left| add(format_args!("{}", bar::left(left))))
-}
-
-/// A line of the log with its bar, or the rule that it is, made as short as `columns` ask for. Any other line is left to
-/// the terminal to wrap: a digest is to be had whole.
-pub(crate) fn fit<'a>(text: &'a str, line: &Line<'_>, columns: usize) -> (Cow<'a, str>, Option<Bar>) {
-    let excess = fit::cells(text).saturating_sub(columns);
-    match (line.about, &line.bar) {
-        // A rule is ASCII.
-        (About::Rule, _) => (text[..text.len() - excess.min(text.len())].into(), None),
-        (_, Some(bar)) if excess > 0 => match fit::shrink(text, bar, excess) {
-            Some((text, bar)) => (text.into(), Some(bar)),
-            None => (text.into(), Some(bar.clone())),
-        },
-        (_, bar) => (text.into(), bar.clone()),
-    }
 }
 
 /// Appends what `write` writes, cut to `width` cells, and a line end.
@@ -214,7 +197,6 @@ mod tests {
     use super::*;
     use crate::pull::event;
     use crate::pull::meter::{MAX_LEFT, Meter};
-    use crate::report::line::Part;
 
     const MB: u64 = 1_000_000;
 
@@ -313,25 +295,5 @@ mod tests {
         check(&pull, 6, &[extracting, "+ 2 active, 1 downloaded, 3 waiting"]);
         check(&pull, 5, &["+ 3 active, 1 downloaded, 3 waiting"]);
         check(&pull, 4, &[]);
-    }
-
-    #[test]
-    fn log_lines_fit_where_only_their_looks_suffer() {
-        let check = |about, text: &str, columns, expected: &str| {
-            let place = text.find('[').map(|start| start..text.find(']').expect("its end") + 1);
-            let bar = place.map(|place| Bar { place, part: 1, whole: 2, cells: 10 });
-            let line = Line { at: 0, part: Part::Body, about, raw: None, text: Some(text), bar };
-            let (fitted, bar) = fit(text, &line, columns);
-            assert_eq!(fitted, expected);
-            let place = fitted.find('[').map(|start| start..fitted.find(']').expect("its end") + 1);
-            assert_eq!(bar.map(|bar| bar.place), place);
-        };
-        check(About::Text, "Overall Progress: [█████░░░░░] 50%", 35, "Overall Progress: [█████░░░░░] 50%");
-        check(About::Text, "Overall Progress: [█████░░░░░] 50%", 31, "Overall Progress: [███░░░░] 50%");
-        check(About::Text, "Overall Progress: [█████░░░░░] 50%", 20, "Overall Progress: [█████░░░░░] 50%");
-        check(About::Rule, "==========", 4, "====");
-        check(About::Text, "==========", 4, "==========");
-        check(About::Text, "sha256:0123456789", 4, "sha256:0123456789");
-        check(About::Text, "", 4, "");
     }
 }

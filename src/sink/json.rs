@@ -3,7 +3,7 @@
 //!
 //! Apart from the report because it needs what a line is about and not its text.
 //!
-//! **Invariant:** every line is one JSON object, whatever an engine or a registry says; the last one tells the exit code.
+//! **Invariant:** every line is one JSON object, whatever an engine or a registry says; the last one holds the exit code.
 
 use crate::os::charset::Charset;
 use crate::os::output::{Output, WritePolicy};

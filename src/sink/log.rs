@@ -17,10 +17,10 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, P
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where the log is unless told otherwise.
+/// Where the log is by default.
 pub(crate) const PATH: &str = "/var/log/alm/docker-pull.log";
 
-/// Everyone may read the log and look into its directory, whatever the umask of the one who makes them.
+/// Everyone may read the log and list its directory, whatever the umask of the process that creates them.
 const FILE_MODE: u32 = 0o644;
 const DIRECTORY_MODE: u32 = 0o755;
 
@@ -131,16 +131,16 @@ fn open(path: &Path) -> io::Result<(File, Identity)> {
 /// Whether the last line has no end: its writer was killed, or the device lost its power.
 fn is_torn(path: &Path) -> bool {
     // Opened apart, for who may write a log need not be allowed to read it.
-    let look = || {
+    let torn_length = || {
         let (file, metadata) = file::open(path, OpenOptions::new().read(true), Links::Refuse).ok()?;
         let (length, mut last) = (metadata.len(), [b'\n']);
         file.read_at(&mut last, length.saturating_sub(1)).ok()?;
         (last != [b'\n']).then_some(length)
     };
-    // A second look, for another process may be in the middle of its line.
-    look().is_some_and(|length| {
+    // A second time, because another process may be in the middle of its line.
+    torn_length().is_some_and(|length| {
         std::thread::sleep(Duration::from_millis(2));
-        look() == Some(length)
+        torn_length() == Some(length)
     })
 }
 
@@ -162,13 +162,13 @@ mod tests {
     use super::*;
     use time::OffsetDateTime;
 
-    /// A log in a directory of its own, and the way to read it.
-    fn with_log(options: Options, tell: impl FnOnce(&mut Log, &Path)) -> String {
+    /// Runs `write` on a log in a directory of its own; what the log holds then.
+    fn with_log(options: Options, write: impl FnOnce(&mut Log, &Path)) -> String {
         let name = format!("log-test-{}-{:?}", std::process::id(), std::thread::current().id());
         let directory = std::env::temp_dir().join(name);
         let path = directory.join("a/log");
         let mut log = Log::open(&path, Stamp(OffsetDateTime::UNIX_EPOCH), options).unwrap();
-        tell(&mut log, &path);
+        write(&mut log, &path);
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_dir_all(&directory).unwrap();
         text

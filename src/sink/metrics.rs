@@ -5,8 +5,9 @@
 //!
 //! **Invariant:** whoever reads gets a whole file; a pull neither waits (but for a moment, for another writer) nor fails.
 
+use crate::os::file::{self, Links};
 use alm_state::{Found, Status, Store};
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FlockOperation, flock};
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -191,16 +192,9 @@ fn lock(path: &Path) -> Option<File> {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name()?);
     name.push(".lock");
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let mut options = OpenOptions::new();
-    let file = options
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(flags)
-        .open(path.with_file_name(name))
-        .ok()?;
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let (file, _) = file::open(&path.with_file_name(name), &mut options, Links::Refuse).ok()?;
     for _ in 0..TRIES {
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
             return Some(file);

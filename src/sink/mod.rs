@@ -1,13 +1,16 @@
-//! What the session is told to: the log, a pipe, a terminal, the state file.
+//! Where the lines of a session go: the log, a pipe, a terminal, the state file.
 //!
 //! **Invariant:** a sink that failed is not used again, and the others never learn of it.
 
 pub(crate) mod checked;
+pub(crate) mod complaint;
 mod frame;
 pub(crate) mod json;
 pub(crate) mod log;
 pub(crate) mod metrics;
+pub(crate) mod open;
 pub(crate) mod plain;
+pub(crate) mod quiet;
 pub(crate) mod screen;
 pub(crate) mod state;
 
@@ -38,6 +41,9 @@ pub(crate) trait Sink {
         Ok(())
     }
 }
+
+/// A sink, and what it is called when it fails.
+pub(crate) type NamedSink = (String, Box<dyn Sink>);
 
 /// How the session ended.
 pub(crate) struct Closing<'a> {

@@ -12,7 +12,8 @@ use crate::os::output::{Output, WritePolicy};
 use crate::pull::Verdict;
 use crate::pull::layer::Phase;
 use crate::pull::snapshot::Snapshot;
-use crate::report::line::{About, Bar, Line, Part, Topic};
+use crate::report::line::{About, Bar, Line, Part};
+use crate::report::reader::Reader;
 use crate::report::stamp::Stamp;
 use crate::sink::frame;
 use crate::sink::{self, Closing, Sink};
@@ -24,21 +25,21 @@ use std::time::{Duration, Instant};
 const FRAME: Duration = Duration::from_millis(100);
 
 /// How much of the log waits for a terminal that takes nothing, in bytes; what comes then is left out and counted.
-const MOST_LOG: usize = 16 << 10;
+const MAX_LOG: usize = 16 << 10;
 
 /// The terminal is to show a frame when it has all of it. Who does not know these passes over them.
 const HOLD: &str = "\x1b[?2026h";
 const SHOW: &str = "\x1b[?2026l";
 
-/// After a panic that came in the middle of a frame: no colour, and nothing below the message.
+/// After a panic in the middle of a frame: no colour, and nothing below the message.
 const RESTORE: &str = "\x1b[0m\r\x1b[J";
 
 /// A terminal as a sink.
 pub(crate) struct Screen {
     output: Output,
     stamp: Stamp,
-    charset: Charset,
-    color: bool,
+    /// How lines of the log are made to fit: as `alm pull` does.
+    reader: Reader,
     policy: WritePolicy,
     /// When the next frame may come.
     next: Option<Instant>,
@@ -63,8 +64,7 @@ impl Screen {
         Self {
             output,
             stamp,
-            charset,
-            color,
+            reader: Reader::new(color, charset),
             policy,
             next: None,
             log: String::new(),
@@ -84,7 +84,7 @@ impl Screen {
             return Ok(());
         }
         self.buffer.clear();
-        self.buffer.push_str(if self.charset == Charset::All { HOLD } else { "" });
+        self.buffer.push_str(if self.reader.charset == Charset::All { HOLD } else { "" });
         let rows = height(&self.drawn, size.0);
         if rows > 0 {
             let _ = write!(self.buffer, "\r\x1b[{rows}A");
@@ -98,12 +98,12 @@ impl Screen {
         let mut drawn = self.drawn.lines();
         for line in self.area.lines() {
             if drawn.next() != Some(line) || is_afresh {
-                push(line, self.color, self.charset, &mut self.buffer);
+                push(line, self.reader.color, self.reader.charset, &mut self.buffer);
                 self.buffer.push_str(if is_afresh { "" } else { "\x1b[K" });
             }
             self.buffer.push('\n');
         }
-        self.buffer.push_str(if self.charset == Charset::All { SHOW } else { "" });
+        self.buffer.push_str(if self.reader.charset == Charset::All { SHOW } else { "" });
         let bytes = self.buffer.as_bytes();
         let is_taken = if is_last {
             self.policy.write(&mut self.output, bytes, true)?;
@@ -120,13 +120,11 @@ impl Screen {
     }
 
     /// A line more for the log.
-    fn scroll(&mut self, line: &Line<'_>, text: &str) {
-        let before = self.log.len();
-        self.stamp.push(line.at, &mut self.log);
-        let columns = self.output.size().0.saturating_sub(self.log.len() - before);
-        let (text, bar) = frame::fit(text, line, columns);
-        sink::push(&text, bar.as_ref(), self.color, self.charset, &mut self.log);
-        self.log.push('\n');
+    fn scroll(&mut self, at: u64, text: &str) {
+        let mut stamp = String::new();
+        self.stamp.push(at, &mut stamp);
+        self.reader.columns = Some(self.output.size().0);
+        self.reader.line(&stamp, text, &mut self.log);
     }
 }
 
@@ -140,7 +138,7 @@ impl Sink for Screen {
             _ => {}
         }
         let is_closing = line.part == Part::Closing;
-        if !is_closing && self.log.len() + text.len() > MOST_LOG {
+        if !is_closing && self.log.len() + text.len() > MAX_LOG {
             if let WritePolicy::Live(..) = self.policy {
                 self.lost += 1;
                 return Ok(());
@@ -151,13 +149,12 @@ impl Sink for Screen {
         if self.lost > 0 {
             let notice = format!("⚠️  {} lines are missing here: the terminal took nothing", self.lost);
             self.lost = 0;
-            let (part, about) = (Part::Body, About::Image(Topic::Notice, &notice));
-            self.scroll(&Line { at: line.at, part, about, raw: None, text: None, bar: None }, &notice);
+            self.scroll(line.at, &notice);
         }
         if is_closing {
             self.closing.get_or_insert(self.log.len());
         }
-        self.scroll(line, text);
+        self.scroll(line.at, text);
         Ok(())
     }
 
@@ -186,7 +183,7 @@ impl Sink for Screen {
             frame::layers(closing.snapshot.pull, columns, rows / 2, &mut self.area);
             let mut left = String::new();
             for line in self.area.lines() {
-                push(line, self.color, self.charset, &mut left);
+                push(line, self.reader.color, self.reader.charset, &mut left);
                 left.push('\n');
             }
             self.log.insert_str(self.closing.unwrap_or(self.log.len()), &left);
@@ -200,7 +197,7 @@ impl Drop for Screen {
     /// A session that ends without its end: what it said is still to be seen.
     fn drop(&mut self) {
         self.area.clone_from(&self.drawn);
-        // Where it fails there is nobody left to tell.
+        // Where it fails nothing is left to write to.
         let _ = self.paint(self.output.size(), false);
     }
 }
@@ -238,6 +235,7 @@ mod tests {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use std::fs::{File, OpenOptions};
     use std::io::Read as _;
+    use std::ops::ControlFlow;
     use std::process::{Command, Stdio};
     use time::OffsetDateTime;
 
@@ -245,7 +243,7 @@ mod tests {
     #[test]
     #[ignore = "panics: for the next test, which runs it in a terminal"]
     fn panics() {
-        let policy = WritePolicy::Live(Duration::ZERO, Box::new(|| false));
+        let policy = WritePolicy::Live(Duration::ZERO, Box::new(|| ControlFlow::Continue(())));
         let output = Output::stdout().expect("a terminal");
         let mut screen = Screen::new(output, Stamp(OffsetDateTime::UNIX_EPOCH), Charset::All, true, policy);
         let (pull, meter) = (Pull::default(), Meter::default());

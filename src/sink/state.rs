@@ -14,17 +14,17 @@ use crate::report::line::{About, Line, Topic};
 use crate::report::{bar, sanitize};
 use crate::sink::metrics;
 use crate::sink::{Closing, Sink};
-use alm_state::{Failure, Image, MOST_LAYERS, Pulled, Store, Time};
+use alm_state::{Failure, Image, MAX_LAYERS, Pulled, Store, Time};
 use std::io;
 use std::path::PathBuf;
 
-/// How often it is looked at whether there is news, in milliseconds.
-const LOOK: u64 = 250;
+/// How often the lock and the progress are polled, in milliseconds.
+const POLL_INTERVAL: u64 = 250;
 
 /// What moves is written so often.
 const MOVING: u64 = 1_000;
 
-/// The beat that tells that the writer lives, though nothing moves.
+/// The beat that shows that the writer lives, though nothing moves.
 const BEAT: u64 = 15_000;
 
 /// How long a state that could not be written is left alone.
@@ -59,9 +59,9 @@ pub(crate) struct State {
     /// When this image's state before this run was written, until old states were swept.
     #[expect(clippy::option_option, reason = "swept already; or not yet, with or without a state before")]
     before: Option<Option<Time>>,
-    /// Bytes that all pulls before this one fetched, and those of this one that another had told of by then.
+    /// Bytes that all pulls before this one fetched, and those of this one that another process had written by then.
     received: u64,
-    told: u64,
+    received_before: u64,
     attempt: u64,
     /// Between two attempts.
     is_waiting: bool,
@@ -69,7 +69,7 @@ pub(crate) struct State {
     reason: Option<(Kind, String)>,
     /// What was written last of what moves.
     written: Sign,
-    next_look: u64,
+    next_poll: u64,
     /// When it was last written, and from when on that may be tried again.
     last: u64,
     not_before: u64,
@@ -98,12 +98,12 @@ impl State {
             image: None,
             before: None,
             received: 0,
-            told: 0,
+            received_before: 0,
             attempt: 1,
             is_waiting: false,
             reason: None,
             written: Sign::default(),
-            next_look: 0,
+            next_poll: 0,
             last: 0,
             not_before: 0,
             next_metrics: METRICS,
@@ -119,7 +119,7 @@ impl State {
             let before = self.target.store.image(&self.target.reference);
             self.before = Some(before.as_ref().map(|before| before.time));
             self.received = before.as_ref().map_or(0, |before| before.received);
-            self.told = snapshot.pull.moved().0;
+            self.received_before = snapshot.pull.moved().0;
             self.image = Some(Image::begin(&self.target.id, before, (self.clock)(snapshot.at)));
             self.write(snapshot);
             // Whether that can be done is told at the end.
@@ -173,7 +173,7 @@ impl State {
             (image.details, image.hint) = (Some(reason), None);
         }
         fill(image, snapshot, sign.percent);
-        image.received = self.received.saturating_add(sign.moved.saturating_sub(self.told));
+        image.received = self.received.saturating_add(sign.moved.saturating_sub(self.received_before));
         let written = self.target.store.write(&self.target.reference, image, &mut self.buffer);
         self.not_before = if written.is_ok() { at } else { at.saturating_add(TROUBLE) };
         (self.written, self.last) = (sign, at);
@@ -194,21 +194,21 @@ impl State {
         let seconds = at as f64 / 1000.0;
         let Some(image) = &mut self.image else { return Ok(()) };
         fill(image, snapshot, snapshot.percent());
-        image.received = self.received.saturating_add(bytes.saturating_sub(self.told));
+        image.received = self.received.saturating_add(bytes.saturating_sub(self.received_before));
         match verdict {
             Verdict::Success => {
                 let digest = pull.digest.as_deref().map(|digest| sanitize::safe(digest).to_string());
                 image.succeed(Pulled { digest, up_to_date: pull.up_to_date, bytes, seconds }, now);
             }
             Verdict::Failed(failure) => {
-                image.fail(told(failure, &self.target.registry), *exit, bytes, seconds, now);
+                image.fail(state_failure(failure, &self.target.registry), *exit, bytes, seconds, now);
             }
             // Not without asking the engine first.
             Verdict::Undecided(_) => {}
             Verdict::Interrupted(_) => image.interrupt(*exit, bytes, seconds, now),
         }
         let Target { store, reference, .. } = &self.target;
-        // What cannot be written is missed by those who look, and by no one else.
+        // What cannot be written is missing for those who read states, and for no one else.
         let _ = store.write(reference, image, &mut self.buffer);
         if !matches!(verdict, Verdict::Interrupted(_)) {
             // A signal is to end us at once, and a card may take its time.
@@ -219,7 +219,7 @@ impl State {
 }
 
 /// What failed, in the words of the state.
-pub(crate) fn told(failure: &failure::Failure, registry: &str) -> Failure {
+pub(crate) fn state_failure(failure: &failure::Failure, registry: &str) -> Failure {
     Failure {
         kind: failure.kind.name().to_owned(),
         details: sanitize::safe(&failure.text).to_string(),
@@ -240,7 +240,7 @@ fn fill(image: &mut Image, snapshot: &Snapshot<'_>, percent: u64) {
     image.rate = snapshot.rate();
     image.left = snapshot.left();
     let mut count = 0;
-    for layer in to_fetch().take(MOST_LAYERS) {
+    for layer in to_fetch().take(MAX_LAYERS) {
         if count == image.layers.len() {
             image.layers.push(alm_state::Layer::default());
         }
@@ -285,7 +285,7 @@ impl Sink for State {
             self.attempt += 1;
             self.is_waiting = true;
             self.reason = Some((kind, sanitize::safe(reason).to_string()));
-            self.next_look = 0;
+            self.next_poll = 0;
         } else if self.is_waiting && !matches!(line.about, About::Image(Topic::Stuck | Topic::Warning, _)) {
             self.is_waiting = false;
         }
@@ -294,13 +294,13 @@ impl Sink for State {
 
     fn frame(&mut self, snapshot: &Snapshot<'_>) -> io::Result<()> {
         let at = snapshot.at;
-        if at < self.next_look {
+        if at < self.next_poll {
             return Ok(());
         }
         // Not beyond the moment from which what moves may be written again.
         let next_write = self.last.saturating_add(MOVING);
-        let next_look = at.saturating_add(LOOK);
-        self.next_look = if next_write > at { next_look.min(next_write) } else { next_look };
+        let next_poll = at.saturating_add(POLL_INTERVAL);
+        self.next_poll = if next_write > at { next_poll.min(next_write) } else { next_poll };
         if self.image.is_none() {
             if at.saturating_sub(self.last) >= MOVING {
                 self.last = at;
@@ -395,7 +395,7 @@ mod tests {
                 times.push(at);
             }
         }
-        // The first tells that it is downloading.
+        // The first says that it is downloading.
         assert_eq!(times, [10, 1_010, 2_010, 3_010, 4_010, 5_010, 6_010, 7_010, 8_010, 9_010]);
     }
 

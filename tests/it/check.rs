@@ -109,17 +109,17 @@ fn distribution(media_type: &str, platforms: &[&str]) -> String {
 
 /// An image of the graphdriver for this platform.
 fn classic(text: &str) -> String {
-    let told = platform(text).replace("\"os", "\"Os").replace("\"arch", "\"Arch").replace("\"variant", "\"Variant");
-    format!(r#"{{"Id":"sha256:1d","RepoDigests":["h:5000/app@{NEW}"],{told}}}"#)
+    let shown = platform(text).replace("\"os", "\"Os").replace("\"arch", "\"Arch").replace("\"variant", "\"Variant");
+    format!(r#"{{"Id":"sha256:1d","RepoDigests":["h:5000/app@{NEW}"],{shown}}}"#)
 }
 
 /// An image of the containerd store, which says of itself that it is for `shown`; a `+` stands before what is there.
 fn containerd(shown: &str, entries: &[&str]) -> String {
     let entry = |text: &&str| {
-        let (is_there, told) = (text.starts_with('+'), platform(text.trim_start_matches('+')));
+        let (is_there, shown) = (text.starts_with('+'), platform(text.trim_start_matches('+')));
         let digest = format!("sha256:{}", text.len());
         format!(
-            r#"{{"ID":"{digest}","Descriptor":{{"digest":"{digest}"}},"Available":{is_there},"Kind":"image","ImageData":{{"Platform":{{{told}}}}}}}"#
+            r#"{{"ID":"{digest}","Descriptor":{{"digest":"{digest}"}},"Available":{is_there},"Kind":"image","ImageData":{{"Platform":{{{shown}}}}}}}"#
         )
     };
     let entries: Vec<String> = entries.iter().map(entry).collect();
@@ -219,6 +219,84 @@ fn a_check_is_for_the_platform_that_a_pull_would_fetch() {
     check("1.45", "Docker/26.1.5", v7, &classic("linux/arm/v6"), &arms, 0, "yes:");
 }
 
+/// Docker Hub counts what an engine asks for a check as a pull, and not what the agent asks.
+#[test]
+fn the_hub_is_asked_by_the_agent() {
+    let digest = |digit: &str| format!("sha256:{}", digit.repeat(64));
+    let (new, old) = (digest("a"), digest("b"));
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
+    let info = format!(r#"{{"Name":"{}","RegistryConfig":{{}},"HttpProxy":"p"}}"#, host.trim());
+    let check =
+        |name: &str, agent: &str, info: &str, local: (u16, String), (code, says): (i32, &str), engine_asked: bool| {
+            let temp = Temp::new();
+            let own = temp.join("own");
+            std::fs::create_dir(&own).expect("a directory");
+            let program = own.join("pull");
+            std::fs::copy(crate::support::PROGRAM, &program).expect("a copy");
+            if !agent.is_empty() {
+                temp.script(
+                    "alm-agent",
+                    &format!("PATH=/usr/bin:/bin; cd {}; echo $1 >asked; cat >question; {agent}", temp.display()),
+                );
+            }
+            let version = r#"{"Version":"20.10.24","Os":"linux","Arch":"arm64"}"#.to_owned();
+            let engine = engine(
+                &temp,
+                &[
+                    ("/info", 200, info.to_owned()),
+                    ("/version", 200, version),
+                    ("/images/", local.0, local.1),
+                    ("/distribution/", 200, registry_has(&digest("e"))),
+                ],
+            );
+            let mut command = crate::support::clean(std::process::Command::new(&program), &temp);
+            let ended = run(command.args(["--host", &engine.host(), "--state", &temp.at("state"), "--check", name]));
+            assert_eq!((ended.code, ended.stderr.as_str()), (Some(code), ""), "{name} {agent}: {}", ended.stdout);
+            assert!(ended.stdout.contains(says), "{name} {agent}: {}", ended.stdout);
+            let asked = engine.requests().iter().any(|request| request.line.contains("/distribution/"));
+            assert_eq!(asked, engine_asked, "{name} {agent}");
+            std::fs::read_to_string(temp.at("question")).ok()
+        };
+    let tells = format!("echo '{{\"digest\":\"{new}\"}}'");
+    let here = |digest: &str| (200, image("sha256:1", &[&format!("alpine@{digest}")]));
+    let gone = || (404, "{\"message\":\"No such image\"}".to_owned());
+    let question =
+        check("alpine", &tells, &info, here(&new), (0, "yes: alpine:latest is what the registry has"), false);
+    let question = question.expect("a question");
+    for part in [
+        r#""do":"digest""#,
+        r#""image":"docker.io/library/alpine:latest""#,
+        r#""HttpProxy":"p""#,
+        r#""engine":"linux/arm64""#,
+    ] {
+        assert!(question.contains(part), "{part}: {question}");
+    }
+    check("alpine", &tells, &info, here(&old), (1, "no: alpine:latest is newer in the registry: sha256:aaa"), false);
+    check("alpine", &tells, &info, gone(), (1, "no: alpine:latest is not here; the registry has sha256:aaa"), false);
+    // Of the same digest, and perhaps of another platform: the engine says which there are.
+    let newer = (1, "no: alpine:latest is newer in the registry: sha256:eee");
+    let of = |other: &str| (200, here(&new).1.replace("arm64", other));
+    check("alpine", &tells, &info, of("arm"), newer, true);
+    check("alpine", &tells, &info, of("amd64"), (1, "is here for another platform than linux/arm64"), true);
+    // No answer, and no agent to ask.
+    for agent in [
+        "",
+        "exit 1",
+        "echo no",
+        "kill -9 $$",
+        "head -c 100000 /dev/zero",
+        "echo '{\"kind\":\"auth\",\"error\":\"x\"}'; exit 1",
+    ] {
+        check("alpine", agent, &info, here(&new), newer, true);
+    }
+    check("alpine", &format!("{tells}; exit 1"), &info, here(&new), newer, true);
+    // Where no request is counted, and where the engine is another host's, nobody but the engine is asked.
+    let elsewhere = info.replace(host.trim(), "elsewhere");
+    assert!(check("alpine", &tells, &elsewhere, here(&new), newer, true).is_none());
+    let newer = (1, "newer in the registry: sha256:eee");
+    assert!(check("r.test/alpine", &tells, &info, here(&new), newer, true).is_none());
+}
+
 #[test]
 fn a_container_is_compared_by_its_platforms_manifest() {
     let check = |api, container: &str, image: &str, code, says: &str| {
@@ -250,7 +328,7 @@ fn a_container_is_compared_by_its_platforms_manifest() {
         1,
         "runs sha256:m, and app:v1 is sha256:n",
     );
-    // Where the manifest is not told the ids are compared.
+    // Where the manifest is not named the ids are compared.
     check("1.48", &container(OLD, "sha256:m"), &image(OLD, INDEX, OLD), 0, "yes:");
     check("1.48", &container(OLD, "sha256:m"), &image(NEW, INDEX, NEW), 1, "no:");
     check("1.51", r#"{"Image":"sha256:1d","State":{"Running":true}}"#, r#"{"Id":"sha256:1d"}"#, 0, "yes:");
@@ -326,7 +404,7 @@ fn a_container_in_a_dead_namespace_does_not_run() {
 }
 
 #[test]
-fn without_an_engine_nothing_can_be_told() {
+fn without_an_engine_there_is_no_answer() {
     let temp = Temp::new();
     let state = temp.at("state");
     for mode in [&["--check", "--state", &state][..], &["--running", "web"]] {

@@ -61,7 +61,7 @@ fn begun(lines: &[&str]) -> Step {
 
 /// The text that begins so, without it.
 #[track_caller]
-fn told<'a>(log: &'a str, start: &str) -> &'a str {
+fn text_after<'a>(log: &'a str, start: &str) -> &'a str {
     let found = texts(log).into_iter().find_map(|text| text.strip_prefix(start));
     found.unwrap_or_else(|| panic!("no line «{start}…» in:\n{log}"))
 }
@@ -97,7 +97,7 @@ fn recordings_of_real_engines_are_pulled_as_they_are_replayed() {
     check("podman-4.3.1/auth-none", 1, false);
 }
 
-/// What was recorded in `r.jsonl` while `live` was told into `log` is told again, byte for byte.
+/// A replay of `r.jsonl`, recorded while `live` wrote `log`, writes the same, byte for byte.
 fn replays_like(temp: &Temp, live: &Ended, case: &str) {
     let again = run(program(temp).args(["--replay", &temp.at("r.jsonl"), "--log", &temp.at("log2")]));
     assert_eq!(again.code, live.code, "{case}: {}\n{}", again.stderr, temp.read("r.jsonl"));
@@ -143,7 +143,7 @@ fn an_interrupted_pull_is_replayed_as_it_was() {
     running.signal(rustix::process::Signal::TERM);
     let live = running.end();
     assert_eq!(live.code, Some(143));
-    assert_eq!(told(&live.stdout, "🛑 "), "PULL INTERRUPTED (SIGTERM)");
+    assert_eq!(text_after(&live.stdout, "🛑 "), "PULL INTERRUPTED (SIGTERM)");
     replays_like(&temp, &live, "interrupted");
 }
 
@@ -240,8 +240,8 @@ fn podman_is_asked_for_the_image() {
         let asked: Vec<_> = engine.requests().into_iter().map(|request| request.line).skip(2).collect();
         let path = temp.image().replace('/', "%2F").replace(':', "%3A");
         assert_eq!(asked, [format!("GET /images/{path}/json")], "asked once");
-        let told = told(&live.stdout, "Layers: ");
-        assert_eq!(told == "3/3 completed", expected == 0, "{}", live.stdout);
+        let shown = text_after(&live.stdout, "Layers: ");
+        assert_eq!(shown == "3/3 completed", expected == 0, "{}", live.stdout);
     };
     check(answer(200, &format!(r#"{{"Id":"{id}","RepoTags":[]}}"#)), 0);
     check(answer(200, &format!(r#"{{"Id":"sha256:{id}"}}"#)), 0);
@@ -254,12 +254,12 @@ fn podman_is_asked_for_the_image() {
 }
 
 #[test]
-fn refusals_are_told_in_the_engines_words() {
+fn refusals_are_reported_in_the_engines_words() {
     let check = |status: u16, body: &str, reason: &str, advice: &str| {
         let (ended, log) = pull_of(vec![Step::Write(answer(status, body))]);
         assert_eq!(ended.code, Some(1), "{log}");
-        assert_eq!(told(&log, "❌ PULL FAILED: "), reason);
-        assert!(advice.is_empty() || told(&log, "💡 ").contains(advice), "{log}");
+        assert_eq!(text_after(&log, "❌ PULL FAILED: "), reason);
+        assert!(advice.is_empty() || text_after(&log, "💡 ").contains(advice), "{log}");
         assert_eq!(log.contains("💡"), !advice.is_empty(), "{log}");
     };
     let unknown = "manifest for a:1 not found: manifest unknown";
@@ -368,7 +368,7 @@ fn quiet_says_only_the_reference() {
 }
 
 #[test]
-fn a_stream_in_any_pieces_is_the_same_story() {
+fn a_stream_in_any_pieces_is_the_same_session() {
     let stamps_off = |text: &str| {
         texts(text).into_iter().filter(|text| !text.starts_with("Downloaded")).collect::<Vec<_>>().join("\n")
     };
@@ -391,7 +391,7 @@ fn a_stream_in_any_pieces_is_the_same_story() {
 }
 
 #[test]
-fn help_is_told_to_whoever_reads() {
+fn help_goes_to_whoever_reads() {
     let temp = Temp::new();
     let check = |stdout: std::process::Stdio, code: i32| {
         let mut running = Running::start_as_is(program(&temp).arg("--help").stdout(stdout));
@@ -431,7 +431,7 @@ fn a_pull_in_which_nothing_moves_is_given_up() {
     let engine = Engine::new(&temp, vec![begun(&GOOD[..3]), Step::Write(same), Step::Stall]);
     let ended = run(pull(&temp, &engine).args(["--stall-timeout", "1", "--record", &temp.at("r.jsonl")]));
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert_eq!(told(&ended.stdout, "❌ PULL FAILED: "), "nothing has moved for 1s");
+    assert_eq!(text_after(&ended.stdout, "❌ PULL FAILED: "), "nothing has moved for 1s");
     assert!(engine.was_left());
     replays_like(&temp, &ended, "stalled");
 }
@@ -442,7 +442,7 @@ fn what_is_allowed_without_movement_is_not_exceeded() {
     let engine = Engine::new(&temp, vec![begun(&GOOD[..3]), Step::Stall]);
     let begun = Instant::now();
     let ended = run(pull(&temp, &engine).args(["--stall-timeout", "4"]));
-    assert_eq!(told(&ended.stdout, "❌ PULL FAILED: "), "nothing has moved for 4s");
+    assert_eq!(text_after(&ended.stdout, "❌ PULL FAILED: "), "nothing has moved for 4s");
     let took = begun.elapsed();
     assert!((4..8).contains(&took.as_secs()), "{took:?}");
 }
@@ -464,14 +464,16 @@ fn a_pull_does_not_wake_up_for_each_word() {
     steps.extend((0..WORDS).flat_map(|at| [Step::Write(chunk(bar(at))), Step::Wait]));
     steps.push(Step::Write([chunk(DONE), chunk(STATUS), LAST_CHUNK.to_vec()].concat()));
     let engine = Engine::new(&temp, steps);
-    let running = Running::start(&mut pull(&temp, &engine));
+    let (began, running) = (Instant::now(), Running::start(&mut pull(&temp, &engine)));
     for _ in 1..WORDS {
-        // However much longer a busy machine takes: then there are fewer words to a rest, not more sleeps to a word.
         std::thread::sleep(Duration::from_millis(5));
         engine.go();
     }
-    let sleeps = running.sleeps();
-    assert!((1..WORDS / 2).contains(&sleeps), "{sleeps} sleeps for {WORDS} words");
+    let (sleeps, took) = (running.sleeps(), began.elapsed());
+    // A rest, and a wait for the words after it; some more at the start. On a machine so busy that the words come more
+    // slowly than the rests there is a rest for each.
+    let max = 20 + 2 * took.as_millis() as u64 / 200;
+    assert!((1..=max).contains(&sleeps), "{sleeps} sleeps for {WORDS} words in {took:?}");
     engine.go();
     assert_eq!(running.end().code, Some(0));
 }

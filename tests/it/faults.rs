@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 const MEMORY: u64 = 8_000_000;
 
 /// How long a run may take that waits for nothing but the machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+const LONG_LIMIT: Duration = Duration::from_mins(1);
 
 /// How long a run is looked at that is to go on waiting.
 const WAITING: Duration = Duration::from_secs(2);
@@ -81,8 +81,8 @@ struct Fault {
     host: Option<String>,
     /// What must be in the log beside the reason.
     says: &'static str,
-    /// The program is told to wait no longer than its shortest limit, and does.
-    is_patient: bool,
+    /// The program is run with its shortest limit, and waits no longer.
+    has_short_limit: bool,
     expected: Expected,
 }
 
@@ -95,12 +95,13 @@ impl Fault {
         };
         let script = Script { ping: good_ping(), pull, inspect: vec![Step::Write(inspect)] };
         let name = format!("{}: {kind}: {name}", answer.name);
-        Self { kind, name, script, host: None, says: "", is_patient: false, expected }.patient_if_stalled()
+        Self { kind, name, script, host: None, says: "", has_short_limit: false, expected }
+            .with_short_limit_if_stalled()
     }
 
-    fn patient_if_stalled(mut self) -> Self {
+    fn with_short_limit_if_stalled(mut self) -> Self {
         let Script { ping, pull, inspect } = &self.script;
-        self.is_patient |= [ping, pull, inspect].into_iter().flatten().any(|step| matches!(step, Step::Stall));
+        self.has_short_limit |= [ping, pull, inspect].into_iter().flatten().any(|step| matches!(step, Step::Stall));
         self
     }
 }
@@ -135,18 +136,18 @@ fn seed() -> u64 {
 }
 
 /// An engine, and the program run against it again and again.
-struct Room {
+struct Stand {
     temp: Temp,
     engine: Engine,
     script: Arc<Mutex<Script>>,
 }
 
-impl Room {
+impl Stand {
     fn new() -> Self {
         let (temp, script) = (Temp::new(), Arc::new(Mutex::new(Script::default())));
-        let told = Arc::clone(&script);
+        let shared = Arc::clone(&script);
         let engine = Engine::serve(&temp.join("docker.sock"), move |request: &Request| {
-            let script = told.lock().expect("nobody panics with it");
+            let script = shared.lock().expect("nobody panics with it");
             match request.line.as_str() {
                 line if line.ends_with("/_ping") => script.ping.clone(),
                 line if line.starts_with("POST ") => script.pull.clone(),
@@ -161,7 +162,7 @@ impl Room {
     fn run(&self, fault: &mut Fault) -> Result<Option<u64>, String> {
         let host = fault.host.clone().unwrap_or_else(|| self.engine.host());
         let stderr = File::create(self.temp.join("stderr")).expect("a file");
-        let (stall, limit) = if fault.is_patient { ("1", LIMIT) } else { ("600", PATIENCE) };
+        let (stall, limit) = if fault.has_short_limit { ("1", LIMIT) } else { ("600", LONG_LIMIT) };
         let mut command = program(&self.temp);
         command.args(["--retries", "0", "--stall-timeout", stall, "--host", &host, "--log", &self.temp.at("log")]);
         command.arg(self.temp.image()).stdout(std::process::Stdio::null()).stderr(stderr);
@@ -193,14 +194,14 @@ fn check(fault: &Fault, ended: &TracedEnd, limit: Duration, log: &str, stderr: &
     that(ended.code == Some(code), &format!("exit code {:?} instead of {code}", ended.code))?;
     that(stderr.is_empty(), "standard error")?;
     that(log.ends_with('\n') && log.lines().all(|line| line.starts_with('[')), "a broken line in the log")?;
-    let told = texts(log);
-    let count = |start: &str| told.iter().filter(|text| text.starts_with(start)).count();
+    let shown = texts(log);
+    let count = |start: &str| shown.iter().filter(|text| text.starts_with(start)).count();
     let ends = ["✅ PULL SUCCESSFUL", "❌ PULL FAILED: ", "🛑 PULL INTERRUPTED (SIGTERM)"].map(count);
     let expected = [code == 0, code == 1, code == 143].map(usize::from);
     that(ends == expected, "not the one end that it has")?;
     that(log.matches("SUCCESS").count() == usize::from(code == 0), "a success that is none")?;
     if let Expected::Failure(reasons) = &fault.expected {
-        let reason = told.iter().find_map(|text| text.strip_prefix("❌ PULL FAILED: ")).unwrap_or_default();
+        let reason = shown.iter().find_map(|text| text.strip_prefix("❌ PULL FAILED: ")).unwrap_or_default();
         that(!reason.trim().is_empty(), "no reason")?;
         that(reasons.iter().any(|words| reason.contains(words)), &format!("none of {reasons:?}"))?;
     }
@@ -213,7 +214,7 @@ fn check(fault: &Fault, ended: &TracedEnd, limit: Duration, log: &str, stderr: &
 struct Tally {
     kinds: BTreeMap<&'static str, usize>,
     wrong: Vec<String>,
-    most_memory: (u64, String),
+    max_memory: (u64, String),
 }
 
 impl Tally {
@@ -222,8 +223,8 @@ impl Tally {
         match result {
             Ok(peak) => {
                 let peak = peak.unwrap_or_default();
-                if peak > self.most_memory.0 {
-                    self.most_memory = (peak, fault.name.clone());
+                if peak > self.max_memory.0 {
+                    self.max_memory = (peak, fault.name.clone());
                 }
             }
             Err(wrong) => self.wrong.push(wrong),
@@ -239,20 +240,20 @@ fn no_fault_is_taken_for_a_success_or_a_reason_to_hang() {
     let begun = Instant::now();
     let sockets = asides::Sockets::new();
     let asides = sockets.faults().into_iter().chain(asides::pings()).chain(asides::inspections());
-    let (patient, busy): (Vec<_>, Vec<_>) = asides.partition(|fault| fault.is_patient);
+    let (with_stalls, busy): (Vec<_>, Vec<_>) = asides.partition(|fault| fault.has_short_limit);
     let cuts = places::faults(Stop::Cut, PLACES).chain(places::faults(Stop::Reset, PLACES));
     let messages = http::faults().chain(json::faults()).chain(places::deliveries());
     let stalls = places::faults(Stop::Stall, if is_all() { PLACES } else { STALLS });
     let busy: Queue<'_> = Mutex::new(Box::new(busy.into_iter().chain(messages).chain(cuts)));
-    let patient: Queue<'_> = Mutex::new(Box::new(patient.into_iter().chain(asides::streams()).chain(stalls)));
+    let with_stalls: Queue<'_> = Mutex::new(Box::new(with_stalls.into_iter().chain(asides::streams()).chain(stalls)));
 
     let tally = Mutex::new(Tally::default());
     let work = |queue: &Queue<'_>| {
-        let room = Room::new();
+        let stand = Stand::new();
         // The queue is not held while a fault is tried.
         let next = || queue.lock().expect("nobody panics with it").next();
         while let Some(mut fault) = next() {
-            let result = room.run(&mut fault);
+            let result = stand.run(&mut fault);
             tally.lock().expect("nobody panics with it").add(&fault, result);
         }
     };
@@ -262,11 +263,11 @@ fn no_fault_is_taken_for_a_success_or_a_reason_to_hang() {
         }
         // Who waits costs nothing but time.
         for _ in 0..64 {
-            scope.spawn(|| work(&patient));
+            scope.spawn(|| work(&with_stalls));
         }
     });
 
-    let Tally { kinds, wrong, most_memory: (memory, name) } = tally.into_inner().expect("nobody panicked with it");
+    let Tally { kinds, wrong, max_memory: (memory, name) } = tally.into_inner().expect("nobody panicked with it");
     let count: usize = kinds.values().sum();
     let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     let summary = format!(

@@ -18,7 +18,7 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(4);
 const REPAINTED: Duration = Duration::from_secs(12);
 
-/// A console that no other test has.
+/// A console that no other test has, and the size of all consoles.
 struct Console {
     path: String,
     tty: File,
@@ -76,7 +76,7 @@ impl Console {
 
     /// Each row with the colour of what is written in it.
     fn painting(&self) -> String {
-        // Behind the size and the cursor, two bytes a cell: the glyph and its attribute.
+        // Behind the size and the cursor, two bytes a cell: the character and its attribute.
         let attributes = fs::read(&self.colors).expect("its colours");
         let mut attributes = attributes[4..].chunks_exact(2).map(|cell| cell[1]);
         let mut painting = String::new();
@@ -145,7 +145,7 @@ fn pulling(temp: &Temp, percent: u64) {
 
 const PLAYER: &str = "europe-west1-docker.pkg.dev/alm-prod/player/player:stable";
 
-/// The states of a page, and what tells that it is there.
+/// The states of a page, and what shows that it is there.
 fn states_of(page: &str) -> (Vec<Value>, &'static str) {
     let image = |id: &str, more: Value| {
         let time = "2025-02-03T04:05:06Z";

@@ -76,7 +76,7 @@ fn every_command_runs() {
 }
 
 #[test]
-fn the_way_to_a_node_is_run_by_ci() {
+fn the_installation_on_a_node_is_run_by_ci() {
     // tests/proofs/puppet.sh runs this block, line by line as it stands.
     let blocks: Vec<&str> = README.split("```bash\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     let [block] = blocks[..] else { panic!("{} blocks for tests/proofs/puppet.sh", blocks.len()) };

@@ -67,6 +67,7 @@ fn pulls() {
     cached(&lab);
     platforms(&lab);
     slow_pull(&lab);
+    long_pull(&lab);
     fallback(&lab);
     interrupted(&lab);
     two_at_once(&lab);
@@ -112,7 +113,7 @@ fn platforms(lab: &Lab) {
     foreign.never_says(&["PULL SUCCESSFUL", "🔁"]);
     assert!(!lab.has(&image), "{foreign}");
 
-    // One manifest, built for another machine: taken by every engine, and told.
+    // One manifest, built for another machine: taken by every engine, with a warning.
     let image = format!("{}/elsewhere", lab.registry);
     lab.push_foreign(&image);
     lab.forget_images();
@@ -126,7 +127,7 @@ fn platforms(lab: &Lab) {
     let with = |name: &str, value: &str| {
         let (name, value) = (name.to_owned(), value.to_owned());
         lab.begin_with(&image, move |command| {
-            command.env(name, value);
+            command.arg("--host").arg(lab.socket()).env(name, value);
         })
     };
     with("DOCKER_DEFAULT_PLATFORM", "linux/riscv64").finish().ended_with(0).never_says(&["⚠️  the image is for"]);
@@ -148,12 +149,30 @@ fn slow_pull(lab: &Lab) {
     assert!(slow.between("Downloaded: ", " (").starts_with("10MB in "), "{slow}");
 }
 
+/// Long enough for lines that say how far the whole is; that the replay has the same ones [`lab::Running::finish`] sees to.
+fn long_pull(lab: &Lab) {
+    let link = Link::to(&lab.registry, MB);
+    lab.forget_images();
+    let long = lab.pull(&format!("{}/eight", link.address), &[]);
+    long.pulled(8, 0);
+    assert!(long.took.as_secs() > 11, "{long}");
+    let overall_lines = |text: &str| text.lines().filter(|line| line.contains("Overall Progress: ")).count();
+    let whole: Vec<_> = long.lines().filter(|line| line.starts_with("Overall Progress: ")).collect();
+    assert!(whole.len() >= 2, "{long}");
+    for line in &whole[..whole.len() - 1] {
+        assert!((1..100).contains(&percent(line)), "{long}");
+        assert!(line.contains("MB / ") && line.contains("B/s") && line.ends_with(')'), "{long}");
+    }
+    // Once each, in the log too; and by the clock of the pull.
+    assert_eq!((overall_lines(&long.out), overall_lines(&long.log)), (whole.len(), whole.len()), "{long}");
+}
+
 fn percent(bar: &str) -> u32 {
     let digits = bar.split_once("] ").and_then(|(_, rest)| rest.split('%').next());
     digits.and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("no percent in {bar}"))
 }
 
-/// Where there is no Unix socket docker's CLI pulls, and tells of layers as well.
+/// Where there is no Unix socket docker's CLI pulls, and reports layers as well.
 fn fallback(lab: &Lab) {
     let (engine, link) = (Link::to_socket(&lab.socket()), Link::to(&lab.registry, 5 * MB));
     let host = format!("tcp://{}", engine.address);
@@ -236,12 +255,12 @@ fn two_at_once(lab: &Lab) {
     let second = second.spawn().expect("the program runs");
     first.signal(Signal::HUP);
     let first_pid = first.pid();
-    // Which of the two is told that the image came and which that it is up to date is the engine's.
+    // The engine decides which of the two pulls gets «Downloaded newer image» and which «Image is up to date».
     first.finish().ended_with(0).says(&["Complete (3/3)", "✅ PULL SUCCESSFUL", "Layers: 3/3 completed"]);
     let second = second.wait_with_output().expect("its output");
     let text = String::from_utf8_lossy(&second.stdout);
-    let told = format!("⚠️  process {first_pid} is pulling this image already");
-    for expected in [&told, "Complete (3/3)", "✅ PULL SUCCESSFUL", "Layers: 3/3 completed"] {
+    let shown = format!("⚠️  process {first_pid} is pulling this image already");
+    for expected in [&shown, "Complete (3/3)", "✅ PULL SUCCESSFUL", "Layers: 3/3 completed"] {
         assert!(second.status.success() && text.contains(expected), "no {expected:?} in {text}");
     }
     // Once, and not twice.
@@ -499,10 +518,10 @@ fn disk_fills(lab: &Lab) {
     let full = lab.pull(&image, &[]);
     full.ended_with(1).says(&["⚠️", "❌ PULL FAILED: ", "💡 make room where Docker keeps its images"]);
     full.says(&["no space left on device"]).never_says(&["🔁", "PULL SUCCESSFUL"]);
-    let told = full.between("⚠️  ", " free where the engine keeps its images");
+    let shown = full.between("⚠️  ", " free where the engine keeps its images");
     assert!(
-        told.ends_with("MB") && told.trim_end_matches("MB").parse::<u64>().is_ok_and(|mb| mb <= 40),
-        "{told}: {full}"
+        shown.ends_with("MB") && shown.trim_end_matches("MB").parse::<u64>().is_ok_and(|mb| mb <= 40),
+        "{shown}: {full}"
     );
     fs::remove_file(&filler).expect("a file");
     lab.pull(&image, &[]).pulled(2, 0);

@@ -208,13 +208,33 @@ fn whole_screens_at_a_moment() {
 
 #[test]
 fn the_end_of_a_success_and_of_a_failure() {
-    for (name, recording, exit) in [("success", EIGHT, 0), ("failure", KILLED, 1)] {
-        let mut tty = Tty::at(recording, 1.0, 80, 24, &[]);
+    let cases = [
+        ("success", EIGHT, 0, 80, 24),
+        ("failure", KILLED, 1, 80, 24),
+        ("success-60", EIGHT, 0, 60, 40),
+        ("failure-60", KILLED, 1, 60, 40),
+        ("success-200", EIGHT, 0, 200, 24),
+    ];
+    for (name, recording, exit, columns, rows) in cases {
+        let mut tty = Tty::at(recording, 1.0, columns, rows, &[]);
         let first = until(recording, 1.0).len();
         tty.feed(&read(recording)[first..]);
         assert_eq!(tty.end().code(), Some(exit));
         check(&tty.screen(), name);
         tty.assert_in_order();
+    }
+}
+
+#[test]
+fn no_line_of_the_live_view_wraps() {
+    for recording in [EIGHT, RETRIES, KILLED, CONTAINERD] {
+        for columns in [24, 40, 60, 69, 80, 100] {
+            for env in [&[][..], &[("LC_ALL", "C")], &[("TERM", "linux")]] {
+                let mut tty = Tty::start(columns, 30, env, &["--replay", &path(recording), "--progress", "tty"]);
+                tty.end();
+                assert_nothing_wraps(&tty, columns.into());
+            }
+        }
     }
 }
 
@@ -243,16 +263,17 @@ fn sigterm_leaves_the_terminal_in_order() {
         while begun.elapsed() < Duration::from_millis(1500) {
             tty.watch(Duration::from_millis(50));
         }
-        let told = Instant::now();
+        let shown = Instant::now();
         tty.signal(Signal::TERM);
         assert_eq!(tty.end().code(), Some(143));
         let screen = tty.screen();
         assert!(screen.contains("🛑 PULL INTERRUPTED (SIGTERM)"), "{screen}");
+        assert!(screen.contains(" Stopped at: [") && !screen.contains(" Overall Progress: ["), "{screen}");
         assert!(screen.ends_with("==========================================\n"), "{screen}");
         assert!(speed != "1" || screen.contains("\n1e8e54156f91 Downloading  ["), "what was under way: {screen}");
         let last = tty.reads.last().expect("a closing block").0;
         // 100 ms on a machine that has nothing else to do.
-        assert!(last - told < Duration::from_millis(400), "{:?}", last - told);
+        assert!(last - shown < Duration::from_millis(400), "{:?}", last - shown);
         tty.assert_in_order();
     }
 }
@@ -306,7 +327,7 @@ fn a_complaint_in_the_middle_is_a_line_of_its_own() {
 }
 
 #[test]
-fn a_terminal_that_is_gone_does_not_stop_the_story() {
+fn a_terminal_that_is_gone_does_not_stop_the_session() {
     let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("gone.log");
     let _ = fs::remove_file(&log);
     let mut tty = Tty::start(80, 24, &[], &["--replay", "-", "--log", log.to_str().expect("UTF-8")]);
@@ -322,7 +343,7 @@ fn a_terminal_that_is_gone_does_not_stop_the_story() {
 }
 
 #[test]
-fn ten_frames_a_second_at_most_each_one_write() {
+fn no_more_than_ten_frames_a_second_each_one_write() {
     for speed in ["1", "13"] {
         let mut tty = Tty::start(80, 24, &[], &["--replay", &path(RETRIES), "--speed", speed]);
         let begun = Instant::now();
@@ -462,6 +483,37 @@ fn the_words_of_json() {
     assert!(last["digest"].as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{last}");
     assert!(last["details"].as_str().is_some_and(|status| status.starts_with("Downloaded newer image")), "{last}");
     assert!(last["bytes"].as_u64() > Some(220_000_000), "{last}");
+}
+
+/// The progress of the whole, as often and as far as the log has it, in numbers.
+#[test]
+fn the_whole_in_json_is_the_whole_of_the_log() {
+    let cases = [RETRIES, "dockerd-28.5.2-containerd/fresh-three.jsonl", "podman-5.4.2/reg-down-and-back.jsonl"];
+    for recording in cases {
+        let (_, rows, _) = json(read(recording), &[]);
+        let image = &rows.last().expect("an end")["id"];
+        let is_whole = |row: &&Value| row["id"] == *image && row["exit"].is_null() && !row["percent"].is_null();
+        let overall: Vec<&Value> = rows.iter().filter(is_whole).collect();
+        let log = read(&recording.replace(".jsonl", ".log"));
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("Overall Progress: ")).collect();
+        // The last line of the log is that of its closing block.
+        let lines = &lines[..lines.len() - 1];
+        assert!(!lines.is_empty() && overall.len() == lines.len(), "{lines:?}\n{overall:?}");
+        for (row, line) in overall.iter().zip(lines) {
+            let number = |name: &str| row[name].as_u64();
+            assert!(row["status"] == "Working" && row["parent_id"].is_null(), "{row}");
+            assert!(row["text"] == "Downloading" || row["text"] == "Extracting", "{row}");
+            assert!(line.contains(&format!("] {}%", row["percent"])), "{line}: {row}");
+            assert!(number("current") <= number("total") && number("current").is_some(), "{row}");
+            let bound = if row["exact"] == true { "" } else { "≥" };
+            let total = format!(" / {bound}{}MB", number("total").expect("bytes") / 1_000_000);
+            assert!(line.contains(&total) || number("total") > Some(1_000_000_000), "{line}: {row}");
+            assert_eq!(line.contains(" left)"), row["left"].is_u64(), "{line}: {row}");
+            assert_eq!(line.contains("B/s"), row["rate"].is_u64(), "{line}: {row}");
+            // As the log has them, to the second.
+            assert_eq!(row["time"].as_str().map(|time| &time[11..19]), Some(&line[12..20]), "{line}: {row}");
+        }
+    }
 }
 
 /// Whether each line of the terminal, those that have scrolled up too, came as it stands there.

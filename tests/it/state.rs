@@ -1,4 +1,4 @@
-//! The state file: what those who look are told of pulls that go well, fail, are killed, and of checks.
+//! The state file: what it says of pulls that go well, fail, are killed, and of checks.
 
 mod trouble;
 
@@ -49,7 +49,7 @@ fn waiting(temp: &Temp, rest: Vec<u8>) -> Engine {
     Engine::new(temp, vec![Step::Write(begun), Step::Wait, Step::Write(rest)])
 }
 
-/// Starts a pull and waits until its state tells of the bar.
+/// Starts a pull and waits until its state has the progress.
 fn started(temp: &Temp, engine: &Engine) -> Running {
     let running = Running::start(&mut pull(temp, engine));
     assert!(eventually(LIMIT, || state(temp)["text"] == "Downloading"), "{}", state(temp));
@@ -61,7 +61,7 @@ fn rest() -> Vec<u8> {
 }
 
 #[test]
-fn a_pull_tells_how_far_it_is_and_how_it_went() {
+fn a_pull_writes_its_progress_and_its_result() {
     let temp = Temp::new();
     let engine = waiting(&temp, rest());
     let running = started(&temp, &engine);
@@ -93,7 +93,7 @@ fn a_pull_tells_how_far_it_is_and_how_it_went() {
 }
 
 #[test]
-fn failing_is_told_since_when_and_how_often() {
+fn failing_is_shown_with_its_beginning_and_its_attempts() {
     let temp = Temp::new();
     let failing = || {
         let engine = Engine::new(&temp, vec![Step::Write(stream([FROM, LAYER, BAR, ERROR]))]);
@@ -220,7 +220,7 @@ fn a_pull_that_was_killed_is_lost() {
 }
 
 #[test]
-fn one_that_joins_tells_nothing_until_the_other_is_gone() {
+fn a_pull_that_joins_writes_nothing_until_the_other_is_gone() {
     let temp = Temp::new();
     let engine = waiting(&temp, rest());
     let mut first = started(&temp, &engine);
@@ -238,7 +238,7 @@ fn one_that_joins_tells_nothing_until_the_other_is_gone() {
 }
 
 #[test]
-fn a_check_tells_what_it_found_and_never_undoes_a_pull() {
+fn a_check_writes_what_it_found_and_never_undoes_a_pull() {
     let temp = Temp::new();
     let image = r#"{"Id":"sha256:1","RepoDigests":["a@sha256:aaaa"]}"#;
     let answers = |digest: &str| {
@@ -287,7 +287,7 @@ fn a_check_tells_what_it_found_and_never_undoes_a_pull() {
 }
 
 #[test]
-fn a_replay_leaves_no_state_unless_told() {
+fn a_replay_leaves_no_state_unless_asked_to() {
     let temp = Temp::new();
     let recording = format!("{FIXTURES}/dockerd-20.10.24/fresh-three.jsonl");
     assert_eq!(run(program(&temp).args(["-q", "--replay", &recording])).code, Some(0));

@@ -3,7 +3,7 @@
 //!
 //! Recordings, for the most part, with times that no test could wait for.
 
-use crate::goldens::{CASES, check_story, recording};
+use crate::goldens::{CASES, check_log, recording};
 use crate::support::{
     Ended, Engine, LAST_CHUNK, Running, Step, Temp, chunk, engine_lines, eventually, head, program, run, run_with,
     stream, texts,
@@ -40,7 +40,7 @@ fn play(events: &[(u64, String)], more: &[&str]) -> (Ended, String) {
     let path = temp.write("r.jsonl", rows.join("\n") + "\n");
     let ended = run(program(&temp).args(["--replay", &path, "--log", &temp.at("log")]).args(more));
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{rows:?}");
-    check_story(&temp.read("log"), &rows.join("\n"));
+    check_log(&temp.read("log"), &rows.join("\n"));
     (ended, temp.read("log"))
 }
 
@@ -78,7 +78,7 @@ fn a_layer_of_unknown_size_shows_its_bytes() {
 }
 
 #[test]
-fn programs_are_told_the_bytes_without_a_total() {
+fn programs_get_the_bytes_without_a_total() {
     let lines = (1..=3).map(|n| downloading(format!("\"current\":{}", n * 2_000_000)));
     let (ended, _) = play(&every(2, lines), &["--progress", "json"]);
     let rows = ended.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
@@ -174,18 +174,18 @@ fn a_pull_that_begins_anew_at_another_endpoint_goes_on() {
         let once = whole(40).into_iter().chain([abc("Pull complete", "")]);
         let lines = once.chain(again).chain(whole(10)).chain([abc("Pull complete", "")]);
         let (_, log) = play(&every(2, lines), &["--no-raw"]);
-        let told = texts(&log);
-        assert_eq!(told.iter().filter(|text| text.starts_with("🔄 Pulling from")).count(), 2, "{log}");
+        let shown = texts(&log);
+        assert_eq!(shown.iter().filter(|text| text.starts_with("🔄 Pulling from")).count(), 2, "{log}");
         for (text, count) in [("queued", 1), ("starts again", 1), ("Download complete", 2), ("Complete (1/1)", 1)] {
             assert_eq!(of_abc(&log).iter().filter(|what| what.contains(text)).count(), count, "{text}: {log}");
         }
-        let came = if size.is_empty() { "Downloaded: ≥50MB in " } else { "Downloaded: 100MB in " };
-        assert!(told.iter().any(|text| text.starts_with(came)), "{log}");
+        let count = if size.is_empty() { "Downloaded: ≥50MB in " } else { "Downloaded: 100MB in " };
+        assert!(shown.iter().any(|text| text.starts_with(count)), "{log}");
     }
 }
 
 #[test]
-fn the_stall_limit_looks_at_movement_of_every_kind() {
+fn the_stall_limit_counts_movement_of_every_kind() {
     let temp = Temp::new();
     let line = |n: u64| downloading(format!("\"current\":{},\"total\":-1", n * 1000));
     let mut steps = vec![Step::Write([head(), chunk(FROM), chunk(LAYER)].concat())];
@@ -224,7 +224,7 @@ fn check_cut_captures(engine: &str) {
         if text.contains("\"attempt\":2") || text.contains(",\"r\",") {
             continue;
         }
-        let is_told = |lines: &[String]| {
+        let is_shown = |lines: &[String]| {
             let last = lines.iter().rfind(|line| !line.contains("\"WARNING: "));
             last.is_some_and(|line| line.contains("\"Status: "))
         };
@@ -237,7 +237,7 @@ fn check_cut_captures(engine: &str) {
                     continue;
                 }
                 let ended = bare(&temp, capture.as_bytes());
-                assert!(ended.code == Some(1) || is_told(part), "{case}: {from}..{to}: {ended:?}");
+                assert!(ended.code == Some(1) || is_shown(part), "{case}: {from}..{to}: {ended:?}");
                 // In the middle of the next line.
                 let torn = format!("{capture}{}", &lines[to][..lines[to].len() / 2]);
                 let ended = bare(&temp, torn.as_bytes());
@@ -321,7 +321,7 @@ fn objects_need_no_line_end_between_them() {
         let ended = bare(&temp, recording.as_bytes());
         assert_eq!((ended.code, closing(&ended)), (Some(0), closing(&expected)), "{row}");
     }
-    // Over the socket: byte by byte, in chunks of any size; an object is told when it ends and not with the next one.
+    // Over the socket: byte by byte, in chunks of any size; an object is shown when it ends and not with the next one.
     let body = lines.concat();
     let mut answers = vec![Step::Trickle(stream([&body]))];
     answers.extend([1, 7, 64, 1000, 100_000].map(|size| {
@@ -349,7 +349,7 @@ fn objects_need_no_line_end_between_them() {
 }
 
 #[test]
-fn dockers_cli_tells_no_bytes_and_is_not_held_to_stand_still() {
+fn dockers_cli_shows_no_bytes_and_is_not_taken_for_stalled() {
     let temp = Temp::new();
     let rows = [
         r#"{"version":1,"image":"a:1","started":"2025-11-19T10:30:00.000Z"}"#,
@@ -363,7 +363,7 @@ fn dockers_cli_tells_no_bytes_and_is_not_held_to_stand_still() {
     ];
     let ended = bare(&temp, (rows.join("\n") + "\n").as_bytes());
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let told = texts(&ended.stdout);
+    let shown = texts(&ended.stdout);
     assert!(!ended.stdout.contains('⏳') && !ended.stdout.contains("Downloaded:"), "{}", ended.stdout);
-    assert_eq!(told.iter().filter(|text| text.starts_with("Overall Progress: ")).count(), 1, "{}", ended.stdout);
+    assert_eq!(shown.iter().filter(|text| text.starts_with("Overall Progress: ")).count(), 1, "{}", ended.stdout);
 }

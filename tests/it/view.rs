@@ -21,9 +21,9 @@ const BARE: &str = "[2025-11-19 10:30:17] ⬇️  Layer abc: [██░░] 50% 
 const ASCII: &str = "[2025-11-19 10:30:17] DOWN Layer abc: [##..] 50% (5MB / 10MB)\n";
 
 /// A directory of one test, and the log in it.
-struct Room(PathBuf);
+struct Place(PathBuf);
 
-impl Room {
+impl Place {
     fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("view-{}-{name}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
@@ -31,9 +31,9 @@ impl Room {
     }
 
     fn with(name: &str, log: impl AsRef<[u8]>) -> Self {
-        let room = Self::new(name);
-        fs::write(room.log(), log).unwrap();
-        room
+        let place = Self::new(name);
+        fs::write(place.log(), log).unwrap();
+        place
     }
 
     fn log(&self) -> PathBuf {
@@ -65,7 +65,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for Place {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
@@ -88,8 +88,8 @@ fn run(command: &mut Command) -> (i32, String, String) {
 }
 
 /// What `args` shows on a terminal.
-fn on_terminal(room: &Room, environment: &str, args: &str) -> String {
-    let line = format!("{environment} exec -a alm-pull {EXE} --log {} {args}", room.log().display());
+fn on_terminal(place: &Place, environment: &str, args: &str) -> String {
+    let line = format!("{environment} exec -a alm-pull {EXE} --log {} {args}", place.log().display());
     let mut command = Command::new("script");
     command.args(["-qec", &line, "/dev/null"]).env_clear().env("PATH", "/usr/bin:/bin").env("SHELL", "/bin/bash");
     let (code, stdout, _) = run(command.env("TERM", "xterm").env("LC_ALL", "C.UTF-8").stdin(Stdio::null()));
@@ -236,61 +236,61 @@ fn the_last_lines_without_the_raw_ones() {
         log += "[10:30:16] {\"status\":\"Waiting\"}\n[10:30:16] not even JSON\n[10:30:16] \n";
         log += &lines(number..=number);
     }
-    let room = Room::with("last", &log);
-    room.shows("", &lines(71..=120));
-    room.shows("-n 3", &lines(118..=120));
-    room.shows("--lines=1", &lines(120..=120));
-    room.shows("-n0", "");
-    room.shows("-n 1000", &lines(1..=120));
-    room.shows(
+    let place = Place::with("last", &log);
+    place.shows("", &lines(71..=120));
+    place.shows("-n 3", &lines(118..=120));
+    place.shows("--lines=1", &lines(120..=120));
+    place.shows("-n0", "");
+    place.shows("-n 1000", &lines(1..=120));
+    place.shows(
         "-n 3 --raw",
         &format!("[10:30:16] not even JSON\n[10:30:16]\n{}", lines(120..=120)).replace("16]\n", "16] \n"),
     );
-    room.append("[2025-11-19 10:30:17] half");
-    room.shows("-n 2", &format!("{}[2025-11-19 10:30:17] half\n", lines(120..=120)));
+    place.append("[2025-11-19 10:30:17] half");
+    place.shows("-n 2", &format!("{}[2025-11-19 10:30:17] half\n", lines(120..=120)));
     // Just after a rotation.
-    fs::rename(room.log(), room.old()).unwrap();
-    fs::write(room.log(), lines(121..=122)).unwrap();
-    room.shows("-n 2", &lines(121..=122));
-    room.shows("-n 4", &format!("{}[2025-11-19 10:30:17] half\n{}", lines(120..=120), lines(121..=122)));
-    fs::remove_file(room.log()).unwrap();
-    room.shows("-n 2", &format!("{}[2025-11-19 10:30:17] half\n", lines(120..=120)));
+    fs::rename(place.log(), place.old()).unwrap();
+    fs::write(place.log(), lines(121..=122)).unwrap();
+    place.shows("-n 2", &lines(121..=122));
+    place.shows("-n 4", &format!("{}[2025-11-19 10:30:17] half\n{}", lines(120..=120), lines(121..=122)));
+    fs::remove_file(place.log()).unwrap();
+    place.shows("-n 2", &format!("{}[2025-11-19 10:30:17] half\n", lines(120..=120)));
     // A link is followed.
-    symlink(room.old(), room.log()).unwrap();
-    room.shows("-n 1", "[2025-11-19 10:30:17] half\n");
+    symlink(place.old(), place.log()).unwrap();
+    place.shows("-n 1", "[2025-11-19 10:30:17] half\n");
 }
 
 #[test]
 fn on_a_terminal_a_heading_and_green_bars() {
-    let room = Room::with("terminal", GREEN);
-    let heading = format!("Log of image pulls: {}\n", room.log().display());
-    assert_eq!(on_terminal(&room, "", ""), format!("{heading}{GREEN}"));
-    assert_eq!(on_terminal(&room, "NO_COLOR=1", ""), format!("{heading}{BARE}"));
-    assert_eq!(on_terminal(&room, "LC_ALL=C TERM=dumb", ""), format!("{heading}{ASCII}"));
+    let place = Place::with("terminal", GREEN);
+    let heading = format!("Log of image pulls: {}\n", place.log().display());
+    assert_eq!(on_terminal(&place, "", ""), format!("{heading}{GREEN}"));
+    assert_eq!(on_terminal(&place, "NO_COLOR=1", ""), format!("{heading}{BARE}"));
+    assert_eq!(on_terminal(&place, "LC_ALL=C TERM=dumb", ""), format!("{heading}{ASCII}"));
     let console = BARE.replace("⬇️  ", "DOWN ");
-    assert_eq!(on_terminal(&room, "TERM=linux", "--color=never"), format!("{heading}{console}"));
-    room.shows("", BARE);
-    room.shows("--color=always", GREEN);
-    room.shows("--ascii", ASCII);
-    let (_, stdout, _) = run(room.alm("").env_clear());
+    assert_eq!(on_terminal(&place, "TERM=linux", "--color=never"), format!("{heading}{console}"));
+    place.shows("", BARE);
+    place.shows("--color=always", GREEN);
+    place.shows("--ascii", ASCII);
+    let (_, stdout, _) = run(place.alm("").env_clear());
     assert_eq!(stdout, ASCII);
 }
 
 #[test]
 fn no_log_yet_and_an_empty_one() {
-    let room = Room::new("none");
+    let place = Place::new("none");
     let says = |args, expected: &str| {
-        let (code, stdout, stderr) = run(&mut room.alm(args));
+        let (code, stdout, stderr) = run(&mut place.alm(args));
         assert_eq!((code, &*stdout), (0, ""));
         assert!(stderr.contains(expected) && stderr.contains("next image pull"), "{stderr}");
         assert!(stderr.contains("journalctl -u puppet"), "{stderr}");
     };
     says("", "There is no log ");
     says("-n 0", "There is no log ");
-    fs::write(room.log(), "").unwrap();
+    fs::write(place.log(), "").unwrap();
     says("", "is empty");
     for exists in [true, false] {
-        let mut follower = room.follow("");
+        let mut follower = place.follow("");
         let mut said = String::new();
         while !said.contains("Waiting for the next pull") {
             let mut byte = [0];
@@ -298,10 +298,10 @@ fn no_log_yet_and_an_empty_one() {
             said.push(char::from(byte[0]));
         }
         assert_eq!(said.contains("is empty"), exists);
-        room.append(&lines(1..=1));
+        place.append(&lines(1..=1));
         follower.shows(&lines(1..=1));
         assert_eq!(follower.end(Signal::INT).0, 130);
-        fs::remove_file(room.log()).unwrap();
+        fs::remove_file(place.log()).unwrap();
     }
 }
 
@@ -310,25 +310,25 @@ fn who_may_read_it() {
     if !rustix::process::getuid().is_root() {
         return;
     }
-    let room = Room::with("secret", BARE);
-    let copy = room.0.join("alm-pull");
+    let place = Place::with("secret", BARE);
+    let copy = place.0.join("alm-pull");
     fs::copy(EXE, &copy).unwrap();
     let refuses = |expected: &str| {
         let mut command = Command::new(&copy);
-        let (code, stdout, stderr) = run(command.arg("--log").arg(room.log()).uid(65534).gid(65534).env_clear());
+        let (code, stdout, stderr) = run(command.arg("--log").arg(place.log()).uid(65534).gid(65534).env_clear());
         assert_eq!((code, stdout.len(), stderr.lines().count()), (1, 0, 1), "{stderr}");
         assert!(stderr.contains("permission denied") && stderr.contains(expected), "{stderr}");
     };
-    fs::set_permissions(room.log(), Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(place.log(), Permissions::from_mode(0o600)).unwrap();
     refuses("only root may read it");
-    fs::set_permissions(room.log(), Permissions::from_mode(0o640)).unwrap();
-    std::os::unix::fs::chown(room.log(), Some(1), Some(4)).unwrap();
+    fs::set_permissions(place.log(), Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::chown(place.log(), Some(1), Some(4)).unwrap();
     refuses("only root and user daemon and group adm may read it");
-    let directory = room.0.join("closed");
+    let directory = place.0.join("closed");
     fs::create_dir(&directory).unwrap();
     fs::set_permissions(&directory, Permissions::from_mode(0o750)).unwrap();
-    fs::remove_file(room.log()).unwrap();
-    symlink(directory.join("log"), room.log()).unwrap();
+    fs::remove_file(place.log()).unwrap();
+    symlink(directory.join("log"), place.log()).unwrap();
     let mut command = Command::new(&copy);
     let (code, _, stderr) = run(command.arg("--log").arg(directory.join("log")).uid(65534).gid(65534));
     let expected = format!("only root and group root may enter {}", directory.display());
@@ -337,12 +337,12 @@ fn who_may_read_it() {
 
 #[test]
 fn what_is_no_log() {
-    let room = Room::new("kinds");
-    let fifo = room.0.join("fifo");
+    let place = Place::new("kinds");
+    let fifo = place.0.join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    let socket = room.0.join("socket");
+    let socket = place.0.join("socket");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-    for path in [&room.0, &fifo, &socket, Path::new("/dev/zero"), Path::new("/dev/tty"), &fifo.join("x")] {
+    for path in [&place.0, &fifo, &socket, Path::new("/dev/zero"), Path::new("/dev/tty"), &fifo.join("x")] {
         for follow in ["", "-f"] {
             let (code, stdout, stderr) = run(program("alm-pull", follow).arg("--log").arg(path));
             assert_eq!((code, stdout.len(), stderr.lines().count()), (1, 0, 1), "{}: {stderr}", path.display());
@@ -356,29 +356,29 @@ fn hostile_bytes_are_shown_harmless() {
     let mut log = b"\xff\xfe \0 \x1b[2J\x1b]0;title\x07 \xe2\x80\xae \r x\n".to_vec();
     log.extend_from_slice("é".repeat(40_000).as_bytes());
     log.extend_from_slice(b"\n[10:30:15] \x1b[2J\n");
-    let room = Room::with("hostile", &log);
+    let place = Place::with("hostile", &log);
     let first = "\u{fffd}\u{fffd} \\u{0} \\u{1b}[2J\\u{1b}]0;title\\u{7} \\u{202e} \\u{d} x\n";
     let cut = format!("{}… (cut: 80000 bytes)\n", "é".repeat(32 << 10));
-    room.shows("", &format!("{first}{cut}"));
-    room.shows("-n 1 --raw", "[10:30:15] \\u{1b}[2J\n");
+    place.shows("", &format!("{first}{cut}"));
+    place.shows("-n 1 --raw", "[10:30:15] \\u{1b}[2J\n");
 }
 
 #[test]
 fn huge_logs_take_little_memory_and_time() {
-    let room = Room::new("huge");
-    let log = File::create(room.log()).unwrap();
+    let place = Place::new("huge");
+    let log = File::create(place.log()).unwrap();
     log.set_len(2 << 30).unwrap();
     log.write_at(format!("\n{}", lines(1..=60)).as_bytes(), 2 << 30).unwrap();
     let before = Instant::now();
-    let follower = room.follow("");
+    let follower = place.follow("");
     follower.shows(&lines(11..=60));
     assert!(before.elapsed() < Duration::from_secs(5));
     assert!(follower.peak() < 8_000, "{} KB", follower.peak());
     // A line of 100 MB, before which there are others.
-    let log = File::create(room.log()).unwrap();
+    let log = File::create(place.log()).unwrap();
     log.write_at(format!("{}[2025-11-19 10:30:17] ", lines(1..=2)).as_bytes(), 0).unwrap();
     log.write_at(format!("\n{}", lines(3..=3)).as_bytes(), 100 << 20).unwrap();
-    let follower = room.follow("-n 3");
+    let follower = place.follow("-n 3");
     wait_until("the last line", || follower.shown.lock().unwrap().ends_with(&lines(3..=3)));
     let shown = follower.shown.lock().unwrap().clone();
     assert!(shown.starts_with(&lines(2..=2)) && shown.lines().count() == 3 && shown.len() < 500_000);
@@ -389,25 +389,25 @@ fn huge_logs_take_little_memory_and_time() {
 
 #[test]
 fn follows_rotation_truncation_and_what_appears_later() {
-    let room = Room::new("follow");
-    fs::remove_dir(&room.0).unwrap();
-    let follower = room.follow("-n 2");
+    let place = Place::new("follow");
+    fs::remove_dir(&place.0).unwrap();
+    let follower = place.follow("-n 2");
     sleep(Duration::from_millis(300));
-    fs::create_dir(&room.0).unwrap();
+    fs::create_dir(&place.0).unwrap();
     sleep(Duration::from_millis(300));
     // A log that appears is shown whole: all of it is new.
-    room.append(&lines(1..=3));
+    place.append(&lines(1..=3));
     follower.shows(&lines(1..=3));
-    room.append("[2025-11-19 10:30:17] li");
+    place.append("[2025-11-19 10:30:17] li");
     sleep(Duration::from_millis(500));
     follower.shows(&lines(1..=3));
-    room.append("ne 4\n[10:30:17] raw\n");
+    place.append("ne 4\n[10:30:17] raw\n");
     follower.shows(&lines(1..=4));
     // A writer that has not noticed the rotation yet, and lines in the new log already.
-    let late = OpenOptions::new().append(true).open(room.log()).unwrap();
+    let late = OpenOptions::new().append(true).open(place.log()).unwrap();
     follower.send(Signal::STOP);
-    fs::rename(room.log(), room.old()).unwrap();
-    room.append(&lines(6..=6));
+    fs::rename(place.log(), place.old()).unwrap();
+    place.append(&lines(6..=6));
     (&late).write_all(lines(5..=5).as_bytes()).unwrap();
     follower.send(Signal::CONT);
     follower.shows(&lines(1..=6));
@@ -415,59 +415,59 @@ fn follows_rotation_truncation_and_what_appears_later() {
     follower.shows(&lines(1..=7));
     // A generation that comes and goes between two looks, the first of three with a half line at its end.
     follower.send(Signal::STOP);
-    room.append("[2025-11-19 10:30:17] half");
-    fs::rename(room.log(), room.old()).unwrap();
-    room.append(&lines(8..=9));
-    fs::rename(room.log(), room.old()).unwrap();
-    room.append(&lines(10..=10));
+    place.append("[2025-11-19 10:30:17] half");
+    fs::rename(place.log(), place.old()).unwrap();
+    place.append(&lines(8..=9));
+    fs::rename(place.log(), place.old()).unwrap();
+    place.append(&lines(10..=10));
     follower.send(Signal::CONT);
     let rotated = format!("{}[2025-11-19 10:30:17] half\n{}", lines(1..=7), lines(8..=10));
     follower.shows(&rotated);
-    fs::write(room.log(), "").unwrap();
+    fs::write(place.log(), "").unwrap();
     sleep(Duration::from_millis(500));
-    room.append(&lines(11..=11));
+    place.append(&lines(11..=11));
     follower.shows(&format!("{rotated}{}", lines(11..=11)));
     // Deleted and made anew, long after the rotation: what lies in .1 is old.
     sleep(Duration::from_millis(2500));
-    fs::remove_file(room.log()).unwrap();
+    fs::remove_file(place.log()).unwrap();
     sleep(Duration::from_millis(300));
-    room.append(&lines(12..=12));
+    place.append(&lines(12..=12));
     follower.shows(&format!("{rotated}{}", lines(11..=12)));
 }
 
 #[test]
 fn a_log_that_becomes_unreadable_ends_it() {
-    let room = Room::with("spoilt", lines(1..=1));
-    let mut follower = room.follow("");
+    let place = Place::with("spoilt", lines(1..=1));
+    let mut follower = place.follow("");
     follower.shows(&lines(1..=1));
-    fs::remove_file(room.log()).unwrap();
-    fs::create_dir(room.log()).unwrap();
+    fs::remove_file(place.log()).unwrap();
+    fs::create_dir(place.log()).unwrap();
     assert_eq!(follower.exit().code(), Some(1));
 }
 
 #[test]
 fn ends_quietly() {
-    let room = Room::with("end", lines(1..=1));
+    let place = Place::with("end", lines(1..=1));
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
-        let mut follower = room.follow("");
+        let mut follower = place.follow("");
         follower.shows(&lines(1..=1));
         assert_eq!(follower.end(signal), (code, String::new()));
     }
     // A reader that goes, while nothing comes.
-    let mut follower = Follower::unread(&mut room.alm("-f"));
+    let mut follower = Follower::unread(&mut place.alm("-f"));
     let mut line = [0; 10];
     follower.child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
     drop(follower.child.stdout.take());
     assert_eq!(follower.exit().code(), Some(0));
     // A reader that goes in the middle.
-    fs::write(room.log(), lines(1..=100_000)).unwrap();
-    let mut follower = Follower::unread(&mut room.alm("-n 100000"));
+    fs::write(place.log(), lines(1..=100_000)).unwrap();
+    let mut follower = Follower::unread(&mut place.alm("-n 100000"));
     follower.child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
     drop(follower.child.stdout.take());
     assert_eq!(follower.exit().code(), Some(0));
     // A reader that does not read.
     for args in ["-n 100000", "-f -n 100000"] {
-        let mut follower = Follower::unread(&mut room.alm(args));
+        let mut follower = Follower::unread(&mut place.alm(args));
         follower.child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
         sleep(Duration::from_millis(200));
         assert_eq!(follower.end(Signal::INT), (130, String::new()));
@@ -476,8 +476,8 @@ fn ends_quietly() {
 
 #[test]
 fn an_idle_log_costs_nothing() {
-    let room = Room::with("idle", lines(1..=1));
-    let follower = room.follow("");
+    let place = Place::with("idle", lines(1..=1));
+    let follower = place.follow("");
     follower.shows(&lines(1..=1));
     let ticks = || {
         let stat = follower.proc("stat");
@@ -492,15 +492,15 @@ fn an_idle_log_costs_nothing() {
 
 #[test]
 fn a_slow_reader_loses_nothing() {
-    let room = Room::with("slow", lines(1..=20_000));
-    let mut follower = Follower::unread(&mut room.alm("-f -n 20000"));
+    let place = Place::with("slow", lines(1..=20_000));
+    let mut follower = Follower::unread(&mut place.alm("-f -n 20000"));
     for number in 20_001..=20_006 {
         // Only the last generation is kept; the viewer must have seen each while its reader did not read.
-        wait_until("the generation is held", || follower.holds(&room.log()));
-        fs::rename(room.log(), room.old()).unwrap();
-        room.append(&lines(number..=number));
+        wait_until("the generation is held", || follower.holds(&place.log()));
+        fs::rename(place.log(), place.old()).unwrap();
+        place.append(&lines(number..=number));
     }
-    wait_until("the generation is held", || follower.holds(&room.log()));
+    wait_until("the generation is held", || follower.holds(&place.log()));
     follower.read();
     follower.shows(&lines(1..=20_006));
 }
@@ -526,32 +526,45 @@ fn write_like_the_log(path: &Path, name: char, written: &AtomicUsize, is_over: &
 
 #[test]
 fn a_thousand_rotations_lose_nothing() {
-    let room = Room::with("thousand", "");
-    let follower = room.follow("-n 0");
-    wait_until("the log is held", || follower.holds(&room.log()));
+    let place = Place::with("thousand", "");
+    let follower = place.follow("-n 0");
+    wait_until("the log is held", || follower.holds(&place.log()));
     let written = [AtomicUsize::new(0), AtomicUsize::new(0)];
     let is_over = AtomicBool::new(false);
-    // How many lines of the first writer are shown: its numbers have no gaps, which is checked at the end.
-    let seen = || follower.shown.lock().unwrap().matches(" A ").count();
+    // How many lines of each writer are shown: their numbers have no gaps, which is checked at the end.
+    // Only what is new is read: the more there was to read, the more would be written meanwhile, and so on.
+    let (mut checked, mut counts) = (0, [0; 2]);
+    let mut seen = || {
+        let shown = follower.shown.lock().unwrap();
+        let new = &shown[checked..];
+        let new = &new[..new.rfind('\n').map_or(0, |end| end + 1)];
+        checked += new.len();
+        for (count, name) in counts.iter_mut().zip([" A ", " B "]) {
+            *count += new.matches(name).count();
+        }
+        counts
+    };
+    let reach = |counts: [usize; 2], min: [usize; 2]| counts[0] >= min[0] && counts[1] >= min[1];
     thread::scope(|scope| {
         for (name, written) in ['A', 'B'].into_iter().zip(&written) {
-            let (path, is_over) = (room.log(), &is_over);
+            let (path, is_over) = (place.log(), &is_over);
             scope.spawn(move || write_like_the_log(&path, name, written, is_over));
         }
-        let now = || written[0].load(Ordering::SeqCst);
-        let (mut last, mut before_last) = (0, 0);
+        let now = || [&written[0], &written[1]].map(|written| written.load(Ordering::SeqCst));
+        let (mut last, mut before_last) = ([0; 2], [0; 2]);
         for number in 0..1000 {
             // Only `.1` is kept, so the generation that is overwritten must have been seen. The one that becomes `.1`
             // need not: it may come and go between two looks.
-            wait_until("the generation in .1 is seen", || seen() >= before_last);
-            // With a line more, for the one that may be on its way to the old file.
-            (last, before_last) = (now() + 2, last);
-            fs::rename(room.log(), room.old()).unwrap();
+            wait_until("the generation in .1 is seen", || reach(seen(), before_last));
+            fs::rename(place.log(), place.old()).unwrap();
+            // Counted only now: the next line of a writer may be on its way to the old file, the one after it goes to the
+            // new one, however long this thread was kept waiting before the rename.
+            (last, before_last) = (now().map(|count| count + 2), last);
             if number % 2 == 0 {
                 // As logrotate's `create` does it; else the writer makes it.
-                append(&room.log(), "");
+                append(&place.log(), "");
             }
-            wait_until("the generation has a line", || now() >= last);
+            wait_until("the generation has a line of each", || reach(now(), last));
         }
         is_over.store(true, Ordering::SeqCst);
     });

@@ -1,12 +1,13 @@
 // A fleet that is not there: devices that connect nowhere, told to a broker by one connection, as their agents would tell them.
 //
-// node tests/page/simulator.mjs BROKER DEVICES [--seconds N] [--share PERCENT] [--rate MESSAGES] [--user NAME --password WORD]
+// node tests/page/simulator.mjs BROKER DEVICES [--seconds N] [--share PERCENT] [--user NAME --password WORD]
 //
 // What was sent last of each device is kept in `devices`, so that a test can compare it with what the page shows.
-import mqtt from 'mqtt';
+import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
 import { pathToFileURL } from 'node:url';
 
+const mqtt = createRequire(new URL('../../deploy/fleet/package.json', import.meta.url))('mqtt');
 const APP = 'europe-west1-docker.pkg.dev/alm/apps/player:stable', WEB = 'europe-west1-docker.pkg.dev/alm/apps/agent:2';
 const NEW = `sha256:${'9760a03b'.repeat(8)}`, OLD = `sha256:${'41f0c0aa'.repeat(8)}`, AGENT = `sha256:${'7c0ffee1'.repeat(8)}`;
 const SITES = ['Berlin', 'Hamburg', 'Köln', 'Leipzig', 'München', 'Stuttgart', 'Wien', 'Zürich'];
@@ -39,6 +40,9 @@ export class Simulator {
     this.client = mqtt.connect(url, { username: user, password, protocolVersion: version, clientId: `sim-${process.pid}-${Math.random()}`, ...more });
   }
 
+  // The digest that every device should have of an image.
+  goal(id) { return id === WEB ? AGENT : NEW; }
+
   connected() {
     return this.client.connected ? Promise.resolve() : new Promise((done, failed) => this.client.once('connect', done).once('error', failed));
   }
@@ -68,12 +72,12 @@ export class Simulator {
         let pick = r() * 75;
         const [kind, details, hint] = REASONS.find(reason => (pick -= reason[3]) < 0) ?? REASONS[0], since = now - 6e5 - 4.4e6 * r();
         Object.assign(image, old, { status: 'Error', text: 'Failed', kind, details, hint, exit: 1, failing_since: iso(since), attempts: 1 + Math.floor((now - since) / 1.8e6) });
-        device.state.containers[0].digest = OLD;
       } else if (dice < .0075 + share / 100) {
         Object.assign(image, old);
         this.begin(device, r() * .9);
       } else if (dice < .0275 + share / 100) device.online = 'offline';
       else if (dice < .1 + share / 100) Object.assign(image, old);
+      device.state.containers[0].digest = image.digest;
       this.devices.set(name, device);
       waiting.push(this.state(device), this.publish(`${name}/online`, device.online));
       if (waiting.length > 500) await Promise.all(waiting.splice(0));
@@ -93,6 +97,7 @@ export class Simulator {
     delete device.pull;
     for (const name of ['current', 'total', 'percent', 'attempt']) delete image[name];
     Object.assign(image, { status: 'Done', text: 'Pulled', since: now, digest: NEW, latest: NEW, pulled: now, checked: now, exit: 0 });
+    Object.assign(device.state.containers[0], { digest: NEW, since: now });
   }
 
   progress(device) {
@@ -106,7 +111,7 @@ export class Simulator {
     return this.publish(`${device.name}/progress`, { time: iso(Date.now()), id: APP, text: 'Downloading', current: Math.floor(done), total: TOTAL, percent: Math.floor(70 * part), rate: Math.floor(rate), left: Math.ceil((TOTAL - done) / rate), layers }, false, 0);
   }
 
-  // One second of all pulls, `rate` messages at the most; who is done gives the turn to another.
+  // One second of all pulls; who is done gives the turn to another.
   async step(tick) {
     const waiting = [];
     for (const device of [...this.devices.values()].filter(one => one.pull)) {
@@ -120,7 +125,7 @@ export class Simulator {
       }
       const image = device.state.images[0];
       Object.assign(image, { current: Math.floor(device.pull.done), percent: Math.floor(70 * device.pull.done / TOTAL) });
-      if ((tick + device.name.length + Number(device.name.slice(-2))) % 15 === 0) waiting.push(this.state(device));
+      if ((tick + Number(device.name.slice(-4))) % 15 === 0) waiting.push(this.state(device));
       waiting.push(this.progress(device));
     }
     await Promise.all(waiting);

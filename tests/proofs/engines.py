@@ -18,7 +18,7 @@ WRITE=1 puts the table into README.md here.
 """
 
 import argparse, concurrent.futures, gzip, hashlib, http.client, io, json, os, re, shutil, signal, socket
-import subprocess, sys, tarfile, tempfile, threading, time, traceback, urllib.request
+import subprocess, sys, tarfile, tempfile, threading, time, traceback, urllib.parse, urllib.request
 from datetime import date
 from pathlib import Path
 
@@ -58,7 +58,7 @@ KNOWN = re.compile(
 # The advice that belongs to each kind of failure.
 NOT_FOUND = "check the image's name and tag"
 LOGIN = "log in as the user that runs this"
-REFUSED_LOGIN = "the credentials that were sent are refused: log in anew"
+REFUSED_LOGIN = "log in anew as the user that runs this"
 PLATFORM = "this image is not built for this machine"
 UNREACHABLE = "check that this device reaches the registry"
 DAMAGED = "the registry holds a damaged or incomplete image"
@@ -159,6 +159,7 @@ class Registry:
         """An image of these layers, each (compressed, digest of the plain)."""
         variant = {"variant": variant} if variant else {}
         config = {"os": "linux", "architecture": arch, **variant, "config": more, "rootfs": {"type": "layers"}}
+        config["created"] = "2026-11-25T04:37:12Z"
         config["rootfs"]["diff_ids"] = [plain for _, plain in layers]
         config["history"] = [{"created_by": "test"} for _ in layers]
         kind = lambda docker, oci_kind: {"mediaType": oci_kind if oci else docker}
@@ -168,6 +169,12 @@ class Registry:
             kind(DOCKER_LAYER, OCI_LAYER) | self.push_blob(repository, packed) for packed, _ in layers
         ]
         return self.push_manifest(repository, tag, manifest)
+
+    def push_index(self, repository, tag, entries):
+        """An index of what was pushed, each (pushed, architecture)."""
+        entries = [pushed | {"platform": {"os": "linux", "architecture": arch}} for pushed, arch in entries]
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+        return self.push_manifest(repository, tag, index)
 
     def manifest(self, repository, reference):
         data, _ = self.ask("GET", f"{repository}/manifests/{reference}", Accept=ANY)
@@ -194,20 +201,35 @@ class Image:
 
 def layer(size):
     """Random bytes as a layer."""
-    data, packed = io.BytesIO(), os.urandom(8).hex()
+    return layer_of(os.urandom(8).hex(), os.urandom(size))
+
+
+def layer_of(name, content, mode=0o644):
+    """One file as a layer."""
+    data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as tar:
-        member = tarfile.TarInfo(packed)
-        member.size = size
-        tar.addfile(member, io.BytesIO(os.urandom(size)))
+        member = tarfile.TarInfo(name)
+        member.size, member.mode = len(content), mode
+        tar.addfile(member, io.BytesIO(content))
     return gzip.compress(data.getvalue(), 1, mtime=0), sha256(data.getvalue())
+
+
+def waits(directory):
+    """A program that waits, as a layer: something that a container can run."""
+    source, program = directory / "waits.c", directory / "waits"
+    source.write_text("int pause(void); int main(void) { return pause(); }\n")
+    run("cc", "-static", "-o", program, source)
+    return layer_of("waits", program.read_bytes(), 0o755)
 
 
 def push_images(registry, own):
     """What the images of tests/lab/lab.sh leave out. Whatever is to break in the middle has layers of its own."""
     other = "arm64" if own != "arm64" else "amd64"
-    for tag in ("lost", "revived", "killed", "back", "reset"):
+    for tag in ("lost", "revived", "killed", "back", "reset", "reset-again"):
         registry.push("long", tag, [layer(size * MB) for size in (9, 6, 3)], own)
     registry.push("pinned", "latest", [layer(MB), layer(MB)], own, oci=True)
+    for tag in ("ended", "pruned", "stopped", "late", "two"):
+        registry.push("left", tag, [layer(12 * MB), layer(3 * MB)], own)
     for tag in ("missing", "damaged", "single"):
         registry.push("odd", tag, [layer(MB), layer(MB)], own)
     registry.push("secret", "latest", [layer(MB), layer(2 * MB)], own)
@@ -223,7 +245,8 @@ def push_images(registry, own):
     registry.push_manifest("three", "labelled", manifest)
 
     # As buildx makes them: an index with a manifest for each platform and an attestation beside it.
-    tags = {"both": (own, other), "again": (own, other), "checked": (own, other), "foreign": ("s390x", "ppc64le")}
+    tags = {tag: (own, other) for tag in ("both", "again", "checked", "asked", "told")}
+    tags["foreign"] = ("s390x", "ppc64le")
     for tag, platforms in tags.items():
         entries = []
         for arch in platforms:
@@ -338,16 +361,28 @@ class Engine:
             self.process.kill()
             self.process.wait(30)
 
+    def stop(self):
+        """SIGTERM for the engine itself, which takes its time."""
+        pid = self.process.pid
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGTERM)
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise Wrong("the engine does not end within 60 s of SIGTERM") from None
+
     def answers(self):
         try:
             return self.ask("GET", "/_ping")[0] == 200
         except (OSError, http.client.HTTPException):
             return False
 
-    def ask(self, method, path):
+    def ask(self, method, path, body=None):
         connection = OverSocket(self.socket)
         try:
-            connection.request(method, path)
+            headers = {"Content-Type": "application/json"} if body else {}
+            connection.request(method, path, json.dumps(body) if body else None, headers)
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:
@@ -363,10 +398,23 @@ class Engine:
         number = re.match(r"[\d.]+", version["Version"])[0].rstrip(".")
         return f"{self.kind} {number}", info["Driver"]
 
-    def inspect(self, name):
-        status, body = self.ask("GET", f"/images/{name}/json")
+    def inspect(self, name, query="", version=""):
+        status, body = self.ask("GET", f"{version}/images/{name}/json{query}")
         expect(status in (200, 404), f"inspect {name}: {status} {body[:300]}")
         return json.loads(body) if status == 200 else None
+
+    def order(self, method, path, body=None):
+        """What it must do."""
+        status, said = self.ask(method, path, body)
+        expect(status < 300, f"{method} {path}: {status} {said[:300]}")
+
+    def unfinished(self):
+        """How many bytes lie there of layers that have not come whole."""
+        if self.store == "containerd":
+            files = (self.state / "data/containerd/daemon/io.containerd.content.v1.content/ingest").glob("*/data")
+        else:
+            files = (self.state / "data/tmp").glob("GetImageBlob*")
+        return sum(file.stat().st_size for file in files)
 
     def has_all(self, name, image):
         """Its digest, its platform, and every layer's bytes, as the engine hands them out."""
@@ -514,7 +562,7 @@ class Pull:
         closing = [line[22:] for line in closing.splitlines()]
         self.success = "✅ PULL SUCCESSFUL" in closing
         expect(self.out.count("SUCCESSFUL") == self.success, "a success that is none")
-        failed = [line for line in closing if line.startswith("❌ PULL FAILED: ")]
+        failed = [line for line in closing if line.startswith(("❌ PULL FAILED: ", "🛑 PULL INTERRUPTED "))]
         expect(self.success == (self.exit == 0) == (not failed), f"exit {self.exit} and {closing}")
         self.reason = failed[0].removeprefix("❌ PULL FAILED: ") if failed else ""
 
@@ -533,6 +581,20 @@ class Pull:
         self.is_least, self.moved = bool(at_least), int(float(number) * self.grain)
 
     # What is expected of it.
+
+    def came(self, image):
+        """It has succeeded; what came for it as a share of the image, which nobody knows beforehand."""
+        expect(self.exit == 0, f"exit {self.exit}: {self.reason}")
+        self.row.engine.has_all(self.image, image)
+        size = sum(image.sizes.values())
+        # The containerd store tells of a layer from its first write on, of a mebibyte: whether that came or was there
+        # nobody can tell.
+        unknown = len(image.sizes) * (1 << 20) if self.row.store == "containerd" else 0
+        expect(self.moved <= self.carried + unknown, f"{self.moved} told, {self.carried} came")
+        # What is told is what came, but for what came unseen: a tenth of a second, and a write of a megabyte.
+        is_near = self.moved + self.grain + 1.5 * MB + size / 10 >= self.carried
+        expect(self.is_least or is_near, f"{self.moved} told, {self.carried} came")
+        return self.carried / size
 
     def pulled(self, image, layers, cached=0, fetched=()):
         """
@@ -648,13 +710,52 @@ class Row:
     def order(self, what, part):
         run(LAB, what, self.lab, part)
 
+    def entries(self, image):
+        """The digests of an index: its own, that of this machine's manifest, that of the other one's."""
+        repository, _, tag = image.partition(":")
+        manifest, digest = self.registry.manifest(repository, tag)
+        by_arch = {entry["platform"]["architecture"]: entry["digest"] for entry in manifest["manifests"]}
+        return digest, by_arch[self.arch], by_arch[self.other]
+
+    def push_run(self, own, other):
+        """An image whose program waits, for two platforms: another one for every word."""
+        pushed = [
+            (self.registry.push("run", f"{arch}-{word}", [self.waits], arch, True, Entrypoint=["/waits"], User="0", Labels={"is": word}), arch)
+            for word, arch in ((own, self.arch), (other, self.other))
+        ]
+        self.registry.push_index("run", "latest", pushed)
+
+    def requests(self, act):
+        """What the registry was asked meanwhile: method and path, without the names of blobs and manifests."""
+        log = self.lab / "registry.log"
+        before = log.stat().st_size
+        act()
+        time.sleep(0.2)
+        with open(log, "rb") as file:
+            file.seek(before)
+            lines = file.read().decode(errors="replace").splitlines()
+        asked = [found.groups() for line in lines if (found := re.match(r'\S+ - - \[.*?\] "(\w+) (/v2/\S*) HTTP', line))]
+        what = lambda path: "base" if path == "/v2/" else path.split("/")[-2]
+        return sorted(f"{method} {what(path)}" for method, path in asked)
+
+    def ended(self, image):
+        """A pull of it that SIGTERM ends half way; how much came."""
+        self.link.rate = 3 * MB
+        pull = self.begin(self.at(image))
+        pull.until(*(f"({megabytes}MB / 12MB)" for megabytes in range(4, 12)))
+        pull.process.terminate()
+        self.end(pull)
+        expect(pull.exit == 143 and "🛑 PULL INTERRUPTED (SIGTERM)" in pull.lines, f"exit {pull.exit}")
+        self.link.rate = 0
+        return pull.carried / sum(self.image(image).sizes.values())
+
     @property
     def names_cached(self):
         """Whether it tells of layers that it has already."""
         return self.store != "containerd"
 
-    def start(self, base, directory, root, arch, other):
-        self.dir, self.lab, self.arch, self.other = directory, directory / "lab", arch, other
+    def start(self, base, directory, root, arch, other, waits):
+        self.dir, self.lab, self.arch, self.other, self.waits = directory, directory / "lab", arch, other, waits
         (directory / "engine").mkdir(parents=True)
         run(LAB, "start", self.lab, base)
         env = dict(line.split("=", 1) for line in (self.lab / "env").read_text().splitlines())
@@ -684,6 +785,15 @@ class Row:
         expect(done.stderr == "" and done.stdout.count("\n") == 1, f"{done.stdout}{done.stderr}")
         return done.returncode, done.stdout
 
+    def runs(self, image, name="app"):
+        """What `--running` answers: its exit code and its line."""
+        command = [self.program, "--host", f"unix://{self.engine.socket}", "--running", name, self.at(image)]
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=self.environment()
+        )
+        expect(done.stderr == "" and done.stdout.count("\n") == 1, f"{done.stdout}{done.stderr}")
+        return done.returncode, done.stdout
+
     def checks(self, image, *expected):
         """`--check` for no platform, this machine's, the other one: the exit codes are these."""
         own, other = f"linux/{self.arch}", f"linux/{self.other}"
@@ -694,9 +804,14 @@ class Row:
         return told
 
     @property
+    def release(self):
+        """The engine's."""
+        return int(re.search(r"\d+", self.version)[0])
+
+    @property
     def tells_platforms(self):
         """Whether the engine says which platforms of an index are here: the containerd store does since API 1.48."""
-        return self.store != "containerd" or int(re.search(r"\d+", self.version)[0]) >= 28
+        return self.store != "containerd" or self.release >= 28
 
     def token(self, text):
         path = self.dir / "token"
@@ -905,6 +1020,164 @@ def _(row):
     expect(told[0] == 0, f"{told}")
 
 
+@docker_case("requests: new, up to date, --check twice")
+def _(row):
+    index = "GET manifests"
+    new = row.requests(lambda: row.pull(row.at("multi:asked")))
+    base = [] if row.store == "containerd" else ["GET base"]
+    # The index and the manifest, the configuration and two layers.
+    expect(new == sorted(["HEAD manifests", index, index, *["GET blobs"] * 3, *base]), f"new: {new}")
+    # A pull that finds nothing new is no pull to a registry that counts.
+    again = row.requests(lambda: row.pull(row.at("multi:asked")))
+    expect(again == sorted(["HEAD manifests", *base]), f"up to date: {again}")
+    for _ in range(2):
+        check = row.requests(lambda: row.check("multi:asked"))
+        expect(check == sorted(["HEAD manifests", index, "GET base"]), f"--check: {check}")
+
+
+@docker_case("what the engine tells of an image of the other platform")
+def _(row):
+    # What the rules of `--check` and `--running` rest on; an engine that tells something else is news.
+    name, other = row.at("multi:told"), f"linux/{row.other}"
+    row.pull(name, "--platform", other)
+    row.pull(row.at("multi:v6"), "--platform", "linux/arm/v6")
+    found = row.engine.inspect(name)
+    index, (_, own, entry) = row.image("multi:told").digest, row.entries("multi:told")
+    expect((found["Os"], found["Architecture"]) == ("linux", row.other), f"it is {found['Os']}/{found['Architecture']}")
+    expect((found["Id"] == index) == (row.store == "containerd"), f"its id is {found['Id']}")
+    platform = lambda os, arch, variant="": "?platform=" + urllib.parse.quote(
+        json.dumps({"os": os, "architecture": arch} | ({"variant": variant} if variant else {}))
+    )
+    asked = {arch: row.engine.inspect(name, platform("linux", arch)) for arch in (row.arch, row.other)}
+    if row.release < 28:
+        # Passed over.
+        expect(all(found and found["Id"] == image["Id"] for image in asked.values()), f"{asked}")
+    else:
+        expect(asked[row.arch] is None and asked[row.other], f"{asked}")
+        if row.store == "containerd":
+            expect(asked[row.other]["Id"] == asked[row.other]["Descriptor"]["digest"] == entry, f"{asked}, not {entry}")
+        # Loosely, by what would run, or strictly.
+        loosely = row.engine.inspect(row.at("multi:v6"), platform("linux", "arm", "v7")) is not None
+        expect(loosely == (row.store != "containerd"), f"arm/v7 finds arm/v6: {loosely}")
+    told = row.engine.inspect(name, "?manifests=1").get("Manifests") or []
+    told = {manifest["ID"]: manifest["Available"] for manifest in told if manifest["Kind"] == "image"}
+    is_told = row.store == "containerd" and row.release >= 28
+    expect(told == ({own: False, entry: True} if is_told else {}), f"{told}")
+
+
+@docker_case("--check: one platform's entry alone is here, and another's is new")
+def _(row):
+    row.push_run("1", "1")
+    pull = row.pull(row.at("run:latest"))
+    expect(pull.exit == 0, pull.reason)
+    expect(row.check("run:latest")[0] == 0, "it is not up to date at first")
+    row.push_run("1", "2")
+    expect(row.check("run:latest")[0] == 1, "a new index is not seen")
+    pull = row.pull(row.at("run:latest"))
+    expect(pull.exit == 0 and not pull.moved, f"{pull.reason} {pull.moved}")
+    expect(row.check("run:latest")[0] == 0, "it is not up to date after a pull")
+
+
+@case("--running: a container, a new entry of another platform, a new one of its own")
+def _(row):
+    row.push_run("1", "3")
+    row.pull(row.at("run:latest"))
+    expect(row.runs("run:latest")[0] == 1, "there is no container")
+    body = {"Image": row.at("run:latest"), "HostConfig": {"NetworkMode": "none"}}
+    row.engine.order("POST", "/containers/create?name=app", body)
+    told = row.runs("run:latest")
+    expect(told[0] == 1 and "does not run" in told[1], f"it was made and not begun: {told}")
+    row.engine.order("POST", "/containers/app/start")
+    try:
+        told = row.runs("run:latest")
+        expect(told[0] == 0, f"it runs: {told}")
+        row.push_run("1", "4")
+        expect(row.pull(row.at("run:latest")).exit == 0, "a pull fails")
+        told = row.runs("run:latest")
+        # The containerd store of Docker 26 has only the digest of the index, and nothing more of the former one.
+        is_unknown = row.store == "containerd" and row.release < 28
+        expect(told[0] == is_unknown, f"what it runs is as it was: {told}")
+        row.push_run("2", "4")
+        told = row.runs("run:latest")
+        expect(told[0] == is_unknown, f"nothing was pulled: {told}")
+        expect(row.pull(row.at("run:latest")).exit == 0, "a pull fails")
+        told = row.runs("run:latest")
+        expect(told[0] == 1, f"there is a new image: {told}")
+        told = row.runs("tiny:latest")
+        expect(told[0] == 1, f"another image: {told}")
+    finally:
+        row.engine.order("POST", "/containers/app/kill")
+        row.engine.order("DELETE", "/containers/app?force=1")
+    expect(row.runs("run:latest")[0] == 1, "it is gone")
+    return "made anew for another's entry" if is_unknown else ""
+
+
+@docker_case("ended by SIGTERM and pulled again")
+def _(row):
+    before = row.ended("left:ended")
+    time.sleep(1)
+    # What the store had kept is known by how the numbers go on, not by what is over in a tenth of a second.
+    row.link.rate = 5 * MB
+    after = row.pull(row.at("left:ended")).came(row.image("left:ended"))
+    # The containerd store goes on where it was.
+    expect(before + after < 1.2 if row.store == "containerd" else after > 0.99, f"{before:.2f} and {after:.2f}")
+    return f"{before:.2f} + {after:.2f} ×"
+
+
+@docker_case("ended by SIGTERM, then docker image prune")
+def _(row):
+    before = row.ended("left:pruned")
+    time.sleep(1)
+    left = row.engine.unfinished()
+    expect((left > 0) == (row.store == "containerd"), f"{left} bytes are left")
+    row.engine.order("POST", "/images/prune")
+    time.sleep(1)
+    freed = left - row.engine.unfinished()
+    # Docker 26 keeps them for eight hours.
+    expect(freed == (left if row.release >= 28 else 0), f"{freed} bytes of {left} are free")
+    row.link.rate = 5 * MB
+    after = row.pull(row.at("left:pruned")).came(row.image("left:pruned"))
+    expect((after > 0.99) == (freed == left), f"{before:.2f} and {after:.2f}")
+    return f"{left / MB:.1f} MB left, {freed / MB:.1f} freed"
+
+
+@docker_case("a connection is reset, and pulled again later")
+def _(row):
+    row.link.rate = 2 * MB
+    image = row.image("left:late")
+    pull = row.begin(row.at("left:late"), "--retries", "0")
+    pull.half_way()
+    row.link.reset()
+    row.link.rate = 0
+    row.end(pull)
+    if row.store != "containerd":
+        # Its own matter: it asks for the rest.
+        return f"{pull.came(image):.2f} ×"
+    pull.failed(UNREACHABLE, "reset by peer|EOF")
+    time.sleep(2)
+    # What had come is thrown away by then: hence a retry at once.
+    after = row.pull(row.at("left:late")).came(image)
+    expect(after > 0.99, f"{after:.2f}")
+    return f"{after:.2f} ×"
+
+
+@docker_case("two pulls of one image at once")
+def _(row):
+    row.link.rate = 3 * MB
+    image = row.image("left:two")
+    first = row.begin(row.at("left:two"))
+    first.until("⬇️")
+    command = [row.program, "--host", f"unix://{row.engine.socket}", "--no-log", row.at("left:two")]
+    second = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=row.environment(), timeout=LIMIT
+    )
+    row.end(first)
+    told = f"process {first.process.pid} is pulling this image already"
+    expect(second.returncode == 0 and told in second.stdout and "✅ PULL SUCCESSFUL" in second.stdout, second.stdout)
+    share = first.came(image)
+    expect(share < 1.1, f"{share:.2f} × came")
+
+
 @case("an image for another machine")
 def _(row):
     pull = row.pull(row.at("odd:elsewhere"))
@@ -918,19 +1191,26 @@ def _(row):
 
 @docker_case("a connection is reset")
 def _(row):
-    row.link.rate = 2 * MB
-    image = row.image("long:reset")
-    pull = row.begin(row.at("long:reset"))
-    pull.half_way()
-    row.link.reset()
-    pull.until("🔁")
-    row.link.rate = 0
-    row.end(pull)
-    expect(("🔁 Retry 1/3 at once: " in pull.out) == (row.store == "containerd"), "a retry at once, or none")
-    # What had come is not fetched again.
-    size = sum(image.sizes.values())
-    expect(pull.carried <= size * 1.1, f"{pull.carried} bytes came for {size}")
-    return f"{pull.pulled(image, 3, fetched=image.layers)}, {pull.carried / size:.2f} ×"
+    shares = []
+    # The containerd store deletes what came 0.1 to 0.4 s after the error, on a busy machine perhaps before it is asked
+    # again: rarely, and hardly twice.
+    for tag in ("reset", "reset-again"):
+        row.link.rate = 2 * MB
+        image = row.image(f"long:{tag}")
+        pull = row.begin(row.at(f"long:{tag}"))
+        pull.half_way()
+        row.link.reset()
+        pull.until("🔁")
+        row.link.rate = 6 * MB
+        row.end(pull)
+        expect(("🔁 Retry 1/3 at once: " in pull.out) == (row.store == "containerd"), "a retry at once, or none")
+        told = pull.pulled(image, 3, fetched=image.layers)
+        shares.append(pull.came(image))
+        # What had come is not fetched again.
+        if shares[-1] <= 1.1:
+            break
+    expect(shares[-1] <= 1.1, f"{shares} × came")
+    return f"{told}, {' and '.join(f'{share:.2f}' for share in shares)} ×"
 
 
 @case("registry killed")
@@ -941,10 +1221,18 @@ def _(row):
     row.order("kill", "registry")
     row.link.down()
     try:
-        return row.end(pull).failed(UNREACHABLE, "connection refused|reset by peer|EOF")
+        told = row.end(pull).failed(UNREACHABLE, "connection refused|reset by peer|EOF")
     finally:
         row.order("revive", "registry")
+        row.link.rate = 0
         row.link.up()
+    if row.kind == "podman":
+        return told
+    # Nothing is kept of what had come, whole layers included; the containerd store takes a moment to delete it.
+    time.sleep(2)
+    share = row.pull(row.at("long:lost")).came(row.image("long:lost"))
+    expect(share > 0.99, f"{share:.2f} × came")
+    return f"{told}, then {share:.2f} ×"
 
 
 @case("registry killed and revived")
@@ -980,9 +1268,31 @@ def _(row):
     pull.half_way()
     row.engine.kill()
     pull.until("🔁 Retry 1/3 in 5s: the engine broke off")
+    before = row.link.carried
     row.link.rate = 0
     row.engine.start()
-    return row.end(pull).pulled(image, 3, fetched=image.layers)
+    told = row.end(pull).pulled(image, 3, fetched=image.layers)
+    size = sum(image.sizes.values())
+    share = pull.carried / size
+    # The containerd store goes on where it was.
+    expect(row.kind == "podman" or (share < 1.15) == (row.store == "containerd"), f"{before / size:.2f} of {share:.2f} ×")
+    return f"{told}, {share:.2f} ×"
+
+
+@docker_case("engine stopped by SIGTERM and back")
+def _(row):
+    row.link.rate = 3 * MB
+    image = row.image("left:stopped")
+    pull = row.begin(row.at("left:stopped"))
+    pull.half_way()
+    row.engine.stop()
+    pull.until("🔁 Retry 1/3")
+    row.link.rate = 0
+    row.engine.start()
+    row.end(pull)
+    share = pull.came(image)
+    expect(share < (1.15 if row.store == "containerd" else 2.1), f"{share:.2f} × came")
+    return f"{share:.2f} ×"
 
 
 # == The run ==
@@ -1094,6 +1404,7 @@ def main():
             env = dict(line.split("=", 1) for line in (temporary / "lab/env").read_text().splitlines())
             arch = run("dpkg", "--print-architecture").strip()
             other = push_images(Registry(env["REGISTRY"]), arch)
+            program_layer = waits(temporary)
             with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
                 try:
                     suites = {row.suite: pool.submit(system, row.suite, cache) for row in rows}
@@ -1101,7 +1412,7 @@ def main():
                     print(f"systems: {time.monotonic() - began:.0f} s", flush=True)
                     futures = []
                     for number, row in enumerate(rows):
-                        start = (temporary / "lab", temporary / str(number), roots[row.suite], arch, other)
+                        start = (temporary / "lab", temporary / str(number), roots[row.suite], arch, other, program_layer)
                         futures.append(pool.submit(work, row, cases, start, options.keep))
                     for future in futures:
                         future.result()

@@ -8,6 +8,7 @@ cd "$(dirname "$0")/../.."
 
 PATH=$PATH:/usr/sbin:/sbin
 NAME=docker-pull-with-progress
+AGENT=alm-agent
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 tmp=$(mktemp -d)
 registered=() mounted=''
@@ -22,10 +23,11 @@ trap 'exit 130' INT; trap 'exit 143' TERM
 usage() { sed -n 's/^#   //p' tests/proofs/packages.sh; }
 die() { echo "packages.sh: $*" >&2 && exit 1; }
 same() { [ "$1" = "$2" ] || die "${3-}expected"$'\n'"$2"$'\n'"and got"$'\n'"$1"; }
-package() { # ARCHITECTURE
-    local found=(dist/"${NAME}"_*_"$1".deb)
+package() { # ARCHITECTURE [NAME]
+    local name=${2-$NAME} found
+    found=(dist/"${name}"_*_"$1".deb)
     [ -e "${found[0]}" ] || found=()
-    [ ${#found[@]} = 1 ] || die "dist/ should hold one package for $1: run build-rpi.sh first"
+    [ ${#found[@]} = 1 ] || die "dist/ should hold one package $name for $1: run build-rpi.sh first"
     printf '%s\n' "${found[0]}"
 }
 
@@ -134,20 +136,49 @@ clean_page() { # FILE: groff has nothing to say about it
     [ -n "$(LC_ALL=C.UTF-8 man -l "$1")" ] || die "${1##*/} shows nothing"
 }
 
+agent_packages() {
+    local package help tree=$tmp/agent
+    for package in dist/"$AGENT"_*.deb; do
+        rm -rf "$tree" && dpkg-deb -R "$package" "$tree"
+        same "$(cd "$tree" && find . ! -type d ! -path './DEBIAN/*' -printf '%M %P %l\n' | sed 's/ $//' | sort -k2)" "\
+-rwxr-xr-x usr/bin/$AGENT
+-rw-r--r-- usr/share/doc/$AGENT/changelog.Debian.gz
+-rw-r--r-- usr/share/doc/$AGENT/changelog.gz
+-rw-r--r-- usr/share/doc/$AGENT/copyright
+-rw-r--r-- usr/share/lintian/overrides/$AGENT
+-rw-r--r-- usr/share/man/man1/$AGENT.1.gz"
+        same "$(cd "$tree/DEBIAN" && echo *)" 'control md5sums' "$package: "
+        (cd "$tree" && md5sum --quiet --strict -c DEBIAN/md5sums)
+        cmp "$tree/usr/bin/$AGENT" "dist/$AGENT-$(dpkg-deb -f "$package" Architecture)"
+        lintian --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs --allow-root "$package"
+        echo "$package: contents and lintian"
+    done
+    zcat "$tree/usr/share/man/man1/$AGENT.1.gz" >"$tmp/$AGENT.1"
+    clean_page "$tmp/$AGENT.1"
+    help=$("$target/release/$AGENT" --help)
+    # Usages and options are what stands before two blanks.
+    help=$(sed -nE "s/^ +-/&/p; s/^ +$AGENT /    /p" <<<"$help" | sed -E 's/^ +//; s/   *.*//' | options)
+    same "$(sed -n 's/^\.B //p' "$tmp/$AGENT.1" | tr -d "\\\\" | options)" "$help" "$AGENT.1: "
+    echo "$AGENT: its man page is as --help"
+}
+
 quick() {
     local tree=$tmp/tree package page help file bytes real
     [ -e dist/SHA256SUMS ] || die 'there is nothing in dist/: run build-rpi.sh first'
     package "$(dpkg --print-architecture)" >/dev/null
-    (cd dist && sha256sum --quiet --strict -c SHA256SUMS && same "$(cut -d ' ' -f 3 SHA256SUMS)" "$(ls -1 $NAME*)" SHA256SUMS:\ )
+    package "$(dpkg --print-architecture)" $AGENT >/dev/null
+    (cd dist && sha256sum --quiet --strict -c SHA256SUMS && same "$(cut -d ' ' -f 3 SHA256SUMS)" "$(LC_ALL=C ls -1 --ignore=SHA256SUMS)" SHA256SUMS:\ )
     while read -r file bytes; do
         real=$(stat -c %s "dist/$file")
         # Another compiler may change them a little.
         ((real * 20 < bytes * 21 && real * 20 > bytes * 19)) || die "$file has $real bytes; deploy/README.md says $bytes"
-    done < <(sed -nE 's/^\| .(docker-[a-z0-9-]+). \| ([0-9,]+) \|.*/\1 \2/p' deploy/README.md | tr -d ,)
+    done < <(sed -nE 's/^\| .((docker|alm)-[a-z0-9-]+). \| ([0-9,]+) \|.*/\1 \3/p' deploy/README.md | tr -d ,)
     same "$(rules deploy/debian/logrotate)" "$RULES" 'logrotate: '
     same "$(rules deploy/puppet/templates/logrotate.epp)" "$RULES" "logrotate, Puppet's: "
-    for package in dist/*.deb; do
+    agent_packages
+    for package in dist/"$NAME"_*.deb; do
         rm -rf "$tree" && dpkg-deb -R "$package" "$tree"
+        dpkg-deb -f "$package" Suggests | grep -qw $AGENT || die "$package does not suggest $AGENT"
         same "$(cd "$tree" && find . ! -type d ! -path './DEBIAN/*' -printf '%M %P %l\n' | sed 's/ $//' | sort -k2)" "\
 -rw-r--r-- etc/logrotate.d/$NAME
 -rw-r--r-- lib/systemd/system/alm-monitor.service
@@ -218,8 +249,9 @@ files() { (cd "$root" && find . -xdev ! -path './var/lib/dpkg/*' ! -path './var/
 inside() { unshare --mount --pid --fork "--mount-proc=$root/proc" chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME=/root "$@"; }
 
 clean() { # ARCHITECTURE
-    local root=$tmp/$1 base=$target/debootstrap-$1.tar package version log=var/log/alm/docker-pull.log before
+    local root=$tmp/$1 base=$target/debootstrap-$1.tar package agent version log=var/log/alm/docker-pull.log before
     package=$(package "$1")
+    agent=$(package "$1" $AGENT)
     emulate "$1"
     if [ ! -e "$base" ]; then
         debootstrap --arch="$1" --variant=minbase --include=logrotate,systemd-standalone-tmpfiles \
@@ -236,6 +268,7 @@ clean() { # ARCHITECTURE
     dpkg-deb --root-owner-group -Znone -b "$tmp/old" "$root/tmp/old.deb" >/dev/null
     rm -r "$tmp/old"
     cp "$package" "$root/tmp/new.deb"
+    cp "$agent" "$root/tmp/agent.deb"
     printf '%s\n' '{"status":"Pulling from tiny","id":"latest"}' '{"status":"Status: Image is up to date for tiny"}' >"$root/tmp/capture"
     version=$(dpkg-deb -f "$package" Version)
     before=$(files)
@@ -252,6 +285,13 @@ clean() { # ARCHITECTURE
     grep -q 'PULL SUCCESSFUL' "$root/$log" || die "$1: the upgrade took the log away"
     inside alm-pull --help | grep -q '^Usage: alm pull' || die "$1: alm-pull is not the viewer"
     ! inside dpkg -L $NAME | grep -qx '.*bin/alm' || die "$1: the package has an alm"
+    # The agent stands by itself, and comes and goes beside the other.
+    inside dpkg -i /tmp/agent.deb >/dev/null
+    same "$(inside $AGENT --version)" "$AGENT ${version%-*}"
+    same "$(inside $AGENT digest <<<'{}' || echo "exit code $?")" "\
+{\"kind\":\"request\",\"error\":\"standard input is not a question (line 1, column 2)\"}
+exit code 1"
+    inside dpkg -P $AGENT >/dev/null
     # Two rotations: the last log is compressed a week later, a new one is there at once.
     inside logrotate -f /etc/logrotate.d/$NAME
     inside $NAME --replay /tmp/capture --log /$log >/dev/null

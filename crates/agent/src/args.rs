@@ -2,8 +2,9 @@
 //!
 //! Apart, because it decides nothing: text in, plain data out, and `--help` is text like any other.
 //!
-//! **Invariant:** no argument is a secret; those come on standard input.
+//! **Invariant:** no argument is a secret; those come on standard input, or are in files.
 
+use crate::fleet;
 use lexopt::prelude::*;
 use std::ffi::OsString;
 
@@ -14,11 +15,26 @@ Usage:
   alm-agent sizes    the layers of an image and their sizes, from its registry
   alm-agent digest   the digest that an image's tag has in its registry
 
-Both read one JSON object from standard input, and write one line of JSON:
+  alm-agent --broker mqtts://HOST:PORT ...
+                     the service: tells a broker how the images of this device stand
+
+The first two read one JSON object from standard input, and write one line of JSON:
   {\"image\":\"app:latest\",\"platform\":\"linux/arm/v7\",\"engine\":\"linux/arm\",\"version\":\"20.10.24\",
    \"info\":{GET /info of the engine},\"auth\":{what X-Registry-Auth has},\"limit_ms\":4000}
   {\"digest\":\"sha256:...\",\"platform\":\"linux/arm/v7\",\"layers\":[[\"b9bf3f3b8299\",5001727]],\"total\":5001727,\"asked\":\"https://...\"}
   {\"kind\":\"not-found\",\"error\":\"...\"}, with exit code 1
+
+Options of the service:
+  --broker URL       mqtts://HOST[:PORT], 8883 where none is given
+  --cert FILE        the device's certificate in PEM, with its key in --key FILE: Puppet's host certificate will do
+  --user NAME        in place of a certificate, with its password, one line, in --password-file FILE
+  --ca FILE          the authorities to trust, in PEM; else the system's
+  --device NAME      the device's name in topics; else the certificate's common name, else the host's
+  --site NAME        where the device is
+  --topic ROOT       what topics begin with [fleet]: ROOT/DEVICE/online, ROOT/DEVICE/state, ROOT/DEVICE/progress
+  --mqtt VERSION     5 or 3.1.1 [5]
+  --once             tell the state, wait until the broker has it, and end
+  --state DIR        where the states are, in place of /run/alm/pull, /var/lib/alm/pull and /var/lib/alm/container
 
 Options:
   -h, --help         this text
@@ -29,9 +45,10 @@ Options:
 pub(crate) enum Command {
     Say(String),
     Answer(What),
+    Tell(Box<fleet::Options>),
 }
 
-/// What a question on standard input is about.
+/// What a request on standard input is about.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum What {
@@ -40,6 +57,10 @@ pub(crate) enum What {
 }
 
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt::Error> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if fleet::Options::are_in(&args) {
+        return Ok(Command::Tell(Box::new(fleet::Options::parse(&args)?)));
+    }
     let mut parser = lexopt::Parser::from_iter(args);
     let mut command = None;
     while let Some(arg) = parser.next()? {
@@ -70,6 +91,7 @@ mod tests {
         let got = match parse(args) {
             Ok(Command::Say(text)) => text.lines().next().unwrap_or_default().to_owned(),
             Ok(Command::Answer(what)) => format!("{what:?}"),
+            Ok(Command::Tell(options)) => format!("tell {}", options.broker),
             Err(error) => error.to_string(),
         };
         assert_eq!(got, expected, "{line}");
@@ -85,6 +107,7 @@ mod tests {
         check("size", "there is no command size");
         check("sizes digest", "unexpected argument \"digest\"");
         check("--password x", "invalid option '--password'");
+        check("--broker mqtts://b --user u --password-file /p", "tell b:8883");
         check("sizes --password=x", "invalid option '--password'");
     }
 }

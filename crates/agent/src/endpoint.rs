@@ -51,7 +51,7 @@ pub(crate) struct Endpoint {
 }
 
 impl Info {
-    /// In the order in which the engine asks. `resolve` tells a name's addresses, none where it has none.
+    /// In the order in which the engine asks. `resolve` returns the addresses of a name; none where it has none.
     pub(crate) fn endpoints(
         &self,
         host: &str,

@@ -1,6 +1,6 @@
 //! Why there is no answer, and the moment when all must be done.
 //!
-//! Apart, because every other room ends in one of the two.
+//! Apart, because every other file ends in one of the two.
 //!
 //! **Invariant:** an error repeats nothing that was sent and no address that a server sent: both can hold secrets.
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
-    /// What is wrong with the question itself.
+    /// What is wrong with the request itself.
     Request,
     Reference,
     /// The registry wants other credentials, or some.
@@ -26,7 +26,7 @@ pub(crate) enum Kind {
     Proxy,
     /// The image has nothing for this platform.
     Platform,
-    /// What came is not what a registry sends.
+    /// What was received is not what a registry sends.
     Format,
     /// What the engine would do cannot be known from here.
     Unsupported,
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_as_they_are_told() {
+    fn kinds_as_they_are_written() {
         let line = serde_json::to_string(&Failure::new(Kind::NotFound, "x")).unwrap();
         assert_eq!(line, r#"{"kind":"not-found","error":"x"}"#);
     }

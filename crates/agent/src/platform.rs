@@ -3,7 +3,7 @@
 //! Two rules, each as engines were seen to follow it: before version 23 the very platform, for a 32-bit ARM else the first
 //! of any variant; from 23 on containerd's, by which a processor runs what was built for its elders.
 //!
-//! **Invariant:** pure. Where the engine's choice cannot be known (an amd64 image with variants: it looks at its processor)
+//! **Invariant:** pure. Where the engine's choice cannot be known (an amd64 image with variants: it asks its processor)
 //! there is none.
 
 use serde::Deserialize;
@@ -18,7 +18,7 @@ pub(crate) struct Platform {
     variant: String,
 }
 
-/// What the engine will look for, and by which rule.
+/// What the engine will choose, and by which rule.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Wanted {
     platform: Platform,
@@ -68,7 +68,7 @@ impl Wanted {
                 None if self.old => None,
                 None => Some(fitting.len()),
             };
-            if let Some(rank) = rank.filter(|rank| best.is_none_or(|(least, _)| *rank < least)) {
+            if let Some(rank) = rank.filter(|rank| best.is_none_or(|(min, _)| *rank < min)) {
                 best = Some((rank, place));
             }
         }
@@ -140,8 +140,8 @@ impl Platform {
         let other = |architecture: &str, variant: String| {
             Self { os: self.os.clone(), architecture: architecture.to_owned(), variant }.normal()
         };
-        let older = |architecture, least: u8, most: u8| {
-            (least..=most).rev().map(move |version| other(architecture, format!("v{version}")))
+        let older = |architecture, min: u8, max: u8| {
+            (min..=max).rev().map(move |version| other(architecture, format!("v{version}")))
         };
         let version = self.variant.strip_prefix('v').and_then(|version| version.parse::<u8>().ok()).unwrap_or(0);
         let mut list = vec![self.clone()];

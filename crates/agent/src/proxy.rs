@@ -1,8 +1,8 @@
-//! By which way the engine would reach a host: straight, or through a proxy. The rules of Go, in which engines are written.
+//! How the engine would reach a host: directly, or through a proxy. The rules of Go, in which engines are written.
 //!
 //! Apart from ureq's own, which reads our environment, not the engine's, and knows other rules for `NO_PROXY`.
 //!
-//! **Invariant:** a host that the engine reaches through a proxy is never asked straight, nor the other way round.
+//! **Invariant:** a host that the engine reaches through a proxy is never asked directly, nor the reverse.
 
 use std::net::IpAddr;
 
@@ -90,7 +90,7 @@ mod tests {
             ("r.test:5000", "http://r.test:5001", false),
             ("10.0.0.0/8", "https://10.1.2.3:5000", true),
             ("10.0.0.0/8", "https://192.168.2.3", false),
-            // Names are not looked up for it.
+            // Names are not resolved for it.
             ("10.0.0.0/8", "https://r.test", false),
             ("10.1.2.3", "https://10.1.2.3:5000", true),
             ("10.1.2.3:5000", "https://10.1.2.3:5000", true),
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn proxies_as_engines_tell_them() {
+    fn proxies_as_engines_write_them() {
         for (proxy, expected) in [
             ("", "straight"),
             ("http://p.test:3128", "p.test:3128"),

@@ -16,13 +16,13 @@ use crate::challenge::{self, Challenge};
 use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Kind, Result};
 use crate::manifest::{Manifest, is_digest};
-use crate::question::Auth;
+use crate::request::Auth;
 use crate::web::{self, Shown, Web};
 
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
 
-/// A registry has to take manifests of 4 MiB; an image with the most layers has 20 KB.
+/// A registry has to take manifests of 4 MiB; an image with as many layers as are allowed has 20 KB.
 const MANIFEST_MAX: u64 = 1 << 20;
 /// Tokens are some kilobytes.
 const TOKEN_MAX: u64 = 64 << 10;
@@ -37,7 +37,7 @@ pub(crate) struct Registry<'a> {
 }
 
 impl Registry<'_> {
-    /// A manifest by its tag or digest, and its digest where the registry tells it.
+    /// A manifest by its tag or digest, and its digest where the registry says it.
     pub(crate) fn manifest(&mut self, version: &str) -> Result<(Option<String>, Manifest)> {
         let mut answer = self.ask(&Method::GET, version)?;
         let manifest = Manifest::parse(&web::body(&mut answer, MANIFEST_MAX)?)?;

@@ -2,7 +2,7 @@
 //!
 //! Apart from `registry`, which is one host: here is decided which are asked, and what their answers mean.
 //!
-//! **Invariant:** where the engine's way cannot be followed there is no answer, and nobody else is asked instead.
+//! **Invariant:** where the engine's choice cannot be known there is no answer, and nobody else is asked instead.
 
 use std::fs;
 
@@ -12,14 +12,14 @@ use crate::endpoint::has_hosts_file;
 use crate::failure::{Deadline, Failure, Kind, Result};
 use crate::manifest::Manifest;
 use crate::platform::{Platform, Wanted};
-use crate::question::Question;
 use crate::reference::Reference;
 use crate::registry::Registry;
+use crate::request::Request;
 use crate::web::{self, Web};
 
 #[derive(Serialize)]
 pub(crate) struct Sizes {
-    /// Of what the tag names, as the engine tells it in the end; none where the registry does not say.
+    /// The digest of what the tag names, as the engine reports it at the end; none where the registry does not say.
     digest: Option<String>,
     /// Of the entry that was taken; none where the image is no index.
     platform: Option<String>,
@@ -29,34 +29,34 @@ pub(crate) struct Sizes {
     asked: String,
 }
 
-pub(crate) fn sizes(question: &Question, deadline: Deadline) -> Result<Sizes> {
+pub(crate) fn sizes(request: &Request, deadline: Deadline) -> Result<Sizes> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let engine = question.engine.as_deref().unwrap_or("linux/amd64");
-    let wanted = Wanted::new(question.platform.as_deref(), engine, &question.version, &cpuinfo)?;
-    ask(question, deadline, |registry, version| sizes_from(registry, version, &wanted))
+    let engine = request.engine.as_deref().unwrap_or("linux/amd64");
+    let wanted = Wanted::new(request.platform.as_deref(), engine, &request.version, &cpuinfo)?;
+    ask(request, deadline, |registry, version| sizes_from(registry, version, &wanted))
 }
 
-pub(crate) fn digest(question: &Question, deadline: Deadline) -> Result<String> {
-    ask(question, deadline, digest_from)
+pub(crate) fn digest(request: &Request, deadline: Deadline) -> Result<String> {
+    ask(request, deadline, digest_from)
 }
 
 /// Asks the hosts that the engine would ask, in its order, until one answers.
-fn ask<T>(question: &Question, deadline: Deadline, ask: impl Fn(&mut Registry<'_>, &str) -> Result<T>) -> Result<T> {
-    let reference = Reference::parse(&question.image)?;
-    let certs_d = question.certs_d();
+fn ask<T>(request: &Request, deadline: Deadline, ask: impl Fn(&mut Registry<'_>, &str) -> Result<T>) -> Result<T> {
+    let reference = Reference::parse(&request.image)?;
+    let certs_d = request.certs_d();
     if has_hosts_file(&reference.host, &certs_d) {
         let error = format!("a hosts.toml in {} can send the engine to any host", certs_d.display());
         return Err(Failure::new(Kind::Unsupported, error));
     }
     let mut resolve = |host: &str| web::resolve(host, deadline);
     let mut last = Failure::new(Kind::Network, "the registry has no address");
-    for endpoint in question.info.endpoints(&reference.host, &mut resolve)? {
-        let web = Web::new(&endpoint, &certs_d, &question.info, deadline)?;
+    for endpoint in request.info.endpoints(&reference.host, &mut resolve)? {
+        let web = Web::new(&endpoint, &certs_d, &request.info, deadline)?;
         let repository = &reference.repository;
-        let mut registry = Registry { web, endpoint: &endpoint, repository, auth: &question.auth, authorization: None };
+        let mut registry = Registry { web, endpoint: &endpoint, repository, auth: &request.auth, authorization: None };
         last = match ask(&mut registry, &reference.version) {
             // With credentials, which a mirror does not get from here, the engine may have been let in.
-            Err(failure) if endpoint.mirror && failure.kind == Kind::Auth && !question.auth.is_empty() => {
+            Err(failure) if endpoint.mirror && failure.kind == Kind::Auth && !request.auth.is_empty() => {
                 return Err(failure);
             }
             // The engine goes on to its next endpoint.

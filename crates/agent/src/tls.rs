@@ -3,7 +3,7 @@
 //! ureq brings a connector of its own, which is not used: it ends the program where a key does not fit its certificate, and it
 //! refuses what docker's own manual has people make, one certificate that is server and authority at once.
 //!
-//! **Invariant:** nothing but a host that the engine is told to trust blindly is believed without a certificate that leads to a
+//! **Invariant:** nothing but a host that the engine is configured to trust blindly is believed without a certificate that leads to a
 //! root, or is one of `certs.d` itself.
 
 use std::fs;
@@ -78,7 +78,7 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_file(path).map_err(unread)
 }
 
-fn system_roots() -> Result<RootCertStore> {
+pub(crate) fn system_roots() -> Result<RootCertStore> {
     let given = std::env::var_os("SSL_CERT_FILE").filter(|value| !value.is_empty()).map(PathBuf::from);
     let mut roots = RootCertStore::empty();
     if let Some(path) = given.or_else(|| BUNDLES.iter().map(PathBuf::from).find(|path| path.exists())) {
@@ -121,7 +121,7 @@ impl ServerCertVerifier for Verifier {
     ) -> std::result::Result<ServerCertVerified, Error> {
         let Some(roots) = &self.roots else { return Ok(ServerCertVerified::assertion()) };
         match roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            // A server that is its own authority, which webpki never takes (its time was looked at before this).
+            // A server that is its own authority, which webpki never takes (its dates were checked before this).
             Err(Error::InvalidCertificate(CertificateError::Other(_))) if self.trusted.contains(end_entity) => {
                 rustls::client::verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())

@@ -21,7 +21,7 @@ use crate::tls::{self, TlsConnector};
 
 /// Registries send a kilobyte of headers.
 const HEADERS_MAX: usize = 32 << 10;
-/// A registry sends to its store of blobs, seldom by way of a second host.
+/// A registry redirects to its store of blobs, rarely over a second host.
 const REDIRECTS_MAX: usize = 3;
 
 pub(crate) struct Web<'a> {
@@ -30,7 +30,7 @@ pub(crate) struct Web<'a> {
     deadline: Deadline,
 }
 
-/// What is told of ourselves to somebody.
+/// What a server learns of this program.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Shown<'a> {
     pub(crate) accept: &'a str,

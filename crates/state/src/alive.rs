@@ -1,6 +1,6 @@
 //! Whether the process that wrote a state still lives.
 //!
-//! A process that was killed cannot say so, and its number may belong to another by now. The wall clock does not tell
+//! A process that was killed cannot say so, and its number may belong to another by now. The wall clock does not show
 //! either: a Pi sets it when the network comes.
 //!
 //! **Invariant:** a state is called lost only where its writer cannot be alive and well.
@@ -30,7 +30,7 @@ fn start_time(stat: &str) -> Option<u64> {
 }
 
 impl Image {
-    /// Whether this run was lost: it is under way, and the process that would have to say how it went is gone.
+    /// Whether this run was lost: it is shown as working, and the process that would have to write its result is gone.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.is_lost_at(boottime(), born)
@@ -72,7 +72,7 @@ mod tests {
         check(&image(None), Some(100), true);
         // The number belongs to another by now.
         check(&image(Some(1_000)), Some(101), true);
-        // Not to be seen from here (a container's own processes): the beat tells.
+        // Not to be seen from here (a container's own processes): the beat decides.
         check(&image(Some(1_000)), None, false);
         check(&Image { status: Status::Done, ..image(Some(1)) }, None, false);
     }

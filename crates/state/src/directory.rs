@@ -5,7 +5,7 @@
 //!
 //! **Invariant:** nothing here waits, and a file is never seen in half: it is written beside its name and renamed.
 
-use crate::{MOST_BYTES, name};
+use crate::{MAX_BYTES, name};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
@@ -13,9 +13,9 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// How many entries are looked at, and how many names of ours are kept of them: the first ones.
-const MOST_ENTRIES: usize = 100_000;
-const MOST_NAMES: usize = 1_024;
+/// How many entries are read, and how many names of states are kept of them: the first ones.
+const MAX_ENTRIES: usize = 100_000;
+const MAX_NAMES: usize = 1_024;
 
 /// A directory that is open.
 pub(crate) struct Directory {
@@ -27,7 +27,7 @@ pub(crate) struct Directory {
 pub(crate) enum Owner {
     /// It was named by the user.
     Anyone,
-    /// It is looked into unasked, so it has to be root's or our own.
+    /// It is read without the user naming it, so it has to be root's or our own.
     Trusted,
 }
 
@@ -40,6 +40,12 @@ impl Directory {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the directory belongs to another user"));
         }
         Ok(Self { fd })
+    }
+
+    /// What changes with each file that is put here, renamed or removed.
+    pub(crate) fn stamp(&self) -> Option<(u64, i64, u64)> {
+        let stat = rustix::fs::fstat(&self.fd).ok()?;
+        Some((stat.st_ino, stat.st_mtime, stat.st_mtime_nsec))
     }
 
     /// Opens it, and makes it first where it is missing: for all to read, whatever the umask.
@@ -69,7 +75,7 @@ impl Directory {
                 && let Err(at) = names.binary_search_by(|other| other.as_str().cmp(name))
             {
                 names.insert(at, name.to_owned());
-                names.truncate(MOST_NAMES);
+                names.truncate(MAX_NAMES);
             }
         });
         names
@@ -78,7 +84,7 @@ impl Directory {
     /// Hands out the names of its files.
     pub(crate) fn each(&self, found: &mut dyn FnMut(&str)) {
         let Ok(entries) = Dir::read_from(&self.fd) else { return };
-        for entry in entries.take(MOST_ENTRIES).flatten() {
+        for entry in entries.take(MAX_ENTRIES).flatten() {
             if let Ok(name) = entry.file_name().to_str() {
                 found(name);
             }
@@ -92,12 +98,12 @@ impl Directory {
         let fd = rustix::fs::openat(&self.fd, file, flags, Mode::empty()).ok()?;
         let stat = rustix::fs::fstat(&fd).ok()?;
         let size = usize::try_from(stat.st_size).ok()?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || size > MOST_BYTES {
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || size > MAX_BYTES {
             return None;
         }
         let mut bytes = Vec::with_capacity(size + 1);
-        File::from(fd).take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).ok()?;
-        (bytes.len() <= MOST_BYTES).then_some((bytes, stat.st_mtime))
+        File::from(fd).take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).ok()?;
+        (bytes.len() <= MAX_BYTES).then_some((bytes, stat.st_mtime))
     }
 
     /// When a file was written, where it is a regular one.
@@ -144,7 +150,7 @@ impl Directory {
         let mut left = Vec::new();
         self.each(&mut |file| {
             let is_left = name::of_temporary(file).is_some_and(|pid| crate::born(pid).is_none());
-            if is_left && left.len() < MOST_NAMES {
+            if is_left && left.len() < MAX_NAMES {
                 left.push(file.to_owned());
             }
         });

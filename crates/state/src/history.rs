@@ -21,7 +21,7 @@ pub struct Pulled {
     pub seconds: f64,
 }
 
-/// A pull that failed, or a check that could not tell.
+/// A pull that failed, or a check that got no answer.
 #[derive(Debug, Clone, Default)]
 pub struct Failure {
     /// In kebab-case.
@@ -48,7 +48,7 @@ pub enum Checked {
         latest: Option<String>,
     },
     /// It could not be found out.
-    CannotTell(Failure),
+    Unanswered(Failure),
 }
 
 impl Image {
@@ -75,7 +75,7 @@ impl Image {
 
     /// The run has ended.
     fn end(&mut self, status: Status, text: &str, exit: u8, now: Time) {
-        // Of a run that did not succeed it is kept how far it came.
+        // Of a run that did not succeed the progress is kept.
         let far = (self.current, self.total, self.percent);
         self.end_run();
         (self.status, self.since, self.time, self.exit) = (status, now, now, Some(exit));
@@ -145,7 +145,7 @@ impl Image {
                 }
                 (Status::Warning, "Newer image")
             }
-            Checked::CannotTell(failure) => {
+            Checked::Unanswered(failure) => {
                 image.blame(failure);
                 image.begin_failing(now);
                 (Status::Warning, "Cannot tell")
@@ -249,12 +249,12 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_cannot_tell_begins_failing_and_is_no_try() {
-        let image = check(Some(pulled(None, at(1))), Checked::CannotTell(failure()), at(2));
+    fn a_check_without_an_answer_begins_failing_and_is_no_attempt() {
+        let image = check(Some(pulled(None, at(1))), Checked::Unanswered(failure()), at(2));
         assert_eq!((image.status, &*image.text), (Status::Warning, "Cannot tell"));
         assert_failing(&image, Some(at(2)), 0, 0);
         assert_eq!((image.digest.as_deref(), image.checked, image.since), (Some("sha256:1"), Some(at(1)), at(2)));
-        let image = check(Some(image), Checked::CannotTell(failure()), at(3));
+        let image = check(Some(image), Checked::Unanswered(failure()), at(3));
         assert_eq!((image.since, image.time), (at(2), at(3)));
         let image = failed(Some(image), at(4));
         assert_failing(&image, Some(at(2)), 1, 1);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn how_far_a_broken_pull_came_is_kept() {
+    fn the_progress_of_a_broken_pull_is_kept() {
         let mut image = Image::begin("a:1", None, at(1));
         (image.current, image.total, image.percent, image.left) = (Some(88), Some(214), Some(41), Some(3));
         image.fail(failure(), 1, 88, 1.0, at(2));
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_wrong_is_forgotten() {
-        // Before the network came, and with a clock that was a year ahead.
+        // Before the network was up, and with a clock that was a year ahead.
         let image = failed(Some(failed(None, Time(100))), at(1));
         assert_failing(&image, Some(at(1)), 2, 2);
         let image = failed(Some(failed(None, at(31_536_000))), at(1));

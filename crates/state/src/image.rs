@@ -5,7 +5,7 @@
 //! **Invariant:** an [`Image`] that was read has only text that is fit to show: no character that acts on a terminal or on
 //! the order of reading, and none of it longer than it may be.
 
-use crate::{MOST_LAYERS, MOST_TEXT, Time, VERSION};
+use crate::{MAX_LAYERS, MAX_TEXT, Time, VERSION};
 use serde::{Deserialize, Serialize};
 
 /// How it stands, in one word.
@@ -42,7 +42,7 @@ pub struct Image {
     /// When it started, in clock ticks since the boot, as `/proc/PID/stat` has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub born: Option<u64>,
-    /// Seconds since the boot (`CLOCK_BOOTTIME`) at which it was last heard of.
+    /// Seconds since the boot (`CLOCK_BOOTTIME`) at which the writer last wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beat: Option<u64>,
     /// Which attempt of the run this is, from 1.
@@ -73,13 +73,13 @@ pub struct Image {
     /// The digest of what is here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// When that came.
+    /// When that was pulled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pulled: Option<Time>,
-    /// When the registry last told what it has.
+    /// When the registry last said what it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checked: Option<Time>,
-    /// The digest that it told.
+    /// The digest that it named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest: Option<String>,
     /// When the image was last pulled, or found to be what the registry has.
@@ -161,14 +161,14 @@ impl Image {
         let layers = self.layers.iter().flat_map(|layer| [&layer.id, &layer.text]);
         self.v == VERSION
             && !self.id.is_empty()
-            && self.layers.len() <= MOST_LAYERS
+            && self.layers.len() <= MAX_LAYERS
             && texts.chain(optional.into_iter().flatten()).chain(layers).all(|text| is_text(text))
     }
 }
 
 /// Whether a text from a file may be shown.
 pub(crate) fn is_text(text: &str) -> bool {
-    text.chars().count() <= MOST_TEXT && !text.contains(is_hostile)
+    text.chars().count() <= MAX_TEXT && !text.contains(is_hostile)
 }
 
 /// Whether a character acts on a terminal or on the order of reading: C0, DEL, C1; bidi marks, embeddings, overrides and
@@ -195,10 +195,10 @@ mod tests {
 
     #[test]
     fn keys_that_are_not_known_are_passed_over_and_what_is_absent_is_unknown() {
-        let least = r#"{"v":1,"id":"a:1","status":"Done","text":"Pulled","time":"2026-11-25T02:18:33Z","since":"2026-11-25T02:18:33Z"}"#;
-        let image = Image::parse(least.as_bytes()).expect("a state");
-        assert_eq!(serde_json::to_string(&image).expect("JSON"), least);
-        let more = least.replace("\"v\":1", r#""v":1,"new":{"deep":[1]},"left":null"#);
+        let minimal = r#"{"v":1,"id":"a:1","status":"Done","text":"Pulled","time":"2026-11-25T02:18:33Z","since":"2026-11-25T02:18:33Z"}"#;
+        let image = Image::parse(minimal.as_bytes()).expect("a state");
+        assert_eq!(serde_json::to_string(&image).expect("JSON"), minimal);
+        let more = minimal.replace("\"v\":1", r#""v":1,"new":{"deep":[1]},"left":null"#);
         assert_eq!(Image::parse(more.as_bytes()), Some(image));
     }
 

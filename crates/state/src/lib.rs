@@ -34,19 +34,20 @@ pub use container::{Container, Standing};
 pub use history::{Checked, Failure, Pulled};
 pub use image::{Image, Layer, Status, is_hostile};
 pub use name::file_name;
-pub use store::{Found, States, Store};
+pub use store::{Found, Stamp, States, Store};
+pub use sweep::BUILT;
 
 /// The version of the format: a reader passes over what is newer.
 pub const VERSION: u32 = 1;
 
 /// A reader takes this many images, and a writer leaves no more.
-pub const MOST_IMAGES: usize = 64;
+pub const MAX_IMAGES: usize = 64;
 
-/// The most layers that a state lists.
-pub const MOST_LAYERS: usize = 256;
+/// The maximum of layers that a state lists.
+pub const MAX_LAYERS: usize = 256;
 
 /// The longest text in a state, in characters.
-pub const MOST_TEXT: usize = 1_000;
+pub const MAX_TEXT: usize = 1_000;
 
 /// The largest file that is read, in bytes.
-pub const MOST_BYTES: usize = 64 * 1024;
+pub const MAX_BYTES: usize = 64 * 1024;

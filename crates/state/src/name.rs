@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_tell_the_image() {
+    fn names_identify_the_image() {
         assert_eq!(file_name("docker.io/library/alpine:latest"), "docker.io%2Flibrary%2Falpine%3Alatest");
         assert_eq!(file_name("h:5000/a_b-c~d@sha256:1"), "h%3A5000%2Fa_b-c~d%40sha256%3A1");
         assert_eq!(file_name("../etc/passwd"), "%2E.%2Fetc%2Fpasswd");

@@ -4,12 +4,12 @@
 
 use crate::directory::{Directory, Owner};
 use crate::sweep::{self, Candidate};
-use crate::{Container, Image, MOST_BYTES, MOST_IMAGES, MOST_LAYERS, MOST_TEXT, Time, file_name, is_hostile, name};
+use crate::{Container, Image, MAX_BYTES, MAX_IMAGES, MAX_LAYERS, MAX_TEXT, Time, file_name, is_hostile, name};
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// The longest id of a layer that is written, in characters.
-const MOST_ID: usize = 32;
+const MAX_ID: usize = 32;
 
 /// The directories of a device.
 #[derive(Debug, Clone)]
@@ -38,6 +38,11 @@ pub struct Found {
     pub image: Image,
 }
 
+/// What differs after a file was written or removed. Two that are written within one tick of the kernel's clock (10 ms) may
+/// give the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp([Option<(u64, i64, u64)>; 3]);
+
 impl Store {
     /// Those of this device.
     #[must_use]
@@ -65,6 +70,13 @@ impl Store {
         Directory::open(path, self.owner()).ok()
     }
 
+    /// Whether [`Store::read`] may find something else than before, for less than a reading costs.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        let stamp = |path: &PathBuf| self.open(path)?.stamp();
+        Stamp([stamp(&self.run), self.kept.as_ref().and_then(stamp), stamp(&self.containers)])
+    }
+
     /// Reads all states: what cannot be read is passed over.
     #[must_use]
     pub fn read(&self) -> States {
@@ -72,7 +84,7 @@ impl Store {
         for directory in [Some(&self.run), self.kept.as_ref()].into_iter().flatten().filter_map(|path| self.open(path))
         {
             for name in directory.names(name::of_image) {
-                if images.len() < MOST_IMAGES
+                if images.len() < MAX_IMAGES
                     && let Err(at) = images.binary_search_by(|found| found.name.cmp(&name))
                     && let Some(image) = image(&directory, &name)
                 {
@@ -83,7 +95,7 @@ impl Store {
         let containers = self.open(&self.containers).map(|directory| {
             let names = directory.names(name::of_container).into_iter();
             let found = names.filter_map(|name| Container::parse(&directory.read(&format!("{name}.json"))?.0));
-            found.take(MOST_IMAGES).collect()
+            found.take(MAX_IMAGES).collect()
         });
         States { images, containers: containers.unwrap_or_default() }
     }
@@ -117,7 +129,7 @@ impl Store {
         if written.is_err() && image.status != crate::Status::Working {
             let removed = directory.remove(&format!("{name}.json"));
             // On a full file system the place of the old one may be all the room there is.
-            if removed.is_ok() && buffer.len() <= MOST_BYTES {
+            if removed.is_ok() && buffer.len() <= MAX_BYTES {
                 written = directory.write(&name, buffer, false);
             }
         }
@@ -189,13 +201,13 @@ fn candidate(directory: &Directory, name: String) -> Option<Candidate> {
 /// Writes `image` into `buffer`, within the limits that readers have.
 fn serialize(image: &Image, buffer: &mut Vec<u8>) -> io::Result<()> {
     buffer.clear();
-    if image.is_fit() && image.layers.iter().all(|layer| layer.id.len() <= MOST_ID) {
+    if image.is_fit() && image.layers.iter().all(|layer| layer.id.len() <= MAX_ID) {
         serde_json::to_writer(&mut *buffer, image)?;
     } else {
         serde_json::to_writer(&mut *buffer, &fitted(image))?;
     }
     buffer.push(b'\n');
-    if buffer.len() > MOST_BYTES {
+    if buffer.len() > MAX_BYTES {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the state is too large"));
     }
     Ok(())
@@ -204,21 +216,21 @@ fn serialize(image: &Image, buffer: &mut Vec<u8>) -> io::Result<()> {
 /// As much of `image` as a reader takes.
 fn fitted(image: &Image) -> Image {
     let mut fitted = image.clone();
-    fitted.layers.truncate(MOST_LAYERS);
+    fitted.layers.truncate(MAX_LAYERS);
     let Image { id, text, digest, latest, kind, details, hint, layers, .. } = &mut fitted;
     let optional = [digest, latest, kind, details, hint].into_iter().flatten();
     for text in [id, text].into_iter().chain(optional) {
-        *text = fit(text, MOST_TEXT);
+        *text = fit(text, MAX_TEXT);
     }
     for layer in layers {
-        (layer.id, layer.text) = (fit(&layer.id, MOST_ID), fit(&layer.text, MOST_ID));
+        (layer.id, layer.text) = (fit(&layer.id, MAX_ID), fit(&layer.text, MAX_ID));
     }
     fitted
 }
 
-fn fit(text: &str, most: usize) -> String {
+fn fit(text: &str, max: usize) -> String {
     let safe = text.chars().map(|c| if is_hostile(c) { char::REPLACEMENT_CHARACTER } else { c });
-    if text.chars().count() > most { safe.take(most - 1).chain(['…']).collect() } else { safe.collect() }
+    if text.chars().count() > max { safe.take(max - 1).chain(['…']).collect() } else { safe.collect() }
 }
 
 #[cfg(test)]
@@ -319,7 +331,7 @@ mod tests {
             .expect("a pipe");
         fs::write(at("a%2Fempty.json"), "").expect("a file");
         fs::write(at("a%2Fhalf.json"), &good[..good.len() / 2]).expect("a file");
-        fs::write(at("a%2Flarge.json"), good.replace("\"v\"", &format!("\"x\":\"{}\",\"v\"", "x".repeat(MOST_BYTES))))
+        fs::write(at("a%2Flarge.json"), good.replace("\"v\"", &format!("\"x\":\"{}\",\"v\"", "x".repeat(MAX_BYTES))))
             .expect("a file");
         fs::write(at("a%2Fsecret.json"), &good).expect("a file");
         fs::set_permissions(at("a%2Fsecret.json"), fs::Permissions::from_mode(0o0)).expect("it is ours");
@@ -351,7 +363,7 @@ mod tests {
         for at in 0..100 {
             write(&store, &format!("a/{at:03}"), &done("a", Time::now()));
         }
-        assert_eq!(store.read().images.len(), MOST_IMAGES);
+        assert_eq!(store.read().images.len(), MAX_IMAGES);
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! Which files are removed: those of images that this device has done with.
 //!
-//! A renamed or retagged image leaves its state behind; nobody comes to take it away. What another image's file tells of
+//! A renamed or retagged image leaves its state behind; nothing else removes it. What another image's file says of
 //! the time is the measure, not the clock: a device that was off for a year has not done with anything.
 //!
 //! **Invariant:** nothing is removed for a time that no clock can have shown.
 
-use crate::{Image, MOST_IMAGES, Status, Time};
+use crate::{Image, MAX_IMAGES, Status, Time};
 
 /// No clock that shows less is right: this program is younger.
-pub(crate) const BUILT: Time = Time(1_767_225_600);
+pub const BUILT: Time = Time(1_767_225_600);
 
 /// How much older than the newest other file a file may be.
 const AGE: u64 = 7 * 24 * 3600;
@@ -35,10 +35,10 @@ pub(crate) fn old<'a>(files: &'a [Candidate], own: &str, now: Time) -> Vec<&'a s
     };
     let mut old: Vec<&str> =
         files.iter().filter(|file| file.name != own && is_old(file)).map(|file| &*file.name).collect();
-    // Room for our own: of those that stay, the oldest that nobody is at work on go.
+    // Space for our own: of those that stay, the oldest that no process works on are removed.
     let mut stay: Vec<&Candidate> =
         files.iter().filter(|file| file.image.is_some() && file.name != own && !old.contains(&&*file.name)).collect();
-    let excess = (stay.len() + 1).saturating_sub(MOST_IMAGES);
+    let excess = (stay.len() + 1).saturating_sub(MAX_IMAGES);
     stay.retain(|file| file.image.as_ref().is_some_and(|image| image.status != Status::Working));
     for _ in 0..excess {
         let Some(oldest) = (0..stay.len()).min_by_key(|at| stay[*at].time) else { break };

@@ -15,16 +15,15 @@ globalThis.Fleet = (() => {
   };
 
   class Model {
-    devices = new Map(); // device → {name, site, online, time, images, containers, live, cls, main, ...}
+    devices = new Map(); // device → {name, site, online (as told; null where never), time, images, containers, live, cls, main, ...}
     goals = new Map(); // image → the digest that it should have
 
-    apply(name, { online, state, live }) {
-      if (state === null) return this.devices.delete(name);
+    apply(name, { online, state }) {
       let device = this.devices.get(name);
-      if (!device) this.devices.set(name, device = { name, site: '', online: false, known: false, images: [], containers: [], live: null });
+      if (state === null || (online === null && !state && !device?.known)) return this.devices.delete(name);
+      if (!device) this.devices.set(name, device = { name, site: '', online: null, known: false, images: [], containers: [], live: null });
       if (online !== undefined) device.online = online;
       if (state) Object.assign(device, state, { known: true });
-      if (live) device.live = live;
       return device;
     }
 
@@ -60,7 +59,7 @@ globalThis.Fleet = (() => {
       device.kind = failed ? failed.kind || 'other' : bad ? (bad.status === 'Failed' ? 'container' : 'rolled-back') : '';
       device.why = failed ? failed.details ?? '' : bad ? `container ${bad.name}: ${bad.details ?? bad.status}` : '';
       device.wasPulling = Boolean(working);
-      device.cls = failed || bad ? 'failed' : !device.online ? 'offline' : working ? 'pulling' : behind ? 'behind'
+      device.cls = failed || bad ? 'failed' : device.online === 'offline' ? 'offline' : working ? 'pulling' : behind ? 'behind'
         : images.length ? 'current' : 'unknown';
       return device.cls;
     }

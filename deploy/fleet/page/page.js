@@ -22,7 +22,7 @@ const WATCHED = 45; // devices at once: with the two for all of them it is 47 of
 
 const model = new Fleet.Model();
 const filter = { cls: '', kind: '', site: '', query: '' }, sort = { by: 'cls', up: true };
-let rows = [], image = '', chosen = false, opened = null, cursor = '', worker = null, link = 'down', dirty = false, tallied = 0;
+let rows = [], image = '', chosen = false, opened = null, cursor = '', worker = null, link = 'down', dirty = false, tallied = 0, counted = 0;
 
 // --- Words and numbers.
 const ago = (text, now) => {
@@ -80,13 +80,17 @@ function options(select, wanted, first) {
   select.value = wanted.includes(value) ? value : first ? '' : wanted[0] ?? '';
 }
 
+// The image of the curve; true where it is another now. Of most interest is the one that not everybody has.
+function choose(tally) {
+  const names = tally.images.slice(0, 40).map(([id]) => id), before = image;
+  options($('image'), names);
+  if (!chosen) $('image').value = names.find(id => [...model.devices.values()].some(device => device.images.some(one => one.id === id && model.isBehind(one)))) ?? names[0] ?? '';
+  image = $('image').value;
+  return image !== before;
+}
+
 let plot = null, plotted = '';
 function curve(tally) {
-  const names = tally.images.slice(0, 40).map(([id]) => id);
-  options($('image'), names);
-  // Of most interest is the image that not everybody has.
-  if (!chosen) $('image').value = image = names.find(id => [...model.devices.values()].some(device => device.images.some(one => one.id === id && model.isBehind(one)))) ?? names[0] ?? '';
-  if (!names.includes(image)) image = $('image').value;
   const goal = model.goals.get(image);
   put($('goal'), goal ? brief(goal) : 'no device has asked its registry in the last hour');
   const box = $('plot'), data = tally.curve, style = getComputedStyle(document.documentElement);
@@ -95,11 +99,11 @@ function curve(tally) {
   if (plot && look === plotted) return plot.setData(data);
   plot?.destroy();
   plotted = look;
-  const color = name => style.getPropertyValue(name).trim(), percent = (_, value) => (value === null || value === undefined ? '' : `${value.toFixed(1)} %`);
+  const color = name => style.getPropertyValue(name).trim();
   const axis = { stroke: color('--text'), grid: { stroke: color('--line') }, ticks: { stroke: color('--line') } };
-  plot = new uPlot({ width: box.clientWidth, height: 140, scales: { y: { range: [0, 100] } },
+  plot = new uPlot({ width: box.clientWidth, height: 140, legend: { live: false }, scales: { y: { range: [0, 100] } },
     axes: [{ ...axis, size: 30 }, { ...axis, size: 56, values: (_, values) => values.map(value => `${value} %`) }],
-    series: [{}, { label: 'have it', stroke: color('--current'), width: 2, value: percent }, { label: 'failing', stroke: color('--failed'), width: 2, value: percent }] }, data, box);
+    series: [{}, { label: 'have it', stroke: color('--current'), width: 2 }, { label: 'failing', stroke: color('--failed'), width: 2 }] }, data, box);
 }
 
 // --- The table: as many elements as fit, moved to where the reader is.
@@ -148,7 +152,7 @@ function paint() {
     element.setAttribute('aria-rowindex', first + at + 2);
     element.setAttribute('aria-selected', device.name === cursor);
     if (device.name === cursor) active = element.id;
-    put(cells[0], isPulling ? far_.text || 'Pulling' : device.cls === 'failed' && !device.online ? 'Failed, offline' : NAMES[device.cls]);
+    put(cells[0], isPulling ? far_.text || 'Pulling' : device.cls === 'failed' && device.online === 'offline' ? 'Failed, offline' : NAMES[device.cls]);
     put(cells[1], device.name);
     put(cells[2], device.site);
     put(cells[3], (main.id ?? '').split('/').pop());
@@ -159,7 +163,7 @@ function paint() {
     put(cells[6], ago(main.failing_since ?? main.since, now));
     const last = ago(device.time, now);
     put(cells[7], device.why || (isPulling ? far(far_) : device.cls === 'offline' ? (device.wasPulling ? 'lost while pulling' : last && `last word ${last} ago`) : main.status === 'Warning' ? main.details || main.text : main.details || ''));
-    if (isPulling && device.online) watch.push(device.name);
+    if (isPulling) watch.push(device.name);
   });
   active ? box.setAttribute('aria-activedescendant', active) : box.removeAttribute('aria-activedescendant');
   if (opened !== null) watch.unshift(opened);
@@ -210,7 +214,7 @@ function drawer() {
   const close = make('button', { type: 'button', className: 'close', textContent: '× Close' });
   close.onclick = () => open(null);
   const about = make('dl');
-  fact(about, 'Connection', device.online ? 'online' : 'offline');
+  fact(about, 'Connection', device.online ?? 'comes only to report (--once)');
   fact(about, 'Site', device.site);
   fact(about, 'Last word', when(device.time, now));
   if (device.clock) fact(about, 'Clock', 'is wrong on this device: its times cannot be believed');
@@ -252,8 +256,10 @@ function drawer() {
 
 // --- All of it.
 function draw() {
-  const tally = model.tally(Date.now(), image);
+  let tally = model.tally(Date.now(), image);
+  if (choose(tally)) tally = model.tally(Date.now(), image);
   tallied = performance.now();
+  counted = tally.all;
   dirty = false;
   totals(tally);
   kinds(tally);
@@ -307,10 +313,10 @@ async function connect() {
 }
 
 async function start() {
-  // Beside the page, where the broker is not the one that serves it: {"brokers": ["wss://host:port/path"], "root": "fleet/eu", "version": 4}
+  // Beside the page, where the broker is not the one that serves it: {"brokers": ["wss://host:port/path", "mqtt"], "root": "fleet/eu", "version": 4}
   const found = await fetch('settings.json').then(answer => (answer.ok ? answer.json() : {})).catch(() => ({}));
   Object.assign(settings, found);
-  if (!settings.brokers.length) settings.brokers = [`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/`];
+  settings.brokers = (settings.brokers.length ? settings.brokers : ['/']).map(broker => new URL(broker, location.href).href.replace(/^http/, 'ws'));
   login = JSON.parse(sessionStorage.getItem('login') ?? 'null');
   login ? connect() : ask('');
 }
@@ -351,7 +357,8 @@ head();
 // Sums once a second, four times as often what moves on the screen.
 setInterval(() => {
   if (!dirty || document.hidden || $('login').hidden === false) return;
-  if (performance.now() - tallied >= 1000) return draw();
+  // While the fleet is still coming in, the sums go with it.
+  if (performance.now() - tallied >= (model.devices.size === counted ? 1000 : 250)) return draw();
   if (document.querySelector('main').hidden === false) paint();
 }, 250);
 start();

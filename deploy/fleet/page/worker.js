@@ -4,7 +4,7 @@
 const LIMIT = 64 << 10; // bytes of a message; the agent's own are far smaller
 const LONGEST = 1000; // characters of a text
 const TOPICS = 8; // in one SUBSCRIBE: some brokers take no more
-let client, root, changed = new Map(), live = new Map(), messages = 0, watched = new Set();
+let client = null, root, changed = new Map(), live = new Map(), messages = 0, watched = new Set();
 
 // Texts come from devices and registries: what acts on a terminal or on the order of reading is written out.
 const HOSTILE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
@@ -36,12 +36,12 @@ function heard(topic, bytes) {
   if (parts.length !== 2) return;
   const name = clean(parts[0]), what = parts[1];
   if (what === 'online') {
-    entry(name).online = new TextDecoder().decode(bytes.slice(0, 16)) === 'online';
+    entry(name).online = bytes.length ? new TextDecoder().decode(bytes.slice(0, 16)) : null;
   } else if (what === 'state') {
     if (!bytes.length) { changed.set(name, { state: null }); live.delete(name); return; } // removed by an operator
     const state = parse(bytes);
     if (!state || typeof state !== 'object') return;
-    entry(name).state = { site: typeof state.site === 'string' ? clean(state.site) : '', time: typeof state.time === 'string' ? state.time : '',
+    entry(name).state = { site: typeof state.site === 'string' ? clean(state.site) : '', time: typeof state.time === 'string' ? clean(state.time) : '',
       clock: state.clock === 'wrong', images: list(state.images, 64).filter(image => image.id), containers: list(state.containers, 64) };
   } else if (what === 'progress') {
     const progress = checked(parse(bytes), 256);
@@ -61,17 +61,23 @@ setInterval(() => {
   live = new Map();
 }, 250);
 
+function leave() {
+  const old = client;
+  client = null;
+  old?.end(true);
+}
+
 function subscribe(topics, how) {
   for (let at = 0; at < topics.length; at += TOPICS) client[how](topics.slice(at, at + TOPICS), how === 'subscribe' ? { qos: 0 } : {});
 }
 
 onmessage = ({ data }) => {
   if (data.connect) {
-    client?.end(true);
+    leave();
     root = data.connect.root;
     let turn = 0, host = '';
     const { brokers, version, user, password } = data.connect;
-    client = mqtt.connect(brokers[0], {
+    const own = client = mqtt.connect(brokers[0], {
       protocolVersion: version, username: user, password, clientId: `page-${crypto.getRandomValues(new Uint32Array(2)).join('')}`, clean: true,
       keepalive: 60, reconnectPeriod: 1500 + Math.random() * 1500, connectTimeout: 10_000, resubscribe: false,
       // One broker after the other; mqtt.js's own list of servers drops the path of an address.
@@ -83,14 +89,16 @@ onmessage = ({ data }) => {
       postMessage({ link: 'up', host });
     });
     client.on('message', heard);
+    // What a client says that was left for another, or refused, is of no interest any more.
     client.on('error', error => {
-      const refused = error.code === 4 || error.code === 5 || error.code === 134 || error.code === 135;
-      if (refused) client.end(true);
-      postMessage({ link: refused ? 'refused' : 'down', why: clean(String(error.message)) });
+      if (client !== own) return;
+      const refused = [4, 5, 134, 135].includes(error.code);
+      if (refused) leave();
+      postMessage({ link: refused ? 'refused' : 'down' });
     });
-    client.on('close', () => postMessage({ link: 'down', why: '' }));
+    client.on('close', () => { if (client === own) postMessage({ link: 'down' }); });
   }
-  if (data.disconnect) client?.end(true);
+  if (data.disconnect) leave();
   if (data.watch && client?.connected) {
     const wanted = new Set(data.watch), topic = name => `${root}/${name}/progress`;
     subscribe([...watched].filter(name => !wanted.has(name)).map(topic), 'unsubscribe');

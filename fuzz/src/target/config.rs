@@ -11,6 +11,7 @@ use ::base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, UR
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 use std::fs;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// A secret. What is a helper's name is none, and cannot have this character.
@@ -53,7 +54,8 @@ pub fn run(data: &[u8]) {
     let search =
         |token_file| Search { registry, token_file, token_user: None, environment: &environment, config: &config };
     let server = if matches!(registry, "docker.io" | "index.docker.io") { HUB } else { registry };
-    let found = search(None).run(&mut || true).expect("without a token file there is always an answer");
+    let found =
+        search(None).run(&mut || ControlFlow::Continue(())).expect("without a token file there is always an answer");
     let sent = sent(&found, server);
     if !has_variable && let Some(expected) = naive(file, server) {
         match expected {
@@ -62,7 +64,7 @@ pub fn run(data: &[u8]) {
         }
     }
 
-    if let Ok(found) = search(Some(path.as_path())).run(&mut || true) {
+    if let Ok(found) = search(Some(path.as_path())).run(&mut || ControlFlow::Continue(())) {
         let token = String::from_utf8(file.to_vec()).expect("a token is text");
         assert_eq!(self::sent(&found, server)["password"], token.trim_end_matches(['\r', '\n', ' ', '\t']));
     }
@@ -142,7 +144,16 @@ fn naive(file: &[u8], server: &str) -> Option<Result<Map<String, Value>, ()>> {
 fn current_context(file: &[u8], environment: &Environment, config: &Config) {
     let host = find_endpoint(None, environment, config);
     let root = serde_json::Deserializer::from_slice(file).into_iter::<Value>().next();
-    let named = root.and_then(Result::ok).and_then(|root| Some(root.get("currentContext")?.as_str()?.to_owned()));
+    let Some(Ok(Value::Object(root))) = root else {
+        return assert_eq!(host, Endpoint::Unix("/var/run/docker.sock".into()));
+    };
+    // As Go reads it: in any case of letters. Of several that differ in it only docker knows which one it takes.
+    let spellings: Vec<_> = root.iter().filter(|(key, _)| key.eq_ignore_ascii_case("currentContext")).collect();
+    let named = match spellings[..] {
+        [] => None,
+        [(_, name)] => name.as_str().map(str::to_owned),
+        _ => return,
+    };
     match named.as_deref() {
         None | Some("" | "default") => assert_eq!(host, Endpoint::Unix("/var/run/docker.sock".into())),
         Some(name) => {
@@ -151,7 +162,7 @@ fn current_context(file: &[u8], environment: &Environment, config: &Config) {
     }
 }
 
-/// A password in an address is not told.
+/// A password in an address is not shown.
 fn address(rest: &str, environment: &Environment, config: &Config) {
     let address = format!("ssh://me:{SECRET}@{rest}");
     match find_endpoint(Some(&address), environment, config) {

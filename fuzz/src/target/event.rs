@@ -157,7 +157,7 @@ pub(super) fn naive(pairs: &[(String, Value)]) -> Option<Seen> {
     }
 }
 
-/// What of an event a naive reader can tell too: the numbers without how they were written, a line without its text.
+/// What of an event a naive reader sees too: the numbers without how they were written, a line without its text.
 #[derive(Debug, PartialEq)]
 pub(super) enum Seen {
     Layer { id: String, phase: Phase, hide_counts: bool, bytes: (Option<u64>, Option<u64>) },
@@ -188,7 +188,9 @@ fn layer(id: &str, status: &str, progress: &Value) -> Result<Option<Seen>, ()> {
         None => Ok(None),
         Some(value) => value.as_u64().map(Some).ok_or(()),
     };
-    let (current, total) = (number("current")?, number("total")?.filter(|&total| total > 0));
+    let total = number("total")?.filter(|&total| total > 0);
+    // Go leaves a 0 out.
+    let current = number("current")?.or(total.map(|_| 0));
     let bytes = if progress.contains_key("units") { (None, None) } else { (current, total) };
     let phase = match status {
         "Downloading" => Phase::Downloading,

@@ -5,7 +5,7 @@
 
 use super::event::{Pairs, Seen, has_failed, naive};
 use super::{Delivery, directory};
-use crate::args::{Log as Where, Progress, Pull as Options, When};
+use crate::args::{Log as Where, Progress, PullOptions, When};
 use crate::docker::Read;
 use crate::docker::Response;
 use crate::docker::engine::{Connection, Engine};
@@ -13,7 +13,6 @@ use crate::docker::platform::Rule;
 use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
 use crate::os::output::WritePolicy;
-use crate::os::signals;
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::layer::Phase;
 use crate::pull::{End, NO_IMAGE, Verdict};
@@ -22,14 +21,16 @@ use crate::recording::{Header, Recorder};
 use crate::replay;
 use crate::report::line::{About, Line, Method, Opening, Retry};
 use crate::report::stamp::Stamp;
-use crate::session::{Session, log_sink, stdout_sink};
+use crate::session::Session;
 use crate::sink::Sink;
+use crate::sink::open;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::ops::ControlFlow;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use time::OffsetDateTime;
@@ -38,7 +39,7 @@ use time::OffsetDateTime;
 const RETRY: u8 = 0x08;
 /// A pull without a final status finds its image.
 const IMAGE: u8 = 0x10;
-/// We are told to stop before the end.
+/// A signal comes before the end.
 const STOP: u8 = 0x20;
 /// Objects on standard output in place of lines.
 const JSON: u8 = 0x40;
@@ -61,10 +62,10 @@ pub fn run(data: &[u8]) {
             return world.pull_and_replay(&delivery);
         }
         fs::write(&world.recording, delivery.stream).expect("a recording");
-        let told = world.replay(delivery.flags & JSON != 0);
+        let outcome = world.replay(delivery.flags & JSON != 0);
         if delivery.stream.starts_with(b"{\"") && !delivery.stream.starts_with(b"{\"version\"") {
-            assert!(told.exit != 0 || told.log.contains(SUCCESSFUL), "a success that the log does not know");
-            if told.log.contains(SUCCESSFUL) {
+            assert!(outcome.exit != 0 || outcome.log.contains(SUCCESSFUL), "a success that the log does not know");
+            if outcome.log.contains(SUCCESSFUL) {
                 assert!(may_succeed(delivery.stream, true), "a false success");
             }
             // A bare capture is a body too.
@@ -83,7 +84,7 @@ const SUCCESSFUL: &str = "] ✅ PULL SUCCESSFUL\n";
 
 /// What came of it.
 #[derive(Debug, PartialEq)]
-struct Told {
+struct Outcome {
     exit: u8,
     log: String,
     stdout: String,
@@ -112,32 +113,32 @@ impl World {
         Self { log, recording, stdout, listener, engine, reference }
     }
 
-    fn options(&mut self, is_json: bool) -> Options {
+    fn options(&mut self, is_json: bool) -> PullOptions {
         let _ = fs::remove_file(&self.log);
         self.stdout.set_len(0).expect("an empty file");
-        Options {
+        PullOptions {
             progress: if is_json { Progress::Json } else { Progress::Plain },
             log: Where::File(self.log.clone()),
             ascii: true,
             color: When::Never,
-            ..Options::default()
+            ..PullOptions::default()
         }
     }
 
     /// What was written since, held against the rules.
-    fn told(&self, exit: u8, is_json: bool) -> Told {
+    fn outcome(&self, exit: u8, is_json: bool) -> Outcome {
         // There is no log where there was nothing to replay.
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let stdout = fs::read_to_string(directory().join("stdout")).expect("UTF-8");
         check_log(&log);
         check_stdout(&stdout, is_json);
-        Told { exit, log, stdout }
+        Outcome { exit, log, stdout }
     }
 
-    fn replay(&mut self, is_json: bool) -> Told {
+    fn replay(&mut self, is_json: bool) -> Outcome {
         let options = self.options(is_json);
         let exit = replay::replay(&self.recording, None, &options);
-        self.told(exit, is_json)
+        self.outcome(exit, is_json)
     }
 
     fn pull_and_replay(&mut self, delivery: &Delivery<'_>) {
@@ -148,14 +149,14 @@ impl World {
     }
 
     /// As `mode::pull` does it, with a clock that the input winds.
-    fn pull(&mut self, delivery: &Delivery<'_>) -> Told {
+    fn pull(&mut self, delivery: &Delivery<'_>) -> Outcome {
         let is_json = delivery.flags & JSON != 0;
         let options = self.options(is_json);
         let attached = (delivery.flags & ATTACHED != 0).then(|| "process 1".to_owned());
-        let policy = WritePolicy::Endless(Box::new(|| true));
+        let policy = WritePolicy::Endless(Box::new(|| ControlFlow::Continue(())));
         let stamp = Stamp(STARTED);
-        let mut sinks: Vec<_> = stdout_sink(&options, stamp, policy).into_iter().collect();
-        sinks.extend(log_sink(&self.log, &options, stamp, attached.is_some()));
+        let mut sinks: Vec<_> = open::stdout(&options, stamp, policy).into_iter().collect();
+        sinks.extend(open::log(&self.log, &options, stamp, attached.is_some()));
         sinks.push(("a check".to_owned(), Box::new(Check::default())));
         let recorder = Recorder::create(&self.recording).expect("a recording");
         let mut session = Session::new(sinks, Some(("a recording".to_owned(), recorder)), Charset::Ascii);
@@ -187,19 +188,16 @@ impl World {
             assert_eq!(end, End::Complete, "a false success");
             assert!(may_succeed(&body(delivery.stream), has_image), "a false success");
         }
-        let exit = match verdict {
-            Verdict::Success => 0,
-            Verdict::Interrupted(signal) => signals::exit_code(signal),
-            _ => 1,
-        };
+        let exit = verdict.exit_code(&end);
         session.close(at, &end, &verdict, exit);
         assert!(session.pull.finished <= session.pull.layers.len());
-        self.told(exit, is_json)
+        self.outcome(exit, is_json)
     }
 
     /// One attempt: the input is what the engine answers.
     fn attempt(&self, delivery: &Delivery<'_>, session: &mut Session, at: &mut u64) -> End {
-        let mut connection = self.engine.pull(&self.reference, None, "e30=", &mut || true).expect("a connection");
+        let mut connection =
+            self.engine.pull(&self.reference, None, "e30=", &mut || ControlFlow::Continue(())).expect("a connection");
         let (mut peer, _) = self.listener.accept().expect("a connection");
         // Or what it does not read would reset the connection.
         assert!(peer.read(&mut [0; 1024]).expect("a request") > 0);
@@ -226,12 +224,12 @@ impl World {
 }
 
 fn read(connection: &mut Connection, lines: &mut LineBuffer, session: &mut Session, at: u64) -> Read {
-    let mut tell = |line: &[u8]| {
+    let mut on_line = |line: &[u8]| {
         session.line(at, line);
     };
-    let read = connection.read(&mut |body| lines.feed(body, &mut tell));
+    let read = connection.read(&mut |body| lines.feed(body, &mut on_line));
     if let Read::End(_) = read {
-        lines.end(&mut tell);
+        lines.end(&mut on_line);
     }
     read
 }
@@ -316,7 +314,7 @@ fn check_stdout(stdout: &str, is_json: bool) {
     }
 }
 
-/// A sink that looks at what is told of layers: bytes and percentages of a phase never go back, but for a percentage
+/// A sink that checks the lines about layers: bytes and percentages of a phase never go back, but for a percentage
 /// where the engine has named a larger size.
 #[derive(Default)]
 struct Check {

@@ -62,7 +62,7 @@ fn compare(line: &[u8], at: u64, entry: &Entry<'_>) {
         ("e", Entry::Line(_)) if items.len() > 3 => {}
         ("e", Entry::Line(text)) => assert_eq!(serde_json::from_slice::<Value>(text).ok().as_ref(), Some(data)),
         ("r", Entry::Raw(text)) | ("w", Entry::Warning(text)) => assert_eq!(Some(text.as_str()), data.as_str()),
-        // What is not sizes or room is passed over.
+        // A row "s" that holds neither sizes nor room is ignored.
         ("a", Entry::Open(_) | Entry::Retry(_))
         | ("x", Entry::End(..))
         | ("s", Entry::Sizes(_) | Entry::Room(_) | Entry::Other) => {}
@@ -139,7 +139,7 @@ fn text(entry: &Entry<'_>) -> String {
     }
 }
 
-/// Why a stream ended, where it tells.
+/// Why a stream ended, where it says so.
 fn failure(end: &End) -> Option<&Failure> {
     match end {
         End::Cut(failure) | End::Stalled(failure) => failure.as_ref(),

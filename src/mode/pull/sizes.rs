@@ -1,42 +1,46 @@
 //! The layers' sizes in a live pull: when they are asked for, and what is done with them.
 //!
-//! **Invariant:** a pull without them is as it would be without the question.
+//! **Invariant:** a pull without them is as it would be if nobody had asked.
 
-use super::Live;
+use super::{LivePull, since};
 use crate::args::Sizes;
+use crate::docker::agent::RegistryQuery;
 use crate::docker::backend::Backend;
 use crate::docker::client::Client;
 use crate::docker::reference::Reference;
-use crate::docker::sizes::{Asking, Learned, Question};
+use crate::docker::sizes::{Learned, SizesQuery};
 use crate::pull::End;
 use crate::pull::failure::{Failure, Kind};
+use std::ops::ControlFlow;
 
 /// Who is to be asked, where somebody is.
-pub(super) fn asking(reference: &Reference, sizes: Sizes) -> Option<Asking> {
+pub(super) fn sizes_query(reference: &Reference, sizes: Sizes) -> Option<SizesQuery> {
     let is_wanted = match sizes {
         Sizes::Always => true,
         Sizes::Never => false,
         Sizes::Auto => !reference.is_on_hub(),
     };
-    is_wanted.then(Asking::new).flatten()
+    is_wanted.then(SizesQuery::new).flatten()
 }
 
-impl Live<'_> {
-    /// Goes on asking how large the layers are and where they are to fit; the end where they cannot.
-    pub(super) fn ask_sizes(&mut self, client: &Client<'_>) -> Option<End> {
-        let Backend::Api(engine) = &client.backend else { return None };
+impl LivePull<'_> {
+    /// Goes on asking how large the layers are and where they are to fit; a break where they cannot.
+    pub(super) fn ask_sizes(&mut self, client: &Client<'_>) -> ControlFlow<End> {
+        let (Backend::Api(engine), Some(sizes_query)) = (&client.backend, &mut self.sizes_query) else {
+            return ControlFlow::Continue(());
+        };
         let (reference, platform) = (self.reference, self.options.platform.as_deref());
         let credentials = client.credentials.header.as_str();
-        let (question, at) = (Question { reference, platform, credentials }, self.at());
-        match self.asking.as_mut()?.step(engine, &question, &self.session.pull, at)? {
-            Learned::Sizes(sizes) => {
-                self.session.sizes(at, sizes);
-                None
+        let (sizes_request, at) = (RegistryQuery { reference, platform, credentials }, since(self.began));
+        match sizes_query.step(engine, &sizes_request, &self.session.pull, at) {
+            Some(Learned::Sizes(sizes)) => self.session.sizes(at, sizes),
+            Some(Learned::Room(room)) => {
+                if let Some(reason) = self.session.room(at, &room) {
+                    return ControlFlow::Break(End::Cut(Some(Failure::own(Kind::DiskFull, reason))));
+                }
             }
-            Learned::Room(room) => {
-                let reason = self.session.room(at, &room)?;
-                Some(End::Cut(Some(Failure::own(Kind::DiskFull, reason))))
-            }
+            None => {}
         }
+        ControlFlow::Continue(())
     }
 }

@@ -163,7 +163,7 @@ mod tests {
 
     /// An image that needs none is refused too where wrong credentials are sent.
     #[test]
-    fn refused_credentials_have_two_ways_out() {
+    fn refused_credentials_have_two_remedies() {
         let mut failure = Failure::own(Kind::Login, "denied: denied");
         failure.had_credentials = true;
         let check = |registry, expected: &str| assert_eq!(failure.advice(registry).as_deref(), Some(expected));

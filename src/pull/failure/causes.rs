@@ -1,9 +1,9 @@
 //! The table of causes: by which words of a reason its kind is known.
 //!
-//! Words are looked for where a clause begins ([`matches()`]), so that those of a name, a path or
+//! Words are searched for where a clause begins ([`matches()`]), so that those of a name, a path or
 //! a server's explanation do not count. What decides is, in this order: who was spoken to at all ([`STAGES`]), the
 //! innermost clause that is known ([`CAUSES`] or an HTTP status), and only then the words that mean little alone ([`WEAK`]).
-//! A cause that arose while a layer was being unpacked is one of the engine's store, whatever it looks like.
+//! A cause that arose while a layer was being unpacked is one of the engine's store, whatever else it says.
 //!
 //! **Invariant:** all words are in lower case; the first row that has them decides.
 
@@ -60,7 +60,7 @@ const STAGES: Rows = &[
             "proxy authorization required",
             "*407 proxy authentication required",
             "invalid proxy",
-            // How Go tells of a proxy that refuses the tunnel: with the text of its status alone.
+            // How Go reports a proxy that refuses the tunnel: with the text of its status alone.
             "get _: forbidden$",
             "head _: forbidden$",
             "post _: forbidden$",
@@ -92,6 +92,9 @@ const STORING: &[&str] = &[
     "untar re-exec error",
 ];
 
+/// What podman was at when a layer could not be had.
+const BLOB: [&str; 3] = ["reading blob", "fetching blob", "error fetching blob"];
+
 /// Causes that stay what they are while a layer is stored.
 const KEPT: [Kind; 6] = [Kind::DiskFull, Kind::DiskBroken, Kind::Memory, Kind::Version, Kind::Platform, Kind::Damaged];
 
@@ -99,7 +102,7 @@ const CAUSES: [Rows; 2] = [device::CAUSES, registry::CAUSES];
 
 /// Words that many a reason ends with, and that mean little alone.
 const WEAK: Rows = &[
-    // An engine that is told to stop cancels its pulls.
+    // An engine that is being stopped cancels its pulls.
     (Kind::EngineGone, &["context canceled$"]),
     (
         Kind::Unreachable,
@@ -148,7 +151,7 @@ pub(crate) fn kind(reason: &Reason) -> Kind {
     }
     match cause {
         // A manifest that names what the registry has not.
-        Kind::NotFound if reason.is_about_blob || reason.has("fetching blob") => Kind::Damaged,
+        Kind::NotFound if reason.is_about_blob || BLOB.iter().any(|pattern| reason.has(pattern)) => Kind::Damaged,
         cause => cause,
     }
 }

@@ -66,6 +66,7 @@ pub(crate) const CAUSES: Rows = &[
             "layer does not exist",
             "layer not known",
             "content digest",
+            "code = notfound desc = content digest",
             "content sha256",
             "failed to get content",
             "blob not found$",

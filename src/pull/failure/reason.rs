@@ -9,7 +9,7 @@
 const WORDS_WITH_SLASH: [&str; 7] =
     ["i/o", "input/output", "fork/exec", "archive/tar:", "net/http:", "username/password", "http/1.x"];
 
-/// So many bytes at each end of a reason are looked at: who was asked stands at its beginning, the cause at its end.
+/// So many bytes at each end of a reason are searched: who was asked stands at its beginning, the cause at its end.
 const END: usize = 2048;
 
 /// What a name is replaced by.
@@ -33,7 +33,7 @@ pub(crate) struct Reason {
 impl Reason {
     pub(crate) fn new(said: &str) -> Self {
         let mut reason = Self {
-            text: String::with_capacity(said.len()),
+            text: String::with_capacity(said.len().min(2 * END)),
             starts: Vec::new(),
             is_about_blob: false,
             is_to_engine: false,
@@ -105,7 +105,7 @@ impl Reason {
         self.tails().any(|tail| matches(tail, pattern))
     }
 
-    /// The HTTP statuses that clauses tell, in their places: the innermost first, `None` where a clause tells none.
+    /// The HTTP statuses that clauses name, in their places: the innermost first, `None` where a clause names none.
     pub(crate) fn statuses(&self) -> impl Iterator<Item = Option<u16>> {
         let clauses: Vec<&str> = self.clauses().collect();
         let all: Vec<_> = (0..clauses.len())
@@ -138,7 +138,7 @@ fn is_name(word: &str, ends_clause: bool) -> bool {
     core.contains('/') && !core.starts_with('/') && !core.starts_with("unix://") && !is_known
 }
 
-/// The HTTP status that a clause tells: `503 service unavailable` behind a clause that speaks of one, or `… status code 503`.
+/// The HTTP status that a clause names: `503 service unavailable` behind a clause that speaks of one, or `… status code 503`.
 fn status(clause: &str, before: &str) -> Option<u16> {
     const LEADS: [&str; 7] = ["status", "http", "code", "statuscode", "response", "responded", "error"];
     let number = |word: &str| {
@@ -162,7 +162,7 @@ fn status(clause: &str, before: &str) -> Option<u16> {
 }
 
 /// Whether a text begins as `pattern` says, up to the border of a word. A `*` stands for anything within a clause (at the end
-/// for the rest of a word too), and a `$` at the end for the end of a clause.
+/// for the remainder of a word too), and a `$` at the end for the end of a clause.
 pub(crate) fn matches(text: &str, pattern: &str) -> bool {
     let (pattern, is_whole) = match pattern.strip_suffix('$') {
         Some(pattern) => (pattern, true),
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_are_told_in_many_ways() {
+    fn statuses_are_written_in_many_forms() {
         let check = |said: &str, expected| {
             assert_eq!(Reason::new(said).statuses().flatten().next(), expected, "{said}");
         };

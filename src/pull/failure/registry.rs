@@ -1,4 +1,4 @@
-//! Causes on the way to the registry and in what it answers: Go's words for networks, TLS and HTTP/2, and the registries' own.
+//! Causes in the connection to the registry and in what it answers: Go's words for networks, TLS and HTTP/2, and the registries' own.
 //!
 //! **Invariant:** data only, in lower case; [`causes`](super::causes) says how it is read, and its order within a clause counts.
 
@@ -6,7 +6,7 @@ use crate::pull::failure::Kind;
 use crate::pull::failure::causes::Rows;
 
 pub(crate) const CAUSES: Rows = &[
-    // One message of TLS that broke on the way is no matter of certificates.
+    // A TLS message that was damaged in transit has nothing to do with certificates.
     (
         Kind::Unreachable,
         &[

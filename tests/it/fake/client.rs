@@ -1,4 +1,4 @@
-//! What docker's own client is told by its environment and its configuration, and what is tried again.
+//! What docker's own client takes from its environment and its configuration, and what is tried again.
 
 use super::*;
 use crate::support::eventually;
@@ -21,14 +21,14 @@ fn lines(engine: &Engine) -> Vec<String> {
 /// else is asked; the moments of the pulls.
 fn engine(temp: &Temp, pulls: Vec<Vec<Step>>, others: &[(&'static str, String)]) -> (Engine, Arc<Mutex<Vec<Instant>>>) {
     let (count, moments) = (AtomicUsize::new(0), Arc::new(Mutex::new(Vec::new())));
-    let (others, told) = (others.to_vec(), Arc::clone(&moments));
+    let (others, noted) = (others.to_vec(), Arc::clone(&moments));
     let engine = Engine::serve(&temp.join("docker.sock"), move |request: &Request| {
         if request.line.ends_with("/_ping") {
             let version = "Api-Version: 1.41\r\nServer: Docker/20.10.24 (linux)";
             return vec![Step::Write(format!("HTTP/1.1 200 OK\r\n{version}\r\nContent-Length: 2\r\n\r\nOK").into())];
         }
         if request.line.starts_with("POST ") {
-            told.lock().expect("nobody panics with it").push(Instant::now());
+            noted.lock().expect("nobody panics with it").push(Instant::now());
             let at = count.fetch_add(1, Ordering::Relaxed).min(pulls.len() - 1);
             return pulls[at].clone();
         }
@@ -74,15 +74,71 @@ fn the_containerd_store_is_asked_again_at_once() {
     check(&[FROM, LAYER, BROKEN], &[store("snapshotter.v1")], false);
 }
 
+/// A slow device: its engine takes longer to say which store it has than the store keeps what came.
 #[test]
-fn bytes_are_fetched_from_nothing_twice_at_most() {
+fn a_slow_engine_is_asked_for_its_store_in_time() {
+    for (driver, when) in [("io.containerd.snapshotter.v1", "at once"), ("none", "in 5s")] {
+        let temp = Temp::new();
+        let info = answer(200, &format!(r#"{{"DriverStatus":[["driver-type","{driver}"]],"Name":"pi"}}"#));
+        let count = AtomicUsize::new(0);
+        let engine = Engine::serve(&temp.join("docker.sock"), move |request: &Request| {
+            if request.line.ends_with("/_ping") {
+                let head = "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\nOK";
+                return vec![Step::Write(head.into())];
+            }
+            if request.line.starts_with("POST ") {
+                // In words that no store has for itself alone, after a while of fetching.
+                let rest = [&chunk(RESET)[..], LAST_CHUNK].concat();
+                return match count.fetch_add(1, Ordering::Relaxed) {
+                    0 => vec![begun(&[FROM, LAYER, BAR]), Step::Wait, Step::Write(rest)],
+                    _ => whole(GOOD),
+                };
+            }
+            std::thread::sleep(Duration::from_millis(300));
+            vec![Step::Write(info.clone())]
+        });
+        std::fs::create_dir(temp.join(".docker")).expect("a directory");
+        temp.write(".docker/config.json", r#"{"HttpHeaders":{"X-Site":"berlin"}}"#);
+        // Who asks for sizes learns it with them.
+        let running = Running::start(retrying(&temp, &engine, "1").args(["--sizes", "never"]));
+        assert!(eventually(LIMIT, || lines(&engine).iter().any(|line| line.ends_with("/info"))));
+        std::thread::sleep(Duration::from_millis(600));
+        engine.go();
+        let ended = running.end();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.stdout.contains(&format!("🔁 Retry 1/1 {when}: ")), "{driver}: {ended:?}");
+        // Once, and as every other request.
+        let asked: Vec<_> = engine.requests().into_iter().filter(|request| request.line.ends_with("/info")).collect();
+        assert_eq!((asked.len(), asked[0].header("x-site")), (1, Some("berlin")), "{asked:?}");
+        replays_like(&temp, &ended, driver);
+    }
+}
+
+/// As Docker 28.5 with its containerd store said it, when it was asked again while it deleted what had come.
+#[test]
+fn a_deletion_that_was_met_is_no_end() {
+    let deleted = "failed to check image sha256:0ff937e0: rpc error: code = NotFound desc = content digest sha256:0ff937e0: not found";
+    let deleted = format!(r#"{{"errorDetail":{{"message":"{deleted}"}},"error":"{deleted}"}}"#);
+    let temp = Temp::new();
+    let pulls = vec![whole([FROM, LAYER, BAR, BROKEN]), whole([FROM, &deleted]), whole(GOOD)];
+    let (engine, _) = engine(&temp, pulls, &[]);
+    let live = run(&mut retrying(&temp, &engine, "3"));
+    assert_eq!(live.code, Some(0), "{live:?}");
+    for line in ["🔁 Retry 1/3 at once: failed to copy", "🔁 Retry 2/3 in 5s: failed to check image"] {
+        assert!(live.stdout.contains(line), "{line}: {}", live.stdout);
+    }
+    replays_like(&temp, &live, "deleted");
+}
+
+#[test]
+fn bytes_are_fetched_from_nothing_no_more_than_twice() {
     let retries_of = |pulls: Vec<Vec<Step>>, retries: &str| {
         let temp = Temp::new();
         let (engine, _) = engine(&temp, pulls, &[]);
         let live = run(&mut retrying(&temp, &engine, retries));
         replays_like(&temp, &live, "retries");
-        let told = texts(&live.stdout).into_iter().filter_map(|text| text.strip_prefix("🔁 Retry "));
-        let whens: Vec<String> = told.map(|text| text.split(": ").next().unwrap_or_default().to_owned()).collect();
+        let shown = texts(&live.stdout).into_iter().filter_map(|text| text.strip_prefix("🔁 Retry "));
+        let whens: Vec<String> = shown.map(|text| text.split(": ").next().unwrap_or_default().to_owned()).collect();
         (live.code, whens.join(", "))
     };
     let from_nothing = |error: &str| whole([FROM, LAYER, BAR, error]);
@@ -98,7 +154,7 @@ fn bytes_are_fetched_from_nothing_twice_at_most() {
 }
 
 #[test]
-fn credentials_and_the_api_are_looked_for_again() {
+fn credentials_and_the_api_are_searched_for_again() {
     let temp = Temp::new();
     let token = temp.write("token", "first");
     std::fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a file of ours");
@@ -155,7 +211,7 @@ fn headers_of_the_configuration_go_with_every_request() {
         assert!(!request.head.to_lowercase().contains("evil"), "{}", request.head);
         assert!(!request.head.to_lowercase().contains("chunked"), "{}", request.head);
     }
-    // Each that is left out is told, without its value.
+    // Each that is left out is named, without its value.
     let warnings: Vec<_> = texts(&ended.stdout).into_iter().filter(|text| text.starts_with("⚠️")).collect();
     assert_eq!(warnings.len(), 8, "{warnings:?}");
     assert!(warnings.iter().all(|text| text.contains("is not sent") && !text.contains("evil")), "{warnings:?}");
@@ -224,7 +280,7 @@ fn signatures_that_cannot_be_checked_are_a_reason_not_to_pull() {
         let ended =
             run(pull(&temp, &engine).args(["--record", &temp.at("r.jsonl")]).env("DOCKER_CONTENT_TRUST", value));
         assert_eq!(ended.code, Some(1), "{value:?}: {ended:?}");
-        let reason = told(&ended.stdout, "❌ PULL FAILED: ");
+        let reason = text_after(&ended.stdout, "❌ PULL FAILED: ");
         assert!(["DOCKER_CONTENT_TRUST=0", "docker pull"].iter().all(|says| reason.contains(says)), "{reason}");
         assert_eq!(lines(&engine), ["GET /_ping"], "nothing is pulled");
         replays_like(&temp, &ended, value);
@@ -266,9 +322,9 @@ fn an_image_that_cannot_run_here_is_a_warning() {
         let (engine, _) = engine(&temp, vec![whole(GOOD)], &others);
         let live = run(retrying(&temp, &engine, "0").args(args));
         assert_eq!((live.code, live.stderr.as_str()), (Some(0), ""), "{live:?}");
-        let told: Vec<_> = texts(&live.stdout).into_iter().filter_map(|text| text.strip_prefix("⚠️  ")).collect();
-        assert_eq!(told.len(), usize::from(warning.is_some()), "{image} {engine_is}: {told:?}");
-        assert!(told.iter().all(|told| told.contains(warning.unwrap_or_default())), "{told:?}");
+        let shown: Vec<_> = texts(&live.stdout).into_iter().filter_map(|text| text.strip_prefix("⚠️  ")).collect();
+        assert_eq!(shown.len(), usize::from(warning.is_some()), "{image} {engine_is}: {shown:?}");
+        assert!(shown.iter().all(|shown| shown.contains(warning.unwrap_or_default())), "{shown:?}");
         replays_like(&temp, &live, image);
         assert_eq!(temp.read("r.jsonl").contains(",\"w\",\"the image is for"), warning.is_some());
     };
@@ -286,7 +342,7 @@ fn an_image_that_cannot_run_here_is_a_warning() {
     check(&image("linux", "amd64", "v3"), &engine_is("amd64"), &[], None);
     check(&image("linux", "amd64", ""), &engine_is("386"), &[], Some("linux/386"));
     check(&image("windows", "amd64", ""), &engine_is("amd64"), &[], Some("windows/amd64"));
-    // What is not told is not held against anybody.
+    // What is not known is not held against anybody.
     check(&image("", "", ""), &engine_is("amd64"), &[], None);
     check(&image("linux", "arm64", ""), "{}", &[], None);
     check("not JSON", &engine_is("amd64"), &[], None);

@@ -31,15 +31,15 @@ fn fall_back(temp: &Temp, host: &str, docker: &str) -> Ended {
 #[track_caller]
 fn check_fallback(temp: &Temp, ended: &Ended, reason: &str) {
     let log = temp.read("log");
-    let told = texts(&log);
-    assert!(told[0].starts_with("⚠️  ") && told[0].ends_with("; using the docker CLI"), "{log}");
-    assert!(told[0].contains(reason), "{reason}: {}", told[0]);
-    assert_eq!(told[2], "📦 PULLING IMAGE (docker CLI)");
-    assert_eq!(told[4], format!("Image: {}", temp.image()));
-    assert_eq!(told[5], "Method: docker pull CLI");
+    let shown = texts(&log);
+    assert!(shown[0].starts_with("⚠️  ") && shown[0].ends_with("; using the docker CLI"), "{log}");
+    assert!(shown[0].contains(reason), "{reason}: {}", shown[0]);
+    assert_eq!(shown[2], "📦 PULLING IMAGE (docker CLI)");
+    assert_eq!(shown[4], format!("Image: {}", temp.image()));
+    assert_eq!(shown[5], "Method: docker pull CLI");
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{log}");
     for line in ["💾 Layer def: Already cached (1/2)", "✅ Layer abc: Complete (2/2)", "Layers: 2/2 completed"] {
-        assert!(told.contains(&line), "{line}: {log}");
+        assert!(shown.contains(&line), "{line}: {log}");
     }
     assert_eq!(ended.stdout, human_lines(&log));
     replays_like(temp, ended, reason);
@@ -122,13 +122,13 @@ fn docker_gets_what_was_asked_for_and_its_exit_code_is_ours() {
     let ended = run(command.args(["--platform", "linux/arm64", &temp.image()]));
     assert_eq!(temp.read("args"), format!("--host\n{host}\npull\n--platform\nlinux/arm64\n{}\n", temp.image()));
     assert_eq!(ended.code, Some(7), "{ended:?}");
-    assert_eq!(told(&ended.stdout, "❌ PULL FAILED: "), "no such thing");
+    assert_eq!(text_after(&ended.stdout, "❌ PULL FAILED: "), "no such thing");
     replays_like(&temp, &ended, "exit 7");
 
     let temp = Temp::new();
     let ended = fall_back(&temp, "tcp://127.0.0.1:1", "kill -9 $$");
     assert_eq!(ended.code, Some(137), "{ended:?}");
-    assert_eq!(told(&ended.stdout, "❌ PULL FAILED: "), "docker pull ended with exit code 137");
+    assert_eq!(text_after(&ended.stdout, "❌ PULL FAILED: "), "docker pull ended with exit code 137");
     replays_like(&temp, &ended, "killed");
 
     // What docker says does not count against its exit code.
@@ -150,8 +150,11 @@ fn without_docker_there_is_a_clear_error() {
     let host = format!("unix://{}", temp.at("none.sock"));
     let ended = run(program(&temp).args(["--host", &host, "--log", &temp.at("log"), &temp.image()]));
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(told(&ended.stdout, "❌ PULL FAILED: ").starts_with("no docker command was found on PATH ("), "{ended:?}");
-    assert!(told(&ended.stdout, "💡 ").contains("apt-get install docker.io"), "{ended:?}");
+    assert!(
+        text_after(&ended.stdout, "❌ PULL FAILED: ").starts_with("no docker command was found on PATH ("),
+        "{ended:?}"
+    );
+    assert!(text_after(&ended.stdout, "💡 ").contains("apt-get install docker.io"), "{ended:?}");
     assert!(texts(&ended.stdout)[0].contains("there is no Docker socket"), "{ended:?}");
     // A docker that cannot be run is none, nor is one in a directory that is not named from the root.
     temp.write("docker", "#!/bin/sh\nexit 0\n");
@@ -179,8 +182,8 @@ fn a_forbidden_socket_is_no_reason_and_says_what_to_do() {
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(!ended.stdout.contains("CLI") && !ended.stdout.contains("docker was run"), "{ended:?}");
         let reason = format!("permission denied on the engine's socket {}", engine.socket.display());
-        assert_eq!(told(&ended.stdout, "❌ PULL FAILED: "), reason);
-        assert!(told(&ended.stdout, "💡 ").contains("usermod -aG docker"), "{ended:?}");
+        assert_eq!(text_after(&ended.stdout, "❌ PULL FAILED: "), reason);
+        assert!(text_after(&ended.stdout, "💡 ").contains("usermod -aG docker"), "{ended:?}");
     };
     allow(&temp, 0o755);
     allow_file(&engine.socket, 0o660);
@@ -205,7 +208,7 @@ fn allow_file(path: &std::path::Path, mode: u32) {
 }
 
 #[test]
-fn docker_is_told_to_stop_and_waited_for() {
+fn docker_is_signalled_to_stop_and_waited_for() {
     let temp = Temp::new();
     let host = "tcp://127.0.0.1:1";
     let start = |script: &str| {
@@ -217,7 +220,7 @@ fn docker_is_told_to_stop_and_waited_for() {
         running
     };
     let clear = || ["began", "told", "log", "log2"].map(|name| std::fs::remove_file(temp.join(name)).is_ok());
-    // It ends in its own time, and its last words are told.
+    // It ends in its own time, and its last lines are shown.
     let running = start(
         "trap 'echo TERM > told; echo \"abc: Pull complete\"; exit 3' TERM; echo 'abc: Pulling fs layer'; : > began; while :; do sleep 0.01; done",
     );

@@ -44,7 +44,7 @@ fn no_text_acts_on_the_reader() {
         }
         let (_, log) = pull_of(vec![Step::Write(answer(500, &format!(r#"{{"message":"{harm}"}}"#)))]);
         check_harmless(&log);
-        assert!(told(&log, "❌ PULL FAILED: ").contains(shown), "{log}");
+        assert!(text_after(&log, "❌ PULL FAILED: ").contains(shown), "{log}");
         // As bytes on the wire, where it is no JSON.
         let text: String = serde_json::from_str(&format!("\"{harm}\"")).expect("JSON");
         let (_, log) = pull_of(whole([FROM, &text, STATUS]));
@@ -127,7 +127,7 @@ fn long_lines_are_cut_and_memory_is_not_filled() {
             raws.iter().map(|raw| raw.len()).collect::<Vec<_>>()
         );
         if name == "error" {
-            assert!(told(&log, "❌ PULL FAILED: ").contains("… (cut: "), "{log}");
+            assert!(text_after(&log, "❌ PULL FAILED: ").contains("… (cut: "), "{log}");
         }
         replays_like(&temp, &ended, name);
     }
@@ -188,9 +188,9 @@ fn absurd_numbers_keep_bars_in_shape() {
 }
 
 #[test]
-fn signatures_in_urls_are_not_told() {
+fn signatures_in_urls_are_not_shown() {
     let (_, log) =
         pull_of(whole([FROM, r#"{"error":"Get \"https://127.0.0.1/blob?X-Amz-Signature=s3cret\u0026x=1\": EOF"}"#]));
     assert!(!log.contains("s3cret"), "{log}");
-    assert_eq!(told(&log, "❌ PULL FAILED: "), "Get \"https://127.0.0.1/blob?…\": EOF");
+    assert_eq!(text_after(&log, "❌ PULL FAILED: "), "Get \"https://127.0.0.1/blob?…\": EOF");
 }

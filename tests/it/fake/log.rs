@@ -234,7 +234,7 @@ fn two_hundred_kills_leave_a_log_that_can_be_read_and_a_pull_that_can_be_made() 
         _ => vec![Step::Write(body.clone())],
     });
     // All but what hangs on the time.
-    let story = |log: &str| {
+    let without_times = |log: &str| {
         let texts = texts(log).into_iter().filter(|text| !text.starts_with("Downloaded:") && !text.contains('%'));
         texts.map(str::to_owned).collect::<Vec<_>>()
     };
@@ -245,7 +245,7 @@ fn two_hundred_kills_leave_a_log_that_can_be_read_and_a_pull_that_can_be_made() 
         ended.stdout
     };
     let log = || fs::read(temp.join("log")).unwrap_or_default();
-    let expected = story(&whole());
+    let expected = without_times(&whole());
     let (mut seed, mut was_writing) = (1_u64, false);
     for _ in 0..200 {
         // Not to be foreseen, and the same in every run: a moment after its start or after its request.
@@ -262,11 +262,11 @@ fn two_hundred_kills_leave_a_log_that_can_be_read_and_a_pull_that_can_be_made() 
         let left = String::from_utf8_lossy(&left);
         check_lines(&left, true);
         was_writing |= left.contains("mind the gap");
-        let (before, told) = (log().len(), whole());
+        let (before, shown) = (log().len(), whole());
         let log = String::from_utf8_lossy(&log()[before..]).into_owned();
         check_lines(log.trim_start_matches('\n'), false);
-        assert_eq!(human_lines(&log), told);
-        assert_eq!(story(&told), expected);
+        assert_eq!(human_lines(&log), shown);
+        assert_eq!(without_times(&shown), expected);
     }
     assert!(was_writing, "none was killed while it wrote");
 }
@@ -374,9 +374,9 @@ fn a_hundred_pulls_into_one_log_write_whole_lines() {
         Running::start(command.args(["--host", &engine.host(), "--log", &temp.at("log"), &format!("{image}-{at}")]))
     };
     let running: Vec<_> = (0..100).map(start).collect();
-    let told: Vec<_> = running.into_iter().map(Running::end).collect();
+    let shown: Vec<_> = running.into_iter().map(Running::end).collect();
     let log = temp.read("log");
-    let mut expected: Vec<&str> = told.iter().flat_map(|ended| ended.stdout.lines()).collect();
+    let mut expected: Vec<&str> = shown.iter().flat_map(|ended| ended.stdout.lines()).collect();
     let human = human_lines(&log);
     let mut found: Vec<&str> = human.lines().collect();
     expected.sort_unstable();

@@ -1,6 +1,6 @@
 //! Why a pull failed: what the reason is taken for, what is advised, whether it is tried again; and that a replay says the same.
 
-use super::{FROM, LAYER, pull, replays_like, told, whole};
+use super::{FROM, LAYER, pull, replays_like, text_after, whole};
 use crate::support::{Engine, LIMIT, Request, Running, Step, Temp, answer, eventually, program, run};
 use rustix::process::Signal;
 use std::path::Path;
@@ -47,23 +47,23 @@ fn is_tried_again(steps: Vec<Step>) -> bool {
 fn a_page_is_shown_as_its_status_and_title() {
     let page = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n<h1>x</h1>\r\n</body></html>\r\n";
     let log = log_of(vec![Step::Write(answer(502, page))], "server-error");
-    assert_eq!(told(&log, "❌ PULL FAILED: "), "502 Bad Gateway");
+    assert_eq!(text_after(&log, "❌ PULL FAILED: "), "502 Bad Gateway");
     let log = log_of(vec![Step::Write(answer(503, "<!DOCTYPE html>\n<title>\nBack soon\n</title>\n"))], "server-error");
-    assert_eq!(told(&log, "❌ PULL FAILED: "), "503 Back soon");
+    assert_eq!(text_after(&log, "❌ PULL FAILED: "), "503 Back soon");
     // A registry's page, as an engine repeats it.
     let said = "error parsing HTTP 403 response body: invalid character '<' looking for beginning of value:";
     let page = "<!DOCTYPE html>\n<html lang=en>\n<title>Error 403 (Forbidden)!!1</title>\n<p>That's an error.</html>\n";
     let log = log_of(fails(&format!("{said} {page:?}")), "login");
-    assert_eq!(told(&log, "❌ PULL FAILED: "), format!("{said} Error 403 (Forbidden)!!1"));
+    assert_eq!(text_after(&log, "❌ PULL FAILED: "), format!("{said} Error 403 (Forbidden)!!1"));
 }
 
 #[test]
-fn a_proxy_before_the_socket_is_told_with_the_call_that_it_forbids() {
+fn a_proxy_before_the_socket_is_named_with_the_call_that_it_forbids() {
     for body in [FORBIDDEN, "Forbidden\n", r#"{"message":"Forbidden"}"#] {
         let log = log_of(vec![Step::Write(answer(403, body))], "socket-forbidden");
-        assert_eq!(told(&log, "❌ PULL FAILED: "), "POST /images/create was answered with 403 Forbidden");
+        assert_eq!(text_after(&log, "❌ PULL FAILED: "), "POST /images/create was answered with 403 Forbidden");
         assert!(
-            told(&log, "💡 ").contains("allow POST /images/create there") && !log.contains("docker login"),
+            text_after(&log, "💡 ").contains("allow POST /images/create there") && !log.contains("docker login"),
             "{log}"
         );
     }
@@ -77,7 +77,7 @@ fn a_proxy_before_the_socket_is_told_with_the_call_that_it_forbids() {
     let temp = Temp::new();
     let engine = serve(&temp, FORBIDDEN);
     let ended = run(&mut pull(&temp, &engine));
-    assert_eq!(told(&ended.stdout, "❌ PULL FAILED: "), "POST /images/create was answered with 403 Forbidden");
+    assert_eq!(text_after(&ended.stdout, "❌ PULL FAILED: "), "POST /images/create was answered with 403 Forbidden");
     let check = run(program(&temp).args(["--host", &engine.host(), "--check", "h:5000/a"]));
     assert_eq!(check.code, Some(3), "{check:?}");
     let said = "GET /images/h:5000%2Fa:latest/json was answered with 403 Forbidden";
@@ -85,12 +85,12 @@ fn a_proxy_before_the_socket_is_told_with_the_call_that_it_forbids() {
     let temp = Temp::new();
     let engine = serve(&temp, r#"{"message":"denied: denied"}"#);
     let ended = run(&mut pull(&temp, &engine));
-    assert_eq!(told(&ended.stdout, "❌ PULL FAILED: "), "denied: denied");
+    assert_eq!(text_after(&ended.stdout, "❌ PULL FAILED: "), "denied: denied");
 }
 
 /// Docker's command line repeats the page, a line each.
 #[test]
-fn a_page_from_docker_is_told_as_one_from_the_engine() {
+fn a_page_from_docker_is_reported_as_one_from_the_engine() {
     let temp = Temp::new();
     temp.script(
         "docker",
@@ -99,8 +99,8 @@ fn a_page_from_docker_is_told_as_one_from_the_engine() {
     let mut command = program(&temp);
     command.args(["--retries", "0", "--host", "tcp://127.0.0.1:1", "--log", &temp.at("log"), &temp.image()]);
     let live = run(command.args(["--record", &temp.at("r.jsonl")]));
-    assert_eq!(told(&live.stdout, "❌ PULL FAILED: "), "POST /images/create was answered with 403 Forbidden");
-    assert!(told(&live.stdout, "💡 ").contains("forbids the call"), "{live:?}");
+    assert_eq!(text_after(&live.stdout, "❌ PULL FAILED: "), "POST /images/create was answered with 403 Forbidden");
+    assert!(text_after(&live.stdout, "💡 ").contains("forbids the call"), "{live:?}");
     replays_like(&temp, &live, "docker");
 }
 
@@ -128,7 +128,7 @@ fn only_what_may_pass_is_tried_again() {
 }
 
 #[test]
-fn refused_credentials_have_two_ways_out() {
+fn refused_credentials_have_two_remedies() {
     let temp = Temp::new();
     temp.write("token", "secret");
     let refused = r#"{"message":"unauthorized: authentication required"}"#;
@@ -136,7 +136,7 @@ fn refused_credentials_have_two_ways_out() {
     let mut command = pull(&temp, &engine);
     command.args(["--token-file", &temp.at("token"), "--token-user", "ann", "--record", &temp.at("r.jsonl")]);
     let live = run(&mut command);
-    let advice = told(&live.stdout, "💡 ");
+    let advice = text_after(&live.stdout, "💡 ");
     assert!(
         advice.contains("docker login 127.0.0.1:5000") && advice.contains("docker logout 127.0.0.1:5000"),
         "{advice}"
@@ -144,17 +144,17 @@ fn refused_credentials_have_two_ways_out() {
     assert!(live.stdout.contains("⚠️  127.0.0.1:5000 was asked as user ann (from "), "{live:?}");
     replays_like(&temp, &live, "credentials");
     let log = log_of(vec![Step::Write(answer(500, refused))], "login");
-    assert!(!told(&log, "💡 ").contains("logout"), "{log}");
+    assert!(!text_after(&log, "💡 ").contains("logout"), "{log}");
 }
 
 #[test]
-fn a_recording_tells_its_kind_and_an_older_one_is_told_by_its_words() {
+fn a_recording_holds_the_kind_and_an_older_one_only_the_words() {
     let replay = |rows: &str| {
         let temp = Temp::new();
         temp.write("r.jsonl", format!("{}\n{rows}\n", r#"{"version":1,"image":"a:1"}"#));
         let ended = run(program(&temp).args(["--replay", &temp.at("r.jsonl")]));
         assert_eq!(ended.code, Some(1), "{ended:?}");
-        told(&ended.stdout, "💡 ").to_owned()
+        text_after(&ended.stdout, "💡 ").to_owned()
     };
     let cut = |reason: &str, kind: &str| format!(r#"[1.0,"x",{{"end":"cut","reason":"{reason}"{kind},"exit":1}}]"#);
     assert!(replay(&cut("nothing has moved for 600s", "")).starts_with("look at the network"));

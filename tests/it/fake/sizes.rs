@@ -94,7 +94,7 @@ fn check_unknown(pulled: &Pulled) {
 }
 
 #[test]
-fn the_agents_answer_is_told_and_replayed() {
+fn the_agents_answer_is_shown_and_replayed() {
     let pulled = pull_with(&good(5_000_000), INFO, &[]);
     assert_eq!((pulled.ended.code, pulled.ended.stderr.as_str()), (Some(0), ""), "{}", pulled.ended.stdout);
     let log = pulled.temp.read("log");
@@ -107,7 +107,7 @@ fn the_agents_answer_is_told_and_replayed() {
     assert!(recorded.contains(r#""s",{"room":{"containerd":false,"twice":"#), "{recorded}");
     replays_like(&pulled.temp, &pulled.ended, "sizes");
 
-    let question = pulled.temp.read("question");
+    let request = pulled.temp.read("question");
     for part in [
         r#""do":"sizes""#,
         r#""engine":"linux/arm""#,
@@ -117,9 +117,9 @@ fn the_agents_answer_is_told_and_replayed() {
         r#""limit_ms":4000"#,
         &format!(r#""image":"{}""#, pulled.temp.image()),
     ] {
-        assert!(question.contains(part), "{part}: {question}");
+        assert!(request.contains(part), "{part}: {request}");
     }
-    assert!(!question.contains("DockerRootDir"), "{question}");
+    assert!(!request.contains("DockerRootDir"), "{request}");
 }
 
 #[test]
@@ -177,10 +177,10 @@ fn what_cannot_fit_is_ended_before_it_is_paid_for() {
     // Half a terabyte, which no /dev/shm has.
     let pulled = pull_with(&good(1 << 39), &INFO.replace("ROOT", "/dev/shm"), &[]);
     assert_eq!(pulled.ended.code, Some(1));
-    let reason = told(&pulled.ended.stdout, "❌ PULL FAILED: ");
+    let reason = text_after(&pulled.ended.stdout, "❌ PULL FAILED: ");
     assert!(reason.starts_with("no space left on device for this image: it needs at least 549.7GB more"), "{reason}");
     assert!(reason.ends_with(" are free"), "{reason}");
-    assert!(told(&pulled.ended.stdout, "💡 ").contains("docker image prune"), "{}", pulled.ended.stdout);
+    assert!(text_after(&pulled.ended.stdout, "💡 ").contains("docker image prune"), "{}", pulled.ended.stdout);
     assert!(pulled.temp.read("r.jsonl").contains(r#""kind":"disk-full""#));
     replays_like(&pulled.temp, &pulled.ended, "no room");
 }

@@ -157,8 +157,8 @@ impl Answer {
             // The status alone says that it has failed; why, is in what came.
             return match start(String::from_utf8_lossy(&self.bytes[self.head..place]).trim_end()) {
                 _ if stop != Stop::Cut && !is_over => failure(broken),
-                came if came.is_empty() => failure(format!("HTTP status {}", self.status)),
-                came => failure(error(&json(&self.bytes[self.head..place])).unwrap_or(came)),
+                message if message.is_empty() => failure(format!("HTTP status {}", self.status)),
+                message => failure(error(&json(&self.bytes[self.head..place])).unwrap_or(message)),
             };
         }
         // An object ends with its last bracket; any other line without its end is one only when nothing more can come.
@@ -224,7 +224,7 @@ fn may_extract(events: &[&Value]) -> bool {
     !layers.is_empty() && layers.values().all(is_unseen)
 }
 
-/// The error that a line tells, or the message of a refusal.
+/// The error in a line, or the message of a refusal.
 fn error(line: &Value) -> Option<String> {
     [&line["errorDetail"]["message"], &line["error"], &line["message"]].into_iter().find_map(Value::as_str).map(start)
 }

@@ -54,7 +54,7 @@ pub(super) fn streams() -> impl Iterator<Item = Fault> {
     let tiny = case("http/dockerd-20.10.24-fresh-tiny");
     endless().map(|(name, steps)| {
         let fault = Fault::of("without end", tiny, &name, steps, failure("nothing has moved for 1s"));
-        Fault { is_patient: true, ..fault }
+        Fault { has_short_limit: true, ..fault }
     })
 }
 
@@ -67,7 +67,7 @@ pub(super) fn pings() -> impl Iterator<Item = Fault> {
         let mut fault = Fault::of("ping", tiny, name, vec![Step::Write(tiny.bytes.clone())], expected);
         fault.script.ping = ping;
         fault.says = if is_good { "" } else { "the engine at " };
-        fault.patient_if_stalled()
+        fault.with_short_limit_if_stalled()
     };
     let mut faults: Vec<Fault> = stops(&raw).map(|(name, steps, is_good)| fault(&name, steps, is_good)).collect();
     faults.extend(heads().into_iter().map(|(name, mut head, wrong)| {
@@ -92,7 +92,7 @@ pub(super) fn inspections() -> impl Iterator<Item = Fault> {
         let expected = wrong.map_or(Expected::Success, failure);
         let mut fault = Fault::of("inspection", pulled, name, vec![Step::Write(pulled.bytes.clone())], expected);
         fault.script.inspect = inspect;
-        fault.patient_if_stalled()
+        fault.with_short_limit_if_stalled()
     };
     let unless = |is_good: bool| (!is_good).then_some(NO_ANSWER);
     let whole = answer(200, &format!("{{\"Id\":\"sha256:{id}00ff\",\"RepoTags\":[\"a:1\"],\"Size\":5}}\n"));
@@ -175,7 +175,15 @@ impl Sockets {
         let fault = |name: &str, says: &'static str, expected: Expected| {
             let script = Script::default();
             let host = Some(format!("unix://{}", self.temp.at(name)));
-            Fault { kind: "socket", name: format!("socket: {name}"), script, host, says, is_patient: false, expected }
+            Fault {
+                kind: "socket",
+                name: format!("socket: {name}"),
+                script,
+                host,
+                says,
+                has_short_limit: false,
+                expected,
+            }
         };
         let no = |name, says| fault(name, says, failure(NO_DOCKER));
         vec![

@@ -139,7 +139,7 @@ impl Parts {
         Fault::of("HTTP", self.answer, name, steps, expected)
     }
 
-    /// A failure for this reason, or for the error that the engine may have told of before it.
+    /// A failure for this reason, or for the error that the engine may have sent before it.
     fn wrong(&self, name: &str, steps: Vec<Step>, reason: &str) -> Fault {
         let mut reasons = self.answer.errors();
         if !reasons.is_empty() {
@@ -349,9 +349,9 @@ impl Parts {
             for (what, body, reason) in answers {
                 let length = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
                 let unframed = format!("{head}\r\n{body}");
-                for (way, answer) in [("of a length", length), ("without a length", unframed)] {
+                for (framing, answer) in [("of a length", length), ("without a length", unframed)] {
                     let steps = vec![Step::Write(answer.into_bytes())];
-                    faults.push(self.fault(&format!("status {status} with {what} {way}"), steps, failure(reason)));
+                    faults.push(self.fault(&format!("status {status} with {what} {framing}"), steps, failure(reason)));
                 }
             }
         }

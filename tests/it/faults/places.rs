@@ -46,11 +46,11 @@ pub(super) fn deliveries() -> impl Iterator<Item = Fault> {
             pieces.push(Step::Write(piece.to_vec()));
             rest = after;
         }
-        let ways = [
+        let deliveries = [
             ("at once", vec![Step::Write(answer.bytes.clone())]),
             ("byte by byte", vec![Step::Trickle(answer.bytes.clone())]),
             ("in pieces", pieces),
         ];
-        ways.map(|(way, steps)| Fault::of("delivered", answer, way, steps, answer.whole()))
+        deliveries.map(|(delivery, steps)| Fault::of("delivered", answer, delivery, steps, answer.whole()))
     })
 }

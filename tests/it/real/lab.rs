@@ -264,7 +264,7 @@ impl Drop for Podman {
     }
 }
 
-/// A pull on its way.
+/// A pull that has begun.
 pub(super) struct Running {
     name: String,
     stem: PathBuf,
@@ -432,15 +432,23 @@ impl Pulled {
         let layers: Vec<_> =
             self.lines().filter_map(|line| line.strip_prefix("📋 Layer ")?.split(' ').next()).collect();
         assert_eq!(layers.len(), usize::try_from(count).unwrap_or(0), "a queued line a layer: {self}");
-        let total = format!("queued (total: {count} layers)");
+        // Of as many as were announced by then: a slow engine is not waited for longer than a quarter of a second.
+        let totals: Vec<u32> = self
+            .lines()
+            .filter_map(|line| {
+                line.strip_prefix("📋 Layer ")?.split_once("(total: ")?.1.split(' ').next()?.parse().ok()
+            })
+            .collect();
+        assert!(totals.is_sorted() && totals.last() == Some(&count), "{totals:?}: {self}");
         let mut found = 0;
         for layer in layers {
+            let queued = format!("📋 Layer {layer} queued (total: ");
             if self.out.contains(&format!("💾 Layer {layer}: Already cached")) {
                 found += 1;
-                self.says(&[&format!("📋 Layer {layer} {total}"), &format!("💾 Layer {layer}: Already cached (")]);
+                self.says(&[&queued, &format!("💾 Layer {layer}: Already cached (")]);
                 self.never_says(&[&format!("Layer {layer}: [")]);
             } else {
-                self.says(&[&format!("📋 Layer {layer} {total}"), &format!("✅ Layer {layer}: Complete (")]);
+                self.says(&[&queued, &format!("✅ Layer {layer}: Complete (")]);
             }
             self.never_goes_back(layer);
         }

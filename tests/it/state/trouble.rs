@@ -192,7 +192,7 @@ fn ten_thousand_foreign_files_and_links_change_nothing() {
 }
 
 #[test]
-fn a_check_that_ends_after_a_pull_tells_nothing() {
+fn a_check_that_ends_after_a_pull_writes_nothing() {
     let temp = Temp::new();
     let asked = temp.at("asked.sock");
     let slow = Engine::serve(Path::new(&asked), |request| match &request.line {
@@ -245,13 +245,13 @@ fn a_clock_that_jumps_by_a_year_makes_nobody_fail_for_a_year() {
         state(&temp)
     };
     fail();
-    // All that was told by a clock that was a year ahead, or had not been set yet.
+    // All that was written by a clock that was a year ahead, or had not been set yet.
     for wrong in ["2099-01-01T00:00:00Z", "1970-01-01T00:00:07Z"] {
-        let mut told = state(&temp);
+        let mut written = state(&temp);
         for key in ["time", "since", "failing_since"] {
-            told[key] = wrong.into();
+            written[key] = wrong.into();
         }
-        temp.write(&file(&temp), told.to_string());
+        temp.write(&file(&temp), written.to_string());
         let shown = status(&temp, &[]);
         assert_eq!(shown.code, Some(1));
         let failing = fail();

@@ -86,7 +86,7 @@ impl Drop for Temp {
         for lock in locks.filter(|lock| lock.file_name().to_string_lossy().contains(&self.name.replace('-', "_"))) {
             let _ = fs::remove_file(lock.path());
         }
-        // Of a pull that was not told where to keep its state.
+        // Of a pull without `--state`.
         let states = ["/run/alm/pull", "/var/lib/alm/pull"].into_iter().flat_map(fs::read_dir).flatten().flatten();
         for state in states.filter(|state| state.file_name().to_string_lossy().contains(&self.name)) {
             let _ = fs::remove_file(state.path());
@@ -197,7 +197,7 @@ fn peak_memory(pid: u32) -> u64 {
     of_status(pid, "VmHWM:")
 }
 
-/// A number that `/proc` tells of a process; 0 where there is none any more.
+/// A number that `/proc` has of a process; 0 where there is none any more.
 fn of_status(pid: u32, key: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let value = status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or("0");

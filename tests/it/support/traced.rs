@@ -1,6 +1,6 @@
 //! A program whose memory is looked at in the moment when it ends.
 //!
-//! What `wait4` tells of a child begins with the memory of whoever started it, and what `/proc` tells of it is gone with
+//! What `wait4` says of a child begins with the memory of its parent, and what `/proc` says of it is gone with
 //! its end. So it is traced, and stopped for as long as it takes to look.
 
 use nix::sys::ptrace::{self, Event, Options};

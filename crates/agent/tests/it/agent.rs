@@ -1,4 +1,4 @@
-//! One question, one process, one answer.
+//! One request, one process, one answer.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ impl Drop for Scratch {
     }
 }
 
-pub(crate) struct Question {
+pub(crate) struct Call {
     pub(crate) command: &'static str,
     pub(crate) body: Value,
     /// In place of the system's roots.
@@ -47,7 +47,7 @@ pub(crate) struct Answer {
     pub(crate) code: Option<i32>,
 }
 
-impl Question {
+impl Call {
     /// To an engine 28 on amd64, whose /info has nothing but its networks of insecure registries, as every engine has them.
     pub(crate) fn sizes(image: &str) -> Self {
         let info = json!({"RegistryConfig": {"InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"], "IndexConfigs": {}, "Mirrors": []}});
@@ -56,9 +56,9 @@ impl Question {
     }
 
     pub(crate) fn digest(image: &str) -> Self {
-        let mut question = Self::sizes(image);
-        question.command = "digest";
-        question.with("/do", json!("digest"))
+        let mut call = Self::sizes(image);
+        call.command = "digest";
+        call.with("/do", json!("digest"))
     }
 
     /// Sets what `pointer` names.
@@ -87,7 +87,7 @@ impl Question {
         command.envs(self.roots.iter().map(|path| ("SSL_CERT_FILE", path)));
         let mut child = command.spawn().expect("the agent starts");
         let mut stdin = child.stdin.take().expect("its standard input");
-        stdin.write_all(self.body.to_string().as_bytes()).expect("the question is written");
+        stdin.write_all(self.body.to_string().as_bytes()).expect("the request is written");
         child
     }
 

@@ -1,4 +1,4 @@
-//! A registry in memory: says what the test tells it to, and keeps what it was asked.
+//! A registry in memory: answers what the test says, and keeps what it was asked.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read, Write};

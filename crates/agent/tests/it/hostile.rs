@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::agent::Question;
+use crate::agent::Call;
 use crate::fake::{Both, OCI, Server, digest, image};
 
 const LIMIT: Duration = Duration::from_secs(1);
@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// In KiB: 8 MB, and what a build with all its debugging information takes more.
 const MEMORY_MAX: u64 = if cfg!(debug_assertions) { 12_000 } else { 7_812 };
 
-/// The answer to one question, whose handler writes whatever it likes.
+/// The answer to one request, whose handler writes whatever it likes.
 struct Case {
     name: &'static str,
     kind: &'static str,
@@ -99,8 +99,8 @@ fn cases() -> Vec<Case> {
 }
 
 /// The answer, and the most memory that was seen to be taken, in KiB.
-fn measured(question: &Question) -> (String, u64) {
-    let child = question.start();
+fn measured(call: &Call) -> (String, u64) {
+    let child = call.start();
     let status = format!("/proc/{}/status", child.id());
     let watcher = thread::spawn(move || {
         let mut peak = 0;
@@ -121,9 +121,9 @@ fn measured(question: &Question) -> (String, u64) {
 fn each_ends_within_its_limit_and_8_mb() {
     for Case { name, kind, server } in cases() {
         let limit = u64::try_from(LIMIT.as_millis()).expect("a second");
-        let question = Question::sizes(&format!("{}/a:app", server.address)).with("/limit_ms", json!(limit));
+        let call = Call::sizes(&format!("{}/a:app", server.address)).with("/limit_ms", json!(limit));
         let begun = Instant::now();
-        let (line, peak) = measured(&question);
+        let (line, peak) = measured(&call);
         let took = begun.elapsed();
         assert!(line.contains(&format!(r#""kind":"{kind}""#)), "{name}: {line}");
         assert!(took < LIMIT + Duration::from_millis(500), "{name}: {took:?}");

@@ -8,7 +8,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::agent::{Question, Scratch};
+use crate::agent::{Call, Scratch};
 use crate::fake::{Server, answer, registry, simple, simple_layers};
 use crate::pki::Authority;
 
@@ -89,10 +89,9 @@ impl Hub {
         Self { server, proxy, scratch }
     }
 
-    fn ask(&self, mut question: Question) -> Question {
-        question.roots = Some(self.scratch.0.join("roots.pem"));
-        question
-            .certs(&self.scratch.0.join("certs.d"))
+    fn ask(&self, mut call: Call) -> Call {
+        call.roots = Some(self.scratch.0.join("roots.pem"));
+        call.certs(&self.scratch.0.join("certs.d"))
             .with("/info/HttpsProxy", json!(format!("http://{}", self.proxy.address)))
     }
 }
@@ -100,7 +99,7 @@ impl Hub {
 #[test]
 fn the_hub_through_a_proxy() {
     let hub = Hub::start("hub");
-    let answer = hub.ask(Question::sizes("a:app")).ask();
+    let answer = hub.ask(Call::sizes("a:app")).ask();
     assert_eq!(answer.layers(), simple_layers());
     answer.has("asked", "https://registry-1.docker.io");
     assert_eq!(hub.proxy.asked()[0], "CONNECT registry-1.docker.io:443 HTTP/1.1");
@@ -109,7 +108,7 @@ fn the_hub_through_a_proxy() {
     let token = "GET /token?scope=repository%3Alibrary%2Fa%3Apull&service=registry.docker.io";
     assert_eq!(hub.server.lines(), [manifest, token, manifest]);
 
-    let answer = hub.ask(Question::sizes("docker.io/library/a:app").login("user", "secret")).ask();
+    let answer = hub.ask(Call::sizes("docker.io/library/a:app").login("user", "secret")).ask();
     assert_eq!(answer.layers(), simple_layers());
     assert_eq!(hub.server.authorizations()[1..], ["Basic dXNlcjpzZWNyZXQ=", "Bearer user"]);
 }
@@ -117,7 +116,7 @@ fn the_hub_through_a_proxy() {
 #[test]
 fn the_hubs_digest_costs_no_get_of_a_manifest() {
     let hub = Hub::start("hub-digest");
-    let answer = hub.ask(Question::digest("a:app")).ask();
+    let answer = hub.ask(Call::digest("a:app")).ask();
     assert_eq!(answer.code, Some(0), "{answer:?}");
     let counted = hub.server.lines().into_iter().filter(|line| line.starts_with("GET") && line.contains("manifests"));
     assert_eq!(counted.collect::<Vec<_>>(), [""; 0]);
@@ -132,8 +131,8 @@ fn proxies_that_cannot_be_used_are_not_gone_around() {
         (format!("https://{}", hub.proxy.address), "proxy"),
         ("http://127.0.0.1:1".to_owned(), "network"),
     ] {
-        let question = hub.ask(Question::sizes("a:app")).with("/info/HttpsProxy", json!(proxy));
-        question.ask().is_kind(kind);
+        let call = hub.ask(Call::sizes("a:app")).with("/info/HttpsProxy", json!(proxy));
+        call.ask().is_kind(kind);
     }
     assert_eq!(hub.proxy.asked(), [""; 0]);
     assert_eq!(hub.server.lines(), [""; 0]);
@@ -141,7 +140,7 @@ fn proxies_that_cannot_be_used_are_not_gone_around() {
     // Straight to whom the engine reaches so, through the proxy to others; our own environment does not count.
     let plain = Server::start(None, |request| registry(&simple(), request));
     let other = Proxy::start(&plain.address);
-    let through = Question::sizes(&format!("registry.test:{}/a:app", plain.port()))
+    let through = Call::sizes(&format!("registry.test:{}/a:app", plain.port()))
         .with(
             "/info/RegistryConfig/IndexConfigs",
             json!({format!("registry.test:{}", plain.port()): {"Secure": false}}),
@@ -149,7 +148,7 @@ fn proxies_that_cannot_be_used_are_not_gone_around() {
         .with("/info/HttpProxy", json!(other.address));
     assert_eq!(through.ask().layers(), simple_layers());
     assert_eq!(other.asked(), [format!("CONNECT registry.test:{} HTTP/1.1", plain.port())]);
-    let straight = Question::sizes(&format!("{}/a:app", plain.address)).with("/info/HttpProxy", json!(other.address));
+    let straight = Call::sizes(&format!("{}/a:app", plain.address)).with("/info/HttpProxy", json!(other.address));
     assert_eq!(straight.ask().layers(), simple_layers());
     assert_eq!(other.asked().len(), 1);
 }
@@ -165,24 +164,23 @@ fn mirrors_come_first_and_get_no_credential() {
     let empty = Server::start(None, |request| registry(&[], request));
     let locked =
         Server::start(None, |_| answer("401 Unauthorized", &[("www-authenticate", "Basic realm=\"m\"")], "{}"));
-    let question =
-        |list: &[&str]| hub.ask(Question::sizes("a:app")).with("/info/RegistryConfig/Mirrors", mirrors(list));
+    let call = |list: &[&str]| hub.ask(Call::sizes("a:app")).with("/info/RegistryConfig/Mirrors", mirrors(list));
 
-    let answer = question(&[&mirror.address]).login("user", "secret").ask();
+    let answer = call(&[&mirror.address]).login("user", "secret").ask();
     assert_eq!(answer.layers(), simple_layers());
     answer.has("asked", &format!("http://{}", mirror.address));
     assert_eq!(mirror.lines(), ["GET /v2/library/a/manifests/app"]);
     assert_eq!(hub.server.lines(), [""; 0]);
 
     // In their order, and the Hub after them.
-    question(&[&empty.address, &mirror.address]).ask().has("asked", &format!("http://{}", mirror.address));
-    question(&["127.0.0.1:1", &empty.address]).ask().has("asked", "https://registry-1.docker.io");
-    question(&[&locked.address]).ask().has("asked", "https://registry-1.docker.io");
+    call(&[&empty.address, &mirror.address]).ask().has("asked", &format!("http://{}", mirror.address));
+    call(&["127.0.0.1:1", &empty.address]).ask().has("asked", "https://registry-1.docker.io");
+    call(&[&locked.address]).ask().has("asked", "https://registry-1.docker.io");
 
     // One that an engine with credentials may get into, which it is then that answers the engine: nobody else is asked.
     let before = hub.server.lines().len();
-    question(&[&locked.address]).login("user", "secret").ask().is_kind("auth");
-    question(&[&locked.address]).with("/auth", json!({"identitytoken": "secret"})).ask().is_kind("auth");
+    call(&[&locked.address]).login("user", "secret").ask().is_kind("auth");
+    call(&[&locked.address]).with("/auth", json!({"identitytoken": "secret"})).ask().is_kind("auth");
     assert_eq!(hub.server.lines().len(), before);
     for server in [&mirror, &empty, &locked] {
         assert_eq!(server.authorizations(), [""; 0]);
@@ -192,9 +190,8 @@ fn mirrors_come_first_and_get_no_credential() {
     // Mirrors are for the Hub alone.
     let before = mirror.lines().len();
     let other = Server::start(None, |request| registry(&simple(), request));
-    let question = Question::sizes(&format!("{}/a:app", other.address));
-    question
-        .with("/info/RegistryConfig/Mirrors", mirrors(&[&mirror.address]))
+    let call = Call::sizes(&format!("{}/a:app", other.address));
+    call.with("/info/RegistryConfig/Mirrors", mirrors(&[&mirror.address]))
         .ask()
         .has("asked", &format!("http://{}", other.address));
     assert_eq!(mirror.lines().len(), before);
@@ -213,14 +210,14 @@ fn a_mirrors_tokens_are_asked_for_without_a_name() {
             }
         }
     });
-    let question = Question::sizes("a:app").with("/info/RegistryConfig/Mirrors", mirrors(&[&mirror.address]));
+    let call = Call::sizes("a:app").with("/info/RegistryConfig/Mirrors", mirrors(&[&mirror.address]));
     for auth in [
         json!({"username": "user", "password": "secret"}),
         json!({"identitytoken": "secret"}),
         json!({"registrytoken": "secret"}),
     ] {
-        let question = Question { body: question.body.clone(), command: "sizes", roots: None }.with("/auth", auth);
-        assert_eq!(question.ask().layers(), simple_layers());
+        let call = Call { body: call.body.clone(), command: "sizes", roots: None }.with("/auth", auth);
+        assert_eq!(call.ask().layers(), simple_layers());
     }
     for request in mirror.requests() {
         assert!(!format!("{request:?}").contains("secret") && !request.path.contains("account"), "{request:?}");

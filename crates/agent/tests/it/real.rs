@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use crate::agent::{Question, Scratch};
+use crate::agent::{Call, Scratch};
 use crate::fake::{DOCKER, OCI};
 use crate::pki::Authority;
 
@@ -95,21 +95,21 @@ fn push_blob(address: &str, bytes: &[u8]) -> String {
 /// Pushes an image of blobs of these sizes; its digest and length, and what the agent has to say of it.
 fn push_image(address: &str, kind: &str, tag: &str, sizes: &[usize]) -> (String, usize, Vec<(String, u64)>) {
     let config = push_blob(address, format!("{{\"tag\":\"{tag}{kind}\"}}").as_bytes());
-    let (mut layers, mut told) = (Vec::new(), Vec::new());
+    let (mut layers, mut expected) = (Vec::new(), Vec::new());
     for (place, &size) in sizes.iter().enumerate() {
         let fill = u8::try_from(place + 1).expect("few layers");
         let digest = push_blob(address, &vec![fill ^ tag.as_bytes()[0]; size]);
         layers.push(format!(
             r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{digest}","size":{size}}}"#
         ));
-        told.push((digest["sha256:".len()..][..12].to_owned(), size as u64));
+        expected.push((digest["sha256:".len()..][..12].to_owned(), size as u64));
     }
     let text = format!(
         r#"{{"schemaVersion":2,"mediaType":"{kind}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{config}","size":4}},"layers":[{}]}}"#,
         layers.join(",")
     );
     push(address, "PUT", &format!("manifests/{tag}"), kind, text.as_bytes());
-    (digest(text.as_bytes()), text.len(), told)
+    (digest(text.as_bytes()), text.len(), expected)
 }
 
 #[test]
@@ -134,20 +134,20 @@ fn plain_with_indexes_of_both_families() {
         );
         push(&registry.address, "PUT", &format!("manifests/{family}"), kinds[0], text.as_bytes());
 
-        let answer = Question::sizes(&registry.image(family)).ask();
+        let answer = Call::sizes(&registry.image(family)).ask();
         assert_eq!(answer.layers(), amd_layers);
         answer.has("digest", &digest(text.as_bytes())).has("platform", "linux/amd64");
-        let answer = Question::sizes(&registry.image(family)).with("/engine", "linux/arm/v7".into()).ask();
+        let answer = Call::sizes(&registry.image(family)).with("/engine", "linux/arm/v7".into()).ask();
         assert_eq!(answer.layers(), arm_layers);
         assert_eq!(answer.json["total"], 1020);
         // By its own name it has no platform.
-        let answer = Question::sizes(&format!("{}/lib/app@{arm}", registry.address)).ask();
+        let answer = Call::sizes(&format!("{}/lib/app@{arm}", registry.address)).ask();
         assert_eq!(answer.layers(), arm_layers);
         answer.has("digest", &arm);
-        let answer = Question::digest(&registry.image(family)).ask();
+        let answer = Call::digest(&registry.image(family)).ask();
         answer.has("digest", &digest(text.as_bytes()));
     }
-    Question::sizes(&registry.image("none")).ask().is_kind("not-found");
+    Call::sizes(&registry.image("none")).ask().is_kind("not-found");
 }
 
 /// Two runs of one registry over the same content: plain, to push to, and then as it is to be asked.
@@ -168,17 +168,17 @@ fn htpasswd() {
     let file = String::from_utf8(made.stdout).expect("text");
     let beside = "auth: {htpasswd: {realm: r, path: \"{dir}/users\"}}\n";
     let (registry, layers) = restarted("real-htpasswd", "", beside, &[("users", &file)]);
-    let question = || Question::sizes(&registry.image("app"));
-    question().ask().is_kind("auth");
-    question().login("user", "wrong").ask().is_kind("auth");
-    assert_eq!(question().login("user", "secret").ask().layers(), layers);
-    Question::digest(&registry.image("app"))
+    let call = || Call::sizes(&registry.image("app"));
+    call().ask().is_kind("auth");
+    call().login("user", "wrong").ask().is_kind("auth");
+    assert_eq!(call().login("user", "secret").ask().layers(), layers);
+    Call::digest(&registry.image("app"))
         .login("user", "secret")
         .ask()
         .has("digest", &digest_of(&registry, "user:secret"));
 }
 
-/// As the registry itself tells it.
+/// As the registry itself says it.
 fn digest_of(registry: &Registry, login: &str) -> String {
     use base64::Engine as _;
     let login = base64::engine::general_purpose::STANDARD.encode(login);
@@ -197,15 +197,15 @@ fn tls_with_certs_d_and_client_certificates() {
         let http = "  tls:\n    certificate: \"{dir}/server.crt\"\n    key: \"{dir}/server.key\"\n".to_owned() + more;
         let (registry, layers) = restarted(name, &http, "", &files);
         let certs = Scratch::new(&format!("{name}-certs"));
-        let question = || Question::sizes(&registry.image("app")).verified().certs(&certs.0);
-        question().ask().is_kind("tls");
+        let call = || Call::sizes(&registry.image("app")).verified().certs(&certs.0);
+        call().ask().is_kind("tls");
         certs.write(&format!("{}/ca.crt", registry.address), &authority.pem);
         if !more.is_empty() {
-            question().ask().is_kind("tls");
+            call().ask().is_kind("tls");
             certs.write(&format!("{}/client.cert", registry.address), &client.pem);
             certs.write(&format!("{}/client.key", registry.address), client.key.serialize_pem());
         }
-        let answer = question().ask();
+        let answer = call().ask();
         assert_eq!(answer.layers(), layers, "{name}");
         answer.has("asked", &format!("https://{}", registry.address));
     }

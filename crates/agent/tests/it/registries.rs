@@ -1,11 +1,11 @@
-//! Registries of every kind that engines are told of, on loopback.
+//! Registries of every kind that engines are configured for, on loopback.
 
 use std::fs;
 use std::path::Path;
 
 use serde_json::json;
 
-use crate::agent::{Question, Scratch};
+use crate::agent::{Call, Scratch};
 use crate::fake::{DOCKER, OCI, Request, Server, answer, digest, image, index, registry, simple, simple_layers};
 use crate::pki::{Authority, self_signed};
 
@@ -16,7 +16,7 @@ fn plain() -> Server {
 #[test]
 fn an_insecure_registry_by_its_address() {
     let server = plain();
-    let answer = Question::sizes(&format!("{}/a/b:app", server.address)).ask();
+    let answer = Call::sizes(&format!("{}/a/b:app", server.address)).ask();
     assert_eq!(answer.layers(), simple_layers());
     let asked = format!("http://{}", server.address);
     answer.has("digest", &digest("d0")).has("asked", &asked);
@@ -26,7 +26,7 @@ fn an_insecure_registry_by_its_address() {
     assert_eq!(server.authorizations(), [""; 0]);
 
     // Of `name:tag@digest` the digest counts.
-    let answer = Question::sizes(&format!("{}/a/b:x@{}", server.address, digest("ab"))).ask();
+    let answer = Call::sizes(&format!("{}/a/b:x@{}", server.address, digest("ab"))).ask();
     answer.is_kind("not-found");
     assert_eq!(server.lines()[1], format!("GET /v2/a/b/manifests/{}", digest("ab")));
 }
@@ -35,19 +35,19 @@ fn an_insecure_registry_by_its_address() {
 fn an_insecure_registry_by_its_name() {
     let server = plain();
     let host = format!("localhost:{}", server.port());
-    let question = || Question::sizes(&format!("{host}/a:app")).verified();
-    question().ask().is_kind("tls");
+    let call = || Call::sizes(&format!("{host}/a:app")).verified();
+    call().ask().is_kind("tls");
     assert_eq!(server.lines(), [""; 0], "asked without TLS though not insecure");
     let index = json!({ host.clone(): {"Name": host, "Secure": false} });
-    let answer = question().with("/info/RegistryConfig/IndexConfigs", index).ask();
+    let answer = call().with("/info/RegistryConfig/IndexConfigs", index).ask();
     assert_eq!(answer.layers(), simple_layers());
     // The engine's own entry stands above the networks.
     let index = json!({ host.clone(): {"Name": host, "Secure": true} });
-    let question = Question::sizes(&format!("{host}/a:app"));
-    question.with("/info/RegistryConfig/IndexConfigs", index).ask().is_kind("tls");
+    let call = Call::sizes(&format!("{host}/a:app"));
+    call.with("/info/RegistryConfig/IndexConfigs", index).ask().is_kind("tls");
     assert_eq!(server.lines().len(), 1);
     // By the network that its name leads to.
-    let answer = Question::sizes(&format!("{host}/a:app")).ask();
+    let answer = Call::sizes(&format!("{host}/a:app")).ask();
     assert_eq!(answer.layers(), simple_layers());
 }
 
@@ -55,9 +55,9 @@ fn an_insecure_registry_by_its_name() {
 fn ipv6() {
     let server =
         Server::listen("[::1]:0", None, |request, stream| stream.write_all(&registry(&simple(), request)).is_ok());
-    let answer = Question::sizes(&format!("{}/a:app", server.address)).ask();
+    let answer = Call::sizes(&format!("{}/a:app", server.address)).ask();
     assert_eq!(answer.layers(), simple_layers());
-    Question::sizes(&format!("{}/a:app", server.address)).verified().ask().is_kind("tls");
+    Call::sizes(&format!("{}/a:app", server.address)).verified().ask().is_kind("tls");
 
     let authority = Authority::new();
     let identity = authority.identity(&["::1"]);
@@ -66,7 +66,7 @@ fn ipv6() {
     });
     let certs = Scratch::new("ipv6");
     certs.write(&format!("{}/ca.crt", server.address), &authority.pem);
-    let answer = Question::sizes(&format!("{}/a:app", server.address)).verified().certs(&certs.0).ask();
+    let answer = Call::sizes(&format!("{}/a:app", server.address)).verified().certs(&certs.0).ask();
     assert_eq!(answer.layers(), simple_layers());
 }
 
@@ -100,8 +100,8 @@ fn both_platform_rules_and_both_families_of_types() {
             ("arm64", "20.10.24", "linux/arm64 888"),
             ("linux", "28.5.2", "linux/amd64 999"),
         ] {
-            let question = Question::sizes(&format!("{}/a:app", server.address));
-            let answer = question.with("/platform", json!(platform)).with("/version", json!(version)).ask();
+            let call = Call::sizes(&format!("{}/a:app", server.address));
+            let answer = call.with("/platform", json!(platform)).with("/version", json!(version)).ask();
             let layers = answer.layers();
             let id = layers[0].0.replace('0', "");
             assert_eq!(format!("{} {id}{}", answer.json["platform"].as_str().unwrap_or("none"), layers[0].1), expected);
@@ -110,8 +110,7 @@ fn both_platform_rules_and_both_families_of_types() {
             assert_eq!(layers.len(), 1);
             assert_eq!(answer.json["total"], layers[0].1);
         }
-        let nothing =
-            Question::sizes(&format!("{}/a:app", server.address)).with("/platform", json!("linux/s390x")).ask();
+        let nothing = Call::sizes(&format!("{}/a:app", server.address)).with("/platform", json!("linux/s390x")).ask();
         nothing.is_kind("platform");
         assert!(server.requests().iter().all(|request| {
             let accept = request.header("accept").unwrap_or_default();
@@ -128,11 +127,11 @@ fn an_amd64_engine_chooses_by_its_processor() {
         ("a3", image(OCI[1], &[("33", 3)])),
     ];
     let server = Server::start(None, move |request| registry(&manifests, request));
-    let question = || Question::sizes(&format!("{}/a:app", server.address));
-    question().ask().is_kind("unsupported");
-    question().with("/platform", json!("linux/amd64")).ask().has("platform", "linux/amd64");
-    question().with("/version", json!("20.10.24")).ask().has("platform", "linux/amd64");
-    question().with("/platform", json!("linux/amd64/v3")).ask().has("platform", "linux/amd64/v3");
+    let call = || Call::sizes(&format!("{}/a:app", server.address));
+    call().ask().is_kind("unsupported");
+    call().with("/platform", json!("linux/amd64")).ask().has("platform", "linux/amd64");
+    call().with("/version", json!("20.10.24")).ask().has("platform", "linux/amd64");
+    call().with("/platform", json!("linux/amd64/v3")).ask().has("platform", "linux/amd64/v3");
 }
 
 fn tls_registry(authority: &Authority, clients: Option<&Authority>) -> Server {
@@ -151,27 +150,27 @@ fn certs_d(scratch: &Scratch, server: &Server, files: &[(&str, &str)]) {
 fn a_private_authority() {
     let (authority, other) = (Authority::new(), Authority::new());
     let server = tls_registry(&authority, None);
-    let question = |certs: &Scratch| Question::sizes(&format!("{}/a:app", server.address)).verified().certs(&certs.0);
+    let call = |certs: &Scratch| Call::sizes(&format!("{}/a:app", server.address)).verified().certs(&certs.0);
 
     let certs = Scratch::new("private");
-    question(&certs).ask().is_kind("tls");
+    call(&certs).ask().is_kind("tls");
     certs_d(&certs, &server, &[("other.crt", &other.pem)]);
-    question(&certs).ask().is_kind("tls");
+    call(&certs).ask().is_kind("tls");
     certs_d(&certs, &server, &[("ca.crt", &authority.pem)]);
-    let answer = question(&certs).ask();
+    let answer = call(&certs).ask();
     assert_eq!(answer.layers(), simple_layers());
     answer.has("asked", &format!("https://{}", server.address));
     assert_eq!(server.lines().len(), 1, "asked before it was verified");
 
     // By the system's roots as well.
     let empty = Scratch::new("private-empty");
-    let mut question = question(&empty);
-    question.roots = Some(empty.write("roots.pem", &authority.pem));
-    assert_eq!(question.ask().layers(), simple_layers());
-    question.roots = Some(empty.0.join("missing.pem"));
-    question.ask().is_kind("tls");
+    let mut call = call(&empty);
+    call.roots = Some(empty.write("roots.pem", &authority.pem));
+    assert_eq!(call.ask().layers(), simple_layers());
+    call.roots = Some(empty.0.join("missing.pem"));
+    call.ask().is_kind("tls");
     // An insecure one is not verified.
-    assert_eq!(Question::sizes(&format!("{}/a:app", server.address)).ask().layers(), simple_layers());
+    assert_eq!(Call::sizes(&format!("{}/a:app", server.address)).ask().layers(), simple_layers());
 }
 
 #[test]
@@ -180,7 +179,7 @@ fn a_certificate_for_another_name() {
     let server = Server::start(Some(authority.identity(&["other.test"]).server(None)), |r| registry(&simple(), r));
     let certs = Scratch::new("name");
     certs_d(&certs, &server, &[("ca.crt", &authority.pem)]);
-    Question::sizes(&format!("{}/a:app", server.address)).verified().certs(&certs.0).ask().is_kind("tls");
+    Call::sizes(&format!("{}/a:app", server.address)).verified().certs(&certs.0).ask().is_kind("tls");
 }
 
 #[test]
@@ -190,16 +189,16 @@ fn a_server_that_is_its_own_authority() {
         let identity = self_signed(&["127.0.0.1"], is_authority);
         let server = Server::start(Some(identity.server(None)), |request| registry(&simple(), request));
         let certs = Scratch::new(name);
-        let question = || Question::sizes(&format!("{}/a:app", server.address)).verified().certs(&certs.0);
-        question().ask().is_kind("tls");
+        let call = || Call::sizes(&format!("{}/a:app", server.address)).verified().certs(&certs.0);
+        call().ask().is_kind("tls");
         certs_d(&certs, &server, &[("ca.crt", &identity.pem)]);
-        assert_eq!(question().ask().layers(), simple_layers(), "{name}");
+        assert_eq!(call().ask().layers(), simple_layers(), "{name}");
 
         // Not for another's name, nor another certificate.
         let identity = self_signed(&["other.test"], is_authority);
         let server = Server::start(Some(identity.server(None)), |request| registry(&simple(), request));
         certs_d(&certs, &server, &[("ca.crt", &identity.pem)]);
-        Question::sizes(&format!("{}/a:app", server.address)).verified().certs(&certs.0).ask().is_kind("tls");
+        Call::sizes(&format!("{}/a:app", server.address)).verified().certs(&certs.0).ask().is_kind("tls");
     }
 }
 
@@ -209,20 +208,20 @@ fn a_client_certificate() {
     let server = tls_registry(&authority, Some(&clients));
     let (client, stranger) = (clients.identity(&["pi"]), Authority::new().identity(&["pi"]));
     let certs = Scratch::new("client");
-    let question = || Question::sizes(&format!("{}/a:app", server.address)).verified().certs(&certs.0);
+    let call = || Call::sizes(&format!("{}/a:app", server.address)).verified().certs(&certs.0);
 
     certs_d(&certs, &server, &[("ca.crt", &authority.pem)]);
-    question().ask().is_kind("tls");
+    call().ask().is_kind("tls");
     certs_d(&certs, &server, &[("client.cert", &client.pem), ("client.key", &client.key.serialize_pem())]);
-    assert_eq!(question().ask().layers(), simple_layers());
+    assert_eq!(call().ask().layers(), simple_layers());
 
     // A key that does not fit, one that cannot be read, one that is missing.
     for key in [stranger.key.serialize_pem(), "-----BEGIN".to_owned()] {
         certs_d(&certs, &server, &[("client.key", &key)]);
-        question().ask().is_kind("tls");
+        call().ask().is_kind("tls");
     }
     fs::remove_file(certs.0.join(&server.address).join("client.key")).expect("it was there");
-    let answer = question().ask();
+    let answer = call().ask();
     assert!(answer.is_kind("tls").line.contains("client.key cannot be read as a key"), "{answer:?}");
     assert_eq!(server.lines().len(), 1);
 }
@@ -233,7 +232,7 @@ fn hosts_files_of_the_containerd_store() {
     for name in ["_default", &server.address] {
         let certs = Scratch::new("hosts");
         certs.write(&format!("{name}/hosts.toml"), "server = \"https://other.test\"\n");
-        Question::sizes(&format!("{}/a:app", server.address)).certs(&certs.0).ask().is_kind("unsupported");
+        Call::sizes(&format!("{}/a:app", server.address)).certs(&certs.0).ask().is_kind("unsupported");
         assert!(Path::new(&certs.0).exists());
     }
     assert_eq!(server.lines(), [""; 0]);
@@ -261,7 +260,7 @@ fn redirects_take_no_secret_along() {
         answer(status, &[("location", &format!("http://{address}{}?sig=1", request.path))], "")
     });
     for image in ["seventh/a:app", "a:app"] {
-        let answer = Question::sizes(&format!("{}/{image}", server.address)).login("user", "secret").ask();
+        let answer = Call::sizes(&format!("{}/{image}", server.address)).login("user", "secret").ask();
         assert_eq!(answer.layers(), simple_layers());
     }
     assert_eq!(server.authorizations().len(), 2);
@@ -279,7 +278,7 @@ fn redirects_within_a_host_and_without_end() {
         "/v2/user/manifests/app" => answer("301 Moved", &[("location", "http://u:p@127.0.0.1:1/")], ""),
         _ => registry(&simple(), request),
     });
-    let ask = |name: &str| Question::sizes(&format!("{}/{name}:app", server.address)).ask();
+    let ask = |name: &str| Call::sizes(&format!("{}/{name}:app", server.address)).ask();
     assert_eq!(ask("a").layers(), simple_layers());
     ask("round").is_kind("network");
     assert_eq!(server.lines().iter().filter(|line| line.contains("round")).count(), 4);
@@ -299,7 +298,7 @@ fn never_from_https_to_http() {
     });
     let certs = Scratch::new("downgrade");
     certs_d(&certs, &server, &[("ca.crt", &authority.pem)]);
-    Question::sizes(&format!("{}/a:app", server.address)).verified().certs(&certs.0).ask().is_kind("network");
+    Call::sizes(&format!("{}/a:app", server.address)).verified().certs(&certs.0).ask().is_kind("network");
     assert_eq!(target.lines(), [""; 0]);
 }
 
@@ -321,17 +320,17 @@ fn what_registries_refuse() {
         ("basic", "auth"),
         ("other", "not-found"),
     ] {
-        Question::sizes(&format!("{}/{name}:app", server.address)).ask().is_kind(kind);
-        Question::digest(&format!("{}/{name}:app", server.address)).ask().is_kind(kind);
+        Call::sizes(&format!("{}/{name}:app", server.address)).ask().is_kind(kind);
+        Call::digest(&format!("{}/{name}:app", server.address)).ask().is_kind(kind);
     }
     // A wrong password is tried once.
     let before = server.lines().len();
-    Question::sizes(&format!("{}/basic:app", server.address)).login("user", "wrong").ask().is_kind("auth");
+    Call::sizes(&format!("{}/basic:app", server.address)).login("user", "wrong").ask().is_kind("auth");
     assert_eq!(server.lines().len() - before, 2);
-    let answer = Question::sizes(&format!("{}/basic:app", server.address)).login("user", "secret").ask();
+    let answer = Call::sizes(&format!("{}/basic:app", server.address)).login("user", "secret").ask();
     assert_eq!(answer.layers(), simple_layers());
     // Nothing listens there.
-    Question::sizes("127.0.0.1:1/a").ask().is_kind("network");
+    Call::sizes("127.0.0.1:1/a").ask().is_kind("network");
 }
 
 #[test]
@@ -355,30 +354,30 @@ fn token_servers() {
             format!("Bearer realm=\"http://{host}/v2/token\",service=\"ar.test\",scope=\"repository:p/r/i:pull\"");
         answer("401 Unauthorized", &[("www-authenticate", &challenge)], "{}")
     });
-    let question = || Question::sizes(&format!("{}/p/r/i:app", server.address));
+    let call = || Call::sizes(&format!("{}/p/r/i:app", server.address));
     let scope = "scope=repository%3Ap%2Fr%2Fi%3Apull&service=ar.test";
     let image = "GET /v2/p/r/i/manifests/app".to_owned();
 
-    assert_eq!(question().ask().layers(), simple_layers());
+    assert_eq!(call().ask().layers(), simple_layers());
     assert_eq!(server.lines(), [image.clone(), format!("GET /v2/token?{scope}"), image.clone()]);
 
-    assert_eq!(question().login("user", "secret").ask().layers(), simple_layers());
+    assert_eq!(call().login("user", "secret").ask().layers(), simple_layers());
     assert_eq!(server.lines()[4], format!("GET /v2/token?account=user&{scope}"));
-    question().login("user", "wrong").ask().is_kind("auth");
+    call().login("user", "wrong").ask().is_kind("auth");
 
     let before = server.lines().len();
     let identity = json!({"identitytoken": "identity/token", "serveraddress": "x"});
-    assert_eq!(question().with("/auth", identity).ask().layers(), simple_layers());
+    assert_eq!(call().with("/auth", identity).ask().layers(), simple_layers());
     let posted = &server.requests()[before + 1];
     assert_eq!(posted.line(), "POST /v2/token");
     assert_eq!(
         posted.body,
         "grant_type=refresh_token&refresh_token=identity%2Ftoken&client_id=docker&scope=repository%3Ap%2Fr%2Fi%3Apull&service=ar.test"
     );
-    question().with("/auth", json!({"identitytoken": "old"})).ask().is_kind("auth");
+    call().with("/auth", json!({"identitytoken": "old"})).ask().is_kind("auth");
 
     let before = server.lines().len();
-    assert_eq!(question().with("/auth", json!({"registrytoken": "registry-token"})).ask().layers(), simple_layers());
+    assert_eq!(call().with("/auth", json!({"registrytoken": "registry-token"})).ask().layers(), simple_layers());
     assert_eq!(server.lines()[before..], [image.clone(), image]);
 }
 
@@ -407,7 +406,7 @@ fn odd_token_servers() {
             }
         }
     });
-    let ask = |name: &str| Question::sizes(&format!("{}/{name}:app", server.address)).login("user", "secret").ask();
+    let ask = |name: &str| Call::sizes(&format!("{}/{name}:app", server.address)).login("user", "secret").ask();
     for name in ["empty", "html", "lines", "refused", "nowhere", "ftp"] {
         ask(name).is_kind("auth");
     }
@@ -428,9 +427,9 @@ fn a_token_server_by_http_gets_no_password_for_a_registry_by_https() {
     });
     let certs = Scratch::new("realm");
     certs_d(&certs, &server, &[("ca.crt", &authority.pem)]);
-    let question = || Question::sizes(&format!("{}/a:app", server.address)).certs(&certs.0).login("user", "secret");
-    question().verified().ask().is_kind("auth");
-    question().ask().is_kind("auth");
+    let call = || Call::sizes(&format!("{}/a:app", server.address)).certs(&certs.0).login("user", "secret");
+    call().verified().ask().is_kind("auth");
+    call().ask().is_kind("auth");
     assert_eq!(tokens.lines(), [""; 0]);
 }
 
@@ -441,9 +440,9 @@ fn a_digest_by_head_alone() {
         "/v2/odd/manifests/app" => answer("200 OK", &[("docker-content-digest", "sha256:xyz")], "{}"),
         _ => registry(&simple(), request),
     });
-    let ask = |name: &str| Question::digest(&format!("{}/{name}:app", server.address)).ask();
-    let told = ask("a");
-    assert_eq!(told.line, format!("{{\"digest\":\"{}\"}}\n", digest("d0")));
+    let ask = |name: &str| Call::digest(&format!("{}/{name}:app", server.address)).ask();
+    let answer = ask("a");
+    assert_eq!(answer.line, format!("{{\"digest\":\"{}\"}}\n", digest("d0")));
     ask("silent").is_kind("format");
     ask("odd").is_kind("format");
     assert!(server.lines().iter().all(|line| line.starts_with("HEAD ")), "{:?}", server.lines());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::agent::Question;
+use crate::agent::Call;
 use crate::fake::{Server, answer};
 
 const SECRET: &str = "hunter2-of-the-test";
@@ -32,19 +32,19 @@ fn none_is_in_arguments_environment_answers_or_errors() {
     for name in ["moved", "json/a"] {
         for command in ["sizes", "digest"] {
             let image = format!("{}/{name}:app", server.address);
-            let question = if command == "sizes" { Question::sizes(&image) } else { Question::digest(&image) };
-            let question = question.login("user", SECRET);
-            let child = question.start();
-            let (mut looks, begun) = (0, Instant::now());
+            let call = if command == "sizes" { Call::sizes(&image) } else { Call::digest(&image) };
+            let call = call.login("user", SECRET);
+            let child = call.start();
+            let (mut samples, begun) = (0, Instant::now());
             while begun.elapsed() < Duration::from_millis(250) {
                 for file in ["cmdline", "environ", "comm"] {
                     let bytes = fs::read(format!("/proc/{}/{file}", child.id())).unwrap_or_default();
                     assert!(!String::from_utf8_lossy(&bytes).contains(SECRET), "{file}");
-                    looks += usize::from(!bytes.is_empty());
+                    samples += usize::from(!bytes.is_empty());
                 }
                 thread::sleep(Duration::from_millis(5));
             }
-            assert!(looks > 10, "it was gone before it could be looked at");
+            assert!(samples > 10, "it was gone before it could be looked at");
             let output = child.wait_with_output().expect("the agent ends");
             for bytes in [&output.stdout, &output.stderr] {
                 let text = String::from_utf8_lossy(bytes);
@@ -52,9 +52,9 @@ fn none_is_in_arguments_environment_answers_or_errors() {
             }
         }
     }
-    // In a question that is none, too.
-    let question = Question::sizes("a").with("/auth", json!(SECRET));
-    let answer = question.ask();
+    // In a request that is none, too.
+    let call = Call::sizes("a").with("/auth", json!(SECRET));
+    let answer = call.ask();
     assert!(!answer.is_kind("request").line.contains(SECRET));
 }
 
@@ -64,7 +64,7 @@ fn no_core_file_is_left() {
         thread::sleep(Duration::from_secs(2));
         Vec::new()
     });
-    let mut child = Question::sizes(&format!("{}/a:app", server.address)).login("user", SECRET).start();
+    let mut child = Call::sizes(&format!("{}/a:app", server.address)).login("user", SECRET).start();
     thread::sleep(Duration::from_millis(300));
     // What is not dumpable belongs to root and has no memory that its own user may read.
     let status = fs::read_to_string(format!("/proc/{}/coredump_filter", child.id()));

@@ -17,14 +17,14 @@ use crate::failure::{Deadline, Failure, Kind, Result};
 use crate::sizes;
 
 /// The engine's `/info` and what a keychain holds are some kilobytes.
-const QUESTION_MAX: u64 = 1 << 20;
+const REQUEST_MAX: u64 = 1 << 20;
 
-/// What an answer has where the question names no limit, and the most that one can have.
+/// The time for an answer where the request names no limit, and the maximum that it may name.
 const LIMIT: Duration = Duration::from_secs(4);
 const LIMIT_MAX: Duration = Duration::from_mins(1);
 
 #[derive(Deserialize)]
-pub(crate) struct Question {
+pub(crate) struct Request {
     /// May be missing: the command line says it.
     #[serde(rename = "do")]
     what: Option<What>,
@@ -61,7 +61,7 @@ impl Auth {
     }
 }
 
-impl Question {
+impl Request {
     pub(crate) fn certs_d(&self) -> PathBuf {
         self.certs_d.clone().unwrap_or_else(|| "/etc/docker/certs.d".into())
     }
@@ -82,26 +82,26 @@ fn line_of(answer: &impl Serialize) -> String {
 }
 
 fn reply(what: What, input: impl Read) -> Result<String> {
-    let question = read(input)?;
-    if question.what.is_some_and(|asked| asked != what) {
+    let request = read(input)?;
+    if request.what.is_some_and(|asked| asked != what) {
         return Err(Failure::new(Kind::Request, "what is to be done differs between the command line and `do`"));
     }
-    let limit = question.limit_ms.map_or(LIMIT, Duration::from_millis).min(LIMIT_MAX);
+    let limit = request.limit_ms.map_or(LIMIT, Duration::from_millis).min(LIMIT_MAX);
     let deadline = Deadline::after(limit);
     match what {
-        What::Sizes => sizes::sizes(&question, deadline).map(|sizes| line_of(&sizes)),
-        What::Digest => sizes::digest(&question, deadline).map(|digest| line_of(&json!({ "digest": digest }))),
+        What::Sizes => sizes::sizes(&request, deadline).map(|sizes| line_of(&sizes)),
+        What::Digest => sizes::digest(&request, deadline).map(|digest| line_of(&json!({ "digest": digest }))),
     }
 }
 
-fn read(input: impl Read) -> Result<Question> {
+fn read(input: impl Read) -> Result<Request> {
     let mut text = Vec::new();
-    let read = input.take(QUESTION_MAX + 1).read_to_end(&mut text);
+    let read = input.take(REQUEST_MAX + 1).read_to_end(&mut text);
     read.map_err(|error| Failure::new(Kind::Request, format!("standard input cannot be read: {error}")))?;
-    if text.len() as u64 > QUESTION_MAX {
+    if text.len() as u64 > REQUEST_MAX {
         return Err(Failure::new(Kind::Request, "the question is longer than 1 MiB"));
     }
-    // Of serde's own message the place alone: the rest can repeat what stands there.
+    // Only the place is taken from serde's own message: its text can repeat what stands there.
     serde_json::from_slice(&text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         Failure::new(Kind::Request, format!("standard input is not a question (line {line}, column {column})"))
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_question() {
+    fn what_is_no_request() {
         let at = |line, column| {
             format!(r#"{{"kind":"request","error":"standard input is not a question (line {line}, column {column})"}}"#)
         };
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn no_time_is_an_answer_too() {
-        let question = br#"{"do":"sizes","image":"127.0.0.1:1/a","info":{"RegistryConfig":{}},"limit_ms":0}"#;
-        check(What::Sizes, question, r#"{"kind":"limit","error":"no time is left"}"#);
+        let request = br#"{"do":"sizes","image":"127.0.0.1:1/a","info":{"RegistryConfig":{}},"limit_ms":0}"#;
+        check(What::Sizes, request, r#"{"kind":"limit","error":"no time is left"}"#);
     }
 }

@@ -1,0 +1,71 @@
+//! How long to wait before the next try.
+//!
+//! **Invariant:** ten thousand devices that lose a broker in one moment do not come back in one: each waits a random part
+//! of a window ("full jitter"), and the windows grow.
+
+use std::time::Duration;
+
+/// A broker that was away for a moment has all back within a minute: those that come too early, and so a second time, too.
+/// And in this window one core can shake hands with ten thousand, at a millisecond each.
+const FIRST: Duration = Duration::from_secs(20);
+const LONGEST: Duration = Duration::from_mins(5);
+
+/// A connection that has lasted so long counts as a good one. One that is refused each time right after it was accepted
+/// (two devices of one name) does not.
+pub(super) const GOOD: Duration = Duration::from_mins(1);
+
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    tries: u32,
+}
+
+impl Backoff {
+    /// How long to wait, with a random number of any size.
+    pub(super) fn next(&mut self, random: u64) -> Duration {
+        let window = FIRST.saturating_mul(1 << self.tries.min(8)).min(LONGEST);
+        self.tries = self.tries.saturating_add(1);
+        let milliseconds = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(random % (milliseconds + 1))
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.tries = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_grow_to_five_minutes_and_start_anew() {
+        let mut backoff = Backoff::default();
+        let windows: Vec<u64> = (0..7)
+            .map(|_| {
+                let mut longest = Duration::ZERO;
+                let tries = backoff.tries;
+                for random in (0..=300_000).step_by(1_000).chain([20_000, 40_000, 80_000, 160_000]) {
+                    longest = longest.max(Backoff { tries }.next(random));
+                }
+                backoff.next(0);
+                longest.as_secs()
+            })
+            .collect();
+        assert_eq!(windows, [20, 40, 80, 160, 300, 300, 300]);
+        backoff.tries = u32::MAX;
+        assert!(backoff.next(u64::MAX) <= LONGEST);
+        backoff.reset();
+        assert!(backoff.next(u64::MAX) <= FIRST);
+    }
+
+    #[test]
+    fn all_of_a_window_is_used() {
+        let mut tenths = [0_u32; 10];
+        for device in 0..10_000_u64 {
+            // Numbers that lie anywhere, as the hash in the service gives them.
+            let wait = Backoff::default().next(device.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            tenths[usize::try_from(wait.as_millis() / 2_001).expect("a tenth")] += 1;
+        }
+        assert!(tenths.iter().all(|&count| (900..1_100).contains(&count)), "{tenths:?}");
+    }
+}

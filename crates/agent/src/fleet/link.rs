@@ -1,0 +1,224 @@
+//! The way to the broker: certificate and password from their files, a socket, and TLS.
+//!
+//! **Invariant:** nothing is said to a broker whose certificate does not lead to an authority that is trusted, for the name
+//! that was asked for; a password is in no error.
+
+use super::certificate;
+use super::options::{Certificate, Login, Options};
+use super::service::Opened;
+use alm_state::Time;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long one of a broker's addresses may take to answer, and TLS then.
+const CONNECT: Duration = Duration::from_secs(10);
+const HANDSHAKE: Duration = Duration::from_secs(20);
+/// How often the states are looked at, and how soon the end is noticed.
+const TICK: Duration = Duration::from_millis(500);
+/// A line that carries nothing any more holds a write up until the buffers are full, and then this long.
+const WRITE: Duration = Duration::from_secs(20);
+/// All authorities of a system are a quarter of it.
+const MOST_FILE: u64 = 1024 * 1024;
+
+/// What the files said.
+pub(super) struct Files {
+    config: Arc<ClientConfig>,
+    pub(super) opened: Opened,
+}
+
+impl Files {
+    pub(super) fn read(options: &Options) -> Result<Self, String> {
+        let roots = match &options.ca {
+            Some(file) => authorities(file)?,
+            None => crate::tls::system_roots().map_err(|failure| failure.error)?,
+        };
+        if roots.is_empty() {
+            return Err("there is no authority to trust: name one with --ca".into());
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.map_err(|error| error.to_string())?.with_root_certificates(roots);
+        let (config, facts) = match &options.certificate {
+            None => (builder.with_no_client_auth(), None),
+            Some(Certificate { file, key }) => {
+                let chain = certificates(file)?;
+                let facts = certificate::facts(&chain[0]);
+                let secret = PrivateKeyDer::from_pem_slice(&contents(key)?);
+                let secret =
+                    secret.map_err(|_| format!("{} has no key that can be read: PEM, not encrypted", key.display()))?;
+                let config = builder.with_client_auth_cert(chain, secret);
+                let config = config.map_err(|error| format!("{} and {}: {error}", file.display(), key.display()))?;
+                (config, facts)
+            }
+        };
+        let (name, end) = facts.map_or((None, None), |facts| (facts.name, Some(facts.end)));
+        let device = match options.device.clone().or(name) {
+            Some(name) => name,
+            None => host_name(),
+        };
+        let device = super::options::level(&device).map_err(|why| format!("the device's name {device:?}: {why}"))?;
+        let login = match &options.login {
+            Some(Login { user, password_file }) => Some((user.clone(), password(password_file)?)),
+            None => None,
+        };
+        Ok(Self { config: Arc::new(config), opened: Opened { device, login, end } })
+    }
+}
+
+fn contents(file: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|opened| opened.take(MOST_FILE + 1).read_to_end(&mut bytes));
+    let read = read.map_err(|error| format!("{}: {error}", file.display()))?;
+    if read as u64 > MOST_FILE {
+        return Err(format!("{} is larger than {MOST_FILE} bytes", file.display()));
+    }
+    Ok(bytes)
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&contents(file)?).collect();
+    found.ok().filter(|found| !found.is_empty()).ok_or_else(|| format!("{} has no certificate in PEM", file.display()))
+}
+
+fn authorities(file: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(certificates(file)?);
+    Ok(roots)
+}
+
+fn password(file: &Path) -> Result<String, String> {
+    let text = String::from_utf8(contents(file)?).unwrap_or_default();
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    // MQTT's own limit.
+    if line.is_empty() || line.len() > usize::from(u16::MAX) || line.contains('\n') {
+        return Err(format!("{} has no password: it has to be its only line, in UTF-8", file.display()));
+    }
+    Ok(line.to_owned())
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// A connection, by TLS.
+pub(super) struct Link {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+}
+
+impl Link {
+    pub(super) fn open(options: &Options, files: &Files, now: Time) -> Result<Self, String> {
+        let address = &options.broker;
+        let name =
+            ServerName::try_from(address.host.clone()).map_err(|_| format!("{} is no name of a host", address.host))?;
+        let socket = connect(&address.host, address.port)?;
+        let mut connection = ClientConnection::new(files.config.clone(), name).map_err(|error| error.to_string())?;
+        let mut socket = socket;
+        let due = Instant::now() + HANDSHAKE;
+        while connection.is_handshaking() {
+            match connection.complete_io(&mut socket) {
+                Ok(_) => {}
+                Err(error) if is_tick(&error) && Instant::now() < due => {}
+                Err(error) if is_tick(&error) => return Err("no answer to TLS".into()),
+                Err(error) => return Err(explain(&error, now)),
+            }
+        }
+        Ok(Self { stream: StreamOwned::new(connection, socket) })
+    }
+
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let sent = self.stream.write_all(bytes).and_then(|()| self.stream.flush());
+        sent.map_err(
+            |error| {
+                if is_tick(&error) { "nothing can be sent any more".into() } else { explain(&error, Time::now()) }
+            },
+        )
+    }
+
+    pub(super) fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, String> {
+        match self.stream.read(buffer) {
+            Ok(0) => Ok(None),
+            Ok(count) => Ok(Some(count)),
+            Err(error) if is_tick(&error) => Ok(Some(0)),
+            // mosquitto closes without saying so in TLS.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(explain(&error, Time::now())),
+        }
+    }
+}
+
+fn is_tick(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
+
+fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
+    let addresses = (host, port).to_socket_addrs().map_err(|_| format!("the name {host} is not known to DNS"))?;
+    let mut last = format!("the name {host} has no address");
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, CONNECT) {
+            Ok(socket) => {
+                let set = socket.set_nodelay(true).and_then(|()| socket.set_read_timeout(Some(TICK)));
+                set.and_then(|()| socket.set_write_timeout(Some(WRITE))).map_err(|error| error.to_string())?;
+                return Ok(socket);
+            }
+            Err(error) => last = format!("{address}: {}", plain(&error)),
+        }
+    }
+    Err(last)
+}
+
+/// Without the number that std adds.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string().to_lowercase();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+/// An error of TLS, and what it means for who reads the journal.
+fn explain(error: &io::Error, now: Time) -> String {
+    let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+        return match error.kind() {
+            ErrorKind::UnexpectedEof => "the broker closed the connection within TLS".into(),
+            _ => plain(error),
+        };
+    };
+    match inner {
+        rustls::Error::InvalidCertificate(why) => match why {
+            // A bad signature is that of another authority with the same name: a CA that was set up anew.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "the broker's certificate was not issued by an authority that is trusted here; see --ca".into()
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                format!("the broker's certificate is not valid yet by this device's clock, which shows {now}")
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                format!("the broker's certificate has expired by this device's clock, which shows {now}")
+            }
+            why => format!("the broker's certificate cannot be trusted: {why}"),
+        },
+        rustls::Error::AlertReceived(alert) => format!("the broker refuses {}", refused(*alert)),
+        rustls::Error::InvalidMessage(_) => "that port does not speak TLS".into(),
+        other => format!("TLS: {other}"),
+    }
+}
+
+fn refused(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::CertificateRevoked => "this device's certificate: it was revoked".into(),
+        AlertDescription::CertificateExpired => "this device's certificate: it has expired".into(),
+        AlertDescription::UnknownCA => "this device's certificate: another authority issued it".into(),
+        AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure => {
+            "this device without a certificate, or what its TLS can do; see --cert".into()
+        }
+        AlertDescription::BadCertificate
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnsupportedCertificate => "this device's certificate".into(),
+        other => format!("this device ({other:?})"),
+    }
+}

@@ -1,0 +1,459 @@
+//! One connection, as MQTT sees it: bytes in, bytes out, no socket and no clock.
+//!
+//! The protocol itself is mqtt-protocol-core's, which is driven here: its timers, its events, MQTT 5 and 3.1.1 in one shape.
+//! One publish at a time waits for its answer, so that no broker's limit on them is ever met.
+//!
+//! **Invariant:** a broker that sends what it should not, or nothing, ends the session; it gets no more memory than
+//! [`MOST_RECEIVED`] a packet, and no time but what the limits here say.
+
+use mqtt_protocol_core::mqtt;
+use mqtt_protocol_core::mqtt::Version as Protocol;
+use mqtt_protocol_core::mqtt::connection::event::TimerKind;
+use mqtt_protocol_core::mqtt::connection::{ConnectionOptions, Event};
+use mqtt_protocol_core::mqtt::packet::{Packet, Property, Qos, v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::prelude::*;
+use mqtt_protocol_core::mqtt::result_code::MqttError;
+use std::time::Duration;
+
+/// The longest that an answer to CONNECT, a publish or a ping may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A device that is gone is seen after one and a half of it.
+const KEEP_ALIVE: u16 = 120;
+/// Nothing is subscribed to: what comes is answers, of some bytes each.
+const MOST_RECEIVED: u32 = 4_096;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    Five,
+    ThreeOneOne,
+}
+
+impl Version {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "5" | "5.0" => Ok(Self::Five),
+            "3.1.1" => Ok(Self::ThreeOneOne),
+            _ => Err("the version of MQTT is 5 or 3.1.1".into()),
+        }
+    }
+}
+
+/// `5`, `3.1.1`
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if *self == Self::Five { "5" } else { "3.1.1" })
+    }
+}
+
+/// What the session begins with.
+pub(super) struct Hello<'a> {
+    pub(super) version: Version,
+    /// The client identifier; a second connection with the same one ends the first.
+    pub(super) client: &'a str,
+    pub(super) login: Option<(&'a str, &'a str)>,
+    /// Where `offline` is said when this connection breaks.
+    pub(super) will: Option<&'a str>,
+}
+
+/// Why a session is over.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum End {
+    /// The broker's reason for not accepting the connection, as MQTT 5 numbers it.
+    Refused(u8),
+    /// The broker's reason for ending it; 0 where it gave none.
+    Closed(u8),
+    /// It did not answer this in time.
+    Silent(&'static str),
+    /// It does not speak as agreed.
+    Broken(String),
+}
+
+/// How a publish was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Taken,
+    /// The broker's reason, as MQTT 5 numbers it; 3.1.1 has no such answer.
+    Refused(u8),
+}
+
+pub(super) struct Session {
+    mqtt: mqtt::Connection<mqtt::role::Client>,
+    version: Version,
+    is_accepted: bool,
+    /// The packet that waits for its answer.
+    waiting: Option<u16>,
+    answer: Option<Answer>,
+    /// When what was asked last has to be answered.
+    due: Option<Duration>,
+    ping: Option<Duration>,
+    pong: Option<Duration>,
+    /// The largest packet that the broker takes.
+    largest: usize,
+    /// What is to be sent.
+    out: Vec<u8>,
+}
+
+impl Session {
+    /// Begins one; CONNECT is the first to be sent.
+    pub(super) fn new(hello: &Hello, at: Duration) -> Result<Self, End> {
+        let options = ConnectionOptions::new().maximum_packet_size_recv(MOST_RECEIVED);
+        let protocol = if hello.version == Version::Five { Protocol::V5_0 } else { Protocol::V3_1_1 };
+        let mut mqtt = mqtt::Connection::with_options(protocol, options);
+        mqtt.set_pingresp_recv_timeout(PATIENCE.as_millis() as u64);
+        let events = match hello.version {
+            Version::Five => mqtt.checked_send(connect_5(hello).map_err(broken)?),
+            Version::ThreeOneOne => mqtt.checked_send(connect_3(hello).map_err(broken)?),
+        };
+        let mut session = Self {
+            mqtt,
+            version: hello.version,
+            is_accepted: false,
+            waiting: None,
+            answer: None,
+            due: Some(at + PATIENCE),
+            ping: None,
+            pong: None,
+            largest: usize::MAX,
+            out: Vec::new(),
+        };
+        session.apply(events, at)?;
+        Ok(session)
+    }
+
+    pub(super) fn is_accepted(&self) -> bool {
+        self.is_accepted
+    }
+
+    /// Whether a publish waits for its answer.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// How the last publish was taken, once.
+    pub(super) fn answer(&mut self) -> Option<Answer> {
+        self.answer.take()
+    }
+
+    /// The largest packet that the broker takes.
+    pub(super) fn largest(&self) -> usize {
+        self.largest
+    }
+
+    /// What is to be sent, once.
+    pub(super) fn output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// What has come.
+    pub(super) fn receive(&mut self, bytes: &[u8], at: Duration) -> Result<(), End> {
+        let mut cursor = mqtt::common::Cursor::new(bytes);
+        while cursor.position() < bytes.len() as u64 {
+            let events = self.mqtt.recv(&mut cursor);
+            self.apply(events, at)?;
+        }
+        Ok(())
+    }
+
+    /// That time has passed.
+    pub(super) fn advance(&mut self, at: Duration) -> Result<(), End> {
+        if self.due.is_some_and(|due| due <= at) {
+            return Err(End::Silent(if self.is_accepted { "a publish" } else { "CONNECT" }));
+        }
+        if self.pong.is_some_and(|pong| pong <= at) {
+            return Err(End::Silent("a ping"));
+        }
+        if self.ping.take_if(|ping| *ping <= at).is_some() {
+            let events = self.mqtt.notify_timer_fired(TimerKind::PingreqSend);
+            self.apply(events, at)?;
+        }
+        Ok(())
+    }
+
+    /// Says something that is kept for who comes later; its [`Session::answer`] has to come before the next.
+    pub(super) fn publish(&mut self, topic: &str, payload: &[u8], at: Duration) -> Result<(), End> {
+        let id = self.mqtt.acquire_packet_id().map_err(broken)?;
+        (self.waiting, self.due) = (Some(id), Some(at + PATIENCE));
+        self.send(topic, payload, Some(id), at)
+    }
+
+    /// Says something that is only for who listens now, and may be lost.
+    pub(super) fn mention(&mut self, topic: &str, payload: &[u8], at: Duration) -> Result<(), End> {
+        self.send(topic, payload, None, at)
+    }
+
+    fn send(&mut self, topic: &str, payload: &[u8], id: Option<u16>, at: Duration) -> Result<(), End> {
+        let qos = if id.is_some() { Qos::AtLeastOnce } else { Qos::AtMostOnce };
+        let events = match self.version {
+            Version::Five => {
+                let packet = v5_0::Publish::builder().topic_name(topic).map_err(broken)?.qos(qos).retain(id.is_some());
+                let packet = if let Some(id) = id { packet.packet_id(id) } else { packet };
+                self.mqtt.checked_send(packet.payload(payload).build().map_err(broken)?)
+            }
+            Version::ThreeOneOne => {
+                let packet =
+                    v3_1_1::Publish::builder().topic_name(topic).map_err(broken)?.qos(qos).retain(id.is_some());
+                let packet = if let Some(id) = id { packet.packet_id(id) } else { packet };
+                self.mqtt.checked_send(packet.payload(payload).build().map_err(broken)?)
+            }
+        };
+        self.apply(events, at)
+    }
+
+    /// Takes leave: the broker says no will.
+    pub(super) fn leave(&mut self, at: Duration) -> Result<(), End> {
+        let events = match self.version {
+            Version::Five => self.mqtt.checked_send(v5_0::Disconnect::builder().build().map_err(broken)?),
+            Version::ThreeOneOne => self.mqtt.checked_send(v3_1_1::Disconnect::builder().build().map_err(broken)?),
+        };
+        // It asks for the connection to be closed.
+        let _ = self.apply(events, at);
+        Ok(())
+    }
+
+    fn apply(&mut self, events: Vec<Event>, at: Duration) -> Result<(), End> {
+        let mut end = None;
+        for event in events {
+            match event {
+                Event::RequestSendPacket { packet, .. } => self.out.extend(packet.to_continuous_buffer()),
+                Event::RequestTimerReset { kind, duration_ms } => {
+                    *self.timer(kind) = Some(at + Duration::from_millis(duration_ms));
+                }
+                Event::RequestTimerCancel(kind) => *self.timer(kind) = None,
+                Event::NotifyPacketReceived(packet) => self.heard(&packet)?,
+                Event::NotifyError(error) => return Err(broken(error)),
+                // The error that is the reason comes behind it.
+                Event::RequestClose => end = Some(End::Closed(0)),
+                Event::NotifyPacketIdReleased(_) => {}
+            }
+        }
+        end.map_or(Ok(()), Err)
+    }
+
+    fn timer(&mut self, kind: TimerKind) -> &mut Option<Duration> {
+        if kind == TimerKind::PingreqSend { &mut self.ping } else { &mut self.pong }
+    }
+
+    fn heard(&mut self, packet: &Packet) -> Result<(), End> {
+        match packet {
+            Packet::V5_0Connack(packet) => {
+                for property in packet.props() {
+                    if let Property::MaximumPacketSize(size) = property {
+                        self.largest = size.val() as usize;
+                    }
+                }
+                self.connected(packet.reason_code() as u8)
+            }
+            Packet::V3_1_1Connack(packet) => self.connected(match packet.return_code() as u8 {
+                0 => 0,
+                // In the numbers of MQTT 5: version, identifier, away, login, rights.
+                1 => 132,
+                2 => 133,
+                3 => 136,
+                4 => 134,
+                _ => 135,
+            }),
+            Packet::V5_0Puback(packet) => {
+                // 16 is "nobody listens": fine.
+                let reason = packet.reason_code().map_or(0, |reason| reason as u8);
+                self.acknowledged(packet.packet_id(), reason);
+                Ok(())
+            }
+            Packet::V3_1_1Puback(packet) => {
+                self.acknowledged(packet.packet_id(), 0);
+                Ok(())
+            }
+            Packet::V5_0Pingresp(_) | Packet::V3_1_1Pingresp(_) => Ok(()),
+            Packet::V5_0Disconnect(packet) => Err(End::Closed(packet.reason_code().map_or(0, |reason| reason as u8))),
+            _ => Err(End::Broken("it sent what was not asked for".into())),
+        }
+    }
+
+    fn connected(&mut self, reason: u8) -> Result<(), End> {
+        if self.is_accepted {
+            return Err(End::Broken("it accepted twice".into()));
+        }
+        if reason != 0 {
+            return Err(End::Refused(reason));
+        }
+        (self.is_accepted, self.due) = (true, None);
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, id: u16, reason: u8) {
+        if self.waiting.take_if(|waiting| *waiting == id).is_some() {
+            self.due = None;
+            self.answer = Some(if reason < 128 { Answer::Taken } else { Answer::Refused(reason) });
+        }
+    }
+}
+
+fn connect_5(hello: &Hello) -> Result<v5_0::Connect, MqttError> {
+    let mut connect = v5_0::Connect::builder().client_id(hello.client)?.clean_start(true).keep_alive(KEEP_ALIVE);
+    if let Some(topic) = hello.will {
+        connect = connect.will_message(topic, super::payload::OFFLINE, Qos::AtLeastOnce, true)?;
+    }
+    if let Some((user, password)) = hello.login {
+        connect = connect.user_name(user)?.password(password)?;
+    }
+    connect.build()
+}
+
+fn connect_3(hello: &Hello) -> Result<v3_1_1::Connect, MqttError> {
+    let mut connect = v3_1_1::Connect::builder().client_id(hello.client)?.clean_session(true).keep_alive(KEEP_ALIVE);
+    if let Some(topic) = hello.will {
+        connect = connect.will_message(topic, super::payload::OFFLINE, Qos::AtLeastOnce, true)?;
+    }
+    if let Some((user, password)) = hello.login {
+        connect = connect.user_name(user)?.password(password)?;
+    }
+    connect.build()
+}
+
+fn broken(error: MqttError) -> End {
+    End::Broken(format!("MQTT: {error:?}"))
+}
+
+/// The reasons in words, of both versions, in the numbers of MQTT 5.
+pub(super) fn words(reason: u8) -> &'static str {
+    match reason {
+        129 | 130 => "it could not read what was sent",
+        132 => "it does not speak this version of MQTT; see --mqtt",
+        133 => "it does not take this client identifier",
+        134 => "user name or password are wrong",
+        135 => "not authorized",
+        136 | 137 => "it is not able to serve now",
+        138 => "this device is banned",
+        139 => "it is shutting down",
+        141 => "it has heard nothing for too long",
+        142 => "another connection came under the same name: are there two devices with one certificate?",
+        144 => "it does not take this topic",
+        149 => "it takes no messages of this size",
+        150 | 151 | 159 => "too much at once",
+        152 => "an administrator ended it",
+        154 => "it keeps no messages for later (retain), without which there is no fleet to be seen",
+        155 => "it confirms no messages (QoS 1)",
+        156 | 157 => "this device has to use another broker",
+        _ => "it gave no reason",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn session(version: Version) -> Session {
+        let hello = Hello { version, client: "pi-1", login: Some(("pi-1", "secret")), will: Some("fleet/pi-1/online") };
+        Session::new(&hello, Duration::ZERO).expect("a session")
+    }
+
+    fn accepted(version: Version) -> Session {
+        let mut session = session(version);
+        assert_eq!(session.output()[0], 0x10, "CONNECT");
+        let connack: &[u8] = if version == Version::Five { &[0x20, 3, 0, 0, 0] } else { &[0x20, 2, 0, 0] };
+        session.receive(connack, S).expect("accepted");
+        assert!(session.is_accepted());
+        session
+    }
+
+    #[test]
+    fn connect_has_will_login_and_keep_alive() {
+        for version in [Version::Five, Version::ThreeOneOne] {
+            let sent = session(version).output();
+            let text = String::from_utf8_lossy(&sent);
+            for part in ["MQTT", "pi-1", "secret", "fleet/pi-1/online", "offline"] {
+                assert!(text.contains(part), "{part}");
+            }
+            // Flags: user, password, will retained, QoS 1, will, clean.
+            assert_eq!(sent[9], 0b1110_1110);
+            assert_eq!(u16::from_be_bytes([sent[10], sent[11]]), KEEP_ALIVE);
+        }
+    }
+
+    #[test]
+    fn a_refusal_has_its_reason_in_both_versions() {
+        assert_eq!(session(Version::Five).receive(&[0x20, 3, 0, 135, 0], S), Err(End::Refused(135)));
+        assert_eq!(session(Version::ThreeOneOne).receive(&[0x20, 2, 0, 5], S), Err(End::Refused(135)));
+        assert_eq!(session(Version::ThreeOneOne).receive(&[0x20, 2, 0, 4], S), Err(End::Refused(134)));
+    }
+
+    #[test]
+    fn a_publish_is_answered_refused_or_overdue() {
+        for version in [Version::Five, Version::ThreeOneOne] {
+            let mut session = accepted(version);
+            session.publish("fleet/pi-1/state", b"{}", S).expect("a publish");
+            // PUBLISH, QoS 1, retained.
+            assert_eq!(session.output()[0], 0x33);
+            assert!(session.is_waiting());
+            session.receive(&[0x40, 2, 0, 9], S).unwrap_or_default();
+            assert!(session.is_waiting(), "another's answer");
+        }
+        let mut session = accepted(Version::Five);
+        session.publish("fleet/pi-1/state", b"{}", S).expect("a publish");
+        session.receive(&[0x40, 3, 0, 1, 135], S).expect("an answer");
+        assert_eq!(
+            (session.answer(), session.answer(), session.is_waiting()),
+            (Some(Answer::Refused(135)), None, false)
+        );
+        session.publish("fleet/pi-1/state", b"{}", S).expect("a publish");
+        session.advance(30 * S).expect("still time");
+        assert_eq!(session.advance(31 * S), Err(End::Silent("a publish")));
+    }
+
+    #[test]
+    fn progress_is_sent_without_waiting() {
+        let mut session = accepted(Version::Five);
+        session.mention("fleet/pi-1/progress", b"{}", S).expect("sent");
+        assert_eq!((session.output()[0], session.is_waiting()), (0x30, false));
+    }
+
+    #[test]
+    fn silence_is_pinged_and_then_ended() {
+        for version in [Version::Five, Version::ThreeOneOne] {
+            let mut session = accepted(version);
+            session.advance(119 * S).expect("quiet");
+            assert_eq!(session.output(), b"");
+            session.advance(121 * S).expect("a ping");
+            assert_eq!(session.output(), [0xc0, 0]);
+            session.receive(&[0xd0, 0], 122 * S).expect("an answer");
+            session.advance(241 * S).expect("the next ping");
+            assert_eq!(session.output(), [0xc0, 0]);
+            assert_eq!(session.advance(272 * S), Err(End::Silent("a ping")));
+        }
+        assert_eq!(session(Version::Five).advance(30 * S), Err(End::Silent("CONNECT")));
+    }
+
+    #[test]
+    fn what_the_broker_may_not_send_ends_the_session() {
+        let publish: &[u8] = &[0x30, 5, 0, 1, b'a', 0, b'x'];
+        let huge: &[u8] = &[0x30, 0xff, 0xff, 0xff, 0x7f];
+        let endless: &[u8] = &[0x30, 0xff, 0xff, 0xff, 0xff, 0xff];
+        let twice: &[u8] = &[0x20, 3, 0, 0, 0];
+        let page = "HTTP/1.1 400 Bad Request\r\n\r\n".repeat(4);
+        for bytes in [publish, huge, endless, twice, page.as_bytes(), &[0; 64]] {
+            for version in [Version::Five, Version::ThreeOneOne] {
+                let mut session = accepted(version);
+                assert!(session.receive(bytes, S).is_err(), "{bytes:?}");
+            }
+        }
+        let mut session = accepted(Version::Five);
+        assert_eq!(session.receive(&[0xe0, 1, 142], S), Err(End::Closed(142)));
+    }
+
+    #[test]
+    fn leave_says_so() {
+        for version in [Version::Five, Version::ThreeOneOne] {
+            let mut session = accepted(version);
+            session.leave(S).expect("left");
+            assert_eq!(session.output()[0], 0xe0);
+        }
+    }
+
+    #[test]
+    fn the_brokers_limit_is_known() {
+        let mut session = session(Version::Five);
+        session.receive(&[0x20, 8, 0, 0, 5, 39, 0, 0, 16, 0], S).expect("accepted");
+        assert_eq!(session.largest(), 4_096);
+    }
+}

@@ -1,0 +1,45 @@
+#!/bin/bash
+# The Debian package alm-fleet (all architectures), with the page and the broker's configuration: package.sh DIR
+# Asks npm for what site.sh names. The same input gives the same package.
+set -euo pipefail
+
+[ $# = 1 ] || { echo 'usage: package.sh DIR' >&2; exit 2; }
+here=$(dirname "$(realpath "$0")")
+out=$1
+changelog=$here/../debian/changelog
+version=$(dpkg-parsechangelog -l "$changelog" -S Version)
+SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -l "$changelog" -S Timestamp)
+export SOURCE_DATE_EPOCH
+umask 022
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+
+put() { install -D -m "$1" "$2" "$tree/$3"; }
+tree=$root/tree
+"$here/site.sh" "$tree/usr/share/alm-fleet/page"
+doc=usr/share/doc/alm-fleet
+put 644 "$here/copyright" $doc/copyright
+put 644 "$here/README.md" $doc/README.md
+put 644 "$here/nginx.conf" $doc/examples/nginx.conf
+put 644 "$here/rules.yml" $doc/examples/rules.yml
+gzip -9n <"$changelog" >"$tree/$doc/changelog.Debian.gz"
+put 644 "$here/lintian-overrides" usr/share/lintian/overrides/alm-fleet
+# An administrator's own words about the page stay when the package is upgraded. Not in /etc, since mosquitto gives out no
+# file that a link leads to.
+conffiles=(/usr/share/alm-fleet/page/settings.json)
+if [ -d "$here/mosquitto" ]; then
+    for file in alm-fleet.conf devices.acl viewers.acl; do put 644 "$here/mosquitto/$file" "usr/share/alm-fleet/mosquitto/$file"; done
+    put 644 "$here/mosquitto/default" etc/default/alm-fleet
+    put 755 "$here/mosquitto/alm-fleet-configure" usr/sbin/alm-fleet-configure
+    put 644 "$here/mosquitto/limits.conf" lib/systemd/system/mosquitto.service.d/alm-fleet.conf
+    conffiles+=(/etc/default/alm-fleet)
+fi
+
+mkdir "$tree/DEBIAN"
+printf '%s\n' "${conffiles[@]}" >"$tree/DEBIAN/conffiles"
+(cd "$tree" && find . -type f ! -path './DEBIAN/*' ! -path './etc/*' -printf '%P\0' | LC_ALL=C sort -z | xargs -0 md5sum) >"$tree/DEBIAN/md5sums"
+size=$(du -sk --apparent-size --exclude=DEBIAN "$tree" | cut -f1)
+maintainer=$(dpkg-parsechangelog -l "$changelog" -S Maintainer)
+sed "s/@VERSION@/$version/; s/@SIZE@/$size/; s/@MAINTAINER@/$maintainer/" "$here/control" >"$tree/DEBIAN/control"
+find "$tree" -exec touch -hd "@$SOURCE_DATE_EPOCH" {} +
+dpkg-deb --root-owner-group -Zxz --build "$tree" "$out/alm-fleet_${version}_all.deb" >/dev/null

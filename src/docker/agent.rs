@@ -1,0 +1,153 @@
+//! `alm-agent`, the program that speaks to registries for this one: where it is, and what it gets on its standard input.
+//!
+//! Apart from what it is asked for: a pull asks for sizes and goes on meanwhile, a check waits for a digest.
+//!
+//! **Invariant:** it is asked only where the engine is this host's, and secrets go to its standard input alone: no argument, no
+//! environment.
+
+use crate::docker::base64;
+use crate::docker::inspect::Inspector;
+use crate::docker::reference::Reference;
+use crate::os::child::{self, Setup};
+use serde_json::{Value, json};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+/// What a digest may take, and when the agent is ended.
+const DIGEST: Duration = Duration::from_secs(10);
+const DIGEST_MAX: Duration = Duration::from_millis(10_500);
+
+/// An answer with a digest, or with the reason why there is none.
+const ANSWER_MAX: usize = 4 << 10;
+
+/// What the agent has to know beside what the engine says.
+pub(crate) struct RegistryQuery<'a> {
+    pub(crate) reference: &'a Reference,
+    pub(crate) platform: Option<&'a str>,
+    /// The value of `X-Registry-Auth`.
+    pub(crate) credentials: &'a str,
+}
+
+/// An engine's answers to `/info` and `/version`, and what its `/_ping` said of its version.
+pub(super) struct Reached<'a> {
+    pub(super) info: &'a Value,
+    pub(super) version: &'a Value,
+    pub(super) ping: &'a str,
+}
+
+/// The agent beside this program, else on PATH.
+pub(super) fn find() -> Option<PathBuf> {
+    let own = env::current_exe().ok();
+    let beside = own.as_deref().and_then(Path::parent).map(Path::as_os_str);
+    beside
+        .and_then(|directory| child::program("alm-agent", directory))
+        .or_else(|| child::program("alm-agent", &search_path()))
+}
+
+fn search_path() -> OsString {
+    env::var_os("PATH").unwrap_or_default()
+}
+
+/// With an environment of two variables: a proxy of ours is none of the engine's.
+pub(super) fn command(agent: &Path, what: &str) -> Command {
+    let mut command = Command::new(agent);
+    command.arg(what).env_clear().env("PATH", search_path());
+    command.envs(env::var_os("SSL_CERT_FILE").map(|file| (OsStr::new("SSL_CERT_FILE"), file)));
+    command
+}
+
+/// Whether `/info` is of an engine on this host, which says how it reaches registries: another's secrets and registries
+/// belong to another network.
+pub(super) fn is_own(info: &Value) -> bool {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    host.is_some_and(|host| info["Name"].as_str() == Some(host.trim_end())) && info["RegistryConfig"].is_object()
+}
+
+/// The object on the agent's standard input.
+pub(super) fn request(what: &str, query: &RegistryQuery<'_>, engine: &Reached<'_>, limit: Duration) -> Option<String> {
+    let RegistryQuery { reference, platform, credentials } = query;
+    let auth = base64::decode(&credentials.replace('-', "+").replace('_', "/"))?;
+    let part = |name: &str| engine.info[name].clone();
+    let request = json!({
+        "do": what,
+        "image": reference.full(),
+        "platform": platform,
+        "engine": platform_of(engine.version),
+        "version": engine.version["Version"].as_str().unwrap_or(engine.ping),
+        "info": {
+            "RegistryConfig": part("RegistryConfig"),
+            "HttpProxy": part("HttpProxy"),
+            "HttpsProxy": part("HttpsProxy"),
+            "NoProxy": part("NoProxy"),
+        },
+        "auth": serde_json::from_slice::<Value>(&auth).ok()?,
+        "limit_ms": u64::try_from(limit.as_millis()).ok()?,
+    });
+    Some(request.to_string())
+}
+
+/// The digest of what an image's tag names in its registry, by a request that no registry counts as a pull. None where there is
+/// no agent, or it does not know: then the engine is to be asked.
+pub(crate) fn digest(inspector: &Inspector<'_>, query: &RegistryQuery<'_>) -> Option<String> {
+    let agent = find()?;
+    let info = inspector.find("/info").ok()??;
+    let version = inspector.find("/version").ok()??;
+    let engine = Reached { info: &info, version: &version, ping: &inspector.engine.version };
+    let left = inspector.until.saturating_duration_since(Instant::now());
+    let input = request("digest", query, &engine, DIGEST.min(left)).filter(|_| is_own(&info))?;
+    let setup = Setup { input: Some(input.as_bytes()), own_group: true, ..Setup::default() };
+    let mut go_on = || inspector.signals.go_on();
+    let answer = child::collect(command(&agent, "digest"), setup, DIGEST_MAX.min(left), ANSWER_MAX, &mut go_on);
+    let (status, answer) = answer.ok()?;
+    parse(&answer).filter(|_| status.success())
+}
+
+/// The digest that the agent names; none where it does not answer as it should.
+pub(crate) fn parse(answer: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Reply {
+        digest: String,
+    }
+    let Reply { digest } = serde_json::from_slice(answer).ok()?;
+    let hex = digest.strip_prefix("sha256:")?;
+    (hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))).then_some(digest)
+}
+
+/// `linux/arm`, as the engine was built: the kernel can be of another kind. An engine that does not say runs here as we do.
+fn platform_of(version: &Value) -> String {
+    let architecture = match env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    };
+    let part = |name: &str, default| version[name].as_str().unwrap_or(default).to_owned();
+    format!("{}/{}", part("Os", "linux"), part("Arch", architecture))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engines_own_platform() {
+        assert_eq!(platform_of(&json!({"Os": "linux", "Arch": "arm"})), "linux/arm");
+        assert!(platform_of(&Value::Null).starts_with("linux/"));
+    }
+
+    #[test]
+    fn digests() {
+        let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+        assert_eq!(parse(format!("{{\"digest\":\"{digest}\",\"more\":1}}\n").as_bytes()), Some(digest.clone()));
+        for wrong in
+            ["", "null", "{}", r#"{"digest":null}"#, r#"{"digest":"sha256:1"}"#, r#"{"kind":"auth","error":"x"}"#]
+        {
+            assert_eq!(parse(wrong.as_bytes()), None, "{wrong}");
+        }
+        assert_eq!(parse(format!("{{\"digest\":\"{}\"}}", digest.to_uppercase()).as_bytes()), None);
+        assert_eq!(parse(format!("{{\"digest\":\"{}\"}}", digest.replace('0', "\\u001b")).as_bytes()), None);
+    }
+}

@@ -1,0 +1,305 @@
+// The page in a real browser, against a real broker: what it shows is compared with what was sent.
+//
+// node --test tests/page/page.test.mjs; PICTURES=DIR says where the pictures go (default: target/page)
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Simulator } from './simulator.mjs';
+import { Broker, Tab, VIEWER, WRITER, expected, launch, sleep, until } from './world.mjs';
+
+let broker, browser, simulator;
+before(async () => {
+  broker = await Broker.start();
+  browser = await launch();
+  simulator = new Simulator({ url: broker.url, ...WRITER });
+  await simulator.connected();
+  await simulator.populate(300);
+}, { timeout: 60_000 });
+after(async () => {
+  await simulator?.close();
+  await browser?.close();
+  await broker?.close();
+});
+
+const opened = async how => {
+  const tab = await Tab.open(browser, broker.page, how);
+  await tab.login();
+  await tab.live(simulator.devices.size);
+  return tab;
+};
+// Nothing broke, and no rule of the CSP was broken.
+const clean = async tab => {
+  assert.deepEqual(await tab.page.evaluate(() => window.violations), []);
+  assert.deepEqual(tab.errors, []);
+};
+const agrees = (tab, ms) => until('totals and reasons are what was sent', async () => {
+  const is = { totals: await tab.totals(), kinds: await tab.kinds() }, should = expected(simulator);
+  try { assert.deepEqual(is, should); return true; } catch { return { is, should }; }
+}, ms);
+
+test('totals and reasons are what was sent, and filter the table', async () => {
+  const tab = await opened();
+  await agrees(tab);
+  const { totals, kinds } = expected(simulator);
+  assert.ok(totals.failed > 0 && totals.pulling > 0 && totals.offline > 0 && totals.behind > 0, 'the simulator tells some of each');
+  for (const [cls, n] of Object.entries(totals)) {
+    if (cls === 'unknown') continue;
+    await tab.page.click(`#total-${cls}`);
+    await until(`${cls} filters`, async () => (await tab.text('#shown')) === `${n} shown`);
+    assert.equal(await tab.page.$eval(`#total-${cls}`, tile => tile.getAttribute('aria-pressed')), 'true');
+    const rows = await tab.rows();
+    assert.ok(rows.length >= Math.min(n, 10));
+    await tab.page.click(`#total-${cls}`);
+  }
+  for (const [kind, n] of Object.entries(kinds)) {
+    await tab.page.click(`#kinds [data-kind="${kind}"]`);
+    await until(`${kind} filters`, async () => (await tab.text('#shown')) === `${n} shown`);
+    await tab.page.click('#all');
+  }
+  await tab.picture('light');
+  await clean(tab);
+  await tab.close();
+});
+
+test('search and site narrow the table, its heads sort it', async () => {
+  const tab = await opened();
+  await tab.page.type('#query', 'PI-0012');
+  await until('ten devices', async () => (await tab.text('#shown')) === '10 shown');
+  assert.deepEqual(new Set((await tab.rows()).map(row => row.name.slice(0, 7))), new Set(['pi-0012']));
+  await tab.page.click('#all');
+  await until('all again', async () => (await tab.text('#shown')) === '' && (await tab.page.$eval('#query', query => query.value)) === '');
+  const cologne = [...simulator.devices.values()].filter(one => one.state.site === 'Köln').length;
+  await tab.page.select('#site', 'Köln');
+  await until('one site', async () => (await tab.text('#shown')) === `${cologne} shown`);
+  assert.ok((await tab.rows()).every(row => row.site === 'Köln'));
+  await tab.page.click('#all');
+  await until('no site', async () => (await tab.text('#shown')) === '');
+  const names = [...simulator.devices.keys()].sort();
+  await tab.page.click('#head .c-name button');
+  assert.equal((await tab.rows())[0].name, names[0]);
+  await tab.page.click('#head .c-name button');
+  assert.equal((await tab.rows())[0].name, names.at(-1));
+  assert.equal(await tab.page.$eval('#head .c-name', head => head.getAttribute('aria-sort')), 'descending');
+  // Scrolled to its end, it has the last; and only as many elements as fit.
+  await tab.page.$eval('#scroll', box => box.scrollTop = box.scrollHeight);
+  await until('the last row', async () => (await tab.rows()).at(-1).name === names[0]);
+  assert.ok((await tab.page.$$('#space .row')).length < 60);
+  await clean(tab);
+  await tab.close();
+});
+
+test('the drawer shows layers while pulling, and what to do where it fails', async () => {
+  const tab = await opened();
+  const failed = [...simulator.devices.values()].find(one => one.state.images[0].status === 'Error');
+  await tab.page.type('#query', failed.name);
+  await until('one device', async () => (await tab.text('#shown')) === '1 shown');
+  await tab.page.click('#space .row:not([hidden])');
+  await tab.page.waitForSelector('#device', { visible: true });
+  const image = failed.state.images[0], drawer = await tab.text('#device');
+  for (const part of [failed.name, failed.state.site, image.id, image.details, image.hint, image.digest, 'Failing since', `${image.attempts} tr`, 'What runs', 'player', 'Running']) {
+    assert.ok(drawer.includes(part), `the drawer has no ${part}: ${drawer}`);
+  }
+  await tab.picture('drawer-failed');
+  await tab.page.click('#device .close');
+  assert.equal(await tab.visible('#device'), false);
+  const pulling = [...simulator.devices.values()].find(one => one.pull && one.pull.done / 214e6 < .5);
+  await tab.page.$eval('#query', query => query.value = '');
+  await tab.page.type('#query', pulling.name);
+  await until('one device', async () => (await tab.text('#shown')) === '1 shown');
+  await tab.page.click('#space .row:not([hidden])');
+  await until('layers', async () => {
+    await simulator.progress(pulling);
+    await sleep(300);
+    return (await tab.page.$$('#device tr')).length === 5;
+  });
+  const layers = await tab.page.$$eval('#device tr', rows => rows.map(row => row.cells[0].textContent));
+  assert.deepEqual(layers, ['b9bf3f3b8299', '12414bf0d23c', 'b5a0d1a0b112', '3c9fd1a5a1e0', '77ae0c11d9aa']);
+  const shown = await tab.page.$eval('#device section .bar i', bar => parseFloat(bar.style.width));
+  assert.equal(shown, Math.floor(70 * pulling.pull.done / 214e6));
+  await tab.picture('drawer-pulling');
+  await clean(tab);
+  await tab.close();
+});
+
+test('the rollout curve ends where the fleet is', async () => {
+  const tab = await opened();
+  const have = [...simulator.devices.values()].filter(one => one.state.images[0].digest === simulator.goal(one.state.images[0].id)).length;
+  const options = await tab.page.$$eval('#image option', options => options.map(option => option.value));
+  assert.deepEqual(options.sort(), ['europe-west1-docker.pkg.dev/alm/apps/agent:2', 'europe-west1-docker.pkg.dev/alm/apps/player:stable']);
+  assert.equal(await tab.page.$eval('#image', select => select.value), 'europe-west1-docker.pkg.dev/alm/apps/player:stable', 'the one that not everybody has');
+  assert.equal(await tab.text('#goal'), '9760a03b9760');
+  const [, done, broken] = await tab.page.evaluate(() => plot.data);
+  assert.equal(done.at(-1), 100 * have / simulator.devices.size);
+  assert.ok(done.every((part, at) => at === 0 || part >= done[at - 1]));
+  assert.equal(broken.at(-1), 100 * expected(simulator).totals.failed / simulator.devices.size);
+  const inked = await tab.page.$eval('#plot canvas', canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(value => value));
+  assert.ok(inked, 'something is drawn');
+  await tab.close();
+});
+
+test('keyboard: through the table into the drawer and back', async () => {
+  const tab = await opened();
+  await tab.page.click('#head .c-name button');
+  await tab.page.focus('#scroll');
+  const key = name => tab.page.keyboard.press(name);
+  const at = () => tab.page.$eval('#scroll', box => document.getElementById(box.getAttribute('aria-activedescendant'))?.children[1].textContent);
+  await key('ArrowDown');
+  assert.equal(await at(), 'pi-00001');
+  await key('ArrowDown');
+  assert.equal(await at(), 'pi-00002');
+  await key('End');
+  assert.equal(await at(), 'pi-00300');
+  await key('ArrowDown');
+  assert.equal(await at(), 'pi-00300');
+  await key('PageUp');
+  assert.match(await at(), /^pi-002\d\d$/);
+  await key('Home');
+  await key('Enter');
+  assert.equal(await tab.text('#device h2'), 'pi-00001');
+  assert.equal(await tab.page.evaluate(() => document.activeElement.id), 'device');
+  await key('Tab');
+  assert.equal(await tab.page.evaluate(() => document.activeElement.className), 'close');
+  await tab.picture('keyboard');
+  await key('Escape');
+  assert.equal(await tab.visible('#device'), false);
+  assert.equal(await tab.page.evaluate(() => document.activeElement.id), 'scroll');
+  // Everything else by Tab alone.
+  await tab.page.focus('#leave');
+  const reached = new Set();
+  for (let press = 0; press < 40; press++) { await key('Tab'); reached.add(await tab.page.evaluate(() => document.activeElement.id || document.activeElement.parentElement.className || document.activeElement.dataset.kind)); }
+  for (const wanted of ['total-failed', 'image', 'query', 'site', 'c-since', 'scroll']) assert.ok(reached.has(wanted), `${wanted} is not reached: ${[...reached]}`);
+  await clean(tab);
+  await tab.close();
+});
+
+test('390 px: nothing is wider than the screen, and dark has contrast', async () => {
+  const tab = await opened({ width: 390, height: 844, scheme: 'dark' });
+  await agrees(tab);
+  assert.equal(await tab.page.evaluate(() => document.documentElement.scrollWidth), 390);
+  await tab.picture('phone-dark');
+  await tab.page.$eval('#list', list => list.scrollIntoView());
+  await tab.picture('phone-dark-list');
+  await tab.page.click('#space .row:not([hidden])');
+  await tab.page.waitForSelector('#device', { visible: true });
+  assert.ok(await tab.page.$eval('#device', drawer => drawer.scrollWidth <= 390));
+  await tab.picture('phone-dark-drawer');
+  await tab.close();
+  for (const scheme of ['dark', 'light']) {
+    const wide = await opened({ scheme });
+    // WCAG AA of every colour that text has, against the ground it stands on.
+    const poor = await wide.page.evaluate(() => {
+      const parts = color => color.match(/[\d.]+/g).map(Number), light = color => { const [r, g, b] = parts(color).slice(0, 3).map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; };
+      const ground = light(getComputedStyle(document.body).backgroundColor);
+      return [...document.querySelectorAll('#link, #count, #totals *, #kinds *, #space .row:not([hidden]) *')].map(element => {
+        const own = light(getComputedStyle(element).color), [low, high] = [own, ground].sort((a, b) => a - b);
+        return [element.className, (high + .05) / (low + .05)];
+      }).filter(([, contrast]) => contrast < 4.5);
+    });
+    assert.deepEqual(poor, [], scheme);
+    await wide.picture(scheme);
+    await clean(wide);
+    await wide.close();
+  }
+});
+
+test('login: wrong, then right; kept for the tab, never in the address', async () => {
+  const tab = await Tab.open(browser, broker.page);
+  await tab.login({ user: VIEWER.user, password: 'wrong' });
+  await until('refused', async () => (await tab.text('#refused')).includes('refused'));
+  assert.equal(await tab.text('#link'), 'login refused');
+  await tab.picture('login-refused');
+  assert.equal(await tab.visible('#totals'), false);
+  assert.equal(await tab.page.evaluate(() => sessionStorage.length + localStorage.length), 0);
+  await sleep(3500);
+  assert.equal(await tab.text('#link'), 'login refused', 'it is not tried again');
+  await tab.login();
+  await tab.live(simulator.devices.size);
+  assert.equal(await tab.page.evaluate(() => location.href), broker.page);
+  assert.equal(await tab.page.evaluate(() => localStorage.length + document.cookie.length), 0);
+  await tab.page.reload();
+  await tab.live(simulator.devices.size);
+  await tab.page.click('#leave');
+  await tab.page.waitForSelector('#user', { visible: true });
+  assert.equal(await tab.page.evaluate(() => sessionStorage.length), 0);
+  await clean(tab);
+  await tab.close();
+  const other = await Tab.open(browser, broker.page);
+  await other.page.waitForSelector('#user', { visible: true });
+  await other.close();
+});
+
+test('names, sites and texts of the hostile are only text', async () => {
+  const markup = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>', bidi = '\u202egpj.exe', long = 'x'.repeat(10_000);
+  const image = more => ({ id: 'img:1', status: 'Error', text: 'Failed', kind: '__proto__', details: markup, hint: bidi, failing_since: new Date(Date.now() - 6e5).toISOString(), ...more });
+  const told = new Map([['__proto__', { images: [image({ kind: 'constructor' })] }], ['constructor', { site: '__proto__', images: [image()] }], [markup.replaceAll('/', '|').replaceAll('#', ''), { site: markup, images: [image({ details: long })] }],
+    ['bidi', { site: bidi, images: [image({ id: `${bidi}:1`, kind: markup })], containers: [{ name: markup, status: markup }] }], ['toString', { images: 'none', containers: { 0: 1 } }], ['numbers', { site: 7, images: [image({ attempts: 'many', details: { a: 1 } }), 3, null, []] }]]);
+  const raw = { 'not-json': '{"v":1', 'null': 'null', 'deep': '['.repeat(20_000), 'large': JSON.stringify({ v: 1, site: 'S'.repeat(64_000) }) };
+  for (const [name, state] of told) await simulator.publish(`${name}/state`, { v: 1, device: name, time: bidi, ...state });
+  for (const [name, text] of Object.entries(raw)) await simulator.publish(`${name}/state`, text);
+  await simulator.publish('a/b/state', { v: 1, images: [] });
+  await simulator.publish('once/online', 'online');
+  const tab = await Tab.open(browser, broker.page);
+  await tab.login();
+  // Those that are no state at all are not seen; `once` has said that it is there and nothing else.
+  await tab.live(simulator.devices.size + told.size + 2);
+  await until('totals', async () => (await tab.totals()).failed === expected(simulator).totals.failed + 5 || await tab.totals());
+  const kinds = await tab.kinds();
+  assert.equal(kinds.constructor, 1);
+  assert.equal(Object.entries(kinds).find(([kind]) => kind.startsWith('<img'))?.[1], 1);
+  await tab.page.type('#query', 'img:1');
+  await sleep(300);
+  await tab.picture('hostile');
+  for (let n = 0; n < 4; n++) {
+    await tab.page.evaluate(at => [...document.querySelectorAll('#space .row')].filter(row => !row.hidden)[at].click(), n);
+    assert.ok(await tab.visible('#device'));
+    const seen = await tab.page.evaluate(() => document.body.textContent);
+    assert.ok(!/[\u202a-\u202e\u2066-\u2069]/.test(seen), 'nothing turns the order of reading');
+  }
+  await tab.picture('hostile-drawer');
+  assert.equal(await tab.page.evaluate(() => window.owned), undefined);
+  assert.equal(await tab.page.evaluate(() => ({}).polluted ?? document.querySelectorAll('#list img, #device img, main script, aside script').length), 0);
+  await clean(tab);
+  // Removed by empty messages, as an operator would.
+  for (const name of [...told.keys(), ...Object.keys(raw), 'a/b']) await simulator.publish(`${name}/state`, '');
+  await simulator.publish('once/online', '');
+  await tab.live(simulator.devices.size);
+  await tab.close();
+});
+
+test('a device that never said it is online is not offline', async () => {
+  const [name] = [...simulator.devices.keys()].slice(-1), device = simulator.devices.get(name), { state } = device, before_ = expected(simulator).totals;
+  await simulator.publish('reporter/state', { ...state, device: 'reporter', images: [{ ...state.images[1] }] });
+  const tab = await Tab.open(browser, broker.page);
+  await tab.login();
+  await tab.live(simulator.devices.size + 1);
+  await until('up to date', async () => (await tab.totals()).current === before_.current + 1 || await tab.totals());
+  await simulator.publish('reporter/online', 'offline');
+  await until('offline', async () => (await tab.totals()).offline === before_.offline + 1);
+  await simulator.publish('reporter/online', 'online');
+  await until('online', async () => (await tab.totals()).offline === before_.offline);
+  await simulator.publish('reporter/online', '');
+  await simulator.publish('reporter/state', '');
+  await tab.live(simulator.devices.size);
+  await tab.close();
+});
+
+test('a restart of the broker: said, then live again with the same sums', async () => {
+  const tab = await opened();
+  await broker.end('SIGTERM');
+  await until('lost', async () => (await tab.text('#link')).startsWith('connection lost'));
+  assert.ok((await tab.rows()).length > 10, 'what was last known stays');
+  await tab.picture('connection-lost');
+  await broker.run();
+  const up = Date.now();
+  await tab.live(simulator.devices.size);
+  console.log(`live again ${Date.now() - up} ms after the broker`);
+  await simulator.connected();
+  // What changes afterwards is seen: the subscriptions are there again.
+  const device = [...simulator.devices.values()].find(one => one.online === 'online' && !one.pull);
+  device.online = 'offline';
+  await simulator.publish(`${device.name}/online`, 'offline');
+  await agrees(tab);
+  device.online = 'online';
+  await simulator.publish(`${device.name}/online`, 'online');
+  await agrees(tab);
+  await tab.close();
+});

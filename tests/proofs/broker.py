@@ -1,0 +1,643 @@
+#!/usr/bin/env python3
+"""The device agent against a real mosquitto, configured as the package alm-fleet does it, with certificates as Puppet's CA
+issues them.
+
+    tests/proofs/broker.py           who may write and read what, and what an agent makes of a broker that is killed, emptied,
+                                     stopped or refuses: a minute or two
+    tests/proofs/broker.py random    1,000 random changes of the states with the broker killed ten times: what the broker has
+                                     in the end are the states
+    tests/proofs/broker.py many N    N agents with TLS on one broker: their memory, and what it costs when all come back
+    tests/proofs/broker.py traffic   bytes on the wire of an idle device, and of one that pulls; memory and CPU beside
+                                     mosquitto_pub and a Python agent (paho-mqtt)
+
+Needs mosquitto, mosquitto-clients and openssl; AGENT=/path/of/alm-agent uses that program and builds none. All is in a
+temporary directory, on free ports of loopback.
+"""
+
+import base64, json, os, random, re, shutil, signal, socket, ssl, struct, subprocess, sys, tempfile, threading, time
+
+ROOT = os.path.abspath(f"{os.path.dirname(os.path.abspath(__file__))}/../..")
+TOPIC = "fleet/eu"
+wrong = []
+
+
+def must(holds, text):
+    print(f"{'ok   ' if holds else 'WRONG'} {text}", flush=True)
+    if not holds:
+        wrong.append(text)
+
+
+def until(what, limit=30.0):
+    """What this gives once it is true, or the last that it gave."""
+    end = time.monotonic() + limit
+    while True:
+        value = what()
+        if value or time.monotonic() > end:
+            return value
+        time.sleep(0.05)
+
+
+def run(*command, **more):
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, **more)
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+class Authority:
+    """Certificates as Puppet's CA makes them: RSA for the CA, the certname as common name and DNS name."""
+
+    def __init__(self, directory, name="Puppet CA: puppet.example.org"):
+        self.at = directory
+        os.makedirs(directory)
+        with open(f"{directory}/openssl.cnf", "w") as file:
+            file.write(
+                f"[ca]\ndefault_ca=puppet\n[puppet]\ndatabase={directory}/index\nserial={directory}/serial\ncrlnumber={directory}/crlnumber\n"
+                f"new_certs_dir={directory}\ndefault_md=sha256\ndefault_days=1825\ndefault_crl_days=1825\npolicy=any\nunique_subject=no\n"
+                "[any]\ncommonName=supplied\n[req]\ndistinguished_name=dn\n[dn]\n"
+            )
+        open(f"{directory}/index", "w").close()
+        for file in "serial", "crlnumber":
+            with open(f"{directory}/{file}", "w") as out:
+                out.write("01\n")
+        self.openssl("genrsa", "-out", f"{directory}/ca.key", "2048")
+        self.openssl("req", "-x509", "-new", "-key", f"{directory}/ca.key", "-subj", f"/CN={name}", "-days", "1825", "-out", self.ca,
+                     "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        self.list()
+
+    ca = property(lambda self: f"{self.at}/ca.pem")
+    crl = property(lambda self: f"{self.at}/crl.pem")
+
+    def openssl(self, *arguments):
+        done = run("openssl", *arguments)
+        if done.returncode:
+            sys.exit(f"openssl {' '.join(arguments)}: {done.stdout}")
+
+    def list(self):
+        self.openssl("ca", "-config", f"{self.at}/openssl.cnf", "-keyfile", f"{self.at}/ca.key", "-cert", self.ca, "-gencrl", "-out", self.crl)
+
+    def issue(self, name, kind="ec", end=None):
+        """The certificate's and the key's files."""
+        stem = f"{self.at}/{name}"
+        if kind == "ec":
+            self.openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", f"{stem}.key")
+        else:
+            self.openssl("genrsa", "-traditional", "-out", f"{stem}.key", kind)
+        self.openssl("req", "-new", "-key", f"{stem}.key", "-subj", f"/CN={name}", "-out", f"{stem}.csr")
+        with open(f"{stem}.ext", "w") as file:
+            file.write(
+                "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature,keyEncipherment\nextendedKeyUsage=serverAuth,clientAuth\n"
+                f"nsComment=Puppet Server Internal Certificate\nsubjectAltName=DNS:{name}" + (",DNS:localhost" if name == "broker" else "") + "\n"
+            )
+        more = ["-enddate", end, "-startdate", "20200101000000Z"] if end else []
+        self.openssl("ca", "-batch", "-config", f"{self.at}/openssl.cnf", "-keyfile", f"{self.at}/ca.key", "-cert", self.ca, "-in", f"{stem}.csr",
+                     "-extfile", f"{stem}.ext", "-out", f"{stem}.pem", "-notext", *more)
+        return f"{stem}.pem", f"{stem}.key"
+
+    def revoke(self, name):
+        self.openssl("ca", "-config", f"{self.at}/openssl.cnf", "-keyfile", f"{self.at}/ca.key", "-cert", self.ca, "-revoke", f"{self.at}/{name}.pem")
+        self.list()
+
+
+class Broker:
+    """mosquitto, as alm-fleet-configure has it run."""
+
+    def __init__(self, directory, authority, devices=1000):
+        self.at, self.authority, self.process = directory, authority, None
+        self.port, self.password_port, self.viewer_port = free_ports(3)
+        os.makedirs(f"{directory}/share")
+        os.symlink(f"{ROOT}/deploy/fleet/mosquitto", f"{directory}/share/mosquitto")
+        os.symlink(f"{ROOT}/deploy/fleet/page", f"{directory}/share/page")
+        cert, key = authority.issue("broker")
+        with open(f"{directory}/default", "w") as file:
+            file.write(
+                f"ROOT={TOPIC}\nDEVICES={devices}\nCERT={cert}\nKEY={key}\nDEVICE_PORT={self.port}\nCA={authority.ca}\nCRL={authority.crl}\n"
+                f"PASSWORD_PORT={self.password_port}\nVIEWER_PORT={self.viewer_port}\n"
+            )
+        self.environment = {"PATH": os.environ["PATH"], "ALM_FLEET_SHARE": f"{directory}/share", "ALM_FLEET_TO": f"{directory}/etc",
+                            "ALM_FLEET_DEFAULT": f"{directory}/default"}
+        must(self.configure("--check").returncode == 1, "alm-fleet-configure --check tells what is missing")
+        done = self.configure()
+        must(done.returncode == 0, f"alm-fleet-configure: {done.stdout.strip()[:60]}")
+        must(self.configure("--check").returncode == 0 and self.configure().stdout == "", "a second one changes nothing")
+        for file, user, password in ("viewers", "viewer", "look"), ("devices", "pi-password", "secret"):
+            run("mosquitto_passwd", "-b", f"{directory}/etc/alm-fleet/{file}.passwd", user, password)
+        os.makedirs(f"{directory}/db")
+        # What Debian's own mosquitto.conf has, and a listener for nobody else.
+        with open(f"{directory}/mosquitto.conf", "w") as file:
+            user = "user root\n" if os.geteuid() == 0 else ""
+            file.write(f"persistence true\npersistence_location {directory}/db/\nlog_dest file {directory}/log\n{user}include_dir {directory}/etc/conf.d\n")
+
+    def configure(self, *arguments):
+        return run(f"{ROOT}/deploy/fleet/mosquitto/alm-fleet-configure", *arguments, env=self.environment)
+
+    def start(self):
+        self.process = subprocess.Popen(["mosquitto", "-c", f"{self.at}/mosquitto.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        def listens():
+            try:
+                socket.create_connection(("127.0.0.1", self.viewer_port), 1).close()
+                return True
+            except OSError:
+                return self.process.poll() is not None
+        until(listens)
+        if self.process.poll() is not None:
+            sys.exit(f"mosquitto did not start: {open(f'{self.at}/log').read()}")
+        return self
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def forget(self):
+        shutil.rmtree(f"{self.at}/db")
+        os.makedirs(f"{self.at}/db")
+
+    def publish(self, name, topic, payload="x", version="5"):
+        """With the certificate of this device; what mosquitto_pub says."""
+        at = self.authority.at
+        return run("mosquitto_pub", "-h", "localhost", "-p", str(self.port), "--cafile", self.authority.ca, "--cert", f"{at}/{name}.pem",
+                   "--key", f"{at}/{name}.key", "-V", version, "-q", "1", "-r", "-t", topic, "-m", payload)
+
+
+class WebSocket:
+    """MQTT over a websocket with TLS, as the page speaks it."""
+
+    def __init__(self, broker, user, password):
+        context = ssl.create_default_context(cafile=broker.authority.ca)
+        self.socket = context.wrap_socket(socket.create_connection(("localhost", broker.viewer_port), 10), server_hostname="localhost")
+        self.socket.settimeout(10)
+        key = base64.b64encode(os.urandom(16)).decode()
+        self.socket.sendall((f"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
+                             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n").encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self.socket.recv(1) or sys.exit("the websocket was closed")
+        self.head, self.bytes = head, b""
+        text = lambda value: struct.pack("!H", len(value)) + value.encode()
+        flags = (0xC2 if user else 0x02)
+        self.send(0x10, text("MQTT") + bytes([4, flags, 0, 60]) + text("page") + (text(user) + text(password) if user else b""))
+
+    def send(self, kind, body):
+        length, rest = b"", len(body)
+        while True:
+            rest, digit = divmod(rest, 128)
+            length += bytes([digit | (0x80 if rest else 0)])
+            if not rest:
+                break
+        packet = bytes([kind]) + length + body
+        mask = os.urandom(4)
+        size = bytes([0x80 | len(packet)]) if len(packet) < 126 else b"\xfe" + struct.pack("!H", len(packet))
+        self.socket.sendall(b"\x82" + size + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(packet)))
+
+    def exactly(self, count):
+        data = b""
+        while len(data) < count:
+            more = self.socket.recv(count - len(data))
+            if not more:
+                raise EOFError
+            data += more
+        return data
+
+    def fill(self):
+        first, size = self.exactly(2)
+        size = {126: lambda: struct.unpack("!H", self.exactly(2))[0], 127: lambda: struct.unpack("!Q", self.exactly(8))[0]}.get(size & 127, lambda: size & 127)()
+        data = self.exactly(size)
+        if first & 15 == 8:
+            raise EOFError
+        self.bytes += data
+
+    def packet(self):
+        while True:
+            size, shift, at = 0, 0, 1
+            whole = False
+            while at < len(self.bytes):
+                size |= (self.bytes[at] & 127) << shift
+                shift, at = shift + 7, at + 1
+                if not self.bytes[at - 1] & 128:
+                    whole = True
+                    break
+            if whole and len(self.bytes) >= at + size:
+                kind, body, self.bytes = self.bytes[0], self.bytes[at : at + size], self.bytes[at + size :]
+                return kind, body
+            self.fill()
+
+
+class Watch:
+    """What a viewer hears, by mosquitto_sub over the devices' TLS listener of passwords is not to be had: by websocket."""
+
+    def __init__(self, broker):
+        self.retained, self.progress, self.seen = {}, [], []
+        self.socket = WebSocket(broker, "viewer", "look")
+        kind, body = self.socket.packet()
+        assert (kind, body[1]) == (0x20, 0), (kind, body)
+        topic = f"{TOPIC}/#".encode()
+        self.socket.send(0x82, b"\0\1" + struct.pack("!H", len(topic)) + topic + b"\0")
+        self.is_open = True
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def listen(self):
+        pinged = time.monotonic()
+        try:
+            while True:
+                try:
+                    kind, body = self.socket.packet()
+                except TimeoutError:
+                    self.socket.send(0xC0, b"")
+                    continue
+                if time.monotonic() > pinged + 20:
+                    pinged = time.monotonic()
+                    self.socket.send(0xC0, b"")
+                if kind >> 4 == 3:
+                    size = struct.unpack("!H", body[:2])[0]
+                    topic, payload = body[2 : 2 + size].decode(), body[2 + size :].decode()
+                    self.seen.append((time.monotonic(), topic, payload))
+                    if topic.endswith("/progress") and payload.startswith("{"):
+                        self.progress.append(json.loads(payload))
+                    else:
+                        self.retained[topic] = payload
+        except (EOFError, OSError, ValueError):
+            self.is_open = False
+
+    def online(self, device):
+        return self.retained.get(f"{TOPIC}/{device}/online")
+
+    def state(self, device):
+        return json.loads(self.retained.get(f"{TOPIC}/{device}/state", "{}"))
+
+
+def agent_program():
+    given = os.environ.get("AGENT")
+    if given:
+        return given
+    subprocess.run(["cargo", "build", "--release", "--locked", "-q", "-p", "alm-agent"], cwd=ROOT, check=True)
+    return f"{os.environ.get('CARGO_TARGET_DIR', ROOT + '/target')}/release/alm-agent"
+
+
+class Agent:
+    def __init__(self, at, broker, name, *more, port=None, identity=True, program=None, wait=True):
+        self.name, self.log, self.state = name, f"{at}/{name}.log", f"{at}/{name}.state"
+        os.makedirs(self.state, exist_ok=True)
+        self.arguments = [program or AGENT, "--broker", f"mqtts://localhost:{port or broker.port}", "--ca", broker.authority.ca, "--topic", TOPIC,
+                          "--state", self.state, *more]
+        if identity:
+            self.arguments += ["--cert", f"{broker.authority.at}/{name}.pem", "--key", f"{broker.authority.at}/{name}.key"]
+        self.process = None
+        if wait:
+            self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(self.log, "ab"), env={})
+        return self
+
+    def journal(self):
+        return open(self.log).read() if os.path.exists(self.log) else ""
+
+    def end(self, how=signal.SIGTERM):
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        return self.process.wait(20)
+
+    def write(self, image):
+        write_state(self.state, image)
+
+
+def state_name(image):
+    return f"docker.io/library/{image}".replace("/", "%2F").replace(":", "%3A")
+
+
+def write_state(directory, image):
+    name = state_name(image["id"])
+    with open(f"{directory}/.{name}.tmp", "w") as file:
+        json.dump(image, file)
+    os.rename(f"{directory}/.{name}.tmp", f"{directory}/{name}.json")
+
+
+def stamp(ago=0):
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - ago))
+
+
+def uptime():
+    return int(float(open("/proc/uptime").read().split()[0]))
+
+
+def image(name, status="Done", text="Pulled", **more):
+    return {"v": 1, "id": name, "status": status, "text": text, "time": stamp(), "since": stamp(60), **more}
+
+
+def working(name, current, pid=None):
+    layer = {"id": "b5a0d1a0b112", "text": "Downloading", "current": current, "total": 1000, "percent": current // 10}
+    return image(name, "Working", "Downloading", pid=os.getpid() if pid is None else pid, beat=uptime(), attempt=1, current=current, total=1000,
+                 percent=current // 10, rate=5, left=9, layers=[layer])
+
+
+LEFT_AT_HOME = {"layers", "pid", "born", "beat", "rate", "left"}
+
+
+def as_told(state):
+    """The fields of an image that the fleet is told."""
+    return {key: value for key, value in state.items() if key not in LEFT_AT_HOME}
+
+
+def accounts(broker, agent, watch, at):
+    """What each may do, and what not."""
+    print("-- who may do what")
+    listening = run("ss", "-ltnpH").stdout
+    own = [line for line in listening.splitlines() if f"pid={broker.process.pid}," in line]
+    ports = {int(re.search(r":(\d+)$", line.split()[3])[1]) for line in own}
+    must(ports == {broker.port, broker.password_port, broker.viewer_port}, f"ss -ltn: mosquitto listens at three ports alone {sorted(ports)}")
+    for port in sorted(ports):
+        plain = run("mosquitto_pub", "-h", "localhost", "-p", str(port), "-t", f"{TOPIC}/pi-1/state", "-m", "x")
+        must(plain.returncode != 0, f"port {port}: nothing without TLS ({plain.stdout.strip()[:40]})")
+        no_login = run("mosquitto_pub", "-h", "localhost", "-p", str(port), "--cafile", broker.authority.ca, "-t", f"{TOPIC}/pi-1/state", "-m", "x")
+        must(no_login.returncode != 0, f"port {port}: nothing without login ({no_login.stdout.strip()[:40]})")
+    for topic in ("online", "state", "progress"):
+        done = broker.publish("pi-2", f"{TOPIC}/pi-2/{topic}")
+        must(done.returncode == 0 and "not authori" not in done.stdout.lower(), f"a device writes its {topic}")
+    for topic in (f"{TOPIC}/pi-1/state", f"{TOPIC}/pi-2/other", f"{TOPIC}/pi-2/state/more", f"{TOPIC}/pi-2", "fleet/pi-2/state", "other/pi-2/state", "$SYS/pi-2/state",
+                  f"{TOPIC}//state", f"{TOPIC}/pi-2/State"):
+        done = broker.publish("pi-2", topic, "forged")
+        must("not authori" in done.stdout.lower() or done.returncode != 0, f"a device does not write {topic} ({done.stdout.strip()[-40:]})")
+        done = broker.publish("pi-2", topic, "forged", "311")
+    until(lambda: f"{TOPIC}/pi-2/progress" in [seen[1] for seen in watch.seen], 5)
+    must("forged" not in [seen[2] for seen in watch.seen], "nothing of that has come to the viewers, by 3.1.1 neither")
+    wild = broker.publish("pi-2", f"{TOPIC}/pi-2/#")
+    must(wild.returncode != 0, f"a device does not write # ({wild.stdout.strip()[:40]})")
+    at_broker = broker.authority.at
+    heard = run("mosquitto_sub", "-h", "localhost", "-p", str(broker.port), "--cafile", broker.authority.ca, "--cert", f"{at_broker}/pi-2.pem", "--key",
+                f"{at_broker}/pi-2.key", "-t", "#", "-W", "2", "-V", "5")
+    must("online" not in heard.stdout and "pi-1" not in heard.stdout, f"a device hears nothing of others ({heard.stdout.strip()[:40]!r})")
+    own = run("mosquitto_sub", "-h", "localhost", "-p", str(broker.port), "--cafile", broker.authority.ca, "--cert", f"{at_broker}/pi-2.pem", "--key",
+              f"{at_broker}/pi-2.key", "-t", f"{TOPIC}/pi-1/#", "-W", "2", "-V", "5")
+    must("online" not in own.stdout, "nor of one other")
+    # Viewers.
+    viewer = WebSocket(broker, "viewer", "look")
+    must(viewer.packet()[1][1] == 0, "a viewer with a login is let in")
+    text = f"{TOPIC}/pi-1/state".encode()
+    viewer.send(0x30, struct.pack("!H", len(text)) + text + b"painted")
+    time.sleep(1)
+    must("painted" not in [seen[2] for seen in watch.seen], "a viewer writes nothing")
+    for user, password in ("viewer", "guess"), ("", ""), ("nobody", "look"), ("pi-password", "secret"):
+        try:
+            code = WebSocket(broker, user, password).packet()[1][1]
+        except (EOFError, OSError):
+            code = "closed"
+        must(code != 0, f"no viewer as {user or 'nobody'} with {password or 'nothing'} ({code})")
+    try:
+        context = ssl.create_default_context(cafile=broker.authority.ca)
+        with context.wrap_socket(socket.create_connection(("localhost", broker.viewer_port), 5), server_hostname="localhost") as page:
+            page.sendall(b"GET /index.html HTTP/1.0\r\n\r\n")
+            got = b""
+            while more := page.recv(65536):
+                got += more
+    except OSError:
+        pass
+    must(b"<html" in got.lower(), "the page is at the same address")
+    # A login instead of a certificate.
+    with open(f"{at}/password", "w") as file:
+        file.write("secret\n")
+    login = Agent(at, broker, "pi-password", "--user", "pi-password", "--password-file", f"{at}/password", "--device", "pi-password", port=broker.password_port, identity=False)
+    must(until(lambda: watch.state("pi-password").get("device") == "pi-password"), "a device with a password tells its state")
+    command = open(f"/proc/{login.process.pid}/cmdline").read() + open(f"/proc/{login.process.pid}/environ").read()
+    must("secret" not in command, "its password is neither an argument nor in the environment")
+    login.end()
+    must("secret" not in login.journal(), "nor in the journal")
+    with open(f"{at}/password", "w") as file:
+        file.write("wrong-secret\n")
+    login.start()
+    must(until(lambda: "refuses this device" in login.journal()), "a wrong password is told")
+    must("wrong-secret" not in login.journal(), "and not which")
+    login.end()
+    other = Agent(at, broker, "pi-2", "--device", "pi-1")
+    must(until(lambda: "not authorized (135)" in other.journal()), "a device that writes as another is told that it is refused")
+    time.sleep(2)
+    must(other.journal().count("refuses what this device says") == 2, "once a topic, and not again and again")
+    other.end()
+
+
+def revoked(broker, at, watch):
+    print("-- one is revoked")
+    broker.authority.issue("pi-3")
+    agent = Agent(at, broker, "pi-3")
+    must(until(lambda: watch.online("pi-3") == "online"), "pi-3 is there")
+    agent.end()
+    broker.authority.revoke("pi-3")
+    broker.process.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    agent.start()
+    is_out = until(lambda: "revoked" in agent.journal(), 10)
+    if not is_out:
+        print("     (a HUP does not make this mosquitto read the list: it is restarted)")
+        agent.end()
+        broker.process.terminate()
+        broker.process.wait()
+        broker.start()
+        agent.start()
+    must(until(lambda: "it was revoked" in agent.journal()), f"revoked, and told so: {agent.journal().strip().splitlines()[-1][-90:]}")
+    agent.end()
+    stranger = Authority(f"{at}/other-ca")
+    cert, key = stranger.issue("pi-1")
+    foreign = Agent(at, broker, "foreign", "--cert", cert, "--key", key, identity=False)
+    must(until(lambda: "refuses this device" in foreign.journal()), f"another authority's certificate is refused: {foreign.journal().strip()[-120:]}")
+    foreign.end()
+    untrusted = Agent(at, broker, "pi-2", "--ca", stranger.ca)
+    must(until(lambda: "not issued by an authority that is trusted" in untrusted.journal()), f"a broker of another authority is not trusted: {untrusted.journal().strip()[-120:]}")
+    untrusted.end()
+    broker.authority.issue("pi-old", end="20210101000000Z")
+    expired = Agent(at, broker, "pi-old")
+    must(until(lambda: "it has expired" in expired.journal()), f"an expired certificate is told: {expired.journal().strip()[-100:]}")
+    expired.end()
+
+
+def states(broker, agent, watch, at):
+    print("-- what is told")
+    must(until(lambda: watch.online("pi-1") == "online"), "the device is there")
+    agent.write(image("app:1", digest="sha256:1", failures=3, received=5))
+    must(until(lambda: watch.state("pi-1").get("images"), 12), "a state that comes is told")
+    told = watch.state("pi-1")
+    must(told["images"] == [as_told(json.load(open(f"{agent.state}/{state_name('app:1')}.json")))], "field by field")
+    must((told["v"], told["device"], told["site"]) == (1, "pi-1", "Berlin / Küche"), "with device and site")
+    for current in range(0, 1000, 50):
+        agent.write(working("app:1", current))
+        time.sleep(0.35)
+    must(len(watch.progress) >= 4, f"progress: {len(watch.progress)} messages in 7 s")
+    times = [seen[0] for seen in watch.seen if seen[1].endswith("/pi-1/progress")]
+    gaps = [round(b - a, 2) for a, b in zip(times, times[1:])]
+    must(all(gap > 0.8 for gap in gaps), f"at most one a second (gaps {gaps})")
+    last = (watch.progress or [{}])[-1]
+    must(set(last) == {"time", "id", "text", "current", "total", "percent", "rate", "left", "layers"}, f"with {' '.join(last)}")
+    agent.write(working("app:1", 990, pid=4194304))
+    agent.write(image("web:2", "Error", "Failed", kind="disk-full", details="no space left on device", failing_since=stamp(500), attempts=6))
+    os.makedirs(f"{agent.state}/container", exist_ok=True)
+    with open(f"{agent.state}/container/web.json", "w") as file:
+        json.dump({"v": 1, "name": "web", "image": "web:2", "status": "Running", "since": stamp()}, file)
+    must(until(lambda: len(watch.state("pi-1").get("images", [])) == 2 and watch.state("pi-1").get("containers"), 25), "a second image and a container")
+    agent.write(dict(working("app:1", 995), beat=max(0, uptime() - 500)))
+    must(until(lambda: any(row.get("lost") for row in watch.state("pi-1")["images"]), 25), "a pull whose writer is gone is told as lost")
+    print("-- hostile files")
+    for name, content in {"r%2Fhuge.json": "[" * 70000, "r%2Fdeep.json": "[" * 60000, "r%2Fbinary.json": "\0\xff\x1b[2J", "r%2Fempty.json": "", "r%2Fbig.json": json.dumps(image("big:1", details="x" * 66000))}.items():
+        with open(f"{agent.state}/{name}", "w", encoding="latin-1") as file:
+            file.write(content)
+    os.mkfifo(f"{agent.state}/r%2Fpipe.json")
+    os.symlink("/etc/passwd", f"{agent.state}/r%2Flink.json")
+    os.mkdir(f"{agent.state}/r%2Fdirectory.json")
+    agent.write(image("evil:1", "Error", "Failed", details="\x1b[2J\u202e"))
+    agent.write(image("good:1"))
+    must(until(lambda: "good:1" in [row["id"] for row in watch.state("pi-1")["images"]], 25), "a good state beside hostile ones is told")
+    must(len(watch.state("pi-1")["images"]) == 3, "and none of the hostile ones")
+    for number in range(70):
+        agent.write(image(f"many:{number}", "Error", "Failed", kind="unknown", details="ü" * 900, hint="ü" * 900))
+    must(until(lambda: len(watch.state("pi-1")["images"]) == 64, 25), "64 images with the longest texts are told")
+    must(len(watch.retained[f"{TOPIC}/pi-1/state"].encode()) < 65536, f"in {len(watch.retained[f'{TOPIC}/pi-1/state'].encode())} bytes")
+    must(agent.process.poll() is None and agent.journal().count("\n") == 1, f"with one line in the journal: {agent.journal().strip()}")
+    for file in os.listdir(agent.state):
+        path = f"{agent.state}/{file}"
+        if file != "container":
+            os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+    agent.write(image("app:1", digest="sha256:1"))
+    must(until(lambda: [row["id"] for row in watch.state("pi-1")["images"]] == ["app:1"], 25), "what is removed is told")
+
+
+def lost(broker, agent, at):
+    print("-- the broker goes and comes")
+    broker.kill()
+    broker.forget()
+    agent.write(image("app:2"))
+    must(until(lambda: "no connection" in agent.journal()), f"killed: {agent.journal().strip().splitlines()[-1][:110]}")
+    time.sleep(2)
+    broker.start()
+    started = time.monotonic()
+    watch = Watch(broker)
+    is_back = until(lambda: {row["id"] for row in watch.state("pi-1").get("images", [])} == {"app:1", "app:2"} and watch.online("pi-1") == "online", 60)
+    must(is_back, f"its database deleted: all is there again after {time.monotonic() - started:.1f} s (at most 60)")
+    agent.process.send_signal(signal.SIGKILL)
+    agent.process.wait()
+    must(until(lambda: watch.online("pi-1") == "offline", 5), "killed, the broker says offline for it")
+    agent.start()
+    must(until(lambda: watch.online("pi-1") == "online", 10), "started again, it is there")
+    before = len(watch.seen)
+    code = agent.end()
+    must(code == 0 and until(lambda: watch.online("pi-1") == "offline", 5), f"told to end, it says offline and ends with {code}")
+    old = Agent(at, broker, "pi-2", "--mqtt", "3.1.1", "--site", "Paris")
+    must(until(lambda: watch.state("pi-2").get("site") == "Paris" and watch.online("pi-2") == "online"), "MQTT 3.1.1: the same")
+    old.process.send_signal(signal.SIGKILL)
+    old.process.wait()
+    must(until(lambda: watch.online("pi-2") == "offline", 5), "with its will")
+    for version in "5", "3.1.1":
+        once = Agent(at, broker, "pi-2", "--mqtt", version, "--once", "--site", f"once {version}")
+        code = once.process.wait(20)
+        must(code == 0 and until(lambda: watch.state("pi-2").get("site") == f"once {version}", 5), f"--once by {version}: told, and ended with {code}")
+    must(watch.online("pi-2") == "offline", "and does not say that it stays")
+    once = Agent(at, broker, "pi-2", "--once", "--device", "pi-1")
+    must(once.process.wait(20) == 1 and "not authorized" in once.journal(), "--once that is refused fails and says why")
+    nobody = Agent(at, broker, "pi-2", "--once", port=free_ports(1)[0])
+    must(nobody.process.wait(20) == 1 and "connection refused" in nobody.journal(), f"--once without a broker too: {nobody.journal().strip().splitlines()[-1][:100]}")
+    agent.start()
+    return watch
+
+
+def renewed(broker, agent, watch, at):
+    print("-- a certificate is renewed")
+    before = run("openssl", "x509", "-in", f"{broker.authority.at}/pi-1.pem", "-serial", "-noout").stdout
+    must(until(lambda: watch.online("pi-1") == "online"), "pi-1 is there")
+    broker.authority.issue("pi-1", "2048")
+    broker.authority.list()
+    broker.kill()
+    until(lambda: agent.journal().count("no connection") >= 1)
+    broker.start()
+    watch = Watch(broker)
+    must(until(lambda: watch.online("pi-1") == "online", 60), "with a new certificate and an RSA key of PKCS#1 in the same files it comes back")
+    serial = run("openssl", "x509", "-in", f"{broker.authority.at}/pi-1.pem", "-serial", "-noout").stdout
+    must(serial != before, f"by {serial.strip()} ({before.strip()} before)")
+    agent.end()
+
+
+def others(broker, at):
+    """Things that are no broker, or a bad one."""
+    print("-- what is no broker")
+    def serve(answer):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{broker.authority.at}/broker.pem", f"{broker.authority.at}/broker.key")
+        listener = socket.create_server(("127.0.0.1", 0))
+        count = [0]
+        def loop():
+            while True:
+                connection, _ = listener.accept()
+                count[0] += 1
+                try:
+                    secure = context.wrap_socket(connection, server_side=True)
+                    secure.recv(4096)
+                    if answer is None:
+                        time.sleep(100)
+                    secure.sendall(answer)
+                    time.sleep(1)
+                    secure.close()
+                except OSError:
+                    pass
+        threading.Thread(target=loop, daemon=True).start()
+        return listener.getsockname()[1], count
+    for what, answer, expected in (
+        ("a web server", b"HTTP/1.1 400 Bad Request\r\n\r\n" + b"<html>" * 20, "does not answer as a broker"),
+        ("one that takes no devices now", b"\x20\x03\x00\x88\x00", "not able to serve now (136)"),
+        ("one of 3.1.1 that is asked in 5", b"\x20\x02\x00\x01", "--mqtt"),
+        ("one that announces 256 MB", b"\x20\xff\xff\xff\x7f" + b"x" * 100, "does not answer as a broker"),
+        ("one that closes", b"", "closed"),
+        ("one that is told of another device", b"\x20\x03\x00\x00\x00\xe0\x01\x8e", "another connection came under the same name"),
+    ):
+        port, count = serve(answer)
+        other = Agent(at, broker, "pi-2", port=port)
+        must(until(lambda: expected in other.journal()), f"{what}: {other.journal().strip().splitlines()[-1][-100:] if other.journal() else ''}")
+        time.sleep(1)
+        must(count[0] <= 2, f"     and is not run at ({count[0]} connections)")
+        other.end()
+        os.unlink(other.log)
+    plain = socket.create_server(("127.0.0.1", 0))
+    def answer_plain():
+        while True:
+            connection, _ = plain.accept()
+            connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+    threading.Thread(target=answer_plain, daemon=True).start()
+    other = Agent(at, broker, "pi-2", port=plain.getsockname()[1])
+    must(until(lambda: "does not speak TLS" in other.journal()), "a port without TLS is called that")
+    started = time.monotonic()
+    other.end()
+    must(time.monotonic() - started < 1.5, "it ends at once though it waits for the next try")
+
+
+def main():
+    mode = sys.argv[1:2]
+    at = tempfile.mkdtemp(prefix="alm-broker-")
+    os.chmod(at, 0o755)
+    broker = None
+    try:
+        authority = Authority(f"{at}/ca")
+        broker = Broker(f"{at}/broker", authority).start()
+        for name in "pi-1", "pi-2":
+            authority.issue(name)
+        if not mode:
+            watch = Watch(broker)
+            agent = Agent(at, broker, "pi-1", "--site", "Berlin / Küche")
+            states(broker, agent, watch, at)
+            accounts(broker, agent, watch, at)
+            watch = lost(broker, agent, at)
+            renewed(broker, agent, watch, at)
+            others(broker, at)
+            revoked(broker, at, Watch(broker))
+        else:
+            sys.exit(__doc__)
+    finally:
+        if broker and broker.process and broker.process.poll() is None:
+            broker.kill()
+        shutil.rmtree(at, ignore_errors=True)
+    print(f"{len(wrong)} wrong" if wrong else "all as it should be")
+    sys.exit(1 if wrong else 0)
+
+
+AGENT = agent_program()
+main()

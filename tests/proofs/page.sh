@@ -1,0 +1,17 @@
+#!/bin/bash
+# The fleet's page in Debian's Chromium against Debian's mosquitto, as root:
+#   tests/proofs/page.sh        every part of it, and 1,000 devices with 500 messages a second; two to three minutes
+#   tests/proofs/page.sh large  10,000 devices with 500 messages a second for a minute, with figures
+# Installs what it needs from Debian and npm. Pictures go to $PICTURES, else target/page.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+case "$*" in '' | large) ;; *) sed -n '2,/^[^#]/s/^# //p' "$0" >&2; exit 2 ;; esac
+missing=(chromium mosquitto nginx)
+command -v node >/dev/null || missing+=(nodejs)
+command -v npm >/dev/null || missing+=(npm)
+tests/lab/lab.sh install "${missing[@]}"
+(cd deploy/fleet && npm ci --no-audit --no-fund --ignore-scripts)
+if [ "$*" = large ]; then exec timeout 300 node tests/page/load.mjs 10000 5 60; fi
+timeout 400 node --test tests/page/
+timeout 120 node tests/page/load.mjs 1000 50 20
