@@ -122,7 +122,7 @@ impl State {
             self.received_before = snapshot.pull.moved().0;
             self.image = Some(Image::begin(&self.target.id, before, (self.clock)(snapshot.at)));
             self.write(snapshot);
-            // Whether that can be done is told at the end.
+            // Whether that can be done is said at the end.
             let _ = self.write_metrics();
         }
     }
