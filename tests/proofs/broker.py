@@ -6,9 +6,8 @@ issues them.
                                      stopped or refuses: a minute or two
     tests/proofs/broker.py random    1,000 random changes of the states with the broker killed ten times: what the broker has
                                      in the end are the states
-    tests/proofs/broker.py many N    N agents with TLS on one broker: their memory, and what it costs when all come back
-    tests/proofs/broker.py traffic   bytes on the wire of an idle device, and of one that pulls; memory and CPU beside
-                                     mosquitto_pub and a Python agent (paho-mqtt)
+    tests/proofs/broker.py many N    N agents with TLS on one broker: their memory and CPU time, and what it costs when all come
+                                     back to a broker that was killed and emptied
 
 Needs mosquitto, mosquitto-clients and openssl; AGENT=/path/of/alm-agent uses that program and builds none. All is in a
 temporary directory, on free ports of loopback.
@@ -610,6 +609,107 @@ def others(broker, at):
     must(time.monotonic() - started < 1.5, "it ends at once though it waits for the next try")
 
 
+def random_changes(broker, at):
+    print("-- 1,000 random changes, the broker killed ten times")
+    dice = random.Random(18)
+    names = [f"pi-{number}" for number in range(3, 8)]
+    for name in names:
+        broker.authority.issue(name)
+    agents = [Agent(at, broker, name) for name in names]
+    kinds = [("Done", "Pulled", {}), ("Done", "Up to date", {}), ("Warning", "Newer image", {}), ("Error", "Failed", {"kind": "disk-full", "details": "no space left", "attempts": 4})]
+    killed = 0
+    for change in range(1000):
+        agent, name = dice.choice(agents), f"app:{dice.randrange(6)}"
+        what = dice.randrange(10)
+        path = f"{agent.state}/{state_name(name)}.json"
+        if what == 0 and os.path.exists(path):
+            os.unlink(path)
+        elif what < 3:
+            agent.write(working(name, dice.randrange(1000)))
+        else:
+            status, text, more = dice.choice(kinds)
+            agent.write(image(name, status, text, digest=f"sha256:{change:064x}", received=change, **more))
+        if change % 100 == 50:
+            broker.kill()
+            if dice.randrange(2):
+                broker.forget()
+            killed += 1
+        if change % 100 == 60:
+            broker.start()
+        time.sleep(dice.random() * 0.08)
+    # A working one would be told anew every 15 seconds with another beat: all of them end.
+    for agent in agents:
+        for number in range(6):
+            agent.write(image(f"app:{number}", text=dice.choice(["Pulled", "Up to date"]), digest=f"sha256:{dice.randrange(9):064x}", failures=number))
+    watch = Watch(broker)
+
+    def difference():
+        wrong = []
+        for agent in agents:
+            told = {row["id"]: row for row in watch.state(agent.name).get("images", [])}
+            kept = {state["id"]: as_told(state) for state in (json.load(open(f"{agent.state}/{file}")) for file in os.listdir(agent.state) if file.endswith(".json"))}
+            for rows in told, kept:
+                for row in rows.values():
+                    row.pop("time", None), row.pop("checked", None)
+            if told != kept:
+                wrong.append(agent.name)
+        return wrong
+
+    until(lambda: not difference(), 90)
+    must(killed == 10 and difference() == [], f"what the broker has of {len(agents)} agents are their files, field by field (killed {killed} times; other: {difference()})")
+    for agent in agents:
+        lines = agent.journal().count("\n")
+        must(agent.process.poll() is None and lines <= 25, f"{agent.name}: {lines} lines in the journal")
+        agent.end()
+
+
+def figure(pid, name):
+    with open(f"/proc/{pid}/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(f"{name}:"))
+
+
+def cpu(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def many(broker, at, count):
+    print(f"-- {count} agents")
+    names = [f"pi-{number:05}" for number in range(count)]
+    agents = []
+    for name in names:
+        broker.authority.issue(name)
+        agent = Agent(at, broker, name, wait=False)
+        agent.write(image("app:1", digest="sha256:1"))
+        agent.write(image("web:2", "Error", "Failed", kind="disk-full", details="no space left on device"))
+        agents.append(agent)
+    for agent in agents:
+        agent.start()
+    watch = Watch(broker)
+    all_there = lambda: sum(1 for name in names if watch.online(name) == "online" and watch.state(name).get("images"))
+    must(until(lambda: all_there() == count, 120), f"{all_there()} are there")
+    time.sleep(10)
+    before = [cpu(agent.process.pid) for agent in agents]
+    time.sleep(30)
+    used = sorted(cpu(agent.process.pid) - start for agent, start in zip(agents, before))
+    memory = sorted(figure(agent.process.pid, "VmRSS") for agent in agents)
+    private = sorted(figure(agent.process.pid, "RssAnon") for agent in agents)
+    print(f"     an agent, idle: resident {memory[count // 2]} kB (of these its own {private[count // 2]} kB), CPU {100 * sum(used) / count / 30:.3f} % of a core")
+    print(f"     the broker: resident {figure(broker.process.pid, 'VmRSS')} kB")
+    broker.kill()
+    broker.forget()
+    time.sleep(3)
+    broker.start()
+    started = time.monotonic()
+    watch = Watch(broker)
+    must(until(lambda: all_there() == count, 120), f"{all_there()} are there again {time.monotonic() - started:.1f} s after the broker was, emptied; CPU of the broker {cpu(broker.process.pid):.2f} s")
+    must(time.monotonic() - started < 60, "within a minute")
+    for agent in agents:
+        agent.process.terminate()
+    must([agent.process.wait(20) for agent in agents] == [0] * count, "all end with 0")
+
+
 def main():
     mode = sys.argv[1:2]
     at = tempfile.mkdtemp(prefix="alm-broker-")
@@ -629,6 +729,10 @@ def main():
             renewed(broker, agent, watch, at)
             others(broker, at)
             revoked(broker, at, Watch(broker))
+        elif mode == ["random"]:
+            random_changes(broker, at)
+        elif mode == ["many"] and len(sys.argv) == 3:
+            many(broker, at, int(sys.argv[2]))
         else:
             sys.exit(__doc__)
     finally:
