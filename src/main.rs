@@ -8,10 +8,10 @@
 //! | `mode` | pull, replay, check (and `--running`), view (`alm pull`), status (`alm status`), monitor: a file a mode; modes never use each other |
 //! | `session`, `recording` | one pull, whose lines go to all sinks; its stream written to a file and read again |
 //! | `docker` | client (engine or fallback, and as whom), backend, engine (the socket, over private http), inspect, image, platform, container, environment, reference; private: cli, config, auth, endpoint |
-//! | `sink` | what lines go to: log, plain, json, screen (with private frame), state, metrics, checked. Never meets `docker` |
+//! | `sink` | what lines go to: log, plain, json, screen (with private frame), state, metrics, checked; what opens them (open), and stderr (complaint, quiet). Never meets `docker` |
 //! | `report` | updates → lines: image, line, throttle, bar, sanitize, stamp; states → text: status, page, pages, digits, moment; pure |
-//! | `pull` | events → state: `line_buffer`, event, layer, attempt, failure, meter, snapshot; pure |
-//! | `os` | output, console, charset, child, signals, wait, lock, tail |
+//! | `pull` | events → state: `line_buffer`, event, layer, attempt, failure, meter, snapshot, verdict; pure |
+//! | `os` | output, console, charset, child, clock, file, lock, signals, tail, user, wait |
 //!
 //! ```text
 //! UnixStream → http::Response → LineBuffer ─┬→ recording

@@ -1,10 +1,12 @@
 #!/bin/bash
 # The main job, from nothing: a private Docker Engine and registry, three pulls with their log, one that fails.
+# tests/demo.sh fleet [--seconds N] shows a fleet instead: its page, two real devices and 200 that are simulated.
 # PULL=/path/of/docker-pull-with-progress uses that program instead of building it.
 set -euo pipefail
 
 usage() { sed -n '2,/^[^#]/s/^# //p' "$0"; }
 [ "$*" != --help ] || { usage; exit; }
+[ "${1-}" != fleet ] || exec "$(dirname "$0")/lab/fleet.sh" "${@:2}"
 [ $# = 0 ] || { usage >&2; exit 2; }
 
 fail() { echo "demo: $*" >&2; exit 1; }

@@ -1,4 +1,4 @@
-//! `alm-agent`, the program that speaks to registries for this one: where it is, and what it gets on its standard input.
+//! `alm-agent`, the program that speaks to registries for this one: where it is, and what its standard input gets.
 //!
 //! Apart from what it is asked for: a pull asks for sizes and goes on meanwhile, a check waits for a digest.
 //!
@@ -23,7 +23,7 @@ const DIGEST_MAX: Duration = Duration::from_millis(10_500);
 /// An answer with a digest, or with the reason why there is none.
 const ANSWER_MAX: usize = 4 << 10;
 
-/// What the agent has to know beside what the engine says.
+/// What the agent has to know beside the engine's answers.
 pub(crate) struct RegistryQuery<'a> {
     pub(crate) reference: &'a Reference,
     pub(crate) platform: Option<&'a str>,
@@ -105,7 +105,7 @@ pub(crate) fn digest(inspector: &Inspector<'_>, query: &RegistryQuery<'_>) -> Op
     parse(&answer).filter(|_| status.success())
 }
 
-/// The digest that the agent names; none where it does not answer as it should.
+/// The digest that the agent answers; none where it does not answer as it should.
 pub(crate) fn parse(answer: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Reply {

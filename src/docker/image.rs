@@ -140,13 +140,13 @@ impl Image {
 
     /// Whether what a pull would take of its digest is here for certain, whatever else an index of that digest has.
     pub(crate) fn has_for_certain(&self, wanted: Option<&Wanted>) -> bool {
-        let is_told = !self.entries().is_empty();
+        let is_listed = !self.entries().is_empty();
         // Nothing fits a platform better than itself. An arm without a variant may be any.
         let is_itself = |here: &Platform, wanted: &Wanted| {
             wanted.platform.is(here) && (here.architecture != "arm" || !here.variant.is_empty())
         };
         let is_wanted = wanted.zip(self.platform()).is_some_and(|(wanted, here)| is_itself(&here, wanted));
-        (is_told || is_wanted) && self.has(wanted, None) == Here::Yes
+        (is_listed || is_wanted) && self.has(wanted, None) == Here::Yes
     }
 
     /// Whether what a pull would take is here, given that this is the image that the registry has (which `registry` describes

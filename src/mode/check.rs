@@ -298,7 +298,7 @@ impl Checker<'_> {
             let query = RegistryQuery { reference, platform, credentials: &credentials.header };
             let inspector = self.inspector().map_err(Unread::Other)?;
             if let Some(digest) = agent::digest(&inspector, &query)
-                // Which platforms that image is for only the engine says.
+                // The engine alone says which platforms that image is for.
                 && local.is_none_or(|image| !image.digests().contains(&&*digest) || image.has_for_certain(wanted))
             {
                 return Ok(digest.into());

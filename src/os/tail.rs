@@ -1,8 +1,9 @@
 //! The log as its readers see it: the last lines, found from the end, and the lines that come, across rotations.
 //!
 //! Apart from `log.rs` because a reader needs what a writer does not: the files that the log used to be. A log is a row
-//! of generations (`docker-pull.log.1`, `docker-pull.log`), distinguished by device and inode and held open, so that none
-//! is lost by being renamed, deleted or skipped between two polls.
+//! of generations (`docker-pull.log.1`, `docker-pull.log`; with logrotate's `dateext` `docker-pull.log-20251119`),
+//! distinguished by device and inode and held open, so that none is lost by being renamed, deleted or skipped between two
+//! polls.
 //!
 //! **Invariant:** every line once, in the order of its writer: sizes are taken from the newest generation to the oldest,
 //! lines are read from the oldest to the newest, never beyond those sizes. A line that may still grow is not shown.
@@ -11,6 +12,7 @@ use crate::os::file::{self, Identity, Links};
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -139,10 +141,15 @@ impl Tail {
     /// Opens the generations that are not held, going back from the log itself to the first that is, or to number `max`.
     fn find(&mut self, max: usize) -> io::Result<()> {
         let mut newer: Vec<Generation> = Vec::new();
-        let (mut found, mut holes) = (Ok(()), 0);
+        let (mut found, mut holes, mut dated) = (Ok(()), 0, None);
         for number in 0..=max {
-            let opened =
-                if number == 0 { self.unless_held(&self.path) } else { self.unless_held(&self.numbered(number)) };
+            let opened = match number {
+                0 => self.unless_held(&self.path),
+                _ => match dated.get_or_insert_with(|| self.dated()).get(number - 1) {
+                    Some(path) => self.unless_held(path),
+                    None => self.unless_held(&self.numbered(number)),
+                },
+            };
             match opened {
                 Ok(None) => break,
                 // Rotated further during the search.
@@ -170,6 +177,26 @@ impl Tail {
         let mut name = OsString::from(&self.path);
         name.push(format!(".{number}"));
         name.into()
+    }
+
+    /// What was rotated away under a date, from the newest on; none where the newest is one with a number, as on a site
+    /// that wanted dates once. By their times, as a site chooses how it writes a date.
+    fn dated(&self) -> Vec<PathBuf> {
+        let changed = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+        let (Some(directory), Some(name)) = (self.path.parent(), self.path.file_name()) else { return Vec::new() };
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+        let mut dated: Vec<_> = entries
+            .flatten()
+            .filter(|entry| is_dated(entry.file_name().as_bytes(), name.as_bytes()))
+            .filter_map(|entry| Some((changed(&entry.path())?, entry.path())))
+            .collect();
+        dated.sort_unstable_by(|one, other| other.cmp(one));
+        let numbered = changed(&self.numbered(1));
+        if dated.first().is_none_or(|newest| numbered.is_some_and(|numbered| numbered > newest.0)) {
+            return Vec::new();
+        }
+        dated.into_iter().map(|(_, path)| path).collect()
     }
 
     /// Opens `path`, unless it is held already.
@@ -292,6 +319,15 @@ impl Generation {
             self.length = 0;
         }
     }
+}
+
+/// Whether `name` is the log's name with a date, as `-20251119`, `-20251119-1763546400` or `.2025-11-19`, and not compressed.
+/// One that begins with a year differs from the number of a generation by its length.
+fn is_dated(name: &[u8], log: &[u8]) -> bool {
+    let Some([b'-' | b'.', date @ ..]) = name.strip_prefix(log) else { return false };
+    date.len() >= 6
+        && date[0].is_ascii_digit()
+        && date.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'T'))
 }
 
 /// Whether an engine said this line: anything may follow the stamp.
@@ -430,6 +466,46 @@ mod tests {
             }
             fs::remove_file(&old).unwrap();
         });
+    }
+
+    #[test]
+    fn the_generation_before_is_found_under_a_date() {
+        let directory = std::env::temp_dir().join(format!("tail-{}-dated", std::process::id()));
+        fs::create_dir(&directory).unwrap();
+        let path = directory.join("docker-pull.log");
+        let write = |name: &str, text: &str, age: u64| {
+            fs::write(directory.join(name), text).unwrap();
+            let then = std::time::SystemTime::now() - Duration::from_secs(age);
+            File::options().append(true).open(directory.join(name)).unwrap().set_modified(then).unwrap();
+        };
+        write("docker-pull.log", "now\n", 0);
+        // Neither compressed, nor another log, nor older ones.
+        write("docker-pull.log-20251123.gz", "no\n", 5);
+        write("docker-pull.log-old", "no\n", 5);
+        write("docker-pull.log-", "no\n", 5);
+        write("another.log-20251123", "no\n", 5);
+        write("docker-pull.log-20251109", "no\n", 60);
+        for before in ["docker-pull.log-20251116", "docker-pull.log.2025-11-16", "docker-pull.log-20251116-1763546400"]
+        {
+            write(before, "before\n", 30);
+            assert_eq!(read(&mut Tail::open(&path, 9, false, false).unwrap()), [&b"before"[..], b"now"], "{before}");
+            // The site has gone back to numbers, or was at them before.
+            write("docker-pull.log.1", "number\n", 10);
+            assert_eq!(read(&mut Tail::open(&path, 9, false, false).unwrap()), [&b"number"[..], b"now"], "{before}");
+            write("docker-pull.log.1", "number\n", 40);
+            assert_eq!(read(&mut Tail::open(&path, 9, false, false).unwrap()), [&b"before"[..], b"now"], "{before}");
+            fs::remove_file(directory.join("docker-pull.log.1")).unwrap();
+            fs::remove_file(directory.join(before)).unwrap();
+        }
+        // As it goes on, through two rotations between two looks.
+        let mut tail = Tail::open(&path, 1, false, true).unwrap();
+        assert_eq!(read(&mut tail), [b"now"]);
+        fs::rename(&path, directory.join("docker-pull.log-20251201")).unwrap();
+        write("docker-pull.log-20251202", "two\n", 0);
+        write("docker-pull.log", "three\n", 0);
+        tail.poll().unwrap();
+        assert_eq!(read(&mut tail), [&b"two"[..], b"three"]);
+        fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]

@@ -216,8 +216,8 @@ pub(crate) fn container(container: &Container, here: Option<&str>, this: &str, m
 /// The entries as lines, no wider than `columns` where there is a width: what does not fit goes on indented.
 pub(crate) fn lines(entries: &[Entry], columns: Option<usize>) -> Vec<String> {
     // Long names stand out: they would leave no room for what there is to say, or push it far from the short ones.
-    let most = columns.map_or(MAX_NAME, |columns| MAX_NAME.min(columns / 2));
-    let widths = entries.iter().map(|entry| entry.name.chars().count()).filter(|width| *width <= most);
+    let max = columns.map_or(MAX_NAME, |columns| MAX_NAME.min(columns / 2));
+    let widths = entries.iter().map(|entry| entry.name.chars().count()).filter(|width| *width <= max);
     let width = widths.max().unwrap_or(0);
     let mut lines = Vec::new();
     for Entry { name, facts, notes } in entries {

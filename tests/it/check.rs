@@ -257,27 +257,27 @@ fn the_hub_is_asked_by_the_agent() {
             assert_eq!(asked, engine_asked, "{name} {agent}");
             std::fs::read_to_string(temp.at("question")).ok()
         };
-    let tells = format!("echo '{{\"digest\":\"{new}\"}}'");
+    let answers = format!("echo '{{\"digest\":\"{new}\"}}'");
     let here = |digest: &str| (200, image("sha256:1", &[&format!("alpine@{digest}")]));
     let gone = || (404, "{\"message\":\"No such image\"}".to_owned());
-    let question =
-        check("alpine", &tells, &info, here(&new), (0, "yes: alpine:latest is what the registry has"), false);
-    let question = question.expect("a question");
+    let request =
+        check("alpine", &answers, &info, here(&new), (0, "yes: alpine:latest is what the registry has"), false);
+    let request = request.expect("a question");
     for part in [
         r#""do":"digest""#,
         r#""image":"docker.io/library/alpine:latest""#,
         r#""HttpProxy":"p""#,
         r#""engine":"linux/arm64""#,
     ] {
-        assert!(question.contains(part), "{part}: {question}");
+        assert!(request.contains(part), "{part}: {request}");
     }
-    check("alpine", &tells, &info, here(&old), (1, "no: alpine:latest is newer in the registry: sha256:aaa"), false);
-    check("alpine", &tells, &info, gone(), (1, "no: alpine:latest is not here; the registry has sha256:aaa"), false);
+    check("alpine", &answers, &info, here(&old), (1, "no: alpine:latest is newer in the registry: sha256:aaa"), false);
+    check("alpine", &answers, &info, gone(), (1, "no: alpine:latest is not here; the registry has sha256:aaa"), false);
     // Of the same digest, and perhaps of another platform: the engine says which there are.
     let newer = (1, "no: alpine:latest is newer in the registry: sha256:eee");
     let of = |other: &str| (200, here(&new).1.replace("arm64", other));
-    check("alpine", &tells, &info, of("arm"), newer, true);
-    check("alpine", &tells, &info, of("amd64"), (1, "is here for another platform than linux/arm64"), true);
+    check("alpine", &answers, &info, of("arm"), newer, true);
+    check("alpine", &answers, &info, of("amd64"), (1, "is here for another platform than linux/arm64"), true);
     // No answer, and no agent to ask.
     for agent in [
         "",
@@ -289,12 +289,12 @@ fn the_hub_is_asked_by_the_agent() {
     ] {
         check("alpine", agent, &info, here(&new), newer, true);
     }
-    check("alpine", &format!("{tells}; exit 1"), &info, here(&new), newer, true);
+    check("alpine", &format!("{answers}; exit 1"), &info, here(&new), newer, true);
     // Where no request is counted, and where the engine is another host's, nobody but the engine is asked.
     let elsewhere = info.replace(host.trim(), "elsewhere");
-    assert!(check("alpine", &tells, &elsewhere, here(&new), newer, true).is_none());
+    assert!(check("alpine", &answers, &elsewhere, here(&new), newer, true).is_none());
     let newer = (1, "newer in the registry: sha256:eee");
-    assert!(check("r.test/alpine", &tells, &info, here(&new), newer, true).is_none());
+    assert!(check("r.test/alpine", &answers, &info, here(&new), newer, true).is_none());
 }
 
 #[test]

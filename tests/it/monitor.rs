@@ -145,7 +145,7 @@ fn pulling(temp: &Temp, percent: u64) {
 
 const PLAYER: &str = "europe-west1-docker.pkg.dev/alm-prod/player/player:stable";
 
-/// The states of a page, and what shows that it is there.
+/// The states of a page, and the text that shows it is there.
 fn states_of(page: &str) -> (Vec<Value>, &'static str) {
     let image = |id: &str, more: Value| {
         let time = "2025-02-03T04:05:06Z";

@@ -134,7 +134,7 @@ fn failing_is_shown_with_its_beginning_and_its_attempts() {
 }
 
 #[test]
-fn a_pull_by_dockers_command_line_tells_the_same() {
+fn a_pull_by_dockers_command_line_writes_the_same() {
     let temp = Temp::new();
     // It waits where a pull would load, so that it can be looked at.
     rustix::fs::mknodat(rustix::fs::CWD, temp.at("go"), rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a pipe");
@@ -163,7 +163,7 @@ fn a_pull_by_dockers_command_line_tells_the_same() {
 }
 
 #[test]
-fn a_retry_is_told_with_its_reason_until_it_has_begun() {
+fn a_retry_is_shown_with_its_reason_until_it_has_begun() {
     let temp = Temp::new();
     // The first connection breaks off, the second goes on.
     let pulls = std::sync::atomic::AtomicUsize::new(0);

@@ -14,12 +14,16 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All files below `directory`.
+/// All files below `directory`, but what npm put there.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+        match path.is_dir() {
+            true if path.ends_with("node_modules") => {}
+            true => found.extend(files(&path)),
+            false => found.push(path),
+        }
     }
     found.sort();
     found

@@ -51,13 +51,16 @@ const ask = (file, headers = {}) => new Promise((done, failed) => https.get({ ho
   done({ status: answer.statusCode, headers: answer.headers, body: Buffer.concat(parts) });
 }).on('error', failed));
 
-test('the package has the page, what it is made of as npm has it, and the licences', () => {
+test('the package has the page, the broker’s configuration, what it is made of as npm has it, and the licences', () => {
   const same = (ours, theirs) => assert.deepEqual(fs.readFileSync(path.join(site, ours)), fs.readFileSync(path.join(fleet, theirs)), ours);
   for (const name of ['index.html', 'page.css', 'page.js', 'fleet.js', 'worker.js', 'settings.json']) same(name, `page/${name}`);
   same('mqtt.min.js', 'node_modules/mqtt/dist/mqtt.min.js');
   same('mqtt.LICENSE.md', 'node_modules/mqtt/LICENSE.md');
   same('uPlot.iife.min.js', 'node_modules/uplot/dist/uPlot.iife.min.js');
   same('uPlot.LICENSE', 'node_modules/uplot/LICENSE');
+  const inside = name => fs.statSync(path.join(broker.dir, 'package', name));
+  assert.equal(inside('usr/sbin/alm-fleet-configure').mode & 0o111, 0o111);
+  for (const name of ['etc/default/alm-fleet', 'lib/systemd/system/mosquitto.service.d/alm-fleet.conf', 'usr/share/alm-fleet/mosquitto/alm-fleet.conf', 'usr/share/doc/alm-fleet/copyright']) assert.ok(inside(name).size > 0, name);
   const lock = JSON.parse(fs.readFileSync(path.join(fleet, 'package-lock.json'))).packages;
   for (const name of ['mqtt', 'uplot', 'puppeteer-core']) assert.match(lock[`node_modules/${name}`].integrity, /^sha512-/);
 });

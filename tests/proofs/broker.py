@@ -643,7 +643,7 @@ def random_changes(broker, at):
     # A working one would be told anew every 15 seconds with another beat: all of them end.
     for agent in agents:
         for number in range(6):
-            agent.write(image(f"app:{number}", text=dice.choice(["Pulled", "Up to date"]), digest=f"sha256:{dice.randrange(9):064x}", failures=number))
+            agent.write(image(f"app:{number}", text=dice.choice(["Pulled", "Up to date"]), digest=f"sha256:{dice.randrange(9):064x}", failures=number + 1))
     watch = Watch(broker)
 
     def difference():

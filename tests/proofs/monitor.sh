@@ -22,7 +22,11 @@ stop() {
         kill -KILL "$init" || true
         wait "$init" || true
     fi 2>/dev/null
-    rmdir "$group"/*/ "$group" 2>/dev/null || true
+    # Empty once the kernel has ended what the first process leaves.
+    for _ in $(seq 50); do
+        [ -d "$group" ] || break
+        find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
+    done
     umount "$dir/root" "$dir/top" 2>/dev/null || true
     rm -rf --one-file-system "$dir"
 }

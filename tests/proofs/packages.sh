@@ -32,7 +32,7 @@ package() { # ARCHITECTURE [NAME]
 }
 
 # What logrotate is told, comments and the log's path aside.
-RULES='weekly rotate 4 maxsize 1M compress delaycompress missingok notifempty create 0644 root root'
+RULES='weekly rotate 4 maxsize 1M compress delaycompress missingok notifempty create 0644 root root nocopytruncate noolddir dateformat -%Y%m%d-%s'
 rules() { grep -v '^#' "$1" | sed -n '/{$/,/^}/ { /[{}]/!p }' | xargs; }
 
 # Every option that the help text names, and no other, has its entry in the man page and is completed.
@@ -314,6 +314,7 @@ exit code 1"
 > ./var/log/alm/docker-pull.log
 > ./var/log/alm/docker-pull.log.1
 > ./var/log/alm/docker-pull.log.2.gz" 'after removal: '
+    touch "$root/var/log/alm/docker-pull.log-20261128-1795887000"{,.gz}
     inside dpkg -P $NAME >/dev/null
     same "$(diff <(echo "$before") <(files))" '' 'after purge: '
 

@@ -5,6 +5,7 @@
 #   SLOW=1 tests/proofs/puppet.sh       also a pull that outlasts Puppet's own limit of 300 seconds
 # PULL=/path/of/docker-pull-with-progress uses that program instead of building it; PUPPET=/path/of/puppet another Puppet
 # for the runs. With REGEX... only the cases are tried whose names one of them matches; most need 'first run'.
+# Puppet 8 runs some of them too, in a chroot of Debian trixie that debootstrap makes once, in the build's directory.
 # Nothing of the machine's own Puppet, Docker or logs is touched.
 set -euo pipefail
 
@@ -25,6 +26,8 @@ install_missing() (
     command -v puppet-lint >/dev/null || missing+=(puppet-lint)
     has_gem rspec-puppet || missing+=(ruby-rspec-puppet)
     has_gem puppet-strings || missing+=(puppet-strings)
+    command -v logrotate >/dev/null || [ -x /usr/sbin/logrotate ] || missing+=(logrotate)
+    command -v debootstrap >/dev/null || missing+=(debootstrap)
     command -v dpkg-scanpackages >/dev/null || missing+=(dpkg-dev)
     command -v shellcheck >/dev/null || missing+=(shellcheck)
     command -v python3 >/dev/null || missing+=(python3)
@@ -99,10 +102,22 @@ publish() { # NAME [BYTES [COMMAND]]: a new image NAME:latest in the registry, a
     cp /bin/busybox "$dir/image/bin/"
     ln -f "$dir/image/bin/busybox" "$dir/image/bin/sh" # for health checks
     head -c "${2:-1000}" /dev/urandom >"$dir/image/news"
+    chmod 755 "$dir/image/news"
     tar -C "$dir/image" -c . | docker import --change "CMD ${3:-$sleeps}" - "$REGISTRY/$1:latest" >/dev/null
+    [ -z "${other_architecture-}" ] || say_architecture "$REGISTRY/$1:latest" "$other_architecture"
     docker push -q "$REGISTRY/$1:latest" >/dev/null
     docker image inspect -f '{{.Id}}' "$REGISTRY/$1:latest" >"$dir/published-$1"
     docker rmi "$REGISTRY/$1:latest" >/dev/null
+}
+
+say_architecture() { # IMAGE ARCHITECTURE: that it is for; `docker import --platform` does not say so in all engines
+    local saved=$dir/saved
+    mkdir "$saved"
+    docker save "$1" | tar -x -C "$saved"
+    docker rmi "$1" >/dev/null
+    find "$saved" -maxdepth 1 -name '*.json' -exec sed -i "s/\"architecture\":\"[a-z0-9]*\"/\"architecture\":\"$2\"/" {} +
+    tar -c -C "$saved" . | docker load >/dev/null
+    rm -r "$saved"
 }
 
 sleeps='["/bin/busybox","sleep","100000"]'
@@ -185,6 +200,41 @@ aside() { # FUNCTION: where nothing lasts that it changes in the system's direct
         exec bash -euo pipefail -c "$commands"' sh "$dir/aside" \
         "$(declare -p dir surroundings architecture PULL HUB ENGINE_SOCKET REGISTRY; declare -f; echo "$1")" \
         /etc /usr /var "$dir/conf" "$PWD/dist"
+}
+
+# Puppet 8 from Debian trixie, kept beside the build for the next run, seen through a chroot in which nothing lasts.
+make_puppet_8() {
+    local base
+    mkdir -p "${CARGO_TARGET_DIR:-target}"
+    base=$(realpath "${CARGO_TARGET_DIR:-target}")/trixie-puppet
+    (
+        flock 9
+        [ ! -d "$base" ] || exit 0
+        trap 'rm -rf --one-file-system "$base.new"' EXIT
+        debootstrap --variant=minbase --include=puppet-agent trixie "$base.new" >"$dir/debootstrap.log" ||
+            { tail "$dir/debootstrap.log" >&2; exit 1; }
+        mv "$base.new" "$base"
+    ) 9>"$base.lock"
+    mkdir -p "$dir/trixie"
+    cat >"$dir/puppet8" <<SH
+#!/bin/sh
+exec unshare --mount --propagation slave sh -euc '
+    root=$dir/trixie
+    mount -t tmpfs trixie "\$root"
+    mkdir "\$root/upper" "\$root/work" "\$root/root"
+    mount -t overlay -o "lowerdir=$base,upperdir=\$root/upper,workdir=\$root/work" trixie "\$root/root"
+    root=\$root/root
+    for directory in /proc /dev "$module" "$dir"; do
+        mkdir -p "\$root\$directory"
+        mount --rbind "\$directory" "\$root\$directory"
+    done
+    for file in "$(type -P docker)" "$PULL"; do
+        [ -e "\$root\$file" ] || { mkdir -p "\$root\${file%/*}"; touch "\$root\$file"; }
+        mount --bind "\$file" "\$root\$file"
+    done
+    exec chroot "\$root" /usr/bin/puppet "\$@"' sh "\$@"
+SH
+    chmod 755 "$dir/puppet8"
 }
 
 # == Cases ==
@@ -524,6 +574,63 @@ token_alone() {
     did "docker-login $HUB"
 }
 
+token_with_blanks() {
+    local end
+    for end in '\r\n' ' \t\n\n' '\n\r \n'; do
+        { cat "$dir/lab/password"; printf '%b' "$end"; } >"$dir/token"
+        # Docker's own login.
+        log_out
+        publish app
+        apply 2
+        did "docker-login $HUB" "docker-pull $HUB/app:latest" 'docker-recreate app'
+        settled
+        # The pulls alone.
+        log_out
+        echo 'alm_pull::profile::raspberry_pi::settings: {docker_login: false}' >>"$dir/conf/data/above.yaml"
+        publish app
+        apply 2
+        did "docker-pull $HUB/app:latest" 'docker-recreate app'
+        settled
+        arguments --network none
+        apply 2
+        did "docker-login $HUB"
+    done
+    tr -d '\n' <"$dir/lab/password" >"$dir/token"
+    settled
+}
+
+rotation() {
+    local log="$dir/log of/docker pull.log" logrotate site
+    logrotate=$(command -v logrotate || echo /usr/sbin/logrotate)
+    for site in '' dateext $'dateext\ncompress\nolddir old' $'olddir old\nnodelaycompress\ncopytruncate'; do
+        rm -rf "$dir/log of"
+        node "alm_pull::log: '$log'"
+        # The node's data has a log already.
+        sed -i "\|^alm_pull::log: $dir/log/|d" "$dir/conf/data/node.yaml"
+        apply 2 || settled
+        printf '%s\ninclude %s\n' "$site" "$dir/logrotate" >"$dir/site.logrotate"
+        for _ in 1 2 3; do
+            publish init
+            apply 2
+            grep -q 'PULL SUCCESSFUL' "$log"
+            cp "$log" "$dir/generation"
+            "$logrotate" --force --state "$dir/logrotate.state" "$dir/site.logrotate"
+            [ ! -s "$log" ]
+            # The viewer shows what was there before.
+            "$PULL" --view -n 100000 --raw --log "$log" >"$dir/viewed"
+            cmp "$dir/generation" "$dir/viewed"
+            # A second later, as a name may have a time.
+            sleep 1
+        done
+        ls -l "$dir/log of"
+        [ "$(find "$dir/log of" -type f | wc -l)" = 4 ]
+        [ "$(find "$dir/log of" -name '*.gz' | wc -l)" = 2 ]
+        settled
+    done
+    node
+    apply 2 || settled
+}
+
 no_secrets() {
     # What docker is started with, too.
     mkdir "$dir/spy"
@@ -573,6 +680,30 @@ from_url() {
     source=$PULL
     node
     settled
+}
+
+puppet_8() { # from nothing to a node that has converged, and what a node goes through
+    make_puppet_8
+    PUPPET=$dir/puppet8
+    env -i "${surroundings[@]}" "$PUPPET" --version | grep '^8\.'
+    settled
+    newer_app
+    settled
+    docker rm -f app telemetry
+    log_out
+    rm -r "$dir/libexec" "$dir/state"
+    apply 2
+    did "docker-login $HUB" docker-recreate\ {app,telemetry}
+    settled
+    new_arguments
+    settled
+    stopped
+    settled
+    bad_image "$broken" 'it ended with exit code 3'
+    publish app
+    new_app
+    settled
+    files_changed
 }
 
 # An archive with two versions of the package, and the paths that the module has by itself.
@@ -747,6 +878,8 @@ try 'images that were no good, replaced: removed' failed_and_replaced
 try 'versions with tags of their own: the one before is removed' versions
 try 'nothing to be removed: nothing is, until it is' kept
 try 'registry away, by the state of the check: not pulled, where that would fail' skipped
+try 'a login that is refused: pulled, and told' login_is_told
+try 'ensure => absent: what is known of it is forgotten, what runs goes on' absent
 try 'no digest is known: told with its cure, not pulled in every run' without_digest
 try 'registry down: fails loudly, recreates nothing' registry_down
 try 'registry down: what is here is started' start_without_registry
@@ -763,6 +896,7 @@ try 'a variable of the environment has changed: recreated' variable_changed
 try 'paused and unhealthy: recreated' not_well
 try 'a new image that ends, with 0 too: the old one runs, marked' exits_by_itself
 try 'a new image that restarts for ever: the old one runs, with its policy' restarts_for_ever
+try 'an image for another platform: warned of; what cannot run: rolled back' another_platform
 try 'rolled back: tried again after 1, 4, 24 hours, daily, by retry' tried_again
 try 'health checks: healthy, never healthy, no grace' health
 try 'the first one is no good: it stays, red, until another comes' first_is_bad
@@ -783,7 +917,10 @@ try 'agent killed in mid-pull (SIGKILL): next run repairs' agent_ended KILL
 try 'wrong password: fails loudly, recreates nothing' wrong_password
 try 'logged out by hand: healed' logged_out
 try 'token file without docker login' token_alone
+try "blanks and line ends behind the token: docker's login, the check and the pull read the same" token_with_blanks
+try "rotation where the site says dateext, olddir, compress; blanks in the log's path" rotation
 try 'no secret in output, reports, logs, arguments, environment' no_secrets
+try 'Puppet 8, of Debian trixie' puppet_8
 try 'executable from a URL; a wrong checksum is refused' from_url
 try 'executable from a package of an archive, upgraded; from a .deb' package_installed
 try "the README's lines, from build-rpi.sh to a converged node" readme

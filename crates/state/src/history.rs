@@ -5,7 +5,7 @@
 //!
 //! **Invariant:** `failing_since` ends with a success alone; an interruption touches neither it nor the counts.
 
-use crate::sweep::BUILT;
+use crate::sweep::{AHEAD, BUILT};
 use crate::{Image, Status, Time, VERSION};
 
 /// A pull that went well.
@@ -164,8 +164,11 @@ impl Image {
     }
 
     fn begin_failing(&mut self, now: Time) {
-        // A time from before the clock was set, or from when it was ahead, is none.
-        self.failing_since = Some(self.failing_since.filter(|since| (BUILT..=now).contains(since)).unwrap_or(now));
+        // A time from before the clock was set, or from when it was ahead, is none. But after a restart the clock of a Pi may
+        // be behind for a while: what it knew before stays.
+        let is_set = now >= BUILT;
+        let is_time = |since: &Time| *since >= BUILT && (!is_set || since.0 <= now.0.saturating_add(AHEAD));
+        self.failing_since = Some(self.failing_since.filter(is_time).unwrap_or(now));
     }
 
     fn recover(&mut self, now: Time) {
@@ -320,6 +323,11 @@ mod tests {
         assert_failing(&image, Some(at(1)), 2, 2);
         let image = failed(Some(failed(None, at(31_536_000))), at(1));
         assert_failing(&image, Some(at(1)), 2, 2);
+        // A clock that is behind for one run, by hours or from the beginning of time, does not make one forget.
+        for behind in [at(-7_200), Time(100)] {
+            let image = failed(Some(failed(Some(failed(None, at(1))), behind)), at(2));
+            assert_failing(&image, Some(at(1)), 3, 3);
+        }
         // A year that has really passed is a year of failing.
         let image = failed(Some(failed(None, at(1))), at(31_536_000));
         assert_failing(&image, Some(at(1)), 2, 2);

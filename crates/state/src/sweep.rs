@@ -14,7 +14,7 @@ pub const BUILT: Time = Time(1_767_225_600);
 const AGE: u64 = 7 * 24 * 3600;
 
 /// How far ahead of ours a clock may be.
-const AHEAD: i64 = 24 * 3600;
+pub(crate) const AHEAD: i64 = 24 * 3600;
 
 /// A file as it was before this run.
 pub(crate) struct Candidate {

@@ -88,6 +88,13 @@ is_started() {
     esac
 }
 
+# Told and not refused: 32-bit images on 64-bit devices run, and so does what an emulator is there for.
+warn_of_platform() {
+    engine=$(docker version --format '{{.Server.Os}}/{{.Server.Arch}}' 2>/dev/null) || return 0
+    platform=$(docker image inspect --format '{{.Os}}/{{.Architecture}}' "$image" 2>/dev/null) || return 0
+    [ "$platform" = "$engine" ] || say "warning: $image is for $platform, and this device is $engine: it may not run here"
+}
+
 # To Puppet a check that cannot tell has said no. That is no reason to stop a container that may be well.
 recreate() {
     code=0
@@ -105,6 +112,7 @@ recreate() {
         exit 1
     fi
     namespaces_are_there || exit 1
+    warn_of_platform
     replace "$@"
 }
 

@@ -6,6 +6,9 @@
 #
 # @param image
 #   The image.
+# @param ensure
+#   `absent` makes the node forget how pulls of the image went, so that no status, monitor or metrics tell of it any more. The
+#   image and its containers stay: what runs is not removed by a line that is taken out of Hiera.
 # @param container
 #   The container to keep on the image; where unset, the image is pulled and no more.
 # @param run_args
@@ -44,6 +47,7 @@
 #   }
 define alm_pull::image (
   Alm_pull::Reference $image = $title,
+  Enum['present', 'absent'] $ensure = 'present',
   Optional[Alm_pull::Containername] $container = undef,
   Array[String[1]] $run_args = [],
   Array[String] $command = [],
@@ -60,71 +64,93 @@ define alm_pull::image (
 ) {
   include alm_pull
 
-  $password = alm_pull::first($token_file, $alm_pull::token_file)
-  $user = alm_pull::first($token_user, $alm_pull::token_user)
+  # Where the states are elsewhere than the program has them, it has to be told.
+  $states = $alm_pull::run ? { '/run/alm' => [], default => ['--state', "${alm_pull::run}/pull"] }
 
-  # Pure ASCII, whatever the locale: any other byte fails the resource where Ruby's locale is C.
-  $options = {
-    '--metrics'    => $alm_pull::metrics,
-    '--platform'   => $platform,
-    '--token-file' => $password,
-    '--token-user' => $password ? { undef => undef, default => $user },
-  }.filter |$option, $value| { $value =~ NotUndef }
-  $asking = [$alm_pull::executable, '--ascii', Array($options)].flatten
-  $limits = { '--retries' => $alm_pull::retries, '--stall-timeout' => $alm_pull::stall_timeout, '--log' => $alm_pull::log }
-  $pulling = Array($limits).flatten.map |$word| { String($word) }
+  if $ensure == 'absent' {
+    if $container {
+      fail("alm_pull: ${image} is absent, and the container ${container} cannot be kept on it")
+    }
 
-  if defined(Exec["docker-pull ${image}"]) {
-    fail("alm_pull: ${image} is pulled already, so not by '${title}' too; a further container on it is an alm_pull::container")
-  }
+    $status = [$alm_pull::executable, '--status', '--ascii'] + $states
 
-  $helper = "${alm_pull::libexec}/image"
-  $state = ['--state', $alm_pull::state, '--run', $alm_pull::run]
-  $unknown = ['--when-unknown', alm_pull::first($when_unknown, $alm_pull::when_unknown)]
-  $remove = alm_pull::first($remove_replaced, $alm_pull::remove_replaced)
-  $removing = $remove ? { true => ['--remove-replaced'], default => [] }
-
-  # `journalctl -u puppet -f | grep docker-pull` finds the progress by this title.
-  exec { "docker-pull ${image}":
-    command     => [$helper, 'pull'] + $state + $removing + [$image] + $asking + $pulling + [$image],
-    unless      => [$alm_pull::where_installed + [$helper, 'current'] + $state + $unknown + [$image] + $asking + ['--check', $image]],
-    environment => $alm_pull::command_environment,
-    path        => $alm_pull::path,
-    cwd         => '/',
-    timeout     => alm_pull::first($timeout, $alm_pull::timeout),
-    logoutput   => alm_pull::first($logoutput, $alm_pull::logoutput),
-    require     => Class['alm_pull'],
-  }
-
-  # What was still used when it was replaced, as by a container that somebody else has removed since.
-  if $remove {
-    exec { "docker-clean ${image}":
-      command     => [$helper, 'clean'] + $state + [$image],
-      unless      => [$alm_pull::where_installed + [$helper, 'cleaned'] + $state + [$image]],
+    exec { "docker-forget ${image}":
+      command     => $status + ['--forget', $image],
+      # A container that runs the image has a row of its own, without an id, and is not forgotten here.
+      unless      => [['/bin/sh', '-c', '! [ -x "$0" ] || ! "$0" "$@" | grep -q \'"id":"\''] + $status + ['--json', $image]],
       environment => $alm_pull::command_environment,
       path        => $alm_pull::path,
       cwd         => '/',
-      logoutput   => true,
+      logoutput   => on_failure,
       require     => Class['alm_pull'],
     }
-  }
+  } else {
+    $password = alm_pull::first($token_file, $alm_pull::token_file)
+    $user = alm_pull::first($token_user, $alm_pull::token_user)
 
-  # Where the image's registry is logged in to, that comes first.
-  $registry = $image ? {
-    /\A(localhost|[^\/]*[.:][^\/]*)\// => $1,
-    default                            => 'docker.io',
-  }
-  Exec <| title == "docker-login ${registry}" |> -> Exec["docker-pull ${image}"]
+    # Pure ASCII, whatever the locale: any other byte fails the resource where Ruby's locale is C.
+    $options = {
+      '--metrics'    => $alm_pull::metrics,
+      '--platform'   => $platform,
+      '--token-file' => $password,
+      '--token-user' => $password ? { undef => undef, default => $user },
+    }.filter |$option, $value| { $value =~ NotUndef }
+    $asking = [$alm_pull::executable, '--ascii', $states, Array($options)].flatten
+    $limits = { '--retries' => $alm_pull::retries, '--stall-timeout' => $alm_pull::stall_timeout, '--log' => $alm_pull::log }
+    $pulling = Array($limits).flatten.map |$word| { String($word) }
 
-  if $container {
-    alm_pull::container { $container:
-      image           => $image,
-      run_args        => $run_args,
-      command         => $command,
-      restart_on      => $restart_on,
-      grace           => $grace,
-      grace_limit     => $grace_limit,
-      remove_replaced => $remove_replaced,
+    if defined(Exec["docker-pull ${image}"]) {
+      fail("alm_pull: ${image} is pulled already, so not by '${title}' too; a further container on it is an alm_pull::container")
+    }
+
+    $helper = "${alm_pull::libexec}/image"
+    $state = ['--state', $alm_pull::state, '--run', $alm_pull::run]
+    $unknown = ['--when-unknown', alm_pull::first($when_unknown, $alm_pull::when_unknown)]
+    $remove = alm_pull::first($remove_replaced, $alm_pull::remove_replaced)
+    $removing = $remove ? { true => ['--remove-replaced'], default => [] }
+
+    # `journalctl -u puppet -f | grep docker-pull` finds the progress by this title.
+    exec { "docker-pull ${image}":
+      command     => [$helper, 'pull'] + $state + $removing + [$image] + $asking + $pulling + [$image],
+      unless      => [$alm_pull::where_installed + [$helper, 'current'] + $state + $unknown + [$image] + $asking + ['--check', $image]],
+      environment => $alm_pull::command_environment,
+      path        => $alm_pull::path,
+      cwd         => '/',
+      timeout     => alm_pull::first($timeout, $alm_pull::timeout),
+      logoutput   => alm_pull::first($logoutput, $alm_pull::logoutput),
+      require     => Class['alm_pull'],
+    }
+
+    # What was still used when it was replaced, as by a container that somebody else has removed since.
+    if $remove {
+      exec { "docker-clean ${image}":
+        command     => [$helper, 'clean'] + $state + [$image],
+        unless      => [$alm_pull::where_installed + [$helper, 'cleaned'] + $state + [$image]],
+        environment => $alm_pull::command_environment,
+        path        => $alm_pull::path,
+        cwd         => '/',
+        logoutput   => true,
+        require     => Class['alm_pull'],
+      }
+    }
+
+    # Where the image's registry is logged in to, that comes first.
+    $registry = $image ? {
+      /\A(localhost|[^\/]*[.:][^\/]*)\// => $1,
+      default                            => 'docker.io',
+    }
+    Exec <| title == "docker-login ${registry}" |> -> Exec["docker-pull ${image}"]
+
+    if $container {
+      alm_pull::container { $container:
+        image           => $image,
+        run_args        => $run_args,
+        command         => $command,
+        restart_on      => $restart_on,
+        grace           => $grace,
+        grace_limit     => $grace_limit,
+        remove_replaced => $remove_replaced,
+      }
     }
   }
 }

@@ -51,7 +51,7 @@ define alm_pull::update (
 
   # One container may stop for a moment only when all that can be fetched has been: pulls first. Each container needs its
   # own image alone, so that an image that cannot be had does not hold up the others. Several may run the same one.
-  $pulls = $wanted.map |$pair| { $pair[1].filter |$key, $value| { $key in ['image', 'platform', 'timeout', 'when_unknown'] } }
+  $pulls = $wanted.map |$pair| { $pair[1].filter |$key, $value| { $key in ['image', 'ensure', 'platform', 'timeout', 'when_unknown'] } }
 
   $pulls.unique.each |$pull| {
     $kept = $wanted.any |$pair| {
@@ -67,7 +67,8 @@ define alm_pull::update (
   $wanted.each |$pair| {
     $entry = $pair[1]
 
-    if $entry['container'] {
+    # Of an image that is absent, the container is left to whoever removes it.
+    if $entry['container'] and $entry['ensure'] != 'absent' {
       $settings = $entry.filter |$key, $value| { $key in ['run_args', 'command', 'restart_on', 'grace', 'grace_limit'] }
 
       alm_pull::container { $entry['container']:

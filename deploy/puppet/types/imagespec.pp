@@ -1,6 +1,7 @@
 # An image of a profile, as it stands in Hiera. With `container` the container is kept on the image.
 type Alm_pull::Imagespec = Struct[{
   image                     => Alm_pull::Reference,
+  Optional[ensure]          => Enum['present', 'absent'],
   Optional[container]       => Alm_pull::Containername,
   Optional[run_args]        => Array[String[1]],
   Optional[command]         => Array[String],

@@ -144,12 +144,14 @@ files_changed() {
     sed -i '$d' "$dir/conf/site.pp"
     # No secret is in a label.
     gone grep -r 'a=3' "$dir/state"
-    gone docker container inspect -f '{{.Config.Labels}}' app | grep 'a=3'
+    docker container inspect -f '{{json .Config.Labels}}' app >"$dir/labels"
+    gone grep 'a=3' "$dir/labels"
     plain_app
     apply 2
 }
 
 variable_changed() { # `--env NAME` and a line without value in a file have theirs from the environment of the run
+    mkdir -p "$dir/files"
     echo SECOND >"$dir/files/env"
     app_with "run_args: [$kills, --network, none, --env, FIRST, --env-file, $dir/files/env]"
     local first second
@@ -158,7 +160,7 @@ variable_changed() { # `--env NAME` and a line without value in a file have thei
         node "alm_pull::environment: [FIRST=$first, SECOND=$second]"
         apply 2
         did 'docker-recreate app'
-        docker container inspect -f '{{.Config.Env}}' app | grep "FIRST=$first.*SECOND=$second"
+        docker container inspect -f '{{.Config.Env}}' app | grep "FIRST=$first" | grep "SECOND=$second"
         settled
     done
     node
@@ -174,8 +176,9 @@ bad_image() { # COMMAND REASON: everything of it
     publish app 1000 "$1"
     apply 6
     did "docker-pull $HUB/app:latest"
-    said "container app: $HUB/app:latest is no good: $2"
-    said 'its log: (I am broken|done)'
+    cp "$dir/out" "$dir/first"
+    said "container app: $HUB/app:latest is no good: ($2)"
+    [[ $1 == *news* ]] || said 'its log: (I am broken|done)'
     said 'the old one runs again'
     well "$before"
     [ "$(docker container inspect -f '{{.HostConfig.RestartPolicy.Name}}' app)" = "${with_policy:-no}" ]
@@ -324,6 +327,25 @@ foreign() { # another's container under a name that a change needs is left alone
     settled
 }
 
+another_platform() { # warned of, and never refused: it runs here
+    local other=arm64
+    [ "$architecture" != arm64 ] || other=arm
+    other_architecture=$other publish app
+    apply 2
+    did "docker-pull $HUB/app:latest" 'docker-recreate app'
+    said "warning: $HUB/app:latest is for linux/$other, and this device is linux/"
+    runs app
+    settled
+    unsaid 'warning:'
+    # What cannot run here is found by the proof.
+    bad_image '["/news"]' '.*[Ee]xec format error|it ended with exit code'
+    grep -qi 'exec format error' "$dir/first"
+    publish app
+    apply 2
+    unsaid 'warning:'
+    settled
+}
+
 # == Cuts ==
 
 cat_cutter() { # a command that does its work, and then ends the helper that has called it, where that was step number `at`
@@ -355,7 +377,7 @@ helper() { DOCKER_HOST=unix://$ENGINE_SOCKET DOCKER_CONFIG=$dir/docker PATH=$dir
 watched() { # how many run at most, until it is ended
     local most=0 now
     while :; do
-        now=$(running app | wc -l)
+        now=$(running app 2>/dev/null | wc -l) || now=0
         [ "$now" -le "$most" ] || { most=$now; echo "$most" >"$dir/cut/most"; }
         sleep 0.05
     done

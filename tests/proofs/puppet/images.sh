@@ -29,8 +29,16 @@ operators_tag() { # stays, with its image
     did "docker-pull $HUB/"{init,app}:latest 'docker-recreate app'
     [ "$(here backup:keep) $(here backup:app)" = "$old $app" ]
     settled
-    docker image rm backup:keep backup:app
+    # Without their tags they go, by name and by the record, in the next run.
+    docker tag "$old" backup:other
+    docker image rm backup:keep
+    settled
+    here backup:other
+    docker image rm backup:other backup:app
+    apply 2
+    did "docker-clean $HUB/"{init,app}:latest
     gone here "$old"
+    gone here "$app"
     settled
 }
 
@@ -156,59 +164,95 @@ kept() { # where the images are not to be removed
 
 # == When the registry is away ==
 
-state_is() { # STATUS KIND: as a check has left it
-    mkdir -p "$dir/states/pull"
-    printf '{"v":1,"id":"%s","status":"%s","text":"Cannot tell","time":"2026-11-25T02:18:33Z","kind":"%s","details":"said \\"kind\\":\\"login\\", and \\\\"}' \
-        "$HUB/app:latest" "$1" "$2" >"$dir/states/pull/app.json"
+known() { # the state that the check and the pull have written, by the program itself
+    "$PULL" --status --state "$dir/states/pull" --json "$HUB/${1-app}:latest" || true # it tells in its exit code how it is
 }
+
+state_is() { # KIND: in what the last check has written
+    sed -i "s/\"kind\":\"[a-z-]*\"/\"kind\":\"$1\"/" "$dir/states/pull/"*app*.json
+}
+
+asked() { # EXIT-CODE: the helper's own answer, after a check that leaves the state as it is
+    local code=0
+    helper_image current --state "$dir/state" --run "$dir/states" "$HUB/app:latest" sh -c 'exit 3' || code=$?
+    [ $code = "$1" ] || { echo "exit $code instead of $1"; known; return 1; }
+}
+helper_image() { DOCKER_HOST=unix://$ENGINE_SOCKET "$dir/libexec/image" "$@"; }
 
 skipped() {
     publish app
     link down
     local before kind
     before=$(state)
-    for kind in rate-limit unreachable server-error; do
-        state_is 'Cannot tell' $kind
-        settled
-    done
+    # By the state that the check itself has written.
+    settled
+    known | grep '"text":"Cannot tell".*"kind":"unreachable"'
     untouched "$before"
     # What has stopped is healed in the ordinary way.
     docker stop app
     apply 2
     did 'docker-recreate app'
     settled
-    # Where it is to be pulled all the same; where the image is not here; and for what a pull would tell of.
+    # Where it is to be pulled all the same.
     node 'alm_pull::when_unknown: pull'
     apply 4
     said 'PULL FAILED'
     node
-    for kind in login certificate not-found; do
-        state_is 'Cannot tell' $kind
-        apply 4
-        said 'PULL FAILED'
-    done
-    state_is Working unreachable
-    apply 4
-    # Another image's state says nothing of this one; nor do links, and what no state would be.
-    state_is 'Cannot tell' unreachable
-    sed -i 's/app:latest/application:latest/' "$dir/states/pull/app.json"
-    apply 4
-    state_is 'Cannot tell' unreachable
-    mv "$dir/states/pull/app.json" "$dir/states/other"
-    ln -s "$dir/states/other" "$dir/states/pull/app.json"
-    apply 4
-    rm -r "$dir/states"
-    # The state that outlives a start, and only where there is no newer one.
-    state_is 'Cannot tell' unreachable
-    mkdir -p "$dir/state/pull"
-    mv "$dir/states/pull/app.json" "$dir/state/pull/app.json"
     settled
-    state_is 'Cannot tell' login
-    apply 4
-    rm -r "$dir/states" "$dir/state/pull"
+    # The other kinds, in the file of that check: what would pass, and what a pull has to tell of.
+    for kind in rate-limit unreachable server-error; do state_is $kind; asked 0; done
+    for kind in login certificate not-found other; do state_is $kind; asked 3; done
+    state_is unreachable
+    sed -i 's/"text":"Cannot tell"/"text":"Failed"/' "$dir/states/pull/"*app*.json
+    asked 3
+    # Another image's state says nothing of this one; nor do links.
+    settled
+    sed -i 's/app:latest/application:latest/' "$dir/states/pull/"*app*.json
+    asked 3
+    settled
+    mkdir "$dir/elsewhere"
+    mv "$dir/states/pull/"*app*.json "$dir/elsewhere"
+    ln -s "$dir/elsewhere/"* "$dir/states/pull"
+    asked 3
+    # The state that outlives a start, where there is no newer one.
+    rm "$dir/states/pull/"*app*.json
+    mkdir -p "$dir/state/pull"
+    mv "$dir/elsewhere/"* "$dir/state/pull"
+    asked 0
+    rm -r "$dir/state/pull" "$dir/elsewhere"
     link up
     apply 2
     runs app
+    settled
+    known | grep '"status":"Done"'
+}
+
+login_is_told() { # and not passed over, as a registry that is away is
+    publish app
+    log_out
+    echo 'alm_pull::profile::raspberry_pi::settings: {docker_login: false}' >>"$dir/conf/data/above.yaml"
+    echo nonsense >"$dir/token"
+    apply 4
+    said 'PULL FAILED'
+    known | grep '"kind":"login"'
+    tr -d '\n' <"$dir/lab/password" >"$dir/token"
+    plain_app
+    apply 2
+    settled
+}
+
+absent() { # what is known of an image is forgotten, and what runs goes on
+    local before
+    above "telemetry: {image: $HUB/telemetry:latest, container: telemetry, ensure: absent}"
+    known telemetry | grep '"id":"'
+    before=$(state)
+    apply 2
+    did "docker-forget $HUB/telemetry:latest"
+    [ "$(known telemetry)" = '[]' ]
+    untouched "$before"
+    settled
+    plain_app
+    apply 2 || true
     settled
 }
 

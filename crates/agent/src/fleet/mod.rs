@@ -24,16 +24,16 @@ mod planner;
 mod service;
 mod session;
 
-use std::io::{self, Write as _};
-
 pub(crate) use options::Options;
+
+use std::io::{self, Write as _};
 
 /// Runs until it is told to end; the exit code.
 pub(crate) fn run(options: &Options) -> u8 {
     match device::Device::new(options) {
         Ok(mut device) => service::run(options, &mut device),
         Err(error) => {
-            // Nobody may read it; the exit code says it too.
+            // Where nobody reads, the exit code says it too.
             let _ = writeln!(io::stderr(), "alm-agent: {error}");
             1
         }

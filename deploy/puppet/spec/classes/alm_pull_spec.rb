@@ -35,7 +35,7 @@ describe 'alm_pull' do
 
     it { is_expected.to contain_file('/usr/local/bin/docker-pull-with-progress').with_target(executable) }
     it { is_expected.to contain_file('/var/log/alm').with_mode('0755') }
-    it { is_expected.to contain_file('/etc/logrotate.d/docker-pull-with-progress').with_content(%r{^/var/log/alm/docker-pull\.log \{}) }
+    it { is_expected.to contain_file('/etc/logrotate.d/docker-pull-with-progress').with_content(%r{^"/var/log/alm/docker-pull\.log" \{}) }
     it { is_expected.to contain_file('/etc/logrotate.d/docker-pull-with-progress').without_content(%r{^\s*copytruncate}) }
 
     context 'of which there is none' do

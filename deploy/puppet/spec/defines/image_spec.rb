@@ -20,6 +20,19 @@ describe 'alm_pull::image' do
   it { is_expected.to have_alm_pull__container_resource_count(0) }
   it { is_expected.not_to contain_exec("docker-clean #{title}") }
 
+  context 'that is absent' do
+    let(:params) { { 'ensure' => 'absent' } }
+
+    it { is_expected.not_to contain_exec("docker-pull #{title}") }
+    it { is_expected.to contain_exec("docker-forget #{title}").with_command([PULLER, '--status', '--ascii', '--forget', title]) }
+
+    context 'with a container' do
+      let(:params) { super().merge('container' => 'app') }
+
+      it { is_expected.to compile.and_raise_error(%r{the container app cannot be kept on it}) }
+    end
+  end
+
   context 'that is to remove what it replaced' do
     let(:params) { { 'remove_replaced' => true } }
 
@@ -45,10 +58,10 @@ describe 'alm_pull::image' do
 
     it do
       is_expected.to contain_exec("docker-pull #{title}").with(
-        'command' => IMAGE + ['pull', '--state', '/s', '--run', '/r', title, PULLER, '--ascii', '--token-file', '/t', '--token-user', 'u',
-                              '--retries', '0', '--stall-timeout', '60', '--log', '/var/log/alm/docker-pull.log', title],
+        'command' => IMAGE + ['pull', '--state', '/s', '--run', '/r', title, PULLER, '--ascii', '--state', '/r/pull', '--token-file', '/t',
+                              '--token-user', 'u', '--retries', '0', '--stall-timeout', '60', '--log', '/var/log/alm/docker-pull.log', title],
         'unless' => [WHERE_INSTALLED + IMAGE + ['current', '--state', '/s', '--run', '/r', '--when-unknown', 'pull', title] +
-                     [PULLER, '--ascii', '--token-file', '/t', '--token-user', 'u', '--check', title]],
+                     [PULLER, '--ascii', '--state', '/r/pull', '--token-file', '/t', '--token-user', 'u', '--check', title]],
         'environment' => ['A=b', 'DOCKER_HOST=unix:///run/d.sock', 'DOCKER_CONFIG=/etc/alm/docker'],
         'timeout' => 600,
         'logoutput' => 'on_failure',
