@@ -184,7 +184,7 @@ class WebSocket:
         self.head, self.bytes = head, b""
         text = lambda value: struct.pack("!H", len(value)) + value.encode()
         flags = (0xC2 if user else 0x02)
-        self.send(0x10, text("MQTT") + bytes([4, flags, 0, 60]) + text("page") + (text(user) + text(password) if user else b""))
+        self.send(0x10, text("MQTT") + bytes([4, flags, 0, 60]) + text(f"page-{os.urandom(4).hex()}") + (text(user) + text(password) if user else b""))
 
     def send(self, kind, body):
         length, rest = b"", len(body)
