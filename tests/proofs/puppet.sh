@@ -255,6 +255,7 @@ as_before() { # what a case that failed may have left: the ones after it are to 
     echo 'include alm_pull::profile::raspberry_pi' >"$dir/conf/site.pp"
     node
     arguments --network none
+    publish app
     puppet_ || true
 }
 
