@@ -23,8 +23,9 @@ PACKAGES=(rustc-web cargo-web rust-web-src dpkg-dev lintian qemu-user-static bin
 ZIGLANG=ziglang==0.17.1
 NAME=docker-pull-with-progress
 AGENT=alm-agent
-# Bytes that a static executable may have.
-declare -A MOST=([$NAME]=550000 [$AGENT]=1700000)
+# Bytes that a static executable may have, so that a change that costs much is noticed. The puller should have 550,000; it has
+# more since the state file, the status, the monitor and the sizes came (deploy/README.md).
+declare -A MAX=([$NAME]=830000 [$AGENT]=1700000)
 target=${CARGO_TARGET_DIR:-target}
 target=$(realpath -m "$target")
 zig=$target/zig/ziglang/zig
@@ -136,12 +137,12 @@ build() { # PACKAGE, for the selected architecture; leaves its path in $built
 tell() { env -i PATH="$PATH" HOME="$tmp" LANG=C.UTF-8 "$@" 2>&1 || echo "exit code $?"; }
 
 prove_kind() { # EXECUTABLE HOST-EXECUTABLE
-    local headers size most=${MOST[${1##*/}]}
+    local headers size max=${MAX[${1##*/}]}
     headers=$(readelf -lW "$1")
     ! grep -q INTERP <<<"$headers" || die "$1 is not static"
     [ "$deb" != armhf ] || readelf -A "$1" | grep -q 'Tag_CPU_arch: v6$' || die "$1 is not for ARMv6"
     size=$(stat -c %s "$1")
-    [ "$size" -le "$most" ] || die "$1 has $size bytes, more than $most"
+    [ "$size" -le "$max" ] || die "$1 has $size bytes, more than $max"
     [ "$(tell "${run[@]}" "$1" --version)" = "$("$2" --version)" ] || die "$1 --version differs"
 }
 

@@ -43,6 +43,10 @@ put_puller() {
     echo "/etc/logrotate.d/$name" >"$tree/DEBIAN/conffiles"
     sed "s/@DATE@/$date/; s/@VERSION@/${version%-*}/" "$here/$name.5" | gzip -9n >"$tree/usr/share/man/man5/$name.5.gz"
 }
+put_agent() {
+    put 644 "$here/alm-agent.service" lib/systemd/system/alm-agent.service
+    for script in postinst prerm postrm; do put 755 "$here/$script.agent" "DEBIAN/$script"; done
+}
 put 755 "$executable" "usr/bin/$name"
 put 644 "$here/copyright" "usr/share/doc/$name/copyright"
 put 644 "$here/$overrides" "usr/share/lintian/overrides/$name"
@@ -56,7 +60,7 @@ for page in "${pages[@]}"; do
     "$here/man.sh" "$root/$page" "$date" | gzip -9n >"$tree/usr/share/man/man1/$page.1.gz"
 done
 mkdir -p "$tree/DEBIAN"
-[ "$name" = alm-agent ] || put_puller
+if [ "$name" = alm-agent ]; then put_agent; else put_puller; fi
 (cd "$tree" && find . -path ./DEBIAN -prune -o -path ./etc -prune -o -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 md5sum) >"$tree/DEBIAN/md5sums"
 size=$(du -sk --apparent-size --exclude=DEBIAN "$tree" | cut -f1)
 maintainer=$(dpkg-parsechangelog -l "$here/changelog" -S Maintainer)

@@ -27,9 +27,23 @@ mod session;
 mod sink;
 mod target;
 
+// Of the agent, what reads others.
+#[path = "../../crates/agent/src/challenge.rs"]
+mod challenge;
+#[path = "../../crates/agent/src/failure.rs"]
+mod failure;
+#[path = "../../crates/agent/src/manifest.rs"]
+mod manifest;
+#[path = "../../crates/agent/src/platform.rs"]
+mod platform;
+
+pub use target::challenge::run as challenge;
 pub use target::config::run as config;
 pub use target::event::run as event;
 pub use target::http::run as http;
+pub use target::manifest::run as manifest;
 pub use target::pipeline::run as pipeline;
+pub use target::platform::run as platform;
 pub use target::recording::run as recording;
 pub use target::reference::run as reference;
+pub use target::sizes::run as sizes;

@@ -1,11 +1,15 @@
 //! The harnesses. Each takes any bytes and panics where the program does wrong.
 
+pub(crate) mod challenge;
 pub(crate) mod config;
 pub(crate) mod event;
 pub(crate) mod http;
+pub(crate) mod manifest;
 pub(crate) mod pipeline;
+pub(crate) mod platform;
 pub(crate) mod recording;
 pub(crate) mod reference;
+pub(crate) mod sizes;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

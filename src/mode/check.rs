@@ -23,6 +23,7 @@ use crate::pull::failure::{Failure, Kind};
 use crate::pull::signal_exit_code;
 use crate::report::sanitize;
 use crate::sink::checked::Before;
+use crate::sink::complaint::complain;
 use crate::sink::open::state_target;
 use crate::sink::state::state_failure;
 use alm_state::Checked;
@@ -57,15 +58,14 @@ pub(crate) fn check(reference: &Reference, options: &PullOptions) -> u8 {
     let before = Before::read(state_target(reference.to_string(), reference.full(), reference.registry(), options));
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime, and this of any")]
     let (answer, known) = find(reference, options, CHECK, |checker| checker.check());
-    match &answer {
-        Answer::Yes(_) => {
-            if let Some(digest) = known.latest.or(known.here) {
-                before.keep(Checked::Current { digest });
-            }
-        }
-        Answer::No(_) => before.keep(Checked::Newer { digest: known.here, latest: known.latest }),
-        Answer::Unanswered(why) => before.keep(Checked::Unanswered(state_failure(why, reference.registry()))),
-        Answer::Interrupted(_) => {}
+    let checked = match &answer {
+        Answer::Yes(_) => known.latest.or(known.here).map(|digest| Checked::Current { digest }),
+        Answer::No(_) => Some(Checked::Newer { digest: known.here, latest: known.latest }),
+        Answer::Unanswered(why) => Some(Checked::Unanswered(state_failure(why, reference.registry()))),
+        Answer::Interrupted(_) => None,
+    };
+    if let Some(Err(error)) = checked.map(|checked| before.keep(checked)) {
+        complain(&error.to_string(), Charset::from_environment(options.ascii));
     }
     say(options, &answer)
 }

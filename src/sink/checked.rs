@@ -9,6 +9,7 @@ use crate::os::lock::{self, Lock};
 use crate::sink::metrics;
 use crate::sink::state::Target;
 use alm_state::{Checked, Image, Time};
+use std::io;
 
 /// The state as it was when the check began.
 pub(crate) struct Before {
@@ -22,12 +23,13 @@ impl Before {
         Self { target, image }
     }
 
-    /// Keeps what was found out, unless a pull has begun or ended since.
-    pub(crate) fn keep(self, checked: Checked) {
+    /// Keeps what was found out, unless a pull has begun or ended since. Fails where the metrics that were asked for cannot be
+    /// written.
+    pub(crate) fn keep(self, checked: Checked) -> io::Result<()> {
         let Target { store, id, reference, metrics, .. } = &self.target;
-        let Lock::Ours(_lock) = lock::take(reference) else { return };
+        let Lock::Ours(_lock) = lock::take(reference) else { return Ok(()) };
         if store.image(reference) != self.image {
-            return;
+            return Ok(());
         }
         let kept = store.kept(reference);
         let image = Image::check(id, self.image, checked, Time::now());
@@ -38,8 +40,8 @@ impl Before {
         if kept.is_some_and(|kept| kept.failing_since != image.failing_since) {
             let _ = store.keep(reference, &image, &mut buffer);
         }
-        if let Some(path) = metrics {
-            metrics::write(path, store);
-        }
+        let Some(path) = metrics else { return Ok(()) };
+        metrics::write(path, store)
+            .map_err(|error| io::Error::new(error.kind(), format!("metrics {}: {error}", path.display())))
     }
 }

@@ -135,19 +135,21 @@ const METRICS: [Metric; 9] = [
 ];
 
 /// Renews the file at `path` from the states. Where that cannot be done the old one stays.
-pub(crate) fn write(path: &Path, store: &Store) {
+pub(crate) fn write(path: &Path, store: &Store) -> io::Result<()> {
     // Held from the reading on: who comes later has read what is newer.
     let _lock = lock(path);
     let mut written = String::new();
     for _ in 0..ROUNDS {
         let text = render(&store.read().images);
-        if text == written || replace(path, &text).is_err() {
-            return;
+        if text == written {
+            break;
         }
+        replace(path, &text)?;
         // Where many end at once, one that could not have the lock may have put what was older in the place of what was
         // newer: each looks again after it has written, so that the last one leaves what is true.
         written = text;
     }
+    Ok(())
 }
 
 fn render(images: &[Found]) -> String {

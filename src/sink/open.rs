@@ -59,9 +59,10 @@ pub(crate) fn log(path: &Path, options: &PullOptions, stamp: Stamp, brief: bool)
     }
 }
 
-/// The state of the image, which never complains. `is_ours` says whether its lock is ours.
+/// The state of the image, which complains of nothing but its metrics. `is_ours` says whether its lock is ours.
 pub(crate) fn state(target: Target, is_ours: IsOurs, clock: Box<dyn Fn(u64) -> Time>) -> NamedSink {
-    ("state".to_owned(), Box::new(State::new(target, is_ours, clock)))
+    let name = target.metrics.as_ref().map_or_else(|| "state".into(), |path| format!("metrics {}", path.display()));
+    (name, Box::new(State::new(target, is_ours, clock)))
 }
 
 /// Where the state of the image `id` goes: `reference` is docker's full one, `registry` the host that it comes from.

@@ -1,7 +1,7 @@
 //! The pull as a state file (the crate `alm_state`), for all that ask how far it is and how it went.
 //!
 //! Apart from the other sinks because it has no reader of its own: it writes when there is news, a beat now and then, and
-//! never an error that anyone would have to read.
+//! says nothing where it cannot; but for the metrics, which somebody asked for.
 //!
 //! **Invariant:** a pull never waits or fails for its state; only the holder of the image's lock writes it.
 
@@ -122,7 +122,8 @@ impl State {
             self.received_before = snapshot.pull.moved().0;
             self.image = Some(Image::begin(&self.target.id, before, (self.clock)(snapshot.at)));
             self.write(snapshot);
-            self.write_metrics();
+            // Whether that can be done is said at the end.
+            let _ = self.write_metrics();
         }
     }
 
@@ -178,14 +179,12 @@ impl State {
         (self.written, self.last) = (sign, at);
     }
 
-    fn write_metrics(&mut self) {
-        if let Some(path) = &self.target.metrics {
-            metrics::write(path, &self.target.store);
-        }
+    fn write_metrics(&self) -> io::Result<()> {
+        self.target.metrics.as_ref().map_or(Ok(()), |path| metrics::write(path, &self.target.store))
     }
 
-    /// Ends the state with how the pull ended, and keeps that.
-    fn end(&mut self, closing: &Closing<'_>) {
+    /// Ends the state with how the pull ended, and keeps that. Fails where the metrics cannot be written: they were asked for.
+    fn end(&mut self, closing: &Closing<'_>) -> io::Result<()> {
         let Closing { snapshot, verdict, exit } = closing;
         let (pull, at) = (snapshot.pull, snapshot.at);
         let now = (self.clock)(at);
@@ -193,7 +192,7 @@ impl State {
         // Exact in an f64 for as long as a pull may take.
         #[expect(clippy::cast_precision_loss)]
         let seconds = at as f64 / 1000.0;
-        let Some(image) = &mut self.image else { return };
+        let Some(image) = &mut self.image else { return Ok(()) };
         fill(image, snapshot, snapshot.percent());
         image.received = self.received.saturating_add(bytes.saturating_sub(self.received_before));
         match verdict {
@@ -215,7 +214,7 @@ impl State {
             // A signal is to end us at once, and a card may take its time.
             let _ = store.keep(reference, image, &mut self.buffer);
         }
-        self.write_metrics();
+        self.write_metrics()
     }
 }
 
@@ -322,7 +321,7 @@ impl Sink for State {
         }
         if at >= self.next_metrics {
             self.next_metrics = at.saturating_add(METRICS);
-            self.write_metrics();
+            let _ = self.write_metrics();
         }
         Ok(())
     }
@@ -332,8 +331,7 @@ impl Sink for State {
         if self.image.is_none() && !matches!(closing.verdict, Verdict::Interrupted(_)) {
             self.begin(&closing.snapshot);
         }
-        self.end(closing);
-        Ok(())
+        self.end(closing)
     }
 }
 

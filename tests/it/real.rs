@@ -4,6 +4,7 @@
 //! installs; where that is missing they fail.
 
 mod lab;
+mod sizes;
 mod state;
 
 use lab::{Lab, Link, PROGRAM, base64, succeed};

@@ -66,6 +66,11 @@ impl Tty {
     fn at(recording: &str, seconds: f64, columns: u16, rows: u16, env: &[(&str, &str)]) -> Self {
         let mut tty = Self::start(columns, rows, env, &["--replay", "-", "--progress", "tty"]);
         tty.feed(&until(recording, seconds));
+        // A busy machine may take longer to begin than a screen stands still.
+        let started = Instant::now();
+        while tty.reads.is_empty() && started.elapsed() < Duration::from_secs(20) {
+            tty.watch(QUIET);
+        }
         assert!(tty.watch(QUIET), "it goes on");
         tty
     }

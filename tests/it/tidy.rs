@@ -7,6 +7,37 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+/// All that the small executable is made of, and what its macros are made with.
+const LINKED: &[&str] = &[
+    "alm-state",
+    "bitflags",
+    "deranged",
+    "docker-pull-with-progress",
+    "errno",
+    "itoa",
+    "lexopt",
+    "libc",
+    "linux-raw-sys",
+    "memchr",
+    "num-conv",
+    "num_threads",
+    "powerfmt",
+    "proc-macro2",
+    "quote",
+    "rustix",
+    "serde",
+    "serde_core",
+    "serde_derive",
+    "serde_json",
+    "signal-hook",
+    "signal-hook-registry",
+    "syn",
+    "time",
+    "time-core",
+    "unicode-ident",
+    "zmij",
+];
+
 /// More lines of code than this and a file has two ideas.
 const MAX_LINES: usize = 300;
 
@@ -300,4 +331,25 @@ fn no_file_says_what_it_was_written_with() {
         }
         assert!(text.is_empty() || text.ends_with('\n'), "{}: no line end at its end", path.display());
     }
+}
+
+/// TLS in the small executable would triple its memory; more than this list needs a reason in Cargo.toml, and here.
+#[test]
+fn the_small_executable_links_no_network() {
+    let tree = std::process::Command::new(env!("CARGO"))
+        .args(["tree", "-p", "docker-pull-with-progress", "-e", "normal", "--target", "x86_64-unknown-linux-musl"])
+        .args(["--prefix", "none", "--format", "{p}", "--locked"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let mut found: Vec<&str> = str::from_utf8(&tree.stdout)
+        .expect("UTF-8")
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .filter(|name| !name.is_empty())
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found, LINKED);
 }

@@ -6,9 +6,11 @@ issues them.
                                      stopped or refuses: a minute or two
     tests/proofs/broker.py random    1,000 random changes of the states with the broker killed ten times: what the broker has
                                      in the end are the states
-    tests/proofs/broker.py many N    N agents with TLS on one broker: their memory, and what it costs when all come back
-    tests/proofs/broker.py traffic   bytes on the wire of an idle device, and of one that pulls; memory and CPU beside
-                                     mosquitto_pub and a Python agent (paho-mqtt)
+    tests/proofs/broker.py many N    N agents with TLS on one broker: their memory and CPU time, and what it costs when all come
+                                     back to a broker that was killed and emptied
+
+    tests/proofs/broker.py unit      alm-agent.service under a real systemd: silent, connected, stopped, told wrong options; needs
+                                     root and cgroup v2
 
 Needs mosquitto, mosquitto-clients and openssl; AGENT=/path/of/alm-agent uses that program and builds none. All is in a
 temporary directory, on free ports of loopback.
@@ -610,6 +612,189 @@ def others(broker, at):
     must(time.monotonic() - started < 1.5, "it ends at once though it waits for the next try")
 
 
+def random_changes(broker, at):
+    print("-- 1,000 random changes, the broker killed ten times")
+    dice = random.Random(18)
+    names = [f"pi-{number}" for number in range(3, 8)]
+    for name in names:
+        broker.authority.issue(name)
+    agents = [Agent(at, broker, name) for name in names]
+    kinds = [("Done", "Pulled", {}), ("Done", "Up to date", {}), ("Warning", "Newer image", {}), ("Error", "Failed", {"kind": "disk-full", "details": "no space left", "attempts": 4})]
+    killed = 0
+    for change in range(1000):
+        agent, name = dice.choice(agents), f"app:{dice.randrange(6)}"
+        what = dice.randrange(10)
+        path = f"{agent.state}/{state_name(name)}.json"
+        if what == 0 and os.path.exists(path):
+            os.unlink(path)
+        elif what < 3:
+            agent.write(working(name, dice.randrange(1000)))
+        else:
+            status, text, more = dice.choice(kinds)
+            agent.write(image(name, status, text, digest=f"sha256:{change:064x}", received=change, **more))
+        if change % 100 == 50:
+            broker.kill()
+            if dice.randrange(2):
+                broker.forget()
+            killed += 1
+        if change % 100 == 60:
+            broker.start()
+        time.sleep(dice.random() * 0.08)
+    # A working one would be told anew every 15 seconds with another beat: all of them end.
+    for agent in agents:
+        for number in range(6):
+            agent.write(image(f"app:{number}", text=dice.choice(["Pulled", "Up to date"]), digest=f"sha256:{dice.randrange(9):064x}", failures=number))
+    watch = Watch(broker)
+
+    def difference():
+        wrong = []
+        for agent in agents:
+            told = {row["id"]: row for row in watch.state(agent.name).get("images", [])}
+            kept = {state["id"]: as_told(state) for state in (json.load(open(f"{agent.state}/{file}")) for file in os.listdir(agent.state) if file.endswith(".json"))}
+            for rows in told, kept:
+                for row in rows.values():
+                    row.pop("time", None), row.pop("checked", None)
+            if told != kept:
+                wrong.append(agent.name)
+        return wrong
+
+    # Windows grow while no connection lasts a minute, up to five minutes.
+    until(lambda: not difference(), 330)
+    must(killed == 10 and difference() == [], f"what the broker has of {len(agents)} agents are their files, field by field (killed {killed} times; other: {difference()})")
+    for agent in agents:
+        lines = agent.journal().count("\n")
+        must(agent.process.poll() is None and lines <= 25, f"{agent.name}: {lines} lines in the journal")
+        agent.end()
+
+
+BOOT = r"""
+set -eu
+root=$1
+mount --make-rprivate /
+mount -t proc proc "$root/proc"
+mount -t sysfs -o ro sysfs "$root/sys"
+mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+mount -t tmpfs -o mode=755 none "$root/run"
+mount -t tmpfs -o mode=755 none "$root/dev"
+mkdir "$root/dev/pts" "$root/dev/shm"
+for name in null zero full random urandom tty; do touch "$root/dev/$name"; mount --bind "/dev/$name" "$root/dev/$name"; done
+mount -t devpts -o newinstance,ptmxmode=666 devpts "$root/dev/pts"
+ln -s pts/ptmx "$root/dev/ptmx"
+touch "$root/dev/console"
+mount --bind /dev/null "$root/dev/console"
+exec env -i container=proof PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$root" /lib/systemd/systemd --log-target=null --unit=multi-user.target
+"""
+
+
+def unit(broker, at, watch):
+    """The unit of the package, under a real systemd that is the first process of namespaces of its own (as in monitor.sh)."""
+    print("-- the unit under systemd")
+    groups = run("findmnt", "-nt", "cgroup2", "-o", "TARGET").stdout.split()[0]
+    group, top, root = f"{groups}/alm-agent-{os.getpid()}", f"{at}/top", f"{at}/root"
+    os.mkdir(top), os.mkdir(root)
+    run("mount", "-t", "tmpfs", "-o", "size=200m", "none", top, check=True)
+    boot = None
+    try:
+        os.mkdir(f"{top}/upper"), os.mkdir(f"{top}/work")
+        run("mount", "-t", "overlay", "none", "-o", f"lowerdir=/,upperdir={top}/upper,workdir={top}/work", root, check=True)
+        run("sh", "-c", f"rm -rf {root}/etc/systemd/system/*.wants {root}/etc/systemd/system/alm-* {root}/var/lib/alm {root}/var/lib/private")
+        shutil.copy(AGENT, f"{root}/usr/bin/alm-agent")
+        shutil.copy(f"{ROOT}/deploy/debian/alm-agent.service", f"{root}/lib/systemd/system/alm-agent.service")
+        os.makedirs(f"{root}/etc/alm-keys", mode=0o700), os.makedirs(f"{root}/etc/systemd/system/alm-agent.service.d"), os.makedirs(f"{root}/var/lib/alm/pull")
+        shutil.copy(broker.authority.ca, f"{root}/etc/alm-keys/ca.pem")
+        for end in "pem", "key":
+            shutil.copy(f"{broker.authority.at}/pi-1.{end}", f"{root}/etc/alm-keys/cert.{end}")
+            os.chmod(f"{root}/etc/alm-keys/cert.{end}", 0o600)
+        with open(f"{root}/etc/systemd/system/alm-agent.service.d/credentials.conf", "w") as file:
+            file.write("[Service]\nLoadCredential=ca:/etc/alm-keys/ca.pem\nLoadCredential=cert:/etc/alm-keys/cert.pem\nLoadCredential=key:/etc/alm-keys/cert.key\nExecStart=\n"
+                       "ExecStart=/usr/bin/alm-agent --ca ${CREDENTIALS_DIRECTORY}/ca --cert ${CREDENTIALS_DIRECTORY}/cert --key ${CREDENTIALS_DIRECTORY}/key $ALM_AGENT_OPTIONS\n")
+        write_state(f"{root}/var/lib/alm/pull", image("app:1", digest="sha256:unit"))
+        verified = run("systemd-analyze", f"--root={root}", "verify", "alm-agent.service")
+        must(all("man alm-agent(1)" in line for line in verified.stdout.splitlines()), f"systemd-analyze verify {verified.stdout.strip()[:200]}")
+        level = re.search(r"level for alm-agent.service: ([0-9.]+)", run("systemd-analyze", f"--root={root}", "security", "--offline=true", "alm-agent.service").stdout)
+        must(level and float(level[1]) < 4.0, f"systemd-analyze security: {level and level[1]} (under 4.0)")
+        run("systemctl", "--quiet", f"--root={root}", "enable", "alm-agent.service")
+        run("systemctl", "--quiet", f"--root={root}", "mask", "systemd-logind.service", "console-getty.service", "systemd-networkd.service", "networking.service")
+        os.mkdir(group)
+        with open(f"{at}/boot.log", "w") as log:
+            boot = subprocess.Popen(["sh", "-c", f'echo $$ >{group}/cgroup.procs; exec unshare --mount --pid --fork --kill-child --uts --ipc --cgroup sh -c "$0" sh {root}', BOOT],
+                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        first = lambda: run("pgrep", "-P", str(boot.pid), "-x", "systemd").stdout.strip()
+        must(until(first), "systemd runs")
+        inside = lambda *command: run("nsenter", "-t", first(), "-m", "-p", "-u", "-i", "-C", "-r", "-w", *command)
+        shown = lambda: inside("systemctl", "show", "-p", "ConditionResult,MainPID,ActiveState,Result,NRestarts,ExecMainStatus", "alm-agent").stdout
+        must(until(lambda: "ConditionResult=no" in shown() and "MainPID=0" in shown()), f"without /etc/default/alm-agent it does not run: {shown().split()}")
+        with open(f"{root}/etc/default/alm-agent", "w") as file:
+            file.write(f"ALM_AGENT_OPTIONS=\"--broker mqtts://localhost:{broker.port} --topic {TOPIC} --site 'Berlin, hall 2'\"\n")
+        inside("systemctl", "start", "alm-agent")
+        is_told = until(lambda: watch.online("pi-1") == "online" and watch.state("pi-1").get("site") == "Berlin, hall 2")
+        must(is_told and watch.state("pi-1")["images"][0]["digest"] == "sha256:unit", f"with it, it connects out of its sandbox and tells its state: {shown().split()}")
+        pid = re.search(r"MainPID=(\d+)", shown())[1]
+        who = inside("sh", "-c", f"grep -E '^(Uid|CapEff|NoNewPrivs|Seccomp):' /proc/{pid}/status").stdout.split()
+        must("0" not in who[1:5] and "0000000000000000" in who, f"without rights, as a user of its own: {' '.join(who)}")
+        inside("systemctl", "stop", "alm-agent")
+        must(until(lambda: watch.online("pi-1") == "offline", 10), "stopped, it says offline")
+        with open(f"{root}/etc/default/alm-agent", "w") as file:
+            file.write("ALM_AGENT_OPTIONS=\"--nonsense\"\n")
+        inside("systemctl", "start", "alm-agent")
+        time.sleep(7)
+        must("NRestarts=0" in shown() and "ActiveState=failed" in shown(), f"wrong options are not tried again and again: {shown().split()}")
+    finally:
+        if boot:
+            boot.kill()
+            boot.wait()
+        time.sleep(1)
+        run("umount", root), run("umount", top)
+        run("sh", "-c", f"find {group} -depth -type d -exec rmdir {{}} + 2>/dev/null")
+
+
+def figure(pid, name):
+    with open(f"/proc/{pid}/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(f"{name}:"))
+
+
+def cpu(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def many(broker, at, count):
+    print(f"-- {count} agents")
+    names = [f"pi-{number:05}" for number in range(count)]
+    agents = []
+    for name in names:
+        broker.authority.issue(name)
+        agent = Agent(at, broker, name, wait=False)
+        agent.write(image("app:1", digest="sha256:1"))
+        agent.write(image("web:2", "Error", "Failed", kind="disk-full", details="no space left on device"))
+        agents.append(agent)
+    for agent in agents:
+        agent.start()
+    watch = Watch(broker)
+    all_there = lambda: sum(1 for name in names if watch.online(name) == "online" and watch.state(name).get("images"))
+    must(until(lambda: all_there() == count, 120), f"{all_there()} are there")
+    time.sleep(10)
+    before = [cpu(agent.process.pid) for agent in agents]
+    time.sleep(30)
+    used = sorted(cpu(agent.process.pid) - start for agent, start in zip(agents, before))
+    memory = sorted(figure(agent.process.pid, "VmRSS") for agent in agents)
+    private = sorted(figure(agent.process.pid, "RssAnon") for agent in agents)
+    print(f"     an agent, idle: resident {memory[count // 2]} kB (of these its own {private[count // 2]} kB), CPU {100 * sum(used) / count / 30:.3f} % of a core")
+    print(f"     the broker: resident {figure(broker.process.pid, 'VmRSS')} kB")
+    broker.kill()
+    broker.forget()
+    time.sleep(3)
+    broker.start()
+    started = time.monotonic()
+    watch = Watch(broker)
+    must(until(lambda: all_there() == count, 120), f"{all_there()} are there again {time.monotonic() - started:.1f} s after the broker was, emptied; CPU of the broker {cpu(broker.process.pid):.2f} s")
+    must(time.monotonic() - started < 60, "within a minute")
+    for agent in agents:
+        agent.process.terminate()
+    must([agent.process.wait(20) for agent in agents] == [0] * count, "all end with 0")
+
+
 def main():
     mode = sys.argv[1:2]
     at = tempfile.mkdtemp(prefix="alm-broker-")
@@ -629,6 +814,12 @@ def main():
             renewed(broker, agent, watch, at)
             others(broker, at)
             revoked(broker, at, Watch(broker))
+        elif mode == ["unit"]:
+            unit(broker, at, Watch(broker))
+        elif mode == ["random"]:
+            random_changes(broker, at)
+        elif mode == ["many"] and len(sys.argv) == 3:
+            many(broker, at, int(sys.argv[2]))
         else:
             sys.exit(__doc__)
     finally:

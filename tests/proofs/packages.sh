@@ -141,13 +141,14 @@ agent_packages() {
     for package in dist/"$AGENT"_*.deb; do
         rm -rf "$tree" && dpkg-deb -R "$package" "$tree"
         same "$(cd "$tree" && find . ! -type d ! -path './DEBIAN/*' -printf '%M %P %l\n' | sed 's/ $//' | sort -k2)" "\
+-rw-r--r-- lib/systemd/system/$AGENT.service
 -rwxr-xr-x usr/bin/$AGENT
 -rw-r--r-- usr/share/doc/$AGENT/changelog.Debian.gz
 -rw-r--r-- usr/share/doc/$AGENT/changelog.gz
 -rw-r--r-- usr/share/doc/$AGENT/copyright
 -rw-r--r-- usr/share/lintian/overrides/$AGENT
 -rw-r--r-- usr/share/man/man1/$AGENT.1.gz"
-        same "$(cd "$tree/DEBIAN" && echo *)" 'control md5sums' "$package: "
+        same "$(cd "$tree/DEBIAN" && echo *)" 'control md5sums postinst postrm prerm' "$package: "
         (cd "$tree" && md5sum --quiet --strict -c DEBIAN/md5sums)
         cmp "$tree/usr/bin/$AGENT" "dist/$AGENT-$(dpkg-deb -f "$package" Architecture)"
         lintian --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs --allow-root "$package"

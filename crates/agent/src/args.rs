@@ -14,7 +14,6 @@ Speaks to the network for docker-pull-with-progress.
 Usage:
   alm-agent sizes    the layers of an image and their sizes, from its registry
   alm-agent digest   the digest that an image's tag has in its registry
-
   alm-agent --broker mqtts://HOST:PORT ...
                      the service: tells a broker how the images of this device stand
 

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_docker-pull-with-progress");
 const LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/lab.sh");
+pub(super) const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/lab.sh");
 const LINK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/link.py");
 
 /// No pull of these tests takes as long.

@@ -62,6 +62,21 @@ fn read_only_file_systems_and_directories_of_others_are_no_trouble_of_a_pull() {
 }
 
 #[test]
+fn metrics_that_cannot_be_written_are_named_and_change_nothing() {
+    let temp = Temp::new();
+    let engine = good(&temp);
+    let metrics = temp.at("none/alm.prom");
+    let complaint = format!("metrics {metrics}: No such file or directory (os error 2)");
+    let ended = run(pull(&temp, &engine).args(["--metrics", &metrics]));
+    assert_eq!((ended.code, ended.stderr.matches(&complaint).count()), (Some(0), 1), "{ended:?}");
+    assert_eq!(state(&temp)["text"], "Pulled");
+    let args =
+        ["--check", "--state", &temp.at("state"), "--metrics", &metrics, "--host", &engine.host(), &temp.image()];
+    let ended = run(program(&temp).args(args));
+    assert_eq!((ended.code, ended.stderr.matches(&complaint).count()), (Some(3), 1), "{ended:?}");
+}
+
+#[test]
 fn a_full_file_system_leaves_no_state_that_is_not_true() {
     let temp = Temp::new();
     let engine = good(&temp);

@@ -1,0 +1,127 @@
+# @summary The service that tells a broker how the images of this device stand
+#
+# Puppet's own host certificate is the device's identity: the key stays readable for root alone, systemd hands a copy of it to
+# the service, and a renewed certificate restarts it.
+#
+# @param broker
+#   The broker, as `mqtts://broker.example.com:8883`.
+# @param site
+#   Where the device stands.
+# @param topic
+#   What all topics begin with.
+# @param device
+#   The device's name in topics; where unset, the certificate's common name.
+# @param mqtt
+#   The version of MQTT.
+# @param ssldir
+#   Where Puppet keeps its certificates: `/var/lib/puppet/ssl` for Debian's package.
+# @param ca
+#   The authority that the broker's certificate comes from; where unset, Puppet's.
+# @param cert
+#   The device's certificate; where unset, Puppet's own.
+# @param key
+#   Its key; where unset, Puppet's own.
+# @param user
+#   The device's name at a broker that wants a login in place of a certificate; with `password_file`.
+# @param password_file
+#   The file on the device with its password.
+# @param package_ensure
+#   `installed`, `latest`, or a version.
+#
+# @example
+#   class { 'alm_pull::agent':
+#     broker => 'mqtts://broker.example.com:8883',
+#     site   => 'Berlin',
+#   }
+class alm_pull::agent (
+  Pattern[/\Amqtts:\/\/[A-Za-z0-9.:\[\]-]+\z/] $broker,
+  Optional[Pattern[/\A[^'"\\$%\n]+\z/]] $site = undef,
+  Pattern[/\A[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*\z/] $topic = 'fleet',
+  Optional[Pattern[/\A[A-Za-z0-9._-]+\z/]] $device = undef,
+  Enum['5', '3.1.1'] $mqtt = '5',
+  Alm_pull::Path $ssldir = '/etc/puppetlabs/puppet/ssl',
+  Optional[Alm_pull::Path] $ca = undef,
+  Optional[Alm_pull::Path] $cert = undef,
+  Optional[Alm_pull::Path] $key = undef,
+  Optional[Pattern[/\A[A-Za-z0-9._-]+\z/]] $user = undef,
+  Optional[Alm_pull::Path] $password_file = undef,
+  String[1] $package_ensure = 'installed',
+) {
+  if ($user == undef) != ($password_file == undef) {
+    fail('alm_pull::agent: user and password_file belong together')
+  }
+  if ($cert == undef) != ($key == undef) {
+    fail('alm_pull::agent: cert and key belong together')
+  }
+
+  $certname = $trusted['certname']
+  $authority = { 'ca' => alm_pull::first($ca, "${ssldir}/certs/ca.pem") }
+  $credentials = $user ? {
+    undef   => $authority + {
+      'cert' => alm_pull::first($cert, "${ssldir}/certs/${certname}.pem"),
+      'key'  => alm_pull::first($key, "${ssldir}/private_keys/${certname}.pem"),
+    },
+    default => $authority + { 'password' => $password_file },
+  }
+
+  package { 'alm-agent':
+    ensure => $package_ensure,
+  }
+
+  file { '/etc/default/alm-agent':
+    ensure  => file,
+    owner   => 'root',
+    group   => 'root',
+    mode    => '0644',
+    content => epp('alm_pull/alm-agent.default.epp', {
+        'broker' => $broker,
+        'site'   => $site,
+        'topic'  => $topic,
+        'device' => $device,
+        'mqtt'   => $mqtt,
+        'user'   => $user,
+    }),
+    notify  => Service['alm-agent'],
+  }
+
+  file { '/etc/systemd/system/alm-agent.service.d':
+    ensure => directory,
+    owner  => 'root',
+    group  => 'root',
+    mode   => '0755',
+  }
+
+  file { '/etc/systemd/system/alm-agent.service.d/credentials.conf':
+    ensure  => file,
+    owner   => 'root',
+    group   => 'root',
+    mode    => '0644',
+    content => epp('alm_pull/alm-agent.credentials.epp', { 'credentials' => $credentials }),
+    notify  => [Exec['alm-agent: read the unit'], Service['alm-agent']],
+  }
+
+  exec { 'alm-agent: read the unit':
+    command     => 'systemctl daemon-reload',
+    path        => ['/bin', '/usr/bin'],
+    onlyif      => 'test -d /run/systemd/system',
+    refreshonly => true,
+    before      => Service['alm-agent'],
+  }
+
+  service { 'alm-agent':
+    ensure  => running,
+    enable  => true,
+    require => Package['alm-agent'],
+  }
+
+  # What systemd has handed out is a copy: one that has another content now is handed out anew.
+  $credentials.each |$name, $path| {
+    exec { "alm-agent: ${name} was renewed":
+      command => 'systemctl restart alm-agent.service',
+      path    => ['/bin', '/usr/bin'],
+      onlyif  => "test -e /run/credentials/alm-agent.service/${name}",
+      unless  => "cmp -s '${path}' /run/credentials/alm-agent.service/${name}",
+      require => Service['alm-agent'],
+    }
+  }
+}

@@ -1,0 +1,110 @@
+require 'spec_helper'
+
+describe 'alm_pull::agent' do
+  let(:node) { 'pi-2.example.com' }
+  let(:params) { { 'broker' => 'mqtts://broker.example.com:8883', 'site' => 'Berlin, hall 2' } }
+
+  ssl = '/etc/puppetlabs/puppet/ssl'
+  drop_in = '/etc/systemd/system/alm-agent.service.d/credentials.conf'
+
+  it { is_expected.to compile.with_all_deps }
+  it { is_expected.to contain_package('alm-agent').with_ensure('installed') }
+
+  it 'has its options in one line, and no secret in it' do
+    is_expected.to contain_file('/etc/default/alm-agent').with_content(
+      "# Managed by Puppet.\nALM_AGENT_OPTIONS=\"--broker mqtts://broker.example.com:8883 --topic fleet --mqtt 5 --site 'Berlin, hall 2'\"\n",
+    ).that_notifies('Service[alm-agent]')
+  end
+
+  it 'hands out Puppet\'s own certificate' do
+    is_expected.to contain_file(drop_in).with_content(<<~END).that_notifies('Exec[alm-agent: read the unit]')
+      # Managed by Puppet. The service has no rights to read these itself: systemd hands it copies.
+      [Service]
+      LoadCredential=ca:#{ssl}/certs/ca.pem
+      LoadCredential=cert:#{ssl}/certs/pi-2.example.com.pem
+      LoadCredential=key:#{ssl}/private_keys/pi-2.example.com.pem
+      ExecStart=
+      ExecStart=/usr/bin/alm-agent --ca ${CREDENTIALS_DIRECTORY}/ca --cert ${CREDENTIALS_DIRECTORY}/cert --key ${CREDENTIALS_DIRECTORY}/key $ALM_AGENT_OPTIONS
+    END
+  end
+
+  it 'restarts with a renewed one' do
+    is_expected.to contain_exec('alm-agent: cert was renewed').with(
+      'command' => 'systemctl restart alm-agent.service',
+      'unless' => "cmp -s '#{ssl}/certs/pi-2.example.com.pem' /run/credentials/alm-agent.service/cert",
+    )
+  end
+
+  context 'with a login' do
+    let(:params) { super().merge('user' => 'pi-2', 'password_file' => '/etc/alm/password', 'mqtt' => '3.1.1', 'ssldir' => '/var/lib/puppet/ssl') }
+
+    it { is_expected.to contain_file('/etc/default/alm-agent').with_content(%r{--mqtt 3\.1\.1 .*--user pi-2"}) }
+
+    it {
+      is_expected.to contain_file(drop_in)
+        .with_content(%r{^LoadCredential=ca:/var/lib/puppet/ssl/certs/ca\.pem\nLoadCredential=password:/etc/alm/password\nExecStart=\n})
+        .with_content(%r{ --password-file \$\{CREDENTIALS_DIRECTORY\}/password \$ALM_AGENT_OPTIONS$}).without_content(%r{--cert})
+    }
+  end
+
+  context 'with half a login' do
+    let(:params) { super().merge('user' => 'pi-2') }
+
+    it { is_expected.to compile.and_raise_error(%r{user and password_file belong together}) }
+  end
+
+  { 'broker' => 'mqtt://b', 'site' => "a' --once '", 'topic' => 'fleet/#', 'device' => 'a b' }.each do |name, value|
+    context "with #{name} #{value}" do
+      let(:params) { super().merge(name => value) }
+
+      it { is_expected.to compile.and_raise_error(%r{'#{name}'}) }
+    end
+  end
+end
+
+describe 'alm_pull::fleet' do
+  let(:node) { 'broker.example.com' }
+
+  it { is_expected.to compile.with_all_deps }
+  it { is_expected.to contain_package('alm-fleet').that_requires('Package[mosquitto]') }
+
+  {
+    'broker.pem' => 'certs/broker.example.com.pem', 'broker.key' => 'private_keys/broker.example.com.pem',
+    'ca.pem' => 'certs/ca.pem', 'crl.pem' => 'crl.pem'
+  }.each do |name, path|
+    it {
+      is_expected.to contain_file("/etc/mosquitto/alm-fleet/#{name}")
+        .with('source' => "file:///etc/puppetlabs/puppet/ssl/#{path}", 'owner' => 'mosquitto', 'mode' => '0400', 'show_diff' => false)
+        .that_notifies('Service[mosquitto]')
+    }
+  end
+
+  it {
+    is_expected.to contain_file('/etc/default/alm-fleet').with_content(<<~END)
+      # Managed by Puppet.
+      ROOT=fleet
+      DEVICES=10000
+      CERT=/etc/mosquitto/alm-fleet/broker.pem
+      KEY=/etc/mosquitto/alm-fleet/broker.key
+      DEVICE_PORT=8883
+      CA=/etc/mosquitto/alm-fleet/ca.pem
+      CRL=/etc/mosquitto/alm-fleet/crl.pem
+      PASSWORD_PORT=
+      VIEWER_PORT=8443
+    END
+  }
+
+  it { is_expected.to contain_exec('alm-fleet-configure').with('unless' => 'alm-fleet-configure --check').that_notifies('Service[mosquitto]') }
+
+  context 'with other topics' do
+    let(:params) { { 'topic' => 'fleet/eu', 'password_port' => 8884 } }
+
+    it { is_expected.to contain_file('/etc/default/alm-fleet').with_content(%r{^ROOT=fleet/eu$.*^PASSWORD_PORT=8884$}m) }
+  end
+
+  context 'with a wildcard' do
+    let(:params) { { 'topic' => 'fleet/#' } }
+
+    it { is_expected.to compile.and_raise_error(%r{'topic'}) }
+  end
+end
