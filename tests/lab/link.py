@@ -41,6 +41,7 @@ class Link:
 
     def __init__(self, target, rate=0):
         self.target, self.rate, self.carried = target, rate, 0
+        self.listener = None
         self.stalled = False
         self.lock = threading.Lock()
         self.next = 0.0  # when the next bytes may pass
@@ -53,12 +54,16 @@ class Link:
         return f"127.0.0.1:{self.port}"
 
     def up(self):
+        if self.listener:
+            return
         # With SO_REUSEADDR, so that the port can be taken again at once.
         listener = self.listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
         self.port = listener.getsockname()[1]
         threading.Thread(target=self.accept, args=(listener,), daemon=True).start()
 
     def down(self):
+        if not self.listener:
+            return
         listener, self.listener = self.listener, None
         # Only closed it would go on listening as long as a thread waits for it.
         listener.shutdown(socket.SHUT_RDWR)

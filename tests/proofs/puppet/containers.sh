@@ -383,8 +383,14 @@ watched() { # how many run at most, until it is ended
     done
 }
 
+cut_run() { # MODE OPTION...: of the helper, on app
+    helper container "$1" --state "$dir/state" --image-at 7 "${@:2}" \
+        "$dir/libexec/docker-pull-with-progress" app "$HUB/app:latest" \
+        --stop-signal SIGKILL --network none --restart always "$HUB/app:latest"
+}
+
 cut_off() { # COMMAND-OF-THE-NEW-IMAGE: after each step, with the engine started again, until there are no more steps
-    local at old image=$HUB/app:latest
+    local at old code
     mkdir -p "$dir/cut"
     cat_cutter docker "$(type -P docker)" >"$dir/cut/docker"
     cat_cutter mv "$(type -P mv)" >"$dir/cut/mv"
@@ -401,22 +407,35 @@ cut_off() { # COMMAND-OF-THE-NEW-IMAGE: after each step, with the engine started
         pull_by_hand app
         watched &
         watcher=$!
-        helper container recreate --state "$dir/state" --image-at 7 --grace 1 --grace-limit 4 --remove-replaced \
-            "$dir/libexec/docker-pull-with-progress" app "$image" --stop-signal SIGKILL --network none --restart always "$image" || true
+        cut_run recreate --grace 1 --grace-limit 4 --remove-replaced || true
+        echo 0 >"$dir/cut/at"
         "$lab" kill "$dir/lab" engine
         "$lab" revive "$dir/lab" engine
-        if [ -z "$1" ]; then apply 2 || apply 0; else apply 4 || apply 2; fi
+        # As Puppet's next run would, which takes seconds longer.
+        code=0
+        cut_run recreate --grace 1 --grace-limit 4 --remove-replaced || code=$?
         kill $watcher
         wait $watcher || true
         echo "cut off after step $at: $(cat "$dir/cut/step" 2>/dev/null); at most $(cat "$dir/cut/most") at once" | tee -a "$dir/cut/steps"
         [ "$(cat "$dir/cut/most")" = 1 ]
         [ "$(running app)" = "$(container app)" ]
-        if [ -z "$1" ]; then runs app; settled; else [ "$(docker container inspect -f '{{.Image}}' app)" = "$old" ]; holds; fi
+        if [ -z "$1" ]; then
+            [ $code = 0 ]
+            runs app
+            cut_run current
+        else
+            [ $code != 0 ]
+            [ "$(docker container inspect -f '{{.Image}}' app)" = "$old" ]
+            gone cut_run recreate --grace 1 --grace-limit 4 >"$dir/out" 2>&1
+            said 'was rolled back and is tried again'
+        fi
         no_leftovers
         [ -e "$dir/cut/step" ] || break
     done
     [ "$at" -gt 10 ]
     rm -r "$dir/cut"
+    # And Puppet sees it as the helper does; telemetry has ended with the engine.
+    if [ -z "$1" ]; then apply 2; settled; else apply 6; holds; fi
     publish app
     plain_app
     apply 2

@@ -243,7 +243,8 @@ login_is_told() { # and not passed over, as a registry that is away is
 
 absent() { # what is known of an image is forgotten, and what runs goes on
     local before
-    above "telemetry: {image: $HUB/telemetry:latest, container: telemetry, ensure: absent}"
+    above "app: {image: $HUB/app:latest, container: app, run_args: [$kills, --network, none]}" \
+        "telemetry: {image: $HUB/telemetry:latest, container: telemetry, ensure: absent}"
     known telemetry | grep '"id":"'
     before=$(state)
     apply 2
