@@ -45,7 +45,8 @@ impl Directory {
     /// What changes with each file that is put here, renamed or removed.
     pub(crate) fn stamp(&self) -> Option<(u64, i64, u64)> {
         let stat = rustix::fs::fstat(&self.fd).ok()?;
-        Some((stat.st_ino, stat.st_mtime, stat.st_mtime_nsec))
+        #[allow(clippy::useless_conversion, reason = "nanoseconds are shorter on 32-bit ARM")]
+        Some((stat.st_ino, stat.st_mtime, u64::from(stat.st_mtime_nsec)))
     }
 
     /// Opens it, and makes it first where it is missing: for all to read, whatever the umask.

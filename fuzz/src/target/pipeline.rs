@@ -16,7 +16,7 @@ use crate::os::output::WritePolicy;
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::layer::Phase;
 use crate::pull::{End, NO_IMAGE, Verdict};
-use crate::pull::{LineBuffer, MAX_LINE};
+use crate::pull::{LineBuffer, MAX_LINE, split_object};
 use crate::recording::{Header, Recorder};
 use crate::replay;
 use crate::report::line::{About, Line, Method, Opening, Retry};
@@ -30,6 +30,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::iter;
 use std::ops::ControlFlow;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -245,7 +246,8 @@ fn body(answer: &[u8]) -> Vec<u8> {
 /// Whether these lines may be those of a pull that has succeeded, by a naive reading.
 fn may_succeed(lines: &[u8], has_image: bool) -> bool {
     let (mut is_docker, mut has_status) = (false, false);
-    for line in lines.split(|&byte| byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok()) {
+    let objects = lines.split(|&byte| byte == b'\n').flat_map(objects);
+    for line in objects.filter_map(|object| std::str::from_utf8(object).ok()) {
         match serde_json::from_str(line) {
             Ok(Pairs(pairs)) if has_failed(&pairs) => return false,
             Ok(Pairs(pairs)) => match naive(&pairs) {
@@ -258,6 +260,16 @@ fn may_succeed(lines: &[u8], has_image: bool) -> bool {
         }
     }
     has_status || (has_image && !is_docker)
+}
+
+/// The objects of a line: old engines end no line after one. That they are cut in the right places is checked by `event`.
+fn objects(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = line;
+    iter::from_fn(move || {
+        let (object, more) = split_object(rest).unwrap_or((rest, &[]));
+        rest = more;
+        (!object.is_empty()).then_some(object)
+    })
 }
 
 /// The log: whole lines, each with its stamp, nothing that acts on a terminal, and never more done than there is.
