@@ -727,7 +727,9 @@ packaged() {
     rm -rf /etc/apt/sources.list /etc/apt/sources.list.d /usr/local/lib/alm-pull /usr/local/bin/alm{,-pull}
     dpkg -P $name 2>/dev/null || true
     mkdir -p $archive
-    deploy/debian/package.sh "$PULL" "$architecture" "$PULL" $archive
+    # PULL may have another name, and the package is called as the program is.
+    install -D "$PULL" /var/local/$name
+    deploy/debian/package.sh "$PULL" "$architecture" /var/local/$name $archive
     dpkg-deb -R $archive/*.deb /var/local/old
     version=$(dpkg-deb -f $archive/*.deb Version)
     sed -i 's/^Version: .*/Version: 0.0.1-1/' /var/local/old/DEBIAN/control
