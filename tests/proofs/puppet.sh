@@ -595,21 +595,21 @@ token_with_blanks() {
         { cat "$dir/lab/password"; printf '%b' "$end"; } >"$dir/token"
         # Docker's own login.
         log_out
+        arguments --network none
         publish app
         apply 2
         did "docker-login $HUB" "docker-pull $HUB/app:latest" 'docker-recreate app'
-        settled
-        # The pulls alone.
+        # The pulls and the check alone.
         log_out
         echo 'alm_pull::profile::raspberry_pi::settings: {docker_login: false}' >>"$dir/conf/data/above.yaml"
         publish app
         apply 2
         did "docker-pull $HUB/app:latest" 'docker-recreate app'
         settled
-        arguments --network none
-        apply 2
-        did "docker-login $HUB"
     done
+    arguments --network none
+    apply 2
+    did "docker-login $HUB"
     tr -d '\n' <"$dir/lab/password" >"$dir/token"
     settled
 }
@@ -625,8 +625,8 @@ rotation() {
         apply 2 || settled
         printf '%s\ninclude %s\n' "$site" "$dir/logrotate" >"$dir/site.logrotate"
         for _ in 1 2 3; do
-            publish init
-            apply 2
+            "$PULL" --log "$log" --progress quiet --host "unix://$ENGINE_SOCKET" --token-file "$dir/token" --token-user fleet \
+                "$HUB/init:latest"
             grep -q 'PULL SUCCESSFUL' "$log"
             cp "$log" "$dir/generation"
             "$logrotate" --force --state "$dir/logrotate.state" "$dir/site.logrotate"
@@ -640,8 +640,8 @@ rotation() {
         ls -l "$dir/log of"
         [ "$(find "$dir/log of" -type f | wc -l)" = 4 ]
         [ "$(find "$dir/log of" -name '*.gz' | wc -l)" = 2 ]
-        settled
     done
+    settled
     node
     apply 2 || settled
 }
@@ -727,7 +727,9 @@ packaged() {
     rm -rf /etc/apt/sources.list /etc/apt/sources.list.d /usr/local/lib/alm-pull /usr/local/bin/alm{,-pull}
     dpkg -P $name 2>/dev/null || true
     mkdir -p $archive
-    deploy/debian/package.sh "$PULL" "$architecture" "$PULL" $archive
+    # PULL may have another name, and the package is called as the program is.
+    install -D "$PULL" /var/local/$name
+    deploy/debian/package.sh "$PULL" "$architecture" /var/local/$name $archive
     dpkg-deb -R $archive/*.deb /var/local/old
     version=$(dpkg-deb -f $archive/*.deb Version)
     sed -i 's/^Version: .*/Version: 0.0.1-1/' /var/local/old/DEBIAN/control

@@ -288,7 +288,8 @@ health() {
     app_with "run_args: [$kills, --network, none, $health, '/bin/busybox false']"
     apply 4
     said 'it is not healthy after 4 seconds'
-    # No proof is asked for.
+    # No proof is asked for; what was rolled back waits all the same, unless it is told not to.
+    "$dir/libexec/container" retry --state "$dir/state" app
     app_with "run_args: [$kills, --network, none, $health, '/bin/busybox false']" 'grace: 0'
     apply 2
     did 'docker-recreate app'
