@@ -198,6 +198,9 @@ aside() { # FUNCTION: where nothing lasts that it changes in the system's direct
             mount -t overlay -o "lowerdir=$directory,upperdir=$upper/new$directory,workdir=$upper/work$directory" \
                 aside "$directory"
         done
+        # The states of pulls; the rest of /run has the sockets.
+        mkdir -p /run/alm
+        mount -t tmpfs aside /run/alm
         exec bash -euo pipefail -c "$commands"' sh "$dir/aside" \
         "$(declare -p dir surroundings architecture PULL HUB ENGINE_SOCKET REGISTRY; declare -f; echo "$1")" \
         /etc /usr /var "$dir/conf" "$PWD/dist"
