@@ -25,7 +25,7 @@ NAME=docker-pull-with-progress
 AGENT=alm-agent
 # Bytes that a static executable may have, so that a change that costs much is noticed. The puller should have 550,000; it has
 # more since the state file, the status, the monitor and the sizes came (deploy/README.md).
-declare -A MAX=([$NAME]=830000 [$AGENT]=1700000)
+declare -A MAX=([$NAME]=860000 [$AGENT]=1700000)
 target=${CARGO_TARGET_DIR:-target}
 target=$(realpath -m "$target")
 zig=$target/zig/ziglang/zig
