@@ -83,14 +83,14 @@ inside() { # COMMAND...: on the device
 }
 screen() { iconv -f UTF-32LE -t UTF-8 "$dir/cells" | fold -w 240; }
 eventually() { # WHAT COMMAND...
-    local what=$1 end=$((SECONDS + 30))
+    local what=$1 end=$((SECONDS + 60))
     shift
     until "$@" >/dev/null 2>&1; do
         if [ $SECONDS -ge $end ]; then
             inside systemctl --no-pager status alm-monitor getty@tty1 >&2 || true
             cat "$dir/boot.log" >&2
             screen >&2
-            die "$what: not within 30 seconds"
+            die "$what: not within 60 seconds"
         fi
         sleep 0.2
     done

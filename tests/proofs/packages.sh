@@ -78,9 +78,10 @@ build-rpi.sh:   build-rpi.sh install" "no route for $architecture: "
         variable=${triple^^}
         same "$(route $architecture)" "\
 == the host, for comparison ==
+build-rpi.sh: no alm-agent: a part of its TLS is in C, for zig to compile (build-rpi.sh install)
 == $architecture ==
 route: rustup's target $triple, linked by rust-lld
-cargo build --release --locked --target $triple --target-dir $tmp/build/static
+cargo build --release --locked -p $NAME --target $triple --target-dir $tmp/build/static
 CARGO_TARGET_${variable//-/_}_LINKER=rust-lld" "rustup's route for $architecture: "
     done
     # All of this machine's tools, except those for packages.
