@@ -198,9 +198,12 @@ aside() { # FUNCTION: where nothing lasts that it changes in the system's direct
             mount -t overlay -o "lowerdir=$directory,upperdir=$upper/new$directory,workdir=$upper/work$directory" \
                 aside "$directory"
         done
-        # The states of pulls; the rest of /run has the sockets.
-        mkdir -p /run/alm
-        mount -t tmpfs aside /run/alm
+        # Where pulls beside this one write: an overlay does not bear that what is under it changes. The rest of /run has the
+        # sockets.
+        for directory in /run/alm /var/lib/alm; do
+            mkdir -p "$directory"
+            mount -t tmpfs aside "$directory"
+        done
         exec bash -euo pipefail -c "$commands"' sh "$dir/aside" \
         "$(declare -p dir surroundings architecture PULL HUB ENGINE_SOCKET REGISTRY; declare -f; echo "$1")" \
         /etc /usr /var "$dir/conf" "$PWD/dist"
