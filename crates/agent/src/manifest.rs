@@ -43,6 +43,10 @@ struct Text {
 impl Manifest {
     pub(crate) fn parse(text: &[u8]) -> Result<Self> {
         let wrong = |error: &str| Err(Failure::new(Kind::Format, error));
+        // An array would do for serde: values without their keys.
+        if text.trim_ascii_start().starts_with(b"[") {
+            return wrong("the registry's answer is no manifest (line 1, column 1)");
+        }
         let manifest = match serde_json::from_slice(text) {
             Ok(Text { manifests: Some(list), layers: None }) => Self::Index(list),
             Ok(Text { manifests: None, layers: Some(list) }) => Self::Image(list),
@@ -170,6 +174,7 @@ mod tests {
         let at = |place: &str| format!("the registry's answer is no manifest ({place})");
         assert_eq!(parse("<html>login</html>"), at("line 1, column 1"));
         assert_eq!(parse(""), at("line 1, column 0"));
+        assert_eq!(parse(" [[]]"), at("line 1, column 1"));
         assert!(parse(r##"{"layers":[{"digest":"#","size":-5}]}"##).starts_with(unread));
         assert!(parse(r##"{"layers":[{"digest":"#","size":1e3}]}"##).starts_with(unread));
         assert!(parse(r##"{"layers":[{"digest":"#","size":18446744073709551616}]}"##).starts_with(unread));

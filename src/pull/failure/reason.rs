@@ -60,7 +60,8 @@ impl Reason {
         self.is_about_blob |= is_url && lower.contains("/blobs/sha256:");
         self.is_to_engine |= is_url && lower.contains("/images/create?");
         if is_start {
-            if !self.text.is_empty() {
+            // Not where there is text: the first clause can be empty.
+            if !self.starts.is_empty() {
                 self.text.push_str(": ");
             }
             self.starts.push(self.text.len());
@@ -191,6 +192,16 @@ mod tests {
     fn check(said: &str, expected: &[&str]) {
         let reason = Reason::new(said);
         assert_eq!(reason.clauses().collect::<Vec<_>>(), expected, "{said}");
+    }
+
+    #[test]
+    fn clauses_can_be_empty() {
+        let check = |said: &str, clauses: &[&str]| assert_eq!(Reason::new(said).clauses().collect::<Vec<_>>(), clauses);
+        check(": authentication required", &["", "authentication required"]);
+        check("': denied", &["", "denied"]);
+        check(": : x:", &["", "", "x"]);
+        check(":", &[""]);
+        check("", &[]);
     }
 
     #[test]
