@@ -42,8 +42,8 @@ fn must_be_taken(line: &[u8]) -> bool {
     let [Value::Number(_), Value::String(code), data, ..] = &*items else { return false };
     match code.as_str() {
         "r" | "w" => data.is_string(),
-        // Objects, but one may hold a key twice, which is not to be seen here.
-        "a" | "x" => false,
+        // Objects, but one may hold a key twice, which is not to be seen here; and `s` can hold what is no size.
+        "a" | "x" | "s" => false,
         _ => true,
     }
 }
