@@ -9,7 +9,6 @@ use crate::os::file;
 use crate::pull::Pull;
 use crate::pull::room::Room;
 use rustix::fs::{statfs, statvfs};
-use serde::Deserialize;
 use serde_json::Value;
 use std::fs;
 use std::io::ErrorKind;
@@ -45,13 +44,6 @@ fn is_snapshotter(driver_status: &Value) -> bool {
 /// breaks off before has lost little.
 const ASKED_AFTER: u64 = 1_000;
 
-/// What is read of the answer, which has some KB.
-#[derive(Deserialize)]
-struct Info {
-    #[serde(rename = "DriverStatus")]
-    driver_status: Value,
-}
-
 /// Which store an engine has, asked while it fetches: when a pull has broken off there is no time for it any more on a slow
 /// device, for the containerd store deletes what has come a tenth of a second later.
 #[derive(Default)]
@@ -73,9 +65,8 @@ impl StoreQuery {
                 Ok(Some(answer)) => Some(answer),
                 Err(_) => None,
             };
-            let info = answer.filter(|answer| answer.status == 200);
-            let info = info.and_then(|answer| serde_json::from_slice::<Info>(&answer.body).ok());
-            self.is_containerd = info.map(|info| is_snapshotter(&info.driver_status));
+            let info = answer.filter(|answer| answer.status == 200).map(|answer| answer.json());
+            self.is_containerd = info.and_then(|info| info.get("DriverStatus").map(is_snapshotter));
             self.pending = None;
         }
         if self.is_asked || pull.is_containerd || !pull.is_fetching() {
