@@ -131,7 +131,10 @@ impl Player<'_> {
     }
 
     fn play(&mut self, line: &[u8]) -> Result<(), String> {
+        let mut line = line;
         if !std::mem::replace(&mut self.has_begun, true) {
+            // Windows begins files with it.
+            line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
             self.header = recording::header(line)?;
             if self.header.is_some() {
                 return Ok(());
