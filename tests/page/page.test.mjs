@@ -285,15 +285,24 @@ test('a device that never said it is online is not offline', async () => {
 });
 
 test('a restart of the broker: said, then live again with the same sums', async () => {
-  const tab = await opened();
+  await simulator.publish('removed/state', { v: 1, device: 'removed', images: [] });
+  const tab = await Tab.open(browser, broker.page);
+  await tab.login();
+  await tab.live(simulator.devices.size + 1);
   await broker.end('SIGTERM');
   await until('lost', async () => (await tab.text('#link')).startsWith('connection lost'));
   assert.ok((await tab.rows()).length > 10, 'what was last known stays');
   await tab.picture('connection-lost');
+  // Removed while the page has no connection: by a broker that does not listen to pages.
+  await broker.run({ pages: false });
+  await simulator.connected();
+  for (const topic of ['online', 'state']) await simulator.publish(`removed/${topic}`, '');
+  await broker.end();
   await broker.run();
   const up = Date.now();
-  await tab.live(simulator.devices.size);
+  await until('live', async () => (await tab.text('#link')).startsWith('live'));
   console.log(`live again ${Date.now() - up} ms after the broker`);
+  await tab.live(simulator.devices.size);
   await simulator.connected();
   // What changes afterwards is seen: the subscriptions are there again.
   const device = [...simulator.devices.values()].find(one => one.online === 'online' && !one.pull);

@@ -47,9 +47,10 @@ export class Broker {
       execFileSync('mosquitto_passwd', [...(fs.existsSync(file('passwd')) ? [] : ['-c']), '-b', file('passwd'), user, password]);
     }
     fs.writeFileSync(file('acl'), `user ${VIEWER.user}\ntopic read fleet/#\nuser ${WRITER.user}\ntopic readwrite fleet/#\n`);
-    fs.writeFileSync(file('conf'), `persistence true\npersistence_location ${broker.dir}/\nautosave_interval 60
+    fs.writeFileSync(file('conf-devices'), `persistence true\npersistence_location ${broker.dir}/\nautosave_interval 60
 max_queued_messages 60000\nmax_packet_size 65536\nallow_anonymous false\npassword_file ${file('passwd')}\nacl_file ${file('acl')}
-log_dest file ${file('log')}\nuser root\nlistener ${broker.port} 127.0.0.1\nlistener ${broker.web}\nprotocol websockets\nhttp_dir ${site}\n`);
+log_dest file ${file('log')}\nuser root\nlistener ${broker.port} 127.0.0.1\n`);
+    fs.writeFileSync(file('conf'), `${fs.readFileSync(file('conf-devices'), 'utf8')}listener ${broker.web}\nprotocol websockets\nhttp_dir ${site}\n`);
     await broker.run();
     return broker;
   }
@@ -57,9 +58,9 @@ log_dest file ${file('log')}\nuser root\nlistener ${broker.port} 127.0.0.1\nlist
   get url() { return `mqtt://127.0.0.1:${this.port}`; }
   get page() { return `http://127.0.0.1:${this.web}/index.html`; }
 
-  async run() {
-    this.process = spawn('mosquitto', ['-c', path.join(this.dir, 'conf')], { stdio: 'ignore' });
-    await until('mosquitto listens', async () => await opens(this.port) && await opens(this.web));
+  async run({ pages = true } = {}) {
+    this.process = spawn('mosquitto', ['-c', path.join(this.dir, pages ? 'conf' : 'conf-devices')], { stdio: 'ignore' });
+    await until('mosquitto listens', async () => await opens(this.port) && (!pages || await opens(this.web)));
   }
 
   async end(signal = 'SIGTERM') {
