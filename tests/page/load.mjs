@@ -37,7 +37,7 @@ try {
   const bare = [await alone(), await alone(), await alone()].sort((a, b) => a - b)[1];
   const began = Date.now();
   await tab.page.reload({ waitUntil: 'domcontentloaded' });
-  await tab.page.waitForFunction(totals => Object.entries(totals).every(([cls, n]) => document.querySelector(`#total-${cls} b`)?.textContent === n.toLocaleString('en')),
+  await tab.page.waitForFunction(totals => Object.entries(totals).every(([cls, n]) => !n || document.querySelector(`#totals [value=${cls}] b`)?.textContent === n.toLocaleString('en')),
     { polling: 50, timeout: 60_000 }, expected(simulator).totals);
   const full = Date.now() - began;
   await agrees('before');

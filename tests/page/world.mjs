@@ -119,12 +119,13 @@ export class Tab {
 
   // The numbers of the tiles.
   async totals() {
-    const pairs = await this.page.$$eval('#totals button', tiles => tiles.map(tile => [tile.id.slice(6), Number(tile.querySelector('b').textContent.replaceAll(',', ''))]));
-    return Object.fromEntries(pairs);
+    const pairs = await this.page.$$eval('#totals button:not([hidden])', tiles => tiles.map(tile => [tile.value, Number(tile.querySelector('b').textContent.replaceAll(',', ''))]));
+    // The tile of those of which nothing is known comes only with the first of them.
+    return { ...Object.fromEntries(pairs), unknown: Object.fromEntries(pairs).unknown ?? 0 };
   }
 
   kinds() {
-    return this.page.$$eval('#kinds button', buttons => Object.fromEntries(buttons.map(button => [button.dataset.kind, Number(button.querySelector('b').textContent.replaceAll(',', ''))])));
+    return this.page.$$eval('#kinds button:not([hidden])', buttons => Object.fromEntries(buttons.map(button => [button.value, Number(button.querySelector('b').textContent.replaceAll(',', ''))])));
   }
 
   // The rows as they are seen, top to bottom.

@@ -11,9 +11,6 @@ const put = (element, text) => { if (element.textContent !== text) element.textC
 
 const NAMES = { current: 'Up to date', pulling: 'Pulling', failed: 'Failed', offline: 'Offline', behind: 'Behind', unknown: 'Nothing known' };
 const COLUMNS = { cls: 'State', name: 'Device', site: 'Site', image: 'Image', digest: 'Version', percent: 'Progress', since: 'For', detail: 'Detail' };
-// Of reasons whose own name does not say enough.
-const KINDS = { login: 'Login refused', unreachable: 'Registry unreachable', store: 'Docker’s store damaged', platform: 'No image for this platform',
-  version: 'Docker too old', stalled: 'No progress', container: 'Container does not run' };
 const WATCHED = 45; // devices at once: with the two for all of them it is 47 of the 50 subscriptions that a broker may allow
 
 const fleet = new Fleet(), filter = { cls: '', kind: '', site: '', query: '' }, sort = { by: 'cls', up: true };
@@ -31,7 +28,7 @@ const few = (n, one, more) => `${count(n)} ${n === 1 ? one : more}`;
 const dots = (...parts) => parts.filter(Boolean).join(' · ');
 const size = one => one.current !== undefined && `${bytes(one.current)} of ${bytes(one.total)}`;
 const far = one => dots(one.percent !== undefined && `${Math.floor(one.percent)} %`, size(one), one.rate && `${bytes(one.rate)}/s`, one.left && `${span(one.left)} left`);
-const kindName = kind => KINDS[kind] ?? kind[0].toUpperCase() + kind.slice(1).replaceAll('-', ' ');
+const sentence = name => name[0].toUpperCase() + name.slice(1).replaceAll('-', ' ');
 const fill = (bar, percent) => {
   bar.ariaValueNow = Math.floor(Math.min(100, Math.max(0, percent ?? 0)));
   bar.firstChild.style.width = `${bar.ariaValueNow}%`;
@@ -40,35 +37,27 @@ const fill = (bar, percent) => {
 const bar = percent => fill(make('div', { className: 'bar', role: 'progressbar' }, make('i')), percent);
 
 // --- Totals, reasons, sites and curve.
-const tiles = Object.entries(NAMES).map(([cls, name]) => {
-  const tile = make('button', { id: `total-${cls}`, className: cls }, make('b'), name, make('small'));
-  tile.onclick = () => narrow({ cls: filter.cls === cls ? '' : cls, kind: '' });
-  $('totals').append(tile);
-  return [cls, tile];
-});
-
-function totals(classes) {
-  const all = fleet.devices.size;
-  for (const [cls, tile] of tiles) {
-    const n = classes.get(cls), isPressed = filter.cls === cls;
-    put(tile.firstChild, count(n));
-    put(tile.lastChild, all ? `${(100 * n / all).toFixed(1)} %` : '');
-    tile.ariaPressed = isPressed;
-    tile.hidden = cls === 'unknown' && !n && !isPressed;
+// Buttons that filter, each with its count. They stay where they are, so that a press and the focus do not miss.
+function choices(list, by, entries) {
+  while (list.children.length < entries.length) {
+    const button = make('button', {}, make('b'), make('span'), make('small'));
+    button.onclick = () => narrow({ cls: '', kind: '', [by]: button.value === filter[by] ? '' : button.value });
+    list.append(button);
   }
-  put($('count'), few(all, 'device', 'devices'));
+  [...list.children].forEach((button, at) => {
+    const [value = '', ...texts] = entries[at] ?? [];
+    Object.assign(button, { value, ariaPressed: value === filter[by], hidden: !value });
+    texts.forEach((text, at) => put(button.children[at], text));
+  });
 }
 
-function reasons(kinds) {
-  const focused = document.activeElement.dataset.kind;
-  $('kinds').replaceChildren(...kinds.map(([kind, n]) => {
-    const isPressed = filter.kind === kind, button = make('button', { ariaPressed: isPressed }, make('b', { textContent: count(n) }), kindName(kind));
-    button.dataset.kind = kind;
-    button.onclick = () => narrow(isPressed ? { kind: '', cls: '' } : { kind, cls: 'failed' });
-    return make('li', {}, button);
-  }));
-  if (!kinds.length) $('kinds').append(make('li', { textContent: 'Nothing fails.' }));
-  if (focused) [...$('kinds').querySelectorAll('button')].find(button => button.dataset.kind === focused)?.focus();
+function totals({ classes, kinds }) {
+  const all = fleet.devices.size;
+  put($('count'), `${count(all)} ${all === 1 ? 'device' : 'devices'}`);
+  choices($('totals'), 'cls', Object.entries(NAMES).filter(([cls]) => cls !== 'unknown' || classes.get(cls))
+    .map(([cls, name]) => [cls, count(classes.get(cls)), name, all ? `${(100 * classes.get(cls) / all).toFixed(1)} %` : '']));
+  choices($('kinds'), 'kind', kinds.map(([kind, n]) => [kind, count(n), sentence(kind)]));
+  put($('none'), kinds.length ? '' : 'Nothing fails.');
 }
 
 function options(select, values, names = values) {
@@ -85,8 +74,8 @@ function curve({ images, behind }) {
   if (!chosen) $('image').value = images.find(id => behind.has(id)) ?? images[0];
   const id = $('image').value, data = fleet.rollout(id);
   put($('goal'), brief(fleet.goals.get(id)) ?? 'no device has asked its registry in the last hour');
-  const box = $('plot'), color = (id, of = 'borderLeftColor') => getComputedStyle($(id))[of];
-  const text = color('count', 'color'), line = color('scroll', 'borderTopColor'), look = `${box.clientWidth} ${text} ${Boolean(data)}`;
+  const box = $('plot'), color = (of, property = 'borderLeftColor') => getComputedStyle(document.querySelector(of))[property];
+  const text = color('#count', 'color'), line = color('#scroll', 'borderTopColor'), look = `${box.clientWidth} ${text} ${Boolean(data)}`;
   if (look === plotted) return plot?.setData(data);
   if (!globalThis.uPlot) return;
   plotted = look;
@@ -94,7 +83,7 @@ function curve({ images, behind }) {
   const axis = { stroke: text, grid: { stroke: line }, ticks: { stroke: line } };
   plot = data && new uPlot({ width: box.clientWidth, height: 140, legend: { live: false }, scales: { y: { range: [0, 100] } },
     axes: [{ ...axis, size: 30 }, { ...axis, size: 56, values: (_, values) => values.map(value => `${value} %`) }],
-    series: [{}, { label: 'have it', stroke: color('total-current'), width: 2 }, { label: 'failing', stroke: color('total-failed'), width: 2 }] }, data, box);
+    series: [{}, { label: 'have it', stroke: color('#totals [value=current]'), width: 2 }, { label: 'failing', stroke: color('#totals [value=failed]'), width: 2 }] }, data, box);
 }
 
 // --- The table: as many rows as fit, moved to where the reader is.
@@ -165,33 +154,30 @@ function open(name) {
   if (!wasOpen) $('device').focus(); else if (!name) $('scroll').focus();
 }
 
-// Names and values; what has no value is left out.
-const facts = (...list) => make('dl', {}, ...list.filter(([, value]) => value).flatMap(([name, value, className = '']) => [make('dt', { textContent: name }), make('dd', { textContent: value, className })]));
-
-function drawer() {
-  const box = $('device'), device = fleet.devices.get(opened), hadFocus = box.contains(document.activeElement) && document.activeElement !== box, { scrollTop } = box;
-  box.hidden = !device;
-  if (!device) { opened = ''; return; }
-  const close = make('button', { className: 'close', textContent: '× Close' });
-  close.onclick = () => open('');
-  box.replaceChildren(close, make('h2', { textContent: device.name }), facts(['Connection', device.online || 'comes only to report (--once)'], ['Site', device.site],
-    ['Last word', when(device.time)], ['Clock', device.clock && 'is wrong on this device: its times cannot be believed'],
-    ['Left out', device.left_out && `${few(device.left_out, 'image or container', 'images and containers')} that did not fit into a message`]),
-  ...device.images.map(image => section(device, image)), make('h3', { textContent: device.containers.length ? 'What runs' : '' }),
-  ...device.containers.map(({ name, status, image, digest, since, details }) => facts([name ?? '?', dots(status, image, brief(digest), since && when(since)), status === 'Running' ? '' : 'why'], ['Why', details])));
-  box.scrollTop = scrollTop;
-  if (hadFocus) close.focus();
-}
+// What is told of a device, an image or a container, where there is something to tell.
+const FACTS = { online: ['Connection'], site: ['Site'], time: ['Last word', when], clock: ['Clock'], left_out: ['Images left out'], name: ['Name'], text: ['State'],
+  far: ['So far'], details: ['Why'], hint: ['What to do'], failing_since: ['Failing since', when], attempts: ['Tries'], image: ['Image'], digest: ['Version here'],
+  latest: ['In the registry'], since: ['Since', when], pulled: ['Pulled', when], bytes: ['Size', bytes], seconds: ['Took', span], checked: ['Last looked', when] };
+const facts = of => make('dl', {}, ...Object.entries(FACTS).filter(([name]) => of[name]).flatMap(([name, [label, format = String]]) => [
+  make('dt', { textContent: label }), make('dd', { textContent: format(of[name]), className: name })]));
 
 function section(device, image) {
-  const one = fleet.latest(device, image), { status, lost } = image, isWorking = status === 'Working' && !lost;
-  return make('section', { className: status === 'Error' ? 'failed' : isWorking ? 'pulling' : '' }, make('h3', { textContent: image.id }), isWorking ? bar(one.percent) : '', facts(
-    ['State', lost ? 'The pull ended without a word' : `${one.text ?? status}${isWorking && one.attempt > 1 ? `, try ${one.attempt}` : ''}`], ['So far', isWorking && far(one)],
-    ['Why', one.details, 'why'], ['What to do', one.hint, 'hint'],
-    ['Failing since', one.failing_since && dots(when(one.failing_since), one.attempts && few(one.attempts, 'try', 'tries'))],
-    ['Version here', one.digest], ['In the registry', one.latest !== one.digest && one.latest],
-    ['Pulled', dots(when(one.pulled), one.bytes && bytes(one.bytes), one.seconds && `in ${span(one.seconds)}`)], ['Last looked', when(one.checked)],
-  ), make('table', {}, ...(one.layers ?? []).map(layer => make('tr', {}, ...[make('code', { textContent: layer.id }), layer.text ?? '', bar(layer.percent), size(layer) || ''].map(cell => make('td', {}, cell))))));
+  const one = fleet.latest(device, image), isWorking = one.status === 'Working' && !one.lost;
+  const text = one.lost ? 'The pull ended without a word' : isWorking && one.attempt > 1 ? `${one.text}, try ${one.attempt}` : one.text ?? one.status;
+  return make('section', {}, make('h3', { textContent: one.id }), isWorking ? bar(one.percent) : '',
+    facts({ ...one, text, far: isWorking && far(one), latest: one.latest !== one.digest && one.latest }),
+    make('table', {}, ...(one.layers ?? []).map(layer => make('tr', {}, ...[layer.id ?? '', layer.text ?? '', bar(layer.percent), size(layer) || ''].map(cell => make('td', {}, cell))))));
+}
+
+function drawer() {
+  const box = $('device'), device = fleet.devices.get(opened), { scrollTop } = box;
+  box.hidden = !device;
+  if (!device) { opened = ''; return; }
+  const { online, site, time, clock, left_out, images, containers } = device;
+  $('facts').replaceChildren(make('h2', { textContent: opened }), facts({ online: online || 'comes only to report (--once)', site, time, clock, left_out }),
+    ...images.map(image => section(device, image)), make('h3', { textContent: containers.length ? 'What runs' : '' }),
+    ...containers.map(one => facts({ ...one, text: one.status })));
+  box.scrollTop = scrollTop;
 }
 
 // --- All of it.
@@ -199,8 +185,7 @@ function draw() {
   const tally = fleet.tally();
   [dirty, drawn] = [false, performance.now()];
   for (const [by, head] of heads) head.ariaSort = sort.by !== by ? 'none' : sort.up ? 'ascending' : 'descending';
-  totals(tally.classes);
-  reasons(tally.kinds);
+  totals(tally);
   options($('site'), ['', ...tally.sites], ['All sites', ...tally.sites]);
   curve(tally);
   rows = fleet.rows(filter, sort);
@@ -267,6 +252,7 @@ $('login').onsubmit = event => {
   put($('refused'), '');
   connect();
 };
+$('close').onclick = () => open('');
 $('leave').onclick = () => { sessionStorage.removeItem('login'); location.reload(); };
 $('filter').onsubmit = event => event.preventDefault();
 $('filter').onreset = () => narrow({ cls: '', kind: '', site: '', query: '' });
