@@ -161,7 +161,7 @@ impl Session {
         let Self { pull, report, sinks, stderr, .. } = self;
         let out = &mut |line: &Line<'_>| emit(sinks, line, *stderr);
         report.advance(pull, at, out);
-        report.room(pull.judge(room), at, out)
+        report.room(pull.check_space(room), at, out)
     }
 
     /// The attempt has failed, and another is to begin.

@@ -22,7 +22,7 @@ use crate::os::signals::Signals;
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::signal_exit_code;
 use crate::report::sanitize;
-use crate::sink::checked::Before;
+use crate::sink::checked::PreviousState;
 use crate::sink::complaint::complain;
 use crate::sink::open::state_target;
 use crate::sink::state::state_failure;
@@ -55,7 +55,8 @@ enum Answer {
 
 /// Whether the local image is what the registry has.
 pub(crate) fn check(reference: &Reference, options: &PullOptions) -> u8 {
-    let before = Before::read(state_target(reference.to_string(), reference.full(), reference.registry(), options));
+    let previous =
+        PreviousState::read(state_target(reference.to_string(), reference.full(), reference.registry(), options));
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime, and this of any")]
     let (answer, known) = find(reference, options, CHECK, |checker| checker.check());
     let checked = match &answer {
@@ -64,7 +65,7 @@ pub(crate) fn check(reference: &Reference, options: &PullOptions) -> u8 {
         Answer::Unanswered(why) => Some(Checked::Unanswered(state_failure(why, reference.registry()))),
         Answer::Interrupted(_) => None,
     };
-    if let Some(Err(error)) = checked.map(|checked| before.keep(checked)) {
+    if let Some(Err(error)) = checked.map(|checked| previous.keep(checked)) {
         complain(&error.to_string(), Charset::from_environment(options.ascii));
     }
     say(options, &answer)

@@ -8,7 +8,7 @@ use crate::docker::agent::RegistryQuery;
 use crate::docker::backend::Backend;
 use crate::docker::client::Client;
 use crate::docker::reference::Reference;
-use crate::docker::sizes::{Learned, SizesQuery};
+use crate::docker::sizes::{Finding, SizesQuery};
 use crate::pull::End;
 use crate::pull::failure::{Failure, Kind};
 use std::ops::ControlFlow;
@@ -33,8 +33,8 @@ impl LivePull<'_> {
         let credentials = client.credentials.header.as_str();
         let (sizes_request, at) = (RegistryQuery { reference, platform, credentials }, since(self.began));
         match sizes_query.step(engine, &sizes_request, &self.session.pull, at) {
-            Some(Learned::Sizes(sizes)) => self.session.sizes(at, sizes),
-            Some(Learned::Room(room)) => {
+            Some(Finding::Sizes(sizes)) => self.session.sizes(at, sizes),
+            Some(Finding::Room(room)) => {
                 if let Some(reason) = self.session.room(at, &room) {
                     return ControlFlow::Break(End::Cut(Some(Failure::own(Kind::DiskFull, reason))));
                 }
