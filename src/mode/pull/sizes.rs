@@ -1,6 +1,6 @@
-//! The layers' sizes in a live pull: when they are asked for, and what is done with them.
+//! The layers' sizes in a live pull: when they are requested, and what they are used for.
 //!
-//! **Invariant:** a pull without them is as it would be if nobody had asked.
+//! **Invariant:** if the sizes are not known, the pull is the same as without the request.
 
 use super::{LivePull, since};
 use crate::args::Sizes;
@@ -13,7 +13,7 @@ use crate::pull::End;
 use crate::pull::failure::{Failure, Kind};
 use std::ops::ControlFlow;
 
-/// Who is to be asked, where somebody is.
+/// The request for the sizes, if they are wanted and there is an agent.
 pub(super) fn sizes_query(reference: &Reference, sizes: Sizes) -> Option<SizesQuery> {
     let is_wanted = match sizes {
         Sizes::Always => true,
@@ -24,7 +24,7 @@ pub(super) fn sizes_query(reference: &Reference, sizes: Sizes) -> Option<SizesQu
 }
 
 impl LivePull<'_> {
-    /// Goes on asking how large the layers are and where they are to fit; a break where they cannot.
+    /// Continues the request for the layers' sizes and the free space. Breaks if the image cannot fit.
     pub(super) fn ask_sizes(&mut self, client: &Client<'_>) -> ControlFlow<End> {
         let (Backend::Api(engine), Some(sizes_query)) = (&client.backend, &mut self.sizes_query) else {
             return ControlFlow::Continue(());
