@@ -63,7 +63,7 @@ function totals({ classes, kinds }) {
 function options(select, values, names = values) {
   if (values.join('\n') === [...select.options].map(option => option.value).join('\n')) return;
   const { value } = select;
-  select.replaceChildren(...values.map((value, at) => make('option', { value, textContent: names[at] })));
+  select.replaceChildren(...values.map((value, at) => make('option', { value }, names[at])));
   select.value = values.includes(value) ? value : values[0];
 }
 
@@ -88,15 +88,14 @@ function curve({ images, behind }) {
 
 // --- The table: as many rows as fit, moved to where the reader is.
 const pool = [], rowHeight = () => (matchMedia('(max-width: 700px)').matches ? 46 : 26);
-const heads = Object.entries(COLUMNS).map(([by, name]) => {
-  const button = make('button', { textContent: name });
+for (const [by, name] of Object.entries(COLUMNS)) {
+  const button = make('button', {}, name);
   button.onclick = () => {
     Object.assign(sort, { by, up: sort.by !== by || !sort.up });
     draw();
   };
   $('head').append(make('div', { className: `c-${by}`, role: 'columnheader' }, button));
-  return [by, $('head').lastChild];
-});
+}
 
 function row() {
   const element = make('div', { id: `row-${pool.length}`, role: 'row' }, ...Object.keys(COLUMNS).map(by => make('div', { className: `c-${by}`, role: 'gridcell' })));
@@ -159,13 +158,13 @@ const FACTS = { online: ['Connection'], site: ['Site'], time: ['Last word', when
   far: ['So far'], details: ['Why'], hint: ['What to do'], failing_since: ['Failing since', when], attempts: ['Tries'], image: ['Image'], digest: ['Version here'],
   latest: ['In the registry'], since: ['Since', when], pulled: ['Pulled', when], bytes: ['Size', bytes], seconds: ['Took', span], checked: ['Last looked', when] };
 const facts = of => make('dl', {}, ...Object.entries(FACTS).filter(([name]) => of[name]).flatMap(([name, [label, format = String]]) => [
-  make('dt', { textContent: label }), make('dd', { textContent: format(of[name]), className: name })]));
+  make('dt', {}, label), make('dd', { className: name }, format(of[name]))]));
 
 function section(device, image) {
   const one = fleet.latest(device, image), isWorking = one.status === 'Working' && !one.lost;
   const text = one.lost ? 'The pull ended without a word' : isWorking && one.attempt > 1 ? `${one.text}, try ${one.attempt}` : one.text ?? one.status;
-  return make('section', {}, make('h3', { textContent: one.id }), isWorking ? bar(one.percent) : '',
-    facts({ ...one, text, far: isWorking && far(one), latest: one.latest !== one.digest && one.latest }),
+  return make('section', {}, make('h3', {}, one.id), isWorking ? bar(one.percent) : '',
+    facts({ ...one, time: '', since: '', text, far: isWorking && far(one), latest: one.latest !== one.digest && one.latest, seconds: Math.round(one.seconds) }),
     make('table', {}, ...(one.layers ?? []).map(layer => make('tr', {}, ...[layer.id ?? '', layer.text ?? '', bar(layer.percent), size(layer) || ''].map(cell => make('td', {}, cell))))));
 }
 
@@ -174,8 +173,8 @@ function drawer() {
   box.hidden = !device;
   if (!device) { opened = ''; return; }
   const { online, site, time, clock, left_out, images, containers } = device;
-  $('facts').replaceChildren(make('h2', { textContent: opened }), facts({ online: online || 'comes only to report (--once)', site, time, clock, left_out }),
-    ...images.map(image => section(device, image)), make('h3', { textContent: containers.length ? 'What runs' : '' }),
+  $('facts').replaceChildren(make('h2', {}, opened), facts({ online: online || 'comes only to report (--once)', site, time, clock, left_out }),
+    ...images.map(image => section(device, image)), make('h3', {}, containers.length ? 'What runs' : ''),
     ...containers.map(one => facts({ ...one, text: one.status })));
   box.scrollTop = scrollTop;
 }
@@ -184,7 +183,7 @@ function drawer() {
 function draw() {
   const tally = fleet.tally();
   [dirty, drawn] = [false, performance.now()];
-  for (const [by, head] of heads) head.ariaSort = sort.by !== by ? 'none' : sort.up ? 'ascending' : 'descending';
+  for (const head of $('head').children) head.ariaSort = head.className !== `c-${sort.by}` ? 'none' : sort.up ? 'ascending' : 'descending';
   totals(tally);
   options($('site'), ['', ...tally.sites], ['All sites', ...tally.sites]);
   curve(tally);

@@ -34,7 +34,7 @@ function parse(bytes) {
 function heard(topic, bytes, packet) {
   if (packet.retain) kept = performance.now();
   const [device, what, more] = topic.slice(root.length + 1).split('/');
-  if (more !== undefined || !topic.startsWith(`${root}/`)) return;
+  if (!device || more !== undefined || !topic.startsWith(`${root}/`)) return;
   const name = clean(device);
   // An empty message removes.
   const message = what === 'online' ? decoder.decode(bytes.subarray(0, 16)) : bytes.length ? parse(bytes) : null;
