@@ -9,7 +9,7 @@ const REMINDED: Duration = Duration::from_hours(1);
 
 /// Which line was told when, of one subject.
 #[derive(Debug, Default)]
-pub(super) struct Journal {
+pub(crate) struct Journal {
     told: Vec<(String, Duration)>,
     /// Whether the last that was told of the connection is that there is none.
     is_down: bool,
@@ -22,19 +22,19 @@ const MOST: usize = 16;
 
 impl Journal {
     /// The line to be written where something went wrong, unless it was told within the hour.
-    pub(super) fn wrong(&mut self, reason: &str, at: Duration) -> Option<String> {
+    pub(crate) fn wrong(&mut self, reason: &str, at: Duration) -> Option<String> {
         self.is_news(reason, at).then(|| reason.to_owned())
     }
 
     /// The line for a connection that was not to be had, or was lost.
-    pub(super) fn down(&mut self, reason: &str, at: Duration) -> Option<String> {
+    pub(crate) fn down(&mut self, reason: &str, at: Duration) -> Option<String> {
         let line = self.wrong(reason, at);
         self.is_down |= line.is_some();
         line
     }
 
     /// The line for a connection: after one that said that there was none, and the first.
-    pub(super) fn up(&mut self, line: &str) -> Option<String> {
+    pub(crate) fn up(&mut self, line: &str) -> Option<String> {
         let is_told = self.is_down || !self.was_up;
         (self.is_down, self.was_up) = (false, true);
         is_told.then(|| line.to_owned())

@@ -7,7 +7,7 @@
 
 use super::backoff::{self, Backoff};
 use super::journal::Journal;
-use super::options::Options;
+use super::options::{Address, Options};
 use super::payload::{self, Topics, View, Who};
 use super::planner::{Planner, Say};
 use super::session::{Answer, End, Hello, Session, words};
@@ -18,6 +18,8 @@ use std::time::Duration;
 const FAREWELL: Duration = Duration::from_secs(3);
 /// A service that ends to read a renewed certificate has run so long at least.
 const LEAST_LIFE: Duration = Duration::from_hours(1);
+/// Where there is no broker, some time that is waited, again and again.
+const A_WHILE: Duration = Duration::from_mins(1);
 
 /// Files, sockets and clocks.
 pub(super) trait World {
@@ -68,8 +70,13 @@ enum Outcome {
 
 /// Runs until it is told to end; the exit code.
 pub(super) fn run(options: &Options, world: &mut impl World) -> u8 {
+    let Some(broker) = &options.broker else {
+        // Notices alone, which the world sends while it waits.
+        while !options.once && world.wait(A_WHILE) {}
+        return 0;
+    };
     let mut backoff = Backoff::default();
-    let mut service = Service { options, journal: Journal::default(), life: None };
+    let mut service = Service { options, broker, journal: Journal::default(), life: None };
     loop {
         let outcome = service.connection(world);
         world.close();
@@ -77,15 +84,14 @@ pub(super) fn run(options: &Options, world: &mut impl World) -> u8 {
             Outcome::Left | Outcome::Told => return 0,
             Outcome::Refused => return 1,
             Outcome::Lost { why, .. } if options.once => {
-                world.say(&format!("nothing told to {}: {why}", options.broker));
+                world.say(&format!("nothing told to {broker}: {why}"));
                 return 1;
             }
             Outcome::Lost { why, was_good } => {
                 if was_good {
                     backoff.reset();
                 }
-                let line =
-                    format!("no connection to {}: {why}; it is tried again, at least every 5 minutes", options.broker);
+                let line = format!("no connection to {broker}: {why}; it is tried again, at least every 5 minutes");
                 if let Some(line) = service.journal.down(&line, world.at()) {
                     world.say(&line);
                 }
@@ -100,6 +106,7 @@ pub(super) fn run(options: &Options, world: &mut impl World) -> u8 {
 
 struct Service<'a> {
     options: &'a Options,
+    broker: &'a Address,
     journal: Journal,
     /// The end of the certificate that was read, and when to have it read anew: credentials of systemd are copies.
     life: Option<(Time, Duration)>,
@@ -194,7 +201,7 @@ impl Service<'_> {
 
     fn answered(&mut self, talk: &mut Talk, answer: Answer, world: &mut impl World) -> Option<Outcome> {
         let topic = std::mem::take(&mut talk.said);
-        let Options { broker, once, version, .. } = self.options;
+        let (Options { once, version, .. }, broker) = (self.options, self.broker);
         let line = match answer {
             Answer::Refused(reason) => {
                 let (words, device) = (words(reason), &talk.who.device);
@@ -308,7 +315,7 @@ impl Talk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::options::{Address, Login};
+    use crate::fleet::options::Login;
     use crate::fleet::payload::Seen;
     use crate::fleet::session::Version;
     use alm_state::{Image, Status};
@@ -452,7 +459,9 @@ mod tests {
 
     fn options() -> Options {
         Options {
-            broker: Address { host: "b.example".into(), port: 8883 },
+            broker: Some(Address { host: "b.example".into(), port: 8883 }),
+            notify_file: None,
+            test_notice: false,
             site: None,
             topic: "fleet".into(),
             ca: None,
