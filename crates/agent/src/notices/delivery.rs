@@ -11,13 +11,15 @@ use super::texts::Text;
 use crate::tls::{self, TlsConnector};
 use alm_state::{BUILT, Time};
 use serde::{Deserialize, Serialize};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, TcpConnector};
-use ureq::{Agent, Error, Proxy, Timeout};
+use ureq::unversioned::transport::{ConnectProxyConnector, ConnectionDetails, Connector, TcpConnector, Transport};
+use ureq::{Agent, Error, Proxy};
 
 /// How long connecting may take, and then all of it.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -96,7 +98,12 @@ fn post(receiver: &Receiver, text: &Text) -> Answer {
         .timeout_global(Some(WHOLE))
         .user_agent(concat!("alm-agent/", env!("CARGO_PKG_VERSION")))
         .build();
-    let connector = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default()).chain(tls);
+    let is_connected = Arc::new(AtomicBool::new(false));
+    let connector =
+        ().chain(ConnectProxyConnector::default())
+            .chain(TcpConnector::default())
+            .chain(tls)
+            .chain(Noted(is_connected.clone()));
     let agent = Agent::with_parts(config, connector, DefaultResolver::default());
     let mut request = agent.post(&url).header("content-type", "application/json");
     if let Some(value) = &receiver.authorization {
@@ -104,7 +111,7 @@ fn post(receiver: &Receiver, text: &Text) -> Answer {
     }
     let mut answer = match request.send(&body[..]) {
         Ok(answer) => answer,
-        Err(error) => return failed(&error),
+        Err(error) => return failed(&error, is_connected.load(Ordering::Relaxed)),
     };
     let retry = answer.headers().get("retry-after").and_then(|value| value.to_str().ok());
     let retry = retry.and_then(|text| seconds(text, Time::now())).map(|seconds| seconds.min(MAX_RETRY));
@@ -166,32 +173,41 @@ fn seconds(text: &str, now: Time) -> Option<u64> {
     Some(Time::parse(&format!("{year}-{month:02}-{day:0>2}T{clock}Z"))?.since(now))
 }
 
-/// In our own words: ureq's can repeat an address with all that is in it.
-fn failed(error: &Error) -> Answer {
-    let later = |said: &str| Answer::new(End::Later, said);
-    match error {
-        Error::Timeout(Timeout::Connect | Timeout::Resolve) => later("no connection in time"),
-        Error::Timeout(_) => Answer::new(End::Unclear, "no answer in time"),
-        Error::HostNotFound => later("the host's name has no address"),
-        Error::ConnectProxyFailed(_) => later("the proxy does not connect"),
-        Error::ConnectionFailed => later("no connection"),
-        Error::Tls(text) => Answer::new(End::Later, format!("TLS: {text}")),
-        Error::Io(error) => match error.get_ref() {
-            Some(inner) if inner.is::<rustls::Error>() => Answer::new(End::Later, format!("TLS: {inner}")),
-            Some(inner) if inner.is::<Error>() => inner.downcast_ref().map_or_else(|| later("no connection"), failed),
-            _ => {
-                let is_before = matches!(
-                    error.kind(),
-                    ErrorKind::ConnectionRefused
-                        | ErrorKind::HostUnreachable
-                        | ErrorKind::NetworkUnreachable
-                        | ErrorKind::NetworkDown
-                );
-                Answer::new(if is_before { End::Later } else { End::Unclear }, error.to_string())
-            }
-        },
-        _ => Answer::new(End::Unclear, "the answer is not HTTP"),
+/// The last link of ureq's chain: notes that there is a connection, so that what fails before is known not to have arrived.
+#[derive(Debug, Default)]
+struct Noted(Arc<AtomicBool>);
+
+impl<In: Transport> Connector<In> for Noted {
+    type Out = In;
+
+    fn connect(&self, _: &ConnectionDetails, chained: Option<In>) -> Result<Option<In>, Error> {
+        self.0.store(chained.is_some(), Ordering::Relaxed);
+        Ok(chained)
     }
+}
+
+/// In our own words: ureq's can repeat an address with all that is in it.
+fn failed(error: &Error, is_connected: bool) -> Answer {
+    let said = match error {
+        Error::Timeout(_) if is_connected => "no answer in time".to_owned(),
+        Error::Timeout(_) => "no connection in time".to_owned(),
+        Error::HostNotFound => "the host's name has no address".to_owned(),
+        Error::ConnectProxyFailed(_) => "the proxy does not connect".to_owned(),
+        Error::ConnectionFailed => "no connection".to_owned(),
+        Error::Tls(text) => format!("TLS: {text}"),
+        Error::Io(error) => match error.get_ref() {
+            // With TLS 1.3 a server refuses what it was shown after the connection is made; it has taken nothing then.
+            Some(inner) if inner.is::<rustls::Error>() => return Answer::new(End::Later, format!("TLS: {inner}")),
+            Some(inner) if inner.is::<Error>() => {
+                return inner
+                    .downcast_ref()
+                    .map_or_else(|| Answer::new(End::Unclear, ""), |inner| failed(inner, is_connected));
+            }
+            _ => error.to_string(),
+        },
+        _ => "the answer is not HTTP".to_owned(),
+    };
+    Answer::new(if is_connected { End::Unclear } else { End::Later }, said)
 }
 
 /// The first line of what a sendmail that has ended complains of, where that shows no address.

@@ -26,6 +26,8 @@ const JITTER: u64 = 30;
 const GAP: Duration = Duration::from_secs(2);
 /// More that are due make one message.
 const MAX_SINGLE: usize = 3;
+/// After one that was not taken, besides a random part that grows.
+const AFTER_REFUSAL: Duration = Duration::from_secs(10);
 /// After attempts that ended unclear; the last of them is the end of the notice.
 const UNCLEAR: [Duration; 2] = [Duration::from_mins(5), Duration::from_mins(30)];
 
@@ -285,7 +287,7 @@ impl Queue {
                 })
             }
             End::Later => {
-                line.after = wait(line.backoff.next(random));
+                line.after = wait(AFTER_REFUSAL + line.backoff.next(random));
                 if retry > Duration::ZERO {
                     self.note(names, 0, now, retry);
                 }
