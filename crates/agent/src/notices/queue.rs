@@ -167,7 +167,7 @@ impl Queue {
                         "notices cannot be kept in {}: {error}; see StateDirectory in alm-agent(1)",
                         self.outbox.shown()
                     );
-                    lines.extend(self.journal.wrong(&line, at));
+                    lines.extend(self.journal.failure(&line, at));
                 }
             }
             if let Some(line) = self.next(at) {
@@ -237,7 +237,7 @@ impl Queue {
             }
             Err(error) => {
                 line.after = at + AFTER_ERROR;
-                self.journal.wrong(&format!("notices cannot be sent: {error}"), at)
+                self.journal.failure(&format!("notices cannot be sent: {error}"), at)
             }
         }
     }
@@ -279,7 +279,7 @@ impl Queue {
                 if let Err(error) = self.outbox.remove(names) {
                     let line =
                         format!("{}: {error}; what is left there is sent again after a restart", self.outbox.shown());
-                    return self.journal.wrong(&line, at);
+                    return self.journal.failure(&line, at);
                 }
                 Some(match answer.end {
                     End::Delivered => format!("{shown} was delivered: {said}"),
@@ -310,7 +310,7 @@ impl Queue {
 
     fn waits(&mut self, number: usize, said: &str, at: Duration) -> Option<String> {
         let line = format!("notices wait for {}: {said}; they are tried again", self.receivers[number].receiver.shown);
-        self.journal.wrong(&line, at)
+        self.journal.failure(&line, at)
     }
 
     /// Writes down that an attempt was `unclear`, and until when there is none; those that are given up.

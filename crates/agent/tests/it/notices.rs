@@ -203,10 +203,10 @@ fn more_than_three_are_one_message() {
 
 #[test]
 fn a_receiver_that_says_when_is_not_asked_before() {
-    for (retry, least) in [("3600".to_owned(), 3_500), ("Fri, 31 Dec 2100 00:00:00 GMT".to_owned(), 86_000)] {
+    for retry in ["3600", "Fri, 31 Dec 2100 00:00:00 GMT"] {
         let answers = Arc::new(Mutex::new(vec![
             answer("200 OK", &[], ""),
-            answer("429 Too Many Requests", &[("retry-after", &retry)], ""),
+            answer("429 Too Many Requests", &[("retry-after", retry)], ""),
         ]));
         let server = Server::start(None, move |_| answers.lock().expect("answers").pop().expect("asked too often"));
         let device = Device::seen(&[apprise(&server)]);
@@ -218,7 +218,7 @@ fn a_receiver_that_says_when_is_not_asked_before() {
         assert_eq!(server.requests().len(), 1);
         let waiting = device.waiting();
         let after = waiting.values().next().expect("one waits")["after"].as_str().expect("a time").to_owned();
-        assert!(after > "2026-11-28T00:00:00Z".to_owned(), "{after} {least}");
+        assert!(*after > *"2026-11-28T00:00:00Z", "{after}");
         device.pass_time();
         device.once(0);
         assert_eq!(server.requests().len(), 2);
@@ -285,7 +285,7 @@ fn a_receiver_that_was_not_reached_is_waited_for() {
         (format!("http://{closed}/{SECRET}"), "refused"),
         (format!("https://nobody.invalid/{SECRET}"), "failed to lookup address"),
     ] {
-        let mut device = Device::new(&[url.clone()]);
+        let mut device = Device::new(std::slice::from_ref(&url));
         let roots = device.scratch.write("roots.pem", Authority::new().pem);
         device.env.push(("SSL_CERT_FILE", roots.display().to_string()));
         device.once(0);
@@ -295,7 +295,6 @@ fn a_receiver_that_was_not_reached_is_waited_for() {
             assert!(journal.contains(why) && journal.contains("tried again"), "{url}: {journal}");
         }
         assert_eq!(device.waiting().len(), 1);
-        // A failure that is over before anybody heard of it: both are told, in their order.
         let server = ok();
         device.receivers(&[apprise(&server)]);
         device.once(0);
@@ -376,7 +375,7 @@ fn family(parent: u32) -> Vec<u32> {
 fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+        assert!(begun.elapsed() < Duration::from_mins(1), "{what}");
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -385,7 +384,7 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
 fn the_address_is_nowhere_to_be_seen_and_a_receiver_that_hangs_keeps_nothing_waiting() {
     // One says nothing, one a byte a second: neither ends by itself.
     let hang = Server::listen("127.0.0.1:0", None, |_, _| {
-        thread::sleep(Duration::from_secs(60));
+        thread::sleep(Duration::from_mins(1));
         false
     });
     let trickle = Server::listen("127.0.0.1:0", None, |_, stream| {
@@ -454,7 +453,7 @@ fn killed_at_any_step_it_loses_nothing_and_repeats_only_what_was_answered() {
         assert!(device.waiting().is_empty());
         if before == 0 {
             early += 1;
-            assert!(count <= 2 && count >= 1, "{step}");
+            assert!((1..=2).contains(&count), "{step}");
         } else {
             // Once more where its file was not removed yet.
             assert_eq!(count, 1 + usize::from(is_left), "{step}");
