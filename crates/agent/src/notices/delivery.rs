@@ -58,14 +58,14 @@ pub(super) enum End {
 pub(super) struct Answer {
     pub(super) end: End,
     /// What came back.
-    pub(super) said: String,
+    pub(super) details: String,
     /// When to come again, in seconds.
     pub(super) retry: Option<u64>,
 }
 
 impl Answer {
-    pub(super) fn new(end: End, said: impl Into<String>) -> Self {
-        Self { end, said: said.into(), retry: None }
+    pub(super) fn new(end: End, details: impl Into<String>) -> Self {
+        Self { end, details: details.into(), retry: None }
     }
 }
 
@@ -122,10 +122,10 @@ fn post(receiver: &Receiver, text: &Text) -> Answer {
         400..=499 => End::Refused,
         _ => End::Unclear,
     };
-    let mut said =
+    let mut details =
         format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or_default()).trim_end().to_owned();
     if status.is_redirection() {
-        said.push_str(", a redirect: write the address that it leads to");
+        details.push_str(", a redirect: write the address that it leads to");
     }
     // Services say in a word what is wrong, as Slack's no_service. One that says what it was asked shows the address.
     let body = if end == End::Delivered {
@@ -135,9 +135,9 @@ fn post(receiver: &Receiver, text: &Text) -> Answer {
     };
     let first = str::from_utf8(&body).unwrap_or_default().lines().next().unwrap_or_default();
     if !first.is_empty() && first.len() <= 200 && !first.contains(alm_state::is_hostile) && !receiver.is_in(first) {
-        said = format!("{said}: {first}");
+        details = format!("{details}: {first}");
     }
-    Answer { end, said, retry }
+    Answer { end, details, retry }
 }
 
 /// As the environment says it, by the rules of Go that the engine follows too.
@@ -188,7 +188,7 @@ impl<In: Transport> Connector<In> for Noted {
 
 /// In our own words: ureq's can repeat an address with all that is in it.
 fn failed(error: &Error, is_connected: bool) -> Answer {
-    let said = match error {
+    let details = match error {
         Error::Timeout(_) if is_connected => "no answer in time".to_owned(),
         Error::Timeout(_) => "no connection in time".to_owned(),
         Error::HostNotFound => "the host's name has no address".to_owned(),
@@ -207,7 +207,7 @@ fn failed(error: &Error, is_connected: bool) -> Answer {
         },
         _ => "the answer is not HTTP".to_owned(),
     };
-    Answer::new(if is_connected { End::Unclear } else { End::Later }, said)
+    Answer::new(if is_connected { End::Unclear } else { End::Later }, details)
 }
 
 /// The first line of what a sendmail that has ended complains of, where that shows no address.
@@ -304,7 +304,7 @@ mod tests {
         };
         let text = Text { title: "pi: a".into(), body: "b".into(), is_bad: true };
         let mut answer = mail(&receiver, &text, &program);
-        answer.said = answer.said.replace(&*program.to_string_lossy(), "sendmail");
+        answer.details = answer.details.replace(&*program.to_string_lossy(), "sendmail");
         let mail = std::fs::read_to_string(&got).unwrap_or_default();
         std::fs::remove_dir_all(&directory).expect("it goes");
         (answer, mail)
@@ -315,7 +315,7 @@ mod tests {
         let (answer, mail) = mailed("good", "echo \"$@\" >$out; cat >>$out");
         assert_eq!(answer, Answer::new(End::Delivered, "sendmail has taken it"));
         assert!(mail.starts_with("-i -t\nTo: someone@x.test\nSubject: pi: a\n"), "{mail}");
-        for (script, end, said) in [
+        for (script, end, details) in [
             (
                 "cat >/dev/null; echo 'msmtp: no account' >&2; exit 78",
                 End::Later,
@@ -326,7 +326,7 @@ mod tests {
             ("exit 69", End::Unclear, "sendmail: exit status: 69"),
             ("kill -9 $$", End::Unclear, "sendmail: signal: 9 (SIGKILL)"),
         ] {
-            assert_eq!(mailed("bad", script).0, Answer::new(end, said), "{script}");
+            assert_eq!(mailed("bad", script).0, Answer::new(end, details), "{script}");
         }
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn test(file: &Path, device: &str, site: Option<&str>) -> u8 {
         if answer.end != delivery::End::Delivered {
             code = 1;
         }
-        let _ = say(&format!("{shown}: {verdict}, {}\n", answer.said));
+        let _ = say(&format!("{shown}: {verdict}, {}\n", answer.details));
     }
     code
 }

@@ -268,7 +268,7 @@ impl Queue {
         let Attempt { line: number, names, title, .. } = attempt;
         let line = &mut self.receivers[*number];
         let shown = format!("the notice «{title}» ({})", line.receiver.shown);
-        let said = &answer.said;
+        let details = &answer.details;
         let retry = Duration::from_secs(answer.retry.unwrap_or(0));
         let wait = |wait: Duration| at + wait.max(retry).max(GAP);
         match answer.end {
@@ -282,8 +282,8 @@ impl Queue {
                     return self.journal.failure(&line, at);
                 }
                 Some(match answer.end {
-                    End::Delivered => format!("{shown} was delivered: {said}"),
-                    _ => format!("{shown} was refused and is given up: {said}"),
+                    End::Delivered => format!("{shown} was delivered: {details}"),
+                    _ => format!("{shown} was refused and is given up: {details}"),
                 })
             }
             End::Later => {
@@ -291,7 +291,7 @@ impl Queue {
                 if retry > Duration::ZERO {
                     self.note(names, 0, now, retry);
                 }
-                self.waits(*number, said, at)
+                self.waits(*number, details, at)
             }
             End::Unclear => {
                 let tried = names.iter().filter_map(|name| Some(self.outbox.get(name)?.unclear)).max().unwrap_or(0);
@@ -300,16 +300,17 @@ impl Queue {
                 self.receivers[*number].after = at + pause;
                 let lost = self.note(names, 1, now, pause);
                 if lost.is_empty() {
-                    return self.waits(*number, said, at);
+                    return self.waits(*number, details, at);
                 }
                 self.receivers[*number].waiting.retain(|entry| !lost.contains(&entry.name));
-                Some(format!("{shown} is given up after {} attempts: {said}", UNCLEAR.len() + 1))
+                Some(format!("{shown} is given up after {} attempts: {details}", UNCLEAR.len() + 1))
             }
         }
     }
 
-    fn waits(&mut self, number: usize, said: &str, at: Duration) -> Option<String> {
-        let line = format!("notices wait for {}: {said}; they are tried again", self.receivers[number].receiver.shown);
+    fn waits(&mut self, number: usize, details: &str, at: Duration) -> Option<String> {
+        let line =
+            format!("notices wait for {}: {details}; they are tried again", self.receivers[number].receiver.shown);
         self.journal.failure(&line, at)
     }
 

@@ -251,7 +251,7 @@ mod tests {
     use alm_state::{Checked, Failure, Pulled};
 
     /// A device of one image, whose states the functions of `alm_state` make, as a pull does.
-    struct Story {
+    struct Sample {
         known: Known,
         image: Option<Image>,
         now: Time,
@@ -261,11 +261,11 @@ mod tests {
         Failure { kind: kind.into(), details: format!("details of {kind}"), hint: Some("do this".into()) }
     }
 
-    impl Story {
+    impl Sample {
         fn new() -> Self {
-            let mut story = Self { known: Known::default(), image: None, now: Time(BUILT.0 + 1_000_000) };
-            assert_eq!(story.judged(false), "");
-            story
+            let mut sample = Self { known: Known::default(), image: None, now: Time(BUILT.0 + 1_000_000) };
+            assert_eq!(sample.judged(false), "");
+            sample
         }
 
         /// After a restart: what is known was written and read.
@@ -319,89 +319,89 @@ mod tests {
 
     #[test]
     fn the_second_run_that_fails_is_news_and_the_first_is_not() {
-        let mut story = Story::new();
-        assert_eq!(story.fail("network"), "");
-        assert_eq!(story.fail("network"), "failed/network/a:1 2");
-        assert_eq!(story.fail("network"), "");
-        assert_eq!(story.wait(100_000), "");
+        let mut sample = Sample::new();
+        assert_eq!(sample.fail("network"), "");
+        assert_eq!(sample.fail("network"), "failed/network/a:1 2");
+        assert_eq!(sample.fail("network"), "");
+        assert_eq!(sample.wait(100_000), "");
     }
 
     #[test]
     fn a_first_failure_is_news_after_an_hour() {
-        let mut story = Story::new();
-        assert_eq!(story.fail("network"), "");
-        assert_eq!(story.wait(3_500), "");
+        let mut sample = Sample::new();
+        assert_eq!(sample.fail("network"), "");
+        assert_eq!(sample.wait(3_500), "");
         // A run that is under way may go well.
-        assert_eq!(story.begin(), "");
-        assert_eq!(story.wait(3_600), "");
-        story.image.as_mut().expect("begun").interrupt(143, 0, 1.0, story.now);
-        assert_eq!(story.judged(false), "failed/network/a:1 1");
+        assert_eq!(sample.begin(), "");
+        assert_eq!(sample.wait(3_600), "");
+        sample.image.as_mut().expect("begun").interrupt(143, 0, 1.0, sample.now);
+        assert_eq!(sample.judged(false), "failed/network/a:1 1");
         let unanswered = || Checked::Unanswered(failure_of("auth"));
-        let mut story = Story::new();
-        assert_eq!(story.check(unanswered()), "");
-        assert_eq!(story.wait(3_600), "failed/auth/a:1 0");
-        assert_eq!(story.check(unanswered()), "");
+        let mut sample = Sample::new();
+        assert_eq!(sample.check(unanswered()), "");
+        assert_eq!(sample.wait(3_600), "failed/auth/a:1 0");
+        assert_eq!(sample.check(unanswered()), "");
     }
 
     #[test]
-    fn one_flaky_run_is_never_heard_of() {
-        let mut story = Story::new();
-        assert_eq!(story.pull("1", 7), "new-image//a:1 0");
-        assert_eq!(story.fail("network"), "");
-        assert_eq!(story.up_to_date(), "");
-        assert_eq!(story.fail("network"), "");
-        assert_eq!(story.pull("2", 7), "new-image//a:1 0");
+    fn one_flaky_run_makes_no_notice() {
+        let mut sample = Sample::new();
+        assert_eq!(sample.pull("1", 7), "new-image//a:1 0");
+        assert_eq!(sample.fail("network"), "");
+        assert_eq!(sample.up_to_date(), "");
+        assert_eq!(sample.fail("network"), "");
+        assert_eq!(sample.pull("2", 7), "new-image//a:1 0");
     }
 
     #[test]
     fn each_kind_once_until_it_goes_well_again_which_is_news() {
-        let mut story = Story::new();
-        story.fail("network");
-        assert_eq!(story.fail("network"), "failed/network/a:1 2");
-        assert_eq!(story.fail("auth"), "failed/auth/a:1 3");
-        assert_eq!(story.fail("network"), "");
-        assert_eq!(story.fail("auth"), "");
-        assert_eq!(story.up_to_date(), "recovered//a:1 3");
-        assert_eq!(story.up_to_date(), "");
-        story.fail("network");
-        assert_eq!(story.fail("network"), "failed/network/a:1 2");
+        let mut sample = Sample::new();
+        sample.fail("network");
+        assert_eq!(sample.fail("network"), "failed/network/a:1 2");
+        assert_eq!(sample.fail("auth"), "failed/auth/a:1 3");
+        assert_eq!(sample.fail("network"), "");
+        assert_eq!(sample.fail("auth"), "");
+        assert_eq!(sample.up_to_date(), "recovered//a:1 3");
+        assert_eq!(sample.up_to_date(), "");
+        sample.fail("network");
+        assert_eq!(sample.fail("network"), "failed/network/a:1 2");
         // With a new image, one message says both.
-        assert_eq!(story.pull("2", 7), "recovered//a:1 2");
-        assert_eq!(story.check(Checked::Current { digest: "2".into() }), "");
+        assert_eq!(sample.pull("2", 7), "recovered//a:1 2");
+        assert_eq!(sample.check(Checked::Current { digest: "2".into() }), "");
     }
 
     #[test]
     fn a_new_image_is_one_of_which_something_was_fetched() {
-        let mut story = Story::new();
-        assert_eq!(story.pull("1", 7), "new-image//a:1 0");
-        assert_eq!(story.up_to_date(), "");
+        let mut sample = Sample::new();
+        assert_eq!(sample.pull("1", 7), "new-image//a:1 0");
+        assert_eq!(sample.up_to_date(), "");
         // All its layers were here already.
-        assert_eq!(story.pull("2", 0), "");
+        assert_eq!(sample.pull("2", 0), "");
         // The same once more: somebody had removed it.
-        assert_eq!(story.pull("2", 7), "");
-        assert_eq!(story.check(Checked::Newer { digest: Some("2".into()), latest: Some("3".into()) }), "");
+        assert_eq!(sample.pull("2", 7), "");
+        assert_eq!(sample.check(Checked::Newer { digest: Some("2".into()), latest: Some("3".into()) }), "");
         // The check came before the pull was seen.
-        story.now.0 += 60;
-        let mut image = Image::begin("a:1", story.image.take(), story.now);
-        image.succeed(Pulled { digest: Some("3".into()), up_to_date: false, bytes: 9, seconds: 1.0 }, story.now);
-        story.image = Some(image);
-        assert_eq!(story.check(Checked::Current { digest: "3".into() }), "new-image//a:1 0");
+        sample.now.0 += 60;
+        let mut image = Image::begin("a:1", sample.image.take(), sample.now);
+        image.succeed(Pulled { digest: Some("3".into()), up_to_date: false, bytes: 9, seconds: 1.0 }, sample.now);
+        sample.image = Some(image);
+        assert_eq!(sample.check(Checked::Current { digest: "3".into() }), "new-image//a:1 0");
     }
 
     #[test]
     fn what_was_here_before_the_agent_is_no_news_but_what_fails_is() {
-        let mut pulled = Story::new();
+        let mut pulled = Sample::new();
         pulled.pull("1", 7);
         pulled.known = Known::default();
         assert_eq!(pulled.judged(false), "");
         assert_eq!(pulled.pull("2", 7), "new-image//a:1 0");
-        let mut failing = Story::new();
+        let mut failing = Sample::new();
         failing.fail("disk-full");
         failing.fail("disk-full");
         failing.known = Known::default();
         assert_eq!(failing.judged(false), "failed/disk-full/a:1 2");
         // An image of which nothing is known, found to be current: fetched at another time.
-        let mut current = Story::new();
+        let mut current = Sample::new();
         current.pull("1", 7);
         current.up_to_date();
         current.known = Known { v: 1, ..Known::default() };
@@ -410,23 +410,23 @@ mod tests {
 
     #[test]
     fn a_run_that_was_lost_is_a_failure_after_an_hour() {
-        let mut story = Story::new();
-        story.begin();
-        assert_eq!(story.judged(true), "");
-        story.now.0 += 3_600;
-        assert_eq!(story.judged(true), "failed/lost/a:1 0");
-        assert_eq!(story.pull("1", 7), "recovered//a:1 0");
+        let mut sample = Sample::new();
+        sample.begin();
+        assert_eq!(sample.judged(true), "");
+        sample.now.0 += 3_600;
+        assert_eq!(sample.judged(true), "failed/lost/a:1 0");
+        assert_eq!(sample.pull("1", 7), "recovered//a:1 0");
     }
 
     #[test]
     fn a_clock_that_was_not_set_makes_no_hour() {
-        let mut story = Story::new();
-        let right = story.now;
-        story.now = Time(100);
-        assert_eq!(story.fail("network"), "");
-        story.now = right;
-        assert_eq!(story.judged(false), "");
-        assert_eq!(story.fail("network"), "failed/network/a:1 2");
+        let mut sample = Sample::new();
+        let right = sample.now;
+        sample.now = Time(100);
+        assert_eq!(sample.fail("network"), "");
+        sample.now = right;
+        assert_eq!(sample.judged(false), "");
+        assert_eq!(sample.fail("network"), "failed/network/a:1 2");
     }
 
     #[test]
@@ -464,9 +464,9 @@ mod tests {
             judge([(&image, false)].into_iter(), &[], BUILT, &mut known);
         }
         assert_eq!(known.images.len(), MAX_KNOWN);
-        let mut story = Story::new();
-        story.fail("0");
-        let count = (1..40).filter(|kind| !story.fail(&kind.to_string()).is_empty()).count();
+        let mut sample = Sample::new();
+        sample.fail("0");
+        let count = (1..40).filter(|kind| !sample.fail(&kind.to_string()).is_empty()).count();
         assert_eq!(count, MAX_KINDS);
     }
 }

@@ -64,7 +64,8 @@ pub(super) fn single(sender: &str, notice: &Notice) -> Text {
 pub(super) fn digest(sender: &str, notices: &[Notice]) -> Text {
     let count = notices.len();
     let bad = notices.iter().filter(|notice| notice.outcome.is_bad()).count();
-    let mut lines: Vec<String> = notices.iter().take(MAX_LINES).map(|notice| short(&said(notice), MAX_LINE)).collect();
+    let mut lines: Vec<String> =
+        notices.iter().take(MAX_LINES).map(|notice| short(&summary(notice), MAX_LINE)).collect();
     if count > lines.len() {
         lines.push(format!("and {} more: see alm status", count - lines.len()));
     }
@@ -84,10 +85,10 @@ pub(super) fn test(sender: &str, now: Time) -> Text {
 }
 
 fn line(sender: &str, notice: &Notice) -> String {
-    format!("{sender}: {}", said(notice))
+    format!("{sender}: {}", summary(notice))
 }
 
-fn said(notice: &Notice) -> String {
+fn summary(notice: &Notice) -> String {
     let image = short(&notice.image, MAX_NAME);
     let name = short(notice.container.as_deref().unwrap_or_default(), MAX_NAME);
     let why = notice.details.as_deref().or(notice.kind.as_deref()).unwrap_or_default();

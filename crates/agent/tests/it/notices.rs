@@ -333,7 +333,7 @@ fn slack_by_its_own_name_through_a_proxy() {
 }
 
 #[test]
-fn the_test_says_what_came_back() {
+fn the_test_reports_each_answer() {
     let (good, bad) = (ok(), Server::start(None, |_| answer("403 Forbidden", &[], "invalid_token\nmore")));
     let echo = Server::start(None, |request| answer("404 Not Found", &[], &format!("Cannot POST {}", request.path)));
     let device = Device::new(&[apprise(&good), apprise(&bad), apprise(&echo)]);
@@ -467,7 +467,7 @@ fn killed_at_any_step_it_loses_nothing_and_repeats_only_what_was_answered() {
 }
 
 #[test]
-fn told_to_end_while_a_message_is_under_way_it_waits_for_the_answer() {
+fn a_signal_during_an_attempt_waits_for_the_answer() {
     let server = Server::start(None, |_| {
         thread::sleep(Duration::from_millis(700));
         answer("200 OK", &[], "")
@@ -477,8 +477,8 @@ fn told_to_end_while_a_message_is_under_way_it_waits_for_the_answer() {
     device.fail("app:2", "network");
     let child = device.start(Some("--once"));
     wait_for("it is asked", || !server.requests().is_empty());
-    let told = Command::new("kill").arg(child.id().to_string()).status().expect("kill runs");
-    assert!(told.success());
+    let sent = Command::new("kill").arg(child.id().to_string()).status().expect("kill runs");
+    assert!(sent.success());
     let output = child.wait_with_output().expect("it ends");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!((text.matches("was delivered").count(), device.waiting().len()), (1, 1), "{text}");
