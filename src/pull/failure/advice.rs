@@ -1,11 +1,12 @@
-//! What to do about a failure, for the line behind 💡.
+//! What to do about a failure: the text after 💡.
 //!
-//! **Invariant:** advice goes by the kind (a replay has no more), the registry, and whether credentials were sent; plain ASCII.
+//! **Invariant:** advice depends only on the kind (a replay knows no more), the registry, and whether credentials were
+//! sent; plain ASCII.
 
 use crate::pull::failure::{Failure, Kind, PULL_CALL};
 
 impl Failure {
-    /// What to do; `registry` is the host that the image comes from, where it is known.
+    /// The advice; `registry` is the host that the image comes from, if it is known.
     pub(crate) fn advice(&self, registry: Option<&str>) -> Option<String> {
         Some(match self.kind {
             Kind::SocketDenied => "run this as root, or let this user join the docker group: sudo usermod -aG docker $USER, then log in again".into(),
@@ -47,9 +48,10 @@ impl Failure {
 
     fn login(&self, registry: Option<&str>) -> String {
         match registry {
-            // Refused credentials fail even where none were needed.
+            // Wrong credentials fail even for an image that needs none.
             Some(registry) if self.had_credentials => {
-                // Docker Hub's are kept under another name than its host: `docker logout docker.io` leaves them.
+                // Docker Hub's credentials have another key than its host: `docker logout docker.io` does not remove
+                // them.
                 let name = if registry == "docker.io" { String::new() } else { format!(" {registry}") };
                 format!(
                     "log in anew as the user that runs this: docker login{name}; or, if the image is public, \
