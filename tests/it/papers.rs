@@ -10,7 +10,8 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The documents, each with the directory that its links start from.
 fn documents() -> Vec<(PathBuf, String)> {
-    let directories = ["", "deploy", "deploy/puppet", "tests/proofs"].map(|directory| Path::new(ROOT).join(directory));
+    let directories = ["", "deploy", "deploy/puppet", "deploy/fleet", "tests/proofs"]
+        .map(|directory| Path::new(ROOT).join(directory));
     let found: Vec<_> = directories
         .iter()
         .flat_map(|directory| fs::read_dir(directory).expect("a directory").flatten())
