@@ -12,10 +12,10 @@
 //! | registry | requests to one registry: manifests, and authentication |
 //! | endpoint, proxy | which hosts the engine would ask, and through which proxy |
 //! | platform | which entry of an index the engine would choose |
-//! | reference, manifest, challenge | parsers: of an image's name, a registry's answer, its request for authentication
-//! |
+//! | reference, manifest, challenge | parsers: an image's name, a registry's answer, what it wants as authentication |
 //! | web, tls | HTTP requests with limits; which certificates are trusted |
 //! | fleet | the service, which publishes the device's states to a broker; it has a map of its own |
+//! | notices | messages to people when something breaks; it has a map of its own |
 //! | failure | why there is no answer; the deadline of a request |
 //!
 //! Exit codes: 0 answered, or published and ended; 1 no answer, the line says why; 2 wrong usage.
@@ -30,6 +30,7 @@ mod endpoint;
 mod failure;
 mod fleet;
 mod manifest;
+mod notices;
 mod platform;
 mod proxy;
 mod reference;
@@ -44,7 +45,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 /// The exit code of wrong usage: no request was made.
-const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     ExitCode::from(match args::parse(std::env::args_os()) {
@@ -53,6 +54,10 @@ fn main() -> ExitCode {
             keep_memory_private();
             let (line, code) = request::answer(what, io::stdin());
             say(&line, code)
+        }
+        Ok(Command::Deliver) => {
+            keep_memory_private();
+            say(&notices::deliver(), 0)
         }
         Ok(Command::Publish(options)) => {
             keep_memory_private();
