@@ -43,6 +43,13 @@ impl Sample<'_> {
         self.push_labelled(None, value);
     }
 
+    /// Nothing for an image of which this is not known.
+    fn push_known(&mut self, value: Option<impl std::fmt::Display>) {
+        if let Some(value) = value {
+            self.push(value);
+        }
+    }
+
     fn push_labelled(&mut self, label: Option<(&str, &str)>, value: impl std::fmt::Display) {
         let _ = write!(self.out, "{}{{image=\"", self.name);
         escape(self.image, self.out);
@@ -65,21 +72,13 @@ const METRICS: [Metric; 9] = [
         name: "alm_pull_last_success_timestamp_seconds",
         kind: "gauge",
         help: "When this image was last pulled, or found up to date.",
-        sample: |found, sample| {
-            if let Some(time) = found.image.succeeded {
-                sample.push(time.0);
-            }
-        },
+        sample: |found, sample| sample.push_known(found.image.succeeded.map(|time| time.0)),
     },
     Metric {
         name: "alm_pull_last_exit_code",
         kind: "gauge",
         help: "Exit code of the last pull of this image.",
-        sample: |found, sample| {
-            if let Some(exit) = found.image.exit {
-                sample.push(exit);
-            }
-        },
+        sample: |found, sample| sample.push_known(found.image.exit),
     },
     Metric {
         name: "alm_pull_failing",
@@ -103,11 +102,7 @@ const METRICS: [Metric; 9] = [
         name: "alm_pull_last_duration_seconds",
         kind: "gauge",
         help: "How long the last pull of this image took that fetched anything, or failed.",
-        sample: |found, sample| {
-            if let Some(seconds) = found.image.seconds {
-                sample.push(seconds);
-            }
-        },
+        sample: |found, sample| sample.push_known(found.image.seconds),
     },
     Metric {
         name: "alm_pull_received_bytes_total",
