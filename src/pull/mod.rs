@@ -257,7 +257,9 @@ impl Pull {
 
     /// Whether the stream can only be a complete one of podman, which sends no final status.
     pub(crate) fn ends_as_podman(&self) -> bool {
-        self.is_podmans_end && !self.is_docker && !self.is_containerd && !self.is_not_podman
+        // Podman announces each layer: of another the beginning is missing.
+        let is_whole = self.others.iter().all(|other| other.id == self.last_id());
+        self.is_podmans_end && is_whole && !self.is_docker && !self.is_containerd && !self.is_not_podman
     }
 
     /// Blobs that were never announced (manifests, configurations) are not layers, but their movement counts.
@@ -594,6 +596,8 @@ mod tests {
         check(&[c, d, d], false);
         check(&[a, c, b, d, d], false);
         check(&[a, c, d, d], false);
+        check(&[d, a, b, ("e", ANNOUNCED), ("e", DOWNLOADED), ("e", DOWNLOADED)], false);
+        check(&[("c", downloading(1, 2)), a, b, ("image", COMPLETE)], false);
         // A layer that is twice in the image.
         check(&[a, ("d", ANNOUNCED), ("d", DOWNLOADED), b, b], false);
         // podman 3.1
