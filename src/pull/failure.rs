@@ -19,6 +19,9 @@ use std::fmt;
 /// The request that pulls, for a reader who has to allow it in a proxy.
 pub(crate) const PULL_CALL: &str = "POST /images/create";
 
+/// The end of a fallback's reason if the engine can only be reached over a network.
+pub(crate) const NOT_A_SOCKET: &str = "is not a Unix socket";
+
 /// Bytes of an HTML page that are kept, to find its title.
 const MAX_PAGE: usize = 4096;
 
@@ -109,12 +112,19 @@ pub(crate) struct Failure {
     pub(crate) had_credentials: bool,
     /// Whether the engine's proxy did not answer, which may pass; a proxy that refuses does not change its mind.
     is_proxy_away: bool,
+    /// The engine is on another host.
+    is_remote: bool,
 }
 
 impl Failure {
     /// An error of this program, with its kind.
     pub(crate) fn own(kind: Kind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), had_credentials: false, is_proxy_away: false }
+        Self { kind, text: text.into(), had_credentials: false, is_proxy_away: false, is_remote: false }
+    }
+
+    /// The same of an engine on another host, where there is something else to do.
+    pub(crate) fn of_remote_engine(self) -> Self {
+        Self { is_remote: true, ..self }
     }
 
     /// An error that an engine or docker reported.
@@ -122,7 +132,11 @@ impl Failure {
         if page::is_page(text) {
             // Nothing precedes the page: it comes from the engine's address.
             let title = page::title(text);
-            return match page::status(&title).map_or(Kind::Other, of_address) {
+            let by_words = || match causes::cause(&Reason::new(&title)) {
+                Kind::ServerError => Kind::ServerError,
+                _ => Kind::Other,
+            };
+            return match page::status(&title).map_or_else(by_words, of_address) {
                 Kind::SocketForbidden => {
                     Self::own(Kind::SocketForbidden, format!("{PULL_CALL} was answered with {title}"))
                 }

@@ -39,6 +39,9 @@ const MAX_OTHERS: usize = 64;
 /// The reason of a pull whose stream ended without its last chunk, as after the engine was killed.
 pub(crate) const BROKEN_OFF: &str = "the engine broke off: the connection ended in the middle of the pull";
 
+/// The reason of a pull without a final status; the two below begin with it.
+pub(crate) const SILENT: &str = "the engine ended the pull without saying that it succeeded";
+
 /// The reason of a pull without a final status and without an image; the engine's last id follows it.
 pub(crate) const NO_IMAGE: &str = "the engine ended the pull without saying that it succeeded, and has no image";
 
@@ -305,7 +308,7 @@ impl Pull {
             (End::Complete, _) if !self.is_docker && !self.last_id().is_empty() => {
                 Verdict::Undecided(self.last_id().to_owned())
             }
-            (End::Complete, _) => own(Kind::Other, "the engine ended the pull without saying that it succeeded"),
+            (End::Complete, _) => own(Kind::Other, SILENT),
         }
     }
 
