@@ -199,7 +199,7 @@ fn is_boundary(bytes: &[u8], at: usize) -> bool {
 mod tests {
     use super::*;
 
-    /// The lines that come of these pieces.
+    /// The lines that result from these pieces.
     fn cut<'a>(limit: usize, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
         let (mut lines, mut found) = (LineBuffer::new(limit), Vec::new());
         let mut keep = |line: &[u8]| found.push(String::from_utf8_lossy(line).into_owned());
@@ -301,7 +301,7 @@ not{"f":1}{"g"
         let mut keep = |line: &[u8]| found.push(String::from_utf8_lossy(line).into_owned());
         lines.feed(b"{\"a\":1}", &mut keep);
         assert!(!lines.is_within());
-        // What is left of its line is no empty line, the next is one.
+        // The rest of that line is no empty line; the next one is.
         lines.feed(b"\r\n\n{\"b\"", &mut keep);
         lines.feed(b":2}\n", &mut keep);
         lines.end(&mut keep);
