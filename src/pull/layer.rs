@@ -7,27 +7,7 @@
 //! its size.
 
 use crate::pull::event::Numbers;
-
-/// In the engine's order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// `Pulling fs layer`
-    Queued,
-    /// `Waiting`
-    Waiting,
-    Downloading,
-    /// The engine waits this many seconds before it tries the layer again.
-    Retrying(u64),
-    /// `Verifying Checksum`
-    Verifying,
-    /// `Download complete`
-    Downloaded,
-    Extracting,
-    /// `Pull complete`
-    Complete,
-    /// `Already exists`
-    Cached,
-}
+pub(crate) use crate::pull::event::Phase;
 
 /// What an event changed. The phase that it is about is the layer's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
