@@ -1,8 +1,8 @@
 //! The command line of `alm-agent`.
 //!
-//! Apart, because it decides nothing: text in, plain data out, and `--help` is text like any other.
+//! It decides nothing: arguments in, plain data out; `--help` is a text to print.
 //!
-//! **Invariant:** no argument is a secret; those come on standard input, or are in files.
+//! **Invariant:** no argument is a secret: secrets come on standard input, or from files.
 
 use crate::fleet;
 use lexopt::prelude::*;
@@ -42,9 +42,9 @@ Options:
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Command {
-    Say(String),
+    Print(String),
     Answer(What),
-    Tell(Box<fleet::Options>),
+    Publish(Box<fleet::Options>),
 }
 
 /// What a request on standard input is about.
@@ -58,15 +58,15 @@ pub(crate) enum What {
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt::Error> {
     let args: Vec<OsString> = args.into_iter().collect();
     if fleet::Options::are_in(&args) {
-        return Ok(Command::Tell(Box::new(fleet::Options::parse(&args)?)));
+        return Ok(Command::Publish(Box::new(fleet::Options::parse(&args)?)));
     }
     let mut parser = lexopt::Parser::from_iter(args);
     let mut command = None;
     while let Some(arg) = parser.next()? {
         match arg {
-            Short('h') | Long("help") => return Ok(Command::Say(HELP.to_owned())),
+            Short('h') | Long("help") => return Ok(Command::Print(HELP.to_owned())),
             Short('V') | Long("version") => {
-                return Ok(Command::Say(format!("alm-agent {}\n", env!("CARGO_PKG_VERSION"))));
+                return Ok(Command::Print(format!("alm-agent {}\n", env!("CARGO_PKG_VERSION"))));
             }
             Value(word) if command.is_none() => {
                 command = Some(Command::Answer(match word.to_str() {
@@ -88,9 +88,9 @@ mod tests {
     fn check(line: &str, expected: &str) {
         let args = ["alm-agent"].into_iter().chain(line.split_whitespace()).map(OsString::from);
         let got = match parse(args) {
-            Ok(Command::Say(text)) => text.lines().next().unwrap_or_default().to_owned(),
+            Ok(Command::Print(text)) => text.lines().next().unwrap_or_default().to_owned(),
             Ok(Command::Answer(what)) => format!("{what:?}"),
-            Ok(Command::Tell(options)) => format!("tell {}", options.broker),
+            Ok(Command::Publish(options)) => format!("publish to {}", options.broker),
             Err(error) => error.to_string(),
         };
         assert_eq!(got, expected, "{line}");
@@ -106,7 +106,7 @@ mod tests {
         check("size", "there is no command size");
         check("sizes digest", "unexpected argument \"digest\"");
         check("--password x", "invalid option '--password'");
-        check("--broker mqtts://b --user u --password-file /p", "tell b:8883");
+        check("--broker mqtts://b --user u --password-file /p", "publish to b:8883");
         check("sizes --password=x", "invalid option '--password'");
     }
 }

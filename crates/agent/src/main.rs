@@ -47,18 +47,18 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     ExitCode::from(match args::parse(std::env::args_os()) {
-        Ok(Command::Say(text)) => say(&text, 0),
+        Ok(Command::Print(text)) => say(&text, 0),
         Ok(Command::Answer(what)) => {
             keep_memory_private();
             let (line, code) = request::answer(what, io::stdin());
             say(&line, code)
         }
-        Ok(Command::Tell(options)) => {
+        Ok(Command::Publish(options)) => {
             keep_memory_private();
             fleet::run(&options)
         }
         Err(error) => {
-            // Nobody may read it; the exit code says it too.
+            // If stderr is closed, the exit code still reports the failure.
             let _ = writeln!(io::stderr(), "alm-agent: {error}; try --help");
             USAGE
         }
