@@ -107,13 +107,10 @@ pub(crate) fn digest(inspector: &Inspector<'_>, query: &RegistryQuery<'_>) -> Op
 
 /// The digest that the agent answers; none where it does not answer as it should.
 pub(crate) fn parse(answer: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Reply {
-        digest: String,
-    }
-    let Reply { digest } = serde_json::from_slice(answer).ok()?;
+    let answer: Value = serde_json::from_slice(answer).ok()?;
+    let digest = answer["digest"].as_str()?;
     let hex = digest.strip_prefix("sha256:")?;
-    (hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))).then_some(digest)
+    (hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))).then(|| digest.to_owned())
 }
 
 /// `linux/arm`, as the engine was built: the kernel can be of another kind. An engine that does not say runs here as we do.

@@ -4,7 +4,7 @@
 //!
 //! **Invariant:** what is written is read again as the same time; nothing here fails for a clock that is far off.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Serialize, Serializer};
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
@@ -66,13 +66,6 @@ impl Serialize for Time {
     }
 }
 
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| de::Error::custom("no time in RFC 3339"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,8 +81,7 @@ mod tests {
         ] {
             assert_eq!(Time(seconds).to_string(), text);
             assert_eq!(Time::parse(text), Some(Time(seconds)));
-            let json = serde_json::to_string(&Time(seconds)).expect("JSON");
-            assert_eq!(serde_json::from_str::<Time>(&json).ok(), Some(Time(seconds)));
+            assert_eq!(serde_json::to_string(&Time(seconds)).expect("JSON"), format!("\"{text}\""));
         }
     }
 
