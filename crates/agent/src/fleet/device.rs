@@ -7,6 +7,7 @@ use super::link::{Files, Link};
 use super::options::Options;
 use super::payload::{Seen, View};
 use super::service::{Identity, World};
+use crate::notices::Queue;
 use alm_state::{Stamp, States, Store, Time};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 const CACHE_LIFE: Duration = Duration::from_secs(15);
 /// Seconds: if the wall clock gained more than this on the monotonic one, it was corrected.
 const STEP: u64 = 60;
+/// How often an attempt is polled while nothing else is left to do.
+const POLL: Duration = Duration::from_millis(50);
 
 pub(super) struct Device<'a> {
     options: &'a Options,
@@ -29,6 +32,7 @@ pub(super) struct Device<'a> {
     is_alone: Arc<AtomicBool>,
     link: Option<Link>,
     cached: Option<Cached>,
+    pub(super) notices: Option<Queue>,
 }
 
 /// The states as they were read last.
@@ -48,7 +52,7 @@ impl<'a> Device<'a> {
             signal_hook::flag::register(signal, stop.clone())?;
         }
         let store = options.state.as_deref().map_or_else(Store::of_device, Store::at);
-        Ok(Self { options, store, started: Instant::now(), stop, is_alone, link: None, cached: None })
+        Ok(Self { options, store, started: Instant::now(), stop, is_alone, link: None, cached: None, notices: None })
     }
 
     fn states(&mut self) -> &States {
@@ -60,6 +64,43 @@ impl<'a> Device<'a> {
             self.cached = Some(Cached { at, stamp, is_sure, states: self.store.read() });
         }
         &self.cached.get_or_insert_with(|| unreachable!("it was set")).states
+    }
+}
+
+impl Device<'_> {
+    /// Does what is due for the notices, without waiting. Not while an attempt runs, but otherwise a signal may end the
+    /// process between two calls.
+    fn attend_notices(&mut self) {
+        let Some(mut queue) = self.notices.take() else { return };
+        // A signal during the call only sets the flag.
+        self.is_alone.store(false, Ordering::Relaxed);
+        let (at, now, started) = (self.at(), self.now(), self.started);
+        let states = queue.wants_states(at).then(|| self.states());
+        let lines = queue.turn(states, at, now, || RandomState::new().hash_one(started));
+        for line in lines {
+            self.log(&line);
+        }
+        self.is_alone.store(self.link.is_none() && !queue.is_sending(), Ordering::Relaxed);
+        self.notices = Some(queue);
+    }
+
+    /// Waits for the attempt that runs, or with `once` until nothing is due. Returns whether, with `once`, nothing is left.
+    pub(super) fn finish_notices(&mut self, once: bool) -> bool {
+        if once {
+            self.attend_notices();
+        }
+        loop {
+            let (at, is_stopped) = (self.at(), self.is_stopped());
+            let Some(queue) = &mut self.notices else { return true };
+            if !once || is_stopped {
+                queue.stop();
+            }
+            if !queue.is_sending() && (!once || is_stopped || queue.is_done(at)) {
+                return !once || queue.is_empty();
+            }
+            std::thread::sleep(POLL);
+            self.attend_notices();
+        }
     }
 }
 
@@ -75,6 +116,7 @@ impl World for Device<'_> {
     fn wait(&mut self, time: Duration) -> bool {
         let (started, clock) = (Instant::now(), Time::now());
         while !self.is_stopped() && started.elapsed() < time {
+            self.attend_notices();
             std::thread::sleep(Duration::from_secs(1).min(time.saturating_sub(started.elapsed())));
             if Time::now().since(clock) > started.elapsed().as_secs() + STEP {
                 // Certificates that were not valid yet may be so now.
@@ -116,11 +158,13 @@ impl World for Device<'_> {
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, String> {
+        self.attend_notices();
         self.link.as_mut().map_or(Ok(None), |link| link.receive(buffer))
     }
 
     fn close(&mut self) {
         self.link = None;
-        self.is_alone.store(true, Ordering::Relaxed);
+        let is_sending = self.notices.as_ref().is_some_and(Queue::is_sending);
+        self.is_alone.store(!is_sending, Ordering::Relaxed);
     }
 }

@@ -9,7 +9,7 @@ const REPEAT_AFTER: Duration = Duration::from_hours(1);
 
 /// What was logged about the connection.
 #[derive(Debug, Default)]
-pub(super) struct Journal {
+pub(crate) struct Journal {
     /// The reasons of the last hour, and when each was logged.
     logged: Vec<(String, Duration)>,
     /// Whether the last line about the connection says that there is none.
@@ -23,19 +23,19 @@ const MAX_REASONS: usize = 16;
 
 impl Journal {
     /// The line to log for a failure, unless the same was logged within the hour.
-    pub(super) fn failure(&mut self, reason: &str, at: Duration) -> Option<String> {
+    pub(crate) fn failure(&mut self, reason: &str, at: Duration) -> Option<String> {
         self.is_new(reason, at).then(|| reason.to_owned())
     }
 
     /// The line to log for a connection that failed or was lost.
-    pub(super) fn down(&mut self, reason: &str, at: Duration) -> Option<String> {
+    pub(crate) fn down(&mut self, reason: &str, at: Duration) -> Option<String> {
         let line = self.failure(reason, at);
         self.is_down |= line.is_some();
         line
     }
 
     /// The line to log for a connection: for the first one, and after a logged failure.
-    pub(super) fn up(&mut self, line: &str) -> Option<String> {
+    pub(crate) fn up(&mut self, line: &str) -> Option<String> {
         let is_logged = self.is_down || !self.was_up;
         (self.is_down, self.was_up) = (false, true);
         is_logged.then(|| line.to_owned())

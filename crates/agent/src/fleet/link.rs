@@ -105,6 +105,13 @@ fn password(file: &Path) -> Result<String, String> {
     Ok(line.to_owned())
 }
 
+/// What notices call this device: as the broker knows it, as far as that can be read.
+pub(super) fn device_name(options: &Options) -> String {
+    let named =
+        options.certificate.as_ref().and_then(|own| certificate::facts(certificates(&own.file).ok()?.first()?)?.name);
+    options.device.clone().or(named).unwrap_or_else(host_name)
+}
+
 fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
@@ -116,7 +123,7 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn open(options: &Options, files: &Files, now: Time) -> Result<Self, String> {
-        let address = &options.broker;
+        let address = options.broker.as_ref().ok_or("there is no broker")?;
         let name =
             ServerName::try_from(address.host.clone()).map_err(|_| format!("{} is no name of a host", address.host))?;
         let socket = connect(&address.host, address.port)?;

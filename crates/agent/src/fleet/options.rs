@@ -13,7 +13,8 @@ const MAX_NAME: usize = 255;
 /// The command line, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Options {
-    pub(crate) broker: Address,
+    /// None where the service only sends notices.
+    pub(crate) broker: Option<Address>,
     pub(crate) site: Option<String>,
     /// The first levels of all topics: `fleet`, `fleet/eu`.
     pub(crate) topic: String,
@@ -27,6 +28,10 @@ pub(crate) struct Options {
     pub(crate) once: bool,
     /// The directory with the states, in place of the device's default directories.
     pub(crate) state: Option<PathBuf>,
+    /// The file with the receivers of notices.
+    pub(crate) notify_file: Option<PathBuf>,
+    /// Send each receiver one message, and end.
+    pub(crate) test_notice: bool,
 }
 
 /// Where a broker listens.
@@ -72,6 +77,7 @@ impl Options {
         let (mut broker, mut site, mut topic, mut ca, mut device, mut state) = (None, None, None, None, None, None);
         let (mut file, mut key, mut user, mut password_file) = (None, None, None, None);
         let (mut version, mut once) = (Version::Five, false);
+        let (mut notify_file, mut test_notice) = (None, false);
         while let Some(arg) = parser.next()? {
             match arg {
                 Long("broker") => broker = Some(read("--broker", parser.value()?, address)?),
@@ -86,17 +92,25 @@ impl Options {
                 Long("state") => state = Some(parser.value()?.into()),
                 Long("mqtt") => version = read("--mqtt", parser.value()?, Version::parse)?,
                 Long("once") => once = true,
+                Long("notify-file") => notify_file = Some(parser.value()?.into()),
+                Long("test-notice") => test_notice = true,
                 other => return Err(other.unexpected()),
             }
         }
         let certificate = both(file, key, "--cert and --key")?.map(|(file, key)| Certificate { file, key });
         let login = both(user, password_file, "--user and --password-file")?;
         let login = login.map(|(user, password_file)| Login { user, password_file });
-        if certificate.is_none() && login.is_none() {
+        if broker.is_some() && certificate.is_none() && login.is_none() {
             return Err("say who this device is: --cert with --key, or --user with --password-file".into());
         }
+        if test_notice && notify_file.is_none() {
+            return Err("--test-notice needs --notify-file".into());
+        }
+        if broker.is_none() && notify_file.is_none() {
+            return Err("--broker is missing: mqtts://HOST:PORT; or --notify-file FILE".into());
+        }
         Ok(Self {
-            broker: broker.ok_or("--broker is missing: mqtts://HOST:PORT")?,
+            broker,
             site,
             topic: topic.unwrap_or_else(|| "fleet".to_owned()),
             ca,
@@ -106,6 +120,8 @@ impl Options {
             version,
             once,
             state,
+            notify_file,
+            test_notice,
         })
     }
 }
@@ -187,11 +203,13 @@ mod tests {
     #[test]
     fn required_and_optional_options() {
         let minimal = parse("--broker mqtts://b.example --cert /c --key /k").expect("options");
-        assert_eq!((minimal.broker.to_string().as_str(), minimal.topic.as_str()), ("b.example:8883", "fleet"));
+        let broker = minimal.broker.map(|broker| broker.to_string());
+        assert_eq!((broker.as_deref(), minimal.topic.as_str()), (Some("b.example:8883"), "fleet"));
         assert_eq!((minimal.version, minimal.once, minimal.login), (Version::Five, false, None));
         let all = "--broker mqtts://[::1]:1883/ --site Berlin --topic fleet/eu --ca /ca --user pi --password-file /p --device d --mqtt 3.1.1 --once --state /s";
         let all = parse(all).expect("options");
-        assert_eq!((all.broker.to_string().as_str(), all.topic.as_str()), ("[::1]:1883", "fleet/eu"));
+        let broker = all.broker.map(|broker| broker.to_string());
+        assert_eq!((broker.as_deref(), all.topic.as_str()), (Some("[::1]:1883"), "fleet/eu"));
         assert_eq!((all.version, all.once, all.site.as_deref()), (Version::ThreeOneOne, true, Some("Berlin")));
         assert_eq!(all.login, Some(Login { user: "pi".into(), password_file: "/p".into() }));
     }
@@ -207,6 +225,8 @@ mod tests {
         check("--broker mqtts://b --cert /c", "--cert and --key belong together");
         check("--broker mqtts://b --user u", "--user and --password-file belong together");
         check(who, "--broker is missing");
+        check("--site Berlin", "or --notify-file FILE");
+        check("--test-notice", "--test-notice needs --notify-file");
         check(&format!("{who} --broker b:8883"), "mqtts://HOST:PORT");
         check(&format!("{who} --broker mqtt://b"), "mqtt:// is not encrypted");
         check(&format!("{who} --broker https://b"), "https:// is not known here");

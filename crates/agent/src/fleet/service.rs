@@ -8,13 +8,15 @@
 
 use super::backoff::{self, Backoff};
 use super::journal::Journal;
-use super::options::Options;
+use super::options::{Address, Options};
 use super::payload::{self, Topics, View, Who};
 use super::planner::{Message, Planner};
 use super::session::{Answer, ConnectOptions, End, Session, words};
 use alm_state::Time;
 use std::time::Duration;
 
+/// How long one wait of a service without a broker is.
+const WAIT: Duration = Duration::from_mins(1);
 /// How long the broker may take to confirm `offline` before the service ends anyway.
 const DISCONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// The service runs at least this long before it ends to have a renewed certificate read.
@@ -69,8 +71,13 @@ enum Outcome {
 
 /// Runs until [`World::is_stopped`]; returns the exit code.
 pub(super) fn run(options: &Options, world: &mut impl World) -> u8 {
+    let Some(broker) = &options.broker else {
+        // Notices only: the world sends them while it waits.
+        while !options.once && world.wait(WAIT) {}
+        return 0;
+    };
     let mut backoff = Backoff::default();
-    let mut service = Service { options, journal: Journal::default(), life: None };
+    let mut service = Service { options, broker, journal: Journal::default(), life: None };
     loop {
         let outcome = service.serve_connection(world);
         world.close();
@@ -78,15 +85,14 @@ pub(super) fn run(options: &Options, world: &mut impl World) -> u8 {
             Outcome::Ended | Outcome::Published => return 0,
             Outcome::Refused => return 1,
             Outcome::Lost { why, .. } if options.once => {
-                world.log(&format!("nothing told to {}: {why}", options.broker));
+                world.log(&format!("nothing told to {broker}: {why}"));
                 return 1;
             }
             Outcome::Lost { why, was_good } => {
                 if was_good {
                     backoff.reset();
                 }
-                let line =
-                    format!("no connection to {}: {why}; it is tried again, at least every 5 minutes", options.broker);
+                let line = format!("no connection to {broker}: {why}; it is tried again, at least every 5 minutes");
                 if let Some(line) = service.journal.down(&line, world.at()) {
                     world.log(&line);
                 }
@@ -101,6 +107,7 @@ pub(super) fn run(options: &Options, world: &mut impl World) -> u8 {
 
 struct Service<'a> {
     options: &'a Options,
+    broker: &'a Address,
     journal: Journal,
     /// When the certificate expires, and when (of [`World::at`]) the service ends to get a renewed one: the credentials that
     /// systemd passes are copies, made when the service starts.
@@ -199,7 +206,7 @@ impl Service<'_> {
 
     fn answered(&mut self, connection: &mut Connection, answer: Answer, world: &mut impl World) -> Option<Outcome> {
         let topic = std::mem::take(&mut connection.topic_sent);
-        let Options { broker, once, version, .. } = self.options;
+        let (Options { once, version, .. }, broker) = (self.options, self.broker);
         let line = match answer {
             Answer::Refused(reason) => {
                 let (words, device) = (words(reason), &connection.who.device);
@@ -316,7 +323,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::options::{Address, Login};
+    use crate::fleet::options::Login;
     use crate::fleet::payload::Seen;
     use crate::fleet::session::Version;
     use alm_state::{Image, Status};
@@ -460,7 +467,9 @@ mod tests {
 
     fn options() -> Options {
         Options {
-            broker: Address { host: "b.example".into(), port: 8883 },
+            broker: Some(Address { host: "b.example".into(), port: 8883 }),
+            notify_file: None,
+            test_notice: false,
             site: None,
             topic: "fleet".into(),
             ca: None,
