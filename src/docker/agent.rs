@@ -5,9 +5,9 @@
 //! **Invariant:** it is asked only where the engine is this host's, and secrets go to its standard input alone: no argument, no
 //! environment.
 
-use crate::docker::base64;
 use crate::docker::inspect::Inspector;
 use crate::docker::reference::Reference;
+use crate::docker::{answer, base64};
 use crate::os::child::{self, Setup};
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
@@ -83,7 +83,7 @@ pub(super) fn request(what: &str, query: &RegistryQuery<'_>, engine: &Reached<'_
             "HttpsProxy": part("HttpsProxy"),
             "NoProxy": part("NoProxy"),
         },
-        "auth": serde_json::from_slice::<Value>(&auth).ok()?,
+        "auth": answer::parse(&auth)?,
         "limit_ms": u64::try_from(limit.as_millis()).ok()?,
     });
     Some(request.to_string())
@@ -107,7 +107,7 @@ pub(crate) fn digest(inspector: &Inspector<'_>, query: &RegistryQuery<'_>) -> Op
 
 /// The digest that the agent answers; none where it does not answer as it should.
 pub(crate) fn parse(answer: &[u8]) -> Option<String> {
-    let answer: Value = serde_json::from_slice(answer).ok()?;
+    let answer = answer::parse(answer)?;
     let digest = answer["digest"].as_str()?;
     let hex = digest.strip_prefix("sha256:")?;
     (hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))).then(|| digest.to_owned())

@@ -7,6 +7,7 @@
 //! **Invariant:** nothing here waits, and nothing here fails. Secrets go to the agent's standard input and nowhere else.
 
 use crate::docker::agent::{self, Reached, RegistryQuery};
+use crate::docker::answer;
 use crate::docker::engine::{Connection, Engine};
 use crate::docker::store::{self, Store};
 use crate::os::child::{Child, Read, Setup};
@@ -202,7 +203,7 @@ fn read_output(child: &mut Child, output: &mut Vec<u8>) -> Output {
 
 /// The layers that the agent names; none where it does not answer as it should.
 pub(crate) fn parse(answer: &[u8]) -> Option<Sizes> {
-    let answer: Value = serde_json::from_slice(answer).ok()?;
+    let answer = answer::parse(answer)?;
     let layers = sizes::from_json(&answer["layers"])?;
     let is_id = |id: &str| id.len() == 12 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let total = layers.iter().fold(0, |total: u64, (_, size)| total.saturating_add(*size));

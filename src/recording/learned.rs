@@ -22,7 +22,7 @@ pub(super) fn room(room: &Room) -> String {
 
 /// What `data` says; the error says which part of it cannot be.
 pub(super) fn entry(data: &str) -> Result<Entry<'static>, String> {
-    let data: Value = serde_json::from_slice(data.as_bytes()).map_err(|error| error.to_string())?;
+    let data: Value = serde_json::from_str(data).map_err(|error| error.to_string())?;
     let (layers, room) = (&data["layers"], &data["room"]);
     if !layers.is_null() {
         return sizes::from_json(layers).map(Entry::Sizes).ok_or_else(|| "layers: not [[id, bytes], …]".into());

@@ -126,7 +126,9 @@ pub(crate) fn entry<'a>(line: &'a [u8], header: &Header) -> Result<(u64, Entry<'
 
 /// Whether a line that [`entry`] took is whole: an engine's line is not checked there.
 pub(crate) fn check(line: &[u8]) -> Result<(), String> {
-    serde_json::from_slice::<IgnoredAny>(line)
+    std::str::from_utf8(line)
+        .map_err(|error| error.to_string())
+        .and_then(|line| serde_json::from_str::<IgnoredAny>(line).map_err(|error| error.to_string()))
         .map(|_| ())
         .map_err(|error| format!("not [seconds, code, data]: {error}"))
 }

@@ -4,9 +4,9 @@
 //!
 //! **Invariant:** as of an image: what was read is fit to show.
 
+use crate::fields::Fields;
 use crate::image::is_text;
 use crate::{Time, VERSION};
-use crate::fields::Fields;
 use serde::Serialize;
 
 /// How a container stands.

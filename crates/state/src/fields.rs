@@ -21,7 +21,7 @@ pub(crate) struct Fields {
 impl Fields {
     /// The fields of the object that `bytes` are; `None` where they are none, or have one field twice or more than 256.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok()
+        serde_json::from_str(std::str::from_utf8(bytes).ok()?).ok()
     }
 
     /// Whether every field that was asked for is what it should be.

@@ -5,8 +5,8 @@
 //! **Invariant:** an [`Image`] that was read has only text that is fit to show: no character that acts on a terminal or on
 //! the order of reading, and none of it longer than it may be.
 
-use crate::{MAX_LAYERS, MAX_TEXT, Time, VERSION};
 use crate::fields::Fields;
+use crate::{MAX_LAYERS, MAX_TEXT, Time, VERSION};
 use serde::Serialize;
 
 /// How it stands, in one word.
