@@ -7,6 +7,7 @@
 
 use crate::docker::config::{self, Config};
 use crate::docker::environment::Environment;
+use crate::pull::failure::NOT_A_SOCKET;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -73,7 +74,7 @@ fn parse(address: &str) -> Endpoint {
         Some("") => return Endpoint::Unix(PathBuf::from(DEFAULT_SOCKET)),
         Some(path) if path.starts_with('@') => format!("{address} is an abstract socket"),
         Some(path) => return Endpoint::Unix(PathBuf::from(path)),
-        None => format!("{} is not a Unix socket", without_user(address)),
+        None => format!("{} {NOT_A_SOCKET}", without_user(address)),
     };
     Endpoint::Other { address: address.to_owned(), reason }
 }

@@ -20,6 +20,9 @@ use std::fmt;
 /// The call to the engine that pulls, for a reader who has to allow it.
 pub(crate) const PULL_CALL: &str = "POST /images/create";
 
+/// How the reason for a fallback ends where the engine is to be reached over a network.
+pub(crate) const NOT_A_SOCKET: &str = "is not a Unix socket";
+
 /// So much of a page that stands where a message should be is kept, to find its title.
 const MAX_PAGE: usize = 4096;
 
@@ -110,12 +113,19 @@ pub(crate) struct Failure {
     pub(crate) had_credentials: bool,
     /// The proxy of the engine did not answer, which may pass; a proxy that refuses does not.
     is_proxy_away: bool,
+    /// The engine is on another host.
+    is_remote: bool,
 }
 
 impl Failure {
     /// One of our own, which knows its kind.
     pub(crate) fn own(kind: Kind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), had_credentials: false, is_proxy_away: false }
+        Self { kind, text: text.into(), had_credentials: false, is_proxy_away: false, is_remote: false }
+    }
+
+    /// The same of an engine on another host, where there is something else to do.
+    pub(crate) fn of_remote_engine(self) -> Self {
+        Self { is_remote: true, ..self }
     }
 
     /// What an engine or docker said.
@@ -123,7 +133,11 @@ impl Failure {
         if page::is_page(text) {
             // Nothing stands before it: the page comes from where the engine should be.
             let title = page::title(text);
-            return match page::status(&title).map_or(Kind::Other, of_address) {
+            let by_words = || match causes::cause(&Reason::new(&title)) {
+                Kind::ServerError => Kind::ServerError,
+                _ => Kind::Other,
+            };
+            return match page::status(&title).map_or_else(by_words, of_address) {
                 Kind::SocketForbidden => {
                     Self::own(Kind::SocketForbidden, format!("{PULL_CALL} was answered with {title}"))
                 }

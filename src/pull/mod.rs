@@ -36,6 +36,9 @@ const MAX_OTHERS: usize = 64;
 /// Why a pull has failed whose stream ended without its last chunk: what a killed engine leaves.
 pub(crate) const BROKEN_OFF: &str = "the engine broke off: the connection ended in the middle of the pull";
 
+/// Why a pull without a final status has failed; so the two below begin too.
+pub(crate) const SILENT: &str = "the engine ended the pull without saying that it succeeded";
+
 /// Why a pull without a final status and without an image has failed; the engine's last id follows.
 pub(crate) const NO_IMAGE: &str = "the engine ended the pull without saying that it succeeded, and has no image";
 
@@ -301,7 +304,7 @@ impl Pull {
             (End::Complete, _) if !self.is_docker && !self.last_id().is_empty() => {
                 Verdict::Undecided(self.last_id().to_owned())
             }
-            (End::Complete, _) => own(Kind::Other, "the engine ended the pull without saying that it succeeded"),
+            (End::Complete, _) => own(Kind::Other, SILENT),
         }
     }
 

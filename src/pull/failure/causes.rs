@@ -24,7 +24,15 @@ const STAGES: Rows = &[
             "dial unix *podman.sock: connect: permission denied",
         ],
     ),
-    (Kind::SocketForbidden, &["authorization denied by plugin"]),
+    (
+        Kind::SocketForbidden,
+        &[
+            "authorization denied by plugin",
+            // Docker's CLI, of a page in the place of the engine's answer.
+            "request returned *forbidden for api route",
+            "request returned *unauthorized for api route",
+        ],
+    ),
     (
         Kind::EngineDown,
         &[
@@ -49,6 +57,9 @@ const STAGES: Rows = &[
             "failed to dial",
             "server is shutting down",
             "grpc",
+            "failed to set up container networking",
+            "driver failed programming external connectivity",
+            "failed to create endpoint",
         ],
     ),
     (
@@ -64,6 +75,8 @@ const STAGES: Rows = &[
             "get _: forbidden$",
             "head _: forbidden$",
             "post _: forbidden$",
+            "get _: method not allowed$",
+            "head _: method not allowed$",
         ],
     ),
     (Kind::Version, &["client version"]),
@@ -108,6 +121,7 @@ const WEAK: Rows = &[
         Kind::Unreachable,
         &["http2", "eof$", "eof (", "dial tcp", "dial udp", "lookup", "read tcp", "write tcp", "read udp"],
     ),
+    (Kind::Certificate, &["tls$"]),
     (
         Kind::Store,
         &[
@@ -120,8 +134,14 @@ const WEAK: Rows = &[
             "invalid cross-device link$",
             "failed precondition$",
             "lease",
+            // A file of the store that lost its content with the power.
+            "invalid character x00",
         ],
     ),
+    // A page or a text where JSON should be.
+    (Kind::ServerError, &["invalid character"]),
+    // The registry's login service was reached, and said something else than that it is not well.
+    (Kind::Login, &["failed to authorize"]),
     (Kind::NotFound, &["not found$", "does not exist$"]),
 ];
 

@@ -6,7 +6,16 @@ use crate::pull::failure::Kind;
 use crate::pull::failure::causes::Rows;
 
 pub(crate) const CAUSES: Rows = &[
-    (Kind::DiskFull, &["no space left on device", "disk quota exceeded", "not enough space", "thin pool has"]),
+    (
+        Kind::DiskFull,
+        &[
+            "no space left on device",
+            "disk quota exceeded",
+            "not enough space",
+            "thin pool has",
+            "database or disk is full",
+        ],
+    ),
     (
         Kind::DiskBroken,
         &[
@@ -56,6 +65,7 @@ pub(crate) const CAUSES: Rows = &[
             "unknown media type",
             "mediatype in manifest should be",
             "unsupported manifest media type",
+            "no processor for media-type",
             "404 page not found$",
             "page not found$",
         ],
@@ -65,8 +75,8 @@ pub(crate) const CAUSES: Rows = &[
         &[
             "layer does not exist",
             "layer not known",
+            "max depth exceeded",
             "content digest",
-            "code = notfound desc = content digest",
             "content sha256",
             "failed to get content",
             "blob not found$",

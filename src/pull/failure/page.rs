@@ -51,7 +51,8 @@ pub(crate) fn title(page: &str) -> String {
 
 /// The HTTP status that a title names.
 pub(crate) fn status(title: &str) -> Option<u16> {
-    let words = title.split(|c: char| !c.is_ascii_alphanumeric());
+    // Not in a word: that is an address.
+    let words = title.split_ascii_whitespace().map(|word| word.trim_matches(|c: char| !c.is_ascii_alphanumeric()));
     words.filter(|word| word.len() == 3).filter_map(|word| word.parse().ok()).find(|number| (400..600).contains(number))
 }
 
@@ -114,6 +115,7 @@ mod tests {
     fn a_title_can_name_a_status() {
         assert_eq!(status("403 Forbidden"), Some(403));
         assert_eq!(status("Error 502 (Bad)"), Some(502));
+        assert_eq!(status("403.example:404 | 522: Connection timed out"), Some(522));
         assert_eq!(status("Welcome to 10.0.0.1, port 8080"), None);
     }
 }

@@ -6,8 +6,8 @@
 //! **Invariant:** names that stand apart as a word (quoted, or with a slash) are out of the clauses; pure.
 
 /// The words with a slash in them that are no names. Those of Go's packages bear their colon.
-const WORDS_WITH_SLASH: [&str; 7] =
-    ["i/o", "input/output", "fork/exec", "archive/tar:", "net/http:", "username/password", "http/1.x"];
+const WORDS_WITH_SLASH: [&str; 8] =
+    ["i/o", "input/output", "fork/exec", "archive/tar:", "net/http:", "username/password", "http/1.x", "text/html"];
 
 /// So many bytes at each end of a reason are searched: who was asked stands at its beginning, the cause at its end.
 const END: usize = 2048;
@@ -16,7 +16,10 @@ const END: usize = 2048;
 const NAME: &str = "_";
 
 /// After these only a name follows.
-const LAST: [&str; 3] = ["no such image", "unable to find image", "unauthorized to access repository"];
+const LAST: [&str; 4] = ["no such image", "unable to find image", "unauthorized to access repository", "name unknown"];
+
+/// After this, with its status, what a registry or a gateway wrote: it can say anything.
+const UNREAD: &str = "error parsing http";
 
 #[derive(Debug)]
 pub(crate) struct Reason {
@@ -40,12 +43,14 @@ impl Reason {
         };
         let (head, tail) = ends(text);
         for line in head.lines().chain(tail.lines()) {
-            let mut is_start = true;
+            let (mut is_start, mut last) = (true, "");
             for word in line.split_whitespace() {
                 let (word, ends_clause) = match word.strip_suffix(':') {
                     Some(word) => (word, true),
-                    None => (word, false),
+                    // `rpc error: code = Unknown desc = …`
+                    None => (word, word == "=" && last == "desc"),
                 };
+                last = word;
                 reason.push(word, ends_clause, is_start);
                 is_start = ends_clause;
             }
@@ -77,9 +82,9 @@ impl Reason {
         }
     }
 
-    /// What follows those clauses after which only a name can follow is no cause.
+    /// What follows those clauses after which only a name or the body of an answer can follow is no cause.
     fn cut_last_names(&mut self) {
-        let last = self.clauses().position(|clause| LAST.contains(&clause));
+        let last = self.clauses().position(|clause| LAST.contains(&clause) || clause.starts_with(UNREAD));
         if let Some(at) = last
             && let Some(&next) = self.starts.get(at + 1)
         {
@@ -131,6 +136,10 @@ fn ends(text: &str) -> (&str, &str) {
 fn is_name(word: &str, ends_clause: bool) -> bool {
     let core = word.trim_start_matches(['(', '[']).trim_end_matches([',', '.', ')', ']', ';']).replace('\\', "");
     let is_quoted = |mark| core.len() > 1 && core.starts_with(mark) && core.ends_with(mark);
+    // Go's characters: `'<'`, `'\x00'`.
+    if is_quoted('\'') && (core.len() == 3 || core == "'x00'") {
+        return false;
+    }
     if is_quoted('"') || is_quoted('\'') || is_quoted('`') {
         return true;
     }
@@ -222,7 +231,10 @@ mod tests {
             &["manifest for a:b not found", "manifest unknown", "eof"],
         );
         check("the repository with name 'denied' is", &["the repository with name _ is"]);
-        check(r#"desc = "transport: dial unix /run/c.sock: x""#, &["desc = transport", "dial unix /run/c.sock", "x"]);
+        check(
+            r#"desc = "transport: dial unix /run/c.sock: x""#,
+            &["desc =", "transport", "dial unix /run/c.sock", "x"],
+        );
         check("", &[]);
     }
 

@@ -40,6 +40,8 @@ pub(crate) const CAUSES: Rows = &[
             "parsing reference",
             "invalid checksum digest",
             "invalid image reference",
+            // Podman's names without a registry.
+            "short-name",
         ],
     ),
     (
@@ -63,6 +65,7 @@ pub(crate) const CAUSES: Rows = &[
             "gzip: invalid checksum",
             "flate: corrupt input",
             "manifest invalid",
+            "manifest does not match",
             "invalid manifest",
             "unexpected eof reading",
             "layers from manifest don't match image configuration",
@@ -74,6 +77,7 @@ pub(crate) const CAUSES: Rows = &[
             "missing signature key",
             "unexpected media type",
             "docker image format v1",
+            "deprecation notice",
             "docker image manifest version 2, schema 1 support",
             "media type * is no longer supported",
             "failed size validation",
@@ -104,6 +108,7 @@ pub(crate) const CAUSES: Rows = &[
             "cannot validate certificate",
             "bad certificate",
             "missing client certificate",
+            "missing key",
             "open /etc/docker/certs.d*",
             "expired certificate",
             "unknown certificate",
@@ -181,12 +186,23 @@ pub(crate) const CAUSES: Rows = &[
             "too many requests",
             "request timeout$",
             "request time-out$",
+            // What answered is no registry, or not well.
+            "missing or empty content-*",
+            "unable to decode token response",
+            "authorization server did not include a token",
+            "text/html",
         ],
     ),
     (
         Kind::Unreachable,
         &[
             "connection refused",
+            // A firewall or a sandbox of the engine, whatever it says.
+            "connect$",
+            "socket$",
+            "write: operation not permitted",
+            "operation was canceled",
+            "network timed out",
             "connection reset",
             "connection timed out",
             "operation timed out",
