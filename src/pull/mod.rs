@@ -1,10 +1,10 @@
-//! The state of a pull: [`Event`]s are applied one after another, and for each an [`Update`] says what it changed.
+//! The state of a pull: [`Event`]s are applied one after another, and each returns an [`Update`] with what it changed.
 //!
-//! Apart from what is shown, because three engines report the same pull in three forms and the truth (how many
-//! layers, how many bytes, whether it has succeeded) is worked out here once.
+//! Separate from the output, because three kinds of engines report the same pull in three forms, and the facts (how
+//! many layers, how many bytes, whether it has succeeded) are worked out here once.
 //!
-//! **Invariant:** no clock, no output. The finished layers never outnumber the layers, and success is something that was
-//! said, never the absence of bad news.
+//! **Invariant:** no clock, no output. Finished layers never outnumber the layers, and a pull has succeeded only if the
+//! engine said so; the absence of errors is not enough.
 
 pub(crate) mod attempt;
 pub(crate) mod failure;
@@ -26,47 +26,47 @@ use crate::pull::sizes::Sizes;
 use crate::pull::tally::Earlier;
 use std::borrow::Cow;
 
-/// More layers than any image has (Docker allows 127); what is announced beyond is passed over, so that a hostile
-/// stream cannot fill the memory.
+/// More layers than any image has (Docker allows 127). Further ones are ignored, so that a hostile stream cannot fill
+/// the memory.
 const MAX_LAYERS: usize = 1024;
 
-/// How many of the blobs that are not layers are kept.
+/// How many blobs that are not layers are kept.
 const MAX_OTHERS: usize = 64;
 
-/// Why a pull has failed whose stream ended without its last chunk: what a killed engine leaves.
+/// The reason of a pull whose stream ended without its last chunk, as after the engine was killed.
 pub(crate) const BROKEN_OFF: &str = "the engine broke off: the connection ended in the middle of the pull";
 
-/// Why a pull without a final status has failed; so the two below begin too.
+/// The reason of a pull without a final status; the two below begin with it.
 pub(crate) const SILENT: &str = "the engine ended the pull without saying that it succeeded";
 
-/// Why a pull without a final status and without an image has failed; the engine's last id follows.
+/// The reason of a pull without a final status and without an image; the engine's last id follows it.
 pub(crate) const NO_IMAGE: &str = "the engine ended the pull without saying that it succeeded, and has no image";
 
-/// The same where the engine could not be asked whether it has one.
+/// The same if the engine could not be asked whether there is an image.
 pub(crate) const NO_ANSWER: &str =
     "the engine ended the pull without saying that it succeeded, and gives no answer whether it has the image";
 
 /// What an event changed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Update<'a> {
-    /// Nothing that was not known before.
+    /// Nothing new.
     Nothing,
-    /// Something that is no layer has moved.
+    /// A blob that is not a layer has moved.
     Moved,
-    /// A state without a line of its own.
+    /// Something without a line of its own.
     Silent,
     PullingFrom(Cow<'a, str>),
     Digest(Cow<'a, str>),
     Status(Cow<'a, str>),
     Warning(Cow<'a, str>),
-    /// An error, or a line that was not understood; what it says is in [`Pull`].
+    /// An error, or a line that was not understood; [`Pull`] keeps its text.
     Problem,
-    /// A layer, by its index in [`Pull::layers`]; its phase is the one that the event was about, where that is news.
+    /// A layer, by its index in [`Pull::layers`]; if the phase changed, it is the layer's present one.
     Layer(usize, Change),
 }
 
 impl Update<'_> {
-    /// Whether the pull goes on: any change in what the engine says, whether or not there is a line to show for it.
+    /// Whether the pull moves: any change in the engine's reports, whether or not a line shows it.
     pub(crate) fn is_movement(&self) -> bool {
         !matches!(self, Update::Nothing | Update::Problem | Update::Layer(_, Change::None))
     }
@@ -76,50 +76,51 @@ impl Update<'_> {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that was seen in the stream")]
 pub(crate) struct Pull {
     pub(crate) layers: Vec<Layer>,
-    /// How many of them are complete or cached.
+    /// How many layers are complete or cached.
     pub(crate) finished: usize,
     /// The digest of the image, once it is known.
     pub(crate) digest: Option<String>,
     /// Whether the final status was «Image is up to date».
     pub(crate) up_to_date: bool,
-    /// What earlier attempts of this run have done.
+    /// The layers of earlier attempts of this run.
     before: Vec<Earlier>,
-    /// What events are about and was never announced as a layer: configurations, manifests. It is kept to see it move.
+    /// Blobs that events report and that were never announced as layers: configurations, manifests. Kept to notice
+    /// movement.
     others: Vec<Layer>,
-    /// The layer that an event was last about: most events are about the same as the one before.
+    /// The layer of the last event: most events are about the same layer as the one before.
     latest: usize,
-    /// The id that the last event repeated as `Download complete`, if it did.
+    /// The blob for which the last event repeated `Download complete`.
     repeated: Option<usize>,
-    /// The id that the last event was about, where that is no layer.
+    /// The id of the last event, if that was not a layer.
     last_other: String,
-    /// A `Status:` was seen, and nothing but warnings since.
+    /// Whether a `Status:` was seen, and only warnings since.
     settled: bool,
     status_seen: bool,
-    /// `Pulling from …` was seen: this is Docker, not podman.
+    /// Whether `Pulling from …` was seen: this is Docker, not podman.
     is_docker: bool,
-    /// The mark of the containerd image store was seen.
+    /// Whether the containerd store's mark was seen.
     pub(crate) is_containerd: bool,
     shows_extraction: bool,
-    /// A layer waits, comes or has come: all are announced.
+    /// Whether a layer waits, is being downloaded or is downloaded: all layers are announced then.
     is_fetching: bool,
-    /// What the registry says of the layers.
+    /// The layers' sizes from the registry.
     sizes: Option<Sizes>,
-    /// Something was seen that podman does not say.
+    /// Whether anything was seen that podman never sends.
     is_not_podman: bool,
-    /// What may be podman's configuration: announced when all layers had ended, with no other event since.
+    /// A blob that may be podman's configuration: announced after all layers had ended, with no other event since.
     configuration: Option<usize>,
-    /// The last event was what podman ends with.
+    /// Whether the last event was the one with which podman ends.
     is_podmans_end: bool,
     error: Option<String>,
-    /// What the body of a refusal said, or failing that the first line not understood.
+    /// The text of a refusal's body, else the first line that was not understood.
     unknown: Option<String>,
     refusal: bool,
-    /// What the whole was at, in percent, before the last event that could have lowered it.
+    /// The percentage before the last event that could have lowered it.
     percent: u64,
 }
 
 impl Pull {
-    /// Takes the next event in.
+    /// Applies the next event.
     pub(crate) fn apply<'a>(&mut self, event: Event<'a>) -> Update<'a> {
         self.settled &= matches!(event, Event::Warning(_) | Event::Aside);
         let (repeated, configuration) = (self.repeated.take(), self.configuration.take());
@@ -127,7 +128,7 @@ impl Pull {
         match event {
             Event::PullingFrom(repository) => {
                 self.keep_percent();
-                // A further one: the engine begins again, at another endpoint.
+                // A second `Pulling from`: the engine starts again, at another endpoint.
                 self.layers.iter_mut().for_each(Layer::expect_restart);
                 self.is_docker = true;
                 Update::PullingFrom(repository)
@@ -171,7 +172,7 @@ impl Pull {
         }
     }
 
-    /// Remembers a line that was not understood: the body of a refusal can be plain text, or a page of several lines.
+    /// Keeps a line that was not understood: a refusal's body can be plain text, or an HTML page of several lines.
     fn note_unknown(&mut self, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
         for text in self.error.iter_mut().chain(&mut self.unknown) {
@@ -220,7 +221,7 @@ impl Pull {
         let at = self.layers.len();
         self.latest = at;
         let mut layer = Layer::new(id);
-        // The id is a digest: the size is the same in each attempt.
+        // The id is a digest, so the size is the same in each attempt.
         layer.size = self.before.iter().find(|known| known.id == id).and_then(|known| known.size);
         if phase == Phase::Cached {
             layer.apply(phase, numbers);
@@ -232,8 +233,8 @@ impl Pull {
         Update::Layer(at, Change::Began)
     }
 
-    /// podman ends with the id of the image, which is that of its configuration: it announces it after all layers and says
-    /// twice that it is here. podman 3.1 has not announced it, and says that it is complete.
+    /// podman ends with the id of the image, which is that of its configuration: it announces it after all layers, and
+    /// reports twice that it is here. podman 3.1 does not announce it, and reports it as complete.
     fn detect_podmans_end(&mut self, update: &Update<'_>, phase: Phase, configuration: Option<usize>) {
         match (update, phase) {
             (Update::Layer(at, Change::Began), Phase::Queued) => {
@@ -251,12 +252,12 @@ impl Pull {
         }
     }
 
-    /// Whether the stream can be nothing else than a whole one of podman, which does not say that it has succeeded.
+    /// Whether the stream can only be a complete one of podman, which sends no final status.
     pub(crate) fn ends_as_podman(&self) -> bool {
         self.is_podmans_end && !self.is_docker && !self.is_containerd && !self.is_not_podman
     }
 
-    /// Blobs that were never announced (manifests, configurations) are not layers, but that they move is movement.
+    /// Blobs that were never announced (manifests, configurations) are not layers, but their movement counts.
     fn apply_other(&mut self, id: &str, phase: Phase, numbers: Numbers) -> Update<'static> {
         id.clone_into(&mut self.last_other);
         let at = self.others.iter().position(|other| other.id == id);
@@ -271,7 +272,7 @@ impl Pull {
         }
     }
 
-    /// The id that the last event was about; empty before the first.
+    /// The id of the last event; empty before the first.
     fn last_id(&self) -> &str {
         match self.layers.get(self.latest) {
             Some(layer) if self.last_other.is_empty() => &layer.id,
@@ -279,13 +280,13 @@ impl Pull {
         }
     }
 
-    /// What the stream that ended so says about the pull.
+    /// What the stream, which ended so, means for the pull.
     pub(crate) fn verdict(&self, end: &End) -> Verdict {
         let own = |kind, reason: &str| Verdict::Failed(Failure::own(kind, reason));
         let reason = self.unknown.as_deref().unwrap_or_default();
         match (end, &self.error) {
             (End::Signal(signal), _) => Verdict::Interrupted(*signal),
-            // docker itself has decided.
+            // docker's own exit code decides.
             (End::Exited(0), _) => Verdict::Success,
             (_, Some(error)) => Verdict::Failed(Failure::reported(error)),
             (End::Cut(Some(failure)) | End::Stalled(Some(failure)), _) => Verdict::Failed(failure.clone()),
@@ -308,8 +309,8 @@ impl Pull {
         }
     }
 
-    /// Brings the layers to what the verdict says of them, one a call: where success is established, those are complete that
-    /// no `Pull complete` has closed.
+    /// Makes the layers agree with the verdict, one layer for each call: after a success a layer without `Pull
+    /// complete` is complete, too.
     pub(crate) fn settle(&mut self, verdict: &Verdict) -> Option<Update<'static>> {
         if *verdict != Verdict::Success {
             return None;
@@ -321,7 +322,7 @@ impl Pull {
         Some(Update::Layer(at, Change::Began))
     }
 
-    /// What podman's configuration blob was counted as is taken back.
+    /// podman's configuration blob, which was counted as a layer, is removed again.
     fn succeed(&mut self) {
         if let Some(at) = self.repeated.take()
             && !self.status_seen
@@ -333,8 +334,8 @@ impl Pull {
         self.percent = 100;
     }
 
-    /// Whether all layers are downloaded, so that only an extraction can be going on, and none that shows its bytes.
-    /// Once the engine has said how it ended nothing goes on.
+    /// Whether all layers are downloaded, so that only an extraction without progress can be going on. False once the
+    /// engine has reported the end.
     pub(crate) fn may_extract_unseen(&self) -> bool {
         let is_over = self.status_seen || self.error.is_some();
         let shows_bytes =
@@ -348,7 +349,7 @@ fn all_ended(layers: &[Layer]) -> bool {
     layers.iter().all(Layer::is_downloaded)
 }
 
-/// `scale * part / whole`, floored, at most `scale`; 0 of an empty whole.
+/// `scale * part / whole`, rounded down, at most `scale`; 0 if `whole` is 0.
 pub(crate) fn share(part: u64, whole: u64, scale: u64) -> u64 {
     if whole == 0 {
         return 0;

@@ -1,7 +1,7 @@
-//! What to do about a failure, for the line behind 💡.
+//! What to do about a failure: the text after 💡.
 //!
-//! **Invariant:** advice goes by the kind, the registry, whether credentials were sent and where the engine is, of which a
-//! replay knows as much as the pull; plain ASCII.
+//! **Invariant:** advice depends only on the kind, the registry, whether credentials were sent and where the engine is, of
+//! which a replay knows as much as the pull; plain ASCII.
 
 use crate::pull::failure::reason::Reason;
 use crate::pull::failure::{Failure, Kind, PULL_CALL};
@@ -10,7 +10,7 @@ use crate::pull::failure::{Failure, Kind, PULL_CALL};
 const REMOTE: [&str; 4] = ["daemon at tcp://", "daemon at ssh://", "API at tcp://", "API at ssh://"];
 
 impl Failure {
-    /// What to do; `registry` is the host that the image comes from, where it is known.
+    /// The advice; `registry` is the host that the image comes from, if it is known.
     pub(crate) fn advice(&self, registry: Option<&str>) -> Option<String> {
         use Kind::{BadReference, Damaged, EngineDown, Login, NoDocker, NotFound, Platform, RateLimit, ServerError};
         let is_remote = self.is_remote || REMOTE.iter().any(|address| self.text.contains(address));
@@ -77,9 +77,10 @@ impl Failure {
 
     fn login(&self, registry: Option<&str>) -> String {
         match registry {
-            // Refused credentials fail even where none were needed.
+            // Wrong credentials fail even for an image that needs none.
             Some(registry) if self.had_credentials => {
-                // Docker Hub's are kept under another name than its host: `docker logout docker.io` leaves them.
+                // Docker Hub's credentials have another key than its host: `docker logout docker.io` does not remove
+                // them.
                 let name = if registry == "docker.io" { String::new() } else { format!(" {registry}") };
                 format!(
                     "log in anew as the user that runs this: docker login{name}; or, if the image is public, \

@@ -1,6 +1,7 @@
-//! Causes on this device: its disk, its memory, the engine's store, and what this engine cannot do with an image.
+//! Causes on this device: its disk, its memory, the engine's store, and images that this engine cannot use.
 //!
-//! **Invariant:** data only, in lower case; [`causes`](super::causes) says how it is read, and its order within a clause counts.
+//! **Invariant:** only data, in lower case; [`causes`](super::causes) says how it is read. The order within a clause
+//! matters.
 
 use crate::pull::failure::Kind;
 use crate::pull::failure::causes::Rows;
@@ -53,7 +54,7 @@ pub(crate) const CAUSES: Rows = &[
     (
         Kind::Version,
         &[
-            // Layers packed with zstd are no tar for an engine older than 23.
+            // An engine older than 23 reports a layer packed with zstd as an invalid tar.
             "archive/tar: invalid tar header",
             "archive/tar: unknown file mode",
             "invalid tar header",

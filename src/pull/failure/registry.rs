@@ -1,6 +1,8 @@
-//! Causes in the connection to the registry and in what it answers: Go's words for networks, TLS and HTTP/2, and the registries' own.
+//! Causes in the connection to the registry and in its answers: Go's messages for networks, TLS and HTTP/2, and the
+//! registries' own.
 //!
-//! **Invariant:** data only, in lower case; [`causes`](super::causes) says how it is read, and its order within a clause counts.
+//! **Invariant:** only data, in lower case; [`causes`](super::causes) says how it is read. The order within a clause
+//! matters.
 
 use crate::pull::failure::Kind;
 use crate::pull::failure::causes::Rows;
