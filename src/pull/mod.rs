@@ -7,19 +7,16 @@
 //! engine said so; the absence of errors is not enough.
 
 pub(crate) mod attempt;
-pub(crate) mod event;
 pub(crate) mod failure;
 pub(crate) mod layer;
-mod line_buffer;
 pub(crate) mod meter;
 pub(crate) mod room;
 pub(crate) mod sizes;
 pub(crate) mod snapshot;
 mod tally;
 mod verdict;
-mod wire;
 
-pub(crate) use line_buffer::{LineBuffer, MAX_LINE, split_object};
+pub(crate) use alm_stream::{LineBuffer, MAX_LINE, event, split_object};
 pub(crate) use verdict::{End, Verdict, signal_exit_code};
 
 use crate::pull::event::{Event, Numbers};
