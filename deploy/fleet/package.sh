@@ -23,6 +23,8 @@ put 644 "$here/README.md" $doc/README.md
 put 644 "$here/nginx.conf" $doc/examples/nginx.conf
 put 644 "$here/rules.yml" $doc/examples/rules.yml
 gzip -9n <"$changelog" >"$tree/$doc/changelog.Debian.gz"
+mkdir -p "$tree/usr/share/man/man8"
+gzip -9n <"$here/alm-fleet-configure.8" >"$tree/usr/share/man/man8/alm-fleet-configure.8.gz"
 put 644 "$here/lintian-overrides" usr/share/lintian/overrides/alm-fleet
 # An administrator's own words about the page stay when the package is upgraded. Not in /etc, since mosquitto gives out no
 # file that a link leads to.
@@ -33,6 +35,7 @@ put 755 "$here/mosquitto/alm-fleet-configure" usr/sbin/alm-fleet-configure
 put 644 "$here/mosquitto/limits.conf" lib/systemd/system/mosquitto.service.d/alm-fleet.conf
 
 mkdir "$tree/DEBIAN"
+for script in postinst postrm; do put 755 "$here/$script" DEBIAN/$script; done
 printf '%s\n' "${conffiles[@]}" >"$tree/DEBIAN/conffiles"
 (cd "$tree" && find . -type f ! -path './DEBIAN/*' ! -path './etc/*' -printf '%P\0' | LC_ALL=C sort -z | xargs -0 md5sum) >"$tree/DEBIAN/md5sums"
 size=$(du -sk --apparent-size --exclude=DEBIAN "$tree" | cut -f1)
