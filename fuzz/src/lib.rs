@@ -32,11 +32,13 @@ mod target;
 mod challenge;
 #[path = "../../crates/agent/src/failure.rs"]
 mod failure;
+mod fleet;
 #[path = "../../crates/agent/src/manifest.rs"]
 mod manifest;
 #[path = "../../crates/agent/src/platform.rs"]
 mod platform;
 
+pub use fleet::run as broker;
 pub use target::challenge::run as challenge;
 pub use target::config::run as config;
 pub use target::event::run as event;

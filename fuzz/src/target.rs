@@ -16,8 +16,8 @@ use std::sync::OnceLock;
 
 /// How a stream is delivered, taken from the input's first bytes: a byte of flags, whose low bits say how many piece
 /// sizes follow. The sizes are used in turn, again and again; without any all comes at once.
-struct Delivery<'a> {
-    flags: u8,
+pub(crate) struct Delivery<'a> {
+    pub(crate) flags: u8,
     sizes: &'a [u8],
     stream: &'a [u8],
 }
@@ -25,14 +25,14 @@ struct Delivery<'a> {
 impl<'a> Delivery<'a> {
     const SIZES: u8 = 0x07;
 
-    fn of(data: &'a [u8]) -> Self {
+    pub(crate) fn of(data: &'a [u8]) -> Self {
         let (&flags, rest) = data.split_first().unwrap_or((&0, &[]));
         let (sizes, stream) = rest.split_at(rest.len().min(usize::from(flags & Self::SIZES)));
         Self { flags, sizes, stream }
     }
 
     /// The pieces, each with the byte that it was made of; `size` makes a size of it.
-    fn pieces(&self, size: impl Fn(u8) -> usize) -> impl Iterator<Item = (u8, &'a [u8])> {
+    pub(crate) fn pieces(&self, size: impl Fn(u8) -> usize) -> impl Iterator<Item = (u8, &'a [u8])> {
         let mut rest = self.stream;
         let mut sizes = self.sizes.iter().copied().cycle();
         std::iter::from_fn(move || {
