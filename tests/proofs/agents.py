@@ -11,6 +11,8 @@ here. Fails where a budget is not kept: resident 3,500 KB, CPU idle 0.1 %, all b
 
 import glob, os, re, shutil, signal, subprocess, sys, tempfile, threading, time
 
+# The modules beside this one leave nothing there.
+sys.dont_write_bytecode = True
 import broker as lab
 import section
 
@@ -29,11 +31,11 @@ client.will_set(f"{root}/{name}/online", "offline", 1, True)
 client.on_connect = lambda *_: client.publish(f"{root}/{name}/online", "online", 1, True)
 client.connect("localhost", int(port), 120)
 client.loop_start()
-told = None
+published = None
 while True:
     stamps = sorted((entry.name, entry.stat().st_mtime_ns) for entry in os.scandir(states) if entry.name.endswith(".json"))
-    if stamps != told:
-        told = stamps
+    if stamps != published:
+        published = stamps
         images = [json.load(open(f"{states}/{file}")) for file, _ in stamps]
         client.publish(f"{root}/{name}/state", json.dumps({"v": 1, "device": name, "images": images}), 1, True)
     time.sleep(0.5)
@@ -99,13 +101,13 @@ def beside(broker, at):
     paho = lab.begin([sys.executable, f"{at}/agent.py", str(broker.port), *credentials("pi-paho"), lab.TOPIC, "pi-paho", states], env={"PYTHONPATH": library})
     directories = [agent.state, roots.state, states]
 
-    def tell(state):
+    def publish(state):
         for directory in directories:
             lab.write_state(directory, state)
         pub.stdin.write(lab.json.dumps({"v": 1, "device": "pi-pub", "images": [state]}) + "\n")
         pub.stdin.flush()
 
-    tell(lab.image("app:1", digest="sha256:1"))
+    publish(lab.image("app:1", digest="sha256:1"))
     watch = lab.Watch(broker)
     names = ["pi-1", "pi-roots", "pi-pub", "pi-paho"]
     budget(lab.until(lambda: all(watch.state(name).get("images") for name in names)), "all four are heard")
@@ -122,7 +124,7 @@ def beside(broker, at):
         second = 0
         while is_pulling:
             second += 1
-            tell(lab.working("app:1", second * 10))
+            publish(lab.working("app:1", second * 10))
             time.sleep(1)
 
     puller = threading.Thread(target=pull, daemon=True)

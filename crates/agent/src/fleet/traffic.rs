@@ -3,6 +3,8 @@
 //!
 //! Bytes are counted where they would go through the socket. `tests/proofs/agents.py` compares them with those of a real agent
 //! and mosquitto, by the kernel's own count.
+//!
+//! **Invariant:** an idle day costs at most [`BUDGET`], with all headers of TCP and IP.
 
 use super::options::{Address, Options};
 use super::payload::{Seen, View};
@@ -249,14 +251,6 @@ fn day(pull: Option<u64>) -> Wire {
     };
     assert_eq!(service::run(&options, &mut wire), 0);
     assert_eq!(wire.journal.len(), 1, "{:?}", wire.journal);
-    println!(
-        "a day, {}: {} bytes sent, {} received, {} segments, {} bytes with the headers of TCP and IP",
-        if wire.pull.is_some() { "with a pull of 5 minutes" } else { "idle" },
-        wire.sent,
-        wire.received,
-        wire.writes,
-        wire.total()
-    );
     wire
 }
 
