@@ -28,7 +28,7 @@ impl Backoff {
         let window = FIRST.saturating_mul(1 << self.tries.min(8)).min(LONGEST);
         let pause = if self.tries == 0 { Duration::ZERO } else { PAUSE };
         self.tries = self.tries.saturating_add(1);
-        let milliseconds = u64::try_from((window - pause).as_millis()).unwrap_or(u64::MAX);
+        let milliseconds = u64::try_from(window.saturating_sub(pause).as_millis()).unwrap_or(u64::MAX);
         pause + Duration::from_millis(random % (milliseconds + 1))
     }
 
