@@ -28,6 +28,8 @@ boot_device() { # NAME HOST [OLD NEW]...
     local at=$devices/$1 host=$2 group enter=(unshare --net)
     group=$(device_group "$1")
     mkdir "$group"
+    # systemd gives it the name that the file says.
+    echo "$host" >"$at/root/etc/hostname"
     [ -z "${network-}" ] || enter=(nsenter -t "$network" -n)
     # Its last command is the first process of the device.
     # shellcheck disable=SC2016 # what is in quotes is for the shell in the namespaces
