@@ -21,6 +21,7 @@ make_device() { # NAME
     mount -t overlay none -o "lowerdir=/,upperdir=$at/top/upper,workdir=$at/top/work" "$at/root"
     rm -rf "$at/root"/etc/systemd/system/*.wants "$at/root"/etc/systemd/system/alm-* "$at/root/var/lib/alm"
     # logind looks at the machine's own first console, finds it free, and would start a login on what is called so here.
+    rm -f "$at/root/usr/sbin/policy-rc.d"
     systemctl --quiet --root="$at/root" mask systemd-logind.service console-getty.service systemd-networkd.service networking.service
 }
 
@@ -55,6 +56,8 @@ boot_device() { # NAME HOST [OLD NEW]...
                 mount --bind "$1" "$root$2"
                 shift 2
             done
+            # The credentials of services are mounted by a child of systemd, in namespaces that hear of each other.
+            mount --make-rshared /
             hostname "$host"
             exec env -i container=proof PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$root" \
                 /lib/systemd/systemd --log-target=null --unit=multi-user.target' sh "$at/root" "$host" "${@:3}"

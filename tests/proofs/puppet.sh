@@ -827,7 +827,7 @@ readme() {
 both_halves() {
     local code=0 first second
     exec 3>&1
-    HALF=1 PULL=$PULL "$self" 3>&- > >(tee "$dir/half1" >&3) &
+    HALF=1 PULL=$PULL "$self" > >(tee "$dir/half1" >&3) 2>&1 3>&- &
     first=$!
     HALF=2 PULL=$PULL "$self" 3>&- >"$dir/half2" 2>&1 &
     second=$!
@@ -942,7 +942,9 @@ try 'create failed once: old one never stopped, healed' create_fails_once
 try 'start failed once: old one runs again, healed' start_fails_once
 in_half=2
 try 'another container in its network, pid, ipc, volumes: recreated after it, in the same run' other_container
+try 'made by hand, in whatever way: replaced, or it runs again' made_by_hand
 try 'a namespace that is dead: seen and healed' dead_namespace
+try 'registry down, two that have stopped, one in the network of the other: both start in one run' both_start
 try 'a container that others live in is rolled back: they live on' friend_rolled_back
 try 'a network made anew: recreated' other_network
 try 'a file that is named has changed: recreated' files_changed
