@@ -1,16 +1,16 @@
 //! Pulls a Docker image and shows its progress, layer by layer.
 //!
-//! A folder a concern; what a folder keeps to itself is private to it. A folder uses only folders below it:
+//! One folder for each concern; what only a folder itself needs is private to it. A folder uses only folders below it:
 //!
 //! | folder | holds |
 //! |---|---|
 //! | main, `args` | arguments → mode → exit code |
-//! | `mode` | pull, replay, check (and `--running`), view (`alm pull`), status (`alm status`), monitor: a file a mode; modes never use each other |
+//! | `mode` | a file for each mode: pull, replay, check (and `--running`), view (`alm pull`), status (`alm status`), monitor; modes never use each other |
 //! | `session`, `recording` | one pull, whose lines go to all sinks; its stream written to a file and read again |
-//! | `docker` | client (engine or fallback, and as whom), backend, engine (the socket, over private http), inspect, image, platform, container, environment, reference; private: cli, config, auth, endpoint |
-//! | `sink` | what lines go to: log, plain, json, screen (with private frame), state, metrics, checked; what opens them (open), and stderr (complaint, quiet). Never meets `docker` |
-//! | `report` | updates → lines: image, line, throttle, bar, sanitize, stamp; states → text: status, page, pages, digits, moment; pure |
-//! | `pull` | events → state: `line_buffer`, event, layer, attempt, failure, meter, snapshot, verdict; pure |
+//! | `docker` | client (engine or fallback, with credentials), backend, engine (the socket), answer, inspect, image, platform, container, environment, reference; store (where images are kept); agent and sizes (what `alm-agent` is asked); private: http, base64, cli, config, auth, endpoint |
+//! | `sink` | where lines go: log, plain, json, screen (with private frame), quiet, state, metrics, checked; open (opens them); complaint (stderr). Never meets `docker` |
+//! | `report` | updates → lines: image, layer, sizes, line, throttle, bar, sanitize, stamp; lines of a log → terminal: reader, fit; states → text: status, page, pages, digits, moment; pure |
+//! | `pull` | events → state: `line_buffer`, event, wire, layer, sizes, room, tally, attempt, failure, meter, snapshot, verdict; pure |
 //! | `os` | output, console, charset, child, clock, file, lock, signals, tail, user, wait |
 //!
 //! ```text
@@ -19,8 +19,11 @@
 //!                                     end of stream → Pull::verdict → closing block, exit code
 //! ```
 //!
-//! Time is `at`, milliseconds since the pull began, below `session`: so a replay prints what the live pull printed. Exit codes:
-//! 0 pulled; 1 failed; 2 wrong usage; 3 no answer to `--check`, nothing known to `--status`; 128+n ended by signal n; in the fallback docker's own.
+//! Below `session` time is `at`, the milliseconds since the pull began, so that a replay prints what the live pull
+//! printed.
+//!
+//! Exit codes: 0 pulled; 1 failed; 2 wrong usage; 3 no answer to `--check`, nothing known to `--status`; 128+n ended by
+//! signal n. In the fallback: those of docker.
 //!
 //! **Invariant:** no threads, no unsafe code; every wait checks for signals on every tick of 50 ms, or is ended by them.
 
@@ -56,7 +59,7 @@ fn main() -> ExitCode {
 fn run(mode: Mode) -> u8 {
     match mode {
         Mode::Say(text) => {
-            // Not print!, which panics where nobody reads.
+            // Not `print!`, which panics on a closed pipe.
             match io::stdout().write_all(text.as_bytes()) {
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => 1,
                 _ => 0,
@@ -74,7 +77,7 @@ fn run(mode: Mode) -> u8 {
     }
 }
 
-/// Where no platform is asked for, the environment may do so.
+/// Uses the platform that the environment names if the command line names none.
 fn with_platform(mut options: args::PullOptions, run: impl FnOnce(&Reference, &args::PullOptions) -> u8) -> u8 {
     if options.platform.is_none() {
         options.platform = match docker::environment::default_platform() {
@@ -88,7 +91,7 @@ fn with_platform(mut options: args::PullOptions, run: impl FnOnce(&Reference, &a
     with_reference(&options, run)
 }
 
-/// An image that cannot be pulled is refused before anything else is done.
+/// Refuses an image name that cannot be pulled before anything else is done.
 fn with_reference(options: &args::PullOptions, run: impl FnOnce(&Reference, &args::PullOptions) -> u8) -> u8 {
     match Reference::parse(&options.image) {
         Ok(reference) => run(&reference, options),

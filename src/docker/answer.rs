@@ -1,11 +1,11 @@
-//! An answer of the engine to anything but a pull.
+//! The engine's answer to any request except a pull.
 //!
-//! **Invariant:** whatever was received is an answer: what is no JSON is null.
+//! **Invariant:** any received body is an answer; one that is not JSON is read as null.
 
 use crate::pull::failure::Failure;
 use serde_json::Value;
 
-/// An answer that was received whole.
+/// An answer that was received completely.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -13,12 +13,13 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The body as JSON; null where it is none.
+    /// The body as JSON; null if it is not JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// What an answer that is no success says to `call`: `{"message": …}` in `json`, or what stands there instead.
+    /// The failure that an unsuccessful answer to `call` reports: `{"message": …}` in `json`, else the text of the
+    /// body.
     pub(crate) fn failure(&self, json: &Value, call: &str) -> Failure {
         match json["message"].as_str() {
             Some(message) => Failure::answered(self.status, message, true, call),

@@ -142,7 +142,8 @@ impl Object {
             at += 1;
             *self = match (*self, byte) {
                 (Self::Before, b'{') => Self::Within(1),
-                (Self::Before, byte) if byte.is_ascii_whitespace() => Self::Before,
+                // Blanks, and the mark that Windows begins a text with.
+                (Self::Before, byte) if byte.is_ascii_whitespace() || b"\xef\xbb\xbf".contains(byte) => Self::Before,
                 (Self::Before | Self::Other, _) => {
                     *self = Self::Other;
                     return None;

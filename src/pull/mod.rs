@@ -1,10 +1,10 @@
-//! The state of a pull: [`Event`]s are applied one after another, and for each an [`Update`] says what it changed.
+//! The state of a pull: [`Event`]s are applied one after another, and each returns an [`Update`] with what it changed.
 //!
-//! Apart from what is shown, because three engines report the same pull in three forms and the truth (how many
-//! layers, how many bytes, whether it has succeeded) is worked out here once.
+//! Separate from the output, because three kinds of engines report the same pull in three forms, and the facts (how
+//! many layers, how many bytes, whether it has succeeded) are worked out here once.
 //!
-//! **Invariant:** no clock, no output. The finished layers never outnumber the layers, and success is something that was
-//! said, never the absence of bad news.
+//! **Invariant:** no clock, no output. Finished layers never outnumber the layers, and a pull has succeeded only if the
+//! engine said so; the absence of errors is not enough.
 
 pub(crate) mod attempt;
 pub(crate) mod event;
@@ -29,46 +29,49 @@ use crate::pull::sizes::Sizes;
 use crate::pull::tally::Earlier;
 use std::borrow::Cow;
 
-/// More layers than any image has (Docker allows 127); what is announced beyond is passed over, so that a hostile
-/// stream cannot fill the memory.
+/// More layers than any image has (Docker allows 127). Further ones are ignored, so that a hostile stream cannot fill
+/// the memory.
 const MAX_LAYERS: usize = 1024;
 
-/// How many of the blobs that are not layers are kept.
+/// How many blobs that are not layers are kept.
 const MAX_OTHERS: usize = 64;
 
-/// Why a pull has failed whose stream ended without its last chunk: what a killed engine leaves.
+/// The reason of a pull whose stream ended without its last chunk, as after the engine was killed.
 pub(crate) const BROKEN_OFF: &str = "the engine broke off: the connection ended in the middle of the pull";
 
-/// Why a pull without a final status and without an image has failed; the engine's last id follows.
+/// The reason of a pull without a final status; the two below begin with it.
+pub(crate) const SILENT: &str = "the engine ended the pull without saying that it succeeded";
+
+/// The reason of a pull without a final status and without an image; the engine's last id follows it.
 pub(crate) const NO_IMAGE: &str = "the engine ended the pull without saying that it succeeded, and has no image";
 
-/// The same where the engine could not be asked whether it has one.
+/// The same if the engine could not be asked whether there is an image.
 pub(crate) const NO_ANSWER: &str =
     "the engine ended the pull without saying that it succeeded, and gives no answer whether it has the image";
 
 /// What an event changed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Update<'a> {
-    /// Nothing that was not known before.
+    /// Nothing new.
     Nothing,
-    /// Something that is no layer has moved.
+    /// A blob that is not a layer has moved.
     Moved,
-    /// A state without a line of its own.
+    /// Something without a line of its own.
     Silent,
     PullingFrom(Cow<'a, str>),
     Digest(Cow<'a, str>),
     Status(Cow<'a, str>),
     Warning(Cow<'a, str>),
-    /// An error, or a line that was not understood; what it says is in [`Pull`].
-    Heard,
-    /// A layer, by its index in [`Pull::layers`]; its phase is the one that the event was about, where that is news.
+    /// An error, or a line that was not understood; [`Pull`] keeps its text.
+    Problem,
+    /// A layer, by its index in [`Pull::layers`]; if the phase changed, it is the layer's present one.
     Layer(usize, Change),
 }
 
 impl Update<'_> {
-    /// Whether the pull goes on: any change in what the engine says, whether or not there is a line to show for it.
+    /// Whether the pull moves: any change in the engine's reports, whether or not a line shows it.
     pub(crate) fn is_movement(&self) -> bool {
-        !matches!(self, Update::Nothing | Update::Heard | Update::Layer(_, Change::None))
+        !matches!(self, Update::Nothing | Update::Problem | Update::Layer(_, Change::None))
     }
 }
 
@@ -76,50 +79,51 @@ impl Update<'_> {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that was seen in the stream")]
 pub(crate) struct Pull {
     pub(crate) layers: Vec<Layer>,
-    /// How many of them are complete or cached.
+    /// How many layers are complete or cached.
     pub(crate) finished: usize,
     /// The digest of the image, once it is known.
     pub(crate) digest: Option<String>,
     /// Whether the final status was «Image is up to date».
     pub(crate) up_to_date: bool,
-    /// What earlier attempts of this run have done.
+    /// The layers of earlier attempts of this run.
     before: Vec<Earlier>,
-    /// What events are about and was never announced as a layer: configurations, manifests. It is kept to see it move.
+    /// Blobs that events report and that were never announced as layers: configurations, manifests. Kept to notice
+    /// movement.
     others: Vec<Layer>,
-    /// The layer that an event was last about: most events are about the same as the one before.
+    /// The layer of the last event: most events are about the same layer as the one before.
     latest: usize,
-    /// The id that the last event repeated as `Download complete`, if it did.
+    /// The blob for which the last event repeated `Download complete`.
     repeated: Option<usize>,
-    /// The id that the last event was about, where that is no layer.
+    /// The id of the last event, if that was not a layer.
     last_other: String,
-    /// A `Status:` was seen, and nothing but warnings since.
+    /// Whether a `Status:` was seen, and only warnings since.
     settled: bool,
     status_seen: bool,
-    /// `Pulling from …` was seen: this is Docker, not podman.
+    /// Whether `Pulling from …` was seen: this is Docker, not podman.
     is_docker: bool,
-    /// The mark of the containerd image store was seen.
+    /// Whether the containerd store's mark was seen.
     pub(crate) is_containerd: bool,
     shows_extraction: bool,
-    /// A layer waits, comes or has come: all are announced.
+    /// Whether a layer waits, is being downloaded or is downloaded: all layers are announced then.
     is_fetching: bool,
-    /// What the registry says of the layers.
+    /// The layers' sizes from the registry.
     sizes: Option<Sizes>,
-    /// Something was seen that podman does not say.
+    /// Whether anything was seen that podman never sends.
     is_not_podman: bool,
-    /// What may be podman's configuration: announced when all layers had ended, with no other event since.
+    /// A blob that may be podman's configuration: announced after all layers had ended, with no other event since.
     configuration: Option<usize>,
-    /// The last event was what podman ends with.
+    /// Whether the last event was the one with which podman ends.
     is_podmans_end: bool,
     error: Option<String>,
-    /// What the body of a refusal said, or failing that the first line not understood.
-    heard: Option<String>,
+    /// The text of a refusal's body, else the first line that was not understood.
+    unknown: Option<String>,
     refusal: bool,
-    /// What the whole was at, in percent, before the last event that could have lowered it.
+    /// The percentage before the last event that could have lowered it.
     percent: u64,
 }
 
 impl Pull {
-    /// Takes the next event in.
+    /// Applies the next event.
     pub(crate) fn apply<'a>(&mut self, event: Event<'a>) -> Update<'a> {
         self.settled &= matches!(event, Event::Warning(_) | Event::Aside);
         let (repeated, configuration) = (self.repeated.take(), self.configuration.take());
@@ -127,7 +131,7 @@ impl Pull {
         match event {
             Event::PullingFrom(repository) => {
                 self.keep_percent();
-                // A further one: the engine begins again, at another endpoint.
+                // A second `Pulling from`: the engine starts again, at another endpoint.
                 self.layers.iter_mut().for_each(Layer::expect_restart);
                 self.is_docker = true;
                 Update::PullingFrom(repository)
@@ -145,17 +149,17 @@ impl Pull {
             Event::Warning(warning) => Update::Warning(warning),
             Event::Error(message) => {
                 self.error.get_or_insert(message);
-                Update::Heard
+                Update::Problem
             }
             Event::Refusal(message) => {
                 if !std::mem::replace(&mut self.refusal, true) {
-                    self.heard = Some(message.into_owned());
+                    self.unknown = Some(message.into_owned());
                 }
-                Update::Heard
+                Update::Problem
             }
             Event::Unknown(line) => {
-                self.hear(line);
-                Update::Heard
+                self.note_unknown(line);
+                Update::Problem
             }
             Event::Aside => {
                 (self.repeated, self.configuration) = (repeated, configuration);
@@ -171,13 +175,13 @@ impl Pull {
         }
     }
 
-    /// Remembers a line that was not understood: the body of a refusal can be plain text, or a page of several lines.
-    fn hear(&mut self, line: &[u8]) {
+    /// Keeps a line that was not understood: a refusal's body can be plain text, or an HTML page of several lines.
+    fn note_unknown(&mut self, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
-        for text in self.error.iter_mut().chain(&mut self.heard) {
+        for text in self.error.iter_mut().chain(&mut self.unknown) {
             Failure::continue_page(text, &line);
         }
-        self.heard.get_or_insert_with(|| line.into_owned());
+        self.unknown.get_or_insert_with(|| line.into_owned());
     }
 
     fn find(&mut self, id: &str) -> Option<usize> {
@@ -220,7 +224,7 @@ impl Pull {
         let at = self.layers.len();
         self.latest = at;
         let mut layer = Layer::new(id);
-        // The id is a digest: the size is the same in each attempt.
+        // The id is a digest, so the size is the same in each attempt.
         layer.size = self.before.iter().find(|known| known.id == id).and_then(|known| known.size);
         if phase == Phase::Cached {
             layer.apply(phase, numbers);
@@ -232,8 +236,8 @@ impl Pull {
         Update::Layer(at, Change::Began)
     }
 
-    /// podman ends with the id of the image, which is that of its configuration: it announces it after all layers and says
-    /// twice that it is here. podman 3.1 has not announced it, and says that it is complete.
+    /// podman ends with the id of the image, which is that of its configuration: it announces it after all layers, and
+    /// reports twice that it is here. podman 3.1 does not announce it, and reports it as complete.
     fn detect_podmans_end(&mut self, update: &Update<'_>, phase: Phase, configuration: Option<usize>) {
         match (update, phase) {
             (Update::Layer(at, Change::Began), Phase::Queued) => {
@@ -251,12 +255,12 @@ impl Pull {
         }
     }
 
-    /// Whether the stream can be nothing else than a whole one of podman, which does not say that it has succeeded.
+    /// Whether the stream can only be a complete one of podman, which sends no final status.
     pub(crate) fn ends_as_podman(&self) -> bool {
         self.is_podmans_end && !self.is_docker && !self.is_containerd && !self.is_not_podman
     }
 
-    /// Blobs that were never announced (manifests, configurations) are not layers, but that they move is movement.
+    /// Blobs that were never announced (manifests, configurations) are not layers, but their movement counts.
     fn apply_other(&mut self, id: &str, phase: Phase, numbers: Numbers) -> Update<'static> {
         id.clone_into(&mut self.last_other);
         let at = self.others.iter().position(|other| other.id == id);
@@ -271,7 +275,7 @@ impl Pull {
         }
     }
 
-    /// The id that the last event was about; empty before the first.
+    /// The id of the last event; empty before the first.
     fn last_id(&self) -> &str {
         match self.layers.get(self.latest) {
             Some(layer) if self.last_other.is_empty() => &layer.id,
@@ -279,37 +283,37 @@ impl Pull {
         }
     }
 
-    /// What the stream that ended so says about the pull.
+    /// What the stream, which ended so, means for the pull.
     pub(crate) fn verdict(&self, end: &End) -> Verdict {
         let own = |kind, reason: &str| Verdict::Failed(Failure::own(kind, reason));
-        let said = self.heard.as_deref().unwrap_or_default();
+        let reason = self.unknown.as_deref().unwrap_or_default();
         match (end, &self.error) {
             (End::Signal(signal), _) => Verdict::Interrupted(*signal),
-            // docker itself has decided.
+            // docker's own exit code decides.
             (End::Exited(0), _) => Verdict::Success,
             (_, Some(error)) => Verdict::Failed(Failure::reported(error)),
             (End::Cut(Some(failure)) | End::Stalled(Some(failure)), _) => Verdict::Failed(failure.clone()),
             (End::Cut(None), _) => own(Kind::EngineGone, BROKEN_OFF),
             (End::Stalled(None), _) => own(Kind::Stalled, "nothing has moved for too long"),
-            (End::Refused(status), _) => Verdict::Failed(Failure::answered(*status, said, self.refusal, PULL_CALL)),
-            (End::Exited(code), _) if said.is_empty() => {
+            (End::Refused(status), _) => Verdict::Failed(Failure::answered(*status, reason, self.refusal, PULL_CALL)),
+            (End::Exited(code), _) if reason.is_empty() => {
                 own(Kind::Other, &format!("docker pull ended with exit code {code}"))
             }
-            (End::Exited(_), _) => Verdict::Failed(Failure::reported(said)),
+            (End::Exited(_), _) => Verdict::Failed(Failure::reported(reason)),
             (End::Complete, _) if self.settled => Verdict::Success,
             (End::Complete, _) if self.status_seen => {
                 own(Kind::Other, "after its final status the engine went on with something that is not understood")
             }
-            (End::Complete, _) if self.refusal => Verdict::Failed(Failure::reported(said)),
+            (End::Complete, _) if self.refusal => Verdict::Failed(Failure::reported(reason)),
             (End::Complete, _) if !self.is_docker && !self.last_id().is_empty() => {
                 Verdict::Undecided(self.last_id().to_owned())
             }
-            (End::Complete, _) => own(Kind::Other, "the engine ended the pull without saying that it succeeded"),
+            (End::Complete, _) => own(Kind::Other, SILENT),
         }
     }
 
-    /// Brings the layers to what the verdict says of them, one a call: where success is established, those are complete that
-    /// no `Pull complete` has closed.
+    /// Makes the layers agree with the verdict, one layer for each call: after a success a layer without `Pull
+    /// complete` is complete, too.
     pub(crate) fn settle(&mut self, verdict: &Verdict) -> Option<Update<'static>> {
         if *verdict != Verdict::Success {
             return None;
@@ -321,7 +325,7 @@ impl Pull {
         Some(Update::Layer(at, Change::Began))
     }
 
-    /// What podman's configuration blob was counted as is taken back.
+    /// podman's configuration blob, which was counted as a layer, is removed again.
     fn succeed(&mut self) {
         if let Some(at) = self.repeated.take()
             && !self.status_seen
@@ -333,8 +337,8 @@ impl Pull {
         self.percent = 100;
     }
 
-    /// Whether all layers are downloaded, so that only an extraction can be going on, and none that shows its bytes.
-    /// Once the engine has said how it ended nothing goes on.
+    /// Whether all layers are downloaded, so that only an extraction without progress can be going on. False once the
+    /// engine has reported the end.
     pub(crate) fn may_extract_unseen(&self) -> bool {
         let is_over = self.status_seen || self.error.is_some();
         let shows_bytes =
@@ -348,7 +352,7 @@ fn all_ended(layers: &[Layer]) -> bool {
     layers.iter().all(Layer::is_downloaded)
 }
 
-/// `scale * part / whole`, floored, at most `scale`; 0 of an empty whole.
+/// `scale * part / whole`, rounded down, at most `scale`; 0 if `whole` is 0.
 pub(crate) fn share(part: u64, whole: u64, scale: u64) -> u64 {
     if whole == 0 {
         return 0;
@@ -364,38 +368,38 @@ mod tests {
     use crate::pull::meter::Meter;
     use crate::pull::snapshot::Snapshot;
     /// What the engine says of a layer.
-    type Said = (Phase, Numbers);
+    type LayerEvent = (Phase, Numbers);
 
-    const ANNOUNCED: Said = (Phase::Queued, Numbers::NONE);
-    const WAITING: Said = (Phase::Waiting, Numbers::NONE);
-    const CACHED: Said = (Phase::Cached, Numbers::NONE);
-    const VERIFYING: Said = (Phase::Verifying, Numbers::NONE);
-    const DOWNLOADED: Said = (Phase::Downloaded, Numbers::NONE);
-    const COMPLETE: Said = (Phase::Complete, Numbers::NONE);
+    const ANNOUNCED: LayerEvent = (Phase::Queued, Numbers::NONE);
+    const WAITING: LayerEvent = (Phase::Waiting, Numbers::NONE);
+    const CACHED: LayerEvent = (Phase::Cached, Numbers::NONE);
+    const VERIFYING: LayerEvent = (Phase::Verifying, Numbers::NONE);
+    const DOWNLOADED: LayerEvent = (Phase::Downloaded, Numbers::NONE);
+    const COMPLETE: LayerEvent = (Phase::Complete, Numbers::NONE);
 
-    fn retrying(seconds: u64) -> Said {
+    fn retrying(seconds: u64) -> LayerEvent {
         (Phase::Retrying(seconds), Numbers::NONE)
     }
 
-    fn downloading(current: u64, total: u64) -> Said {
+    fn downloading(current: u64, total: u64) -> LayerEvent {
         (Phase::Downloading, Numbers::of(current, Some(total)))
     }
 
-    fn unknown(current: u64) -> Said {
+    fn unknown(current: u64) -> LayerEvent {
         (Phase::Downloading, Numbers::of(current, None))
     }
 
-    fn extracting(current: u64, total: u64) -> Said {
+    fn extracting(current: u64, total: u64) -> LayerEvent {
         (Phase::Extracting, Numbers::of(current, Some(total)))
     }
 
-    fn step(pull: &mut Pull, id: &str, (phase, numbers): Said) -> Update<'static> {
+    fn step(pull: &mut Pull, id: &str, (phase, numbers): LayerEvent) -> Update<'static> {
         pull.apply_in_test(Event::Layer { id: id.to_owned().into(), phase, numbers, hide_counts: false })
     }
 
     /// What becomes of the first layer.
-    fn change(pull: &mut Pull, said: Said) -> Change {
-        match step(pull, "a", said) {
+    fn change(pull: &mut Pull, event: LayerEvent) -> Change {
+        match step(pull, "a", event) {
             Update::Layer(0, change) => change,
             other => panic!("{other:?}"),
         }
@@ -413,7 +417,7 @@ mod tests {
                 Update::Moved => Update::Moved,
                 Update::Silent => Update::Silent,
                 Update::Nothing => Update::Nothing,
-                _ => Update::Heard,
+                _ => Update::Problem,
             }
         }
     }
@@ -421,7 +425,7 @@ mod tests {
     #[test]
     fn a_layer_goes_through_its_phases_once() {
         let mut pull = Pull::default();
-        for (said, expected) in [
+        for (event, expected) in [
             (ANNOUNCED, Change::Began),
             (WAITING, Change::Silent),
             (WAITING, Change::None),
@@ -452,16 +456,16 @@ mod tests {
             (extracting(1, 10), Change::Silent),
             (DOWNLOADED, Change::Silent),
         ] {
-            assert_eq!(change(&mut pull, said), expected, "{said:?}");
+            assert_eq!(change(&mut pull, event), expected, "{event:?}");
         }
         assert_eq!((pull.layers.len(), pull.finished, pull.moved()), (1, 1, (10, true)));
     }
 
     /// Applies it to the first layer, and returns how far that is.
     #[track_caller]
-    fn check(pull: &mut Pull, said: Said, expected: Change, done: u64) {
-        assert_eq!(change(pull, said), expected, "{said:?}");
-        assert_eq!(pull.layers[0].done, done, "{said:?}");
+    fn check(pull: &mut Pull, event: LayerEvent, expected: Change, done: u64) {
+        assert_eq!(change(pull, event), expected, "{event:?}");
+        assert_eq!(pull.layers[0].done, done, "{event:?}");
     }
 
     #[test]
@@ -561,25 +565,25 @@ mod tests {
     #[test]
     fn what_is_no_layer_moves_too() {
         let mut pull = Pull::default();
-        for (said, expected) in [
+        for (event, expected) in [
             (downloading(1, 9), Update::Moved),
             (downloading(1, 9), Update::Nothing),
             (unknown(2), Update::Moved),
             (DOWNLOADED, Update::Moved),
             (DOWNLOADED, Update::Nothing),
         ] {
-            assert_eq!(step(&mut pull, "manifest", said), expected, "{said:?}");
+            assert_eq!(step(&mut pull, "manifest", event), expected, "{event:?}");
         }
         assert!(pull.layers.is_empty() && pull.moved() == (0, true));
     }
 
     #[test]
     fn only_podman_ends_so() {
-        let check = |events: &[(&str, Said)], expected: bool| {
+        let check = |events: &[(&str, LayerEvent)], expected: bool| {
             let mut pull = Pull::default();
-            for &(id, said) in events {
-                assert!(!pull.ends_as_podman(), "{events:?} before {id} {said:?}");
-                step(&mut pull, id, said);
+            for &(id, event) in events {
+                assert!(!pull.ends_as_podman(), "{events:?} before {id} {event:?}");
+                step(&mut pull, id, event);
             }
             assert_eq!(pull.ends_as_podman(), expected, "{events:?}");
         };
@@ -805,7 +809,7 @@ mod tests {
 
     #[test]
     fn the_whole_is_weighed_by_bytes() {
-        let check = |is_docker: bool, steps: &[(&str, Said)], expected: u64| {
+        let check = |is_docker: bool, steps: &[(&str, LayerEvent)], expected: u64| {
             let mut pull = Pull::default();
             if is_docker {
                 say(&mut pull, "1: Pulling from a");
@@ -853,16 +857,16 @@ mod tests {
         const LAYER: &str = "abc: Pulling fs layer";
         const READY: &str = "abc: Download complete";
         let failed = |reason: &str| Verdict::Failed(Failure::own(Kind::Other, reason));
-        let check = |said: &[&str], end: End, expected: Verdict| {
+        let check = |lines: &[&str], end: End, expected: Verdict| {
             let mut pull = Pull::default();
-            for text in said {
+            for text in lines {
                 say(&mut pull, text);
             }
             let verdict = match pull.verdict(&end) {
                 Verdict::Failed(failure) => failed(&failure.text),
                 verdict => verdict,
             };
-            assert_eq!(verdict, expected, "{said:?} {end:?}");
+            assert_eq!(verdict, expected, "{lines:?} {end:?}");
         };
         check(&[FROM, STATUS], End::Complete, Verdict::Success);
         check(&[STATUS, WARNING, WARNING], End::Complete, Verdict::Success);

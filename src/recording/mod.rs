@@ -447,11 +447,11 @@ mod tests {
         );
         check(
             r#"[0,"a",{"attempt":2,"wait":5,"retries":3,"reason":"off"}]"#,
-            r#"Retry(Retry { number: 1, limit: Some(3), wait: 5, failure: Failure { kind: Other, text: "off", had_credentials: false, is_proxy_away: false } })"#,
+            r#"Retry(Retry { number: 1, limit: Some(3), wait: 5, failure: Failure { kind: Other, text: "off", had_credentials: false, is_proxy_away: false, is_remote: false } })"#,
         );
         check(
             r#"[0,"a",{"attempt":3,"reason":"off","kind":"proxy"}]"#,
-            r#"Retry(Retry { number: 2, limit: None, wait: 0, failure: Failure { kind: Proxy, text: "off", had_credentials: false, is_proxy_away: false } })"#,
+            r#"Retry(Retry { number: 2, limit: None, wait: 0, failure: Failure { kind: Proxy, text: "off", had_credentials: false, is_proxy_away: false, is_remote: false } })"#,
         );
         let check = |row: &str, end: End, exit, kind, had_credentials| match entry(row.as_bytes(), &a_header()) {
             Ok((_, Entry::End(ended))) => {

@@ -114,6 +114,7 @@ certificates
 unshare --net sh -c 'ip link set lo up && exec sleep 10000' &
 network=$!
 tests/lab/lab.sh start "$dir/lab"
+tests/lab/lab.sh image "$dir/lab" app:latest 20K
 # shellcheck source=/dev/null
 . "$dir/lab/env"
 machine server broker.example.com

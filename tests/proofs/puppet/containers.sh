@@ -54,7 +54,7 @@ namespace() { readlink "/proc/$(docker container inspect -f '{{.State.Pid}}' "$1
 
 made_by_hand() { # with options that this module refuses: replaced once, whatever it was made with
     local options
-    for options in --rm '--rm --health-cmd /bin/false' '--restart always' '--restart on-failure:3' '--init --pid host'; do
+    for options in --rm '--restart on-failure:3' '--pid host'; do
         docker rm -f app
         # shellcheck disable=SC2086 # words without blanks
         docker run -d --name app --network none --stop-signal SIGKILL $options "$HUB/telemetry:latest"
@@ -207,7 +207,7 @@ variable_changed() { # `--env NAME` and a line without value in a file have thei
     printf '\357\273\277# secrets\r\nother=1\r\n  SECOND\r\n' >"$dir/files/env"
     app_with "run_args: [$kills, --network, none, --env, FIRST, --env-file, $dir/files/env]"
     local first second
-    for pair in 'a a' 'b a' 'b b' 'b '; do
+    for pair in 'a a' 'b a' 'b b'; do
         read -r first second <<<"$pair"
         node "alm_pull::environment: [FIRST=$first, SECOND=$second]"
         apply 2
@@ -215,6 +215,12 @@ variable_changed() { # `--env NAME` and a line without value in a file have thei
         docker container inspect -f '{{.Config.Env}}' app | grep "FIRST=$first" | grep "SECOND=$second"
         settled
     done
+    # One that is gone is another value, too.
+    node 'alm_pull::environment: [FIRST=b]'
+    apply 2
+    did 'docker-recreate app'
+    docker container inspect -f '{{.Config.Env}}' app | gone grep SECOND
+    settled
     node
     plain_app
     apply 2
