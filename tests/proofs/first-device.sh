@@ -118,7 +118,8 @@ tests/lab/lab.sh image "$dir/lab" app:latest 20K
 # shellcheck source=/dev/null
 . "$dir/lab/env"
 machine server broker.example.com
-machine device pi-1.example.com "$console" /dev/tty0 "$console" /dev/tty1
+# The device's engine is the lab's.
+machine device pi-1.example.com "$console" /dev/tty0 "$console" /dev/tty1 "$dir/lab/docker.sock" /run/docker.sock
 
 # == The lines of the README ==
 
@@ -149,13 +150,11 @@ again() { # MACHINE NUMBER: and one that may change something
 }
 count=$({ lines 1; lines 2; lines 3; } | wc -l)
 [[ $count =~ ^([1-9]|10)$ ]] || die "the README has $count lines, and not ten at most"
-# The engine is the lab's.
 run_lines server 2 $'pass word 1\npass word 1\n'
 for unit in mosquitto nginx; do
     check "server: $unit is enabled" is_enabled server $unit
     eventually "server: $unit runs" is server $unit active
 done
-inside device ln -s "$dir/lab/docker.sock" /run/docker.sock
 run_lines device 3
 for unit in alm-agent alm-monitor; do
     check "device: $unit is enabled" is_enabled device $unit
