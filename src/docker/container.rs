@@ -128,7 +128,7 @@ mod tests {
         check(Some(at("2026-11-25T12:00:00.45Z", 0)), "2026-11-25T12:00:00.5Z", None);
         check(Some(at("2026-11-25T12:00:00.5Z", 0)), "2026-11-25T12:00:00.45Z", Some("was started again since"));
         check(Some(at("2026-11-25T12:00:01Z", 0)), "2026-11-25T12:00:00.9Z", Some("was started again since"));
-        // What is not said is well.
+        // What is not reported counts as well.
         check(Some(json!({})), noon, None);
     }
 

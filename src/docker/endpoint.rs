@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use std::env;
 
-    /// What is found where docker's configuration is in `directory`.
+    /// The endpoint if docker's configuration is in `directory`.
     fn find_with(host: Option<&str>, docker_host: &str, docker_context: &str, directory: Option<&Path>) -> Endpoint {
         let environment = Environment {
             docker_config: directory.map(Path::to_owned),

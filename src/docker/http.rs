@@ -343,7 +343,7 @@ mod tests {
         (response, body)
     }
 
-    /// What `input` is, as `end status body`, the same in one piece and byte by byte.
+    /// The result for `input`, as `end status body`; it must be the same in one piece and byte by byte.
     fn check(input: impl AsRef<[u8]>, expected: &str) {
         let input = input.as_ref();
         for size in [input.len(), 1] {

@@ -221,7 +221,7 @@ mod tests {
         .unwrap()
     }
 
-    /// As the classic store writes it.
+    /// An image as the classic store reports it.
     fn classic(platform: &str) -> Image {
         let json = platform_json(platform);
         let (os, architecture, variant) = (&json["os"], &json["architecture"], &json["variant"]);
@@ -229,7 +229,7 @@ mod tests {
             "Os": os, "Architecture": architecture, "Variant": variant}))
     }
 
-    /// As the containerd store writes it since API 1.48; a `+` stands before what is available.
+    /// An image as the containerd store reports it since API 1.48; a `+` marks the entries that are available.
     fn containerd(entries: &[&str]) -> Image {
         let manifests = entries.iter().map(|entry| {
             let platform = platform_json(entry.trim_start_matches('+'));
@@ -238,7 +238,7 @@ mod tests {
         });
         let attestation = json!({"Kind": "attestation", "Available": true});
         let manifests: Vec<Value> = manifests.chain([attestation]).collect();
-        // What it says of the whole is for the engine's own platform, which may not be here.
+        // The top level describes the engine's own platform, which may not be here.
         Image(json!({"Id": "sha256:d", "RepoDigests": ["a@sha256:d"], "Os": "", "Architecture": "",
             "Descriptor": {"mediaType": INDEX, "digest": "sha256:d"}, "Manifests": manifests}))
     }
@@ -256,7 +256,7 @@ mod tests {
         check(&classic("linux/arm/v7"), "linux/arm/v7", true);
         check(&classic("linux/arm64/v8"), "linux/arm64", true);
         check(&classic("linux/amd64"), "linux/amd64", true);
-        // The index may have v7 too, or the image's own variant may be another.
+        // The index may have v7, too, or the image's own variant may be another.
         check(&classic("linux/arm/v6"), "linux/arm/v7", false);
         check(&classic("linux/arm"), "linux/arm/v7", false);
         check(&classic("linux/386"), "linux/amd64", false);
@@ -279,24 +279,24 @@ mod tests {
         check("linux/arm64", both, "linux/amd64", no("linux/arm64"));
         check("linux/arm64", both, "linux/arm64", Here::Yes);
         check("linux/arm64", both, "linux/arm64/v8", Here::Yes);
-        // Arm v7 asked of an index that has v6 takes v6.
+        // For arm v7, v6 is chosen from an index without v7.
         check("linux/arm/v6", &["linux/arm/v6"], "linux/arm/v7", Here::Yes);
         check("linux/arm/v6", &["linux/arm/v6", "linux/arm/v7"], "linux/arm/v7", no("linux/arm/v6"));
         check("linux/arm/v8", &["linux/arm/v8"], "linux/arm64", Here::Yes);
         check("linux/386", &["linux/386"], "linux/amd64", Here::Yes);
         check("linux/386", &["linux/386", "linux/amd64"], "linux/amd64", no("linux/386"));
-        // What is not known of the image is not held against it.
+        // A variant that the image does not state counts as matching.
         check("linux/arm", &["linux/arm/v6"], "linux/arm/v6", Here::Yes);
-        // A pull would be refused, and what is here is for another platform all the same.
+        // A pull would be refused; but what is here is for another platform in any case.
         check("linux/arm64", &["linux/arm64"], "linux/amd64", no("linux/arm64"));
-        // The engine's own platform counts where nothing is asked for.
+        // Without a request the engine's own platform counts.
         let own = wanted("linux/amd64", false, Rule::Containerd);
         assert_eq!(classic("linux/arm64").has(Some(&own), Some(&registry(INDEX, both))), no("linux/arm64"));
         assert_eq!(classic("linux/amd64").has(Some(&own), Some(&registry(INDEX, both))), Here::Yes);
         let variants = registry(INDEX, &["linux/amd64/v3", "linux/amd64"]);
         assert_eq!(classic("linux/amd64").has(Some(&own), Some(&variants)), Here::Yes);
         assert_eq!(classic("linux/arm64").has(None, Some(&registry(INDEX, both))), Here::Yes);
-        // Docker before 23 takes the first of an index for arm.
+        // Docker before 23 chooses the first entry of an index for any arm.
         let v7 = wanted("linux/arm/v7", true, Rule::Old);
         let index = registry(INDEX, &["linux/arm/v5", "linux/arm/v6"]);
         assert_eq!(classic("linux/arm/v5").has(Some(&v7), Some(&index)), Here::Yes);
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(classic("linux/amd64").has(Some(&arm), Some(&one)), Here::Yes);
         let mut image = containerd(&["+linux/amd64"]);
         assert_eq!(image.has(Some(&arm), Some(&one)), Here::Yes);
-        // Its only entry is itself.
+        // An image without an index is its own only entry.
         image.0["Descriptor"] = Value::Null;
         image.0["Id"] = json!("sha256:m");
         assert_eq!(image.has(Some(&arm), None), Here::Yes);
@@ -344,11 +344,11 @@ mod tests {
         assert!(matches!(image.has(Some(&arm), None), Here::Unknown(_)));
         image.0["Architecture"] = json!("arm64");
         assert_eq!(image.has(Some(&arm), None), Here::Yes);
-        // Docker 30 has nothing of it.
+        // Docker 30 has nothing of this platform.
         (image.0["Os"], image.0["Architecture"]) = (json!(""), json!(""));
         assert_eq!(image.has(Some(&arm), None), no(""));
         assert_eq!(image.has(None, None), no(""));
-        // What says nothing at all is taken as it is.
+        // An image that reports no platform is accepted.
         assert_eq!(Image(json!({"Id": "1"})).has(Some(&arm), None), Here::Yes);
     }
 

@@ -241,8 +241,8 @@ mod tests {
         Platform::parse(text).unwrap()
     }
 
-    /// What is taken from `index` (in its order, `-` is an entry without a platform) for each platform that is wanted;
-    /// with a `*` in front it is the engine's own, as nothing was asked for.
+    /// What is chosen from `index` (in its order; `-` is an entry without a platform) for each wanted platform; one
+    /// with a `*` in front is the engine's own, and was not requested.
     fn check(rule: Rule, index: &str, table: &[(&str, &str)]) {
         let names: Vec<&str> = index.split(' ').collect();
         let entries: Vec<_> =
@@ -297,7 +297,7 @@ mod tests {
             "arm64 arm/v7",
             &[("arm/v7 arm/v8 arm", "arm/v7"), ("arm64", "arm64"), ("*amd64 arm/v6 amd64/v2", "refused")],
         );
-        // buildx, with its attestations.
+        // An index by buildx, with its attestations.
         check(
             "amd64 arm64 arm/v7 unknown",
             &[("*amd64 amd64/v2", "amd64"), ("arm64", "arm64"), ("arm/v7", "arm/v7"), ("386 arm/v6", "refused")],
@@ -309,14 +309,14 @@ mod tests {
         check("386", &[("*amd64 386 amd64/v2", "386"), ("arm/v7 arm64", "refused")]);
         check("386 amd64", &[("*amd64 amd64/v2", "amd64"), ("386", "386")]);
         check("amd64/v3 amd64/v2 amd64", &[("amd64", "amd64"), ("amd64/v2", "amd64/v2"), ("arm/v7", "refused")]);
-        // Which variant the processor has only the engine knows.
+        // Only the engine knows the variant of its processor.
         check("amd64/v3 amd64/v2 amd64", &[("*amd64", "amd64/v3 amd64/v2 amd64")]);
         for index in ["- arm/v6 arm64 amd64", "arm/v6 arm64 amd64 -"] {
             check(index, &[("arm/v7 arm/v6", "arm/v6"), ("arm64", "arm64"), ("*amd64", "amd64"), ("arm/v5 386", "-")]);
         }
         check("s390x -", &[("arm/v7 arm64 *amd64 386", "-"), ("s390x", "s390x")]);
         check("amd64 amd64", &[("*amd64", "amd64")]);
-        // The first of equals, and no other system's.
+        // The first of equal entries, and none of another system.
         let entries = [Some(platform("windows/amd64")), Some(platform("linux/amd64")), Some(platform("linux/amd64"))];
         assert_eq!(platform("linux/amd64").choose(&entries, false, Rule::Containerd), [1]);
     }
@@ -353,7 +353,7 @@ mod tests {
         check("linux/arm/v6", "linux/arm/v6 linux/arm/v5 linux/arm", "linux/arm/v7 linux/arm64 linux/amd64");
         check("linux/arm/v7", "linux/arm/v7 linux/arm/v6 linux/arm", "linux/arm/v8 linux/arm64");
         check("linux/riscv64", "linux/riscv64", "linux/arm64");
-        // An engine that does not say what it is is not judged.
+        // An engine that does not report its platform is assumed to run everything.
         assert!(Platform::default().runs(&platform("linux/arm64")));
     }
 

@@ -476,7 +476,7 @@ mod tests {
         assert!(Reference::parse(&format!("registry.example:5000/{path}a:tag")).is_ok());
         check_error(&format!("{path}aa"), "longer than 255");
         check_error(&"a".repeat(256), "longer than 255");
-        // `library/` counts, as it does for Docker.
+        // `library/` counts for the limit, as in Docker.
         assert!(Reference::parse(&"a".repeat(247)).is_ok());
         check_error(&"a".repeat(248), "longer than 255");
         let error = Reference::parse(&"\u{1f433}".repeat(300)).unwrap_err();

@@ -250,7 +250,7 @@ mod tests {
         Child::spawn(command, setup).unwrap()
     }
 
-    /// The whole output, the exit code, and how many ticks it took; far from for ever.
+    /// The whole output, the exit code, and how many ticks it took.
     fn drain(child: &mut Child) -> (String, Option<i32>, usize) {
         let (mut all, mut buffer, mut ticks) = (Vec::new(), [0; 64], 0);
         let begun = Instant::now();
@@ -275,7 +275,7 @@ mod tests {
             ("echo out; echo err >&2", merge, "out\nerr\n", Some(0)),
             ("cat", Setup::default(), "", Some(0)),
             ("cat; echo end", input, "in\nend\n", Some(0)),
-            // By name, as scripts do it; sockets refuse it.
+            // Opened by name, as scripts do it; with a socket that would fail.
             ("cat /dev/stdin >/dev/stdout", input, "in\n", Some(0)),
             ("kill -9 $$", Setup::default(), "", None),
         ] {
@@ -292,11 +292,11 @@ mod tests {
         let setup = Setup { input: Some(&input), ..Setup::default() };
         for (script, expected, code) in [
             ("wc -c", "1048576", 0),
-            // It writes more than a pipe holds before it reads, reads late, or has closed its output before.
+            // A child that writes more than a pipe holds before it reads, reads late, or has closed its output before.
             ("seq 1 30000 | tail -c 200000; wc -c", "\n1048576", 0),
             ("sleep 0.3; wc -c", "1048576", 0),
             ("exec >&-; test $(wc -c) = 1048576 || exit 9; exit 5", "", 5),
-            // It reads a part of it, or nothing.
+            // A child that reads only a part, or nothing.
             ("head -c 100000 | wc -c; exec <&-; echo no more", "100000\nno more", 0),
             ("exit 3", "", 3),
             ("exec <&-; sleep 0.3; echo none", "none", 0),
@@ -307,7 +307,7 @@ mod tests {
             assert_eq!(exit, Some(code), "{script}");
             assert!(begun.elapsed() < Duration::from_secs(5), "{script}");
         }
-        // One that neither reads nor ends is given up.
+        // A child that neither reads nor ends is killed.
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "sleep 20"]);
         let setup = Setup { own_group: true, ..setup };
@@ -358,7 +358,7 @@ mod tests {
     fn a_grandchild_that_keeps_the_pipe_does_not_keep_us() {
         let (text, code, _) = drain(&mut shell("sleep 20 & echo done", Setup::default()));
         assert_eq!((text.as_str(), code), ("done\n", Some(0)));
-        // One that never stops talking does not either.
+        // Nor does a child that never stops writing.
         let mut child = shell("yes & exit 4", Setup::default());
         let (text, code, _) = drain(&mut child);
         assert_eq!(code, Some(4));
@@ -373,7 +373,7 @@ mod tests {
         child.signal(Signal::TERM);
 
         let setup = Setup { own_group: true, ..Setup::default() };
-        // The grandchild alone writes when it gets the signal, and the shell waits for that.
+        // Only the grandchild writes when it gets the signal, and the shell waits for it.
         let inner = "trap 'echo caught; exit' TERM; echo ready; while :; do sleep 0.02; done";
         let script = format!("trap : TERM; (\n{inner}\n) & wait; wait; exit 7");
         let mut child = shell(&script, setup);

@@ -174,7 +174,7 @@ mod tests {
         (reader, Output::of(writer.into(), "/nonexistent"))
     }
 
-    /// What can be read without waiting.
+    /// The bytes that can be read without waiting.
     fn drain(reader: &PipeReader) -> Vec<u8> {
         let mut file = File::from(reader.as_fd().try_clone_to_owned().unwrap());
         let mut found = Vec::new();
@@ -190,7 +190,7 @@ mod tests {
     fn lines_that_do_not_fit_are_left_out_whole() {
         let (reader, mut output) = pipe();
         let mut offered = 0;
-        // Far more than a pipe holds, in lines that do not divide a page.
+        // Far more than a pipe holds, in lines whose length does not divide a page.
         for number in 0..5000 {
             let line = format!("{number:0>100}\n");
             output.offer(line.as_bytes(), NOW).unwrap();
@@ -271,7 +271,7 @@ mod tests {
                     let _ = reader.read(&mut page).unwrap();
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                // To its end, so that nobody waits for us.
+                // Read to the end, so that the writer is not blocked.
                 reader.read_to_end(&mut Vec::new()).unwrap();
             });
             let begun = Instant::now();

@@ -82,7 +82,7 @@ mod tests {
     use std::net::Shutdown;
     use std::time::Instant;
 
-    /// How long a sleep of a minute lasted.
+    /// How long a sleep of a minute really took.
     fn sleep(signals: &Signals, connection: &UnixStream) -> Duration {
         let begun = Instant::now();
         signals.sleep(Duration::from_mins(1), connection, None);
@@ -124,7 +124,7 @@ mod tests {
         let begun = Instant::now();
         signals.sleep(Duration::from_millis(20), &connection, None);
         assert!(begun.elapsed() >= Duration::from_millis(20));
-        // Half closed is the end too, and what was said before it is still to be read.
+        // Half closed counts as closed, and what was sent before can still be read.
         engine.shutdown(Shutdown::Write).unwrap();
         assert!(sleep(&signals, &connection) < SOON);
         drop(engine);

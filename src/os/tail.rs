@@ -363,7 +363,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// A log of its own, and what is read of it.
+    /// Runs `test` with a log in its own directory.
     fn with_log(name: &str, log: &[u8], test: impl FnOnce(&Path)) {
         let path = std::env::temp_dir().join(format!("tail-{}-{name}", std::process::id()));
         fs::write(&path, log).unwrap();
@@ -377,10 +377,10 @@ mod tests {
         lines
     }
 
-    /// The last lines of a log, by a simple model.
+    /// The last lines of a log, computed in a simple way.
     fn model(log: &[u8], count: usize, raw: bool, follow: bool) -> Vec<Vec<u8>> {
         let mut lines: Vec<&[u8]> = log.split(|&byte| byte == b'\n').collect();
-        // Behind the last line end is a line only if there is something.
+        // After the last line end there is a line only if it has content.
         if follow || lines.last().is_some_and(|line| line.is_empty()) {
             lines.pop();
         }
@@ -390,7 +390,7 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_the_last_whatever_blocks_they_lie_in() {
-        // Lengths about the size of a block, so that each boundary comes to lie before, in and behind a stamp.
+        // Lengths near the size of a block, so that each boundary is once before, within and after a stamp.
         for around in 0..30 {
             let mut log = Vec::new();
             for (number, length) in [5, 0, BLOCK - 20 + around, 3, 40, BLOCK - 60, 2 * BLOCK, 7].iter().enumerate() {
@@ -460,7 +460,7 @@ mod tests {
             fs::write(path, "new\n").unwrap();
             tail.poll().unwrap();
             let early = read(&mut tail);
-            // On a machine that stood still in between there is nothing to be seen.
+            // On a machine that was suspended in between, this cannot be observed.
             if began.elapsed() < SETTLED {
                 assert!(early.is_empty());
                 fs::write(&old, "one\nhalf\n").unwrap();
@@ -482,7 +482,7 @@ mod tests {
             File::options().append(true).open(directory.join(name)).unwrap().set_modified(then).unwrap();
         };
         write("docker-pull.log", "now\n", 0);
-        // Neither compressed, nor another log, nor older ones.
+        // Compressed files, other logs and older generations are not used.
         write("docker-pull.log-20251123.gz", "no\n", 5);
         write("docker-pull.log-old", "no\n", 5);
         write("docker-pull.log-", "no\n", 5);
@@ -492,7 +492,7 @@ mod tests {
         {
             write(before, "before\n", 30);
             assert_eq!(read(&mut Tail::open(&path, 9, false, false).unwrap()), [&b"before"[..], b"now"], "{before}");
-            // The site has gone back to numbers, or was at them before.
+            // The site has returned to numbers, or used them before.
             write("docker-pull.log.1", "number\n", 10);
             assert_eq!(read(&mut Tail::open(&path, 9, false, false).unwrap()), [&b"number"[..], b"now"], "{before}");
             write("docker-pull.log.1", "number\n", 40);
@@ -500,7 +500,7 @@ mod tests {
             fs::remove_file(directory.join("docker-pull.log.1")).unwrap();
             fs::remove_file(directory.join(before)).unwrap();
         }
-        // As it goes on, through two rotations between two looks.
+        // Following across two rotations between two polls.
         let mut tail = Tail::open(&path, 1, false, true).unwrap();
         assert_eq!(read(&mut tail), [b"now"]);
         fs::rename(&path, directory.join("docker-pull.log-20251201")).unwrap();

@@ -94,7 +94,7 @@ impl Attempts {
 
 /// Whether only the containerd store words the reason of a broken pull so.
 pub(crate) fn is_of_containerd(reason: &str) -> bool {
-    let reason = reason.to_lowercase();
+    let reason = reason.to_ascii_lowercase();
     CONTAINERD_SAYS.iter().any(|words| reason.contains(words))
 }
 
@@ -122,7 +122,7 @@ mod tests {
         attempts.next(Broken { failure: &failure, fetched, was_there: true }, is_containerd)
     }
 
-    /// The waits before the attempts that follow those that fetched so.
+    /// The waits before the attempts that follow failed ones with these downloads.
     fn waits(kind: Kind, is_containerd: bool, all: &[Fetched]) -> Vec<Option<u64>> {
         let mut attempts = Attempts::new(9);
         let wait = |fetched| next(&mut attempts, kind, fetched, &mut || is_containerd).map(|next| next.wait);
@@ -165,7 +165,7 @@ mod tests {
             assert_eq!(waits(Kind::Unreachable, true, all), expected, "{all:?}");
         };
         check(&[FromNothing, Rest, Rest, Rest], &[Some(0), Some(5), Some(10), Some(20)]);
-        // The first after bytes have moved, wherever it stands.
+        // The first attempt after bytes have moved, in any position.
         check(&[Nothing, FromNothing, Nothing, Rest], &[Some(5), Some(0), Some(10), Some(20)]);
         check(&[FromNothing, Rest, FromNothing], &[Some(0), Some(5), None]);
         assert_eq!(waits(Kind::Stalled, true, &[FromNothing]), [Some(0)]);

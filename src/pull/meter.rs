@@ -196,7 +196,7 @@ mod tests {
             assert_eq!(format!("{often:?}"), format!("{seldom:?}"), "at {at}");
             say(&mut pull, "a", status, Some((current * MB, 100 * MB)));
         }
-        // A time that no pull has, as a recording may claim it, takes no longer.
+        // A time beyond that of any pull, which a recording may contain, takes no longer.
         seldom.advance(&pull, u64::MAX / 2);
         assert_eq!(seldom.speed, Some(0));
     }

@@ -7,19 +7,16 @@
 //! engine said so; the absence of errors is not enough.
 
 pub(crate) mod attempt;
-pub(crate) mod event;
 pub(crate) mod failure;
 pub(crate) mod layer;
-mod line_buffer;
 pub(crate) mod meter;
 pub(crate) mod room;
 pub(crate) mod sizes;
 pub(crate) mod snapshot;
 mod tally;
 mod verdict;
-mod wire;
 
-pub(crate) use line_buffer::{LineBuffer, MAX_LINE, split_object};
+pub(crate) use alm_stream::{LineBuffer, MAX_LINE, event, split_object};
 pub(crate) use verdict::{End, Verdict, signal_exit_code};
 
 use crate::pull::event::{Event, Numbers};
@@ -257,7 +254,9 @@ impl Pull {
 
     /// Whether the stream can only be a complete one of podman, which sends no final status.
     pub(crate) fn ends_as_podman(&self) -> bool {
-        self.is_podmans_end && !self.is_docker && !self.is_containerd && !self.is_not_podman
+        // Podman announces each layer: of another the beginning is missing.
+        let is_whole = self.others.iter().all(|other| other.id == self.last_id());
+        self.is_podmans_end && is_whole && !self.is_docker && !self.is_containerd && !self.is_not_podman
     }
 
     /// Blobs that were never announced (manifests, configurations) are not layers, but their movement counts.
@@ -367,7 +366,7 @@ mod tests {
     use super::*;
     use crate::pull::meter::Meter;
     use crate::pull::snapshot::Snapshot;
-    /// What the engine says of a layer.
+    /// An engine's event about a layer, without its id.
     type LayerEvent = (Phase, Numbers);
 
     const ANNOUNCED: LayerEvent = (Phase::Queued, Numbers::NONE);
@@ -397,7 +396,7 @@ mod tests {
         pull.apply_in_test(Event::Layer { id: id.to_owned().into(), phase, numbers, hide_counts: false })
     }
 
-    /// What becomes of the first layer.
+    /// The change of the first layer.
     fn change(pull: &mut Pull, event: LayerEvent) -> Change {
         match step(pull, "a", event) {
             Update::Layer(0, change) => change,
@@ -410,7 +409,7 @@ mod tests {
     }
 
     impl Pull {
-        /// As [`Pull::apply`], of which only what owns nothing comes back.
+        /// [`Pull::apply`], for updates that own nothing.
         fn apply_in_test(&mut self, event: Event<'_>) -> Update<'static> {
             match self.apply(event) {
                 Update::Layer(at, change) => Update::Layer(at, change),
@@ -434,7 +433,7 @@ mod tests {
             ((Phase::Downloading, Numbers::NONE), Change::None),
             (downloading(1, 10), Change::None),
             (downloading(5, 10), Change::Grew),
-            // Held back, but the engine has said something else than before.
+            // Not shown, but the engine's number has changed.
             (downloading(3, 10), Change::Moved),
             (WAITING, Change::Silent),
             (downloading(3, 10), Change::Silent),
@@ -461,7 +460,7 @@ mod tests {
         assert_eq!((pull.layers.len(), pull.finished, pull.moved()), (1, 1, (10, true)));
     }
 
-    /// Applies it to the first layer, and returns how far that is.
+    /// Applies the event to the first layer, and checks the change and the layer's bytes.
     #[track_caller]
     fn check(pull: &mut Pull, event: LayerEvent, expected: Change, done: u64) {
         assert_eq!(change(pull, event), expected, "{event:?}");
@@ -495,7 +494,7 @@ mod tests {
         check(pull, ANNOUNCED, Change::Began, 0);
         check(pull, downloading(600, 1000), Change::Began, 600);
         let percent = pull.percent();
-        // Less than before, and nothing has said why: held back.
+        // Less than before, and no event has announced it: not shown.
         check(pull, downloading(500, 1000), Change::Moved, 600);
         check(pull, retrying(5), Change::Began, 600);
         check(pull, downloading(1000, 1000), Change::Silent, 600);
@@ -504,7 +503,7 @@ mod tests {
         assert_eq!((before.done, before.total, before.is_exact), (600, 1000, true));
         check(pull, downloading(100, 1000), Change::Restarted, 100);
         assert_eq!((pull.percent(), pull.moved()), (percent, (700, true)));
-        // What is shown of the whole stands still until it is passed.
+        // The overall progress stands still until it is passed.
         assert_eq!(amount(pull), before);
         check(pull, downloading(50, 1000), Change::Moved, 100);
         check(pull, downloading(599, 1000), Change::Grew, 599);
@@ -594,6 +593,8 @@ mod tests {
         check(&[c, d, d], false);
         check(&[a, c, b, d, d], false);
         check(&[a, c, d, d], false);
+        check(&[d, a, b, ("e", ANNOUNCED), ("e", DOWNLOADED), ("e", DOWNLOADED)], false);
+        check(&[("c", downloading(1, 2)), a, b, ("image", COMPLETE)], false);
         // A layer that is twice in the image.
         check(&[a, ("d", ANNOUNCED), ("d", DOWNLOADED), b, b], false);
         // podman 3.1
@@ -641,7 +642,7 @@ mod tests {
     fn each_id_counts_once() {
         let mut pull = Pull::default();
         say(&mut pull, "1: Pulling from a");
-        // The containerd store says of a layer that it is there after it has announced it, and then that it is complete.
+        // After the announcement the containerd store reports a layer as already present, and then as complete.
         for (id, what, expected) in [
             ("a", ANNOUNCED, Update::Layer(0, Change::Began)),
             ("b", ANNOUNCED, Update::Layer(1, Change::Began)),
@@ -707,7 +708,7 @@ mod tests {
         assert_eq!(pull.moved(), (1000, true));
     }
 
-    /// What the containerd image store says of a layer of ten megabytes (its own), in megabytes.
+    /// An event of the containerd store about a layer of ten megabytes, in megabytes.
     fn store(pull: &mut Pull, id: &str, current: u64) {
         step(pull, id, ANNOUNCED);
         step(pull, id, downloading(current << 20, 10 << 20));
@@ -722,7 +723,7 @@ mod tests {
         store(&mut pull, "b", 6);
         check(&pull, 12);
         pull.start_again();
-        // It goes on at 6, and with the other at 5, which was not yet on the disk.
+        // It continues at 6, and the other one at 5, whose last part was not yet on the disk.
         store(&mut pull, "a", 6);
         store(&mut pull, "b", 5);
         step(&mut pull, "a", DOWNLOADED);
@@ -731,7 +732,7 @@ mod tests {
         check(&pull, 16);
         store(&mut pull, "b", 9);
         check(&pull, 20);
-        // It was thrown away after an error.
+        // The store deleted it after an error.
         pull.start_again();
         store(&mut pull, "b", 1);
         step(&mut pull, "b", DOWNLOADED);
@@ -751,7 +752,7 @@ mod tests {
         };
         check(&[7, 7, 8], 3);
         check(&[6, 7, 8], 4);
-        // As much in the next tenth of a second as in the first.
+        // As much in the second tenth of a second as in the first.
         check(&[4, 8], 10);
         check(&[3, 5, 6], 10);
         check(&[1, 1, 1], 10);
@@ -775,7 +776,7 @@ mod tests {
         assert_eq!(attempt(&[("a", 1), ("a", 4), ("a", 6)]), FromNothing);
         assert_eq!(attempt(&[]), Nothing);
         assert_eq!(attempt(&[("a", 6), ("a", 7)]), Rest);
-        // A layer that no attempt had begun is neither.
+        // A layer that no attempt had begun counts as neither.
         assert_eq!(attempt(&[("a", 7), ("a", 8), ("b", 1), ("b", 4)]), Rest);
         // From nothing, also when it comes further than before.
         assert_eq!(attempt(&[("a", 1), ("a", 5), ("a", 9), ("b", 1)]), FromNothing);

@@ -268,7 +268,7 @@ mod tests {
                     area.lines().count() < rows.max(2) && (rows > 1 || area.is_empty()),
                     "{columns}x{rows}\n{area}"
                 );
-                // No character here is wider than one cell, so cells can be counted so.
+                // No character here is wider than one cell, so characters can be counted.
                 assert!(area.chars().all(|c| c.is_ascii() || "█░≥".contains(c)), "{area}");
                 assert!(area.lines().all(|line| line.chars().count() < columns), "{columns}x{rows}\n{area}");
             }

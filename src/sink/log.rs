@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use time::OffsetDateTime;
 
-    /// Runs `write` on a log in a directory of its own; what the log holds then.
+    /// Runs `write` on a log in its own directory, and returns the log's content.
     fn with_log(options: Options, write: impl FnOnce(&mut Log, &Path)) -> String {
         let name = format!("log-test-{}-{:?}", std::process::id(), std::thread::current().id());
         let directory = std::env::temp_dir().join(name);

@@ -268,13 +268,13 @@ mod tests {
             .expect("this again");
         let mut output = Vec::new();
         let mut buffer = [0; 4096];
-        // It ends with EIO, when nobody has the other side open any more.
+        // Ends with EIO once the other side is closed.
         while let Ok(count @ 1..) = File::read(&mut File::from(master.try_clone().expect("a copy")), &mut buffer) {
             output.extend_from_slice(&buffer[..count]);
         }
         assert!(!child.wait().expect("an end").success());
         let output = String::from_utf8(output).expect("UTF-8");
-        // What is shown is shown for good: no frame is left open.
+        // Every frame is complete: none is left held back.
         assert!(output.rfind(SHOW) > output.rfind(HOLD), "{output:?}");
         let mut shown = avt::Terminal::with_scrollback(80, 40, None).expect("a terminal");
         shown.feed(output.as_str());

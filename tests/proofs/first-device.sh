@@ -85,7 +85,7 @@ issue() { # NAME
     openssl x509 -req -in "$dir/ca/$1.csr" -CA "$dir/ca/ca.pem" -CAkey "$dir/ca/ca.key" -CAcreateserial -days 20 \
         -extfile <(echo "subjectAltName = DNS:$1") -out "$dir/ca/$1.pem" 2>/dev/null
 }
-give() { # MACHINE NAME: its certificate, where its Puppet keeps it
+place_certificate() { # MACHINE NAME: its certificate, where its Puppet keeps it
     local ssl=$dir/$1/root/$ssldir
     mkdir -p "$ssl/certs" "$ssl/private_keys"
     cp "$dir/ca/ca.pem" "$ssl/certs/ca.pem"
@@ -105,7 +105,7 @@ machine() { # MACHINE NAME [OLD NEW]...
     printf '#!/bin/sh\nexec "$@"\n' >"$root/usr/local/bin/sudo"
     chmod 755 "$root/usr/local/bin/sudo"
     cp -r "$dir/dist" "$root/root/dist"
-    give "$1" "$2"
+    place_certificate "$1" "$2"
     boot_device "$@"
     eventually "$1: systemd is up" inside "$1" sh -c 'systemctl is-system-running | grep -E "running|degraded"'
 }
@@ -163,11 +163,11 @@ done
 
 # == The page ==
 
-look_at_page() { nsenter -t "$network" -n node tests/page/first.mjs "$@"; }
+open_page() { nsenter -t "$network" -n node tests/page/first.mjs "$@"; }
 echo '-- the page in Chromium'
-look_at_page https://127.0.0.1/ me 'pass word 1' pi-1.example.com "$REGISTRY/app" >"$dir/out" 2>&1 || { cat "$dir/out" >&2; die 'the page does not show the device'; }
+open_page https://127.0.0.1/ me 'pass word 1' pi-1.example.com "$REGISTRY/app" >"$dir/out" 2>&1 || { cat "$dir/out" >&2; die 'the page does not show the device'; }
 cat "$dir/out"
-look_at_page https://127.0.0.1/ me wrong pi-1.example.com >"$dir/out" 2>&1 && die 'the page shows the device to who has a wrong password'
+open_page https://127.0.0.1/ me wrong pi-1.example.com >"$dir/out" 2>&1 && die 'the page shows the device to who has a wrong password'
 echo 'and not with a wrong password'
 settled server 2
 settled device 3
@@ -185,12 +185,12 @@ eventually 'and its image' shows 'UP TO DATE'
 another_pid() { local now; now=$(main "$1" "$2") && [ "$now" != 0 ] && [ "$now" != "$3" ]; } # MACHINE UNIT BEFORE
 before=$(main device alm-agent) mosquitto=$(main server mosquitto) nginx=$(main server nginx)
 issue pi-1.example.com
-give device pi-1.example.com
+place_certificate device pi-1.example.com
 again device 3
 check 'a renewed certificate of the device: its agent is started again' another_pid device alm-agent "$before"
 check 'with that one' cmp "$dir/ca/pi-1.example.com.pem" "$dir/device/root/$ssldir/certs/pi-1.example.com.pem"
 check 'as systemd hands it out' inside device cmp "$ssldir/certs/pi-1.example.com.pem" /run/credentials/alm-agent.service/cert
-look_at_page https://127.0.0.1/ me 'pass word 1' pi-1.example.com "$REGISTRY/app" >"$dir/out" 2>&1 || { cat "$dir/out" >&2; die 'it does not come back to the page'; }
+open_page https://127.0.0.1/ me 'pass word 1' pi-1.example.com "$REGISTRY/app" >"$dir/out" 2>&1 || { cat "$dir/out" >&2; die 'it does not come back to the page'; }
 echo 'and it is on the page again'
 settled device 3
 
@@ -199,7 +199,7 @@ serial() { # PORT
         openssl x509 -noout -serial
 }
 issue broker.example.com
-give server broker.example.com
+place_certificate server broker.example.com
 wanted=$(openssl x509 -noout -serial -in "$dir/ca/broker.example.com.pem")
 again server 2
 has() { [ "$(serial "$1")" = "$wanted" ]; } # PORT

@@ -71,7 +71,7 @@ fn parameter(text: &str) -> (String, &str) {
 mod tests {
     use super::*;
 
-    /// `expected` is each challenge in brackets, its parameters parted by blanks.
+    /// `expected` is each challenge in brackets, with its parameters separated by blanks.
     fn check(text: &str, expected: &str) {
         let mut shown = String::new();
         for challenge in parse(text) {

@@ -174,7 +174,7 @@ mod tests {
         shown.collect::<Vec<_>>().join("; ")
     }
 
-    /// As dockerd says it that was started with `--insecure-registry r.test:5000 --insecure-registry 10.0.0.0/8
+    /// The answer of a dockerd that was started with `--insecure-registry r.test:5000 --insecure-registry 10.0.0.0/8
     /// --registry-mirror http://m.test:5001 --registry-mirror https://n.test/cache`.
     const INFO: &str = r#"{"RegistryConfig":{"AllowNondistributableArtifactsCIDRs":[],"InsecureRegistryCIDRs":["10.0.0.0/8","fd00::/8","127.0.0.0/8"],
         "IndexConfigs":{"docker.io":{"Name":"docker.io","Mirrors":["http://m.test:5001/"],"Secure":true,"Official":true},

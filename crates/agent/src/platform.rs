@@ -181,12 +181,12 @@ fn arm_variant(cpuinfo: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    /// What was asked for, by the columns of `CELLS`; none is an engine on amd64 without `--platform`.
+    /// The requested platform of each column of `CELLS`; `none` is an engine on amd64 without `--platform`.
     const COLUMNS: [&str; 8] = ["none", "arm/v7", "arm/v8", "arm/v6", "arm/v5", "arm64", "386", "amd64/v2"];
 
-    /// What engines took from an index, `-` where they refused: seen of 20.10.24, and of 26.1.5, 28.5.2 and 30.0.0-dev
-    /// with either store. In the list `?` is an entry without a platform, `a` a buildx attestation; `?!` in a
-    /// cell: the engine's processor decides. The second line of a shape is 20.10's, where it differs.
+    /// What engines chose from an index, `-` if they refused: observed with 20.10.24, and with 26.1.5, 28.5.2 and
+    /// 30.0.0-dev with either store. In a list `?` is an entry without a platform, `a` a buildx attestation; `?!` in a
+    /// cell: the engine's processor decides. The second text is for 20.10, if it differs.
     const CELLS: &[(&str, &str, &str)] = &[
         ("arm/v5 arm/v6", "- arm/v6 arm/v6 arm/v6 arm/v5 arm/v6 - -", "- arm/v5 arm/v5 arm/v6 arm/v5 - - -"),
         ("arm/v8 arm/v7", "- arm/v7 arm/v8 - - arm/v8 - -", "- arm/v7 arm/v8 arm/v8 arm/v8 - - -"),
