@@ -14,7 +14,7 @@
 # @param mqtt
 #   The version of MQTT.
 # @param ssldir
-#   Where Puppet keeps its certificates: `/var/lib/puppet/ssl` for Debian's package.
+#   Where Puppet keeps its certificates; where unset, as Puppet on the node says.
 # @param ca
 #   The authority that the broker's certificate comes from; where unset, Puppet's.
 # @param cert
@@ -39,7 +39,7 @@ class alm_pull::agent (
   Pattern[/\A[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*\z/] $topic = 'fleet',
   Optional[Pattern[/\A[A-Za-z0-9._-]+\z/]] $device = undef,
   Enum['5', '3.1.1'] $mqtt = '5',
-  Alm_pull::Path $ssldir = '/etc/puppetlabs/puppet/ssl',
+  Alm_pull::Path $ssldir = alm_pull::first($facts['alm_pull_ssldir'], '/etc/puppetlabs/puppet/ssl'),
   Optional[Alm_pull::Path] $ca = undef,
   Optional[Alm_pull::Path] $cert = undef,
   Optional[Alm_pull::Path] $key = undef,

@@ -96,6 +96,44 @@ describe 'alm_pull::fleet' do
 
   it { is_expected.to contain_exec('alm-fleet-configure').with('unless' => 'alm-fleet-configure --check').that_notifies('Service[mosquitto]') }
 
+  it 'serves the page as nginx.conf of deploy/fleet does' do
+    as_shipped = File.read(File.expand_path('../../../fleet/nginx.conf', __dir__)).sub(%r{\A(#.*\n)+}, "# Managed by Puppet.\n")
+    is_expected.to contain_file('/etc/nginx/conf.d/alm-fleet.conf').that_notifies('Service[nginx]').with_content(
+      as_shipped.sub('/etc/ssl/certs/alm-fleet.pem', '/etc/mosquitto/alm-fleet/broker.pem')
+                .sub('/etc/ssl/private/alm-fleet.key', '/etc/mosquitto/alm-fleet/broker.key'),
+    )
+  end
+
+  it { is_expected.to contain_file('/etc/mosquitto/alm-fleet/broker.pem').that_notifies('Service[nginx]') }
+
+  context 'with the page elsewhere, under a certificate of its own' do
+    let(:params) { { 'topic' => 'fleet/eu', 'viewer_port' => 9443, 'page_port' => 444, 'page_cert' => '/etc/page.pem', 'page_key' => '/etc/page.key' } }
+
+    it {
+      is_expected.to contain_file('/etc/nginx/conf.d/alm-fleet.conf')
+        .with_content(%r{^    listen 444 ssl;$.*^    ssl_certificate /etc/page\.pem;$.*"root": "fleet/eu".*https://127\.0\.0\.1:9443;}m)
+    }
+  end
+
+  context 'without a page' do
+    let(:params) { { 'viewer_port' => 0 } }
+
+    it { is_expected.not_to contain_package('nginx') }
+    it { is_expected.to contain_file('/etc/default/alm-fleet').with_content(%r{^VIEWER_PORT=$}) }
+  end
+
+  context 'with a page that has no news' do
+    let(:params) { { 'viewer_port' => 0, 'page_port' => 443 } }
+
+    it { is_expected.to compile.and_raise_error(%r{a page_port needs a viewer_port}) }
+  end
+
+  context 'where Puppet keeps its certificates elsewhere' do
+    let(:facts) { { 'alm_pull_ssldir' => '/var/lib/puppet/ssl' } }
+
+    it { is_expected.to contain_file('/etc/mosquitto/alm-fleet/crl.pem').with_source('file:///var/lib/puppet/ssl/crl.pem') }
+  end
+
   context 'with other topics' do
     let(:params) { { 'topic' => 'fleet/eu', 'password_port' => 8884 } }
 
