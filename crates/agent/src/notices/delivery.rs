@@ -239,11 +239,11 @@ fn mail(receiver: &Receiver, text: &Text, sendmail: &Path) -> Answer {
     loop {
         match child.try_wait() {
             Ok(Some(status)) => {
-                // sysexits.h: what is wrong with the mail itself; what may pass.
+                // sysexits.h: what is wrong with the mail itself; what may pass, as exim's 1 where it cannot write its queue.
                 let end = match status.code() {
                     Some(0) => End::Delivered,
                     Some(64 | 65 | 67) => End::Refused,
-                    Some(68 | 71 | 72 | 73 | 74 | 75 | 77 | 78) => End::Later,
+                    Some(1 | 68 | 71 | 72 | 73 | 74 | 75 | 77 | 78) => End::Later,
                     _ => End::Unclear,
                 };
                 if end == End::Delivered {
@@ -321,6 +321,7 @@ mod tests {
                 End::Later,
                 "sendmail: exit status: 78: msmtp: no account",
             ),
+            ("exit 1", End::Later, "sendmail: exit status: 1"),
             ("exit 75", End::Later, "sendmail: exit status: 75"),
             ("echo 'no user someone' >&2; exit 67", End::Refused, "sendmail: exit status: 67"),
             ("exit 69", End::Unclear, "sendmail: exit status: 69"),
