@@ -47,6 +47,56 @@ describe 'alm_pull::agent' do
     }
   end
 
+  context 'with receivers of notices' do
+    let(:params) { super().merge('notify_urls' => sensitive(['https://hooks.slack.com/services/T0/B0/hush', 'mailto:ops@example.com'])) }
+
+    it { is_expected.to compile.with_all_deps }
+
+    it 'keeps them in a file for root alone, and shows them to nobody' do
+      is_expected.to contain_file('/etc/alm/notify')
+        .with('mode' => '0600', 'owner' => 'root', 'show_diff' => false, 'backup' => false)
+        .with_content(sensitive("https://hooks.slack.com/services/T0/B0/hush\nmailto:ops@example.com\n"))
+        .that_comes_before('Service[alm-agent]')
+      catalogue.resources.each do |resource|
+        shown = resource.to_hash.reject { |name, _| resource.sensitive_parameters.include?(name) }
+        expect(shown.to_s).not_to match(/hush/), resource.ref
+      end
+    end
+
+    it { is_expected.to contain_file(drop_in).with_content(%r{^LoadCredential=notify:/etc/alm/notify$}).with_content(%r{ --notify-file \$\{CREDENTIALS_DIRECTORY\}/notify \$ALM}) }
+    it { is_expected.to contain_exec('alm-agent: notify was renewed') }
+    it { is_expected.to contain_file('/etc/systemd/system/alm-agent.service.d/mailer.conf').with_ensure('absent') }
+
+    context 'alone, by a mailer that is setuid' do
+      let(:params) { super().reject { |name, _| name == 'broker' }.merge('setuid_mailer' => true) }
+
+      it { is_expected.to contain_file('/etc/default/alm-agent').with_content("# Managed by Puppet.\nALM_AGENT_OPTIONS=\"--device pi-2.example.com --site 'Berlin, hall 2'\"\n") }
+      it { is_expected.to contain_file(drop_in).with_content(%r{^ExecStart=/usr/bin/alm-agent --notify-file \S+ \$ALM_AGENT_OPTIONS$}).without_content(%r{cert}) }
+      it { is_expected.to contain_file('/etc/systemd/system/alm-agent.service.d/mailer.conf').with('ensure' => 'link', 'target' => '/usr/share/doc/alm-agent/examples/mailer.conf') }
+    end
+
+    [['gopher://hush'], [], ["https://a/hush\nx"]].each do |urls|
+      context "that are #{urls.length} of another kind" do
+        let(:params) { super().merge('notify_urls' => sensitive(urls)) }
+
+        it {
+          is_expected.to compile.and_raise_error(%r{notify_urls})
+          is_expected.not_to compile.and_raise_error(%r{hush})
+        }
+      end
+    end
+  end
+
+  context 'without receivers' do
+    it { is_expected.to contain_file('/etc/alm/notify').with_ensure('absent') }
+  end
+
+  context 'with neither broker nor receivers' do
+    let(:params) { {} }
+
+    it { is_expected.to compile.and_raise_error(%r{neither broker nor notify_urls}) }
+  end
+
   context 'with half a login' do
     let(:params) { super().merge('user' => 'pi-2') }
 
