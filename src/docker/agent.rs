@@ -6,9 +6,9 @@
 //! **Invariant:** it is started only if the engine runs on this host. Secrets go to its standard input, never into an
 //! argument or its environment.
 
-use crate::docker::base64;
 use crate::docker::inspect::Inspector;
 use crate::docker::reference::Reference;
+use crate::docker::{answer, base64};
 use crate::os::child::{self, Setup};
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
@@ -84,7 +84,7 @@ pub(super) fn request(what: &str, query: &RegistryQuery<'_>, engine: &Reached<'_
             "HttpsProxy": part("HttpsProxy"),
             "NoProxy": part("NoProxy"),
         },
-        "auth": serde_json::from_slice::<Value>(&auth).ok()?,
+        "auth": answer::parse(&auth)?,
         "limit_ms": u64::try_from(limit.as_millis()).ok()?,
     });
     Some(request.to_string())
@@ -108,13 +108,10 @@ pub(crate) fn digest(inspector: &Inspector<'_>, query: &RegistryQuery<'_>) -> Op
 
 /// The digest in the agent's answer; `None` if the answer is malformed.
 pub(crate) fn parse(answer: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Reply {
-        digest: String,
-    }
-    let Reply { digest } = serde_json::from_slice(answer).ok()?;
+    let answer = answer::parse(answer)?;
+    let digest = answer["digest"].as_str()?;
     let hex = digest.strip_prefix("sha256:")?;
-    (hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))).then_some(digest)
+    (hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))).then(|| digest.to_owned())
 }
 
 /// `linux/arm`, as the engine was built; the kernel can be another one. An engine that does not report it runs on this

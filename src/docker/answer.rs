@@ -12,10 +12,15 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
+/// The JSON value that `bytes` are. As text throughout the program: serde's reader for bytes is code of its own.
+pub(crate) fn parse(bytes: &[u8]) -> Option<Value> {
+    serde_json::from_str(std::str::from_utf8(bytes).ok()?).ok()
+}
+
 impl Answer {
     /// The body as JSON; null if it is not JSON.
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
+        parse(&self.body).unwrap_or_default()
     }
 
     /// The failure that an unsuccessful answer to `call` reports: `{"message": …}` in `json`, else the text of the

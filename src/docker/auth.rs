@@ -8,7 +8,6 @@
 //! helper, an entry or a token file: it says where and what kind of thing is wrong. Types that hold a secret are not
 //! `Debug`.
 
-use std::collections::BTreeMap;
 use std::mem;
 use std::path::Path;
 use std::process::Command;
@@ -48,23 +47,49 @@ pub(crate) struct Found {
     pub(crate) docker_config: Option<String>,
 }
 
-/// What is sent to the engine, under docker's names; no value is empty.
-type Credentials = BTreeMap<&'static str, String>;
+/// What is sent to the engine, under docker's names; an empty one is not sent.
+#[derive(Default, serde::Serialize)]
+struct Credentials {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    identitytoken: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    password: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    registrytoken: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    serveraddress: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    username: String,
+}
+
+impl Credentials {
+    fn of(username: String, password: String) -> Self {
+        Self { password, username, ..Self::default() }
+    }
+
+    fn is_empty(&self) -> bool {
+        let Self { identitytoken, password, registrytoken, serveraddress, username } = self;
+        [identitytoken, password, registrytoken, serveraddress, username].into_iter().all(String::is_empty)
+    }
+}
 
 /// Adds `server`, under whatever key the credentials were found: the containerd store ignores credentials whose host is
 /// not the registry's.
 fn found(mut credentials: Credentials, server: &str, origin: String, warnings: Vec<String>) -> Found {
-    let user = match credentials.get("username") {
-        None if credentials.is_empty() => None,
-        None => Some(TOKEN_USER.to_owned()),
+    let Credentials { username, password, identitytoken, registrytoken, .. } = &credentials;
+    let user = match username.as_str() {
+        "" if credentials.is_empty() => None,
+        "" => Some(TOKEN_USER.to_owned()),
         // Some registries take a token in place of the user's name; then the name is the secret.
-        Some(_) if credentials.len() == 1 => Some("<a user without a password>".to_owned()),
-        Some(user) => Some(user.clone()),
+        _ if password.is_empty() && identitytoken.is_empty() && registrytoken.is_empty() => {
+            Some("<a user without a password>".to_owned())
+        }
+        user => Some(user.to_owned()),
     };
     if user.is_some() {
-        credentials.insert("serveraddress", server.to_owned());
+        server.clone_into(&mut credentials.serveraddress);
     }
-    // Cannot fail: it is a map of strings.
+    // Strings cannot fail to become JSON.
     let json = serde_json::to_vec(&credentials).unwrap_or_default();
     Found { header: base64::url_safe(&json), user, origin, warnings, docker_config: None }
 }
@@ -90,15 +115,14 @@ fn find(registry: &str, environment: &Environment, config: &Config, on_tick: OnT
     let (mut place, root) = (config.place.clone(), &config.root);
     let mut credentials = stored(root, server).unwrap_or_else(|error| {
         warnings.push(format!("{place}: {error}"));
-        Credentials::new()
+        Credentials::default()
     });
     match helper(root, server, environment) {
         Ok(None) => {}
         Ok(Some(Helper { name, chosen })) => match ask(&name, server, environment, on_tick) {
             Ok(answer) => {
-                // The one field of the file's entry that docker keeps, even if the helper has nothing.
-                credentials.retain(|name, _| *name == "registrytoken");
-                credentials.extend(answer);
+                // The one thing of the file's entry that docker keeps, even where the helper has nothing.
+                credentials = Credentials { registrytoken: credentials.registrytoken, ..answer };
                 searched.push(mem::replace(&mut place, name));
             }
             // docker continues with the file's entry, which usually does not exist.
@@ -127,7 +151,7 @@ fn server(registry: &str) -> &str {
 /// The entry of `auths` for a registry.
 fn stored(root: &Value, server: &str) -> Result<Credentials, String> {
     let Some(auths) = object(field(root, "auths"), "\"auths\"")? else {
-        return Ok(Credentials::new());
+        return Ok(Credentials::default());
     };
     // An exact key counts even if it is empty: docker login leaves such an entry when a helper has the secret.
     let old = || auths.iter().find(|(key, _)| host(key) == server);
@@ -143,10 +167,13 @@ fn host(key: &str) -> &str {
 /// Reads one entry of `auths`.
 fn entry(entry: &Value) -> Result<Credentials, String> {
     object(entry, "the registry's entry")?;
-    let mut credentials = Credentials::new();
-    for name in ["username", "password", "identitytoken", "registrytoken"] {
-        credentials.insert(name, text(entry, name)?);
-    }
+    let mut credentials = Credentials {
+        username: text(entry, "username")?,
+        password: text(entry, "password")?,
+        identitytoken: text(entry, "identitytoken")?,
+        registrytoken: text(entry, "registrytoken")?,
+        serveraddress: String::new(),
+    };
     let auth = text(entry, "auth")?;
     if !auth.is_empty() {
         let bytes = base64::decode(&auth).ok_or("\"auth\" is not base64")?;
@@ -155,10 +182,9 @@ fn entry(entry: &Value) -> Result<Credentials, String> {
         if user.is_empty() {
             return Err("\"auth\" holds no user:password".to_owned());
         }
-        credentials.insert("username", user.to_owned());
-        credentials.insert("password", password.trim_matches('\0').to_owned());
+        user.clone_into(&mut credentials.username);
+        password.trim_matches('\0').clone_into(&mut credentials.password);
     }
-    credentials.retain(|_, value| !value.is_empty());
     Ok(credentials)
 }
 
@@ -209,19 +235,17 @@ fn ask(name: &str, server: &str, environment: &Environment, on_tick: OnTick<'_>)
     let (status, output) = collect(command, setup, environment.helper_limit, SECRET_MAX, on_tick)?;
     if !status.success() {
         let none = output.trim_ascii() == NOT_FOUND;
-        return if none { Ok(Credentials::new()) } else { Err(format!("failed ({status})")) };
+        return if none { Ok(Credentials::default()) } else { Err(format!("failed ({status})")) };
     }
     let answer = json(&output).ok().filter(Value::is_object).ok_or("gave no JSON object")?;
     let wrong = |error| format!("gave a wrong answer: {error}");
     let user = text(&answer, "Username").map_err(wrong)?;
     let secret = text(&answer, "Secret").map_err(wrong)?;
-    let mut credentials = if user == TOKEN_USER {
-        Credentials::from([("identitytoken", secret)])
+    Ok(if user == TOKEN_USER {
+        Credentials { identitytoken: secret, ..Credentials::default() }
     } else {
-        Credentials::from([("username", user), ("password", secret)])
-    };
-    credentials.retain(|_, value| !value.is_empty());
-    Ok(credentials)
+        Credentials::of(user, secret)
+    })
 }
 
 /// Whose credentials are searched for, and where.
@@ -265,7 +289,7 @@ fn from_token_file(path: &Path, user: Option<&str>, registry: &str, config: &Con
         Ok(key) if key["type"] == "service_account" => "_json_key",
         _ => "oauth2accesstoken",
     });
-    let credentials = Credentials::from([("username", user.to_owned()), ("password", token.to_owned())]);
+    let credentials = Credentials::of(user.to_owned(), token.to_owned());
     let server = server(registry);
     let pair = base64::standard(format!("{user}:{token}").as_bytes());
     let mut docker_config = serde_json::json!({ "auths": { server: { "auth": pair } } });

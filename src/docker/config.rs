@@ -142,7 +142,8 @@ pub(crate) fn json(bytes: &[u8]) -> Result<Value, String> {
     if bytes.trim_ascii().is_empty() {
         return Ok(Value::Null);
     }
-    Value::deserialize(&mut serde_json::Deserializer::from_slice(bytes))
+    let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8 text")?;
+    Value::deserialize(&mut serde_json::Deserializer::from_str(text))
         .map_err(|error| format!("not valid JSON (line {}, column {})", error.line(), error.column()))
 }
 

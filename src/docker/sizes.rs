@@ -7,12 +7,13 @@
 //! **Invariant:** nothing here waits or fails. Secrets go to the agent's standard input and nowhere else.
 
 use crate::docker::agent::{self, Reached, RegistryQuery};
+use crate::docker::answer;
 use crate::docker::engine::{Connection, Engine};
 use crate::docker::store::{self, Store};
 use crate::os::child::{Child, Read, Setup};
 use crate::pull::Pull;
 use crate::pull::room::Room;
-use crate::pull::sizes::Sizes;
+use crate::pull::sizes::{self, Sizes};
 use serde_json::Value;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -203,11 +204,8 @@ fn read_output(child: &mut Child, output: &mut Vec<u8>) -> Output {
 
 /// The layers in the agent's answer; `None` if the answer is malformed.
 pub(crate) fn parse(answer: &[u8]) -> Option<Sizes> {
-    #[derive(serde::Deserialize)]
-    struct Answer {
-        layers: Sizes,
-    }
-    let Answer { layers } = serde_json::from_slice(answer).ok()?;
+    let answer = answer::parse(answer)?;
+    let layers = sizes::from_json(&answer["layers"])?;
     let is_id = |id: &str| id.len() == 12 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let total = layers.iter().fold(0, |total: u64, (_, size)| total.saturating_add(*size));
     (layers.len() <= LAYERS_MAX && total <= BYTES_MAX && layers.iter().all(|(id, _)| is_id(id))).then_some(layers)

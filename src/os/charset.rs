@@ -19,7 +19,7 @@ impl Charset {
     pub(crate) fn from_environment(ascii: bool) -> Self {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let locale =
-            set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default().to_lowercase();
+            set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default().to_ascii_lowercase();
         if ascii || !(locale.contains("utf-8") || locale.contains("utf8")) {
             Self::Ascii
         } else if set("TERM").as_deref() == Some("linux") {

@@ -94,7 +94,7 @@ impl Attempts {
 
 /// Whether only the containerd store words the reason of a broken pull so.
 pub(crate) fn is_of_containerd(reason: &str) -> bool {
-    let reason = reason.to_lowercase();
+    let reason = reason.to_ascii_lowercase();
     CONTAINERD_SAYS.iter().any(|words| reason.contains(words))
 }
 

@@ -7,27 +7,7 @@
 //! exceeds its size.
 
 use crate::pull::event::Numbers;
-
-/// In the engine's order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// `Pulling fs layer`
-    Queued,
-    /// `Waiting`
-    Waiting,
-    Downloading,
-    /// The engine waits this many seconds before it tries the layer again.
-    Retrying(u64),
-    /// `Verifying Checksum`
-    Verifying,
-    /// `Download complete`
-    Downloaded,
-    Extracting,
-    /// `Pull complete`
-    Complete,
-    /// `Already exists`
-    Cached,
-}
+pub(crate) use crate::pull::event::Phase;
 
 /// What an event changed in a layer. Its phase is the layer's present one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

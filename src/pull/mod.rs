@@ -7,19 +7,16 @@
 //! engine said so; the absence of errors is not enough.
 
 pub(crate) mod attempt;
-pub(crate) mod event;
 pub(crate) mod failure;
 pub(crate) mod layer;
-mod line_buffer;
 pub(crate) mod meter;
 pub(crate) mod room;
 pub(crate) mod sizes;
 pub(crate) mod snapshot;
 mod tally;
 mod verdict;
-mod wire;
 
-pub(crate) use line_buffer::{LineBuffer, MAX_LINE, split_object};
+pub(crate) use alm_stream::{LineBuffer, MAX_LINE, event, split_object};
 pub(crate) use verdict::{End, Verdict, signal_exit_code};
 
 use crate::pull::event::{Event, Numbers};
@@ -257,7 +254,9 @@ impl Pull {
 
     /// Whether the stream can only be a complete one of podman, which sends no final status.
     pub(crate) fn ends_as_podman(&self) -> bool {
-        self.is_podmans_end && !self.is_docker && !self.is_containerd && !self.is_not_podman
+        // Podman announces each layer: of another the beginning is missing.
+        let is_whole = self.others.iter().all(|other| other.id == self.last_id());
+        self.is_podmans_end && is_whole && !self.is_docker && !self.is_containerd && !self.is_not_podman
     }
 
     /// Blobs that were never announced (manifests, configurations) are not layers, but their movement counts.
@@ -594,6 +593,8 @@ mod tests {
         check(&[c, d, d], false);
         check(&[a, c, b, d, d], false);
         check(&[a, c, d, d], false);
+        check(&[d, a, b, ("e", ANNOUNCED), ("e", DOWNLOADED), ("e", DOWNLOADED)], false);
+        check(&[("c", downloading(1, 2)), a, b, ("image", COMPLETE)], false);
         // A layer that is twice in the image.
         check(&[a, ("d", ANNOUNCED), ("d", DOWNLOADED), b, b], false);
         // podman 3.1

@@ -71,7 +71,7 @@ impl Page<'_> {
     }
 
     fn pulling(&mut self, states: &States, image: &Image, number: usize, count: usize) {
-        let word = image.text.to_uppercase();
+        let word = image.text.to_ascii_uppercase();
         let many = if count > 1 { format!("   image {number} of {count}") } else { String::new() };
         let attempt = image.attempt.filter(|attempt| *attempt > 1).map(|attempt| format!("attempt {attempt}"));
         let tone = if image.text == "Retrying" { Tone::Mark } else { Tone::Good };

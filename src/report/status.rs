@@ -118,7 +118,7 @@ pub(crate) fn facts(image: &Image, moment: Moment) -> String {
             failing(image, ", failing", moment, &mut out);
         }
         (Status::Warning, text) => {
-            let _ = write!(out, "{} {}", text.to_lowercase(), moment.ago(image.since));
+            let _ = write!(out, "{} {}", text.to_ascii_lowercase(), moment.ago(image.since));
             if let Some(percent) = image.percent {
                 let _ = write!(out, " at {percent}%");
             }
@@ -152,7 +152,7 @@ fn details(image: &Image, out: &mut String) {
 }
 
 fn working(image: &Image, text: &str, out: &mut String) {
-    out.push_str(&text.to_lowercase());
+    out.push_str(&text.to_ascii_lowercase());
     if let Some(percent) = image.percent {
         let _ = write!(out, "  {percent}%");
     }

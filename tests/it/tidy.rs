@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// All that the small executable is made of, and what its macros are made with.
 const LINKED: &[&str] = &[
     "alm-state",
+    "alm-stream",
     "bitflags",
     "deranged",
     "docker-pull-with-progress",

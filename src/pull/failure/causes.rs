@@ -101,7 +101,7 @@ const STORING: &[&str] = &[
     "adding layer with blob",
     "committing the finished image",
     "mount callback failed",
-    "error creating overlay mount",
+    "error creating * mount",
     "untar re-exec error",
 ];
 
@@ -133,7 +133,6 @@ const WEAK: Rows = &[
             "already exists$",
             "invalid cross-device link$",
             "failed precondition$",
-            "lease",
             // A file of the store that lost its content with the power.
             "invalid character x00",
         ],

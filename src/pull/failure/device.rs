@@ -84,6 +84,8 @@ pub(crate) const CAUSES: Rows = &[
             "error creating layer",
             "error creating temporary lease",
             "failed to create lease",
+            "lease _",
+            "lease does not exist",
             "failed to get reader from content store",
             "parent snapshot",
             "snapshot",

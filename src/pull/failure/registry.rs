@@ -17,6 +17,7 @@ pub(crate) const CAUSES: Rows = &[
             "local error: tls",
             "remote error: tls: internal error",
             "tls handshake timeout",
+            "tls: received unexpected",
         ],
     ),
     (
@@ -161,7 +162,7 @@ pub(crate) const CAUSES: Rows = &[
         &[
             "manifest unknown",
             "name unknown",
-            "manifest for * not found",
+            "manifest * not found",
             "no such image",
             "unable to find image",
             "image not known",
