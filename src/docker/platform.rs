@@ -1,7 +1,8 @@
 //! Which entry of an image's index an engine chooses for a platform, and what it can run: containerd's rules.
 //!
 //! Needed by `--check`, which has to know without a pull what a pull would fetch, and by a pull, which warns if the
-//! image cannot run.
+//! image cannot run. `alm-agent` has an implementation of its own, for platforms of which all parts are known; that the
+//! two agree is what the fuzz target `platform` checks.
 //!
 //! **Invariant:** pure. A property of a platform that is not known never counts against it.
 
