@@ -35,6 +35,10 @@ const BYTES_MAX: u64 = 1 << 40;
 /// When all layers are announced, at the latest: after so many milliseconds.
 const ANNOUNCING: u64 = 100;
 
+/// After so many milliseconds the engine has told of every byte that lay there when the free space was measured: it tells of
+/// a layer ten times a second. What it has not told yet would count twice, as used and as still to come.
+const TELLING: u64 = 200;
+
 /// The state of the request, and what is to be done with its answer.
 pub(crate) struct SizesQuery {
     agent: PathBuf,
@@ -46,6 +50,8 @@ pub(crate) struct SizesQuery {
     announced: Option<u64>,
     /// How many downloads had begun when the free space was last measured.
     measured: Option<usize>,
+    /// What was measured then, and when.
+    room: Option<(u64, Room)>,
 }
 
 enum Stage {
@@ -85,6 +91,7 @@ impl SizesQuery {
             is_containerd: None,
             announced: None,
             measured: None,
+            room: None,
         })
     }
 
@@ -100,7 +107,7 @@ impl SizesQuery {
             self.announced.get_or_insert(at);
         } else {
             // Another attempt has begun.
-            (self.announced, self.measured) = (None, None);
+            (self.announced, self.measured, self.room) = (None, None, None);
         }
         self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Waiting if self.announced.is_none() => Stage::Waiting,
@@ -159,15 +166,16 @@ impl SizesQuery {
         })
     }
 
-    /// Measures the free space where the engine keeps its images, once the layers are known and with each download that begins.
+    /// Measures the free space where the engine keeps its images, once the layers are known and with each download that begins;
+    /// what was measured is returned once the pull is up to date with it.
     fn measure_room(&mut self, pull: &Pull, at: u64) -> Option<Room> {
         let is_whole = pull.is_fetching() || self.announced.is_some_and(|since| at >= since.saturating_add(ANNOUNCING));
         let downloads = Some(pull.downloads());
-        if !pull.has_sizes() || !is_whole || self.measured == downloads {
-            return None;
+        if self.room.is_none() && pull.has_sizes() && is_whole && self.measured != downloads {
+            self.measured = downloads;
+            self.room = self.store.as_ref().and_then(Store::room).map(|room| (at, room));
         }
-        self.measured = downloads;
-        self.store.as_ref()?.room()
+        self.room.take_if(|(since, _)| at >= since.saturating_add(TELLING)).map(|(_, room)| room)
     }
 }
 

@@ -6,7 +6,7 @@
 //! **Invariant:** pure. What could fit is never refused: everything that is not known counts as nothing.
 
 use super::Pull;
-use super::layer::{Layer, Phase};
+use super::layer::Layer;
 
 /// What was found where the engine keeps its images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +41,14 @@ impl Pull {
         let need = if room.is_containerd {
             // What is not yet being fetched may lie there from an earlier pull; then it comes without a byte.
             let packed = sum(&|layer| if layer.has_numbers() { self::to_fetch(layer) } else { 0 });
-            // Of what is being unpacked nobody says how much is still to come.
-            let unpacked = sum(&|layer| if layer.phase == Phase::Extracting { 0 } else { layer.size.unwrap_or(0) });
+            // What has come is being unpacked, or is unpacked: Docker 26 tells of neither.
+            let unpacked = sum(&|layer| if layer.is_downloaded() { 0 } else { layer.size.unwrap_or(0) });
             packed.saturating_add(if room.is_twice { unpacked } else { 0 })
         } else {
-            to_fetch
+            // The graphdriver unpacks a layer at a time and deletes what it has unpacked: so much will be free again, or is free
+            // again since it was measured.
+            let fetched = self.layers.iter().filter(|layer| layer.is_downloaded() && !layer.is_cached);
+            to_fetch.saturating_sub(fetched.filter_map(|layer| layer.size).max().unwrap_or(0))
         };
         let wanted = to_fetch.saturating_mul(if room.is_containerd { 4 } else { 3 });
         if need > room.free {
@@ -120,13 +123,13 @@ mod tests {
         say(&mut pull, "c", "Downloading", r#""current":0,"total":20000000"#);
         assert_eq!(needs(&pull), [55, 115, 55]);
         say(&mut pull, "a", "Download complete", "");
-        assert_eq!(needs(&pull), [40, 100, 40]);
+        assert_eq!(needs(&pull), [20, 80, 40], "it may be unpacked already, and what was packed is deleted then");
         say(&mut pull, "a", "Extracting", r#""current":1,"units":"s""#);
-        assert_eq!(needs(&pull), [40, 80, 40]);
+        assert_eq!(needs(&pull), [20, 80, 40]);
         say(&mut pull, "a", "Pull complete", "");
-        assert_eq!(needs(&pull), [40, 80, 40]);
+        assert_eq!(needs(&pull), [20, 80, 40], "it was complete only after the free space was measured, perhaps");
         say(&mut pull, "b", "Already exists", "");
-        assert_eq!(needs(&pull), [20, 40, 20]);
+        assert_eq!(needs(&pull), [0, 40, 20]);
     }
 
     #[test]
