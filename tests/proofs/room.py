@@ -201,7 +201,7 @@ def _(row):
 
 def never_refused(row, name, room):
     row.engine.leave(room)
-    pulled = Pulled(row, name, 10 * MB)
+    pulled = Pulled(row, name, 20 * MB)
     expect(not pulled.full, "what may fit was refused")
     expect(pulled.is_tight == row.is_known, "no warning, or one without knowledge")
     return pulled
