@@ -1,6 +1,6 @@
 //! Pulls a Docker image and shows its progress, layer by layer.
 //!
-//! A folder a concern; what a folder keeps to itself is private to it. A folder uses only folders below it:
+//! One folder for each concern; what only a folder itself needs is private to it. A folder uses only folders below it:
 //!
 //! | folder | holds |
 //! |---|---|
@@ -19,8 +19,11 @@
 //!                                     end of stream → Pull::verdict → closing block, exit code
 //! ```
 //!
-//! Time is `at`, milliseconds since the pull began, below `session`: so a replay prints what the live pull printed. Exit codes:
-//! 0 pulled; 1 failed; 2 wrong usage; 3 no answer to `--check`, nothing known to `--status`; 128+n ended by signal n; in the fallback docker's own.
+//! Below `session` time is `at`, the milliseconds since the pull began, so that a replay prints what the live pull
+//! printed.
+//!
+//! Exit codes: 0 pulled; 1 failed; 2 wrong usage; 3 no answer to `--check`, nothing known to `--status`; 128+n ended by
+//! signal n. In the fallback: those of docker.
 //!
 //! **Invariant:** no threads, no unsafe code; every wait checks for signals on every tick of 50 ms, or is ended by them.
 
@@ -56,7 +59,7 @@ fn main() -> ExitCode {
 fn run(mode: Mode) -> u8 {
     match mode {
         Mode::Say(text) => {
-            // Not print!, which panics where nobody reads.
+            // Not `print!`, which panics on a closed pipe.
             match io::stdout().write_all(text.as_bytes()) {
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => 1,
                 _ => 0,
@@ -74,7 +77,7 @@ fn run(mode: Mode) -> u8 {
     }
 }
 
-/// Where no platform is asked for, the environment may do so.
+/// Uses the platform that the environment names if the command line names none.
 fn with_platform(mut options: args::PullOptions, run: impl FnOnce(&Reference, &args::PullOptions) -> u8) -> u8 {
     if options.platform.is_none() {
         options.platform = match docker::environment::default_platform() {
@@ -88,7 +91,7 @@ fn with_platform(mut options: args::PullOptions, run: impl FnOnce(&Reference, &a
     with_reference(&options, run)
 }
 
-/// An image that cannot be pulled is refused before anything else is done.
+/// Refuses an image name that cannot be pulled before anything else is done.
 fn with_reference(options: &args::PullOptions, run: impl FnOnce(&Reference, &args::PullOptions) -> u8) -> u8 {
     match Reference::parse(&options.image) {
         Ok(reference) => run(&reference, options),

@@ -1,8 +1,8 @@
-//! One pull: its state, the report that makes lines of it, and all that these go to.
+//! One pull: its state, the report that turns it into lines, and the sinks that the lines go to.
 //!
 //! A live pull and a replay drive the same session, so they cannot show it differently.
 //!
-//! **Invariant:** a sink or a recording that fails is given up with one line on stderr; the session goes on.
+//! **Invariant:** a sink or a recording that fails is dropped with one line on stderr; the session continues.
 
 use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
@@ -24,16 +24,16 @@ pub(crate) struct Session {
     sinks: Vec<NamedSink>,
     recorder: Option<(String, Recorder)>,
     method: Method,
-    /// The host that the image comes from, for advice.
+    /// The host of the registry, for advice.
     registry: Option<String>,
     stderr: Charset,
 }
 
-/// What a line brought.
+/// What a line of the stream changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
     NotUnderstood,
-    /// Only what was known, or what is not understood.
+    /// It repeats what was known, or was not understood.
     Nothing,
     Movement,
 }
@@ -44,7 +44,7 @@ impl Session {
         Self { pull, report, sinks, recorder, method: Method::Api, registry: None, stderr }
     }
 
-    /// The pull begins: with a block at the top.
+    /// Opens the session with the block at the top of the log.
     pub(crate) fn open(&mut self, at: u64, opening: &Opening, header: Option<&Header>) {
         self.method = opening.method;
         self.registry = Reference::parse(&opening.image).ok().map(|reference| reference.registry().to_owned());
@@ -57,7 +57,7 @@ impl Session {
         self.frame(at);
     }
 
-    /// The engine (or docker) said this.
+    /// Applies a line of the engine's stream, or of docker's output.
     pub(crate) fn line(&mut self, at: u64, line: &[u8]) -> Outcome {
         let event = match self.method {
             Method::Api => event::parse(line),
@@ -66,19 +66,21 @@ impl Session {
         self.line_or_objects(at, line, event, event::parse)
     }
 
-    /// The engine said this, which was not JSON and may have the form of JSON now; or docker did.
+    /// Applies a line that a recording keeps as text: docker's, or one of the engine's that was not JSON. It may look
+    /// like JSON now.
     pub(crate) fn raw_line(&mut self, at: u64, line: &[u8]) -> Outcome {
         let event = match self.method {
             Method::Api => event::malformed(line),
             Method::Cli => event::parse_cli(line),
         };
-        // A recording has the replacement character where the line was not UTF-8, and must not be understood better.
+        // A recording has U+FFFD in place of bytes that were not UTF-8. The replay must not understand such a line if
+        // the live pull did not.
         let is_text = |line: &[u8]| std::str::from_utf8(line).is_ok_and(|text| !text.contains('\u{fffd}'));
         let parse = |line| if is_text(line) { event::parse(line) } else { event::malformed(line) };
         self.line_or_objects(at, line, event, parse)
     }
 
-    /// What was not understood as one object can be several: old engines end no line after each.
+    /// Applies a line, or if that is not one JSON object each object in it: old engines put several on one line.
     fn line_or_objects<'a>(
         &mut self,
         at: u64,
@@ -87,7 +89,7 @@ impl Session {
         parse: impl Fn(&'a [u8]) -> Event<'a>,
     ) -> Outcome {
         let is_one = self.method == Method::Cli || !matches!(event, Event::Unknown(_) | Event::Error(_));
-        // Searched for only where it has to be: it is done byte by byte.
+        // Split only if it has to be, because that reads the line byte by byte.
         let Some((object, rest)) = (if is_one { None } else { split_object(line) }) else {
             return self.event(at, line, event);
         };
@@ -101,7 +103,7 @@ impl Session {
     }
 
     fn event(&mut self, at: u64, line: &[u8], event: Event<'_>) -> Outcome {
-        // A layer's event was read as JSON, unless docker said it.
+        // An event of a layer was parsed from JSON, unless it comes from docker.
         let is_json = self.method == Method::Api && matches!(event, Event::Layer { .. });
         self.record(|recorder| recorder.line(at, line, is_json));
         let Self { pull, report, sinks, stderr, .. } = self;
@@ -120,21 +122,21 @@ impl Session {
         outcome
     }
 
-    /// Time has passed.
+    /// Handles that time has passed: emits the lines that are due.
     pub(crate) fn advance(&mut self, at: u64) {
         let Self { pull, report, sinks, stderr, .. } = self;
         report.advance(pull, at, &mut |line| emit(sinks, line, *stderr));
         self.frame(at);
     }
 
-    /// Shows how things stand, where that is shown at all; no line comes of it.
+    /// Lets the sinks that show the present state draw it; emits no line.
     pub(crate) fn frame(&mut self, at: u64) {
         let Self { pull, report, sinks, stderr, .. } = self;
         let snapshot = Snapshot { pull, meter: &report.meter, at };
         each(sinks, *stderr, &mut |sink| sink.frame(&snapshot));
     }
 
-    /// Something of our own that a reader should know.
+    /// Emits a warning of the program itself.
     pub(crate) fn warn(&mut self, at: u64, warning: &str) {
         self.record(|recorder| recorder.warning(at, warning));
         let Self { pull, report, sinks, stderr, .. } = self;
@@ -144,7 +146,7 @@ impl Session {
         self.frame(at);
     }
 
-    /// The registry has said how large the layers are.
+    /// Handles the layers' sizes from the registry.
     pub(crate) fn sizes(&mut self, at: u64, sizes: Sizes) {
         self.record(|recorder| recorder.sizes(at, &sizes));
         let Self { pull, report, sinks, stderr, .. } = self;
@@ -155,16 +157,17 @@ impl Session {
         self.frame(at);
     }
 
-    /// The free space where the engine keeps its images was measured; why the pull cannot go on, if it cannot.
+    /// Handles a measurement of the free space where the engine keeps its images. Returns why the pull cannot continue,
+    /// if it cannot.
     pub(crate) fn room(&mut self, at: u64, room: &Room) -> Option<String> {
         self.record(|recorder| recorder.room(at, room));
         let Self { pull, report, sinks, stderr, .. } = self;
         let out = &mut |line: &Line<'_>| emit(sinks, line, *stderr);
         report.advance(pull, at, out);
-        report.room(pull.judge(room), at, out)
+        report.room(pull.check_space(room), at, out)
     }
 
-    /// The attempt has failed, and another is to begin.
+    /// Handles that the attempt failed, and that another follows.
     pub(crate) fn retry(&mut self, at: u64, retry: &Retry) {
         let method = self.method;
         self.record(|recorder| recorder.retry(at, retry, method));
@@ -176,7 +179,7 @@ impl Session {
         self.frame(at);
     }
 
-    /// The session is over.
+    /// Closes the session with the closing block.
     pub(crate) fn close(&mut self, at: u64, end: &End, verdict: &Verdict, exit: u8) {
         let failure = if let Verdict::Failed(failure) = verdict { Some(failure) } else { None };
         self.record(|recorder| recorder.end(at, end, failure, exit));
@@ -206,13 +209,13 @@ fn emit(sinks: &mut Vec<NamedSink>, line: &Line<'_>, stderr: Charset) {
     each(sinks, stderr, &mut |sink| sink.line(line));
 }
 
-/// Does it to each sink, and drops those that fail.
+/// Calls `act` for each sink, and drops the sinks for which it fails.
 fn each(sinks: &mut Vec<NamedSink>, stderr: Charset, act: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) {
     let mut complaints = Vec::new();
     sinks.retain_mut(|(name, sink)| match act(&mut **sink) {
         Ok(()) => true,
         Err(error) => {
-            // Of a replay or a viewer whose reader wants no more (`| head`): he knows.
+            // In a replay or a viewer the reader closed the pipe (`| head`) on purpose: no complaint.
             if error.kind() != io::ErrorKind::Interrupted {
                 complaints.push(format!("{name}: {error}; the pull goes on without it"));
             }
@@ -224,10 +227,10 @@ fn each(sinks: &mut Vec<NamedSink>, stderr: Charset, act: &mut dyn FnMut(&mut dy
     }
 }
 
-/// Complains in the middle of the session; stderr may be the same terminal.
+/// Writes a complaint to stderr, which may be the terminal that a sink draws on.
 fn interrupt(sinks: &mut [NamedSink], complaint: &str, stderr: Charset) {
     for (_, sink) in sinks {
-        // What it wants to say about itself it will say when it is next used.
+        // An error of the sink itself is reported when it is used next.
         let _ = sink.step_aside();
     }
     complain(complaint, stderr);

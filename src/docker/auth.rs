@@ -344,8 +344,8 @@ mod tests {
 
     fn found_for(registry: &str, environment: &Environment) -> (Value, Found) {
         let found = find(registry, environment, &Config::read(environment), &mut || ControlFlow::Continue(()));
-        let said = format!("{:?} {} {:?}", found.user, found.origin, found.warnings);
-        assert!(!said.contains("s3cr"), "{said}");
+        let shown = format!("{:?} {} {:?}", found.user, found.origin, found.warnings);
+        assert!(!shown.contains("s3cr"), "{shown}");
         (decoded(&found), found)
     }
 

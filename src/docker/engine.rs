@@ -50,7 +50,7 @@ pub(crate) enum Error {
     /// It answered, and not with what was asked for.
     Refused(Failure),
     /// The caller did not want to wait any longer.
-    GivenUp,
+    Interrupted,
 }
 
 impl fmt::Display for Error {
@@ -58,7 +58,7 @@ impl fmt::Display for Error {
         match self {
             Self::Connect(reason) | Self::Denied(reason) | Self::Broken(reason) => f.write_str(reason),
             Self::Refused(failure) => write!(f, "{failure}"),
-            Self::GivenUp => f.write_str("interrupted"),
+            Self::Interrupted => f.write_str("interrupted"),
         }
     }
 }
@@ -71,7 +71,7 @@ impl Error {
             Self::Denied(reason) => Failure::own(Kind::SocketDenied, reason),
             Self::Broken(reason) => Failure::own(Kind::EngineGone, reason),
             Self::Refused(failure) => failure,
-            Self::GivenUp => Failure::own(Kind::Other, self.to_string()),
+            Self::Interrupted => Failure::own(Kind::Other, self.to_string()),
         }
     }
 }
@@ -253,7 +253,7 @@ impl Connection {
                     }
                     std::thread::sleep(TICK / 2);
                     if on_tick().is_break() {
-                        return Err(Error::GivenUp);
+                        return Err(Error::Interrupted);
                     }
                 }
                 Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => return Err(denied()),
@@ -357,7 +357,7 @@ impl Connection {
                 Read::Bytes { .. } | Read::Tick => {}
             }
             if on_tick().is_break() {
-                return Err(Error::GivenUp);
+                return Err(Error::Interrupted);
             }
         }
     }

@@ -75,8 +75,8 @@ struct Request {
     until: Instant,
 }
 
-/// What was learned.
-pub(crate) enum Learned {
+/// What a step of the query found out.
+pub(crate) enum Finding {
     Sizes(Sizes),
     Room(Room),
 }
@@ -102,7 +102,7 @@ impl SizesQuery {
         sizes_request: &RegistryQuery<'_>,
         pull: &Pull,
         at: u64,
-    ) -> Option<Learned> {
+    ) -> Option<Finding> {
         if pull.has_announced() {
             self.announced.get_or_insert(at);
         } else {
@@ -113,14 +113,14 @@ impl SizesQuery {
             Stage::Waiting if self.announced.is_none() => Stage::Waiting,
             Stage::Waiting => Request::begin(engine, "/info", None, Instant::now() + ENGINE),
             Stage::Engine(request) => self.ask_engine(engine, sizes_request, request),
-            Stage::Agent { mut child, mut output, until } => match listen(&mut child, &mut output) {
-                Heard::More if Instant::now() < until => Stage::Agent { child, output, until },
-                Heard::All => return parse(&output).map(Learned::Sizes),
-                Heard::More | Heard::Nothing => Stage::Over,
+            Stage::Agent { mut child, mut output, until } => match read_output(&mut child, &mut output) {
+                Output::Partial if Instant::now() < until => Stage::Agent { child, output, until },
+                Output::Complete => return parse(&output).map(Finding::Sizes),
+                Output::Partial | Output::Unusable => Stage::Over,
             },
             Stage::Over => Stage::Over,
         };
-        self.measure_room(pull, at).map(Learned::Room)
+        self.measure_room(pull, at).map(Finding::Room)
     }
 
     /// The descriptor that ends a sleep, because there is something to be done.
@@ -188,22 +188,22 @@ impl Request {
     }
 }
 
-/// What there was to hear of the agent.
-enum Heard {
-    More,
-    All,
-    /// It has failed, or is not to be believed.
-    Nothing,
+/// What the agent has written so far.
+enum Output {
+    Partial,
+    Complete,
+    /// It has failed, or wrote more than an answer can have.
+    Unusable,
 }
 
-fn listen(child: &mut Child, output: &mut Vec<u8>) -> Heard {
+fn read_output(child: &mut Child, output: &mut Vec<u8>) -> Output {
     let mut buffer = [0; 4096];
     loop {
         match child.read_now(&mut buffer) {
             Ok(Read::Bytes(count)) if output.len() + count <= ANSWER_MAX => output.extend_from_slice(&buffer[..count]),
-            Ok(Read::Tick) => return Heard::More,
-            Ok(Read::End(status)) if status.success() => return Heard::All,
-            Ok(Read::Bytes(_) | Read::End(_)) | Err(_) => return Heard::Nothing,
+            Ok(Read::Tick) => return Output::Partial,
+            Ok(Read::End(status)) if status.success() => return Output::Complete,
+            Ok(Read::Bytes(_) | Read::End(_)) | Err(_) => return Output::Unusable,
         }
     }
 }

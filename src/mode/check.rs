@@ -3,7 +3,8 @@
 //! Apart from the live pull because they change nothing, download nothing and log nothing, and because they answer
 //! within a limit whatever the engine does.
 //!
-//! **Invariant:** an exit code of 0 or 1 is something that was found out; all else is 3, with the reason.
+//! **Invariant:** exit codes 0 and 1 state what was found out; if nothing was, the exit code is 3 and the reason is
+//! printed.
 
 use crate::args::PullOptions;
 use crate::docker::agent::{self, RegistryQuery};
@@ -22,7 +23,7 @@ use crate::os::signals::Signals;
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::signal_exit_code;
 use crate::report::sanitize;
-use crate::sink::checked::Before;
+use crate::sink::checked::PreviousState;
 use crate::sink::complaint::complain;
 use crate::sink::open::state_target;
 use crate::sink::state::state_failure;
@@ -31,17 +32,17 @@ use serde_json::Value;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-/// How long the answers may take in all; Puppet waits for them.
+/// The limit for all answers together; Puppet waits for them.
 const CHECK: Duration = Duration::from_mins(1);
 const RUNNING: Duration = Duration::from_secs(10);
 
-/// Kept back of a limit for the answer itself.
+/// The part of the limit that is reserved for printing the answer.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// How long the reader of the answer may take.
+/// How long printing the answer may block.
 const READER: Duration = Duration::from_millis(500);
 
-/// What was found out, for a reader.
+/// The answer, as it is printed.
 enum Answer {
     /// Exit code 0.
     Yes(String),
@@ -55,7 +56,8 @@ enum Answer {
 
 /// Whether the local image is what the registry has.
 pub(crate) fn check(reference: &Reference, options: &PullOptions) -> u8 {
-    let before = Before::read(state_target(reference.to_string(), reference.full(), reference.registry(), options));
+    let previous =
+        PreviousState::read(state_target(reference.to_string(), reference.full(), reference.registry(), options));
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime, and this of any")]
     let (answer, known) = find(reference, options, CHECK, |checker| checker.check());
     let checked = match &answer {
@@ -64,7 +66,7 @@ pub(crate) fn check(reference: &Reference, options: &PullOptions) -> u8 {
         Answer::Unanswered(why) => Some(Checked::Unanswered(state_failure(why, reference.registry()))),
         Answer::Interrupted(_) => None,
     };
-    if let Some(Err(error)) = checked.map(|checked| before.keep(checked)) {
+    if let Some(Err(error)) = checked.map(|checked| previous.keep(checked)) {
         complain(&error.to_string(), Charset::from_environment(options.ascii));
     }
     say(options, &answer)
@@ -75,14 +77,14 @@ pub(crate) fn running(name: &str, reference: &Reference, options: &PullOptions) 
     say(options, &find(reference, options, RUNNING, |checker| checker.running(name)).0)
 }
 
-/// The digests that a check found.
+/// The digests that a check found, for the state file.
 #[derive(Default)]
 struct Known {
     here: Option<String>,
     latest: Option<String>,
 }
 
-/// An engine that is asked, and what about.
+/// What is being checked, and the engine that is asked.
 struct Checker<'a> {
     client: Client<'a>,
     signals: &'a Signals,
@@ -100,7 +102,7 @@ fn find(
 ) -> (Answer, Known) {
     let signals = Signals::catch(false);
     let until = Instant::now() + limit.saturating_sub(MARGIN);
-    // Nothing is pulled, so there is nothing that would have to be signed.
+    // Nothing is pulled, so no signature has to be verified.
     let environment = Environment { content_trust: false, ..Environment::from_process() };
     let client_options = ClientOptions {
         reference,
@@ -109,7 +111,7 @@ fn find(
         token_file: options.token_file.as_deref(),
         token_user: options.token_user.as_deref(),
     };
-    // A pull reports what is wrong with the configuration: here one line is the answer.
+    // Unlike a pull, a check does not report problems of the configuration: it prints one line, the answer.
     match Client::connect(client_options, environment, &mut || signals.go_on()) {
         Ok(client) => {
             let known = Known::default();
@@ -120,7 +122,7 @@ fn find(
     }
 }
 
-/// Says the answer; the exit code.
+/// Prints the answer; returns the exit code.
 fn say(options: &PullOptions, answer: &Answer) -> u8 {
     let (word, text, exit) = match answer {
         Answer::Yes(text) => ("yes", text.as_str(), 0),
@@ -130,12 +132,12 @@ fn say(options: &PullOptions, answer: &Answer) -> u8 {
     };
     let mut line = String::new();
     Charset::from_environment(options.ascii).push(&format!("{word}: {}\n", sanitize::safe(text)), &mut line);
-    // Where nobody reads, the exit code is the answer.
+    // If stdout is closed, the exit code is the answer.
     let _ = Output::stdout().and_then(|mut stdout| stdout.offer(line.as_bytes(), READER));
     exit
 }
 
-/// For what is the matter with neither the engine nor the registry.
+/// An answer that is the fault of neither the engine nor the registry.
 fn unknown(reason: impl Into<String>) -> Answer {
     Answer::Unanswered(Failure::own(Kind::Other, reason))
 }
@@ -156,7 +158,7 @@ impl Checker<'_> {
             let here = image.digests().first().map(|digest| (*digest).to_owned());
             self.known.here = reference.digest.clone().or(here);
         }
-        // A digest names one image for ever: there is nothing that the registry could have instead.
+        // A digest always names the same image, so the registry cannot have a newer one.
         if let Some(image) = &local
             && reference.digest.is_some()
             && image.has(wanted.as_ref(), None) == Here::Yes
@@ -166,7 +168,7 @@ impl Checker<'_> {
         let newest = match (self.registry(local.as_ref(), wanted.as_ref()), &local) {
             (Ok(newest), _) => newest,
             (Err(Unread::Other(answer)), None) => {
-                // A signal is no answer of anybody.
+                // A caught signal is not an answer of the registry.
                 return Err(if let Answer::Interrupted(_) = answer { answer } else { self.missing(None) });
             }
             (Err(Unread::Unknown(answer)), None) => return Err(answer),
@@ -185,8 +187,8 @@ impl Checker<'_> {
             Here::No(platforms) => self.is_for_another(&platforms, wanted.as_ref()),
             Here::Yes if is_newest => Answer::Yes(format!("{reference} is what the registry has ({})", newest.digest)),
             Here::Unknown(reason) if is_newest => unknown(format!("{reference}: {reason}")),
-            // Built here, or a second platform was pulled under the same name: then the digest stays with the first, which
-            // has no other name any more, and no pull takes it away from there.
+            // The image was built here, or a second platform was pulled under the same name. In the second case the
+            // digest stays with the first image, which has no other name left, and no pull moves it.
             _ if here.is_empty() => unknown(format!(
                 "the engine does not know from which registry {reference} came; to be able to tell, remove it \
                  (docker image rm {reference} {}@{}) and pull it again",
@@ -213,7 +215,7 @@ impl Checker<'_> {
         })
     }
 
-    /// The platform that a pull would fetch; none where nothing was asked for and the engine does not say what it is.
+    /// The platform that a pull would fetch; `None` if none was requested and the engine does not report its own.
     fn wanted(&self) -> Result<Option<Wanted>, Answer> {
         let given = self.options.platform.as_deref().map(Platform::parse).transpose();
         let given = given.map_err(|error| unknown(format!("what --platform names is no platform: {error}")))?;
@@ -245,10 +247,11 @@ impl Checker<'_> {
         if let Some(why) = self.unwell(&container)? {
             return Ok(Answer::No(format!("container {name} {why}")));
         }
-        // The containerd store's ids are of indexes, which change with the entries of other platforms.
+        // In the containerd store an image's id is that of its index, which changes with the entries of other
+        // platforms.
         let (is, wanted, is_same) = match (container["ImageManifestDescriptor"]["digest"].as_str(), image.manifest()) {
             (Some(is), Some(wanted)) => (is, wanted, is == wanted),
-            // podman writes the algorithm before one of them only.
+            // podman writes `sha256:` before one of the two only.
             _ => (is, wanted, Some(is.trim_start_matches("sha256:")) == image.id()),
         };
         Ok(if is_same {
@@ -277,7 +280,7 @@ impl Checker<'_> {
         let manifest = &container["ImageManifestDescriptor"];
         if let Some(platform) = Platform::from_json(&manifest["platform"]).filter(|_| manifest["digest"].is_string()) {
             let image = self.answered(self.inspector()?.image_for(self.reference, &platform))?;
-            // Without the platform there may still be an image of that name, which is another one then.
+            // There may still be an image of that name for another platform, which is a different one.
             if let Some(image) = image.filter(|image| image.manifest().is_some()) {
                 return Ok(Some(image));
             }
@@ -285,7 +288,8 @@ impl Checker<'_> {
         self.answered(self.inspector()?.image(self.reference))
     }
 
-    /// What the registry has under the reference: asked by the engine, or where that would count as a pull by the agent.
+    /// The digest that the registry has for the reference. The engine is asked; or, if its request would count as a
+    /// pull, the agent.
     fn registry(&mut self, local: Option<&Image>, wanted: Option<&Wanted>) -> Result<Distribution, Unread> {
         let (reference, signals, until) = (self.reference, self.signals, self.until);
         let other = |error: String| Unread::Other(unknown(error));
@@ -298,7 +302,7 @@ impl Checker<'_> {
             let query = RegistryQuery { reference, platform, credentials: &credentials.header };
             let inspector = self.inspector().map_err(Unread::Other)?;
             if let Some(digest) = agent::digest(&inspector, &query)
-                // The engine alone says which platforms that image is for.
+                // Only the engine can say which platforms that image is for.
                 && local.is_none_or(|image| !image.digests().contains(&&*digest) || image.has_for_certain(wanted))
             {
                 return Ok(digest.into());
@@ -326,7 +330,7 @@ impl Checker<'_> {
         })
     }
 
-    /// Only an engine on its socket can be asked.
+    /// The engine's socket; the fallback to the docker CLI cannot answer a check.
     fn inspector(&self) -> Result<Inspector<'_>, Answer> {
         match &self.client.backend {
             Backend::Api(engine) => Ok(Inspector { engine, signals: self.signals, until: self.until }),
@@ -334,7 +338,7 @@ impl Checker<'_> {
         }
     }
 
-    /// What the engine answered.
+    /// Turns an error of the engine into an answer.
     fn answered<T>(&self, answer: Result<T, Error>) -> Result<T, Answer> {
         answer.map_err(|error| failed(error, self.signals))
     }

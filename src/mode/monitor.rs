@@ -1,7 +1,7 @@
-//! The monitor: the states of all images on a console, full screen, for who stands before the device.
+//! The monitor: the states of all images on a console, full screen, for people who stand before the device.
 //!
-//! **Invariant:** it only reads, and never ends for anything that a console does; what others write on it is painted over
-//! within five seconds.
+//! **Invariant:** it only reads, and no error of the console ends it. What other programs write on the console is
+//! painted over within five seconds.
 
 use crate::args::MonitorOptions;
 use crate::docker::reference::is_same;
@@ -23,27 +23,26 @@ use std::time::{Duration, Instant};
 /// How often the states are read.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often everything is painted anew, and what is known of the device is read.
+/// How often everything is painted again, and the facts about the device are read.
 const REPAINT: Duration = Duration::from_secs(5);
 
-/// What a console is to be before anything is painted: in UTF-8, in no colour, without scrolling region, insertion, cursor
-/// and blanking.
+/// Prepares the console: UTF-8, default colour, no scrolling region, no insert mode, no cursor, no blanking.
 const BEGIN: &str = "\x1b%G\x1b[0m\x1b[r\x1b[4l\x1b[?25l\x1b[9;0]";
 
-/// Where Docker keeps its images by default, and what is measured where that does not exist.
+/// Docker's default directory for images; if it does not exist, the root file system is measured.
 const DISKS: [&str; 2] = ["/var/lib/docker", "/"];
 
 /// The sockets of engines.
 const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/podman/podman.sock"];
 
-/// What Puppet leaves when it has run: its own packages, Debian's.
+/// The file that a run of Puppet leaves: Puppet's own packages, Debian's.
 const PUPPET: [&str; 3] = [
     "/opt/puppetlabs/puppet/public/last_run_summary.yaml",
     "/var/lib/puppet/public/last_run_summary.yaml",
     "/var/cache/puppet/public/last_run_summary.yaml",
 ];
 
-/// What there is to know of the device beside its images.
+/// The facts about the device that are shown beside its images.
 struct Surroundings {
     host: String,
     address: Option<String>,
@@ -66,8 +65,8 @@ impl Surroundings {
     }
 }
 
-/// The address that this device has on the network. Nothing is sent: a datagram socket that is connected only learns which
-/// way it would take, here to addresses that are nobody's.
+/// The address of this device on the network. Nothing is sent: connecting a datagram socket only makes the kernel
+/// choose a route, here to addresses that are reserved for documentation.
 fn address() -> Option<String> {
     let towards = |from: &str, to: &str| {
         let socket = UdpSocket::bind(from).ok()?;
@@ -77,7 +76,7 @@ fn address() -> Option<String> {
     towards("0.0.0.0:0", "192.0.2.1:9").or_else(|| towards("[::]:0", "[2001:db8::1]:9"))
 }
 
-/// Percent used and bytes free, as df has them.
+/// Percent used and bytes free, computed as df does.
 fn disk(path: &str) -> Option<(u64, u64)> {
     let disk = rustix::fs::statvfs(path).ok()?;
     let used = disk.f_blocks.saturating_sub(disk.f_bfree);
@@ -86,7 +85,7 @@ fn disk(path: &str) -> Option<(u64, u64)> {
     Some((percent, disk.f_bavail.saturating_mul(disk.f_frsize)))
 }
 
-/// Keeps the states on the console until a signal comes; the exit code.
+/// Keeps the states on the console until a signal comes; returns the exit code.
 pub(crate) fn monitor(options: &MonitorOptions) -> u8 {
     let signals = Signals::catch(true);
     let mut console = match Console::open(&options.console) {
@@ -112,13 +111,13 @@ pub(crate) fn monitor(options: &MonitorOptions) -> u8 {
             if is_full && is_whole {
                 painted = Instant::now();
             }
-            // What is on the console now is known for a whole frame alone.
+            // Only after a whole frame is it known what the console shows.
             drawn = if is_whole { page } else { Vec::new() };
         } else {
             drawn.clear();
         }
         size = now_size;
-        // A signal ends it.
+        // Returns early when a signal comes.
         let _ = any_ready(&mut [], POLL_INTERVAL);
     }
     0
@@ -138,21 +137,22 @@ fn draw(store: &Store, surroundings: &Surroundings, site: Option<&str>, columns:
     pages::page(&store.read(), &device, &is_same, columns, rows)
 }
 
-/// What turns the rows that were drawn into `page`; everything where nothing was drawn.
+/// The escape sequences that turn the `drawn` rows into `page`; with nothing drawn they paint everything.
 fn frame(page: &[Row], drawn: &[Row]) -> String {
     let mut frame = String::new();
     if drawn.is_empty() {
         frame.push_str(BEGIN);
     }
     for (at, row) in page.iter().enumerate().filter(|(at, row)| drawn.get(*at) != Some(row)) {
-        // In bold, which consoles show as bright: dark red and brown are hard to read from afar.
+        // Bold, which consoles show as bright: dark red and brown are hard to read from a distance.
         let color = match row.tone {
             Tone::Plain => "37",
             Tone::Good => "32",
             Tone::Bad => "1;31",
             Tone::Mark => "1;33",
         };
-        // Erased before it is written: behind a line that is as wide as the screen the last cell would be erased.
+        // Erased first: after a line as wide as the screen the cursor is still on the last cell, and erasing would
+        // remove it.
         let _ = write!(frame, "\x1b[{};1H\x1b[0;{color}m\x1b[K{}", at + 1, row.text.trim_end());
     }
     if !frame.is_empty() {

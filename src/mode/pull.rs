@@ -1,6 +1,7 @@
 //! A live pull: the event loop, when to fall back to docker, when to try again.
 //!
-//! **Invariant:** once a pull has begun nothing falls back, and every wait checks for signals on every tick or is ended by them.
+//! **Invariant:** once a pull has begun it never falls back to docker. Every wait checks for signals on every tick, or
+//! is ended by them.
 
 mod outputs;
 mod sizes;
@@ -32,13 +33,14 @@ use crate::sink::quiet;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long an answer of the engine may take that decides something, or helps a reader.
+/// The limit for an answer of the engine that decides something, or that is shown.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// The same where the pull has succeeded already.
+/// The same limit after the pull has succeeded.
 const BRIEF_ANSWER: Duration = Duration::from_secs(2);
 
-/// The minimum that is allowed for an extraction that shows no progress: a large layer takes long on an SD card.
+/// The stall limit is at least this during an extraction that shows no progress: a large layer takes long on an SD
+/// card.
 const EXTRACTION: Duration = Duration::from_hours(1);
 
 /// A pull that has begun.
@@ -48,18 +50,18 @@ struct LivePull<'a> {
     signals: Signals,
     began: Instant,
     session: Session,
-    /// How large the layers are, where that is asked.
+    /// The request for the layers' sizes, if they are wanted.
     sizes_query: Option<SizesQuery>,
-    /// Where the engine keeps its images, which decides when a broken pull is tried again.
+    /// The request for the engine's kind of store, which decides when a broken pull is tried again.
     store_query: StoreQuery,
 }
 
-/// Pulls `reference`; the exit code.
+/// Pulls `reference`; returns the exit code.
 pub(crate) fn pull(reference: &Reference, options: &PullOptions) -> u8 {
     let signals = Signals::catch(true).waking();
     let (started, began) = (now(), Instant::now());
     let image = reference.to_string();
-    // Two names of one image are one transfer and one state.
+    // Two names of one image share one transfer and one state.
     let lock = lock::take(&reference.full());
     let attached = if let Lock::Held(process) = &lock { Some(process.clone()) } else { None };
     let session = outputs::session(reference, options, started, &signals, lock);
@@ -94,7 +96,7 @@ pub(crate) fn pull(reference: &Reference, options: &PullOptions) -> u8 {
     }
 }
 
-/// The whole milliseconds since then.
+/// The whole milliseconds since `began`.
 fn since(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
@@ -109,7 +111,7 @@ impl LivePull<'_> {
         Inspector { engine, signals: &self.signals, until: Instant::now() + limit }
     }
 
-    /// An error of the engine as the end of a stream.
+    /// Turns an error of the engine into the end of a stream.
     fn cut(&self, error: Error) -> End {
         match (error, self.signals.pending()) {
             (_, Some(signal)) => End::Signal(signal),
@@ -117,7 +119,7 @@ impl LivePull<'_> {
         }
     }
 
-    /// Attempts until one decides.
+    /// Makes attempts until one of them decides; returns the exit code.
     fn run(mut self, mut client: Client<'_>) -> u8 {
         if let Err(reason) = client.log_in(&mut || self.signals.go_on()) {
             return self.close_decided(&End::Cut(Some(Failure::own(Kind::Other, reason))));
@@ -139,7 +141,7 @@ impl LivePull<'_> {
             failure.had_credentials = client.credentials.user.is_some();
             let failure = failure.clone();
             let was_there = matches!(backend, Backend::Api(_));
-            // The other store keeps nothing of a broken pull, however alike two beginnings are.
+            // Only the containerd store keeps the bytes of a broken pull; with the graphdriver each attempt starts from zero.
             let keeps = self.session.pull.is_containerd || attempt::is_of_containerd(&failure.text);
             let fetched = match self.session.pull.fetched() {
                 Fetched::Rest if !keeps && matches!(failure.kind, Kind::EngineGone) => Fetched::FromNothing,
@@ -154,7 +156,7 @@ impl LivePull<'_> {
             let limit = Some(self.options.retries);
             let retry = Retry { number: next.number, limit, wait: next.wait, failure };
             self.session.retry(self.at(), &retry);
-            // At once is with what is in hand.
+            // A retry without a wait uses the connection and credentials that are at hand.
             if next.wait > 0
                 && let ControlFlow::Break(end) = self.prepare(&mut client, next.wait)
             {
@@ -163,14 +165,14 @@ impl LivePull<'_> {
         }
     }
 
-    /// One pull.
+    /// Makes one attempt.
     fn attempt(&mut self, client: &Client<'_>) -> End {
         let signals = self.signals.clone();
         let began = self.began;
         let at = move || since(began);
         let session = &mut self.session;
         let on_tick = &mut || {
-            // The engine is silent until it has the manifest, which can take minutes.
+            // The engine sends nothing until it has the manifest, which can take minutes.
             session.advance(at());
             signals.go_on()
         };
@@ -193,7 +195,7 @@ impl LivePull<'_> {
                 has_moved |= session.line(at(), line) == Outcome::Movement;
             };
             match source.read(&mut |body| lines.feed(body, &mut on_line)) {
-                // What is left unread would pile up, and then hold the engine up.
+                // Data that is not read would fill the socket's buffer and block the engine.
                 Read::Bytes { more: true } => {}
                 Read::Bytes { more: false } | Read::Tick => {
                     self.session.advance(at());
@@ -201,7 +203,7 @@ impl LivePull<'_> {
                         return end;
                     }
                     self.ask_store(client);
-                    // A recording keeps the times as they are.
+                    // A recording contains the times of the live pull.
                     if let Source::Api(connection) = &source
                         && self.options.record.is_none()
                     {
@@ -214,9 +216,9 @@ impl LivePull<'_> {
                     return end;
                 }
             }
-            // Docker's CLI shows no movement where it writes to no terminal, so nothing is to be said of its lack.
+            // docker's CLI prints no progress unless it writes to a terminal, so its silence means nothing.
             let Source::Api(_) = source else { continue };
-            // Never more than a round at once: a process that was stopped and goes on has not stalled.
+            // At most one round is counted: a process that was stopped and continued has not stalled.
             idle = if has_moved { Duration::ZERO } else { idle + before.elapsed().min(MAX_PAUSE + TICK) };
             before = Instant::now();
             if let Some(limit) = self.stall_limit().filter(|limit| idle >= *limit) {
@@ -226,14 +228,14 @@ impl LivePull<'_> {
         }
     }
 
-    /// How long nothing may move at this point of the pull.
+    /// After how much time without movement the pull counts as stalled, in its present phase.
     fn stall_limit(&self) -> Option<Duration> {
         let limit = Some(Duration::from_secs(self.options.stall_timeout)).filter(|limit| !limit.is_zero())?;
         Some(if self.session.pull.may_extract_unseen() { limit.max(EXTRACTION) } else { limit })
     }
 
-    /// Whether the pull has succeeded; the engine is asked where the stream does not say; and the end, which can be that it
-    /// did not answer. With the image where it was asked for.
+    /// Decides whether the pull has succeeded, and asks the engine if the stream does not say. Returns the end too,
+    /// which changes if the engine does not answer, and the image if it was asked for.
     fn verdict(&self, backend: &Backend, end: End) -> (End, Verdict, Option<Image>) {
         let (id, engine) = match (self.session.pull.verdict(&end), backend) {
             (Verdict::Undecided(id), Backend::Api(engine)) => (id, engine),
@@ -255,8 +257,8 @@ impl LivePull<'_> {
         }
     }
 
-    /// Warns where an image that was pulled without `--platform` cannot run here. That is the image's maker's mistake,
-    /// and never a failure: the machine may have an emulator.
+    /// Warns if an image that was pulled without `--platform` cannot run here. That is a mistake in the image, not a
+    /// failure of the pull: the machine may have an emulator.
     fn check_platform(&mut self, engine: &Engine, image: Option<Image>) {
         if self.options.platform.is_some() {
             return;
@@ -270,7 +272,7 @@ impl LivePull<'_> {
         }
     }
 
-    /// What a reader should know beside the reason. `is_judged`: the pull was ended here because the image cannot fit.
+    /// Adds facts that help a reader to understand the failure. `is_judged`: the pull was ended here because the image cannot fit.
     fn explain(&mut self, client: &Client<'_>, kind: Kind, is_judged: bool) {
         let (registry, credentials) = (self.reference.registry(), &client.credentials);
         let text = match (kind, &client.backend) {
@@ -293,7 +295,8 @@ impl LivePull<'_> {
         self.session.warn(self.at(), &text);
     }
 
-    /// Waits before another attempt, and for an engine that is restarting; a break with the end where there is to be none.
+    /// Waits before another attempt, and until an engine that restarts is back. Breaks with the end if there is to be
+    /// no further attempt.
     fn prepare(&mut self, client: &mut Client<'_>, seconds: u64) -> ControlFlow<End> {
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let jitter = attempt::jitter(clock.subsec_nanos(), std::process::id());
@@ -305,7 +308,7 @@ impl LivePull<'_> {
             }
             self.session.advance(self.at());
         }
-        // It may be another engine by then.
+        // The engine may have been replaced by another one meanwhile.
         self.store_query = StoreQuery::default();
         let Self { session, signals, began, .. } = self;
         let renewed = client.renew(&mut || {
@@ -318,7 +321,7 @@ impl LivePull<'_> {
         }
     }
 
-    /// Closes with an end that decides by itself.
+    /// Closes the session with an end that needs no verdict.
     fn close_decided(self, end: &End) -> u8 {
         let verdict = self.session.pull.verdict(end);
         self.close(end, &verdict)

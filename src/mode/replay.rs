@@ -25,32 +25,32 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A row of a recording holds a line of an engine and a few characters more. One that was not JSON is a JSON string there,
+/// A row contains one line of an engine and a few characters more. A line that was not JSON is kept as a JSON string,
 /// in which a control character takes six bytes.
 const MAX_ROW: usize = 6 * MAX_LINE + 64;
 
-/// A recording as it is played.
+/// A recording that is being played.
 struct Player<'a> {
     options: &'a PullOptions,
     path: &'a Path,
     signals: Signals,
     speed: Option<f64>,
     began: Instant,
-    /// From the first entry on.
+    /// Opened by the first entry.
     session: Option<Session>,
-    /// A line that is not empty was there.
+    /// Whether there was a line that is not empty.
     has_begun: bool,
-    /// Its header; none for a bare capture.
+    /// The recording's header; `None` for a bare capture.
     header: Option<Header>,
     method: Method,
-    /// Milliseconds of the latest entry. Time does not go back, whatever a recording says.
+    /// Milliseconds of the latest entry. It never decreases, whatever the recording contains.
     at: u64,
     number: usize,
     end: Option<Ended>,
     error: Option<String>,
 }
 
-/// Plays `path` (`-` is standard input).
+/// Plays the recording at `path` (`-` is standard input); returns the exit code.
 pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &PullOptions) -> u8 {
     let charset = Charset::from_environment(options.ascii);
     let name = path.display();
@@ -66,7 +66,8 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &PullOptions) -> 
             return 1;
         }
     };
-    // Only now: a FIFO is opened when something writes to it, and until then a signal ends us by itself.
+    // Caught only now: opening a FIFO blocks until somebody writes to it, and until then a signal has to end the
+    // process.
     let signals = Signals::catch(false);
     let mut player = Player {
         options,
@@ -99,7 +100,7 @@ pub(crate) fn replay(path: &Path, speed: Option<f64>, options: &PullOptions) -> 
             Err(error) => player.error = Some(format!("{name}: {error}")),
         }
         if let Some(signal) = signals.pending() {
-            // The beginning of a first line is something too.
+            // A first line without a line end counts as well.
             player.has_begun |= lines.is_within();
             return player.interrupt(signal);
         }
@@ -152,9 +153,9 @@ impl Player<'_> {
             Entry::Retry(retry) => self.session().retry(at, &retry),
             Entry::Warning(text) => self.session().warn(at, &text),
             Entry::Sizes(sizes) => self.session().sizes(at, sizes),
-            // How it ended stands at the end.
+            // Whether it was too little is recorded in the closing entry.
             Entry::Room(room) => drop(self.session().room(at, &room)),
-            // Read by a short cut, it may be a broken row rather than a row with a line that nobody understands.
+            // The fast path did not understand the row: it may be broken, and not just hold an unknown line.
             Entry::Line(text) if self.on_engine_line(text) == Outcome::NotUnderstood => recording::check(line)?,
             Entry::Line(_) | Entry::Open(_) | Entry::Other => {}
             Entry::Raw(text) => {
@@ -170,7 +171,7 @@ impl Player<'_> {
         self.session().line(at, line)
     }
 
-    /// The session, begun as usual where the recording does not say how.
+    /// The session; opened with the defaults if the recording has no header.
     fn session(&mut self) -> &mut Session {
         if self.session.is_none() {
             let image = match &self.header {
@@ -210,10 +211,10 @@ impl Player<'_> {
         }
     }
 
-    /// Waits until it is time for the entry, where the speed is given, and shows meanwhile that time passes.
+    /// With `--speed`, waits until the entry is due, and meanwhile lets the session show that time passes.
     fn wait(&mut self, until: u64) {
         if let Some(speed) = self.speed {
-            // A time too long for a `Duration` is as good as for ever.
+            // A time that does not fit a `Duration` is treated as never.
             let due = Duration::try_from_secs_f64(Duration::from_millis(until).as_secs_f64() / speed)
                 .unwrap_or(Duration::MAX);
             while let Some(left) = due.checked_sub(self.began.elapsed()).filter(|left| !left.is_zero()) {
@@ -221,7 +222,7 @@ impl Player<'_> {
                     return;
                 }
                 std::thread::sleep(left.min(TICK));
-                // As a cast it is cut to what fits.
+                // The cast saturates.
                 #[allow(clippy::cast_sign_loss)]
                 let now = (self.began.elapsed().as_secs_f64() * speed * 1000.0) as u64;
                 self.at = now.clamp(self.at, until);
@@ -231,7 +232,7 @@ impl Player<'_> {
         self.at = until;
     }
 
-    /// A signal ends the replay: the session closes as that of a pull would, if it has begun.
+    /// Handles a signal: closes the session as a live pull would, if it was opened.
     fn interrupt(mut self, signal: i32) -> u8 {
         let exit = signal_exit_code(signal);
         if self.has_begun {
@@ -253,7 +254,7 @@ impl Player<'_> {
         if let Some(error) = self.error {
             return Err(error);
         }
-        // It can come while the last line is waited for, whose end is that of the recording.
+        // The signal may have come during the wait for the last line.
         if let Some(signal) = self.signals.pending() {
             return Ok(self.interrupt(signal));
         }
@@ -281,13 +282,13 @@ impl Player<'_> {
             verdict => verdict,
         };
         if let Verdict::Failed(failure) = &mut verdict {
-            // The live pull knew more than its text says.
+            // The live pull knew the kind from more than the text.
             failure.kind = kind.unwrap_or(failure.kind);
             failure.had_credentials = had_credentials;
         }
         let exit = exit.unwrap_or_else(|| verdict.exit_code(&end));
         self.close(&end, &verdict, exit);
-        // Waited for in vain: the reader was slower than our end.
+        // The wait was interrupted: a signal came while the reader was slow.
         Ok(self.signals.pending().map_or(exit, signal_exit_code))
     }
 }

@@ -1,6 +1,7 @@
-//! `alm status`: how the images of a device stand, for people who may read and do nothing else.
+//! `alm status`: the states of a device's images, for people who may read them and do nothing else.
 //!
-//! **Invariant:** nothing is written, but where an image is to be forgotten. A pull never learns that its state was read.
+//! **Invariant:** it writes nothing, except that `--forget` deletes a state. A pull never notices that its state is
+//! read.
 
 use crate::args::{Show, StatusOptions};
 use crate::docker::reference::{Reference, is_same};
@@ -30,7 +31,7 @@ const WELL: u8 = 0;
 const BAD: u8 = 1;
 const NOTHING_KNOWN: u8 = 3;
 
-/// Shows the states; the exit code.
+/// Shows the states; returns the exit code.
 pub(crate) fn status(options: &StatusOptions) -> u8 {
     let charset = Charset::from_environment(options.ascii);
     let store = options.state.as_deref().map_or_else(Store::of_device, Store::at);
@@ -60,7 +61,7 @@ pub(crate) fn status(options: &StatusOptions) -> u8 {
     });
     match written {
         Ok(exit) => exit,
-        // The reader wants no more (`| head`).
+        // The reader closed the pipe (`| head`).
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => WELL,
         Err(error) => {
             complain(&format!("standard output: {error}"), charset);
@@ -69,7 +70,7 @@ pub(crate) fn status(options: &StatusOptions) -> u8 {
     }
 }
 
-/// The states, of one image where one was named.
+/// The states; only those of one image if the command line names it.
 fn read(store: &Store, reference: Option<&Reference>) -> States {
     let mut states = store.read();
     if let Some(reference) = reference {
@@ -100,13 +101,13 @@ fn nothing_known(reference: Option<&Reference>) -> String {
     format!("nothing is known of {what} yet: its state comes with the next pull or check (Puppet starts them)")
 }
 
-/// The width of the terminal, where there is one.
+/// The width of the terminal, if stdout is one.
 fn columns() -> Option<usize> {
     let output = Output::stdout().ok().filter(|_| io::stdout().is_terminal())?;
     Some(output.size().0.saturating_sub(1))
 }
 
-/// Whole lines, in these characters.
+/// The states as text: whole lines, limited to `charset`.
 fn text(states: &States, charset: Charset, columns: Option<usize>) -> String {
     let entries = status::entries(states, Moment { now: now() }, &is_same);
     let mut text = String::new();
@@ -117,7 +118,7 @@ fn text(states: &States, charset: Charset, columns: Option<usize>) -> String {
     text
 }
 
-/// A state, and what only its reader finds out.
+/// A state with what only its reader can find out.
 #[derive(Serialize)]
 struct Row<'a> {
     #[serde(flatten)]
@@ -126,7 +127,7 @@ struct Row<'a> {
     lost: bool,
 }
 
-/// The states as one array: those of images, then those of containers.
+/// The states as one JSON array: first those of images, then those of containers.
 fn json(states: &States) -> io::Result<(States, String)> {
     let mut text = String::from("[");
     let rows = states
@@ -155,7 +156,8 @@ fn forget(store: &Store, reference: &Reference, charset: Charset) -> u8 {
     }
 }
 
-/// Keeps the states on the terminal until a signal comes or nobody reads any more. In a pipe they come anew with each change.
+/// Shows the states until a signal comes or the reader closes stdout: redrawn on a terminal, printed again after each
+/// change into a pipe.
 fn follow(store: &Store, reference: Option<&Reference>, charset: Charset) -> u8 {
     let signals = Signals::catch(false);
     let followed = Output::stdout().and_then(|mut output| {
@@ -169,7 +171,7 @@ fn follow(store: &Store, reference: Option<&Reference>, charset: Charset) -> u8 
                 text.push('\n');
             }
             if is_terminal {
-                // What is higher than the terminal would scroll away.
+                // Rows above the top of the terminal could not be redrawn.
                 let max = text.split_inclusive('\n').take(now.1.saturating_sub(1).max(1)).map(str::len).sum();
                 text.truncate(max);
             }
@@ -202,9 +204,9 @@ fn follow(store: &Store, reference: Option<&Reference>, charset: Charset) -> u8 
     }
 }
 
-/// `text` drawn over what was drawn, on a terminal that is `columns` wide by now.
+/// The escape sequences that draw `text` over `drawn`, on a terminal that is `columns` wide now.
 fn over(drawn: &str, text: &str, columns: usize) -> String {
-    // One that has become narrower has wrapped the lines.
+    // A terminal that became narrower has wrapped the drawn lines.
     let rows: usize = drawn.lines().map(|line| fit::cells(line).div_ceil(columns.max(1)).max(1)).sum();
     let mut frame = String::new();
     if rows > 0 {

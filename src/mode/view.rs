@@ -1,10 +1,10 @@
 //! The viewer: `alm pull`, for people who may read the log and do nothing else.
 //!
-//! Apart from the tail, which knows lines and no people, and from the layout of a line: here are the heading, the waiting, and what
-//! to say when there is no log or none that may be read.
+//! Separate from `os::tail`, which reads lines, and from `report::reader`, which lays them out: this module prints the
+//! heading, waits, and explains why there is no log or none that may be read.
 //!
-//! **Invariant:** standard output gets the log's lines, made harmless, and, on a terminal, a heading; all else goes to
-//! standard error. Nothing is left out for a slow reader, and every wait checks for signals.
+//! **Invariant:** stdout gets the log's sanitized lines, and on a terminal a heading; everything else goes to stderr. A
+//! slow reader loses nothing, and every wait checks for signals.
 
 use crate::args::ViewOptions;
 use crate::os::charset::Charset;
@@ -25,23 +25,24 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How often an idle log is polled. It costs a device nothing, and nobody sees the delay.
+/// How often an idle log is polled: rarely enough to cost nothing, often enough that nobody notices the delay.
 const IDLE: Duration = Duration::from_millis(200);
 
-/// How often a log that grows is polled, and how long it counts as moving.
+/// How often a growing log is polled, and how long after its last line it counts as growing.
 const BRISK: Duration = Duration::from_millis(20);
 const MOVING: Duration = Duration::from_secs(1);
 
-/// A log that was readable and is not may be in the middle of a rotation, which creates it before it opens it to all.
+/// A log that became unreadable may be in the middle of a rotation, which creates the file before it makes it readable
+/// for all.
 const TROUBLE: Duration = Duration::from_secs(2);
 
-/// Shows the log; the exit code.
+/// Shows the log; returns the exit code.
 pub(crate) fn view(options: &ViewOptions) -> u8 {
     let path = options.log.as_deref().unwrap_or(Path::new(log::PATH));
     let charset = Charset::from_environment(options.ascii);
     let reader = Reader::new(is_colored(options.color), charset);
     let tail = Tail::open(path, options.lines, options.raw, options.follow);
-    // Only now: until here, where a line of gigabytes is passed over, a signal ends us without being asked for.
+    // Caught only now: until here, where a line of gigabytes may be skipped, a signal has to end the process.
     let signals = Signals::catch(false);
     let shown =
         tail.map_err(|error| unreadable(path, &error)).and_then(|tail| show(tail, path, options, reader, &signals));
@@ -55,7 +56,7 @@ pub(crate) fn view(options: &ViewOptions) -> u8 {
     }
 }
 
-/// Shows what there is and, if asked to follow, what comes, until a signal comes or nobody reads any more.
+/// Shows the present lines and, with `--follow`, the new ones, until a signal comes or the reader closes stdout.
 fn show(
     mut tail: Tail,
     path: &Path,
@@ -77,11 +78,11 @@ fn show(
     let (mut moved, mut trouble) = (None, None);
     while signals.pending().is_none() {
         let polled = if options.follow { tail.poll() } else { Ok(()) };
-        // Asked each time: the terminal may have been resized.
+        // Asked for each line: the terminal may have been resized.
         reader.columns = is_terminal.then(|| output.size().0);
         let read = tail.read(&mut |line| reader.push(line, &mut buffer));
         let is_more = read.map_err(|error| format!("{}: {error}", path.display()))?;
-        // A slow reader must not make us miss a rotation.
+        // A rotation must not be missed while the reader is slow.
         let mut on_tick = || {
             let _ = options.follow.then(|| tail.poll());
             signals.go_on()
@@ -115,10 +116,10 @@ fn show(
     Ok(())
 }
 
-/// Waits for so long, or until a signal comes; whether there is still somebody to read.
+/// Waits this long, or until a signal comes. Returns whether stdout still has a reader.
 fn wait(time: Duration) -> bool {
     let stdout = io::stdout();
-    // Asked for no events, poll reports errors and hang-ups only.
+    // With no events requested, poll reports only errors and hang-ups.
     !matches!(ready(&stdout, PollFlags::empty(), time), Ok(true))
 }
 
@@ -133,18 +134,18 @@ fn say_that_there_is_nothing(tail: &Tail, path: &Path, options: &ViewOptions, ch
         text.push_str("Waiting for the next pull; Ctrl-C ends.\n");
     }
     if let Ok(mut stderr) = Output::stderr() {
-        // Where even that fails nothing is left to write to.
+        // If this fails, there is nothing left to write to.
         let _ = stderr.offer(text.as_bytes(), TICK);
     }
 }
 
-/// Why the log cannot be read, and who may read it.
+/// The message for a log that cannot be read, with who may read it.
 fn unreadable(path: &Path, error: &io::Error) -> String {
     let name = path.display();
     if error.kind() != io::ErrorKind::PermissionDenied {
         return format!("{name}: {error}");
     }
-    // A file of which not even this may be known is in a directory that may not be entered.
+    // If not even this is known of a file, it is in a directory that this user may not enter.
     let seen = path.ancestors().find_map(|path| Some((path, std::fs::metadata(path).ok()?)));
     let Some((seen, metadata)) = seen else { return format!("{name}: {error}") };
     let bits = if seen == path { 0o4 } else { 0o1 };

@@ -136,12 +136,12 @@ mod tests {
             0,
         )
         .unwrap();
-        let said = |name| read(&path(name), 1024).map_err(|error| error.to_string());
-        assert_eq!(said("small").unwrap().0, b"small");
-        assert_eq!(said("link").unwrap().0, b"small");
-        assert_eq!(said("large").unwrap_err(), "is larger than 1 KiB");
-        assert_eq!(said("fifo").unwrap_err(), "is a FIFO or socket, not a regular file");
-        assert_eq!(said("").unwrap_err(), "is a directory, not a regular file");
+        let outcome = |name| read(&path(name), 1024).map_err(|error| error.to_string());
+        assert_eq!(outcome("small").unwrap().0, b"small");
+        assert_eq!(outcome("link").unwrap().0, b"small");
+        assert_eq!(outcome("large").unwrap_err(), "is larger than 1 KiB");
+        assert_eq!(outcome("fifo").unwrap_err(), "is a FIFO or socket, not a regular file");
+        assert_eq!(outcome("").unwrap_err(), "is a directory, not a regular file");
         let device = read(Path::new("/dev/null"), 1).unwrap_err();
         assert_eq!(device.to_string(), "is a device, not a regular file");
         let link = open(&path("link"), OpenOptions::new().read(true), Links::Refuse).unwrap_err();

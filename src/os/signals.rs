@@ -129,8 +129,8 @@ mod tests {
         assert!(sleep(&signals, &connection) < SOON);
         drop(engine);
         assert!(sleep(&signals, &connection) < SOON);
-        let mut said = String::new();
-        connection.read_to_string(&mut said).unwrap();
-        assert_eq!(said, "word");
+        let mut received = String::new();
+        connection.read_to_string(&mut received).unwrap();
+        assert_eq!(received, "word");
     }
 }

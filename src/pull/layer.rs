@@ -71,7 +71,7 @@ pub(crate) struct Layer {
     /// The size is what the registry says; the engine has not spoken of it yet.
     pub(crate) is_size_from_registry: bool,
     /// What the engine said last.
-    said: (Phase, Numbers),
+    last_event: (Phase, Numbers),
     /// The engine has said something that can mean that it fetches the layer again.
     may_restart: bool,
     /// Bytes that were fetched before the layer was fetched again.
@@ -96,7 +96,7 @@ impl Layer {
             is_cached: false,
             is_announced: false,
             is_size_from_registry: false,
-            said: (Phase::Queued, Numbers::default()),
+            last_event: (Phase::Queued, Numbers::default()),
             may_restart: false,
             before_restart: 0,
             reported: 0,
@@ -191,7 +191,7 @@ impl Layer {
 
     /// Whether that is something else than what the engine said before.
     fn note(&mut self, phase: Phase, numbers: Numbers) -> Change {
-        let (before, known) = &mut self.said;
+        let (before, known) = &mut self.last_event;
         let is_same = match (*before, phase) {
             // A wait is counted down.
             (Phase::Retrying(before), Phase::Retrying(now)) => now <= before,

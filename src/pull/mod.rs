@@ -60,7 +60,7 @@ pub(crate) enum Update<'a> {
     Status(Cow<'a, str>),
     Warning(Cow<'a, str>),
     /// An error, or a line that was not understood; what it says is in [`Pull`].
-    Heard,
+    Problem,
     /// A layer, by its index in [`Pull::layers`]; its phase is the one that the event was about, where that is news.
     Layer(usize, Change),
 }
@@ -68,7 +68,7 @@ pub(crate) enum Update<'a> {
 impl Update<'_> {
     /// Whether the pull goes on: any change in what the engine says, whether or not there is a line to show for it.
     pub(crate) fn is_movement(&self) -> bool {
-        !matches!(self, Update::Nothing | Update::Heard | Update::Layer(_, Change::None))
+        !matches!(self, Update::Nothing | Update::Problem | Update::Layer(_, Change::None))
     }
 }
 
@@ -112,7 +112,7 @@ pub(crate) struct Pull {
     is_podmans_end: bool,
     error: Option<String>,
     /// What the body of a refusal said, or failing that the first line not understood.
-    heard: Option<String>,
+    unknown: Option<String>,
     refusal: bool,
     /// What the whole was at, in percent, before the last event that could have lowered it.
     percent: u64,
@@ -145,17 +145,17 @@ impl Pull {
             Event::Warning(warning) => Update::Warning(warning),
             Event::Error(message) => {
                 self.error.get_or_insert(message);
-                Update::Heard
+                Update::Problem
             }
             Event::Refusal(message) => {
                 if !std::mem::replace(&mut self.refusal, true) {
-                    self.heard = Some(message.into_owned());
+                    self.unknown = Some(message.into_owned());
                 }
-                Update::Heard
+                Update::Problem
             }
             Event::Unknown(line) => {
-                self.hear(line);
-                Update::Heard
+                self.note_unknown(line);
+                Update::Problem
             }
             Event::Aside => {
                 (self.repeated, self.configuration) = (repeated, configuration);
@@ -172,12 +172,12 @@ impl Pull {
     }
 
     /// Remembers a line that was not understood: the body of a refusal can be plain text, or a page of several lines.
-    fn hear(&mut self, line: &[u8]) {
+    fn note_unknown(&mut self, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
-        for text in self.error.iter_mut().chain(&mut self.heard) {
+        for text in self.error.iter_mut().chain(&mut self.unknown) {
             Failure::continue_page(text, &line);
         }
-        self.heard.get_or_insert_with(|| line.into_owned());
+        self.unknown.get_or_insert_with(|| line.into_owned());
     }
 
     fn find(&mut self, id: &str) -> Option<usize> {
@@ -282,7 +282,7 @@ impl Pull {
     /// What the stream that ended so says about the pull.
     pub(crate) fn verdict(&self, end: &End) -> Verdict {
         let own = |kind, reason: &str| Verdict::Failed(Failure::own(kind, reason));
-        let said = self.heard.as_deref().unwrap_or_default();
+        let reason = self.unknown.as_deref().unwrap_or_default();
         match (end, &self.error) {
             (End::Signal(signal), _) => Verdict::Interrupted(*signal),
             // docker itself has decided.
@@ -291,16 +291,16 @@ impl Pull {
             (End::Cut(Some(failure)) | End::Stalled(Some(failure)), _) => Verdict::Failed(failure.clone()),
             (End::Cut(None), _) => own(Kind::EngineGone, BROKEN_OFF),
             (End::Stalled(None), _) => own(Kind::Stalled, "nothing has moved for too long"),
-            (End::Refused(status), _) => Verdict::Failed(Failure::answered(*status, said, self.refusal, PULL_CALL)),
-            (End::Exited(code), _) if said.is_empty() => {
+            (End::Refused(status), _) => Verdict::Failed(Failure::answered(*status, reason, self.refusal, PULL_CALL)),
+            (End::Exited(code), _) if reason.is_empty() => {
                 own(Kind::Other, &format!("docker pull ended with exit code {code}"))
             }
-            (End::Exited(_), _) => Verdict::Failed(Failure::reported(said)),
+            (End::Exited(_), _) => Verdict::Failed(Failure::reported(reason)),
             (End::Complete, _) if self.settled => Verdict::Success,
             (End::Complete, _) if self.status_seen => {
                 own(Kind::Other, "after its final status the engine went on with something that is not understood")
             }
-            (End::Complete, _) if self.refusal => Verdict::Failed(Failure::reported(said)),
+            (End::Complete, _) if self.refusal => Verdict::Failed(Failure::reported(reason)),
             (End::Complete, _) if !self.is_docker && !self.last_id().is_empty() => {
                 Verdict::Undecided(self.last_id().to_owned())
             }
@@ -364,38 +364,38 @@ mod tests {
     use crate::pull::meter::Meter;
     use crate::pull::snapshot::Snapshot;
     /// What the engine says of a layer.
-    type Said = (Phase, Numbers);
+    type LayerEvent = (Phase, Numbers);
 
-    const ANNOUNCED: Said = (Phase::Queued, Numbers::NONE);
-    const WAITING: Said = (Phase::Waiting, Numbers::NONE);
-    const CACHED: Said = (Phase::Cached, Numbers::NONE);
-    const VERIFYING: Said = (Phase::Verifying, Numbers::NONE);
-    const DOWNLOADED: Said = (Phase::Downloaded, Numbers::NONE);
-    const COMPLETE: Said = (Phase::Complete, Numbers::NONE);
+    const ANNOUNCED: LayerEvent = (Phase::Queued, Numbers::NONE);
+    const WAITING: LayerEvent = (Phase::Waiting, Numbers::NONE);
+    const CACHED: LayerEvent = (Phase::Cached, Numbers::NONE);
+    const VERIFYING: LayerEvent = (Phase::Verifying, Numbers::NONE);
+    const DOWNLOADED: LayerEvent = (Phase::Downloaded, Numbers::NONE);
+    const COMPLETE: LayerEvent = (Phase::Complete, Numbers::NONE);
 
-    fn retrying(seconds: u64) -> Said {
+    fn retrying(seconds: u64) -> LayerEvent {
         (Phase::Retrying(seconds), Numbers::NONE)
     }
 
-    fn downloading(current: u64, total: u64) -> Said {
+    fn downloading(current: u64, total: u64) -> LayerEvent {
         (Phase::Downloading, Numbers::of(current, Some(total)))
     }
 
-    fn unknown(current: u64) -> Said {
+    fn unknown(current: u64) -> LayerEvent {
         (Phase::Downloading, Numbers::of(current, None))
     }
 
-    fn extracting(current: u64, total: u64) -> Said {
+    fn extracting(current: u64, total: u64) -> LayerEvent {
         (Phase::Extracting, Numbers::of(current, Some(total)))
     }
 
-    fn step(pull: &mut Pull, id: &str, (phase, numbers): Said) -> Update<'static> {
+    fn step(pull: &mut Pull, id: &str, (phase, numbers): LayerEvent) -> Update<'static> {
         pull.apply_in_test(Event::Layer { id: id.to_owned().into(), phase, numbers, hide_counts: false })
     }
 
     /// What becomes of the first layer.
-    fn change(pull: &mut Pull, said: Said) -> Change {
-        match step(pull, "a", said) {
+    fn change(pull: &mut Pull, event: LayerEvent) -> Change {
+        match step(pull, "a", event) {
             Update::Layer(0, change) => change,
             other => panic!("{other:?}"),
         }
@@ -413,7 +413,7 @@ mod tests {
                 Update::Moved => Update::Moved,
                 Update::Silent => Update::Silent,
                 Update::Nothing => Update::Nothing,
-                _ => Update::Heard,
+                _ => Update::Problem,
             }
         }
     }
@@ -421,7 +421,7 @@ mod tests {
     #[test]
     fn a_layer_goes_through_its_phases_once() {
         let mut pull = Pull::default();
-        for (said, expected) in [
+        for (event, expected) in [
             (ANNOUNCED, Change::Began),
             (WAITING, Change::Silent),
             (WAITING, Change::None),
@@ -452,16 +452,16 @@ mod tests {
             (extracting(1, 10), Change::Silent),
             (DOWNLOADED, Change::Silent),
         ] {
-            assert_eq!(change(&mut pull, said), expected, "{said:?}");
+            assert_eq!(change(&mut pull, event), expected, "{event:?}");
         }
         assert_eq!((pull.layers.len(), pull.finished, pull.moved()), (1, 1, (10, true)));
     }
 
     /// Applies it to the first layer, and returns how far that is.
     #[track_caller]
-    fn check(pull: &mut Pull, said: Said, expected: Change, done: u64) {
-        assert_eq!(change(pull, said), expected, "{said:?}");
-        assert_eq!(pull.layers[0].done, done, "{said:?}");
+    fn check(pull: &mut Pull, event: LayerEvent, expected: Change, done: u64) {
+        assert_eq!(change(pull, event), expected, "{event:?}");
+        assert_eq!(pull.layers[0].done, done, "{event:?}");
     }
 
     #[test]
@@ -561,25 +561,25 @@ mod tests {
     #[test]
     fn what_is_no_layer_moves_too() {
         let mut pull = Pull::default();
-        for (said, expected) in [
+        for (event, expected) in [
             (downloading(1, 9), Update::Moved),
             (downloading(1, 9), Update::Nothing),
             (unknown(2), Update::Moved),
             (DOWNLOADED, Update::Moved),
             (DOWNLOADED, Update::Nothing),
         ] {
-            assert_eq!(step(&mut pull, "manifest", said), expected, "{said:?}");
+            assert_eq!(step(&mut pull, "manifest", event), expected, "{event:?}");
         }
         assert!(pull.layers.is_empty() && pull.moved() == (0, true));
     }
 
     #[test]
     fn only_podman_ends_so() {
-        let check = |events: &[(&str, Said)], expected: bool| {
+        let check = |events: &[(&str, LayerEvent)], expected: bool| {
             let mut pull = Pull::default();
-            for &(id, said) in events {
-                assert!(!pull.ends_as_podman(), "{events:?} before {id} {said:?}");
-                step(&mut pull, id, said);
+            for &(id, event) in events {
+                assert!(!pull.ends_as_podman(), "{events:?} before {id} {event:?}");
+                step(&mut pull, id, event);
             }
             assert_eq!(pull.ends_as_podman(), expected, "{events:?}");
         };
@@ -805,7 +805,7 @@ mod tests {
 
     #[test]
     fn the_whole_is_weighed_by_bytes() {
-        let check = |is_docker: bool, steps: &[(&str, Said)], expected: u64| {
+        let check = |is_docker: bool, steps: &[(&str, LayerEvent)], expected: u64| {
             let mut pull = Pull::default();
             if is_docker {
                 say(&mut pull, "1: Pulling from a");
@@ -853,16 +853,16 @@ mod tests {
         const LAYER: &str = "abc: Pulling fs layer";
         const READY: &str = "abc: Download complete";
         let failed = |reason: &str| Verdict::Failed(Failure::own(Kind::Other, reason));
-        let check = |said: &[&str], end: End, expected: Verdict| {
+        let check = |lines: &[&str], end: End, expected: Verdict| {
             let mut pull = Pull::default();
-            for text in said {
+            for text in lines {
                 say(&mut pull, text);
             }
             let verdict = match pull.verdict(&end) {
                 Verdict::Failed(failure) => failed(&failure.text),
                 verdict => verdict,
             };
-            assert_eq!(verdict, expected, "{said:?} {end:?}");
+            assert_eq!(verdict, expected, "{lines:?} {end:?}");
         };
         check(&[FROM, STATUS], End::Complete, Verdict::Success);
         check(&[STATUS, WARNING, WARNING], End::Complete, Verdict::Success);

@@ -21,7 +21,7 @@ pub(crate) struct Room {
 
 /// What is to be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Judgement {
+pub(crate) enum SpaceCheck {
     Fits,
     /// It may not fit: the bytes to fetch, and those available.
     Tight(u64, u64),
@@ -31,9 +31,9 @@ pub(crate) enum Judgement {
 
 impl Pull {
     /// Whether what is still to come fits; it does where sizes are not known.
-    pub(crate) fn judge(&self, room: &Room) -> Judgement {
+    pub(crate) fn check_space(&self, room: &Room) -> SpaceCheck {
         if !self.has_sizes() {
-            return Judgement::Fits;
+            return SpaceCheck::Fits;
         }
         let open = || self.layers.iter().filter(|layer| !layer.is_still());
         let sum = |bytes: &dyn Fn(&Layer) -> u64| open().map(bytes).fold(0, u64::saturating_add);
@@ -52,11 +52,11 @@ impl Pull {
         };
         let wanted = to_fetch.saturating_mul(if room.is_containerd { 4 } else { 3 });
         if need > room.free {
-            Judgement::Full(need, room.free)
+            SpaceCheck::Full(need, room.free)
         } else if wanted > room.available {
-            Judgement::Tight(to_fetch, room.available)
+            SpaceCheck::Tight(to_fetch, room.available)
         } else {
-            Judgement::Fits
+            SpaceCheck::Fits
         }
     }
 }
@@ -98,8 +98,8 @@ mod tests {
         let (mut min, mut max) = (0, 1 << 40);
         while min < max {
             let middle = u64::midpoint(min, max);
-            match pull.judge(&room(is_containerd, is_twice, middle)) {
-                Judgement::Full(need, free) => {
+            match pull.check_space(&room(is_containerd, is_twice, middle)) {
+                SpaceCheck::Full(need, free) => {
                     assert_eq!(free, middle);
                     assert!(need > middle);
                     min = middle + 1;
@@ -136,9 +136,9 @@ mod tests {
     fn tight_is_three_and_four_times() {
         let pull = pull();
         for (is_containerd, wanted) in [(false, 180 * MB), (true, 240 * MB)] {
-            let judge = |available| pull.judge(&Room { available, ..room(is_containerd, true, u64::MAX) });
-            assert_eq!(judge(wanted), Judgement::Fits);
-            assert_eq!(judge(wanted - 1), Judgement::Tight(60 * MB, wanted - 1));
+            let check = |available| pull.check_space(&Room { available, ..room(is_containerd, true, u64::MAX) });
+            assert_eq!(check(wanted), SpaceCheck::Fits);
+            assert_eq!(check(wanted - 1), SpaceCheck::Tight(60 * MB, wanted - 1));
         }
     }
 
@@ -146,12 +146,12 @@ mod tests {
     fn nothing_known_is_no_reason() {
         let full = room(true, true, 0);
         let mut pull = Pull::default();
-        assert_eq!(pull.judge(&full), Judgement::Fits);
+        assert_eq!(pull.check_space(&full), SpaceCheck::Fits);
         say(&mut pull, "a", "Pulling fs layer", "");
         say(&mut pull, "a", "Downloading", r#""current":0,"total":20000000"#);
-        assert_eq!(pull.judge(&full), Judgement::Fits, "the sizes are the engine's alone");
+        assert_eq!(pull.check_space(&full), SpaceCheck::Fits, "the sizes are the engine's alone");
         pull.learn_sizes(vec![("a".into(), u64::MAX), ("b".into(), u64::MAX)]);
         say(&mut pull, "b", "Pulling fs layer", "");
-        assert_eq!(pull.judge(&full), Judgement::Full(u64::MAX, 0));
+        assert_eq!(pull.check_space(&full), SpaceCheck::Full(u64::MAX, 0));
     }
 }

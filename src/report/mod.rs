@@ -134,7 +134,7 @@ impl Report {
         }
         let body = Part::Body;
         match update {
-            Update::Nothing | Update::Moved | Update::Silent | Update::Heard => {}
+            Update::Nothing | Update::Moved | Update::Silent | Update::Problem => {}
             Update::PullingFrom(name) => self.image(Topic::Repository, "🔄 Pulling from ", name, at, body, out),
             Update::Digest(digest) => self.image(Topic::Digest, "🔐 Image digest: ", digest, at, body, out),
             Update::Status(status) => self.image(Topic::Status, "📊 Status: ", status, at, body, out),
@@ -156,8 +156,8 @@ impl Report {
     }
 
     /// A line about the image: `lead`, and what is said of it.
-    fn image(&mut self, topic: Topic, lead: &str, said: &str, at: u64, part: Part, out: Out<'_>) {
-        self.emit(at, part, About::Image(topic, said), out, format_args!("{lead}{}", sanitize::safe(said)));
+    fn image(&mut self, topic: Topic, lead: &str, text: &str, at: u64, part: Part, out: Out<'_>) {
+        self.emit(at, part, About::Image(topic, text), out, format_args!("{lead}{}", sanitize::safe(text)));
     }
 
     fn say(&mut self, at: u64, part: Part, out: Out<'_>, line: Arguments<'_>) {

@@ -5,7 +5,7 @@
 //! **Invariant:** pure, as all of the report; each of the two is shown once at most.
 
 use crate::pull::Pull;
-use crate::pull::room::Judgement;
+use crate::pull::room::SpaceCheck;
 use crate::pull::sizes::ToFetch;
 use crate::report::line::{Part, Topic};
 use crate::report::{Out, Report, WARNING, bar};
@@ -34,18 +34,18 @@ impl Report {
         let Some(ToFetch { bytes, layers, cached }) = pull.to_fetch() else { return };
         self.shown.is_due = false;
         let word = if layers == 1 { "layer" } else { "layers" };
-        let mut said = format!("{} in {layers} {word}", bar::bytes(bytes));
+        let mut text = format!("{} in {layers} {word}", bar::bytes(bytes));
         if cached > 0 {
-            let _ = write!(said, " ({cached} cached)");
+            let _ = write!(text, " ({cached} cached)");
         }
-        self.image(Topic::Sizes, "📏 To download: ", &said, at, Part::Body, out);
+        self.image(Topic::Sizes, "📏 To download: ", &text, at, Part::Body, out);
     }
 
     /// The free space where the engine keeps its images was measured; why the pull cannot go on, if it cannot.
-    pub(crate) fn room(&mut self, judgement: Judgement, at: u64, out: Out<'_>) -> Option<String> {
-        match judgement {
-            Judgement::Fits => None,
-            Judgement::Tight(bytes, available) => {
+    pub(crate) fn room(&mut self, check: SpaceCheck, at: u64, out: Out<'_>) -> Option<String> {
+        match check {
+            SpaceCheck::Fits => None,
+            SpaceCheck::Tight(bytes, available) => {
                 if !std::mem::replace(&mut self.shown.is_tight, true) {
                     let (bytes, available) = (bar::bytes(bytes), bar::bytes(available));
                     let text = format!(
@@ -55,7 +55,7 @@ impl Report {
                 }
                 None
             }
-            Judgement::Full(need, free) => Some(format!(
+            SpaceCheck::Full(need, free) => Some(format!(
                 "no space left on device for this image: it needs at least {} more where the engine keeps its images, and {} are free",
                 bar::bytes(need),
                 bar::bytes(free)

@@ -12,12 +12,12 @@ use alm_state::{Checked, Image, Time};
 use std::io;
 
 /// The state as it was when the check began.
-pub(crate) struct Before {
+pub(crate) struct PreviousState {
     target: Target,
     image: Option<Image>,
 }
 
-impl Before {
+impl PreviousState {
     pub(crate) fn read(target: Target) -> Self {
         let image = target.store.image(&target.reference);
         Self { target, image }

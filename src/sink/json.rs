@@ -114,11 +114,11 @@ impl Sink for Json {
                     ..Row::default()
                 })?
             }
-            About::Image(topic, said) => {
-                let said = sanitize::safe(said).to_string();
+            About::Image(topic, value) => {
+                let value = sanitize::safe(value).to_string();
                 match topic {
-                    Topic::Name => said.clone_into(&mut self.image),
-                    Topic::Status => self.status = Some(said.clone()),
+                    Topic::Name => value.clone_into(&mut self.image),
+                    Topic::Status => self.status = Some(value.clone()),
                     _ => {}
                 }
                 let (status, text) = match topic {
@@ -131,7 +131,7 @@ impl Sink for Json {
                     Topic::Retry(_) => ("Warning", "Retrying"),
                     Topic::Stuck => ("Warning", "No progress"),
                 };
-                let details = Some(said.as_str()).filter(|said| !said.is_empty() && topic != Topic::Name);
+                let details = Some(value.as_str()).filter(|value| !value.is_empty() && topic != Topic::Name);
                 to_string(&Row { time, id: &self.image, status, text, details, ..Row::default() })?
             }
             About::Restart(layer) => {

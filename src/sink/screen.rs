@@ -266,22 +266,22 @@ mod tests {
             .stderr(terminal)
             .spawn()
             .expect("this again");
-        let mut said = Vec::new();
+        let mut output = Vec::new();
         let mut buffer = [0; 4096];
         // It ends with EIO, when nobody has the other side open any more.
         while let Ok(count @ 1..) = File::read(&mut File::from(master.try_clone().expect("a copy")), &mut buffer) {
-            said.extend_from_slice(&buffer[..count]);
+            output.extend_from_slice(&buffer[..count]);
         }
         assert!(!child.wait().expect("an end").success());
-        let said = String::from_utf8(said).expect("UTF-8");
+        let output = String::from_utf8(output).expect("UTF-8");
         // What is shown is shown for good: no frame is left open.
-        assert!(said.rfind(SHOW) > said.rfind(HOLD), "{said:?}");
+        assert!(output.rfind(SHOW) > output.rfind(HOLD), "{output:?}");
         let mut shown = avt::Terminal::with_scrollback(80, 40, None).expect("a terminal");
-        shown.feed(said.as_str());
+        shown.feed(output.as_str());
         let mut lines = shown.screen().visible_lines();
         let message = lines.find(|line| line.text().starts_with("thread 'sink::screen::tests::panics'"));
-        let message = message.unwrap_or_else(|| panic!("{said:?}"));
+        let message = message.unwrap_or_else(|| panic!("{output:?}"));
         assert!(message.cells()[0].pen().is_default() && shown.cursor().visible);
-        assert!(!shown.screen().text().join("\n").contains("half a fra"), "{said:?}");
+        assert!(!shown.screen().text().join("\n").contains("half a fra"), "{output:?}");
     }
 }

@@ -291,13 +291,13 @@ fn no_log_yet_and_an_empty_one() {
     says("", "is empty");
     for exists in [true, false] {
         let mut follower = place.follow("");
-        let mut said = String::new();
-        while !said.contains("Waiting for the next pull") {
+        let mut printed = String::new();
+        while !printed.contains("Waiting for the next pull") {
             let mut byte = [0];
             follower.child.stderr.as_mut().unwrap().read_exact(&mut byte).unwrap();
-            said.push(char::from(byte[0]));
+            printed.push(char::from(byte[0]));
         }
-        assert_eq!(said.contains("is empty"), exists);
+        assert_eq!(printed.contains("is empty"), exists);
         place.append(&lines(1..=1));
         follower.shows(&lines(1..=1));
         assert_eq!(follower.end(Signal::INT).0, 130);

@@ -1,6 +1,6 @@
 #!/bin/bash
 # A small fleet, from nothing: tests/demo.sh fleet [--seconds N]
-# A broker with the page, two devices with real pulls from a private Engine and registry, told by real agents, and 200
+# A broker with the page, two devices with real pulls from a private Engine and registry, published by real agents, and 200
 # devices that are simulated. Goes on until Ctrl-C, or for N seconds, and leaves nothing behind.
 # PULL=/path/of/docker-pull-with-progress and AGENT=/path/of/alm-agent use those programs instead of building them.
 set -euo pipefail
@@ -116,7 +116,7 @@ password_file $dir/passwd
 acl_file $dir/acl
 END
 child mosquitto mosquitto -c "$dir/mosquitto.conf"
-heard() { mosquitto_sub -p "$simulator" -u simulator -P "$writer" -t "$1" -C 1 -W 3; }
+retained() { mosquitto_sub -p "$simulator" -u simulator -P "$writer" -t "$1" -C 1 -W 3; }
 await 'the broker answers' bash -c "exec 3<>/dev/tcp/127.0.0.1/$page"
 child simulator node tests/page/simulator.mjs "mqtt://127.0.0.1:$simulator" 200 --share 8 --seconds 999999 --user simulator --password "$writer"
 await 'the simulated devices are told' grep -q '200 devices told' "$dir/simulator.log"
@@ -132,9 +132,9 @@ for device in player-berlin player-hamburg; do
 done
 pull player-berlin three:latest || fail 'the first pull failed'
 ! pull player-hamburg three:missing || fail 'a tag that does not exist was pulled'
-told() { heard "fleet/$1/state" | grep -q "$2"; }
-await 'player-berlin has its image' told player-berlin '"status":"Done"'
-await 'player-hamburg says what is wrong' told player-hamburg '"kind":"not-found"'
+has_state() { retained "fleet/$1/state" | grep -q "$2"; }
+await 'player-berlin has its image' has_state player-berlin '"status":"Done"'
+await 'player-hamburg says what is wrong' has_state player-hamburg '"kind":"not-found"'
 
 cat <<END
 

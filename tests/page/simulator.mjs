@@ -15,7 +15,7 @@ const REASONS = [
   ['disk-full', 'no space left on device', 'make room where Docker keeps its images (docker image prune), then pull again', 37],
   ['unreachable', 'dial tcp: lookup europe-west1-docker.pkg.dev: no such host', 'check that this device reaches the registry: network, DNS, firewall', 21],
   ['login', 'unauthorized: authentication failed', 'log in to the registry as the user that runs this (docker login)', 8],
-  ['clock', 'x509: certificate has expired or is not yet valid', 'check the clock of this device (date) first', 6],
+  ['certificate', 'x509: certificate has expired or is not yet valid', 'check the clock of this device (date) first', 6],
   ['stalled', 'nothing moved for 600 s', 'look at the network and at the registry, then pull again', 3],
 ];
 const LAYERS = [['b9bf3f3b8299', .05], ['12414bf0d23c', .1], ['b5a0d1a0b112', .45], ['3c9fd1a5a1e0', .3], ['77ae0c11d9aa', .1]];

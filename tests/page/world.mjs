@@ -47,9 +47,10 @@ export class Broker {
       execFileSync('mosquitto_passwd', [...(fs.existsSync(file('passwd')) ? [] : ['-c']), '-b', file('passwd'), user, password]);
     }
     fs.writeFileSync(file('acl'), `user ${VIEWER.user}\ntopic read fleet/#\nuser ${WRITER.user}\ntopic readwrite fleet/#\n`);
-    fs.writeFileSync(file('conf'), `persistence true\npersistence_location ${broker.dir}/\nautosave_interval 60
+    fs.writeFileSync(file('conf-devices'), `persistence true\npersistence_location ${broker.dir}/\nautosave_interval 60
 max_queued_messages 60000\nmax_packet_size 65536\nallow_anonymous false\npassword_file ${file('passwd')}\nacl_file ${file('acl')}
-log_dest file ${file('log')}\nuser root\nlistener ${broker.port} 127.0.0.1\nlistener ${broker.web}\nprotocol websockets\nhttp_dir ${site}\n`);
+log_dest file ${file('log')}\nuser root\nlistener ${broker.port} 127.0.0.1\n`);
+    fs.writeFileSync(file('conf'), `${fs.readFileSync(file('conf-devices'), 'utf8')}listener ${broker.web}\nprotocol websockets\nhttp_dir ${site}\n`);
     await broker.run();
     return broker;
   }
@@ -57,9 +58,9 @@ log_dest file ${file('log')}\nuser root\nlistener ${broker.port} 127.0.0.1\nlist
   get url() { return `mqtt://127.0.0.1:${this.port}`; }
   get page() { return `http://127.0.0.1:${this.web}/index.html`; }
 
-  async run() {
-    this.process = spawn('mosquitto', ['-c', path.join(this.dir, 'conf')], { stdio: 'ignore' });
-    await until('mosquitto listens', async () => await opens(this.port) && await opens(this.web));
+  async run({ pages = true } = {}) {
+    this.process = spawn('mosquitto', ['-c', path.join(this.dir, pages ? 'conf' : 'conf-devices')], { stdio: 'ignore' });
+    await until('mosquitto listens', async () => await opens(this.port) && (!pages || await opens(this.web)));
   }
 
   async end(signal = 'SIGTERM') {
@@ -118,12 +119,13 @@ export class Tab {
 
   // The numbers of the tiles.
   async totals() {
-    const pairs = await this.page.$$eval('#totals button', tiles => tiles.map(tile => [tile.id.slice(6), Number(tile.querySelector('b').textContent.replaceAll(',', ''))]));
-    return Object.fromEntries(pairs);
+    const pairs = await this.page.$$eval('#totals button:not([hidden])', tiles => tiles.map(tile => [tile.value, Number(tile.querySelector('b').textContent.replaceAll(',', ''))]));
+    // The tile of those of which nothing is known comes only with the first of them.
+    return { ...Object.fromEntries(pairs), unknown: Object.fromEntries(pairs).unknown ?? 0 };
   }
 
   kinds() {
-    return this.page.$$eval('#kinds button', buttons => Object.fromEntries(buttons.map(button => [button.dataset.kind, Number(button.querySelector('b').textContent.replaceAll(',', ''))])));
+    return this.page.$$eval('#kinds button:not([hidden])', buttons => Object.fromEntries(buttons.map(button => [button.value, Number(button.querySelector('b').textContent.replaceAll(',', ''))])));
   }
 
   // The rows as they are seen, top to bottom.

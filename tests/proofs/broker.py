@@ -9,7 +9,7 @@ issues them.
     tests/proofs/broker.py many N    N agents with TLS on one broker: their memory and CPU time, and what it costs when all come
                                      back to a broker that was killed and emptied
 
-    tests/proofs/broker.py unit      alm-agent.service under a real systemd: silent, connected, stopped, told wrong options; needs
+    tests/proofs/broker.py unit      alm-agent.service under a real systemd: silent, connected, stopped, with wrong options; needs
                                      root and cgroup v2
 
 As root it installs what it needs from Debian: mosquitto, mosquitto-clients, openssl and iproute2 (ss). AGENT=/path/of/alm-agent
@@ -132,7 +132,7 @@ class Broker:
             )
         self.environment = {"PATH": os.environ["PATH"], "ALM_FLEET_SHARE": f"{directory}/share", "ALM_FLEET_TO": f"{directory}/etc",
                             "ALM_FLEET_DEFAULT": f"{directory}/default"}
-        must(self.configure("--check").returncode == 1, "alm-fleet-configure --check tells what is missing")
+        must(self.configure("--check").returncode == 1, "alm-fleet-configure --check names what is missing")
         done = self.configure()
         must(done.returncode == 0, f"alm-fleet-configure: {done.stdout.strip()[:60]}")
         must(self.configure("--check").returncode == 0 and self.configure().stdout == "", "a second one changes nothing")
@@ -355,8 +355,8 @@ def working(name, current, pid=None):
 LEFT_AT_HOME = {"layers", "pid", "born", "beat", "rate", "left"}
 
 
-def as_told(state):
-    """The fields of an image that the fleet is told."""
+def published_fields(state):
+    """The fields of an image that the agent publishes."""
     return {key: value for key, value in state.items() if key not in LEFT_AT_HOME}
 
 
@@ -385,9 +385,9 @@ def accounts(broker, agent, watch, at):
     wild = broker.publish("pi-2", f"{TOPIC}/pi-2/#")
     must(wild.returncode != 0, f"a device does not write # ({wild.stdout.strip()[:40]})")
     at_broker = broker.authority.at
-    heard = run("mosquitto_sub", "-h", "localhost", "-p", str(broker.port), "--cafile", broker.authority.ca, "--cert", f"{at_broker}/pi-2.pem", "--key",
+    received = run("mosquitto_sub", "-h", "localhost", "-p", str(broker.port), "--cafile", broker.authority.ca, "--cert", f"{at_broker}/pi-2.pem", "--key",
                 f"{at_broker}/pi-2.key", "-t", "#", "-W", "2", "-V", "5")
-    must("online" not in heard.stdout and "pi-1" not in heard.stdout, f"a device hears nothing of others ({heard.stdout.strip()[:40]!r})")
+    must("online" not in received.stdout and "pi-1" not in received.stdout, f"a device hears nothing of others ({received.stdout.strip()[:40]!r})")
     own = run("mosquitto_sub", "-h", "localhost", "-p", str(broker.port), "--cafile", broker.authority.ca, "--cert", f"{at_broker}/pi-2.pem", "--key",
               f"{at_broker}/pi-2.key", "-t", f"{TOPIC}/pi-1/#", "-W", "2", "-V", "5")
     must("online" not in own.stdout, "nor of one other")
@@ -418,7 +418,7 @@ def accounts(broker, agent, watch, at):
     with open(f"{at}/password", "w") as file:
         file.write("secret\n")
     login = Agent(at, broker, "pi-password", "--user", "pi-password", "--password-file", f"{at}/password", "--device", "pi-password", port=broker.password_port, identity=False)
-    must(until(lambda: watch.state("pi-password").get("device") == "pi-password"), "a device with a password tells its state")
+    must(until(lambda: watch.state("pi-password").get("device") == "pi-password"), "a device with a password publishes its state")
     command = open(f"/proc/{login.process.pid}/cmdline").read() + open(f"/proc/{login.process.pid}/environ").read()
     must("secret" not in command, "its password is neither an argument nor in the environment")
     login.end()
@@ -426,11 +426,11 @@ def accounts(broker, agent, watch, at):
     with open(f"{at}/password", "w") as file:
         file.write("wrong-secret\n")
     login.start()
-    must(until(lambda: "refuses this device" in login.journal()), "a wrong password is told")
+    must(until(lambda: "refuses this device" in login.journal()), "a wrong password is logged")
     must("wrong-secret" not in login.journal(), "and not which")
     login.end()
     other = Agent(at, broker, "pi-2", "--device", "pi-1")
-    must(until(lambda: "not authorized (135)" in other.journal()), "a device that writes as another is told that it is refused")
+    must(until(lambda: "not authorized (135)" in other.journal()), "a device that writes as another learns that it is refused")
     time.sleep(2)
     must(other.journal().count("refuses what this device says") == 2, "once a topic, and not again and again")
     other.end()
@@ -454,7 +454,7 @@ def revoked(broker, at, watch):
         broker.process.wait()
         broker.start()
         agent.start()
-    must(until(lambda: "it was revoked" in agent.journal()), f"revoked, and told so: {agent.journal().strip().splitlines()[-1][-90:]}")
+    must(until(lambda: "it was revoked" in agent.journal()), f"revoked, and the journal says so: {agent.journal().strip().splitlines()[-1][-90:]}")
     agent.end()
     stranger = Authority(f"{at}/other-ca")
     cert, key = stranger.issue("pi-1")
@@ -466,18 +466,18 @@ def revoked(broker, at, watch):
     untrusted.end()
     broker.authority.issue("pi-old", end="20210101000000Z")
     expired = Agent(at, broker, "pi-old")
-    must(until(lambda: "it has expired" in expired.journal()), f"an expired certificate is told: {expired.journal().strip()[-100:]}")
+    must(until(lambda: "it has expired" in expired.journal()), f"an expired certificate is logged: {expired.journal().strip()[-100:]}")
     expired.end()
 
 
 def states(broker, agent, watch, at):
-    print("-- what is told")
+    print("-- what is published")
     must(until(lambda: watch.online("pi-1") == "online"), "the device is there")
     agent.write(image("app:1", digest="sha256:1", failures=3, received=5))
-    must(until(lambda: watch.state("pi-1").get("images"), 12), "a state that comes is told")
-    told = watch.state("pi-1")
-    must(told["images"] == [as_told(json.load(open(f"{agent.state}/{state_name('app:1')}.json")))], "field by field")
-    must((told["v"], told["device"], told["site"]) == (1, "pi-1", "Berlin / Küche"), "with device and site")
+    must(until(lambda: watch.state("pi-1").get("images"), 12), "a new state is published")
+    published = watch.state("pi-1")
+    must(published["images"] == [published_fields(json.load(open(f"{agent.state}/{state_name('app:1')}.json")))], "field by field")
+    must((published["v"], published["device"], published["site"]) == (1, "pi-1", "Berlin / Küche"), "with device and site")
     for current in range(0, 1000, 50):
         agent.write(working("app:1", current))
         time.sleep(0.35)
@@ -494,7 +494,7 @@ def states(broker, agent, watch, at):
         json.dump({"v": 1, "name": "web", "image": "web:2", "status": "Running", "since": stamp()}, file)
     must(until(lambda: len(watch.state("pi-1").get("images", [])) == 2 and watch.state("pi-1").get("containers"), 25), "a second image and a container")
     agent.write(dict(working("app:1", 995), beat=max(0, uptime() - 500)))
-    must(until(lambda: any(row.get("lost") for row in watch.state("pi-1")["images"]), 25), "a pull whose writer is gone is told as lost")
+    must(until(lambda: any(row.get("lost") for row in watch.state("pi-1")["images"]), 25), "a pull whose writer is gone is published as lost")
     print("-- hostile files")
     for name, content in {"r%2Fhuge.json": "[" * 70000, "r%2Fdeep.json": "[" * 60000, "r%2Fbinary.json": "\0\xff\x1b[2J", "r%2Fempty.json": "", "r%2Fbig.json": json.dumps(image("big:1", details="x" * 66000))}.items():
         with open(f"{agent.state}/{name}", "w", encoding="latin-1") as file:
@@ -504,11 +504,11 @@ def states(broker, agent, watch, at):
     os.mkdir(f"{agent.state}/r%2Fdirectory.json")
     agent.write(image("evil:1", "Error", "Failed", details="\x1b[2J\u202e"))
     agent.write(image("good:1"))
-    must(until(lambda: "good:1" in [row["id"] for row in watch.state("pi-1")["images"]], 25), "a good state beside hostile ones is told")
+    must(until(lambda: "good:1" in [row["id"] for row in watch.state("pi-1")["images"]], 25), "a good state beside hostile ones is published")
     must(len(watch.state("pi-1")["images"]) == 3, "and none of the hostile ones")
     for number in range(70):
         agent.write(image(f"many:{number}", "Error", "Failed", kind="unknown", details="ü" * 900, hint="ü" * 900))
-    must(until(lambda: len(watch.state("pi-1")["images"]) == 64, 25), "64 images with the longest texts are told")
+    must(until(lambda: len(watch.state("pi-1")["images"]) == 64, 25), "64 images with the longest texts are published")
     must(len(watch.retained[f"{TOPIC}/pi-1/state"].encode()) < 65536, f"in {len(watch.retained[f'{TOPIC}/pi-1/state'].encode())} bytes")
     must(agent.process.poll() is None and agent.journal().count("\n") == 1, f"with one line in the journal: {agent.journal().strip()}")
     for file in os.listdir(agent.state):
@@ -516,7 +516,7 @@ def states(broker, agent, watch, at):
         if file != "container":
             os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
     agent.write(image("app:1", digest="sha256:1"))
-    must(until(lambda: [row["id"] for row in watch.state("pi-1")["images"]] == ["app:1"], 25), "what is removed is told")
+    must(until(lambda: [row["id"] for row in watch.state("pi-1")["images"]] == ["app:1"], 25), "the removal of a state is published")
 
 
 def lost(broker, agent, at):
@@ -538,7 +538,7 @@ def lost(broker, agent, at):
     must(until(lambda: watch.online("pi-1") == "online", 10), "started again, it is there")
     before = len(watch.seen)
     code = agent.end()
-    must(code == 0 and until(lambda: watch.online("pi-1") == "offline", 5), f"told to end, it says offline and ends with {code}")
+    must(code == 0 and until(lambda: watch.online("pi-1") == "offline", 5), f"ended by a signal, it publishes offline and ends with {code}")
     old = Agent(at, broker, "pi-2", "--mqtt", "3.1.1", "--site", "Paris")
     must(until(lambda: watch.state("pi-2").get("site") == "Paris" and watch.online("pi-2") == "online"), "MQTT 3.1.1: the same")
     old.process.send_signal(signal.SIGKILL)
@@ -547,7 +547,7 @@ def lost(broker, agent, at):
     for version in "5", "3.1.1":
         once = Agent(at, broker, "pi-2", "--mqtt", version, "--once", "--site", f"once {version}")
         code = once.process.wait(20)
-        must(code == 0 and until(lambda: watch.state("pi-2").get("site") == f"once {version}", 5), f"--once by {version}: told, and ended with {code}")
+        must(code == 0 and until(lambda: watch.state("pi-2").get("site") == f"once {version}", 5), f"--once by {version}: published, and ended with {code}")
     must(watch.online("pi-2") == "offline", "and does not say that it stays")
     once = Agent(at, broker, "pi-2", "--once", "--device", "pi-1")
     must(once.process.wait(20) == 1 and "not authorized" in once.journal(), "--once that is refused fails and says why")
@@ -603,7 +603,7 @@ def others(broker, at):
         ("one of 3.1.1 that is asked in 5", b"\x20\x02\x00\x01", "--mqtt"),
         ("one that announces 256 MB", b"\x20\xff\xff\xff\x7f" + b"x" * 100, "does not answer as a broker"),
         ("one that closes", b"", "closed"),
-        ("one that is told of another device", b"\x20\x03\x00\x00\x00\xe0\x01\x8e", "another connection came under the same name"),
+        ("one that reports another device", b"\x20\x03\x00\x00\x00\xe0\x01\x8e", "another connection came under the same name"),
     ):
         port, count = serve(answer)
         other = Agent(at, broker, "pi-2", port=port)
@@ -653,7 +653,7 @@ def random_changes(broker, at):
         if change % 100 == 60:
             broker.start()
         time.sleep(dice.random() * 0.08)
-    # A working one would be told anew every 15 seconds with another beat: all of them end.
+    # A working one would be published again every 15 seconds with another beat, so all of them end.
     for agent in agents:
         for number in range(6):
             agent.write(image(f"app:{number}", text=dice.choice(["Pulled", "Up to date"]), digest=f"sha256:{dice.randrange(9):064x}", failures=number + 1))
@@ -662,12 +662,12 @@ def random_changes(broker, at):
     def difference():
         wrong = []
         for agent in agents:
-            told = {row["id"]: row for row in watch.state(agent.name).get("images", [])}
-            kept = {state["id"]: as_told(state) for state in (json.load(open(f"{agent.state}/{file}")) for file in os.listdir(agent.state) if file.endswith(".json"))}
-            for rows in told, kept:
+            published = {row["id"]: row for row in watch.state(agent.name).get("images", [])}
+            kept = {state["id"]: published_fields(state) for state in (json.load(open(f"{agent.state}/{file}")) for file in os.listdir(agent.state) if file.endswith(".json"))}
+            for rows in published, kept:
                 for row in rows.values():
                     row.pop("time", None), row.pop("checked", None)
-            if told != kept:
+            if published != kept:
                 wrong.append(agent.name)
         return wrong
 
@@ -742,8 +742,8 @@ def unit(broker, at, watch):
         with open(f"{root}/etc/default/alm-agent", "w") as file:
             file.write(f"ALM_AGENT_OPTIONS=\"--broker mqtts://localhost:{broker.port} --topic {TOPIC} --site 'Berlin, hall 2'\"\n")
         inside("systemctl", "start", "alm-agent")
-        is_told = until(lambda: watch.online("pi-1") == "online" and watch.state("pi-1").get("site") == "Berlin, hall 2")
-        must(is_told and watch.state("pi-1")["images"][0].get("digest") == "sha256:unit", f"with it, it connects out of its sandbox and tells its state: {shown().split()} {'' if is_told else inside('journalctl', '-q', '-o', 'cat', '-u', 'alm-agent').stdout[-600:]}")
+        is_published = until(lambda: watch.online("pi-1") == "online" and watch.state("pi-1").get("site") == "Berlin, hall 2")
+        must(is_published and watch.state("pi-1")["images"][0].get("digest") == "sha256:unit", f"with it, it connects out of its sandbox and publishes its state: {shown().split()} {'' if is_published else inside('journalctl', '-q', '-o', 'cat', '-u', 'alm-agent').stdout[-600:]}")
         pid = re.search(r"MainPID=(\d+)", shown())[1]
         who = inside("sh", "-c", f"grep -E '^(Uid|CapEff|NoNewPrivs|Seccomp):' /proc/{pid}/status").stdout.split()
         must("0" not in who[1:5] and "0000000000000000" in who, f"without rights, as a user of its own: {' '.join(who)}")

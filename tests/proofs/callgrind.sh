@@ -78,7 +78,7 @@ run() { # ARGUMENT...; it must succeed
         { cat "$dir/out" "$dir/err" >&2; die "no success: $*"; }
     grep -q 'PULL SUCCESSFUL' "$dir/out" || die "no pull: $*"
     count=$(sed -n 's/^==[0-9]*== I *refs: *//p' "$dir/err" | tr -d ,)
-    [ -n "$count" ] || die "valgrind tells no figure: $*"
+    [ -n "$count" ] || die "valgrind prints no figure: $*"
 }
 
 valgrind=$(type -P valgrind) || {

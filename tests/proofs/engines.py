@@ -84,10 +84,10 @@ def run(*command, **options):
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, **output, **options) as child:
         CHILDREN.add(child)
-        said = child.communicate()[0].decode(errors="replace")
+        output = child.communicate()[0].decode(errors="replace")
         CHILDREN.discard(child)
-    expect(child.returncode == 0, f"{' '.join(map(str, command))}: exit {child.returncode}:\n{said[-3000:]}")
-    return said
+    expect(child.returncode == 0, f"{' '.join(map(str, command))}: exit {child.returncode}:\n{output[-3000:]}")
+    return output
 
 
 def sha256(data):
@@ -252,7 +252,7 @@ def push_images(registry, own):
     registry.push_manifest("three", "labelled", manifest)
 
     # As buildx makes them: an index with a manifest for each platform and an attestation beside it.
-    tags = {tag: (own, other) for tag in ("both", "again", "checked", "asked", "sized", "told")}
+    tags = {tag: (own, other) for tag in ("both", "again", "checked", "asked", "sized", "reported")}
     tags["foreign"] = ("s390x", "ppc64le")
     for tag, platforms in tags.items():
         entries = []
@@ -412,8 +412,8 @@ class Engine:
 
     def order(self, method, path, body=None):
         """What it must do."""
-        status, said = self.ask(method, path, body)
-        expect(status < 300, f"{method} {path}: {status} {said[:300]}")
+        status, answer = self.ask(method, path, body)
+        expect(status < 300, f"{method} {path}: {status} {answer[:300]}")
 
     def unfinished(self):
         """How many bytes lie there of layers that have not come whole."""
@@ -487,11 +487,11 @@ class Pull:
             for text in texts:
                 if text in out:
                     return text
-            expect(not ended, f"it never said {texts}")
-            expect(time.monotonic() - self.began < LIMIT, f"it has not said {texts} for {LIMIT} s")
+            expect(not ended, f"it never printed {texts}")
+            expect(time.monotonic() - self.began < LIMIT, f"it has not printed {texts} for {LIMIT} s")
             time.sleep(0.02)
 
-    def half_way(self):
+    def until_half(self):
         """Waits until a layer has come far, and none is whole."""
         self.until(*(f"] {percent}% " for percent in range(30, 90)))
 
@@ -502,7 +502,7 @@ class Pull:
             raise Wrong(f"it does not end within {LIMIT} s") from None
         self.out, self.log = self.read("out"), self.read("log")
         self.lines = [line[22:] for line in self.out.splitlines()]
-        self.check_story()
+        self.check_log()
         self.check_recording()
         return self
 
@@ -526,7 +526,7 @@ class Pull:
             if code == "e" and "error" not in event and "message" not in event:
                 expect(KNOWN.match(event.get("status", "")), f"a status that is not known: {event}")
 
-    def check_story(self):
+    def check_log(self):
         """What holds for every pull, whatever became of it."""
         expect(self.read("err") == "", f"standard error: {self.read('err')}")
         human = "".join(line + "\n" for line in self.log.splitlines() if line[9:10] != "]")
@@ -551,8 +551,8 @@ class Pull:
                 key = (layer_id, line[0])
                 expect(bars.get(key, 0) <= int(bar[2]) <= 100, f"it goes back: {line}")
                 # The percentage is floored, and so are the cells.
-                least, most = int(bar[2]) * 40 // 100, (int(bar[2]) + 1) * 40 // 100
-                expect(least <= bar[1].count("█") <= most, f"the bar is not its percentage: {line}")
+                low, high = int(bar[2]) * 40 // 100, (int(bar[2]) + 1) * 40 // 100
+                expect(low <= bar[1].count("█") <= high, f"the bar is not its percentage: {line}")
                 bars[key] = int(bar[2])
             if count := re.search(r"(?:Complete|cached) \((\d+)/(\d+)\)(?:, [^()]*)?$", line):
                 counted.append(layer_id)
@@ -581,31 +581,31 @@ class Pull:
         (percent,) = find(rf"{'Overall Progress' if self.success else 'Stopped at'}: \[[█░]{{50}}\] (\d+)%", ("-1",))
         expect((int(percent) == 100) == self.success and int(percent) >= 0, f"overall {percent}")
         self.n, self.total = map(int, find(r"Layers: (\d+)/(\d+) completed", (0, 0)))
-        expect(self.n == counted, f"{self.n} layers are completed, {counted} were told")
+        expect(self.n == counted, f"{self.n} layers are completed, {counted} were shown")
         expect(not self.success or self.n == self.total, f"a success with {self.n}/{self.total}")
-        at_least, number, unit = find(r"Downloaded: (≥?)([\d.]+)([KMG]?B) in .*", ("", 0, "B"))
+        is_minimum, number, unit = find(r"Downloaded: (≥?)([\d.]+)([KMG]?B) in .*", ("", 0, "B"))
         self.grain = {"B": 1, "KB": 1000, "MB": MB, "GB": 1000 * MB}[unit]
-        self.is_least, self.moved = bool(at_least), int(float(number) * self.grain)
+        self.is_minimum, self.moved = bool(is_minimum), int(float(number) * self.grain)
 
     # What is expected of it.
 
-    def came(self, image):
-        """It has succeeded; what came for it as a share of the image, which nobody knows beforehand."""
+    def fetched_share(self, image):
+        """It has succeeded; returns the bytes transferred as a share of the image's size, which cannot be known beforehand."""
         expect(self.exit == 0, f"exit {self.exit}: {self.reason}")
         self.row.engine.has_all(self.image, image)
         size = sum(image.sizes.values())
-        # The containerd store tells of a layer from its first write on, of a mebibyte: whether that came or was there
-        # nobody can tell.
+        # The containerd store reports a layer from its first write on, of a mebibyte: whether that was transferred or was there
+        # cannot be known.
         unknown = len(image.sizes) * (1 << 20) if self.row.store == "containerd" else 0
-        expect(self.moved <= self.carried + unknown, f"{self.moved} told, {self.carried} came")
-        # What is told is what came, but for what came unseen: a tenth of a second, and a write of a megabyte.
+        expect(self.moved <= self.carried + unknown, f"{self.moved} shown, {self.carried} transferred")
+        # What is shown is what was transferred, except for what no event reported: a tenth of a second, and a write of a megabyte.
         is_near = self.moved + self.grain + 1.5 * MB + size / 10 >= self.carried
-        expect(self.is_least or is_near, f"{self.moved} told, {self.carried} came")
+        expect(self.is_minimum or is_near, f"{self.moved} shown, {self.carried} transferred")
         return self.carried / size
 
     def pulled(self, image, layers, cached=0, fetched=()):
         """
-        It has succeeded, so many layers were told, and so many of them as cached; after a break nobody knows how many.
+        It has succeeded, so many layers were shown, and so many of them as cached; after a break nobody knows how many.
         `fetched` are the digests of those that had to come.
         """
         expect(self.exit == 0, f"exit {self.exit}: {self.reason}")
@@ -614,16 +614,16 @@ class Pull:
         expect(is_broken or self.total == layers, f"{self.n}/{self.total} layers, not {layers}")
         expect(is_broken or self.cached == cached, f"{self.cached} were cached, not {cached}")
         fetched = sum(image.sizes[digest] for digest in set(fetched))
-        expect(fetched <= self.carried, f"{self.carried} bytes came for {fetched}")
+        expect(fetched <= self.carried, f"{self.carried} bytes were transferred for {fetched}")
         # Podman says of a layer that breaks off that it is complete, and counts as if it were.
-        expect(self.moved <= self.carried or (is_podman and is_broken), f"{self.moved} told, {self.carried} came")
+        expect(self.moved <= self.carried or (is_podman and is_broken), f"{self.moved} shown, {self.carried} transferred")
         if not is_broken:
             # Podman fetches a layer as often as it is in the image.
-            most = sum(image.sizes[digest] for digest in image.layers) if is_podman else fetched
-            expect(self.carried <= most * 1.05 + 200_000, f"{self.carried} bytes came for {fetched}")
-            expect(self.moved <= fetched, f"{self.moved} bytes are told of {fetched}")
+            maximum = sum(image.sizes[digest] for digest in image.layers) if is_podman else fetched
+            expect(self.carried <= maximum * 1.05 + 200_000, f"{self.carried} bytes were transferred for {fetched}")
+            expect(self.moved <= fetched, f"{self.moved} bytes are shown of {fetched}")
         if not self.retries:
-            expect(self.is_least or self.moved + self.grain > fetched, f"{self.moved} bytes are told, not {fetched}")
+            expect(self.is_minimum or self.moved + self.grain > fetched, f"{self.moved} bytes are shown, not {fetched}")
         if not is_podman:
             expect(f"🔐 Image digest: {image.digest}" in self.lines, "no digest, or a wrong one")
             expect(any(line.startswith("📊 Status: ") for line in self.lines), "no status")
@@ -645,14 +645,14 @@ class Pull:
 
     def outcome(self):
         """For the table."""
-        told = []
+        parts = []
         if self.total and self.success:
-            told.append(f"{self.n}/{self.total}")
+            parts.append(f"{self.n}/{self.total}")
         if not self.success:
-            told.append({"complete": "in stream"}.get(self.ends[0], self.ends[0].replace("refused ", "HTTP ")))
+            parts.append({"complete": "in stream"}.get(self.ends[0], self.ends[0].replace("refused ", "HTTP ")))
         if self.retries:
-            told.append(f"{self.retries} retry" if self.retries == 1 else f"{self.retries} retries")
-        return ", ".join(told)
+            parts.append(f"{self.retries} retry" if self.retries == 1 else f"{self.retries} retries")
+        return ", ".join(parts)
 
 
 # == The cases ==
@@ -795,7 +795,7 @@ class Row:
         return sorted(f"{method} {what(path)}" for method, path in asked)
 
     def ended(self, image):
-        """A pull of it that SIGTERM ends half way; how much came."""
+        """A pull of it that SIGTERM ends half way; how much was transferred."""
         self.link.rate = 3 * MB
         pull = self.begin(self.at(image))
         pull.until(*(f"({megabytes}MB / 12MB)" for megabytes in range(4, 12)))
@@ -853,11 +853,11 @@ class Row:
     def checks(self, image, *expected):
         """`--check` for no platform, this machine's, the other one: the exit codes are these."""
         own, other = f"linux/{self.arch}", f"linux/{self.other}"
-        told = [self.check(image), self.check(image, "--platform", own), self.check(image, "--platform", other)]
-        told += [self.check(image, env={"DOCKER_DEFAULT_PLATFORM": other})]
+        checked = [self.check(image), self.check(image, "--platform", own), self.check(image, "--platform", other)]
+        checked += [self.check(image, env={"DOCKER_DEFAULT_PLATFORM": other})]
         expected = [*expected, expected[-1]]
-        expect([code for code, _ in told] == expected, f"not {expected}: {told}")
-        return told
+        expect([code for code, _ in checked] == expected, f"not {expected}: {checked}")
+        return checked
 
     @property
     def release(self):
@@ -865,7 +865,7 @@ class Row:
         return int(re.search(r"\d+", self.version)[0])
 
     @property
-    def tells_platforms(self):
+    def reports_platforms(self):
         """Whether the engine says which platforms of an index are here: the containerd store does since API 1.48."""
         return self.store != "containerd" or self.release >= 28
 
@@ -1039,23 +1039,23 @@ def _(row):
 def _(row):
     row.pull(row.at("multi:checked"), "--platform", f"linux/{row.other}")
     # A pull would fetch this machine's. An engine that shows one of what may be several does not tell of the others.
-    unknown = 1 if row.tells_platforms else 3
+    unknown = 1 if row.reports_platforms else 3
     row.checks("multi:checked", unknown, unknown, 0)
     digest = row.image("multi:checked").digest
-    told = row.check(f"multi@{digest}", "--platform", f"linux/{row.arch}")
-    expect(told[0] == unknown, f"by digest: {told}")
+    checked = row.check(f"multi@{digest}", "--platform", f"linux/{row.arch}")
+    expect(checked[0] == unknown, f"by digest: {checked}")
 
 
 @docker_case("--check: both platforms under one tag")
 def _(row):
     row.pull(row.at("multi:checked"))
     if row.store == "containerd":
-        row.checks("multi:checked", 0, 0, 0 if row.tells_platforms else 3)
+        row.checks("multi:checked", 0, 0, 0 if row.reports_platforms else 3)
         return
     # The graphdriver keeps the last one, and has forgotten where it came from.
-    told = row.checks("multi:checked", 3, 3, 1)
+    checked = row.checks("multi:checked", 3, 3, 1)
     names = row.at("multi:checked"), row.at(f"multi@{row.image('multi:checked').digest}")
-    expect(f"docker image rm {' '.join(names)}" in told[0][1], f"no cure: {told[0]}")
+    expect(f"docker image rm {' '.join(names)}" in checked[0][1], f"no cure: {checked[0]}")
     for name in names:
         row.engine.untag(name)
     row.pull(row.at("multi:checked"))
@@ -1066,15 +1066,15 @@ def _(row):
 def _(row):
     pull = row.pull(row.at("multi:v6"), "--platform", "linux/arm/v7")
     expect(pull.exit == 0, pull.reason)
-    told = row.check("multi:v6", "--platform", "linux/arm/v7")
-    expect(told[0] == 0, f"{told}")
+    checked = row.check("multi:v6", "--platform", "linux/arm/v7")
+    expect(checked[0] == 0, f"{checked}")
 
 
 @docker_case("--check: one platform, another asked for")
 def _(row):
     # The image that an earlier case pulled so, whatever its engine said of it.
-    told = row.check("odd:single", "--platform", f"linux/{row.other}")
-    expect(told[0] == 0, f"{told}")
+    checked = row.check("odd:single", "--platform", f"linux/{row.other}")
+    expect(checked[0] == 0, f"{checked}")
 
 
 @docker_case("requests: new, up to date, --check twice")
@@ -1104,14 +1104,14 @@ def _(row):
     expect(again == sorted(["HEAD manifests", *base]), f"up to date: {again}")
 
 
-@docker_case("what the engine tells of an image of the other platform")
+@docker_case("what the engine reports of an image of the other platform")
 def _(row):
-    # What the rules of `--check` and `--running` rest on; an engine that tells something else is news.
-    name, other = row.at("multi:told"), f"linux/{row.other}"
+    # What the rules of `--check` and `--running` rest on; an engine that reports something else is news.
+    name, other = row.at("multi:reported"), f"linux/{row.other}"
     row.pull(name, "--platform", other)
     row.pull(row.at("multi:v6"), "--platform", "linux/arm/v6")
     found = row.engine.inspect(name)
-    index, (_, own, entry) = row.image("multi:told").digest, row.entries("multi:told")
+    index, (_, own, entry) = row.image("multi:reported").digest, row.entries("multi:reported")
     expect((found["Os"], found["Architecture"]) == ("linux", row.other), f"it is {found['Os']}/{found['Architecture']}")
     expect((found["Id"] == index) == (row.store == "containerd"), f"its id is {found['Id']}")
     platform = lambda os, arch, variant="": "?platform=" + urllib.parse.quote(
@@ -1128,10 +1128,10 @@ def _(row):
         # Loosely, by what would run, or strictly.
         loosely = row.engine.inspect(row.at("multi:v6"), platform("linux", "arm", "v7")) is not None
         expect(loosely == (row.store != "containerd"), f"arm/v7 finds arm/v6: {loosely}")
-    told = row.engine.inspect(name, "?manifests=1").get("Manifests") or []
-    told = {manifest["ID"]: manifest["Available"] for manifest in told if manifest["Kind"] == "image"}
-    is_told = row.store == "containerd" and row.release >= 28
-    expect(told == ({own: False, entry: True} if is_told else {}), f"{told}")
+    manifests = row.engine.inspect(name, "?manifests=1").get("Manifests") or []
+    manifests = {manifest["ID"]: manifest["Available"] for manifest in manifests if manifest["Kind"] == "image"}
+    is_reported = row.store == "containerd" and row.release >= 28
+    expect(manifests == ({own: False, entry: True} if is_reported else {}), f"{manifests}")
 
 
 @docker_case("--check: one platform's entry alone is here, and another's is new")
@@ -1154,26 +1154,26 @@ def _(row):
     expect(row.runs("run:latest")[0] == 1, "there is no container")
     body = {"Image": row.at("run:latest"), "HostConfig": {"NetworkMode": "none"}}
     row.engine.order("POST", "/containers/create?name=app", body)
-    told = row.runs("run:latest")
-    expect(told[0] == 1 and "does not run" in told[1], f"it was made and not begun: {told}")
+    checked = row.runs("run:latest")
+    expect(checked[0] == 1 and "does not run" in checked[1], f"it was made and not begun: {checked}")
     row.engine.order("POST", "/containers/app/start")
     try:
-        told = row.runs("run:latest")
-        expect(told[0] == 0, f"it runs: {told}")
+        checked = row.runs("run:latest")
+        expect(checked[0] == 0, f"it runs: {checked}")
         row.push_run("1", "4")
         expect(row.pull(row.at("run:latest")).exit == 0, "a pull fails")
-        told = row.runs("run:latest")
+        checked = row.runs("run:latest")
         # The containerd store of Docker 26 has only the digest of the index, and nothing more of the former one.
         is_unknown = row.store == "containerd" and row.release < 28
-        expect(told[0] == is_unknown, f"what it runs is as it was: {told}")
+        expect(checked[0] == is_unknown, f"what it runs is as it was: {checked}")
         row.push_run("2", "4")
-        told = row.runs("run:latest")
-        expect(told[0] == is_unknown, f"nothing was pulled: {told}")
+        checked = row.runs("run:latest")
+        expect(checked[0] == is_unknown, f"nothing was pulled: {checked}")
         expect(row.pull(row.at("run:latest")).exit == 0, "a pull fails")
-        told = row.runs("run:latest")
-        expect(told[0] == 1, f"there is a new image: {told}")
-        told = row.runs("tiny:latest")
-        expect(told[0] == 1, f"another image: {told}")
+        checked = row.runs("run:latest")
+        expect(checked[0] == 1, f"there is a new image: {checked}")
+        checked = row.runs("tiny:latest")
+        expect(checked[0] == 1, f"another image: {checked}")
     finally:
         row.engine.order("POST", "/containers/app/kill")
         row.engine.order("DELETE", "/containers/app?force=1")
@@ -1187,7 +1187,7 @@ def _(row):
     time.sleep(1)
     # What the store had kept is known by how the numbers go on, not by what is over in a tenth of a second.
     row.link.rate = 5 * MB
-    after = row.pull(row.at("left:ended")).came(row.image("left:ended"))
+    after = row.pull(row.at("left:ended")).fetched_share(row.image("left:ended"))
     # The containerd store goes on where it was.
     expect(before + after < 1.2 if row.store == "containerd" else after > 0.99, f"{before:.2f} and {after:.2f}")
     return f"{before:.2f} + {after:.2f} ×"
@@ -1205,7 +1205,7 @@ def _(row):
     # Docker 26 keeps them for eight hours.
     expect(freed == (left if row.release >= 28 else 0), f"{freed} bytes of {left} are free")
     row.link.rate = 5 * MB
-    after = row.pull(row.at("left:pruned")).came(row.image("left:pruned"))
+    after = row.pull(row.at("left:pruned")).fetched_share(row.image("left:pruned"))
     expect((after > 0.99) == (freed == left), f"{before:.2f} and {after:.2f}")
     return f"{left / MB:.1f} MB left, {freed / MB:.1f} freed"
 
@@ -1215,17 +1215,17 @@ def _(row):
     row.link.rate = 2 * MB
     image = row.image("left:late")
     pull = row.begin(row.at("left:late"), "--retries", "0")
-    pull.half_way()
+    pull.until_half()
     row.link.reset()
     row.link.rate = 0
     row.end(pull)
     if row.store != "containerd":
         # Its own matter: it asks for the rest.
-        return f"{pull.came(image):.2f} ×"
+        return f"{pull.fetched_share(image):.2f} ×"
     pull.failed(UNREACHABLE, "reset by peer|EOF")
     time.sleep(2)
     # What had come is thrown away by then: hence a retry at once.
-    after = row.pull(row.at("left:late")).came(image)
+    after = row.pull(row.at("left:late")).fetched_share(image)
     expect(after > 0.99, f"{after:.2f}")
     return f"{after:.2f} ×"
 
@@ -1241,10 +1241,10 @@ def _(row):
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=row.environment(), timeout=LIMIT
     )
     row.end(first)
-    told = f"process {first.process.pid} is pulling this image already"
-    expect(second.returncode == 0 and told in second.stdout and "✅ PULL SUCCESSFUL" in second.stdout, second.stdout)
-    share = first.came(image)
-    expect(share < 1.1, f"{share:.2f} × came")
+    summary = f"process {first.process.pid} is pulling this image already"
+    expect(second.returncode == 0 and summary in second.stdout and "✅ PULL SUCCESSFUL" in second.stdout, second.stdout)
+    share = first.fetched_share(image)
+    expect(share < 1.1, f"{share:.2f} × transferred")
 
 
 @case("an image for another machine")
@@ -1261,47 +1261,47 @@ def _(row):
 @docker_case("a connection is reset")
 def _(row):
     shares = []
-    # The containerd store deletes what came 0.1 to 0.4 s after the error, on a busy machine perhaps before it is asked
+    # The containerd store deletes what was transferred 0.1 to 0.4 s after the error, on a busy machine perhaps before it is asked
     # again: rarely, and hardly twice.
     for tag in ("reset", "reset-again"):
         row.link.rate = 2 * MB
         image = row.image(f"long:{tag}")
         pull = row.begin(row.at(f"long:{tag}"))
-        pull.half_way()
+        pull.until_half()
         row.link.reset()
         pull.until("🔁")
         row.link.rate = 6 * MB
         row.end(pull)
         expect(("🔁 Retry 1/3 at once: " in pull.out) == (row.store == "containerd"), "a retry at once, or none")
-        told = pull.pulled(image, 3, fetched=image.layers)
-        shares.append(pull.came(image))
+        summary = pull.pulled(image, 3, fetched=image.layers)
+        shares.append(pull.fetched_share(image))
         # What had come is not fetched again.
         if shares[-1] <= 1.1:
             break
-    expect(shares[-1] <= 1.1, f"{shares} × came")
-    return f"{told}, {' and '.join(f'{share:.2f}' for share in shares)} ×"
+    expect(shares[-1] <= 1.1, f"{shares} × transferred")
+    return f"{summary}, {' and '.join(f'{share:.2f}' for share in shares)} ×"
 
 
 @case("registry killed")
 def _(row):
     row.link.rate = 2 * MB
     pull = row.begin(row.at("long:lost"), "--retries", "0")
-    pull.half_way()
+    pull.until_half()
     row.order("kill", "registry")
     row.link.down()
     try:
-        told = row.end(pull).failed(UNREACHABLE, "connection refused|reset by peer|EOF")
+        summary = row.end(pull).failed(UNREACHABLE, "connection refused|reset by peer|EOF")
     finally:
         row.order("revive", "registry")
         row.link.rate = 0
         row.link.up()
     if row.kind == "podman":
-        return told
+        return summary
     # Nothing is kept of what had come, whole layers included; the containerd store takes a moment to delete it.
     time.sleep(2)
-    share = row.pull(row.at("long:lost")).came(row.image("long:lost"))
-    expect(share > 0.99, f"{share:.2f} × came")
-    return f"{told}, then {share:.2f} ×"
+    share = row.pull(row.at("long:lost")).fetched_share(row.image("long:lost"))
+    expect(share > 0.99, f"{share:.2f} × transferred")
+    return f"{summary}, then {share:.2f} ×"
 
 
 @case("registry killed and revived")
@@ -1309,7 +1309,7 @@ def _(row):
     row.link.rate = 2 * MB
     image = row.image("long:revived")
     pull = row.begin(row.at("long:revived"))
-    pull.half_way()
+    pull.until_half()
     row.order("kill", "registry")
     row.link.down()
     # The engine tries again, or we do.
@@ -1324,7 +1324,7 @@ def _(row):
 def _(row):
     row.link.rate = 2 * MB
     pull = row.begin(row.at("long:killed"), "--retries", "0")
-    pull.half_way()
+    pull.until_half()
     row.engine.kill()
     return row.end(pull).failed(ENGINE, "the engine broke off")
 
@@ -1334,18 +1334,18 @@ def _(row):
     row.link.rate = 2 * MB
     image = row.image("long:back")
     pull = row.begin(row.at("long:back"))
-    pull.half_way()
+    pull.until_half()
     row.engine.kill()
     pull.until("🔁 Retry 1/3 in 5s: the engine broke off")
     before = row.link.carried
     row.link.rate = 0
     row.engine.start()
-    told = row.end(pull).pulled(image, 3, fetched=image.layers)
+    summary = row.end(pull).pulled(image, 3, fetched=image.layers)
     size = sum(image.sizes.values())
     share = pull.carried / size
     # The containerd store goes on where it was.
     expect(row.kind == "podman" or (share < 1.15) == (row.store == "containerd"), f"{before / size:.2f} of {share:.2f} ×")
-    return f"{told}, {share:.2f} ×"
+    return f"{summary}, {share:.2f} ×"
 
 
 @docker_case("engine stopped by SIGTERM and back")
@@ -1353,14 +1353,14 @@ def _(row):
     row.link.rate = 3 * MB
     image = row.image("left:stopped")
     pull = row.begin(row.at("left:stopped"))
-    pull.half_way()
+    pull.until_half()
     row.engine.stop()
     pull.until("🔁 Retry 1/3")
     row.link.rate = 0
     row.engine.start()
     row.end(pull)
-    share = pull.came(image)
-    expect(share < (1.15 if row.store == "containerd" else 2.1), f"{share:.2f} × came")
+    share = pull.fetched_share(image)
+    expect(share < (1.15 if row.store == "containerd" else 2.1), f"{share:.2f} × transferred")
     return f"{share:.2f} ×"
 
 
@@ -1379,7 +1379,7 @@ ROWS = [
 
 
 def work(row, cases, start, keep):
-    """Runs the cases; what is wrong is told with the log."""
+    """Runs the cases; a failed case is reported with its log."""
     began = time.monotonic()
     try:
         row.start(*start)

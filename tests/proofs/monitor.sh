@@ -3,7 +3,7 @@
 #   tests/proofs/monitor.sh [NUMBER]    on /dev/ttyNUMBER [62], which is /dev/tty1 for that systemd
 # PULL names the executable [target/release/docker-pull-with-progress]. Needs root and a kernel with consoles and cgroup v2.
 # systemd is Debian's, booted as the first process of namespaces of its own: this machine's files below a tmpfs that takes
-# what is written, no network, and no other service of the machine. The console's own cells (/dev/vcsu*) tell what it shows.
+# what is written, no network, and no other service of the machine. The console's own cells (/dev/vcsu*) are what it shows.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 pull=$(realpath "${PULL:-target/release/docker-pull-with-progress}")
@@ -98,7 +98,7 @@ eventually() { # WHAT COMMAND...
 }
 shows() { screen | grep -qF "$1"; }
 is() { [ "$(inside systemctl is-active "$1")" = "$2" ]; }
-tell() { # TEXT JSON: a state, put in place as a pull does it
+write_state() { # TEXT JSON: a state, put in place as a pull does it
     # shellcheck disable=SC2016
     inside sh -euc 'mkdir -p /run/alm/pull; cd /run/alm/pull; printf "{\"v\":1,\"id\":\"r.example/app:1\",\"time\":\"2026-11-25T02:18:33Z\",\"since\":\"2026-11-25T02:18:33Z\",%s}" "$1" >.new; mv .new r.example%2Fapp%3A1.json' sh "$1"
 }
@@ -107,7 +107,7 @@ eventually 'enabled, it runs from the boot on' is alm-monitor active
 eventually 'the console shows it' shows 'NO PULL YET'
 eventually 'with the name of the place from /etc/default' shows 'Berlin, hall 2'
 eventually 'and no login beside it' is getty@tty1 inactive
-tell '"status":"Error","text":"Failed","kind":"disk-full","details":"no space left on device","hint":"make room","failing_since":"2026-11-25T02:00:00Z","attempts":6'
+write_state '"status":"Error","text":"Failed","kind":"disk-full","details":"no space left on device","hint":"make room","failing_since":"2026-11-25T02:00:00Z","attempts":6'
 eventually 'a failure is shown within its sandbox' shows 'no space left on device'
 inside systemctl start getty@tty1
 eventually 'a login that is started takes the console' is alm-monitor inactive
@@ -121,7 +121,7 @@ before=$(main)
 inside systemctl kill -s KILL alm-monitor
 eventually 'killed, it comes back' is_another "$before"
 eventually 'alone' is getty@tty1 inactive
-tell '"status":"Done","text":"Pulled"'
+write_state '"status":"Done","text":"Pulled"'
 eventually 'with the page of now' shows 'UP TO DATE'
 inside ln -sf /bin/false /usr/bin/alm-status
 inside systemctl restart alm-monitor || true

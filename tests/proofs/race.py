@@ -562,7 +562,7 @@ def budgets(race):
     """Says of each budget whether it is kept; whether none is missed by more than the noise."""
     rows = []
 
-    def at_most(what, samples, limit, unit="", is_judged=True):
+    def check_max(what, samples, limit, unit="", is_judged=True):
         value = statistics.median(samples)
         state = "met"
         if value > limit:
@@ -574,33 +574,33 @@ def budgets(race):
         """The samples of the pull in which ours comes off worst."""
         samples = {pull: samples_of(pull) for pull in race.pulls}
         pull = max(samples, key=lambda pull: statistics.median(samples[pull]))
-        at_most(f"{what} (worst: {named(*pull)})", samples[pull], *limit)
+        check_max(f"{what} (worst: {named(*pull)})", samples[pull], *limit)
 
     is_timed = not race.options.quick
     kind = "static" if race.is_static else "dynamic"
     size, peak = (500, 700) if race.is_static else (600, 3000)
-    at_most(f"executable, {kind}", [race.program.stat().st_size / 1e3], size, " KB", race.is_static)
+    check_max(f"executable, {kind}", [race.program.stat().st_size / 1e3], size, " KB", race.is_static)
     peaks = lambda costs: [cost.peak / 1e3 for cost in costs]
     worst(f"peak memory of a pull, {kind}", lambda pull: peaks(race.costs[(*pull, OURS)]), peak, " KB")
     if race.is_static:
-        at_most("executable, ordinary build", [race.ordinary.stat().st_size / 1e3], 600, " KB", False)
-        at_most("peak memory of a pull, ordinary build", peaks(race.ordinary_costs), 3000, " KB", False)
+        check_max("executable, ordinary build", [race.ordinary.stat().st_size / 1e3], 600, " KB", False)
+        check_max("peak memory of a pull, ordinary build", peaks(race.ordinary_costs), 3000, " KB", False)
     for name, title in [("ours", kind), ("ordinary", "ordinary build")][:2 if race.is_static else 1]:
         pairs = zip(race.replays[name], race.replays["bare"])
         ratios = [ours.cpu / bare.cpu for ours, bare in pairs]
-        at_most(f"CPU of a replay, {title}, against the bare loop", ratios, 1.5, "×", is_timed)
+        check_max(f"CPU of a replay, {title}, against the bare loop", ratios, 1.5, "×", is_timed)
     for name, limit in [(DOCKER, 0.1), (SHELL, 0.01)]:
         if name in race.names:
             worst(f"CPU of a pull, against {name}",
                   lambda pull: [1 / ratio for ratio in race.ratios(*pull, name, "cpu")], limit, "×", is_timed)
     for link in LINKS if DOCKER in race.names else []:
         ratios = [1 / ratio for layers in race.images for ratio in race.ratios(link, layers, DOCKER, "wall")]
-        at_most(f"wall time of a {link} pull, against docker pull", ratios, 1.02, "×", is_timed)
-    at_most("start to first line", [start * 1e3 for start in race.starts["ours"]], 2, " ms", is_timed)
-    at_most("SIGTERM to exit", [stop * 1e3 for stop in race.stops[OURS]], 100, " ms", is_timed)
+        check_max(f"wall time of a {link} pull, against docker pull", ratios, 1.02, "×", is_timed)
+    check_max("start to first line", [start * 1e3 for start in race.starts["ours"]], 2, " ms", is_timed)
+    check_max("SIGTERM to exit", [stop * 1e3 for stop in race.stops[OURS]], 100, " ms", is_timed)
     if not race.options.quick:
         sizes = [size / 1e3 for size in race.log_sizes["throttled", 3]]
-        at_most("log of an ordinary pull (3 layers, 75 MB, 10 s)", sizes, 10, " KB")
+        check_max("log of an ordinary pull (3 layers, 75 MB, 10 s)", sizes, 10, " KB")
     print("\n| budget | at most | measured | |\n|---|---|---|---|")
     for row in rows:
         print("| " + " | ".join(row) + " |")

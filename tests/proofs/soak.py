@@ -20,7 +20,7 @@ import section
 SHORT = sys.argv[1:] == ["short"]
 REPLAYS, PULLS, EVENTS, BREAKS, ROTATIONS = (500, 12, 40_000, 1, 40) if SHORT else (10_000, 300, 288_000, 4, 200)
 LINES = 1_000  # of the log between two rotations
-MOST_RISE = 5  # percent
+MAX_RISE = 5  # percent
 LIMIT = 180  # seconds for any pull
 NAME = "docker-pull-with-progress"
 ROOT = os.path.abspath(f"{os.path.dirname(os.path.abspath(__file__))}/../..")
@@ -32,7 +32,7 @@ TRACEEXIT, EXITKILL, EVENT_EXIT = 0x40, 0x100000, 6
 wrong = []
 
 
-def flat(name, values, most_rise):
+def flat(name, values, max_rise):
     """Prints a row of figures, and holds it to what flat is: the straight line through it rises by so many percent.
 
     Returns what it rises by from one value to the next."""
@@ -44,9 +44,9 @@ def flat(name, values, most_rise):
     rise = 100 * slope * (len(values) - 1) / middle
     print(f"{name:42} n {len(values):6}  min {min(values):6}  median {middle:8.1f}  max {max(values):6}", end="")
     print(f"  slope {1000 * slope:+9.3f} per 1000  rise {rise:+6.2f} %", flush=True)
-    if rise > most_rise:
+    if rise > max_rise:
         wrong.append(f"{name}: rises by {rise:.2f} %")
-    if most_rise == 0 and max(values[len(values) // 2 :]) > max(values[: len(values) // 2]):
+    if max_rise == 0 and max(values[len(values) // 2 :]) > max(values[: len(values) // 2]):
         wrong.append(f"{name}: a second half higher than the first")
     return slope
 
@@ -57,7 +57,7 @@ def must(holds, text):
         print(f"WRONG: {text}", flush=True)
 
 
-def look(pid):
+def sample(pid):
     """Peak memory in KB and open files of a process."""
     status = open(f"/proc/{pid}/status").read()
     return int(status.split("VmHWM:")[1].split()[0]), len(os.listdir(f"/proc/{pid}/fd"))
@@ -99,7 +99,7 @@ def watch(command, environment):
         if not os.WIFSTOPPED(status):
             break
         if status >> 16 == EVENT_EXIT:
-            found = look(pid)
+            found = sample(pid)
         else:
             pass_on = os.WSTOPSIG(status)
     signal.alarm(0)
@@ -128,7 +128,7 @@ def replays(program, directory, environment):
         must(exits.setdefault(recording, code) == code, f"{recording}: exit {code}, and before {exits[recording]}")
     # The rest of a turn would make a slope of its own.
     rows = rows[: len(rows) // len(recordings) * len(recordings)]
-    for what, values, rise in zip(("peak memory (KB)", "open files at the end"), zip(*rows), (MOST_RISE, 0)):
+    for what, values, rise in zip(("peak memory (KB)", "open files at the end"), zip(*rows), (MAX_RISE, 0)):
         flat(f"replays: {what}", values, rise)
 
 
@@ -161,7 +161,7 @@ def pulls(program, directory, environment):
             rows.append((*row, connected, *(len(os.listdir(f"/proc/{pid}/fd")) for pid in (engine, registry))))
         names = ("peak memory (KB)", "open files at the end", "sockets of the engine afterwards")
         columns = list(zip(*rows))
-        for name, values, rise in zip(names, columns, (MOST_RISE, 0, 0)):
+        for name, values, rise in zip(names, columns, (MAX_RISE, 0, 0)):
             flat(f"pulls: {name}", values, rise)
         # These keep connections to each other open for a while, more or fewer of them; a leak is one or more a pull.
         for name, values in zip(("engine", "registry"), columns[3:]):
@@ -191,7 +191,7 @@ PONG = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\nConnection
 
 
 def long_pull(program, directory, environment):
-    """One pull from an engine that breaks off again and again; it is looked at while events come."""
+    """One pull from an engine that breaks off again and again; it is sampled while events come."""
     path, log, image = f"{directory}/engine.sock", f"{directory}/long.log", f"127.0.0.1:5000/soak{os.getpid()}:1"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
@@ -214,7 +214,7 @@ def long_pull(program, directory, environment):
                 send(b'{"status":"Not known to anyone %d"}' % second)
             if second % 10 == 0:
                 started.wait()
-                rows.append(look(process.pid))
+                rows.append(sample(process.pid))
         if is_last:
             send(*(COMPLETE % id for id in ids), b'{"status":"Status: Downloaded newer image for soak:1"}')
             client.sendall(b"0\r\n\r\n")
@@ -246,9 +246,9 @@ def long_pull(program, directory, environment):
         finally:
             process.kill()
     must(code == 0, f"the long pull: exit {code}")
-    must(len(rows) >= EVENTS // 80 // 10, f"the long pull was looked at {len(rows)} times only")
+    must(len(rows) >= EVENTS // 80 // 10, f"the long pull was sampled {len(rows)} times only")
     settled = rows[len(rows) // 10 :]
-    flat(f"long pull, {BREAKS} breaks: peak memory (KB)", [row[0] for row in settled], MOST_RISE)
+    flat(f"long pull, {BREAKS} breaks: peak memory (KB)", [row[0] for row in settled], MAX_RISE)
     flat(f"long pull, {BREAKS} breaks: open files", [row[1] for row in settled], 0)
     for lock in left(f"/run/alm/lock/*soak{os.getpid()}_*"):
         os.remove(lock)
@@ -278,21 +278,21 @@ def follow(program, directory, environment):
                     while "to begin with" in line:
                         line = process.stdout.readline()
                     must(line.endswith(f"] line {number} of the log\n"), f"alm pull -f: {line!r}, not line {number}")
-                rows.append(look(process.pid)[0])
+                rows.append(sample(process.pid)[0])
                 rotate(log)
                 open(log, "w").close()
                 # A file is held for two seconds after it was deleted: a writer may be late.
                 if rotation % 10 == 9:
                     end = time.monotonic() + LIMIT
-                    while time.monotonic() < end and files and look(process.pid)[1] > files[0]:
+                    while time.monotonic() < end and files and sample(process.pid)[1] > files[0]:
                         time.sleep(0.1)
                     time.sleep(0 if files else 4)
-                    files.append(look(process.pid)[1])
+                    files.append(sample(process.pid)[1])
             signal.alarm(0)
         finally:
             process.terminate()
     must(process.returncode == 143, f"alm pull -f: exit {process.returncode}")
-    flat(f"alm pull -f, {LINES * ROTATIONS} lines: peak memory (KB)", rows[len(rows) // 10 :], MOST_RISE)
+    flat(f"alm pull -f, {LINES * ROTATIONS} lines: peak memory (KB)", rows[len(rows) // 10 :], MAX_RISE)
     flat(f"alm pull -f, {ROTATIONS} rotations: open files", files, 0)
 
 

@@ -1,8 +1,8 @@
 //! The command line of `alm-agent`.
 //!
-//! Apart, because it decides nothing: text in, plain data out, and `--help` is text like any other.
+//! It decides nothing: arguments in, plain data out; `--help` is a text to print.
 //!
-//! **Invariant:** no argument is a secret; those come on standard input, or are in files.
+//! **Invariant:** no argument is a secret: secrets come on standard input, or from files.
 
 use crate::fleet;
 use lexopt::prelude::*;
@@ -16,6 +16,9 @@ Usage:
   alm-agent digest   the digest that an image's tag has in its registry
   alm-agent --broker mqtts://HOST:PORT ...
                      the service: tells a broker how the images of this device stand
+  alm-agent --notify-file FILE ...
+                     the service, too: sends people a message when one fails, recovers or is new; both may be given
+  alm-agent notice   delivers one message; for the service itself
 
 The first two read one JSON object from standard input, and write one line of JSON:
   {\"image\":\"app:latest\",\"platform\":\"linux/arm/v7\",\"engine\":\"linux/arm\",\"version\":\"20.10.24\",
@@ -32,7 +35,10 @@ Options of the service:
   --site NAME        where the device is
   --topic ROOT       what topics begin with [fleet]: ROOT/DEVICE/online, ROOT/DEVICE/state, ROOT/DEVICE/progress
   --mqtt VERSION     5 or 3.1.1 [5]
-  --once             tell the state, wait until the broker has it, and end
+  --once             tell the state, wait until the broker has it, send what notices are due, and end
+  --notify-file FILE who gets notices, an address a line, chmod 600: a Slack webhook, https://ntfy.sh/TOPIC or
+                     ntfys://HOST/TOPIC, any other http(s) for the JSON of Apprise, mailto:NAME@HOST through sendmail
+  --test-notice      send each of them one message now, say what came back, and end
   --state DIR        where the states are, in place of /run/alm/pull, /var/lib/alm/pull and /var/lib/alm/container
 
 Options:
@@ -42,9 +48,11 @@ Options:
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Command {
-    Say(String),
+    Print(String),
     Answer(What),
-    Tell(Box<fleet::Options>),
+    Publish(Box<fleet::Options>),
+    /// Deliver one message, for the service.
+    Deliver,
 }
 
 /// What a request on standard input is about.
@@ -58,22 +66,23 @@ pub(crate) enum What {
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt::Error> {
     let args: Vec<OsString> = args.into_iter().collect();
     if fleet::Options::are_in(&args) {
-        return Ok(Command::Tell(Box::new(fleet::Options::parse(&args)?)));
+        return Ok(Command::Publish(Box::new(fleet::Options::parse(&args)?)));
     }
     let mut parser = lexopt::Parser::from_iter(args);
     let mut command = None;
     while let Some(arg) = parser.next()? {
         match arg {
-            Short('h') | Long("help") => return Ok(Command::Say(HELP.to_owned())),
+            Short('h') | Long("help") => return Ok(Command::Print(HELP.to_owned())),
             Short('V') | Long("version") => {
-                return Ok(Command::Say(format!("alm-agent {}\n", env!("CARGO_PKG_VERSION"))));
+                return Ok(Command::Print(format!("alm-agent {}\n", env!("CARGO_PKG_VERSION"))));
             }
             Value(word) if command.is_none() => {
-                command = Some(Command::Answer(match word.to_str() {
-                    Some("sizes") => What::Sizes,
-                    Some("digest") => What::Digest,
+                command = Some(match word.to_str() {
+                    Some("sizes") => Command::Answer(What::Sizes),
+                    Some("digest") => Command::Answer(What::Digest),
+                    Some("notice") => Command::Deliver,
                     _ => return Err(format!("there is no command {}", word.display()).into()),
-                }));
+                });
             }
             other => return Err(other.unexpected()),
         }
@@ -88,9 +97,13 @@ mod tests {
     fn check(line: &str, expected: &str) {
         let args = ["alm-agent"].into_iter().chain(line.split_whitespace()).map(OsString::from);
         let got = match parse(args) {
-            Ok(Command::Say(text)) => text.lines().next().unwrap_or_default().to_owned(),
+            Ok(Command::Print(text)) => text.lines().next().unwrap_or_default().to_owned(),
             Ok(Command::Answer(what)) => format!("{what:?}"),
-            Ok(Command::Tell(options)) => format!("tell {}", options.broker),
+            Ok(Command::Deliver) => "deliver".to_owned(),
+            Ok(Command::Publish(options)) => match options.broker {
+                Some(broker) => format!("publish to {broker}"),
+                None => "notify".to_owned(),
+            },
             Err(error) => error.to_string(),
         };
         assert_eq!(got, expected, "{line}");
@@ -106,7 +119,9 @@ mod tests {
         check("size", "there is no command size");
         check("sizes digest", "unexpected argument \"digest\"");
         check("--password x", "invalid option '--password'");
-        check("--broker mqtts://b --user u --password-file /p", "tell b:8883");
+        check("--broker mqtts://b --user u --password-file /p", "publish to b:8883");
+        check("notice", "deliver");
+        check("--notify-file /n", "notify");
         check("sizes --password=x", "invalid option '--password'");
     }
 }

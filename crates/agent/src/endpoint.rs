@@ -211,9 +211,9 @@ mod tests {
 
     #[test]
     fn an_engine_that_says_nothing() {
-        let unsaid = "the engine does not say which registries are insecure";
-        assert_eq!(endpoints("{}", "r.test"), unsaid);
-        assert_eq!(endpoints(r#"{"RegistryConfig":null}"#, "r.test"), unsaid);
+        let missing = "the engine does not say which registries are insecure";
+        assert_eq!(endpoints("{}", "r.test"), missing);
+        assert_eq!(endpoints(r#"{"RegistryConfig":null}"#, "r.test"), missing);
         assert_eq!(endpoints(r#"{"RegistryConfig":{}}"#, "127.0.0.1"), "https://127.0.0.1 127.0.0.1 verify");
     }
 

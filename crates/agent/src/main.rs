@@ -15,6 +15,7 @@
 //! | reference, manifest, challenge | what names an image; what a registry says of it; what it wants to see |
 //! | web, tls | requests with limits and without surprises; whom to believe |
 //! | fleet | the service: how the device stands, published to a broker; a map of its own |
+//! | notices | messages to people when something breaks; a map of its own |
 //! | failure | why there is no answer; the moment when all must be done |
 //!
 //! Exit codes: 0 answered, or published and ended; 1 no answer, the line says why; 2 wrong usage.
@@ -29,6 +30,7 @@ mod endpoint;
 mod failure;
 mod fleet;
 mod manifest;
+mod notices;
 mod platform;
 mod proxy;
 mod reference;
@@ -43,22 +45,26 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 /// The exit code of wrong usage: nobody was asked.
-const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     ExitCode::from(match args::parse(std::env::args_os()) {
-        Ok(Command::Say(text)) => say(&text, 0),
+        Ok(Command::Print(text)) => say(&text, 0),
         Ok(Command::Answer(what)) => {
             keep_memory_private();
             let (line, code) = request::answer(what, io::stdin());
             say(&line, code)
         }
-        Ok(Command::Tell(options)) => {
+        Ok(Command::Deliver) => {
+            keep_memory_private();
+            say(&notices::deliver(), 0)
+        }
+        Ok(Command::Publish(options)) => {
             keep_memory_private();
             fleet::run(&options)
         }
         Err(error) => {
-            // Nobody may read it; the exit code says it too.
+            // If stderr is closed, the exit code still reports the failure.
             let _ = writeln!(io::stderr(), "alm-agent: {error}; try --help");
             USAGE
         }

@@ -28,7 +28,7 @@ pub(crate) fn proxy_for(info: &Info, scheme: &str, authority: &str) -> Result<Op
 }
 
 /// As `golang.org/x/net/http/httpproxy` decides it.
-fn goes_straight(no_proxy: &str, scheme: &str, authority: &str) -> bool {
+pub(crate) fn goes_straight(no_proxy: &str, scheme: &str, authority: &str) -> bool {
     let host = host_name(authority).trim_end_matches('.').to_ascii_lowercase();
     let default = if scheme == "https" { "443" } else { "80" };
     let port = authority.rsplit_once(':').map_or(default, |(_, port)| if port.contains(']') { default } else { port });

@@ -152,7 +152,7 @@ impl Image {
             }
         };
         // One that is pulled stays well when it is found up to date; warnings differ from one another.
-        let goes_on = was.is_some_and(|(was, said)| was == status && (status == Status::Done || said == text));
+        let goes_on = was.is_some_and(|(was, previous)| was == status && (status == Status::Done || previous == text));
         image.since = if goes_on { since } else { now };
         image.status = status;
         text.clone_into(&mut image.text);

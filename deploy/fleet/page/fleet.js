@@ -1,142 +1,124 @@
-// The fleet as data: what each device is, and every sum that the page shows. It knows neither the page nor the broker, so that
-// node can test it. Names and texts come from devices, so whatever is looked up by them is a Map.
+// The fleet as data: what each device is, and every sum that the page shows. Names and texts come from devices, so whatever is
+// looked up by them is a Map.
 'use strict';
-globalThis.Fleet = (() => {
-  // How a device is, the most urgent first. Each device is in exactly one.
-  const CLASSES = ['failed', 'pulling', 'offline', 'behind', 'current', 'unknown'];
-  const WITHIN = 3600e3; // a goal is what devices found at their registry in the last hour
-  const AHEAD = 60e3; // a clock that is further ahead than this is wrong
-  const EPOCH = Date.UTC(2024, 0); // and so is one that stands before the program was made
+const CLASSES = ['failed', 'pulling', 'offline', 'behind', 'current', 'unknown']; // the most urgent first; each device is in one
+const AHEAD = 60e3; // a clock that is further ahead is wrong, and so is one from before the program was made
+const WITHIN = 3600e3; // a goal is what devices found at their registry in the last hour
+const POINTS = 240; // of the rollout curve
 
-  // The milliseconds of a time as devices write it; NaN where it is none that can be believed.
-  const time = (text, now) => {
-    const at = typeof text === 'string' ? Date.parse(text) : NaN;
-    return at >= EPOCH && at <= now + AHEAD ? at : NaN;
-  };
+// The milliseconds of a time; NaN where it cannot be believed.
+function time(text) {
+  const at = Date.parse(text);
+  return at >= Date.UTC(2024) && at <= Date.now() + AHEAD ? at : NaN;
+}
+const add = (counts, key) => counts.set(key, (counts.get(key) ?? 0) + 1);
+const largest = counts => [...counts].sort(([a, n], [b, m]) => m - n || (a < b ? -1 : 1));
 
-  class Model {
-    devices = new Map(); // device → {name, site, online (as told; null where never), time, images, containers, live, cls, main, ...}
-    goals = new Map(); // image → the digest that it should have
+class Fleet {
+  devices = new Map(); // name → what its state says, online ('' where it never said so), live, and what judge() finds
+  goals = new Map(); // image → the digest that it should have
+  connection = 0; // the broker tells all that it keeps in each
 
-    apply(name, { online, state }) {
-      let device = this.devices.get(name);
-      if (state === null || (online === null && !state && !device?.known)) return this.devices.delete(name);
-      if (!device) this.devices.set(name, device = { name, site: '', online: null, known: false, images: [], containers: [], live: null });
-      if (online !== undefined) device.online = online;
-      if (state) Object.assign(device, state, { known: true });
-      return device;
-    }
-
-    // What most devices found at the registry, an image at a time: not the newest that was pulled, for one test device would turn
-    // the whole fleet to behind.
-    findGoals(now) {
-      const found = new Map();
-      for (const device of this.devices.values()) for (const image of device.images) {
-        if (!image.latest || !(now - time(image.checked ?? image.pulled, now) <= WITHIN)) continue;
-        let counts = found.get(image.id);
-        if (!counts) found.set(image.id, counts = new Map());
-        counts.set(image.latest, (counts.get(image.latest) ?? 0) + 1);
-      }
-      for (const [id, counts] of found) {
-        let best = 0;
-        for (const [digest, count] of counts) if (count > best) { best = count; this.goals.set(id, digest); }
-      }
-    }
-
-    isBehind(image) {
-      const goal = this.goals.get(image.id) ?? image.latest;
-      return goal !== undefined && image.digest !== undefined && image.digest !== goal || image.text === 'Newer image';
-    }
-
-    // The class of a device, and which of its images says why.
-    judge(device) {
-      const { images, containers } = device;
-      const failed = images.find(image => image.status === 'Error');
-      const bad = containers.find(one => one.status === 'Rolled back' || one.status === 'Failed');
-      const working = images.find(image => image.status === 'Working');
-      const behind = images.find(image => this.isBehind(image));
-      device.main = failed ?? working ?? behind ?? images[0] ?? null;
-      device.kind = failed ? failed.kind || 'other' : bad ? (bad.status === 'Failed' ? 'container' : 'rolled-back') : '';
-      device.why = failed ? failed.details ?? '' : bad ? `container ${bad.name}: ${bad.details ?? bad.status}` : '';
-      device.wasPulling = Boolean(working);
-      device.cls = failed || bad ? 'failed' : device.online === 'offline' ? 'offline' : working ? 'pulling' : behind ? 'behind'
-        : images.length ? 'current' : 'unknown';
-      return device.cls;
-    }
-
-    // Everything that is summed, in one pass, so that no two sums on the page can differ.
-    tally(now, image) {
-      this.findGoals(now);
-      const classes = new Map(CLASSES.map(cls => [cls, 0])), kinds = new Map(), sites = new Map(), images = new Map();
-      const had = [], failing = [];
-      let have = 0;
-      for (const device of this.devices.values()) {
-        const cls = this.judge(device);
-        classes.set(cls, classes.get(cls) + 1);
-        if (cls === 'failed') kinds.set(device.kind, (kinds.get(device.kind) ?? 0) + 1);
-        if (device.site) sites.set(device.site, (sites.get(device.site) ?? 0) + 1);
-        for (const one of device.images) {
-          images.set(one.id, (images.get(one.id) ?? 0) + 1);
-          if (one.id !== image) continue;
-          have++;
-          const at = time(one.pulled, now), since = time(one.failing_since, now);
-          if (one.digest !== undefined && one.digest === this.goals.get(image) && at) had.push(at / 1000);
-          if (one.status === 'Error' && since) failing.push(since / 1000);
-        }
-      }
-      const largest = counts => [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
-      return { all: this.devices.size, classes, kinds: largest(kinds), sites: [...sites.keys()].sort(), images: largest(images),
-        curve: rollout(had, failing, have, now / 1000) };
-    }
-
-    // The rows that `filter` leaves, sorted.
-    rows(filter, sort) {
-      const query = filter.query.trim().toLowerCase(), rows = [];
-      for (const device of this.devices.values()) {
-        if (filter.cls && device.cls !== filter.cls || filter.site && device.site !== filter.site) continue;
-        if (filter.kind && (device.cls !== 'failed' || device.kind !== filter.kind)) continue;
-        if (query && !text(device).includes(query)) continue;
-        rows.push([key(device, sort.by), device]);
-      }
-      const up = sort.up ? 1 : -1;
-      rows.sort(([a, one], [b, other]) => (a < b ? -up : a > b ? up : one.name < other.name ? -1 : 1));
-      return rows.map(([, device]) => device);
-    }
+  apply(name, { online, state }) {
+    const device = this.devices.get(name) ?? { online: '', images: [], containers: [], site: '' };
+    Object.assign(device, state, { name, connection: this.connection });
+    device.online = online ?? device.online;
+    const isGone = state === null || device.time === undefined && !device.online;
+    if (isGone) this.devices.delete(name); else this.devices.set(name, device);
   }
 
-  const text = device => [device.name, device.site, device.why, ...device.images.flatMap(i => [i.id, i.digest, i.details, i.kind]),
-    ...device.containers.map(one => one.name)].join('\n').toLowerCase();
+  // Who was removed while there was no connection is not told of in this one.
+  sweep() {
+    for (const [name, { connection }] of this.devices) if (connection !== this.connection) this.devices.delete(name);
+  }
 
-  const key = (device, by) => {
-    const main = device.main ?? {};
-    switch (by) {
-      case 'cls': return CLASSES.indexOf(device.cls);
-      case 'name': return device.name;
-      case 'site': return device.site;
-      case 'image': return main.id ?? '';
-      case 'digest': return main.digest ?? '';
-      case 'percent': return device.cls === 'pulling' ? (device.live ?? main).percent ?? 0 : -1;
-      case 'since': return -(Date.parse(main.failing_since ?? main.since) || 0);
-      default: return device.why || main.details || '';
+  // What most found, not the newest that was pulled: one test device would turn the whole fleet to behind.
+  findGoals() {
+    const found = new Map(), after = Date.now() - WITHIN;
+    for (const { images } of this.devices.values()) for (const { id, latest, checked, pulled } of images) {
+      if (!latest || !(time(checked ?? pulled) >= after)) continue;
+      if (!found.has(id)) found.set(id, new Map());
+      add(found.get(id), latest);
     }
-  };
+    for (const [id, digests] of found) this.goals.set(id, largest(digests)[0][0]);
+  }
 
-  // How many percent had the goal, and how many failed, at each point of time: from what devices remember, so no database.
-  const rollout = (had, failing, have, now) => {
-    if (!have || !had.length) return null;
-    had.sort((a, b) => a - b);
-    failing.sort((a, b) => a - b);
-    const from = Math.min(had[0], now - 60), points = 240, xs = [], done = [], broken = [];
-    for (let step = 0, a = 0, b = 0; step <= points; step++) {
-      const x = from + (now - from) * step / points + (step === points ? AHEAD / 1000 : 0);
-      while (a < had.length && had[a] <= x) a++;
-      while (b < failing.length && failing[b] <= x) b++;
-      xs.push(Math.min(x, now));
-      done.push(100 * a / have);
-      broken.push(100 * b / have);
+  isBehind({ id, digest, latest, text }) {
+    const goal = this.goals.get(id) ?? latest;
+    return Boolean(goal && digest && digest !== goal) || text === 'Newer image';
+  }
+
+  // The class of a device, which of its images says why, and what the table has of it.
+  judge(device) {
+    const { images, containers } = device;
+    const failed = images.find(image => image.status === 'Error');
+    const broken = containers.find(one => one.status === 'Rolled back' || one.status === 'Failed');
+    const working = images.find(image => image.status === 'Working' && !image.lost);
+    const behind = images.find(image => this.isBehind(image));
+    const main = failed ?? working ?? behind ?? images[0] ?? {};
+    device.main = main;
+    device.isWorking = Boolean(working);
+    device.cls = failed || broken ? 'failed' : device.online === 'offline' ? 'offline' : working ? 'pulling'
+      : behind ? 'behind' : images.length ? 'current' : 'unknown';
+    device.kind = failed ? failed.kind || 'other' : broken?.status === 'Failed' ? 'container' : broken ? 'rolled-back' : '';
+    device.detail = !failed && broken ? `container ${broken.name}: ${broken.details ?? broken.status}` : main.details ?? '';
+    device.image = main.id ?? '';
+    device.digest = main.digest ?? '';
+    device.since = -Date.parse(main.failing_since ?? main.since) || 0;
+    device.percent = device.cls === 'pulling' ? this.latest(device, main).percent ?? 0 : -1;
+  }
+
+  // An image with what was heard of its pull since the last state.
+  latest({ live }, image) { return image.status === 'Working' && live?.id === image.id ? { ...image, ...live } : image; }
+
+  // Everything that is summed, in one pass, so that no two sums on the page can differ.
+  tally() {
+    this.findGoals();
+    const classes = new Map(CLASSES.map(cls => [cls, 0])), kinds = new Map(), sites = new Set(), images = new Map(), behind = new Set();
+    for (const device of this.devices.values()) {
+      this.judge(device);
+      add(classes, device.cls);
+      if (device.kind) add(kinds, device.kind);
+      if (device.site) sites.add(device.site);
+      for (const image of device.images) {
+        add(images, image.id);
+        if (this.isBehind(image)) behind.add(image.id);
+      }
     }
-    return [xs, done, broken];
-  };
+    return { classes, kinds: largest(kinds), sites: [...sites].sort(), images: largest(images).map(([id]) => id), behind };
+  }
 
-  return { Model, CLASSES, time };
-})();
+  // How many percent had the goal of an image, and how many failed, over time: from what devices remember, so no database.
+  rollout(id) {
+    const had = [], failing = [], now = Date.now();
+    let all = 0;
+    for (const { images } of this.devices.values()) for (const image of images) {
+      if (image.id !== id) continue;
+      all++;
+      if (image.digest && image.digest === this.goals.get(id) && time(image.pulled)) had.push(time(image.pulled));
+      if (image.status === 'Error' && time(image.failing_since)) failing.push(time(image.failing_since));
+    }
+    if (!had.length) return null;
+    const from = had.reduce((a, b) => Math.min(a, b), now - 60e3), step = (now - from) / POINTS;
+    const percent = times => {
+      const counts = new Array(POINTS + 1).fill(0);
+      for (const at of times) counts[Math.min(POINTS, Math.max(0, Math.ceil((at - from) / step)))]++;
+      let sum = 0;
+      return counts.map(n => 100 * (sum += n) / all);
+    };
+    return [Array.from({ length: POINTS + 1 }, (_, at) => (from + at * step) / 1000), percent(had), percent(failing)];
+  }
+
+  // The rows that `filter` leaves, sorted.
+  rows(filter, { by, up }) {
+    const query = filter.query.trim().toLowerCase(), rank = new Map(CLASSES.map((cls, at) => [cls, at]));
+    const key = device => (by === 'cls' ? rank.get(device.cls) : device[by]);
+    const has = device => [device.name, device.site, device.detail, ...device.containers.map(one => one.name),
+      ...device.images.flatMap(({ id, digest, details, kind }) => [id, digest, details, kind])].join('\n').toLowerCase().includes(query);
+    return [...this.devices.values()].filter(device => ['cls', 'kind', 'site'].every(name => !filter[name] || device[name] === filter[name])
+      && (!query || has(device))).sort((one, other) => {
+      const a = key(one), b = key(other);
+      return (a < b ? -1 : a > b ? 1 : 0) * (up ? 1 : -1) || (one.name < other.name ? -1 : 1);
+    });
+  }
+}

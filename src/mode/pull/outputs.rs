@@ -1,6 +1,6 @@
-//! What a live pull writes to: standard output, the log, the state of the image, a recording.
+//! What a live pull writes to: standard output, the log, the state file, a recording.
 //!
-//! **Invariant:** what cannot be opened is named on stderr, and the pull goes on without it.
+//! **Invariant:** an output that cannot be opened is named on stderr, and the pull goes on without it.
 
 use crate::args::PullOptions;
 use crate::docker::reference::Reference;
@@ -17,8 +17,8 @@ use alm_state::Time;
 use std::path::Path;
 use time::OffsetDateTime;
 
-/// The session of a pull that began at `started`. Where another process holds the `lock` of the image, the log gets only what
-/// that one does not write, and the state nothing until it has ended.
+/// The session of a pull that began at `started`. If another process holds the image's `lock`, the log gets only what
+/// that process does not write, and the state is written only after it has ended.
 pub(super) fn session(
     reference: &Reference,
     options: &PullOptions,
@@ -40,14 +40,14 @@ pub(super) fn session(
         }
         matches!(lock, Lock::Ours(_))
     };
-    // The clock of the day, not that of the log: it may have been set since.
+    // The present time and not that of the log: the clock may have been set since the pull began.
     sinks.push(open::state(target, Box::new(is_ours), Box::new(|_| Time::now())));
     let charset = Charset::from_environment(options.ascii);
     let recorder = options.record.as_deref().and_then(|path| recorder(path, charset));
     Session::new(sinks, recorder, charset)
 }
 
-/// A recording at `path`, and what it is called.
+/// The recorder for `path`, and the name for complaints.
 fn recorder(path: &Path, stderr: Charset) -> Option<(String, Recorder)> {
     let name = format!("recording {}", path.display());
     match Recorder::create(path) {

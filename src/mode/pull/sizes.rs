@@ -1,6 +1,6 @@
-//! The layers' sizes in a live pull: when they are asked for, and what is done with them.
+//! The layers' sizes in a live pull: when they are requested, and what they are used for.
 //!
-//! **Invariant:** a pull without them is as it would be if nobody had asked.
+//! **Invariant:** if the sizes are not known, the pull is the same as without the request.
 
 use super::{LivePull, since};
 use crate::args::Sizes;
@@ -8,12 +8,12 @@ use crate::docker::agent::RegistryQuery;
 use crate::docker::backend::Backend;
 use crate::docker::client::Client;
 use crate::docker::reference::Reference;
-use crate::docker::sizes::{Learned, SizesQuery};
+use crate::docker::sizes::{Finding, SizesQuery};
 use crate::pull::End;
 use crate::pull::failure::{Failure, Kind};
 use std::ops::ControlFlow;
 
-/// Who is to be asked, where somebody is.
+/// The request for the sizes, if they are wanted and there is an agent.
 pub(super) fn sizes_query(reference: &Reference, sizes: Sizes) -> Option<SizesQuery> {
     let is_wanted = match sizes {
         Sizes::Always => true,
@@ -24,7 +24,7 @@ pub(super) fn sizes_query(reference: &Reference, sizes: Sizes) -> Option<SizesQu
 }
 
 impl LivePull<'_> {
-    /// Goes on asking how large the layers are and where they are to fit; a break where they cannot.
+    /// Continues the request for the layers' sizes and the free space. Breaks if the image cannot fit.
     pub(super) fn ask_sizes(&mut self, client: &Client<'_>) -> ControlFlow<End> {
         let (Backend::Api(engine), Some(sizes_query)) = (&client.backend, &mut self.sizes_query) else {
             return ControlFlow::Continue(());
@@ -33,8 +33,8 @@ impl LivePull<'_> {
         let credentials = client.credentials.header.as_str();
         let (sizes_request, at) = (RegistryQuery { reference, platform, credentials }, since(self.began));
         match sizes_query.step(engine, &sizes_request, &self.session.pull, at) {
-            Some(Learned::Sizes(sizes)) => self.session.sizes(at, sizes),
-            Some(Learned::Room(room)) => {
+            Some(Finding::Sizes(sizes)) => self.session.sizes(at, sizes),
+            Some(Finding::Room(room)) => {
                 if let Some(reason) = self.session.room(at, &room) {
                     return ControlFlow::Break(End::Cut(Some(Failure::own(Kind::DiskFull, reason))));
                 }

@@ -1,6 +1,7 @@
-//! Which store the engine of a live pull has: the containerd store is asked again at once where a pull has broken off.
+//! The kind of store that the engine of a live pull has: after a broken pull of the containerd store the next attempt
+//! starts at once.
 //!
-//! **Invariant:** nothing here is waited for longer than a further attempt may wait.
+//! **Invariant:** no answer is awaited longer than a further attempt may be delayed.
 
 use super::LivePull;
 use crate::docker::backend::Backend;
@@ -8,11 +9,11 @@ use crate::docker::client::Client;
 use crate::pull::attempt;
 use std::time::Duration;
 
-/// How long an answer may take where a further attempt is to begin within 50 ms.
+/// The limit for an answer if a further attempt has to begin within 50 ms.
 const AT_ONCE: Duration = Duration::from_millis(30);
 
 impl LivePull<'_> {
-    /// Goes on asking, where there can be a further attempt and the request for sizes has not asked already.
+    /// Continues the request, if a further attempt is possible and the request for sizes has not answered it already.
     pub(super) fn ask_store(&mut self, client: &Client<'_>) {
         let at = self.at();
         if self.store_with_sizes().is_some() {
@@ -23,7 +24,7 @@ impl LivePull<'_> {
         }
     }
 
-    /// Whether the engine keeps its images in the containerd store; false where it does not say so soon enough.
+    /// Whether the engine keeps its images in the containerd store; false if it does not answer soon enough.
     pub(super) fn is_containerd(&self, backend: &Backend, reason: &str) -> bool {
         let Backend::Api(engine) = backend else { return false };
         if self.session.pull.is_containerd || attempt::is_of_containerd(reason) {
@@ -33,7 +34,7 @@ impl LivePull<'_> {
         self.store_with_sizes().or(self.store_query.is_containerd).unwrap_or_else(ask)
     }
 
-    /// What was learned when sizes were asked for.
+    /// The answer that the request for sizes got.
     fn store_with_sizes(&self) -> Option<bool> {
         self.sizes_query.as_ref()?.is_containerd
     }

@@ -59,9 +59,9 @@ pub(crate) fn status(title: &str) -> Option<u16> {
 fn text_of(html: &str) -> String {
     let mut text = String::new();
     for (at, part) in html.split('<').enumerate() {
-        let said = if at == 0 { part } else { part.split_once('>').map_or("", |(_, said)| said) };
-        let said = said.replace("\\n", " ").replace("\\r", " ").replace("\\t", " ").replace("\\\"", "\"");
-        for word in said.split_whitespace() {
+        let plain = if at == 0 { part } else { part.split_once('>').map_or("", |(_, plain)| plain) };
+        let plain = plain.replace("\\n", " ").replace("\\r", " ").replace("\\t", " ").replace("\\\"", "\"");
+        for word in plain.split_whitespace() {
             if !text.is_empty() {
                 text.push(' ');
             }

@@ -31,14 +31,14 @@ pub(crate) struct Reason {
 }
 
 impl Reason {
-    pub(crate) fn new(said: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let mut reason = Self {
-            text: String::with_capacity(said.len().min(2 * END)),
+            text: String::with_capacity(text.len().min(2 * END)),
             starts: Vec::new(),
             is_about_blob: false,
             is_to_engine: false,
         };
-        let (head, tail) = ends(said);
+        let (head, tail) = ends(text);
         for line in head.lines().chain(tail.lines()) {
             let mut is_start = true;
             for word in line.split_whitespace() {
@@ -189,14 +189,14 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(said: &str, expected: &[&str]) {
-        let reason = Reason::new(said);
-        assert_eq!(reason.clauses().collect::<Vec<_>>(), expected, "{said}");
+    fn check(text: &str, expected: &[&str]) {
+        let reason = Reason::new(text);
+        assert_eq!(reason.clauses().collect::<Vec<_>>(), expected, "{text}");
     }
 
     #[test]
     fn clauses_can_be_empty() {
-        let check = |said: &str, clauses: &[&str]| assert_eq!(Reason::new(said).clauses().collect::<Vec<_>>(), clauses);
+        let check = |text: &str, clauses: &[&str]| assert_eq!(Reason::new(text).clauses().collect::<Vec<_>>(), clauses);
         check(": authentication required", &["", "authentication required"]);
         check("': denied", &["", "denied"]);
         check(": : x:", &["", "", "x"]);
@@ -236,8 +236,8 @@ mod tests {
 
     #[test]
     fn statuses_are_written_in_many_forms() {
-        let check = |said: &str, expected| {
-            assert_eq!(Reason::new(said).statuses().flatten().next(), expected, "{said}");
+        let check = |text: &str, expected| {
+            assert_eq!(Reason::new(text).statuses().flatten().next(), expected, "{text}");
         };
         check("received unexpected HTTP status: 503 Service Unavailable", Some(503));
         check("unexpected status from HEAD request to https://r/v2/: 502 Bad Gateway", Some(502));

@@ -99,10 +99,10 @@ fn as_puppet_runs_it() {
     command.stdin(Stdio::null()).stderr(writer.try_clone().expect("a pipe")).stdout(writer);
     let mut running = Running::start_as_is(&mut command);
     drop(command);
-    let mut said = String::new();
-    std::io::Read::read_to_string(&mut { reader }, &mut said).expect("text");
+    let mut printed = String::new();
+    std::io::Read::read_to_string(&mut { reader }, &mut printed).expect("text");
     assert_eq!(running.wait().0, Some(0));
-    assert!(said.is_ascii() && said.contains("OK PULL SUCCESSFUL"), "{said}");
+    assert!(printed.is_ascii() && printed.contains("OK PULL SUCCESSFUL"), "{printed}");
 }
 
 #[test]

@@ -333,10 +333,10 @@ fn a_full_disk_costs_the_log_and_not_the_pull() {
     let ended = run(pull_without_log(&temp, &engine).args(["--log", &log]));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.contains("✅ PULL SUCCESSFUL"));
-    let said = format!(
+    let printed = format!(
         "docker-pull-with-progress: log {log}: No space left on device (os error 28); the pull goes on without it\n"
     );
-    assert_eq!(ended.stderr, said);
+    assert_eq!(ended.stderr, printed);
     let _ = fs::remove_file(temp.join("docker.sock"));
     // The same disk for a recording.
     fs::remove_file(&log).expect("removed");

@@ -33,7 +33,7 @@ fn a_neighbour_cannot_hold_fill_link_or_swell_anything() {
 
     // He opens and locks all that he can open, and tries to put something there.
     let script = format!(
-        "exec >{said} 2>/dev/null
+        "exec >{printed} 2>/dev/null
         touch {flag}
         for file in {LOCKS} {LOCKS}/* /run/alm {log}; do
             flock -n \"$file\" -c \"echo held $file; while [ -e {flag} ]; do sleep 0.1; done\" &
@@ -45,19 +45,19 @@ fn a_neighbour_cannot_hold_fill_link_or_swell_anything() {
         (: >/run/alm/x) || echo no file beside
         echo ready; wait",
         log = temp.at("log"),
-        said = temp.at("said"),
+        printed = temp.at("printed"),
         flag = temp.at("flag"),
     );
     let _neighbour = Running::start(&mut nobody(&temp, &script));
-    assert!(eventually(LIMIT, || temp.read("said").contains("ready\n")), "{}", temp.read("said"));
+    assert!(eventually(LIMIT, || temp.read("printed").contains("ready\n")), "{}", temp.read("printed"));
     let all_may_read = format!("held {}\n", temp.at("log"));
-    assert!(eventually(LIMIT, || temp.read("said").contains(&all_may_read)), "{}", temp.read("said"));
-    let said = temp.read("said");
+    assert!(eventually(LIMIT, || temp.read("printed").contains(&all_may_read)), "{}", temp.read("printed"));
+    let printed = temp.read("printed");
     for attempt in ["no file\n", "no link\n", "no removal\n", "no move\n", "no file beside\n"] {
-        assert!(said.contains(attempt), "{attempt}: {said}");
+        assert!(printed.contains(attempt), "{attempt}: {printed}");
     }
     // What all may read can be locked by all; nothing of ours depends on such a lock.
-    assert!(!said.contains(&format!("held {LOCKS}")), "{said}");
+    assert!(!printed.contains(&format!("held {LOCKS}")), "{printed}");
 
     let ended = run(&mut pull(&temp, &engine));
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
@@ -130,7 +130,7 @@ fn a_neighbour_cannot_touch_the_state_nor_the_engine() {
     let file = format!("/run/alm/pull/{name}.json");
     assert!(eventually(LIMIT, || fs::exists(&file).unwrap_or(false)), "{file}");
     let script = format!(
-        "exec >{said} 2>/dev/null
+        "exec >{printed} 2>/dev/null
         touch {flag}
         flock '{file}' -c 'echo locked; while [ -e {flag} ]; do sleep 0.1; done' &
         for name in '{file}' /run/alm/pull/x /var/lib/alm/pull/x '{file}.tmp'; do
@@ -143,19 +143,19 @@ fn a_neighbour_cannot_touch_the_state_nor_the_engine() {
         /usr/bin/python3 -c \"import socket; socket.socket(socket.AF_UNIX).connect('{socket}')\" || echo no engine
         ls -l '{file}' >/dev/null && grep -q Working '{file}' && echo may look
         echo ready; wait",
-        said = temp.at("said"),
+        printed = temp.at("printed"),
         flag = temp.at("flag"),
         socket = engine.socket.display(),
     );
     let _neighbour = Running::start(&mut nobody(&temp, &script));
-    assert!(eventually(LIMIT, || temp.read("said").contains("ready\n")), "{}", temp.read("said"));
-    assert!(eventually(LIMIT, || temp.read("said").contains("locked\n")), "{}", temp.read("said"));
-    let said = temp.read("said");
+    assert!(eventually(LIMIT, || temp.read("printed").contains("ready\n")), "{}", temp.read("printed"));
+    assert!(eventually(LIMIT, || temp.read("printed").contains("locked\n")), "{}", temp.read("printed"));
+    let printed = temp.read("printed");
     for (attempt, count) in [("no file", 4), ("no link", 4), ("no fifo", 4), ("no move", 1), ("no engine", 1)] {
-        assert_eq!(said.matches(&format!("{attempt}\n")).count(), count, "{attempt}: {said}");
+        assert_eq!(printed.matches(&format!("{attempt}\n")).count(), count, "{attempt}: {printed}");
     }
     // How a pull stands is for all to read.
-    assert!(said.contains("may look\n"), "{said}");
+    assert!(printed.contains("may look\n"), "{printed}");
     finish(&engine, pulling);
     let state: serde_json::Value = serde_json::from_str(&fs::read_to_string(&file).expect("kept")).expect("JSON");
     assert_eq!(state["text"], "Pulled", "{state}");

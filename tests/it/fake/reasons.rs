@@ -51,10 +51,10 @@ fn a_page_is_shown_as_its_status_and_title() {
     let log = log_of(vec![Step::Write(answer(503, "<!DOCTYPE html>\n<title>\nBack soon\n</title>\n"))], "server-error");
     assert_eq!(text_after(&log, "❌ PULL FAILED: "), "503 Back soon");
     // A registry's page, as an engine repeats it.
-    let said = "error parsing HTTP 403 response body: invalid character '<' looking for beginning of value:";
+    let printed = "error parsing HTTP 403 response body: invalid character '<' looking for beginning of value:";
     let page = "<!DOCTYPE html>\n<html lang=en>\n<title>Error 403 (Forbidden)!!1</title>\n<p>That's an error.</html>\n";
-    let log = log_of(fails(&format!("{said} {page:?}")), "login");
-    assert_eq!(text_after(&log, "❌ PULL FAILED: "), format!("{said} Error 403 (Forbidden)!!1"));
+    let log = log_of(fails(&format!("{printed} {page:?}")), "login");
+    assert_eq!(text_after(&log, "❌ PULL FAILED: "), format!("{printed} Error 403 (Forbidden)!!1"));
 }
 
 #[test]
@@ -80,8 +80,8 @@ fn a_proxy_before_the_socket_is_named_with_the_call_that_it_forbids() {
     assert_eq!(text_after(&ended.stdout, "❌ PULL FAILED: "), "POST /images/create was answered with 403 Forbidden");
     let check = run(program(&temp).args(["--host", &engine.host(), "--check", "h:5000/a"]));
     assert_eq!(check.code, Some(3), "{check:?}");
-    let said = "GET /images/h:5000%2Fa:latest/json was answered with 403 Forbidden";
-    assert!(check.stdout.replace("%3A", ":").contains(said), "{check:?}");
+    let printed = "GET /images/h:5000%2Fa:latest/json was answered with 403 Forbidden";
+    assert!(check.stdout.replace("%3A", ":").contains(printed), "{check:?}");
     let temp = Temp::new();
     let engine = serve(&temp, r#"{"message":"denied: denied"}"#);
     let ended = run(&mut pull(&temp, &engine));

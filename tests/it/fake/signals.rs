@@ -131,12 +131,12 @@ fn the_end_waits_a_while_for_a_slow_reader() {
     let (reader, writer) = full_pipe();
     let mut running = Running::start_as_is(pull(&temp, &engine).stdout(writer).stderr(Stdio::null()));
     assert!(eventually(LIMIT, || temp.read("log").contains("PULL SUCCESSFUL")));
-    let mut said = Vec::new();
-    let _ = std::io::Read::read_to_end(&mut { reader }, &mut said);
+    let mut printed = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut { reader }, &mut printed);
     assert_eq!(running.wait().0, Some(0));
     // Whole lines only, and where any of the closing ones came in time, the last too.
-    let said = String::from_utf8_lossy(&said).trim_start_matches('x').to_owned();
-    assert!(said.is_empty() || said.ends_with('\n'), "{said}");
+    let printed = String::from_utf8_lossy(&printed).trim_start_matches('x').to_owned();
+    assert!(printed.is_empty() || printed.ends_with('\n'), "{printed}");
 }
 
 #[test]
@@ -199,8 +199,8 @@ fn a_closed_standard_output_does_not_stop_a_pull() {
         let mut running = Running::start_as_is(pull(&temp, &engine).stdout(stdout).stderr(Stdio::piped()));
         assert_eq!(running.wait().0, Some(0));
         assert!(temp.read("log").contains("✅ PULL SUCCESSFUL"));
-        let said = running.end().stderr;
-        assert!(said.contains(stderr) && said.lines().count() == usize::from(!stderr.is_empty()), "{said}");
+        let printed = running.end().stderr;
+        assert!(printed.contains(stderr) && printed.lines().count() == usize::from(!stderr.is_empty()), "{printed}");
     };
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);

@@ -367,10 +367,10 @@ impl Parts {
     fn packed(&self) -> Vec<Fault> {
         let packed = gzip(&self.plain());
         let chunk = [format!("{:x}\r\n", packed.len()).as_bytes(), &packed, b"\r\n", LAST_CHUNK].concat();
-        let said = format!("HTTP/1.1 200 OK\r\n{FIELDS}{CHUNKED}Content-Encoding: gzip\r\n\r\n");
-        let said = vec![Step::Write([said.as_bytes(), &chunk].concat())];
+        let printed = format!("HTTP/1.1 200 OK\r\n{FIELDS}{CHUNKED}Content-Encoding: gzip\r\n\r\n");
+        let printed = vec![Step::Write([printed.as_bytes(), &chunk].concat())];
         vec![
-            self.fault("gzip", said, failure("content encoding `gzip` was not asked for")),
+            self.fault("gzip", printed, failure("content encoding `gzip` was not asked for")),
             self.fault("gzip that is not said", with_head(&chunk), failure("without saying that it succeeded")),
         ]
     }

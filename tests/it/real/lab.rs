@@ -106,10 +106,10 @@ impl Lab {
     #[track_caller]
     pub(super) fn state(&self, args: &[&str], exit: i32, text: &str) {
         let output = self.command(PROGRAM).arg("--host").arg(self.socket()).args(args).output().expect("it runs");
-        let said = String::from_utf8_lossy(&output.stdout);
+        let printed = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(exit), "{args:?}: {output:?}");
-        assert!(said.lines().count() == 1 && said.contains(text), "{args:?} does not say {text:?}: {output:?}");
-        assert!(!said.contains(&self.password), "{args:?} tells the secret");
+        assert!(printed.lines().count() == 1 && printed.contains(text), "{args:?} does not say {text:?}: {output:?}");
+        assert!(!printed.contains(&self.password), "{args:?} tells the secret");
     }
 
     pub(super) fn has(&self, image: &str) -> bool {

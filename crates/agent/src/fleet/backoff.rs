@@ -15,20 +15,20 @@ const LONGEST: Duration = Duration::from_mins(5);
 pub(super) const GOOD: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     tries: u32,
 }
 
 impl Backoff {
     /// How long to wait, with a random number of any size.
-    pub(super) fn next(&mut self, random: u64) -> Duration {
+    pub(crate) fn next(&mut self, random: u64) -> Duration {
         let window = FIRST.saturating_mul(1 << self.tries.min(8)).min(LONGEST);
         self.tries = self.tries.saturating_add(1);
         let milliseconds = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
         Duration::from_millis(random % (milliseconds + 1))
     }
 
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.tries = 0;
     }
 }

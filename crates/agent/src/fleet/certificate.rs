@@ -1,9 +1,9 @@
-//! What of an X.509 certificate the service needs: whose it is, and until when.
+//! Reads from an X.509 certificate what the service needs: its common name and its end.
 //!
-//! Neither rustls nor its webpki tells this of one's own certificate; it takes a walk over five elements of DER, for which a
-//! whole parser would be many times the code. rustls judges the certificate, this only looks.
+//! Neither rustls nor webpki returns these of one's own certificate. They are found by a walk over five elements of DER, for
+//! which an X.509 crate would be many times this code. Nothing is verified here: that is the broker's task.
 //!
-//! **Invariant:** bytes that are no certificate give `None`, and never a panic.
+//! **Invariant:** bytes that are no certificate return `None`, and never panic.
 
 use alm_state::Time;
 
@@ -15,20 +15,20 @@ const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 /// `[0]`, before the serial number of all but the oldest certificates.
 const VERSION: u8 = 0xa0;
-/// Of the kinds that are UTF-8 or ASCII (`UTF8String`, `PrintableString`, `TeletexString`, `IA5String`).
+/// The string types that are read as UTF-8: `UTF8String`, `PrintableString`, `TeletexString`, `IA5String`.
 const TEXTS: [u8; 4] = [0x0c, 0x13, 0x14, 0x16];
-/// 2.5.4.3
+/// The object identifier 2.5.4.3.
 const COMMON_NAME: [u8; 3] = [0x55, 0x04, 0x03];
 
 #[derive(Debug, PartialEq)]
 pub(super) struct Facts {
-    /// The subject's common name: the last, where there are several.
+    /// The subject's common name; the last if there are several.
     pub(super) name: Option<String>,
-    /// notAfter
+    /// `notAfter`: the certificate has expired after this.
     pub(super) end: Time,
 }
 
-/// Reads them from DER.
+/// Parses a certificate in DER.
 pub(super) fn facts(der: &[u8]) -> Option<Facts> {
     let (certificate, _) = take(der, SEQUENCE)?;
     let (signed, _) = take(certificate, SEQUENCE)?;
@@ -45,11 +45,11 @@ pub(super) fn facts(der: &[u8]) -> Option<Facts> {
 struct Element<'a> {
     tag: u8,
     content: &'a [u8],
-    /// What comes behind it.
+    /// The bytes after the element.
     rest: &'a [u8],
 }
 
-/// The content of the first element, where that has this tag, and what comes behind it.
+/// The content of the first element and the bytes after it; `None` if its tag is another.
 fn take(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     first(der).filter(|found| found.tag == tag).map(|found| (found.content, found.rest))
 }
@@ -143,7 +143,7 @@ mod tests {
             for bits in [0x01, 0x80, 0xff] {
                 let mut changed = der.clone();
                 changed[at] ^= bits;
-                // That it returns is what is tried; most changes are in the key and the signature.
+                // It must not panic; what it returns is the same for changes in the key and the signature.
                 if facts(&changed) != whole {
                     assert!(at < 200, "{at}");
                 }

@@ -1,11 +1,13 @@
-//! The world as it is: the device's files, sockets and clocks.
+//! The real [`World`]: the device's files, sockets and clocks.
 //!
-//! **Invariant:** nothing here waits longer than its limit, and the end of the service does not wait for any of it.
+//! **Invariant:** nothing here waits longer than its limit; and a signal that ends the service before it is connected ends it
+//! at once.
 
 use super::link::{Files, Link};
 use super::options::Options;
 use super::payload::{Seen, View};
-use super::service::{Opened, World};
+use super::service::{Identity, World};
+use crate::notices::Queue;
 use alm_state::{Stamp, States, Store, Time};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
@@ -13,28 +15,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long the states are believed where their directories have not changed: a file may be written in place, and a run is
-/// lost by time alone.
-const BELIEVED: Duration = Duration::from_secs(15);
-/// A clock that went so much further than time did was put right.
+/// How long the cached states are used if their directories have not changed. Not forever: a file may be rewritten in place,
+/// and a run becomes lost by time alone.
+const CACHE_LIFE: Duration = Duration::from_secs(15);
+/// Seconds: if the wall clock gained more than this on the monotonic one, it was corrected.
 const STEP: u64 = 60;
+/// How often an attempt is polled while nothing else is left to do.
+const POLL: Duration = Duration::from_millis(50);
 
 pub(super) struct Device<'a> {
     options: &'a Options,
     store: Store,
     started: Instant,
     stop: Arc<AtomicBool>,
-    /// There is nobody to take leave of: the service may end in whatever it does.
+    /// While there is no connection, nothing has to be published at the end: a signal ends the process at once.
     is_alone: Arc<AtomicBool>,
     link: Option<Link>,
-    seen: Option<Look>,
+    cached: Option<Cached>,
+    pub(super) notices: Option<Queue>,
 }
 
-/// A look at the states.
-struct Look {
+/// The states as they were read last.
+struct Cached {
     at: Duration,
     stamp: Stamp,
-    /// The look before it found another stamp: what was written in the same moment may have been missed.
+    /// Whether the stamp was the same one reading earlier; if it was not, a change in the same instant may have been missed.
     is_sure: bool,
     states: States,
 }
@@ -47,17 +52,55 @@ impl<'a> Device<'a> {
             signal_hook::flag::register(signal, stop.clone())?;
         }
         let store = options.state.as_deref().map_or_else(Store::of_device, Store::at);
-        Ok(Self { options, store, started: Instant::now(), stop, is_alone, link: None, seen: None })
+        Ok(Self { options, store, started: Instant::now(), stop, is_alone, link: None, cached: None, notices: None })
     }
 
     fn states(&mut self) -> &States {
         let (at, stamp) = (self.at(), self.store.stamp());
-        let is_good = |seen: &Look| seen.stamp == stamp && seen.is_sure && at.saturating_sub(seen.at) < BELIEVED;
-        if !self.seen.as_ref().is_some_and(is_good) {
-            let is_sure = self.seen.as_ref().is_some_and(|seen| seen.stamp == stamp);
-            self.seen = Some(Look { at, stamp, is_sure, states: self.store.read() });
+        let is_good =
+            |cached: &Cached| cached.stamp == stamp && cached.is_sure && at.saturating_sub(cached.at) < CACHE_LIFE;
+        if !self.cached.as_ref().is_some_and(is_good) {
+            let is_sure = self.cached.as_ref().is_some_and(|cached| cached.stamp == stamp);
+            self.cached = Some(Cached { at, stamp, is_sure, states: self.store.read() });
         }
-        &self.seen.get_or_insert_with(|| unreachable!("it was set")).states
+        &self.cached.get_or_insert_with(|| unreachable!("it was set")).states
+    }
+}
+
+impl Device<'_> {
+    /// Does what is due for the notices, without waiting. Not while an attempt runs, but otherwise a signal may end the
+    /// process between two calls.
+    fn attend_notices(&mut self) {
+        let Some(mut queue) = self.notices.take() else { return };
+        // A signal during the call only sets the flag.
+        self.is_alone.store(false, Ordering::Relaxed);
+        let (at, now, started) = (self.at(), self.now(), self.started);
+        let states = queue.wants_states(at).then(|| self.states());
+        let lines = queue.turn(states, at, now, || RandomState::new().hash_one(started));
+        for line in lines {
+            self.log(&line);
+        }
+        self.is_alone.store(self.link.is_none() && !queue.is_sending(), Ordering::Relaxed);
+        self.notices = Some(queue);
+    }
+
+    /// Waits for the attempt that runs, or with `once` until nothing is due. Returns whether, with `once`, nothing is left.
+    pub(super) fn finish_notices(&mut self, once: bool) -> bool {
+        if once {
+            self.attend_notices();
+        }
+        loop {
+            let (at, is_stopped) = (self.at(), self.is_stopped());
+            let Some(queue) = &mut self.notices else { return true };
+            if !once || is_stopped {
+                queue.stop();
+            }
+            if !queue.is_sending() && (!once || is_stopped || queue.is_done(at)) {
+                return !once || queue.is_empty();
+            }
+            std::thread::sleep(POLL);
+            self.attend_notices();
+        }
     }
 }
 
@@ -73,6 +116,7 @@ impl World for Device<'_> {
     fn wait(&mut self, time: Duration) -> bool {
         let (started, clock) = (Instant::now(), Time::now());
         while !self.is_stopped() && started.elapsed() < time {
+            self.attend_notices();
             std::thread::sleep(Duration::from_secs(1).min(time.saturating_sub(started.elapsed())));
             if Time::now().since(clock) > started.elapsed().as_secs() + STEP {
                 // Certificates that were not valid yet may be so now.
@@ -87,11 +131,11 @@ impl World for Device<'_> {
     }
 
     fn random(&mut self) -> u64 {
-        // std seeds it from the kernel, and each differs from the one before.
+        // std seeds it from the kernel, and no two are alike.
         RandomState::new().hash_one(self.started)
     }
 
-    fn say(&mut self, line: &str) {
+    fn log(&mut self, line: &str) {
         let _ = writeln!(io::stderr(), "alm-agent: {line}");
     }
 
@@ -102,7 +146,7 @@ impl World for Device<'_> {
         View { images: states.images.iter().map(see).collect(), containers: states.containers.clone(), now }
     }
 
-    fn open(&mut self) -> Result<Opened, String> {
+    fn open(&mut self) -> Result<Identity, String> {
         let files = Files::read(self.options)?;
         self.link = Some(Link::open(self.options, &files, self.now())?);
         self.is_alone.store(false, Ordering::Relaxed);
@@ -114,11 +158,13 @@ impl World for Device<'_> {
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, String> {
+        self.attend_notices();
         self.link.as_mut().map_or(Ok(None), |link| link.receive(buffer))
     }
 
     fn close(&mut self) {
         self.link = None;
-        self.is_alone.store(true, Ordering::Relaxed);
+        let is_sending = self.notices.as_ref().is_some_and(Queue::is_sending);
+        self.is_alone.store(!is_sending, Ordering::Relaxed);
     }
 }

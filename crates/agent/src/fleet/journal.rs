@@ -1,54 +1,55 @@
-//! What the journal is told: changes, not tries.
+//! Which lines are logged: changes, not each attempt.
 //!
-//! **Invariant:** a reason that lasts is told once an hour, whatever happens how often; a device that is offline for a week
-//! has filled no card.
+//! **Invariant:** a reason is logged once an hour at most, however often it recurs, so a device that is offline for a week
+//! does not fill its memory card.
 
 use std::time::Duration;
 
-const REMINDED: Duration = Duration::from_hours(1);
+const REPEAT_AFTER: Duration = Duration::from_hours(1);
 
-/// Which line was told when, of one subject.
+/// What was logged about the connection.
 #[derive(Debug, Default)]
-pub(super) struct Journal {
-    told: Vec<(String, Duration)>,
-    /// Whether the last that was told of the connection is that there is none.
+pub(crate) struct Journal {
+    /// The reasons of the last hour, and when each was logged.
+    logged: Vec<(String, Duration)>,
+    /// Whether the last line about the connection says that there is none.
     is_down: bool,
-    /// Whether a connection was told of at all.
+    /// Whether a connection was ever logged.
     was_up: bool,
 }
 
-/// More different reasons than this in an hour, and the oldest is forgotten.
-const MOST: usize = 16;
+/// If there are more different reasons than this in an hour, the oldest is forgotten.
+const MAX_REASONS: usize = 16;
 
 impl Journal {
-    /// The line to be written where something went wrong, unless it was told within the hour.
-    pub(super) fn wrong(&mut self, reason: &str, at: Duration) -> Option<String> {
-        self.is_news(reason, at).then(|| reason.to_owned())
+    /// The line to log for a failure, unless the same was logged within the hour.
+    pub(crate) fn failure(&mut self, reason: &str, at: Duration) -> Option<String> {
+        self.is_new(reason, at).then(|| reason.to_owned())
     }
 
-    /// The line for a connection that was not to be had, or was lost.
-    pub(super) fn down(&mut self, reason: &str, at: Duration) -> Option<String> {
-        let line = self.wrong(reason, at);
+    /// The line to log for a connection that failed or was lost.
+    pub(crate) fn down(&mut self, reason: &str, at: Duration) -> Option<String> {
+        let line = self.failure(reason, at);
         self.is_down |= line.is_some();
         line
     }
 
-    /// The line for a connection: after one that said that there was none, and the first.
-    pub(super) fn up(&mut self, line: &str) -> Option<String> {
-        let is_told = self.is_down || !self.was_up;
+    /// The line to log for a connection: for the first one, and after a logged failure.
+    pub(crate) fn up(&mut self, line: &str) -> Option<String> {
+        let is_logged = self.is_down || !self.was_up;
         (self.is_down, self.was_up) = (false, true);
-        is_told.then(|| line.to_owned())
+        is_logged.then(|| line.to_owned())
     }
 
-    fn is_news(&mut self, reason: &str, at: Duration) -> bool {
-        self.told.retain(|(_, told)| at.saturating_sub(*told) < REMINDED);
-        if self.told.iter().any(|(told, _)| told == reason) {
+    fn is_new(&mut self, reason: &str, at: Duration) -> bool {
+        self.logged.retain(|(_, logged)| at.saturating_sub(*logged) < REPEAT_AFTER);
+        if self.logged.iter().any(|(logged, _)| logged == reason) {
             return false;
         }
-        if self.told.len() == MOST {
-            self.told.remove(0);
+        if self.logged.len() == MAX_REASONS {
+            self.logged.remove(0);
         }
-        self.told.push((reason.to_owned(), at));
+        self.logged.push((reason.to_owned(), at));
         true
     }
 }
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_is_told_once_an_hour() {
+    fn the_same_reason_is_logged_once_an_hour() {
         let mut journal = Journal::default();
         let mut lines = 0;
         for second in (0..4 * 3600).step_by(7) {
@@ -69,14 +70,14 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_told_after_a_failure_that_was_told() {
+    fn a_connection_is_logged_after_a_failure_that_was_logged() {
         let mut journal = Journal::default();
         let at = Duration::from_secs;
         assert!(journal.up("up").is_some());
         assert!(journal.up("up").is_none());
         assert!(journal.down("lost", at(1)).is_some());
         assert!(journal.up("up").is_some());
-        // It flaps: the reason is known, and so is that it comes back.
+        // A connection that flaps for a known reason is not logged each time.
         assert!(journal.down("lost", at(2)).is_none());
         assert!(journal.up("up").is_none());
     }

@@ -1,11 +1,11 @@
-//! The way to the broker: certificate and password from their files, a socket, and TLS.
+//! The transport to the broker: reads certificate and password from their files, opens a socket, and does TLS.
 //!
-//! **Invariant:** nothing is said to a broker whose certificate does not lead to an authority that is trusted, for the name
-//! that was asked for; a password is in no error.
+//! **Invariant:** nothing is sent to a broker unless a trusted authority issued its certificate, for the host name in
+//! `--broker`. No error contains a password.
 
 use super::certificate;
 use super::options::{Certificate, Login, Options};
-use super::service::Opened;
+use super::service::Identity;
 use alm_state::Time;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -17,20 +17,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long one of a broker's addresses may take to answer, and TLS then.
+/// How long each of a broker's addresses may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long the TLS handshake may take after that.
 const HANDSHAKE: Duration = Duration::from_secs(20);
-/// How often the states are looked at, and how soon the end is noticed.
+/// How often the states are read, and how soon a signal is noticed.
 const TICK: Duration = Duration::from_millis(500);
-/// A line that carries nothing any more holds a write up until the buffers are full, and then this long.
+/// How long a write may block: on a dead connection it does so once the socket's buffer is full.
 const WRITE: Duration = Duration::from_secs(20);
-/// All authorities of a system are a quarter of it.
-const MOST_FILE: u64 = 1024 * 1024;
+/// Bytes. The file with all authorities of a system is about a quarter of this.
+const MAX_FILE: u64 = 1024 * 1024;
 
-/// What the files said.
+/// What was read from the files that the options name.
 pub(super) struct Files {
     config: Arc<ClientConfig>,
-    pub(super) opened: Opened,
+    pub(super) opened: Identity,
 }
 
 impl Files {
@@ -68,16 +69,16 @@ impl Files {
             Some(Login { user, password_file }) => Some((user.clone(), password(password_file)?)),
             None => None,
         };
-        Ok(Self { config: Arc::new(config), opened: Opened { device, login, end } })
+        Ok(Self { config: Arc::new(config), opened: Identity { device, login, end } })
     }
 }
 
 fn contents(file: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    let read = File::open(file).and_then(|opened| opened.take(MOST_FILE + 1).read_to_end(&mut bytes));
+    let read = File::open(file).and_then(|opened| opened.take(MAX_FILE + 1).read_to_end(&mut bytes));
     let read = read.map_err(|error| format!("{}: {error}", file.display()))?;
-    if read as u64 > MOST_FILE {
-        return Err(format!("{} is larger than {MOST_FILE} bytes", file.display()));
+    if read as u64 > MAX_FILE {
+        return Err(format!("{} is larger than {MAX_FILE} bytes", file.display()));
     }
     Ok(bytes)
 }
@@ -97,25 +98,32 @@ fn password(file: &Path) -> Result<String, String> {
     let text = String::from_utf8(contents(file)?).unwrap_or_default();
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
-    // MQTT's own limit.
+    // MQTT's limit is a length of 16 bits.
     if line.is_empty() || line.len() > usize::from(u16::MAX) || line.contains('\n') {
         return Err(format!("{} has no password: it has to be its only line, in UTF-8", file.display()));
     }
     Ok(line.to_owned())
 }
 
+/// What notices call this device: as the broker knows it, as far as that can be read.
+pub(super) fn device_name(options: &Options) -> String {
+    let named =
+        options.certificate.as_ref().and_then(|own| certificate::facts(certificates(&own.file).ok()?.first()?)?.name);
+    options.device.clone().or(named).unwrap_or_else(host_name)
+}
+
 fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// A connection, by TLS.
+/// A TLS connection to the broker.
 pub(super) struct Link {
     stream: StreamOwned<ClientConnection, TcpStream>,
 }
 
 impl Link {
     pub(super) fn open(options: &Options, files: &Files, now: Time) -> Result<Self, String> {
-        let address = &options.broker;
+        let address = options.broker.as_ref().ok_or("there is no broker")?;
         let name =
             ServerName::try_from(address.host.clone()).map_err(|_| format!("{} is no name of a host", address.host))?;
         let socket = connect(&address.host, address.port)?;
@@ -147,7 +155,7 @@ impl Link {
             Ok(0) => Ok(None),
             Ok(count) => Ok(Some(count)),
             Err(error) if is_tick(&error) => Ok(Some(0)),
-            // mosquitto closes without saying so in TLS.
+            // mosquitto closes the socket without TLS's close_notify.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(explain(&error, Time::now())),
         }
@@ -174,13 +182,13 @@ fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
     Err(last)
 }
 
-/// Without the number that std adds.
+/// The error's text without the number that std adds.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string().to_lowercase();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-/// An error of TLS, and what it means for who reads the journal.
+/// An error in words for an administrator who reads the journal.
 fn explain(error: &io::Error, now: Time) -> String {
     let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
         return match error.kind() {
@@ -190,7 +198,7 @@ fn explain(error: &io::Error, now: Time) -> String {
     };
     match inner {
         rustls::Error::InvalidCertificate(why) => match why {
-            // A bad signature is that of another authority with the same name: a CA that was set up anew.
+            // A bad signature comes from another authority of the same name: a CA that was set up again.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "the broker's certificate was not issued by an authority that is trusted here; see --ca".into()
             }

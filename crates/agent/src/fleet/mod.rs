@@ -1,17 +1,18 @@
-//! How this device stands, told to a broker by MQTT: `alm-agent --broker mqtts://HOST:PORT …`.
+//! The service `alm-agent --broker mqtts://HOST:PORT …`: publishes the state of this device's images to a broker, over MQTT,
+//! and sends notices.
 //!
-//! | room | what it does |
+//! | file | what it does |
 //! |---|---|
 //! | options | the command line |
-//! | service | connects, tells, comes back; a world of files, sockets and clocks is its argument |
-//! | device | that world, as it is |
+//! | service | connects, publishes, reconnects; takes files, sockets and clocks as an argument (the trait `World`) |
+//! | device | the `World` of a real device |
 //! | link, certificate | TLS to the broker; whose certificate this is, and until when |
-//! | session | one connection as MQTT sees it: bytes in, bytes out |
-//! | planner | what is to be said now |
-//! | payload | in which words, and on which topics |
-//! | backoff, journal | when to try again; what of it the journal is told |
+//! | session | the MQTT protocol of one connection: bytes in, bytes out |
+//! | planner | what is due to be published |
+//! | payload | the topics, and the JSON published on them |
+//! | backoff, journal | how long to wait before reconnecting; which of the failures are logged |
 //!
-//! **Invariant:** it only reads the states, and a pull knows nothing of it.
+//! **Invariant:** the service only reads the state files and writes its own outbox. A pull does not know whether it runs.
 
 mod backoff;
 mod certificate;
@@ -24,18 +25,36 @@ mod planner;
 mod service;
 mod session;
 
+pub(crate) use backoff::Backoff;
+pub(crate) use journal::Journal;
 pub(crate) use options::Options;
 
+use crate::notices::{self, Queue};
 use std::io::{self, Write as _};
 
-/// Runs until it is told to end; the exit code.
+/// The notices that wait to be delivered; they outlive a restart of the device.
+const OUTBOX: &str = "/var/lib/alm/outbox";
+
+/// Runs until SIGTERM or SIGINT; returns the exit code.
 pub(crate) fn run(options: &Options) -> u8 {
-    match device::Device::new(options) {
-        Ok(mut device) => service::run(options, &mut device),
+    if let (true, Some(file)) = (options.test_notice, &options.notify_file) {
+        return notices::test(file, &link::device_name(options), options.site.as_deref());
+    }
+    let mut device = match device::Device::new(options) {
+        Ok(device) => device,
         Err(error) => {
-            // Where nobody reads, the exit code says it too.
+            // If stderr is closed, the exit code still reports the failure.
             let _ = writeln!(io::stderr(), "alm-agent: {error}");
-            1
+            return 1;
+        }
+    };
+    if let Some(file) = &options.notify_file {
+        let outbox = options.state.as_deref().map_or_else(|| OUTBOX.into(), |state| state.join("outbox"));
+        match Queue::open(file, &outbox, &link::device_name(options), options.site.as_deref(), options.once) {
+            Ok(queue) => device.notices = Some(queue),
+            Err(why) => return notices::complain(&why),
         }
     }
+    let code = service::run(options, &mut device);
+    if device.finish_notices(options.once) { code } else { 1 }
 }

@@ -1,32 +1,37 @@
-//! What the service is told on its command line.
+//! The service's command line.
 //!
-//! **Invariant:** no option is a secret: a password is in a file, and an address with one is refused.
+//! **Invariant:** no option contains a secret: a password is in a file, and a broker's URL with a password is refused.
 
 use super::session::Version;
 use lexopt::prelude::*;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// mosquitto takes topics of 65,535 bytes; no name comes near this, and no line of the journal suffers by it.
-const MOST_NAME: usize = 255;
+/// Bytes. Topics could be 65,535 bytes long; no real name is longer than this, and lines of the journal stay readable.
+const MAX_NAME: usize = 255;
 
 /// The command line, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Options {
-    pub(crate) broker: Address,
+    /// None where the service only sends notices.
+    pub(crate) broker: Option<Address>,
     pub(crate) site: Option<String>,
-    /// Of all topics: `fleet`, `fleet/eu`.
+    /// The first levels of all topics: `fleet`, `fleet/eu`.
     pub(crate) topic: String,
-    /// Whom to believe; else the system's authorities.
+    /// The file with the authorities to trust; else the system's.
     pub(crate) ca: Option<PathBuf>,
     pub(crate) certificate: Option<Certificate>,
     pub(crate) login: Option<Login>,
     pub(crate) device: Option<String>,
     pub(crate) version: Version,
-    /// Tell the state once, and end.
+    /// Publish the state once, and end.
     pub(crate) once: bool,
-    /// Where the states are, in place of the device's own directories.
+    /// The directory with the states, in place of the device's default directories.
     pub(crate) state: Option<PathBuf>,
+    /// The file with the receivers of notices.
+    pub(crate) notify_file: Option<PathBuf>,
+    /// Send each receiver one message, and end.
+    pub(crate) test_notice: bool,
 }
 
 /// Where a broker listens.
@@ -60,18 +65,19 @@ impl std::fmt::Display for Address {
 }
 
 impl Options {
-    /// Whether these arguments are for the service: its options need no command before them.
+    /// Whether these arguments are those of the service, which has options and no command.
     pub(crate) fn are_in(args: &[OsString]) -> bool {
         let first = args.get(1).and_then(|arg| arg.to_str()).unwrap_or_default();
         first.starts_with("--") && !["--help", "--version"].contains(&first)
     }
 
-    /// Reads all arguments, the program's name first.
+    /// Parses all arguments; the first is the program's name.
     pub(crate) fn parse(args: &[OsString]) -> Result<Self, lexopt::Error> {
         let mut parser = lexopt::Parser::from_iter(args);
         let (mut broker, mut site, mut topic, mut ca, mut device, mut state) = (None, None, None, None, None, None);
         let (mut file, mut key, mut user, mut password_file) = (None, None, None, None);
         let (mut version, mut once) = (Version::Five, false);
+        let (mut notify_file, mut test_notice) = (None, false);
         while let Some(arg) = parser.next()? {
             match arg {
                 Long("broker") => broker = Some(read("--broker", parser.value()?, address)?),
@@ -86,17 +92,25 @@ impl Options {
                 Long("state") => state = Some(parser.value()?.into()),
                 Long("mqtt") => version = read("--mqtt", parser.value()?, Version::parse)?,
                 Long("once") => once = true,
+                Long("notify-file") => notify_file = Some(parser.value()?.into()),
+                Long("test-notice") => test_notice = true,
                 other => return Err(other.unexpected()),
             }
         }
         let certificate = both(file, key, "--cert and --key")?.map(|(file, key)| Certificate { file, key });
         let login = both(user, password_file, "--user and --password-file")?;
         let login = login.map(|(user, password_file)| Login { user, password_file });
-        if certificate.is_none() && login.is_none() {
+        if broker.is_some() && certificate.is_none() && login.is_none() {
             return Err("say who this device is: --cert with --key, or --user with --password-file".into());
         }
+        if test_notice && notify_file.is_none() {
+            return Err("--test-notice needs --notify-file".into());
+        }
+        if broker.is_none() && notify_file.is_none() {
+            return Err("--broker is missing: mqtts://HOST:PORT; or --notify-file FILE".into());
+        }
         Ok(Self {
-            broker: broker.ok_or("--broker is missing: mqtts://HOST:PORT")?,
+            broker,
             site,
             topic: topic.unwrap_or_else(|| "fleet".to_owned()),
             ca,
@@ -106,11 +120,13 @@ impl Options {
             version,
             once,
             state,
+            notify_file,
+            test_notice,
         })
     }
 }
 
-/// lexopt's own would show the value with the error, and that may be a secret in the wrong place.
+/// In place of lexopt's `parse`, whose error repeats the value: somebody may have put a secret there.
 fn read<T>(name: &str, value: OsString, parse: fn(&str) -> Result<T, String>) -> Result<T, String> {
     let text = value.into_string().map_err(|_| format!("{name}: it has to be UTF-8"))?;
     parse(&text).map_err(|why| format!("{name}: {why}"))
@@ -129,7 +145,7 @@ fn address(text: &str) -> Result<Address, String> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err("the broker is named as mqtts://HOST:PORT".into());
     };
-    // Not shown: it may have a password before an @.
+    // The address is not repeated in the error: it may contain a password.
     if rest.contains('@') {
         return Err("an address with a login can be read by all: use --user and --password-file".into());
     }
@@ -153,13 +169,13 @@ fn address(text: &str) -> Result<Address, String> {
 }
 
 fn one_line(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.len() > MOST_NAME || text.contains(alm_state::is_hostile) {
-        return Err(format!("it has to be one line of 1 to {MOST_NAME} bytes"));
+    if text.is_empty() || text.len() > MAX_NAME || text.contains(alm_state::is_hostile) {
+        return Err(format!("it has to be one line of 1 to {MAX_NAME} bytes"));
     }
     Ok(text.to_owned())
 }
 
-/// The name of one level of a topic.
+/// Checks the name of one level of a topic.
 pub(super) fn level(text: &str) -> Result<String, String> {
     let text = one_line(text)?;
     if text.contains(['/', '+', '#']) || text.starts_with('$') {
@@ -168,7 +184,7 @@ pub(super) fn level(text: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// The topics' root, of one level or more.
+/// Checks the root of the topics: one level or more.
 fn root(text: &str) -> Result<String, String> {
     text.split('/').try_for_each(|part| level(part).map(drop))?;
     one_line(text)
@@ -185,13 +201,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_and_what_is_not() {
-        let least = parse("--broker mqtts://b.example --cert /c --key /k").expect("options");
-        assert_eq!((least.broker.to_string().as_str(), least.topic.as_str()), ("b.example:8883", "fleet"));
-        assert_eq!((least.version, least.once, least.login), (Version::Five, false, None));
+    fn required_and_optional_options() {
+        let minimal = parse("--broker mqtts://b.example --cert /c --key /k").expect("options");
+        let broker = minimal.broker.map(|broker| broker.to_string());
+        assert_eq!((broker.as_deref(), minimal.topic.as_str()), (Some("b.example:8883"), "fleet"));
+        assert_eq!((minimal.version, minimal.once, minimal.login), (Version::Five, false, None));
         let all = "--broker mqtts://[::1]:1883/ --site Berlin --topic fleet/eu --ca /ca --user pi --password-file /p --device d --mqtt 3.1.1 --once --state /s";
         let all = parse(all).expect("options");
-        assert_eq!((all.broker.to_string().as_str(), all.topic.as_str()), ("[::1]:1883", "fleet/eu"));
+        let broker = all.broker.map(|broker| broker.to_string());
+        assert_eq!((broker.as_deref(), all.topic.as_str()), (Some("[::1]:1883"), "fleet/eu"));
         assert_eq!((all.version, all.once, all.site.as_deref()), (Version::ThreeOneOne, true, Some("Berlin")));
         assert_eq!(all.login, Some(Login { user: "pi".into(), password_file: "/p".into() }));
     }
@@ -207,6 +225,8 @@ mod tests {
         check("--broker mqtts://b --cert /c", "--cert and --key belong together");
         check("--broker mqtts://b --user u", "--user and --password-file belong together");
         check(who, "--broker is missing");
+        check("--site Berlin", "or --notify-file FILE");
+        check("--test-notice", "--test-notice needs --notify-file");
         check(&format!("{who} --broker b:8883"), "mqtts://HOST:PORT");
         check(&format!("{who} --broker mqtt://b"), "mqtt:// is not encrypted");
         check(&format!("{who} --broker https://b"), "https:// is not known here");

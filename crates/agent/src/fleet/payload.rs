@@ -1,20 +1,20 @@
-//! What is said, and where: the topics and payloads of the fleet's contract.
+//! The topics, and the JSON payloads published on them, as deploy/fleet/README.md documents them.
 //!
-//! **Invariant:** a payload is never larger than the broker takes: long texts are cut first, then images are left out, and
-//! the payload says how many.
+//! **Invariant:** a payload is never larger than the broker accepts: long texts are cut first, then images are left out, and
+//! `left_out` says how many.
 
 use alm_state::{Container, Image, Layer, Time};
 use serde::Serialize;
 
-/// On the topic `online`, of a device that is there, and of one that is not.
+/// The payloads of the topic `online`.
 pub(super) const ONLINE: &str = "online";
 pub(super) const OFFLINE: &str = "offline";
 
-/// What the packet has besides its payload, with a topic of the longest names.
+/// Bytes of a packet besides its payload, with the longest possible topic.
 const OVERHEAD: usize = 1_024;
-/// mosquitto is told 65,536 by the configuration of the package, and so are the clusters.
-const MOST_PACKET: usize = 65_536;
-/// How long a text is where otherwise not all would fit.
+/// Bytes. The package's configuration of mosquitto accepts 65,536, and so do the clusters'.
+const MAX_PACKET: usize = 65_536;
+/// To how many characters a text is cut if the payload is too large.
 const SHORT: usize = 120;
 
 /// The topics of a device.
@@ -32,14 +32,14 @@ impl Topics {
     }
 }
 
-/// Whose payloads these are.
+/// The device that publishes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Who {
     pub(super) device: String,
     pub(super) site: Option<String>,
 }
 
-/// All that a device knows in a moment.
+/// The states of a device at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct View {
     pub(super) images: Vec<Seen>,
@@ -47,7 +47,7 @@ pub(super) struct View {
     pub(super) now: Time,
 }
 
-/// An image, and whether the run that its state tells of was lost.
+/// The state of an image, and whether the run that wrote it was lost (killed without writing its end).
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Seen {
     pub(super) image: Image,
@@ -55,7 +55,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Whether bytes move.
+    /// Whether a pull of it is running.
     pub(super) fn is_working(&self) -> bool {
         self.image.status == alm_state::Status::Working && !self.lost
     }
@@ -110,26 +110,26 @@ fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-/// A clock that is before the program was made is wrong: a Pi has none that runs without power.
+/// Marks a time before the build of this program as wrong: the clock of a Pi stops without power.
 fn clock(time: Time) -> Option<&'static str> {
     (time < alm_state::BUILT).then_some("wrong")
 }
 
-/// An image as it is told: what belongs to the device alone, and what the progress has, left out.
+/// An image as it is published: without what is of use only on the device, and without what is in the progress.
 fn row(seen: &Seen) -> Row {
     let image =
         Image { pid: None, born: None, beat: None, rate: None, left: None, layers: Vec::new(), ..seen.image.clone() };
     Row { clock: clock(image.time), image, lost: seen.lost }
 }
 
-/// The payload of the topic `state`, for a broker that takes packets of `largest` bytes.
-pub(super) fn state(who: &Who, view: &View, largest: usize) -> Vec<u8> {
+/// The payload of the topic `state`, for a broker that accepts packets of `max_packet` bytes.
+pub(super) fn state(who: &Who, view: &View, max_packet: usize) -> Vec<u8> {
     let mut rows: Vec<Row> = view.images.iter().map(row).collect();
     let mut containers = view.containers.clone();
-    let most = largest.min(MOST_PACKET).saturating_sub(OVERHEAD);
+    let max = max_packet.min(MAX_PACKET).saturating_sub(OVERHEAD);
     let mut left_out = 0;
     let mut payload = render(who, view.now, &rows, &containers, left_out);
-    if payload.len() > most {
+    if payload.len() > max {
         for row in &mut rows {
             for text in [&mut row.image.details, &mut row.image.hint].into_iter().flatten() {
                 shorten(text);
@@ -140,7 +140,7 @@ pub(super) fn state(who: &Who, view: &View, largest: usize) -> Vec<u8> {
         }
         payload = render(who, view.now, &rows, &containers, left_out);
     }
-    while payload.len() > most && (rows.pop().is_some() || containers.pop().is_some()) {
+    while payload.len() > max && (rows.pop().is_some() || containers.pop().is_some()) {
         left_out += 1;
         payload = render(who, view.now, &rows, &containers, left_out);
     }
@@ -150,7 +150,7 @@ pub(super) fn state(who: &Who, view: &View, largest: usize) -> Vec<u8> {
 fn render(who: &Who, time: Time, images: &[Row], containers: &[Container], left_out: usize) -> Vec<u8> {
     let (device, site) = (who.device.as_str(), who.site.as_deref());
     let state = State { v: alm_state::VERSION, device, site, time, clock: clock(time), images, containers, left_out };
-    // Nothing in it can fail: no map, no key that is no text.
+    // Cannot fail: it has no map with keys other than strings.
     serde_json::to_vec(&state).unwrap_or_default()
 }
 
@@ -161,16 +161,16 @@ fn shorten(text: &mut String) {
     }
 }
 
-/// The payload of the topic `progress`.
-pub(super) fn progress(image: &Image, now: Time, largest: usize) -> Vec<u8> {
-    let most = largest.min(MOST_PACKET).saturating_sub(OVERHEAD);
+/// The payload of the topic `progress`; if it is too large for the broker, the last layers are left out.
+pub(super) fn progress(image: &Image, now: Time, max_packet: usize) -> Vec<u8> {
+    let max = max_packet.min(MAX_PACKET).saturating_sub(OVERHEAD);
     let mut layers = image.layers.as_slice();
     loop {
         let Image { id, text, current, total, percent, rate, left, .. } = image;
         let (current, total, percent, rate, left) = (*current, *total, *percent, *rate, *left);
         let progress = Progress { time: now, id, text, current, total, percent, rate, left, layers };
         let payload = serde_json::to_vec(&progress).unwrap_or_default();
-        if payload.len() <= most || layers.is_empty() {
+        if payload.len() <= max || layers.is_empty() {
             return payload;
         }
         layers = &layers[..layers.len() / 2];
@@ -270,25 +270,25 @@ mod tests {
     }
 
     #[test]
-    fn the_most_that_a_device_can_have_fits_and_says_what_is_missing() {
+    fn the_largest_state_of_a_device_fits_and_says_what_is_missing() {
         let long = "é".repeat(1_000);
-        let most = |count: usize| {
+        let full = |count: usize| {
             let image =
                 |at| Image { details: Some(long.clone()), hint: Some(long.clone()), ..image(&format!("app:{at}")) };
             view((0..count).map(image).collect())
         };
-        let sixty_four = state(&who(), &most(64), usize::MAX);
+        let sixty_four = state(&who(), &full(64), usize::MAX);
         let json: Value = serde_json::from_slice(&sixty_four).expect("JSON");
-        assert!(sixty_four.len() <= MOST_PACKET - OVERHEAD);
+        assert!(sixty_four.len() <= MAX_PACKET - OVERHEAD);
         assert_eq!(json["images"].as_array().map(Vec::len), Some(64));
         assert_eq!(json.get("left_out"), None);
-        // A broker that takes little.
-        let small = state(&who(), &most(64), 8_192);
+        // A broker that accepts only small packets.
+        let small = state(&who(), &full(64), 8_192);
         let json: Value = serde_json::from_slice(&small).expect("JSON");
         let shown = json["images"].as_array().map_or(0, Vec::len);
         assert!(small.len() <= 8_192 - OVERHEAD && shown > 3, "{shown}");
         assert_eq!(json["left_out"], 64 - shown);
-        let none = state(&who(), &most(64), 0);
+        let none = state(&who(), &full(64), 0);
         assert_eq!(serde_json::from_slice::<Value>(&none).expect("JSON")["left_out"], 64);
     }
 
@@ -299,7 +299,7 @@ mod tests {
         image.layers = vec![layer; 256];
         let payload = progress(&image, Time(0), usize::MAX);
         let json: Value = serde_json::from_slice(&payload).expect("JSON");
-        assert!(payload.len() <= MOST_PACKET - OVERHEAD);
+        assert!(payload.len() <= MAX_PACKET - OVERHEAD);
         assert!(json["layers"].as_array().is_some_and(|layers| layers.len() >= 16));
     }
 }

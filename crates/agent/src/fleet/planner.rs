@@ -1,9 +1,9 @@
-//! What is to be said now: the states as they are, against what was told.
+//! What is due to be published: compares the present states with what was published.
 //!
-//! Pure: time is an argument, monotonic, so that a clock that steps changes nothing.
+//! Pure: time is an argument, and monotonic, so that a step of the wall clock changes nothing.
 //!
-//! **Invariant:** the broker has the newest state 5 s after it came, and 15 s while bytes move; a device at which nothing
-//! changes says nothing for 6 hours.
+//! **Invariant:** a change reaches the broker within 5 s, and within 15 s while bytes move. A device without changes publishes
+//! nothing for 6 hours.
 
 use super::payload::{self, Seen, View, Who};
 use alm_state::{Image, Time};
@@ -11,79 +11,89 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
-/// Changes come in a row: a pull that ends is followed by the next image's.
-const GATHERED: Duration = Duration::from_secs(5);
-/// How old a bar may be that who does not watch is shown.
-const WHILE_PULLING: Duration = Duration::from_secs(15);
-/// How old `checked` may be, where nothing else has changed.
-const FRESHENED: Duration = Duration::from_hours(6);
-const BETWEEN_PROGRESS: Duration = Duration::from_secs(1);
+/// How long changes are collected: they come in a row, as the end of one pull and the start of the next.
+const DEBOUNCE: Duration = Duration::from_secs(5);
+/// How often the state is published while bytes move, so that those who do not subscribe to the progress see a bar that is
+/// at most this old.
+const PULLING_INTERVAL: Duration = Duration::from_secs(15);
+/// How old the published `checked` may be if nothing else has changed.
+const REFRESH_INTERVAL: Duration = Duration::from_hours(6);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is to be said.
+/// The payload of a message that is due.
 #[derive(Debug, PartialEq)]
-pub(super) enum Say {
+pub(super) enum Message {
     State(Vec<u8>),
     Progress(Vec<u8>),
 }
 
-/// What was told over this connection.
+/// What was published on this connection.
 #[derive(Debug, Default)]
 pub(super) struct Planner {
-    told: Option<Told>,
-    /// When what has changed was seen first.
+    published: Option<Published>,
+    /// When the first of the unpublished changes was seen.
     changed: Option<Duration>,
+    /// When any progress was published last.
     progress_at: Option<Duration>,
-    /// Of each image that is pulled, when its progress was told, and which.
+    /// For the id of each image that is being pulled: when its progress was published, and the hash of it.
     progress: BTreeMap<String, (Duration, u64)>,
 }
 
 #[derive(Debug)]
-struct Told {
+struct Published {
     at: Duration,
-    /// Of what is told at once.
-    news: u64,
-    /// Of what is told with the next news, or at last after [`FRESHENED`].
+    /// The hash of what is published at once when it changes.
+    urgent: u64,
+    /// The hash of everything: the rest is published with the next urgent change, or after [`REFRESH_INTERVAL`].
     all: u64,
 }
 
 impl Planner {
-    /// Of `view`, for a broker that takes packets of `largest` bytes. A state is only said where `may_state`.
-    pub(super) fn plan(&mut self, who: &Who, view: &View, largest: usize, may_state: bool, at: Duration) -> Vec<Say> {
-        let mut say = Vec::new();
+    /// The messages of `view` that are due, for a broker that accepts packets of `max_packet` bytes. A state is only among them
+    /// if `may_state`, which is false while the last one is not confirmed.
+    pub(super) fn plan(
+        &mut self,
+        who: &Who,
+        view: &View,
+        max_packet: usize,
+        may_state: bool,
+        at: Duration,
+    ) -> Vec<Message> {
+        let mut messages = Vec::new();
         if may_state && self.is_state_due(view, at) {
-            self.told = Some(Told { at, news: news(view), all: all(view) });
+            self.published = Some(Published { at, urgent: urgent(view), all: all(view) });
             self.changed = None;
-            say.push(Say::State(payload::state(who, view, largest)));
+            messages.push(Message::State(payload::state(who, view, max_packet)));
         }
-        say.extend(
-            self.next_progress(view, at).map(|image| Say::Progress(payload::progress(image, view.now, largest))),
+        messages.extend(
+            self.next_progress(view, at).map(|image| Message::Progress(payload::progress(image, view.now, max_packet))),
         );
-        say
+        messages
     }
 
     fn is_state_due(&mut self, view: &View, at: Duration) -> bool {
-        let Some(told) = &self.told else { return true };
-        let since = at.saturating_sub(told.at);
-        if news(view) == told.news {
+        let Some(published) = &self.published else { return true };
+        let since = at.saturating_sub(published.at);
+        if urgent(view) == published.urgent {
             self.changed = None;
         } else if self.changed.is_none() {
             self.changed = Some(at);
         }
-        self.changed.is_some_and(|changed| at.saturating_sub(changed) >= GATHERED)
-            || since >= WHILE_PULLING && view.images.iter().any(Seen::is_working)
-            || self.changed.is_none() && since >= FRESHENED && all(view) != told.all
+        self.changed.is_some_and(|changed| at.saturating_sub(changed) >= DEBOUNCE)
+            || since >= PULLING_INTERVAL && view.images.iter().any(Seen::is_working)
+            || self.changed.is_none() && since >= REFRESH_INTERVAL && all(view) != published.all
     }
 
-    /// Whose turn it is: the image that was told longest ago, of those that have moved.
+    /// Of the images that have moved, the one whose progress was published longest ago.
     fn next_progress<'a>(&mut self, view: &'a View, at: Duration) -> Option<&'a Image> {
         let working = || view.images.iter().filter(|seen| seen.is_working()).map(|seen| &seen.image);
         self.progress.retain(|id, _| working().any(|image| image.id == *id));
-        if self.progress_at.is_some_and(|last| at.saturating_sub(last) < BETWEEN_PROGRESS) {
+        if self.progress_at.is_some_and(|last| at.saturating_sub(last) < PROGRESS_INTERVAL) {
             return None;
         }
-        let moved =
-            working().filter(|image| self.progress.get(&image.id).is_none_or(|(_, told)| *told != moving(image)));
-        let image = moved.min_by_key(|image| self.progress.get(&image.id).map(|(told, _)| *told))?;
+        let moved = working()
+            .filter(|image| self.progress.get(&image.id).is_none_or(|(_, published)| *published != moving(image)));
+        let image = moved.min_by_key(|image| self.progress.get(&image.id).map(|(published, _)| *published))?;
         self.progress.insert(image.id.clone(), (at, moving(image)));
         self.progress_at = Some(at);
         Some(image)
@@ -96,24 +106,25 @@ fn hash(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// What of an image's progress is news.
+/// The hash of an image's progress, without the time at which it is published.
 fn moving(image: &Image) -> u64 {
     hash(&payload::progress(image, Time(0), usize::MAX))
 }
 
-/// Of all that a state tells, but for its own time.
+/// The hash of the whole state, without the time at which it is published.
 fn all(view: &View) -> u64 {
     hash(&payload::state(&Who::default(), &View { now: clock(view.now), ..view.clone() }, usize::MAX))
 }
 
-/// Of what is worth telling at once: without the times of looks at the registry, and without what moves while bytes do.
-fn news(view: &View) -> u64 {
+/// The hash of what is published at once when it changes: without the times of checks against the registry, and without the
+/// numbers that change while bytes move.
+fn urgent(view: &View) -> u64 {
     let mut view = View { now: clock(view.now), ..view.clone() };
     for seen in &mut view.images {
         let is_working = seen.is_working();
         let image = &mut seen.image;
         (image.time, image.checked) = (clock(image.time), None);
-        // An answered look that finds the image current moves this too.
+        // A check that finds the image current changes this, too.
         image.succeeded = None;
         if is_working {
             (image.current, image.total, image.percent, image.exact) = (None, None, None, false);
@@ -123,7 +134,7 @@ fn news(view: &View) -> u64 {
     hash(&payload::state(&Who::default(), &view, usize::MAX))
 }
 
-/// Any time on the same side of the build as this one: that a clock was put right is news, that it goes is none.
+/// Reduces a time to "before the build" or "after it": that a clock was corrected is a change, that it goes on is none.
 fn clock(time: Time) -> Time {
     if time < alm_state::BUILT { Time(0) } else { alm_state::BUILT }
 }
@@ -147,35 +158,35 @@ mod tests {
         }
     }
 
-    /// The letters of what was said at each second from `from` to `to`: `s`, `p`.
-    fn said(planner: &mut Planner, view: &View, seconds: std::ops::Range<u64>) -> Vec<(u64, &'static str)> {
-        let mut said = Vec::new();
+    /// What was published in each of these seconds: `s` is a state, `p` progress.
+    fn published(planner: &mut Planner, view: &View, seconds: std::ops::Range<u64>) -> Vec<(u64, &'static str)> {
+        let mut published = Vec::new();
         for second in seconds {
             let now = Time(view.now.0 + i64::try_from(second).expect("a second"));
-            for say in planner.plan(
+            for message in planner.plan(
                 &Who::default(),
                 &View { now, ..view.clone() },
                 usize::MAX,
                 true,
                 Duration::from_secs(second),
             ) {
-                said.push((second, if matches!(say, Say::State(_)) { "s" } else { "p" }));
+                published.push((second, if matches!(message, Message::State(_)) { "s" } else { "p" }));
             }
         }
-        said
+        published
     }
 
     #[test]
-    fn told_at_once_then_never_where_nothing_changes() {
+    fn a_state_is_published_at_once_and_not_again_while_nothing_changes() {
         let mut planner = Planner::default();
         let idle = view(vec![image("a:1", Status::Done, "Pulled")]);
-        assert_eq!(said(&mut planner, &idle, 0..30_000), [(0, "s")]);
-        assert_eq!(said(&mut planner, &view(vec![]), 30_000..30_100), [(30_005, "s")]);
+        assert_eq!(published(&mut planner, &idle, 0..30_000), [(0, "s")]);
+        assert_eq!(published(&mut planner, &view(vec![]), 30_000..30_100), [(30_005, "s")]);
     }
 
     #[test]
-    fn nothing_known_is_told_too() {
-        assert_eq!(said(&mut Planner::default(), &view(vec![]), 0..10), [(0, "s")]);
+    fn an_empty_state_is_published_too() {
+        assert_eq!(published(&mut Planner::default(), &view(vec![]), 0..10), [(0, "s")]);
     }
 
     #[test]
@@ -183,23 +194,23 @@ mod tests {
         let mut planner = Planner::default();
         let one = view(vec![image("a:1", Status::Done, "Pulled")]);
         let two = view(vec![image("a:1", Status::Error, "Failed")]);
-        assert_eq!(said(&mut planner, &one, 0..10), [(0, "s")]);
-        assert_eq!(said(&mut planner, &two, 10..13), []);
-        assert_eq!(said(&mut planner, &one, 13..30), []);
-        assert_eq!(said(&mut planner, &two, 30..60), [(35, "s")]);
+        assert_eq!(published(&mut planner, &one, 0..10), [(0, "s")]);
+        assert_eq!(published(&mut planner, &two, 10..13), []);
+        assert_eq!(published(&mut planner, &one, 13..30), []);
+        assert_eq!(published(&mut planner, &two, 30..60), [(35, "s")]);
     }
 
     #[test]
-    fn looks_at_the_registry_are_told_every_six_hours() {
+    fn registry_checks_are_published_every_six_hours() {
         let mut planner = Planner::default();
         let mut seen = view(vec![image("a:1", Status::Done, "Up to date")]);
         let mut count = 0;
-        for look in 0..48 {
-            let at = Time(NOON.0 + look * 1_800);
+        for check in 0..48 {
+            let at = Time(NOON.0 + check * 1_800);
             (seen.images[0].image.checked, seen.images[0].image.time, seen.images[0].image.succeeded) =
                 (Some(at), at, Some(at));
-            let from = u64::try_from(look).expect("positive") * 1_800;
-            count += said(&mut planner, &seen, from..from + 1_800).len();
+            let from = u64::try_from(check).expect("positive") * 1_800;
+            count += published(&mut planner, &seen, from..from + 1_800).len();
         }
         assert_eq!(count, 4);
     }
@@ -211,12 +222,15 @@ mod tests {
         let mut all = Vec::new();
         for second in 0..40 {
             pulling.current = Some(second * 1_000);
-            all.extend(said(&mut planner, &view(vec![pulling.clone()]), second..second + 1));
+            all.extend(published(&mut planner, &view(vec![pulling.clone()]), second..second + 1));
         }
-        assert_eq!(all.iter().filter(|said| said.1 == "s").map(|said| said.0).collect::<Vec<_>>(), [0, 15, 30]);
-        assert_eq!(all.iter().filter(|said| said.1 == "p").count(), 40);
+        assert_eq!(
+            all.iter().filter(|published| published.1 == "s").map(|published| published.0).collect::<Vec<_>>(),
+            [0, 15, 30]
+        );
+        assert_eq!(all.iter().filter(|published| published.1 == "p").count(), 40);
         // One that does not move is not repeated.
-        assert_eq!(said(&mut planner, &view(vec![pulling]), 40..45), []);
+        assert_eq!(published(&mut planner, &view(vec![pulling]), 40..45), []);
     }
 
     #[test]
@@ -226,15 +240,15 @@ mod tests {
         for half in 0..20_u64 {
             let images =
                 ["a", "b"].map(|id| Image { current: Some(half), ..image(id, Status::Working, "Downloading") });
-            let say = planner.plan(
+            let messages = planner.plan(
                 &Who::default(),
                 &view(images.to_vec()),
                 usize::MAX,
                 false,
                 Duration::from_millis(half * 500),
             );
-            for say in say {
-                let Say::Progress(payload) = say else { panic!("a state") };
+            for message in messages {
+                let Message::Progress(payload) = message else { panic!("a state") };
                 ids.push(if String::from_utf8_lossy(&payload).contains("\"id\":\"a\"") { 'a' } else { 'b' });
             }
         }
@@ -242,29 +256,29 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_run_is_told_and_is_no_work() {
+    fn a_lost_run_is_published_and_is_no_work() {
         let mut planner = Planner::default();
         let mut seen = view(vec![image("a:1", Status::Working, "Downloading")]);
-        assert_eq!(said(&mut planner, &seen, 0..1), [(0, "s"), (0, "p")]);
+        assert_eq!(published(&mut planner, &seen, 0..1), [(0, "s"), (0, "p")]);
         seen.images[0].lost = true;
-        assert_eq!(said(&mut planner, &seen, 1..100), [(6, "s")]);
+        assert_eq!(published(&mut planner, &seen, 1..100), [(6, "s")]);
     }
 
     #[test]
-    fn a_clock_that_is_put_right_is_told_and_one_that_steps_is_not() {
+    fn a_corrected_clock_is_published_and_a_step_is_not() {
         let mut planner = Planner::default();
         let mut seen = view(vec![image("a:1", Status::Done, "Pulled")]);
         seen.now = Time(100);
-        assert_eq!(said(&mut planner, &seen, 0..10), [(0, "s")]);
+        assert_eq!(published(&mut planner, &seen, 0..10), [(0, "s")]);
         seen.now = NOON;
-        assert_eq!(said(&mut planner, &seen, 10..20), [(15, "s")]);
+        assert_eq!(published(&mut planner, &seen, 10..20), [(15, "s")]);
         seen.now = Time(NOON.0 + 86_400 * 365);
-        assert_eq!(said(&mut planner, &seen, 20..100), []);
+        assert_eq!(published(&mut planner, &seen, 20..100), []);
     }
 
     #[test]
-    fn a_new_planner_tells_all_again() {
+    fn a_new_planner_publishes_everything_again() {
         let idle = view(vec![image("a:1", Status::Done, "Pulled")]);
-        assert_eq!(said(&mut Planner::default(), &idle, 50..60), [(50, "s")]);
+        assert_eq!(published(&mut Planner::default(), &idle, 50..60), [(50, "s")]);
     }
 }

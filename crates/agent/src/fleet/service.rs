@@ -1,93 +1,100 @@
-//! The service: connects, tells, and comes back when the connection is lost.
+//! The service: connects, publishes, and reconnects when the connection is lost.
 //!
-//! What it needs of the world is a trait, so that an hour without a network takes a test no time: files, sockets and clocks
-//! are in `device`, another set in the tests.
+//! Files, sockets and clocks are behind the trait [`World`], so that a test can simulate an hour without a network in no time:
+//! `device` implements it for real, the tests with a script.
 //!
-//! **Invariant:** all is told again on each connection, so the broker keeps nothing that cannot come back.
+//! **Invariant:** everything is published again on each connection, so a broker that lost its retained messages gets all of
+//! them back.
 
 use super::backoff::{self, Backoff};
 use super::journal::Journal;
-use super::options::Options;
+use super::options::{Address, Options};
 use super::payload::{self, Topics, View, Who};
-use super::planner::{Planner, Say};
-use super::session::{Answer, End, Hello, Session, words};
+use super::planner::{Message, Planner};
+use super::session::{Answer, ConnectOptions, End, Session, words};
 use alm_state::Time;
 use std::time::Duration;
 
-/// How long a last word may take.
-const FAREWELL: Duration = Duration::from_secs(3);
-/// A service that ends to read a renewed certificate has run so long at least.
-const LEAST_LIFE: Duration = Duration::from_hours(1);
+/// How long one wait of a service without a broker is.
+const WAIT: Duration = Duration::from_mins(1);
+/// How long the broker may take to confirm `offline` before the service ends anyway.
+const DISCONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// The service runs at least this long before it ends to have a renewed certificate read.
+const MIN_UPTIME: Duration = Duration::from_hours(1);
 
-/// Files, sockets and clocks.
+/// The files, sockets and clocks of a device.
 pub(super) trait World {
-    /// The time since the start.
+    /// The monotonic time since the service started.
     fn at(&self) -> Duration;
-    /// What the clock of this device shows.
+    /// The wall clock of this device, which may be wrong.
     fn now(&self) -> Time;
-    /// Waits, in vain where the service is told to end or the clock was put right; whether it goes on.
+    /// Waits; shorter if the service has to end, or if the wall clock was corrected. Returns whether the service goes on.
     fn wait(&mut self, time: Duration) -> bool;
-    /// Whether the service is told to end.
+    /// Whether a signal asked the service to end.
     fn is_stopped(&self) -> bool;
-    /// A random number.
+    /// A uniformly distributed random number.
     fn random(&mut self) -> u64;
     /// Writes a line to the journal.
-    fn say(&mut self, line: &str);
-    /// How the images stand.
+    fn log(&mut self, line: &str);
+    /// The states of all images and containers.
     fn view(&mut self) -> View;
-    /// Reads certificate and password anew, and connects.
-    fn open(&mut self) -> Result<Opened, String>;
+    /// Reads certificate and password from their files again, and connects.
+    fn open(&mut self) -> Result<Identity, String>;
     fn send(&mut self, bytes: &[u8]) -> Result<(), String>;
-    /// What has come within a short time; nothing is `Some(0)`, `None` the end.
+    /// The number of bytes received within one tick: `Some(0)` if none came, `None` if the broker closed the connection.
     fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, String>;
     fn close(&mut self);
 }
 
-/// Who this device is, by what was read for a connection.
-pub(super) struct Opened {
+/// Who this device is, from the files that were read for this connection.
+pub(super) struct Identity {
     pub(super) device: String,
     pub(super) login: Option<(String, String)>,
-    /// When the certificate ends.
+    /// When the device's certificate expires.
     pub(super) end: Option<Time>,
 }
 
 /// How a connection ended.
 enum Outcome {
-    /// As it was told to, or to have its certificate read anew.
-    Left,
-    /// With `--once`: all was said.
-    Told,
-    /// With `--once`: the broker did not take it.
+    /// By a signal, or so that systemd starts the service again with a renewed certificate.
+    Ended,
+    /// With `--once`: the broker confirmed the state.
+    Published,
+    /// With `--once`: the broker refused the state.
     Refused,
     Lost {
         why: String,
-        /// Whether it had lasted.
+        /// Whether the connection lasted for [`backoff::GOOD`] or longer.
         was_good: bool,
     },
 }
 
-/// Runs until it is told to end; the exit code.
+/// Runs until [`World::is_stopped`]; returns the exit code.
 pub(super) fn run(options: &Options, world: &mut impl World) -> u8 {
+    let Some(broker) = &options.broker else {
+        // Notices only: the world sends them while it waits.
+        while !options.once && world.wait(WAIT) {}
+        return 0;
+    };
     let mut backoff = Backoff::default();
-    let mut service = Service { options, journal: Journal::default(), life: None };
+    let mut service = Service { options, broker, journal: Journal::default(), life: None };
     loop {
-        let outcome = service.connection(world);
+        let outcome = service.serve_connection(world);
         world.close();
         match outcome {
-            Outcome::Left | Outcome::Told => return 0,
+            Outcome::Ended | Outcome::Published => return 0,
             Outcome::Refused => return 1,
             Outcome::Lost { why, .. } if options.once => {
-                world.say(&format!("nothing told to {}: {why}", options.broker));
+                world.log(&format!("nothing told to {broker}: {why}"));
                 return 1;
             }
             Outcome::Lost { why, was_good } => {
                 if was_good {
                     backoff.reset();
                 }
-                let line =
-                    format!("no connection to {}: {why}; it is tried again, at least every 5 minutes", options.broker);
+                let line = format!("no connection to {broker}: {why}; it is tried again, at least every 5 minutes");
                 if let Some(line) = service.journal.down(&line, world.at()) {
-                    world.say(&line);
+                    world.log(&line);
                 }
                 let wait = backoff.next(world.random());
                 if !world.wait(wait) || service.is_over(world.at()) {
@@ -100,8 +107,10 @@ pub(super) fn run(options: &Options, world: &mut impl World) -> u8 {
 
 struct Service<'a> {
     options: &'a Options,
+    broker: &'a Address,
     journal: Journal,
-    /// The end of the certificate that was read, and when to have it read anew: credentials of systemd are copies.
+    /// When the certificate expires, and when (of [`World::at`]) the service ends to get a renewed one: the credentials that
+    /// systemd passes are copies, made when the service starts.
     life: Option<(Time, Duration)>,
 }
 
@@ -110,17 +119,17 @@ impl Service<'_> {
         self.life.is_some_and(|(_, over)| over <= at)
     }
 
-    /// Half of what is left of a certificate, by a clock that can be believed.
+    /// Plans the restart for half of the certificate's remaining time, if the wall clock can be right.
     fn note_end(&mut self, end: Option<Time>, world: &impl World) {
         let now = world.now();
         if let Some(end) = end.filter(|end| now >= alm_state::BUILT && self.life.is_none_or(|(known, _)| known != *end))
         {
             let over = world.at() + Duration::from_secs(end.since(now) / 2);
-            self.life = Some((end, over.max(LEAST_LIFE)));
+            self.life = Some((end, over.max(MIN_UPTIME)));
         }
     }
 
-    fn connection(&mut self, world: &mut impl World) -> Outcome {
+    fn serve_connection(&mut self, world: &mut impl World) -> Outcome {
         let lost = |why: String| Outcome::Lost { why, was_good: false };
         let opened = match world.open() {
             Ok(opened) => opened,
@@ -128,97 +137,100 @@ impl Service<'_> {
         };
         self.note_end(opened.end, world);
         let topics = Topics::new(&self.options.topic, &opened.device);
-        // A run beside the service must not end the service's connection.
+        // A broker ends the older of two connections with one client identifier: `--once` must not end the service's.
         let client = if self.options.once { format!("{}-once", opened.device) } else { opened.device.clone() };
         let login = opened.login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
         let will = (!self.options.once).then_some(topics.online.as_str());
-        let hello = Hello { version: self.options.version, client: &client, login, will };
-        let session = match Session::new(&hello, world.at()) {
+        let options = ConnectOptions { version: self.options.version, client: &client, login, will };
+        let session = match Session::new(&options, world.at()) {
             Ok(session) => session,
             Err(end) => return lost(self.explain(&end, false)),
         };
         let who = Who { device: opened.device, site: self.options.site.clone() };
-        let mut talk = Talk {
+        let mut connection = Connection {
             session,
             topics,
             who,
             planner: Planner::default(),
-            said: String::new(),
+            topic_sent: String::new(),
             since: None,
-            is_greeted: false,
-            leaving: None,
+            is_online_sent: false,
+            disconnecting: None,
         };
         loop {
-            match self.turn(&mut talk, world) {
+            match self.turn(&mut connection, world) {
                 Ok(None) => {}
                 Ok(Some(outcome)) => return outcome,
                 Err(why) => {
-                    let was_good = talk.since.is_some_and(|since| world.at().saturating_sub(since) >= backoff::GOOD);
+                    let was_good =
+                        connection.since.is_some_and(|since| world.at().saturating_sub(since) >= backoff::GOOD);
                     return Outcome::Lost { why, was_good };
                 }
             }
         }
     }
 
-    /// Sends what there is, hears what comes, and says what is due.
-    fn turn(&mut self, talk: &mut Talk, world: &mut impl World) -> Result<Option<Outcome>, String> {
-        let output = talk.session.output();
+    /// One tick: sends what is pending, handles what was received, and publishes what is due.
+    fn turn(&mut self, connection: &mut Connection, world: &mut impl World) -> Result<Option<Outcome>, String> {
+        let output = connection.session.output();
         if !output.is_empty() {
             world.send(&output)?;
         }
         let mut buffer = [0; 1024];
-        let was_accepted = talk.session.is_accepted();
+        let was_accepted = connection.session.is_accepted();
         let received = world.receive(&mut buffer)?;
         let at = world.at();
-        let heard = match received {
+        let result = match received {
             None => Err(End::Closed(0)),
-            Some(count) => talk.session.receive(&buffer[..count], at).and_then(|()| talk.session.advance(at)),
+            Some(count) => {
+                connection.session.receive(&buffer[..count], at).and_then(|()| connection.session.advance(at))
+            }
         };
-        heard.map_err(|end| self.explain(&end, was_accepted))?;
-        if !talk.session.is_accepted() {
-            return Ok(world.is_stopped().then_some(Outcome::Left));
+        result.map_err(|end| self.explain(&end, was_accepted))?;
+        if !connection.session.is_accepted() {
+            return Ok(world.is_stopped().then_some(Outcome::Ended));
         }
-        talk.since.get_or_insert(at);
-        if let Some(answer) = talk.session.answer() {
-            let outcome = self.answered(talk, answer, world);
+        connection.since.get_or_insert(at);
+        if let Some(answer) = connection.session.answer() {
+            let outcome = self.answered(connection, answer, world);
             if outcome.is_some() {
                 return Ok(outcome);
             }
         }
-        if talk.leaving.is_some() || world.is_stopped() || self.is_over(at) {
-            return Ok(talk.take_leave(self.options.once, world));
+        if connection.disconnecting.is_some() || world.is_stopped() || self.is_over(at) {
+            return Ok(connection.disconnect(self.options.once, world));
         }
-        talk.speak(self.options.once, world).map_err(|end| self.explain(&end, true))?;
+        connection.publish_due(self.options.once, world).map_err(|end| self.explain(&end, true))?;
         Ok(None)
     }
 
-    fn answered(&mut self, talk: &mut Talk, answer: Answer, world: &mut impl World) -> Option<Outcome> {
-        let topic = std::mem::take(&mut talk.said);
-        let Options { broker, once, version, .. } = self.options;
+    fn answered(&mut self, connection: &mut Connection, answer: Answer, world: &mut impl World) -> Option<Outcome> {
+        let topic = std::mem::take(&mut connection.topic_sent);
+        let (Options { once, version, .. }, broker) = (self.options, self.broker);
         let line = match answer {
             Answer::Refused(reason) => {
-                let (words, device) = (words(reason), &talk.who.device);
+                let (words, device) = (words(reason), &connection.who.device);
                 let line = format!(
                     "{broker} refuses what this device says in {topic}: {words} ({reason}); it has to let {device} write there, see --topic and --device"
                 );
-                self.journal.wrong(&line, world.at())
+                self.journal.failure(&line, world.at())
             }
             Answer::Taken => {
-                let Topics { online, state, .. } = &talk.topics;
+                let Topics { online, state, .. } = &connection.topics;
                 let line = format!("connected to {broker} by MQTT {version}, telling {state}");
-                if topic == *online && talk.leaving.is_none() { self.journal.up(&line) } else { None }
+                if topic == *online && connection.disconnecting.is_none() { self.journal.up(&line) } else { None }
             }
         };
         if let Some(line) = line {
-            world.say(&line);
+            world.log(&line);
         }
         if !once {
             return None;
         }
         let at = world.at();
-        let _ = talk.session.leave(at);
-        let _ = world.send(&talk.session.output());
-        Some(if answer == Answer::Taken { Outcome::Told } else { Outcome::Refused })
+        let _ = connection.session.disconnect(at);
+        let _ = world.send(&connection.session.output());
+        Some(if answer == Answer::Taken { Outcome::Published } else { Outcome::Refused })
     }
 
     fn explain(&self, end: &End, was_accepted: bool) -> String {
@@ -236,79 +248,82 @@ impl Service<'_> {
     }
 }
 
-/// A connection that was opened.
-struct Talk {
+/// A connection to the broker, and what was published on it.
+struct Connection {
     session: Session,
     topics: Topics,
     who: Who,
     planner: Planner,
-    /// The topic of what waits for its answer.
-    said: String,
-    /// When the broker accepted it.
+    /// The topic of the publish that is not confirmed yet.
+    topic_sent: String,
+    /// When the broker accepted the connection.
     since: Option<Duration>,
-    /// Whether it was said that the device is there.
-    is_greeted: bool,
-    leaving: Option<Leaving>,
+    /// Whether `online` was published.
+    is_online_sent: bool,
+    disconnecting: Option<Disconnecting>,
 }
 
-/// That the connection is being ended.
-struct Leaving {
-    /// When it is ended without a last word.
+/// The connection is being ended.
+struct Disconnecting {
+    /// When it is cut even if `offline` is not confirmed.
     due: Duration,
-    is_said: bool,
+    is_offline_sent: bool,
 }
 
-impl Talk {
-    fn say(&mut self, topic: String, payload: &[u8], at: Duration) -> Result<(), End> {
+impl Connection {
+    fn publish(&mut self, topic: String, payload: &[u8], at: Duration) -> Result<(), End> {
         self.session.publish(&topic, payload, at)?;
-        self.said = topic;
+        self.topic_sent = topic;
         Ok(())
     }
 
-    /// First that the device is there, then how it stands.
-    fn speak(&mut self, once: bool, world: &mut impl World) -> Result<(), End> {
+    /// Publishes `online` first, then state and progress as they are due.
+    fn publish_due(&mut self, once: bool, world: &mut impl World) -> Result<(), End> {
         let at = world.at();
         let may_state = !self.session.is_waiting();
-        if !once && !self.is_greeted {
-            self.is_greeted = true;
-            return self.say(self.topics.online.clone(), payload::ONLINE.as_bytes(), at);
+        if !once && !self.is_online_sent {
+            self.is_online_sent = true;
+            return self.publish(self.topics.online.clone(), payload::ONLINE.as_bytes(), at);
         }
-        for say in self.planner.plan(&self.who, &world.view(), self.session.largest(), may_state, at) {
-            match say {
-                Say::State(payload) => self.say(self.topics.state.clone(), &payload, at)?,
-                Say::Progress(payload) if !once => self.session.mention(&self.topics.progress, &payload, at)?,
-                Say::Progress(_) => {}
+        for message in self.planner.plan(&self.who, &world.view(), self.session.max_packet(), may_state, at) {
+            match message {
+                Message::State(payload) => self.publish(self.topics.state.clone(), &payload, at)?,
+                Message::Progress(payload) if !once => {
+                    self.session.publish_qos0(&self.topics.progress, &payload, at)?;
+                }
+                Message::Progress(_) => {}
             }
         }
         Ok(())
     }
 
-    /// Says that the device is gone, and takes leave once that is heard. Where it is not, the connection is cut, and the
-    /// broker says it.
-    fn take_leave(&mut self, once: bool, world: &mut impl World) -> Option<Outcome> {
+    /// Publishes `offline`, and disconnects once that is confirmed. If it is not confirmed in time, the connection is cut, and
+    /// the broker publishes the will, which says the same.
+    fn disconnect(&mut self, once: bool, world: &mut impl World) -> Option<Outcome> {
         let at = world.at();
-        let leaving = self.leaving.get_or_insert(Leaving { due: at + FAREWELL, is_said: once });
-        if leaving.due <= at {
-            return Some(Outcome::Left);
+        let disconnecting =
+            self.disconnecting.get_or_insert(Disconnecting { due: at + DISCONNECT_LIMIT, is_offline_sent: once });
+        if disconnecting.due <= at {
+            return Some(Outcome::Ended);
         }
         if self.session.is_waiting() {
             return None;
         }
-        if !leaving.is_said {
-            leaving.is_said = true;
+        if !disconnecting.is_offline_sent {
+            disconnecting.is_offline_sent = true;
             let topic = self.topics.online.clone();
-            return self.say(topic, payload::OFFLINE.as_bytes(), at).is_err().then_some(Outcome::Left);
+            return self.publish(topic, payload::OFFLINE.as_bytes(), at).is_err().then_some(Outcome::Ended);
         }
-        let _ = self.session.leave(at);
+        let _ = self.session.disconnect(at);
         let _ = world.send(&self.session.output());
-        Some(Outcome::Left)
+        Some(Outcome::Ended)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::options::{Address, Login};
+    use crate::fleet::options::Login;
     use crate::fleet::payload::Seen;
     use crate::fleet::session::Version;
     use alm_state::{Image, Status};
@@ -316,12 +331,12 @@ mod tests {
 
     const NOON: i64 = 1_795_000_000;
 
-    /// A network that is there in some seconds and not in others, and a broker that takes everything.
+    /// A network that is up in some seconds and down in others, and a broker that accepts everything.
     struct Script {
         at: Cell<Duration>,
-        /// Whether the network is there at a second.
+        /// Whether the network is up at a second.
         network: fn(u64) -> bool,
-        /// What the clock of the device is ahead of the right one, at a second.
+        /// How many seconds the device's clock is ahead of the right time, at a second.
         ahead: fn(u64) -> i64,
         end: Duration,
         certificate_end: Option<Time>,
@@ -329,7 +344,7 @@ mod tests {
         answers: Vec<u8>,
         journal: Vec<(u64, String)>,
         tries: Vec<u64>,
-        /// When which packets were sent: their first bytes, and what is text of them.
+        /// The packets that were sent: the second, the first byte, and the whole as text.
         sent: Vec<(u64, u8, String)>,
         refuse: Option<u8>,
         is_pulling: bool,
@@ -394,7 +409,7 @@ mod tests {
             (self.at.get().as_nanos() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
         }
 
-        fn say(&mut self, line: &str) {
+        fn log(&mut self, line: &str) {
             self.journal.push((self.second(), line.to_owned()));
         }
 
@@ -408,7 +423,7 @@ mod tests {
             View { images: vec![Seen { image, lost: false }], containers: vec![], now: self.now() }
         }
 
-        fn open(&mut self) -> Result<Opened, String> {
+        fn open(&mut self) -> Result<Identity, String> {
             self.tries.push(self.second());
             self.pass(Duration::from_millis(100));
             if !self.is_network() {
@@ -416,13 +431,13 @@ mod tests {
             }
             self.is_open = true;
             self.answers.clear();
-            Ok(Opened { device: "pi-1".into(), login: None, end: self.certificate_end })
+            Ok(Identity { device: "pi-1".into(), login: None, end: self.certificate_end })
         }
 
         fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
             let second = self.second();
             self.sent.push((second, bytes[0], String::from_utf8_lossy(bytes).into_owned()));
-            // A network that is gone takes what is sent, and nothing comes.
+            // A network that is down accepts what is sent, and returns nothing.
             if self.is_network() {
                 match bytes[0] >> 4 {
                     1 => self.answers.extend([0x20, 3, 0, self.refuse.unwrap_or(0), 0]),
@@ -452,7 +467,9 @@ mod tests {
 
     fn options() -> Options {
         Options {
-            broker: Address { host: "b.example".into(), port: 8883 },
+            broker: Some(Address { host: "b.example".into(), port: 8883 }),
+            notify_file: None,
+            test_notice: false,
             site: None,
             topic: "fleet".into(),
             ca: None,
@@ -469,14 +486,14 @@ mod tests {
     fn a_network_that_is_gone_for_an_hour() {
         let mut script = Script::new(10_000, |second| !(1_000..4_600).contains(&second));
         assert_eq!(run(&options(), &mut script), 0);
-        // Seen by a ping that is not answered, and tried again less and less often.
+        // Noticed by a ping without an answer; then tried less and less often.
         let gone: Vec<u64> = script.tries.iter().copied().filter(|second| (1_000..4_600).contains(second)).collect();
         assert!((10..60).contains(&gone.len()), "{gone:?}");
         assert!(gone[0] > 1_000 && gone[0] < 1_180, "{gone:?}");
-        // Back within five minutes, and all is told again.
-        let told = script.sent_of("app:1");
-        assert_eq!(told.len(), 2, "{told:?}");
-        assert!((4_600..4_901).contains(&told[1]), "{told:?}");
+        // Back within five minutes, and everything is published again.
+        let sent = script.sent_of("app:1");
+        assert_eq!(sent.len(), 2, "{sent:?}");
+        assert!((4_600..4_901).contains(&sent[1]), "{sent:?}");
         assert_eq!(
             script.sent_of("fleet/pi-1/onlineonline").len()
                 + script.sent.iter().filter(|sent| sent.2.ends_with("online")).count(),
@@ -488,14 +505,14 @@ mod tests {
         assert!(lines[1].contains("no answer to a ping"), "{}", lines[1]);
         assert!(lines[2].contains("network is unreachable"), "{}", lines[2]);
         assert!(lines[3].starts_with("connected"), "{}", lines[3]);
-        // Told to end, it says so.
+        // At the end the device publishes `offline` and disconnects.
         let last = &script.sent[script.sent.len() - 2..];
         assert!(last[0].2.ends_with("offline") && last[1].1 == 0xe0, "{last:?}");
     }
 
     #[test]
-    fn a_network_that_swallows_what_is_said_is_noticed_while_pulling() {
-        // Progress is sent each second, so no ping is due: it is the answer to a state that fails to come.
+    fn a_network_that_swallows_what_is_sent_is_noticed_while_pulling() {
+        // Progress is sent each second, so no ping is due: what is missing is the answer to a state.
         let mut script = Script::new(200, |second| second < 100);
         script.is_pulling = true;
         run(&options(), &mut script);
@@ -505,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_that_refuses_is_asked_seldom_and_told_of_once() {
+    fn a_broker_that_refuses_is_asked_seldom_and_logged_once() {
         let mut script = Script::new(3_000, |_| true);
         script.refuse = Some(135);
         run(&options(), &mut script);
@@ -519,14 +536,14 @@ mod tests {
         let ends = |days: i64| {
             let mut script = Script::new(u64::MAX, |_| true);
             script.certificate_end = Some(Time(NOON + days * 86_400));
-            // Five days need no half seconds.
+            // Simulating five days in ticks of half a second would take too long.
             script.tick = Duration::from_secs(20);
             assert_eq!(run(&options(), &mut script), 0);
             assert!(script.sent.iter().any(|sent| sent.2.ends_with("offline")));
             script.second()
         };
         assert_eq!(ends(10) / 86_400, 5);
-        // Where it is about to end, or has ended, once an hour.
+        // If it is about to expire, or has expired: once an hour.
         assert_eq!(ends(0) / 60, 60);
         assert_eq!(ends(-5) / 60, 60);
     }
@@ -545,15 +562,15 @@ mod tests {
             }
         };
         run(&options(), &mut script);
-        let told = script.sent_of("app:1");
-        assert_eq!(told.len(), 2, "{told:?}");
-        assert!(script.sent_of(r#""clock":"wrong""#) == [told[0]] && told[1] < 110, "{told:?}");
+        let sent = script.sent_of("app:1");
+        assert_eq!(sent.len(), 2, "{sent:?}");
+        assert!(script.sent_of(r#""clock":"wrong""#) == [sent[0]] && sent[1] < 110, "{sent:?}");
         assert_eq!(script.second(), 30_000);
         assert_eq!(script.tries.len(), 1);
     }
 
     #[test]
-    fn once_is_told_and_ended() {
+    fn once_publishes_and_ends() {
         let options = Options { once: true, ..options() };
         let mut script = Script::new(1_000, |_| true);
         assert_eq!(run(&options, &mut script), 0);

@@ -1,10 +1,11 @@
-//! One connection, as MQTT sees it: bytes in, bytes out, no socket and no clock.
+//! The MQTT protocol of one connection: bytes in, bytes out; no socket and no clock.
 //!
-//! The protocol itself is mqtt-protocol-core's, which is driven here: its timers, its events, MQTT 5 and 3.1.1 in one shape.
-//! One publish at a time waits for its answer, so that no broker's limit on them is ever met.
+//! The crate mqtt-protocol-core implements the protocol. This module drives its timers and events, and hides the difference
+//! between MQTT 5 and 3.1.1. Only one publish at a time waits for its answer, so that no broker's limit on unconfirmed
+//! messages is ever reached.
 //!
-//! **Invariant:** a broker that sends what it should not, or nothing, ends the session; it gets no more memory than
-//! [`MOST_RECEIVED`] a packet, and no time but what the limits here say.
+//! **Invariant:** a broker that sends something unexpected, or nothing, ends the session. A packet of it takes at most
+//! [`MAX_RECEIVED`] bytes of memory, and no answer is awaited longer than the limits here.
 
 use mqtt_protocol_core::mqtt;
 use mqtt_protocol_core::mqtt::Version as Protocol;
@@ -16,11 +17,11 @@ use mqtt_protocol_core::mqtt::result_code::MqttError;
 use std::time::Duration;
 
 /// The longest that an answer to CONNECT, a publish or a ping may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// A device that is gone is seen after one and a half of it.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// Seconds. MQTT lets the broker declare a device lost after one and a half times this.
 const KEEP_ALIVE: u16 = 120;
-/// Nothing is subscribed to: what comes is answers, of some bytes each.
-const MOST_RECEIVED: u32 = 4_096;
+/// Bytes. Nothing is subscribed to, so a broker sends only answers, of a few bytes each.
+const MAX_RECEIVED: u32 = 4_096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
@@ -45,30 +46,31 @@ impl std::fmt::Display for Version {
     }
 }
 
-/// What the session begins with.
-pub(super) struct Hello<'a> {
+/// What CONNECT contains.
+pub(super) struct ConnectOptions<'a> {
     pub(super) version: Version,
-    /// The client identifier; a second connection with the same one ends the first.
+    /// The client identifier; a broker ends the older of two connections with the same one.
     pub(super) client: &'a str,
+    /// User name and password.
     pub(super) login: Option<(&'a str, &'a str)>,
-    /// Where `offline` is said when this connection breaks.
+    /// The topic of the will: the broker publishes `offline` on it when this connection breaks.
     pub(super) will: Option<&'a str>,
 }
 
-/// Why a session is over.
+/// Why a session ended.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum End {
     /// The broker's reason for not accepting the connection, as MQTT 5 numbers it.
     Refused(u8),
-    /// The broker's reason for ending it; 0 where it gave none.
+    /// The broker's reason for ending the connection; 0 if there was none.
     Closed(u8),
-    /// It did not answer this in time.
+    /// The broker did not answer this packet in time.
     Silent(&'static str),
-    /// It does not speak as agreed.
+    /// The broker violated the protocol.
     Broken(String),
 }
 
-/// How a publish was taken.
+/// The broker's answer to a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
     Taken,
@@ -80,40 +82,40 @@ pub(super) struct Session {
     mqtt: mqtt::Connection<mqtt::role::Client>,
     version: Version,
     is_accepted: bool,
-    /// The packet that waits for its answer.
+    /// The identifier of the publish that is not confirmed yet.
     waiting: Option<u16>,
     answer: Option<Answer>,
-    /// When what was asked last has to be answered.
+    /// When CONNECT or the publish has to be answered at the latest.
     due: Option<Duration>,
     ping: Option<Duration>,
     pong: Option<Duration>,
-    /// The largest packet that the broker takes.
-    largest: usize,
-    /// What is to be sent.
+    /// The largest packet that the broker accepts, in bytes.
+    max_packet: usize,
+    /// The bytes that are to be sent.
     out: Vec<u8>,
 }
 
 impl Session {
-    /// Begins one; CONNECT is the first to be sent.
-    pub(super) fn new(hello: &Hello, at: Duration) -> Result<Self, End> {
-        let options = ConnectionOptions::new().maximum_packet_size_recv(MOST_RECEIVED);
-        let protocol = if hello.version == Version::Five { Protocol::V5_0 } else { Protocol::V3_1_1 };
-        let mut mqtt = mqtt::Connection::with_options(protocol, options);
-        mqtt.set_pingresp_recv_timeout(PATIENCE.as_millis() as u64);
-        let events = match hello.version {
-            Version::Five => mqtt.checked_send(connect_5(hello).map_err(broken)?),
-            Version::ThreeOneOne => mqtt.checked_send(connect_3(hello).map_err(broken)?),
+    /// Starts a session: [`Session::output`] then returns CONNECT.
+    pub(super) fn new(options: &ConnectOptions, at: Duration) -> Result<Self, End> {
+        let limits = ConnectionOptions::new().maximum_packet_size_recv(MAX_RECEIVED);
+        let protocol = if options.version == Version::Five { Protocol::V5_0 } else { Protocol::V3_1_1 };
+        let mut mqtt = mqtt::Connection::with_options(protocol, limits);
+        mqtt.set_pingresp_recv_timeout(ANSWER_LIMIT.as_millis() as u64);
+        let events = match options.version {
+            Version::Five => mqtt.checked_send(connect_5(options).map_err(broken)?),
+            Version::ThreeOneOne => mqtt.checked_send(connect_3(options).map_err(broken)?),
         };
         let mut session = Self {
             mqtt,
-            version: hello.version,
+            version: options.version,
             is_accepted: false,
             waiting: None,
             answer: None,
-            due: Some(at + PATIENCE),
+            due: Some(at + ANSWER_LIMIT),
             ping: None,
             pong: None,
-            largest: usize::MAX,
+            max_packet: usize::MAX,
             out: Vec::new(),
         };
         session.apply(events, at)?;
@@ -129,22 +131,22 @@ impl Session {
         self.waiting.is_some()
     }
 
-    /// How the last publish was taken, once.
+    /// The answer to the last publish; each answer is returned once.
     pub(super) fn answer(&mut self) -> Option<Answer> {
         self.answer.take()
     }
 
-    /// The largest packet that the broker takes.
-    pub(super) fn largest(&self) -> usize {
-        self.largest
+    /// The largest packet that the broker accepts, in bytes.
+    pub(super) fn max_packet(&self) -> usize {
+        self.max_packet
     }
 
-    /// What is to be sent, once.
+    /// The bytes that are to be sent now; each is returned once.
     pub(super) fn output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
     }
 
-    /// What has come.
+    /// Handles bytes from the broker.
     pub(super) fn receive(&mut self, bytes: &[u8], at: Duration) -> Result<(), End> {
         let mut cursor = mqtt::common::Cursor::new(bytes);
         while cursor.position() < bytes.len() as u64 {
@@ -154,7 +156,7 @@ impl Session {
         Ok(())
     }
 
-    /// That time has passed.
+    /// Handles that it is now `at`: sends a ping if it is due, and ends the session if an answer is overdue.
     pub(super) fn advance(&mut self, at: Duration) -> Result<(), End> {
         if self.due.is_some_and(|due| due <= at) {
             return Err(End::Silent(if self.is_accepted { "a publish" } else { "CONNECT" }));
@@ -169,15 +171,15 @@ impl Session {
         Ok(())
     }
 
-    /// Says something that is kept for who comes later; its [`Session::answer`] has to come before the next.
+    /// Publishes a retained message with `QoS` 1. Its [`Session::answer`] has to arrive before the next is published.
     pub(super) fn publish(&mut self, topic: &str, payload: &[u8], at: Duration) -> Result<(), End> {
         let id = self.mqtt.acquire_packet_id().map_err(broken)?;
-        (self.waiting, self.due) = (Some(id), Some(at + PATIENCE));
+        (self.waiting, self.due) = (Some(id), Some(at + ANSWER_LIMIT));
         self.send(topic, payload, Some(id), at)
     }
 
-    /// Says something that is only for who listens now, and may be lost.
-    pub(super) fn mention(&mut self, topic: &str, payload: &[u8], at: Duration) -> Result<(), End> {
+    /// Publishes a message with `QoS` 0, not retained: for those who are subscribed now, and it may be lost.
+    pub(super) fn publish_qos0(&mut self, topic: &str, payload: &[u8], at: Duration) -> Result<(), End> {
         self.send(topic, payload, None, at)
     }
 
@@ -199,13 +201,13 @@ impl Session {
         self.apply(events, at)
     }
 
-    /// Takes leave: the broker says no will.
-    pub(super) fn leave(&mut self, at: Duration) -> Result<(), End> {
+    /// Sends DISCONNECT, after which the broker does not publish the will.
+    pub(super) fn disconnect(&mut self, at: Duration) -> Result<(), End> {
         let events = match self.version {
             Version::Five => self.mqtt.checked_send(v5_0::Disconnect::builder().build().map_err(broken)?),
             Version::ThreeOneOne => self.mqtt.checked_send(v3_1_1::Disconnect::builder().build().map_err(broken)?),
         };
-        // It asks for the connection to be closed.
+        // The library's events include "close the connection", which `apply` reports as an error.
         let _ = self.apply(events, at);
         Ok(())
     }
@@ -219,9 +221,9 @@ impl Session {
                     *self.timer(kind) = Some(at + Duration::from_millis(duration_ms));
                 }
                 Event::RequestTimerCancel(kind) => *self.timer(kind) = None,
-                Event::NotifyPacketReceived(packet) => self.heard(&packet)?,
+                Event::NotifyPacketReceived(packet) => self.handle(&packet)?,
                 Event::NotifyError(error) => return Err(broken(error)),
-                // The error that is the reason comes behind it.
+                // A more exact error may follow among the events.
                 Event::RequestClose => end = Some(End::Closed(0)),
                 Event::NotifyPacketIdReleased(_) => {}
             }
@@ -233,19 +235,19 @@ impl Session {
         if kind == TimerKind::PingreqSend { &mut self.ping } else { &mut self.pong }
     }
 
-    fn heard(&mut self, packet: &Packet) -> Result<(), End> {
+    fn handle(&mut self, packet: &Packet) -> Result<(), End> {
         match packet {
             Packet::V5_0Connack(packet) => {
                 for property in packet.props() {
                     if let Property::MaximumPacketSize(size) = property {
-                        self.largest = size.val() as usize;
+                        self.max_packet = size.val() as usize;
                     }
                 }
                 self.connected(packet.reason_code() as u8)
             }
             Packet::V3_1_1Connack(packet) => self.connected(match packet.return_code() as u8 {
                 0 => 0,
-                // In the numbers of MQTT 5: version, identifier, away, login, rights.
+                // Translated to the reason codes of MQTT 5: version, identifier, unavailable, login, not authorized.
                 1 => 132,
                 2 => 133,
                 3 => 136,
@@ -253,7 +255,7 @@ impl Session {
                 _ => 135,
             }),
             Packet::V5_0Puback(packet) => {
-                // 16 is "nobody listens": fine.
+                // 16 is "no matching subscribers", which is no error.
                 let reason = packet.reason_code().map_or(0, |reason| reason as u8);
                 self.acknowledged(packet.packet_id(), reason);
                 Ok(())
@@ -287,23 +289,23 @@ impl Session {
     }
 }
 
-fn connect_5(hello: &Hello) -> Result<v5_0::Connect, MqttError> {
-    let mut connect = v5_0::Connect::builder().client_id(hello.client)?.clean_start(true).keep_alive(KEEP_ALIVE);
-    if let Some(topic) = hello.will {
+fn connect_5(options: &ConnectOptions) -> Result<v5_0::Connect, MqttError> {
+    let mut connect = v5_0::Connect::builder().client_id(options.client)?.clean_start(true).keep_alive(KEEP_ALIVE);
+    if let Some(topic) = options.will {
         connect = connect.will_message(topic, super::payload::OFFLINE, Qos::AtLeastOnce, true)?;
     }
-    if let Some((user, password)) = hello.login {
+    if let Some((user, password)) = options.login {
         connect = connect.user_name(user)?.password(password)?;
     }
     connect.build()
 }
 
-fn connect_3(hello: &Hello) -> Result<v3_1_1::Connect, MqttError> {
-    let mut connect = v3_1_1::Connect::builder().client_id(hello.client)?.clean_session(true).keep_alive(KEEP_ALIVE);
-    if let Some(topic) = hello.will {
+fn connect_3(options: &ConnectOptions) -> Result<v3_1_1::Connect, MqttError> {
+    let mut connect = v3_1_1::Connect::builder().client_id(options.client)?.clean_session(true).keep_alive(KEEP_ALIVE);
+    if let Some(topic) = options.will {
         connect = connect.will_message(topic, super::payload::OFFLINE, Qos::AtLeastOnce, true)?;
     }
-    if let Some((user, password)) = hello.login {
+    if let Some((user, password)) = options.login {
         connect = connect.user_name(user)?.password(password)?;
     }
     connect.build()
@@ -313,7 +315,7 @@ fn broken(error: MqttError) -> End {
     End::Broken(format!("MQTT: {error:?}"))
 }
 
-/// The reasons in words, of both versions, in the numbers of MQTT 5.
+/// A reason code of MQTT 5 in words; those of 3.1.1 were translated to it.
 pub(super) fn words(reason: u8) -> &'static str {
     match reason {
         129 | 130 => "it could not read what was sent",
@@ -344,8 +346,13 @@ mod tests {
     const S: Duration = Duration::from_secs(1);
 
     fn session(version: Version) -> Session {
-        let hello = Hello { version, client: "pi-1", login: Some(("pi-1", "secret")), will: Some("fleet/pi-1/online") };
-        Session::new(&hello, Duration::ZERO).expect("a session")
+        let options = ConnectOptions {
+            version,
+            client: "pi-1",
+            login: Some(("pi-1", "secret")),
+            will: Some("fleet/pi-1/online"),
+        };
+        Session::new(&options, Duration::ZERO).expect("a session")
     }
 
     fn accepted(version: Version) -> Session {
@@ -404,7 +411,7 @@ mod tests {
     #[test]
     fn progress_is_sent_without_waiting() {
         let mut session = accepted(Version::Five);
-        session.mention("fleet/pi-1/progress", b"{}", S).expect("sent");
+        session.publish_qos0("fleet/pi-1/progress", b"{}", S).expect("sent");
         assert_eq!((session.output()[0], session.is_waiting()), (0x30, false));
     }
 
@@ -442,10 +449,10 @@ mod tests {
     }
 
     #[test]
-    fn leave_says_so() {
+    fn disconnect_is_sent() {
         for version in [Version::Five, Version::ThreeOneOne] {
             let mut session = accepted(version);
-            session.leave(S).expect("left");
+            session.disconnect(S).expect("left");
             assert_eq!(session.output()[0], 0xe0);
         }
     }
@@ -454,6 +461,6 @@ mod tests {
     fn the_brokers_limit_is_known() {
         let mut session = session(Version::Five);
         session.receive(&[0x20, 8, 0, 0, 5, 39, 0, 0, 16, 0], S).expect("accepted");
-        assert_eq!(session.largest(), 4_096);
+        assert_eq!(session.max_packet(), 4_096);
     }
 }

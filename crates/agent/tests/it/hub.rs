@@ -13,13 +13,13 @@ use crate::fake::{Server, answer, registry, simple, simple_layers};
 use crate::pki::Authority;
 
 /// A proxy that connects every host it is asked for to one address.
-struct Proxy {
-    address: String,
+pub(crate) struct Proxy {
+    pub(crate) address: String,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Proxy {
-    fn start(target: &str) -> Self {
+    pub(crate) fn start(target: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
         let address = listener.local_addr().expect("its address").to_string();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -33,7 +33,7 @@ impl Proxy {
         Self { address, asked }
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().expect("the log").clone()
     }
 }

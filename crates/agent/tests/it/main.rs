@@ -4,6 +4,7 @@ mod agent;
 mod fake;
 mod hostile;
 mod hub;
+mod notices;
 mod pki;
 mod real;
 mod registries;

@@ -1,0 +1,132 @@
+//! What waits to be delivered, and what was noticed so far: files in one directory.
+//!
+//! A file a notice and receiver, whose name is made of both, so that writing it again replaces it; and one file with what
+//! was noticed. First the notices are written, then that they are noticed: a process that is killed between the two notices
+//! the same once more, under the same names.
+//!
+//! **Invariant:** a file is whole and on the card once its function returns, and no file has the address of a receiver.
+
+use super::rules::{Known, Notice};
+use alm_state::Time;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+const KNOWN: &str = "noticed.json";
+/// Space for the notice that says that there is none left: removed where a write fails, and made again.
+const SPARE: &str = "spare";
+const SPARE_BYTES: usize = 64 * 1024;
+/// Larger files are not from here.
+const MAX_FILE: u64 = 64 * 1024;
+
+pub(super) struct Outbox {
+    directory: PathBuf,
+}
+
+/// A notice that waits for one receiver.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Waiting {
+    pub(super) notice: Notice,
+    /// Attempts of which nobody knows how they ended.
+    #[serde(default)]
+    pub(super) unclear: u32,
+    /// Not to be sent before this, by the receiver's word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) after: Option<Time>,
+}
+
+impl Outbox {
+    pub(super) fn new(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
+    }
+
+    pub(super) fn shown(&self) -> std::path::Display<'_> {
+        self.directory.display()
+    }
+
+    /// The names of all that waits, the oldest first. What a killed process left half written is removed.
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if name.strip_suffix(".tmp").is_some_and(|name| name.starts_with('.')) {
+                let _ = fs::remove_file(entry.path());
+            } else if name.strip_suffix(".json").is_some() && name != KNOWN {
+                let written = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+                names.push((written, name));
+            }
+        }
+        names.sort();
+        names.into_iter().map(|(_, name)| name).collect()
+    }
+
+    pub(super) fn known(&self) -> Known {
+        self.read(KNOWN).unwrap_or_default()
+    }
+
+    pub(super) fn set_known(&self, known: &Known) -> io::Result<()> {
+        self.write(KNOWN, known)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<Waiting> {
+        self.read(name)
+    }
+
+    pub(super) fn put(&self, name: &str, waiting: &Waiting) -> io::Result<()> {
+        self.write(name, waiting)
+    }
+
+    pub(super) fn remove(&self, names: &[String]) -> io::Result<()> {
+        for name in names {
+            match fs::remove_file(self.directory.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        File::open(&self.directory)?.sync_all()
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
+        let path = self.directory.join(name);
+        if fs::metadata(&path).ok()?.len() > MAX_FILE {
+            return None;
+        }
+        serde_json::from_slice(&fs::read(&path).ok()?).ok()
+    }
+
+    fn write(&self, name: &str, value: &impl Serialize) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        let bytes = serde_json::to_vec(value)?;
+        let written = self.write_bytes(name, &bytes);
+        if written.is_err() && fs::remove_file(self.directory.join(SPARE)).is_ok() {
+            return self.write_bytes(name, &bytes);
+        }
+        written
+    }
+
+    /// Makes the spare space where it is missing and there is space.
+    pub(super) fn reserve(&self) {
+        let is_there = fs::metadata(self.directory.join(SPARE)).is_ok_and(|spare| spare.len() == SPARE_BYTES as u64);
+        if !is_there && self.directory.is_dir() {
+            let _ = self.write_bytes(SPARE, &vec![b'\n'; SPARE_BYTES]);
+        }
+    }
+
+    fn write_bytes(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let temporary = self.directory.join(format!(".{name}.tmp"));
+        let written = (|| {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&temporary, self.directory.join(name))?;
+            File::open(&self.directory)?.sync_all()
+        })();
+        if written.is_err() {
+            // On a full file system its space is needed.
+            let _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+}

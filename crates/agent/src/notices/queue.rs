@@ -1,0 +1,349 @@
+//! Which notice is sent when, and what becomes of it: one attempt at a time, in a process of its own.
+//!
+//! [`Queue::turn`] is called every second or so and never waits.
+//!
+//! **Invariant:** that something was noticed is written after its notices are, and a notice is removed after its receiver's answer.
+
+use super::delivery::{Answer, End, LIMIT, Order};
+use super::outbox::{Outbox, Waiting};
+use super::receivers::{self, Receiver};
+use super::rules::{self, Known, Notice};
+use super::texts::{self, Text};
+use crate::fleet::{Backoff, Journal};
+use alm_state::{States, Time};
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// How often the states are judged, and how soon again after a write that failed.
+const EVERY: Duration = Duration::from_secs(5);
+const AFTER_ERROR: Duration = Duration::from_mins(1);
+/// A notice waits a random part of it, so that a thousand devices do not send in one moment.
+const JITTER: u64 = 30;
+/// Between two messages to the same receiver: Slack takes one a second.
+const GAP: Duration = Duration::from_secs(2);
+/// More that are due make one message.
+const MAX_SINGLE: usize = 3;
+/// After one that was not taken, besides a random part that grows.
+const AFTER_REFUSAL: Duration = Duration::from_secs(10);
+/// After attempts that ended unclear; the last of them is the end of the notice.
+const UNCLEAR: [Duration; 2] = [Duration::from_mins(5), Duration::from_mins(30)];
+
+pub(crate) struct Queue {
+    sender: String,
+    receivers: Vec<Line>,
+    outbox: Outbox,
+    known: Known,
+    attempt: Option<Attempt>,
+    judged: Option<Duration>,
+    journal: Journal,
+    /// Nothing is spread over time: this run ends when all is sent.
+    is_hasty: bool,
+    is_stopping: bool,
+}
+
+/// A receiver, and what waits for it.
+struct Line {
+    receiver: Receiver,
+    waiting: Vec<Entry>,
+    /// Nothing is sent to it before.
+    after: Duration,
+    backoff: Backoff,
+}
+
+struct Entry {
+    name: String,
+    due: Duration,
+}
+
+struct Attempt {
+    child: Child,
+    line: usize,
+    names: Vec<String>,
+    title: String,
+    due: Duration,
+}
+
+/// What is asked of the process that delivers.
+pub(super) fn order(receiver: &Receiver, text: Text) -> Order {
+    let Receiver { kind, url, authorization, .. } = receiver;
+    Order { kind: *kind, url: url.clone(), authorization: authorization.clone(), text }
+}
+
+impl Queue {
+    /// For the receivers in `file`, with the outbox in `directory`.
+    pub(crate) fn open(
+        file: &Path,
+        directory: &Path,
+        device: &str,
+        site: Option<&str>,
+        is_hasty: bool,
+    ) -> Result<Self, String> {
+        let receivers = receivers::read(file)?;
+        let outbox = Outbox::new(directory);
+        let mut receivers: Vec<Line> = receivers
+            .into_iter()
+            .map(|receiver| Line { receiver, waiting: Vec::new(), after: Duration::ZERO, backoff: Backoff::default() })
+            .collect();
+        for name in outbox.names() {
+            match receivers.iter_mut().find(|line| name.starts_with(&line.receiver.id)) {
+                Some(line) => line.waiting.push(Entry { name, due: Duration::ZERO }),
+                // Its receiver is no longer in the file.
+                None => drop(outbox.remove(&[name])),
+            }
+        }
+        let known = outbox.known();
+        let sender = texts::sender(device, site);
+        let journal = Journal::default();
+        let mut queue = Self {
+            sender,
+            receivers,
+            outbox,
+            known,
+            attempt: None,
+            judged: None,
+            journal,
+            is_hasty,
+            is_stopping: false,
+        };
+        queue.resume(Time::now());
+        Ok(queue)
+    }
+
+    /// How long a receiver is to be left alone holds after a restart, too.
+    fn resume(&mut self, now: Time) {
+        for line in &mut self.receivers {
+            let afters = line.waiting.iter().filter_map(|entry| self.outbox.get(&entry.name)?.after);
+            let wait = afters.max().map_or(0, |after| after.since(now)).min(24 * 3600);
+            line.after = Duration::from_secs(wait);
+        }
+    }
+
+    /// No attempt is begun any more.
+    pub(crate) fn stop(&mut self) {
+        self.is_stopping = true;
+    }
+
+    /// Whether a turn at `at` judges the states.
+    pub(crate) fn wants_states(&self, at: Duration) -> bool {
+        !self.is_stopping && self.judged.is_none_or(|judged| judged <= at)
+    }
+
+    /// Whether a process delivers.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.attempt.is_some()
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.receivers.iter().all(|line| line.waiting.is_empty())
+    }
+
+    /// Whether nothing is left to be done by `at`.
+    pub(crate) fn is_done(&self, at: Duration) -> bool {
+        self.judged.is_some() && !self.is_sending() && self.next(at + GAP).is_none()
+    }
+
+    /// Ends an attempt, notices what is new in `states`, begins an attempt; the lines for the journal.
+    pub(crate) fn turn(
+        &mut self,
+        states: Option<&States>,
+        at: Duration,
+        now: Time,
+        mut random: impl FnMut() -> u64,
+    ) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.attempt.is_some() {
+            lines.extend(self.attend(at, now, &mut random));
+        }
+        if self.attempt.is_none() && !self.is_stopping {
+            if let Some(states) = states {
+                self.judged = Some(at + EVERY);
+                if let Err(error) = self.judge(states, at, now, random()) {
+                    self.judged = Some(at + AFTER_ERROR);
+                    let line = format!(
+                        "notices cannot be kept in {}: {error}; see StateDirectory in alm-agent(1)",
+                        self.outbox.shown()
+                    );
+                    lines.extend(self.journal.failure(&line, at));
+                }
+            }
+            if let Some(line) = self.next(at) {
+                lines.extend(self.begin(line, at));
+            }
+        }
+        lines
+    }
+
+    fn judge(&mut self, states: &States, at: Duration, now: Time, random: u64) -> std::io::Result<()> {
+        let mut known = self.known.clone();
+        let images = states.images.iter().map(|found| (&found.image, found.image.is_lost()));
+        let notices = rules::judge(images, &states.containers, now, &mut known);
+        if known == self.known {
+            return Ok(());
+        }
+        let jitter = if self.is_hasty { 0 } else { random % (JITTER * 1000 + 1) };
+        let due = at + Duration::from_millis(jitter);
+        for notice in notices {
+            for line in &mut self.receivers {
+                let name = format!("{}-{}.json", line.receiver.id, alm_state::file_name(&notice.key()));
+                self.outbox.put(&name, &Waiting { notice: notice.clone(), unclear: 0, after: None })?;
+                line.waiting.retain(|entry| entry.name != name);
+                line.waiting.push(Entry { name, due });
+            }
+        }
+        self.outbox.set_known(&known)?;
+        self.known = known;
+        self.outbox.reserve();
+        Ok(())
+    }
+
+    /// A receiver to which something is to be sent now.
+    fn next(&self, at: Duration) -> Option<usize> {
+        let is_due = |line: &Line| line.after <= at && line.waiting.iter().any(|entry| entry.due <= at);
+        self.receivers.iter().position(is_due)
+    }
+
+    /// The line for the journal where it cannot be begun.
+    fn begin(&mut self, number: usize, at: Duration) -> Option<String> {
+        let line = &mut self.receivers[number];
+        let due: Vec<String> =
+            line.waiting.iter().filter(|entry| entry.due <= at).map(|entry| entry.name.clone()).collect();
+        let count = if due.len() > MAX_SINGLE { due.len() } else { 1 };
+        let mut names = Vec::new();
+        let mut notices: Vec<Notice> = Vec::new();
+        for name in due.into_iter().take(count) {
+            if let Some(waiting) = self.outbox.get(&name) {
+                names.push(name);
+                notices.push(waiting.notice);
+            } else {
+                // Somebody has removed or broken it.
+                line.waiting.retain(|entry| entry.name != name);
+                let _ = self.outbox.remove(&[name]);
+            }
+        }
+        let text = match &notices[..] {
+            [] => return None,
+            [one] => texts::single(&self.sender, one),
+            many => texts::digest(&self.sender, many),
+        };
+        let title = text.title.clone();
+        match start(&order(&line.receiver, text)) {
+            Ok(child) => {
+                self.attempt = Some(Attempt { child, line: number, names, title, due: at + LIMIT });
+                None
+            }
+            Err(error) => {
+                line.after = at + AFTER_ERROR;
+                self.journal.failure(&format!("notices cannot be sent: {error}"), at)
+            }
+        }
+    }
+
+    /// What has become of the attempt, where it has ended.
+    fn attend(&mut self, at: Duration, now: Time, random: &mut impl FnMut() -> u64) -> Option<String> {
+        let mut attempt = self.attempt.take()?;
+        let is_over = match attempt.child.try_wait() {
+            Ok(None) if at < attempt.due => {
+                self.attempt = Some(attempt);
+                return None;
+            }
+            Ok(None) | Err(_) => {
+                let _ = attempt.child.kill();
+                let _ = attempt.child.wait();
+                false
+            }
+            Ok(Some(_)) => true,
+        };
+        let mut bytes = Vec::new();
+        let _ =
+            attempt.child.stdout.take().filter(|_| is_over).map(|stdout| stdout.take(4_096).read_to_end(&mut bytes));
+        let answer = serde_json::from_slice(&bytes).unwrap_or_else(|_| Answer::new(End::Unclear, "no answer in time"));
+        self.settle(&attempt, &answer, at, now, random())
+    }
+
+    fn settle(&mut self, attempt: &Attempt, answer: &Answer, at: Duration, now: Time, random: u64) -> Option<String> {
+        let Attempt { line: number, names, title, .. } = attempt;
+        let line = &mut self.receivers[*number];
+        let shown = format!("the notice «{title}» ({})", line.receiver.shown);
+        let details = &answer.details;
+        let retry = Duration::from_secs(answer.retry.unwrap_or(0));
+        let wait = |wait: Duration| at + wait.max(retry).max(GAP);
+        match answer.end {
+            End::Delivered | End::Refused => {
+                line.waiting.retain(|entry| !names.contains(&entry.name));
+                line.backoff.reset();
+                line.after = wait(GAP);
+                if let Err(error) = self.outbox.remove(names) {
+                    let line =
+                        format!("{}: {error}; what is left there is sent again after a restart", self.outbox.shown());
+                    return self.journal.failure(&line, at);
+                }
+                Some(match answer.end {
+                    End::Delivered => format!("{shown} was delivered: {details}"),
+                    _ => format!("{shown} was refused and is given up: {details}"),
+                })
+            }
+            End::Later => {
+                line.after = wait(AFTER_REFUSAL + line.backoff.next(random));
+                if retry > Duration::ZERO {
+                    self.note(names, 0, now, retry);
+                }
+                self.waits(*number, details, at)
+            }
+            End::Unclear => {
+                let tried = names.iter().filter_map(|name| Some(self.outbox.get(name)?.unclear)).max().unwrap_or(0);
+                let base = UNCLEAR.get(tried as usize).copied().unwrap_or(GAP);
+                let pause = retry.max(base + Duration::from_millis(random % (base.as_millis() as u64 + 1)));
+                self.receivers[*number].after = at + pause;
+                let lost = self.note(names, 1, now, pause);
+                if lost.is_empty() {
+                    return self.waits(*number, details, at);
+                }
+                self.receivers[*number].waiting.retain(|entry| !lost.contains(&entry.name));
+                Some(format!("{shown} is given up after {} attempts: {details}", UNCLEAR.len() + 1))
+            }
+        }
+    }
+
+    fn waits(&mut self, number: usize, details: &str, at: Duration) -> Option<String> {
+        let line =
+            format!("notices wait for {}: {details}; they are tried again", self.receivers[number].receiver.shown);
+        self.journal.failure(&line, at)
+    }
+
+    /// Writes down that an attempt was `unclear`, and until when there is none; those that are given up.
+    fn note(&self, names: &[String], unclear: u32, now: Time, pause: Duration) -> Vec<String> {
+        let after = Some(Time(now.0.saturating_add(i64::try_from(pause.as_secs()).unwrap_or(0))));
+        let mut lost = Vec::new();
+        for name in names {
+            let Some(waiting) = self.outbox.get(name) else { continue };
+            let waiting = Waiting { unclear: waiting.unclear + unclear, after, ..waiting };
+            if waiting.unclear as usize > UNCLEAR.len() {
+                lost.push(name.clone());
+            } else {
+                // Where it cannot be written, it is tried once more than it should be.
+                let _ = self.outbox.put(name, &waiting);
+            }
+        }
+        let _ = self.outbox.remove(&lost);
+        lost
+    }
+}
+
+/// A process that delivers. Its environment has what TLS and proxies need, and what a sendmail looks for.
+fn start(order: &Order) -> std::io::Result<Child> {
+    let mut child = Command::new("/proc/self/exe")
+        .arg0("alm-agent")
+        .arg("notice")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let bytes = serde_json::to_vec(order)?;
+    // Less than a pipe holds. One that is gone has no answer, which is seen.
+    let _ = child.stdin.take().map(|mut stdin| stdin.write_all(&bytes));
+    Ok(child)
+}

@@ -1,0 +1,341 @@
+//! Who gets the notices: a file with an address a line.
+//!
+//! **Invariant:** an address is a secret. What is shown of one is its line, its kind and its host.
+
+use super::texts::Text;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use ureq::http::Uri;
+
+const MAX_FILE: u64 = 64 * 1024;
+const MAX_RECEIVERS: usize = 16;
+
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) enum Kind {
+    Slack,
+    Ntfy,
+    /// The JSON of Apprise's `json://`, which many take.
+    Apprise,
+    Mail,
+}
+
+/// Without `Debug`, which would show the address.
+pub(super) struct Receiver {
+    pub(super) kind: Kind,
+    /// With the login out of it; of a mail the addresses.
+    pub(super) url: String,
+    /// What the login makes of `Authorization`.
+    pub(super) authorization: Option<String>,
+    /// What names it to people.
+    pub(super) shown: String,
+    /// What names it in files: 16 digits.
+    pub(super) id: String,
+}
+
+/// All of `file`.
+pub(super) fn read(file: &Path) -> Result<Vec<Receiver>, String> {
+    let name = file.display();
+    let mut text = String::new();
+    let mut opened = File::open(file).map_err(|error| format!("{name}: {error}"))?;
+    let metadata = opened.metadata().map_err(|error| format!("{name}: {error}"))?;
+    if metadata.is_file() && metadata.mode() & 0o007 != 0 {
+        return Err(format!("{name} can be read by everybody, and its addresses are secrets: chmod 600 {name}"));
+    }
+    let read = opened.by_ref().take(MAX_FILE).read_to_string(&mut text);
+    read.map_err(|_| format!("{name} cannot be read as text"))?;
+    let mut receivers: Vec<Receiver> = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let receiver = parse(line, at + 1).map_err(|why| format!("{name}, line {}: {why}", at + 1))?;
+        if !receivers.iter().any(|other| other.id == receiver.id) {
+            receivers.push(receiver);
+        }
+    }
+    if receivers.is_empty() || receivers.len() > MAX_RECEIVERS {
+        return Err(format!("{name} has {} addresses: 1 to {MAX_RECEIVERS}, one a line", receivers.len()));
+    }
+    Ok(receivers)
+}
+
+fn parse(line: &str, number: usize) -> Result<Receiver, String> {
+    // FNV-1a: must stay the same from one version of this program to the next.
+    let hash = line
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let id = format!("{hash:016x}");
+    let wrong = "this is no address: https://..., ntfys://HOST/TOPIC, or mailto:NAME@HOST";
+    let (scheme, rest) = line.split_once(':').ok_or(wrong)?;
+    let scheme = scheme.to_ascii_lowercase();
+    if scheme == "mailto" {
+        let url = decoded(rest.split('?').next().unwrap_or_default()).ok_or(wrong)?;
+        let is_address = |one: &str| {
+            let (name, host) = one.rsplit_once('@').unwrap_or_default();
+            !name.is_empty() && !host.is_empty() && !one.starts_with('-') && one.is_ascii()
+        };
+        if url.contains(|c: char| c.is_control() || c.is_whitespace() || "<>\"();:\\".contains(c))
+            || !url.split(',').all(is_address)
+        {
+            return Err("mailto: needs an address as NAME@HOST; several are separated by commas".into());
+        }
+        let host = url.rsplit('@').next().unwrap_or_default();
+        let shown = format!("line {number}, mail to {host}");
+        return Ok(Receiver { kind: Kind::Mail, shown, id, authorization: None, url });
+    }
+    let (is_ntfy, web) = match scheme.as_str() {
+        "http" | "https" => (false, scheme.as_str()),
+        "ntfy" => (true, "http"),
+        "ntfys" => (true, "https"),
+        _ => return Err(wrong.into()),
+    };
+    let rest = rest.strip_prefix("//").ok_or(wrong)?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let (login, host) = authority.rsplit_once('@').map_or((None, authority), |(login, host)| (Some(login), host));
+    let authorization = match login {
+        None => None,
+        Some(login) => Some(format!("Basic {}", STANDARD.encode(decoded(login).ok_or(wrong)?))),
+    };
+    let url = format!("{web}://{host}{path}");
+    let uri: Uri = url.parse().map_err(|_| wrong)?;
+    let host = uri.host().filter(|host| !host.is_empty()).ok_or(wrong)?.to_ascii_lowercase();
+    let kind = if is_ntfy || host == "ntfy.sh" || host.starts_with("ntfy.") {
+        if topic(&url).is_none() {
+            return Err("ntfy needs a topic: ntfys://HOST/TOPIC".into());
+        }
+        Kind::Ntfy
+    } else if host == "hooks.slack.com" || uri.path().ends_with("/slack") {
+        // Discord takes Slack's JSON where an address of it ends so.
+        Kind::Slack
+    } else {
+        Kind::Apprise
+    };
+    let shown = format!("line {number}, {kind:?} at {web}://{host}");
+    Ok(Receiver { kind, url, authorization, shown, id })
+}
+
+/// Of ntfy's address what is before the topic, the topic, and the query.
+fn topic(url: &str) -> Option<(&str, &str, &str)> {
+    let (path, query) = url.find('?').map_or((url, ""), |at| url.split_at(at));
+    let (base, topic) = path.trim_end_matches('/').rsplit_once('/')?;
+    (!topic.is_empty() && base.len() > "https:/".len()).then_some((base, topic, query))
+}
+
+/// Percent-encoding undone.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let digits = [rest.next()?, rest.next()?];
+                u8::from_str_radix(str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+impl Receiver {
+    /// Where a text is posted to, and as what.
+    pub(super) fn request(&self, text: &Text) -> (String, Vec<u8>) {
+        let Text { title, body, is_bad } = text;
+        let (url, json) = match self.kind {
+            Kind::Slack => {
+                let text = if body.is_empty() { title.clone() } else { format!("{title}\n{body}") };
+                let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+                // As it stands: an image's name has characters that would make some of it bold.
+                (self.url.clone(), serde_json::json!({"text": text, "mrkdwn": false}))
+            }
+            Kind::Ntfy => {
+                let (base, topic, query) = topic(&self.url).unwrap_or_default();
+                // Without a message ntfy writes "triggered".
+                let (title, message) = if body.is_empty() { ("", title) } else { (title.as_str(), body) };
+                let (priority, tag) = if *is_bad { (4, "warning") } else { (3, "white_check_mark") };
+                let json = serde_json::json!({"topic": topic, "title": title, "message": message, "priority": priority, "tags": [tag]});
+                (format!("{base}/{query}"), json)
+            }
+            Kind::Apprise | Kind::Mail => {
+                let json = serde_json::json!({"version": "1.0", "title": title, "message": body, "attachments": [],
+                    "type": if *is_bad { "failure" } else { "success" }});
+                (self.url.clone(), json)
+            }
+        };
+        (url, json.to_string().into_bytes())
+    }
+
+    /// The mail, for a sendmail that reads its receivers from it: so they are in no list of processes.
+    pub(super) fn mail(&self, text: &Text) -> String {
+        let subject = &text.title;
+        let mut words: Vec<String> = Vec::new();
+        if subject.is_ascii() && subject.len() < 900 {
+            words.push(subject.clone());
+        } else {
+            // RFC 2047: words of at most 75 characters, of whole characters each.
+            let mut word = String::new();
+            for c in subject.chars() {
+                if word.len() + c.len_utf8() > 45 {
+                    words.push(format!("=?UTF-8?B?{}?=", STANDARD.encode(&word)));
+                    word.clear();
+                }
+                word.push(c);
+            }
+            words.push(format!("=?UTF-8?B?{}?=", STANDARD.encode(&word)));
+        }
+        let encoded = STANDARD.encode(format!("{}\n\n{}\n", text.title, text.body));
+        let lines: Vec<&str> =
+            encoded.as_bytes().chunks(76).map(|line| str::from_utf8(line).unwrap_or_default()).collect();
+        format!(
+            "To: {}\nSubject: {}\nAuto-Submitted: auto-generated\nMIME-Version: 1.0\n\
+             Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n{}\n",
+            self.url.replace(',', ", "),
+            words.join("\n "),
+            lines.join("\n")
+        )
+    }
+
+    /// Whether `text` has a part of the address that may be secret.
+    pub(super) fn is_in(&self, text: &str) -> bool {
+        let text = text.to_ascii_lowercase();
+        let is_part = |c: char| c.is_ascii_alphanumeric();
+        let secret = match self.url.split_once("://") {
+            Some((_, rest)) => rest.find(['/', '?']).map_or("", |at| &rest[at..]),
+            None => self.url.as_str(),
+        };
+        let login = self.authorization.as_deref().unwrap_or_default();
+        let parts = secret.split(|c| !is_part(c)).chain(login.split(|c| !is_part(c)));
+        parts.filter(|part| part.len() >= 4).any(|part| text.contains(&part.to_ascii_lowercase()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text() -> Text {
+        Text { title: "pi (Köln): a_b <c> & d fails".into(), body: "What to do: x\nsince y".into(), is_bad: true }
+    }
+
+    fn parsed(line: &str) -> Receiver {
+        parse(line, 7).unwrap_or_else(|why| panic!("{line}: {why}"))
+    }
+
+    #[test]
+    fn kinds_by_their_addresses() {
+        for (line, kind, url, shown) in [
+            ("https://hooks.slack.com/services/T0/B0/SECRET", Kind::Slack, "=", "Slack at https://hooks.slack.com"),
+            ("https://discord.com/api/webhooks/1/SECRET/slack", Kind::Slack, "=", "Slack at https://discord.com"),
+            ("https://ntfy.sh/SECRET", Kind::Ntfy, "=", "Ntfy at https://ntfy.sh"),
+            ("https://ntfy.example.com/x/SECRET", Kind::Ntfy, "=", "Ntfy at https://ntfy.example.com"),
+            (
+                "ntfys://push.example.com/SECRET",
+                Kind::Ntfy,
+                "https://push.example.com/SECRET",
+                "Ntfy at https://push.example.com",
+            ),
+            ("ntfy://10.0.0.1:80/SECRET", Kind::Ntfy, "http://10.0.0.1:80/SECRET", "Ntfy at http://10.0.0.1"),
+            ("https://Apprise.example.com/notify/SECRET", Kind::Apprise, "=", "Apprise at https://apprise.example.com"),
+            ("https://u:SECRET@a.test?k=SECRET", Kind::Apprise, "https://a.test?k=SECRET", "Apprise at https://a.test"),
+            ("mailto:SECRET@example.com", Kind::Mail, "SECRET@example.com", "mail to example.com"),
+            ("MAILTO:a@b.test,c%40d@e.test?subject=x", Kind::Mail, "a@b.test,c@d@e.test", "mail to e.test"),
+        ] {
+            let got = parsed(line);
+            assert_eq!((got.kind, got.url.as_str()), (kind, if url == "=" { line } else { url }), "{line}");
+            assert_eq!(got.shown, format!("line 7, {shown}"));
+            assert!(!got.shown.contains("SECRET") && !got.id.contains("SECRET"));
+        }
+        let login = parsed("https://u:p%40ss@a.test/x");
+        assert_eq!(login.authorization.as_deref(), Some("Basic dTpwQHNz"));
+    }
+
+    #[test]
+    fn what_is_no_address_is_not_repeated() {
+        for line in [
+            "SECRET",
+            "ftp://SECRET",
+            "https:SECRET",
+            "https://",
+            "https:///SECRET",
+            "https://a b/SECRET",
+            "ntfys://ntfy.SECRET",
+            "https://ntfy.sh/",
+            "mailto:SECRET",
+            "mailto:@SECRET",
+            "mailto:-SECRET@a",
+            "mailto:SECRET@a%0ABcc: x@y",
+            "mailto:SECRET@a,",
+            "https://u:%SECRET@a.test",
+            "mailto:\"SECRET\"@a",
+        ] {
+            let why = parse(line, 1).map(|receiver| receiver.shown).expect_err(line);
+            assert!(!why.contains("SECRET") && why.contains(' '), "{line}: {why}");
+        }
+    }
+
+    #[test]
+    fn bodies_as_each_receiver_wants_them() {
+        let body = |line: &str| {
+            let (url, body) = parsed(line).request(&text());
+            (url, serde_json::from_slice::<serde_json::Value>(&body).expect("JSON"))
+        };
+        let (url, slack) = body("https://hooks.slack.com/services/T0/B0/X");
+        assert_eq!(url, "https://hooks.slack.com/services/T0/B0/X");
+        assert_eq!(slack["text"], "pi (Köln): a_b &lt;c&gt; &amp; d fails\nWhat to do: x\nsince y");
+        assert_eq!(slack["mrkdwn"], false);
+        let (url, ntfy) = body("https://ntfy.example.com/a/topic?auth=x");
+        assert_eq!(url, "https://ntfy.example.com/a/?auth=x");
+        let expected = serde_json::json!({"topic": "topic", "title": "pi (Köln): a_b <c> & d fails",
+            "message": "What to do: x\nsince y", "priority": 4, "tags": ["warning"]});
+        assert_eq!(ntfy, expected);
+        let (url, apprise) = body("https://a.test/notify/k");
+        assert_eq!(url, "https://a.test/notify/k");
+        let expected = serde_json::json!({"version": "1.0", "title": "pi (Köln): a_b <c> & d fails",
+            "message": "What to do: x\nsince y", "attachments": [], "type": "failure"});
+        assert_eq!(apprise, expected);
+        let empty = Text { body: String::new(), is_bad: false, ..text() };
+        let (_, ntfy) = parsed("https://ntfy.sh/t").request(&empty);
+        assert!(String::from_utf8_lossy(&ntfy).contains(r#""message":"pi (Köln): a_b <c> & d fails""#));
+    }
+
+    #[test]
+    fn a_mail_that_every_server_takes() {
+        let mail = parsed("mailto:a@b.test,c@d.test").mail(&text());
+        let (head, body) = mail.split_once("\n\n").expect("head and body");
+        assert!(mail.is_ascii() && mail.lines().all(|line| line.len() <= 90), "{mail}");
+        assert!(head.starts_with("To: a@b.test, c@d.test\nSubject: =?UTF-8?B?"), "{head}");
+        let body = STANDARD.decode(body.replace('\n', "")).expect("base64");
+        assert_eq!(String::from_utf8(body).expect("UTF-8"), format!("{}\n\n{}\n", text().title, text().body));
+        let long = Text { title: "ü".repeat(300), ..text() };
+        let mail = parsed("mailto:a@b.test").mail(&long);
+        let words: String = mail
+            .lines()
+            .skip(1)
+            .take_while(|line| line.contains("=?UTF-8?B?"))
+            .map(|line| {
+                let word = line.split("?B?").nth(1).expect("a word").trim_end_matches("?=");
+                String::from_utf8(STANDARD.decode(word).expect("base64")).expect("whole characters")
+            })
+            .collect();
+        assert_eq!(words, long.title);
+        let plain = Text { title: "plain".into(), ..text() };
+        assert!(parsed("mailto:a@b.test").mail(&plain).contains("\nSubject: plain\n"));
+    }
+
+    #[test]
+    fn an_echo_of_the_address_is_recognised() {
+        let slack = parsed("https://u:password@x.test/services/T0AB/B0/SecretPart?k=hush");
+        for text in ["no secretpart here", "cannot POST /services/", "HUSH", "T0AB"] {
+            assert!(slack.is_in(text), "{text}");
+        }
+        assert!(!slack.is_in("invalid_token"));
+        assert!(parsed("mailto:someone@x.test").is_in("no user Someone"));
+    }
+}
