@@ -224,14 +224,14 @@ def _(row):
     never_refused(row, "fits", (142 if row.store else 84) * MB).is_whole()
 
 
-@case("3 layers of 30 MB and 20 of 1 MB, the image (containerd store: twice) and 32 MB: fits")
+@case("3 layers of 30 MB and 20 of 1 MB, the image (containerd store: twice) and 48 MB: fits")
 def _(row):
-    never_refused(row, "uneven", (2 if row.store else 1) * row.sizes["uneven"] + 32 * MB).is_whole()
+    never_refused(row, "uneven", (2 if row.store else 1) * row.sizes["uneven"] + 48 * MB).is_whole()
 
 
-@case("2.5 (containerd store 3.5) times: fits, with a warning")
+@case("twice (containerd store three times) the image: fits, with a warning")
 def _(row):
-    never_refused(row, "tight", (7 if row.store else 5) * row.sizes["tight"] // 2).is_whole()
+    never_refused(row, "tight", (3 if row.store else 2) * row.sizes["tight"]).is_whole()
 
 
 @case("5 times, and what is root's: fits without a word")
