@@ -5,12 +5,12 @@
 //! | folder | holds |
 //! |---|---|
 //! | main, `args` | arguments → mode → exit code |
-//! | `mode` | pull, replay, check (and `--running`), view (`alm pull`), status (`alm status`), monitor: a file a mode; modes never use each other |
+//! | `mode` | a file for each mode: pull, replay, check (and `--running`), view (`alm pull`), status (`alm status`), monitor; modes never use each other |
 //! | `session`, `recording` | one pull, whose lines go to all sinks; its stream written to a file and read again |
-//! | `docker` | client (engine or fallback, and as whom), backend, engine (the socket, over private http), inspect, image, platform, container, environment, reference; private: cli, config, auth, endpoint |
-//! | `sink` | what lines go to: log, plain, json, screen (with private frame), state, metrics, checked; what opens them (open), and stderr (complaint, quiet). Never meets `docker` |
-//! | `report` | updates → lines: image, line, throttle, bar, sanitize, stamp; states → text: status, page, pages, digits, moment; pure |
-//! | `pull` | events → state: `line_buffer`, event, layer, attempt, failure, meter, snapshot, verdict; pure |
+//! | `docker` | client (engine or fallback, with credentials), backend, engine (the socket), answer, inspect, image, platform, container, environment, reference; store (where images are kept); agent and sizes (what `alm-agent` is asked); private: http, base64, cli, config, auth, endpoint |
+//! | `sink` | where lines go: log, plain, json, screen (with private frame), quiet, state, metrics, checked; open (opens them); complaint (stderr). Never meets `docker` |
+//! | `report` | updates → lines: image, layer, sizes, line, throttle, bar, sanitize, stamp; lines of a log → terminal: reader, fit; states → text: status, page, pages, digits, moment; pure |
+//! | `pull` | events → state: `line_buffer`, event, wire, layer, sizes, room, tally, attempt, failure, meter, snapshot, verdict; pure |
 //! | `os` | output, console, charset, child, clock, file, lock, signals, tail, user, wait |
 //!
 //! ```text

@@ -7,6 +7,7 @@
 use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
 use crate::pull::event::{self, Event};
+use crate::pull::failure::NOT_A_SOCKET;
 use crate::pull::room::Room;
 use crate::pull::sizes::Sizes;
 use crate::pull::snapshot::Snapshot;
@@ -26,6 +27,8 @@ pub(crate) struct Session {
     method: Method,
     /// The host of the registry, for advice.
     registry: Option<String>,
+    /// The engine is on another host.
+    is_remote: bool,
     stderr: Charset,
 }
 
@@ -41,12 +44,13 @@ pub(crate) enum Outcome {
 impl Session {
     pub(crate) fn new(sinks: Vec<NamedSink>, recorder: Option<(String, Recorder)>, stderr: Charset) -> Self {
         let (pull, report) = (Pull::default(), Report::default());
-        Self { pull, report, sinks, recorder, method: Method::Api, registry: None, stderr }
+        Self { pull, report, sinks, recorder, method: Method::Api, registry: None, is_remote: false, stderr }
     }
 
     /// Opens the session with the block at the top of the log.
     pub(crate) fn open(&mut self, at: u64, opening: &Opening, header: Option<&Header>) {
         self.method = opening.method;
+        self.is_remote = opening.reason.as_ref().is_some_and(|reason| reason.ends_with(NOT_A_SOCKET));
         self.registry = Reference::parse(&opening.image).ok().map(|reference| reference.registry().to_owned());
         self.record(|recorder| {
             header.map_or(Ok(()), |header| recorder.header(header))?;
@@ -181,6 +185,14 @@ impl Session {
 
     /// Closes the session with the closing block.
     pub(crate) fn close(&mut self, at: u64, end: &End, verdict: &Verdict, exit: u8) {
+        let remote;
+        let verdict = match verdict {
+            Verdict::Failed(failure) if self.is_remote => {
+                remote = Verdict::Failed(failure.clone().of_remote_engine());
+                &remote
+            }
+            verdict => verdict,
+        };
         let failure = if let Verdict::Failed(failure) = verdict { Some(failure) } else { None };
         self.record(|recorder| recorder.end(at, end, failure, exit));
         let Self { pull, report, sinks, stderr, registry, .. } = self;

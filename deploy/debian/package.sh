@@ -13,19 +13,13 @@ case $name in
     alm-agent) pages=("$name") control=control.agent overrides=lintian-overrides.agent ;;
     *) echo "package.sh: there is no package $name" >&2; exit 2 ;;
 esac
-version=$(dpkg-parsechangelog -l "$here/changelog" -S Version)
+changelog=$here/changelog
+# shellcheck source=deploy/debian/build.sh
+. "$here/build.sh"
 [ "${version%-*}" = "$("$host" --version | sed 's/.* //')" ] || {
-    echo "package.sh: $here/changelog has no entry for $("$host" --version)" >&2
+    echo "package.sh: $changelog has no entry for $("$host" --version)" >&2
     exit 1
 }
-SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -l "$here/changelog" -S Timestamp)
-export SOURCE_DATE_EPOCH
-umask 022
-root=$(mktemp -d)
-trap 'rm -rf "$root"' EXIT
-
-put() { install -D -m "$1" "$2" "$tree/$3"; }
-tree=$root/tree
 doc=$tree/usr/share/doc/$name
 put_puller() {
     ln -s "$name" "$tree/usr/bin/alm-pull"
@@ -51,7 +45,7 @@ put 755 "$executable" "usr/bin/$name"
 put 644 "$here/copyright" "usr/share/doc/$name/copyright"
 put 644 "$here/$overrides" "usr/share/lintian/overrides/$name"
 # One changelog for both, in which each finds its own name.
-sed "s/^docker-pull-with-progress /$name /" "$here/changelog" | gzip -9n >"$doc/changelog.Debian.gz"
+sed "s/^docker-pull-with-progress /$name /" "$changelog" | gzip -9n >"$doc/changelog.Debian.gz"
 gzip -9n <"$here/../../CHANGELOG.md" >"$doc/changelog.gz"
 date=$(date -u -d "@$SOURCE_DATE_EPOCH" +%F)
 mkdir -p "$tree/usr/share/man/man1"
@@ -61,10 +55,4 @@ for page in "${pages[@]}"; do
 done
 mkdir -p "$tree/DEBIAN"
 if [ "$name" = alm-agent ]; then put_agent; else put_puller; fi
-(cd "$tree" && find . -path ./DEBIAN -prune -o -path ./etc -prune -o -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 md5sum) >"$tree/DEBIAN/md5sums"
-size=$(du -sk --apparent-size --exclude=DEBIAN "$tree" | cut -f1)
-maintainer=$(dpkg-parsechangelog -l "$here/changelog" -S Maintainer)
-sed "s/@VERSION@/$version/; s/@ARCHITECTURE@/$architecture/; s/@SIZE@/$size/; s/@MAINTAINER@/$maintainer/" \
-    "$here/$control" >"$tree/DEBIAN/control"
-find "$tree" -exec touch -hd "@$SOURCE_DATE_EPOCH" {} +
-dpkg-deb --root-owner-group -Zxz --build "$tree" "$out/${name}_${version}_$architecture.deb" >/dev/null
+build "$here/$control" "$architecture" "$out/${name}_${version}_$architecture.deb"

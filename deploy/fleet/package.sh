@@ -7,15 +7,9 @@ set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 out=$1
 changelog=$here/../debian/changelog
-version=$(dpkg-parsechangelog -l "$changelog" -S Version)
-SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -l "$changelog" -S Timestamp)
-export SOURCE_DATE_EPOCH
-umask 022
-root=$(mktemp -d)
-trap 'rm -rf "$root"' EXIT
+# shellcheck source=deploy/debian/build.sh
+. "$here/../debian/build.sh"
 
-put() { install -D -m "$1" "$2" "$tree/$3"; }
-tree=$root/tree
 "$here/site.sh" "$tree/usr/share/alm-fleet/page"
 doc=usr/share/doc/alm-fleet
 put 644 "$here/copyright" $doc/copyright
@@ -34,9 +28,4 @@ put 644 "$here/mosquitto/limits.conf" lib/systemd/system/mosquitto.service.d/alm
 
 mkdir "$tree/DEBIAN"
 printf '%s\n' "${conffiles[@]}" >"$tree/DEBIAN/conffiles"
-(cd "$tree" && find . -type f ! -path './DEBIAN/*' ! -path './etc/*' -printf '%P\0' | LC_ALL=C sort -z | xargs -0 md5sum) >"$tree/DEBIAN/md5sums"
-size=$(du -sk --apparent-size --exclude=DEBIAN "$tree" | cut -f1)
-maintainer=$(dpkg-parsechangelog -l "$changelog" -S Maintainer)
-sed "s/@VERSION@/$version/; s/@SIZE@/$size/; s/@MAINTAINER@/$maintainer/" "$here/control" >"$tree/DEBIAN/control"
-find "$tree" -exec touch -hd "@$SOURCE_DATE_EPOCH" {} +
-dpkg-deb --root-owner-group -Zxz --build "$tree" "$out/alm-fleet_${version}_all.deb" >/dev/null
+build "$here/control" all "$out/alm-fleet_${version}_all.deb"

@@ -1,13 +1,14 @@
-//! `alm-agent`, the program that speaks to registries for this one: where it is, and what its standard input gets.
+//! Starts `alm-agent`, the program that speaks to registries for this one: where it is found, and what it gets on its
+//! standard input.
 //!
-//! Apart from what it is asked for: a pull asks for sizes and goes on meanwhile, a check waits for a digest.
+//! Shared by its two users: a pull asks for sizes and continues meanwhile, a check waits for a digest.
 //!
-//! **Invariant:** it is asked only where the engine is this host's, and secrets go to its standard input alone: no argument, no
-//! environment.
+//! **Invariant:** it is started only if the engine runs on this host. Secrets go to its standard input, never into an
+//! argument or its environment.
 
-use crate::docker::base64;
 use crate::docker::inspect::Inspector;
 use crate::docker::reference::Reference;
+use crate::docker::{answer, base64};
 use crate::os::child::{self, Setup};
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
@@ -16,14 +17,14 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-/// What a digest may take, and when the agent is ended.
+/// The limit for a digest, and the later one after which the agent is killed.
 const DIGEST: Duration = Duration::from_secs(10);
 const DIGEST_MAX: Duration = Duration::from_millis(10_500);
 
-/// An answer with a digest, or with the reason why there is none.
+/// Bytes. An answer is a digest, or the reason why there is none.
 const ANSWER_MAX: usize = 4 << 10;
 
-/// What the agent has to know beside the engine's answers.
+/// What the agent has to know besides the engine's answers.
 pub(crate) struct RegistryQuery<'a> {
     pub(crate) reference: &'a Reference,
     pub(crate) platform: Option<&'a str>,
@@ -31,14 +32,14 @@ pub(crate) struct RegistryQuery<'a> {
     pub(crate) credentials: &'a str,
 }
 
-/// An engine's answers to `/info` and `/version`, and what its `/_ping` said of its version.
+/// An engine's answers to `/info` and `/version`, and the version from its `/_ping`.
 pub(super) struct Reached<'a> {
     pub(super) info: &'a Value,
     pub(super) version: &'a Value,
     pub(super) ping: &'a str,
 }
 
-/// The agent beside this program, else on PATH.
+/// The agent in this program's directory, else on PATH.
 pub(super) fn find() -> Option<PathBuf> {
     let own = env::current_exe().ok();
     let beside = own.as_deref().and_then(Path::parent).map(Path::as_os_str);
@@ -51,7 +52,7 @@ fn search_path() -> OsString {
     env::var_os("PATH").unwrap_or_default()
 }
 
-/// With an environment of two variables: a proxy of ours is none of the engine's.
+/// Its environment has two variables only: a proxy of this process is not one of the engine's.
 pub(super) fn command(agent: &Path, what: &str) -> Command {
     let mut command = Command::new(agent);
     command.arg(what).env_clear().env("PATH", search_path());
@@ -59,17 +60,17 @@ pub(super) fn command(agent: &Path, what: &str) -> Command {
     command
 }
 
-/// Whether `/info` is of an engine on this host, which says how it reaches registries: another's secrets and registries
-/// belong to another network.
+/// Whether `/info` is of an engine on this host that reports its registries. Those of a remote engine belong to another
+/// network, and so do its secrets.
 pub(super) fn is_own(info: &Value) -> bool {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").ok();
     host.is_some_and(|host| info["Name"].as_str() == Some(host.trim_end())) && info["RegistryConfig"].is_object()
 }
 
-/// The object on the agent's standard input; none where nobody is to be asked.
+/// The JSON object for the agent's standard input; `None` if no registry may be asked.
 pub(super) fn request(what: &str, query: &RegistryQuery<'_>, engine: &Reached<'_>, limit: Duration) -> Option<String> {
     let RegistryQuery { reference, platform, credentials } = query;
-    // It goes by its registries.conf, which can lead to other hosts, and of which /info tells a part.
+    // Podman follows its registries.conf, which can name other hosts; its /info has only a part of that.
     if engine.version["Components"].to_string().contains("Podman") {
         return None;
     }
@@ -87,14 +88,14 @@ pub(super) fn request(what: &str, query: &RegistryQuery<'_>, engine: &Reached<'_
             "HttpsProxy": part("HttpsProxy"),
             "NoProxy": part("NoProxy"),
         },
-        "auth": serde_json::from_slice::<Value>(&auth).ok()?,
+        "auth": answer::parse(&auth)?,
         "limit_ms": u64::try_from(limit.as_millis()).ok()?,
     });
     Some(request.to_string())
 }
 
-/// The digest of what an image's tag names in its registry, by a request that no registry counts as a pull. None where there is
-/// no agent, or it does not know: then the engine is to be asked.
+/// The digest of an image's tag in its registry, asked with a request that registries do not count as a pull. `None` if
+/// there is no agent, or it has no answer: then the engine has to be asked.
 pub(crate) fn digest(inspector: &Inspector<'_>, query: &RegistryQuery<'_>) -> Option<String> {
     let agent = find()?;
     let info = inspector.find("/info").ok()??;
@@ -109,18 +110,16 @@ pub(crate) fn digest(inspector: &Inspector<'_>, query: &RegistryQuery<'_>) -> Op
     parse(&answer).filter(|_| status.success())
 }
 
-/// The digest that the agent answers; none where it does not answer as it should.
+/// The digest in the agent's answer; `None` if the answer is malformed.
 pub(crate) fn parse(answer: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Reply {
-        digest: String,
-    }
-    let Reply { digest } = serde_json::from_slice(answer).ok()?;
+    let answer = answer::parse(answer)?;
+    let digest = answer["digest"].as_str()?;
     let hex = digest.strip_prefix("sha256:")?;
-    (hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))).then_some(digest)
+    (hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))).then(|| digest.to_owned())
 }
 
-/// `linux/arm`, as the engine was built: the kernel can be of another kind. An engine that does not say runs here as we do.
+/// `linux/arm`, as the engine was built; the kernel can be another one. An engine that does not report it runs on this
+/// platform.
 fn platform_of(version: &Value) -> String {
     let architecture = match env::consts::ARCH {
         "x86_64" => "amd64",

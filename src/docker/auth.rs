@@ -1,14 +1,13 @@
 //! Docker's credentials for a registry, as the value of `X-Registry-Auth`.
 //!
-//! An engine is given no credentials unless its client sends them; docker's CLI searches for them, and so do we, in its
-//! order: `DOCKER_AUTH_CONFIG`, then a credential helper, else config.json itself. What seems odd here is what docker
-//! 20.10 and 28 were seen to do. Or they come from a token file.
+//! An engine has no credentials unless its client sends them. docker's CLI searches for them, and this module does the
+//! same in the same order: `DOCKER_AUTH_CONFIG`, then a credential helper, else config.json itself. Where the rules
+//! seem odd, they are what docker 20.10 and 28 were observed to do. A token file replaces the search.
 //!
-//! **Invariant:** nothing is printed or logged, and no warning, error or origin holds anything that was read from a
-//! helper, from an entry or from a token file: where, and what kind of thing is wrong, must do. Types that hold a
-//! secret are not `Debug`.
+//! **Invariant:** nothing is printed or logged. No warning, error or origin contains anything that was read from a
+//! helper, an entry or a token file: it says where and what kind of thing is wrong. Types that hold a secret are not
+//! `Debug`.
 
-use std::collections::BTreeMap;
 use std::mem;
 use std::path::Path;
 use std::process::Command;
@@ -21,60 +20,87 @@ use crate::docker::environment::Environment;
 use crate::os::child::{Setup, collect, program};
 use crate::os::wait::OnTick;
 
-/// Docker Hub's name wherever docker keeps credentials, from the days of the first index.
+/// Docker Hub's name in all of docker's credentials, from the time of its first index.
 const HUB: &str = "https://index.docker.io/v1/";
 
-/// How a helper says that it has nothing, on its standard output.
+/// What a helper without credentials prints on its standard output.
 const NOT_FOUND: &[u8] = b"credentials not found in native keychain";
 
-/// The user name that says that the secret is an identity token.
+/// The user name that marks the secret as an identity token.
 const TOKEN_USER: &str = "<token>";
 
-/// Far above any real token or answer; a service account's key has 2.4 KB.
+/// Bytes; far more than any real token or answer has. A service account's key has 2.4 KB.
 const SECRET_MAX: usize = 64 << 10;
 
-/// What a search found.
+/// The result of a search.
 #[derive(Default)]
 pub(crate) struct Found {
     /// The value of `X-Registry-Auth`; `e30=` is anonymous.
     pub(crate) header: String,
-    /// For messages; none when anonymous.
+    /// The user's name for messages; `None` if anonymous.
     pub(crate) user: Option<String>,
-    /// For messages: where the credentials were found, or all the places that had none.
+    /// For messages: where the credentials were found, or all places where there were none.
     pub(crate) origin: String,
     pub(crate) warnings: Vec<String>,
-    /// A config.json with just these, where they are from a token file: docker's CLI takes them in no other form.
+    /// A config.json with only these credentials if they come from a token file: docker's CLI takes them in no other
+    /// form.
     pub(crate) docker_config: Option<String>,
 }
 
-/// What the engine is sent, by docker's names for it; no value is empty.
-type Credentials = BTreeMap<&'static str, String>;
+/// What is sent to the engine, under docker's names; an empty one is not sent.
+#[derive(Default, serde::Serialize)]
+struct Credentials {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    identitytoken: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    password: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    registrytoken: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    serveraddress: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    username: String,
+}
 
-/// `server` goes with them whatever key they were found under: the containerd store drops credentials whose host is not
-/// the registry's.
+impl Credentials {
+    fn of(username: String, password: String) -> Self {
+        Self { password, username, ..Self::default() }
+    }
+
+    fn is_empty(&self) -> bool {
+        let Self { identitytoken, password, registrytoken, serveraddress, username } = self;
+        [identitytoken, password, registrytoken, serveraddress, username].into_iter().all(String::is_empty)
+    }
+}
+
+/// Adds `server`, under whatever key the credentials were found: the containerd store ignores credentials whose host is
+/// not the registry's.
 fn found(mut credentials: Credentials, server: &str, origin: String, warnings: Vec<String>) -> Found {
-    let user = match credentials.get("username") {
-        None if credentials.is_empty() => None,
-        None => Some(TOKEN_USER.to_owned()),
-        // Some registries take a token for the user's name; then the name is the secret.
-        Some(_) if credentials.len() == 1 => Some("<a user without a password>".to_owned()),
-        Some(user) => Some(user.clone()),
+    let Credentials { username, password, identitytoken, registrytoken, .. } = &credentials;
+    let user = match username.as_str() {
+        "" if credentials.is_empty() => None,
+        "" => Some(TOKEN_USER.to_owned()),
+        // Some registries take a token in place of the user's name; then the name is the secret.
+        _ if password.is_empty() && identitytoken.is_empty() && registrytoken.is_empty() => {
+            Some("<a user without a password>".to_owned())
+        }
+        user => Some(user.to_owned()),
     };
     if user.is_some() {
-        credentials.insert("serveraddress", server.to_owned());
+        server.clone_into(&mut credentials.serveraddress);
     }
-    // A map of strings cannot fail to become JSON.
+    // Strings cannot fail to become JSON.
     let json = serde_json::to_vec(&credentials).unwrap_or_default();
     Found { header: base64::url_safe(&json), user, origin, warnings, docker_config: None }
 }
 
-/// The credentials docker would use for `registry`.
+/// The credentials that docker would use for `registry`.
 fn find(registry: &str, environment: &Environment, config: &Config, on_tick: OnTick<'_>) -> Found {
     let server = server(registry);
     let (mut searched, mut warnings) = (Vec::new(), Vec::new());
     if let Some(text) = &environment.docker_auth_config {
         let place = "DOCKER_AUTH_CONFIG".to_owned();
-        // Only the exact key: docker keeps this one in a store that knows no old spellings.
+        // Only the exact key: docker does not search this variable for older spellings of a registry.
         match json(text.as_bytes()).and_then(|root| entry(&field(&root, "auths")[server])) {
             Ok(credentials) if !credentials.is_empty() => {
                 return found(credentials, server, place, warnings);
@@ -89,18 +115,17 @@ fn find(registry: &str, environment: &Environment, config: &Config, on_tick: OnT
     let (mut place, root) = (config.place.clone(), &config.root);
     let mut credentials = stored(root, server).unwrap_or_else(|error| {
         warnings.push(format!("{place}: {error}"));
-        Credentials::new()
+        Credentials::default()
     });
     match helper(root, server, environment) {
         Ok(None) => {}
         Ok(Some(Helper { name, chosen })) => match ask(&name, server, environment, on_tick) {
             Ok(answer) => {
                 // The one thing of the file's entry that docker keeps, even where the helper has nothing.
-                credentials.retain(|name, _| *name == "registrytoken");
-                credentials.extend(answer);
+                credentials = Credentials { registrytoken: credentials.registrytoken, ..answer };
                 searched.push(mem::replace(&mut place, name));
             }
-            // Docker goes on with the file's entry, which usually does not exist.
+            // docker continues with the file's entry, which usually does not exist.
             Err(error) => {
                 if chosen {
                     warnings.push(format!("credential helper {name} {error}"));
@@ -117,34 +142,38 @@ fn find(registry: &str, environment: &Environment, config: &Config, on_tick: OnT
     found(credentials, server, place, warnings)
 }
 
-/// The name docker keeps a registry's credentials under. Not for `registry-1.docker.io`: docker keeps that apart.
+/// The name under which docker keeps a registry's credentials. `registry-1.docker.io` is not treated as Docker Hub, as
+/// in docker.
 fn server(registry: &str) -> &str {
     if matches!(registry, "docker.io" | "index.docker.io") { HUB } else { registry }
 }
 
-/// What `auths` holds for a registry.
+/// The entry of `auths` for a registry.
 fn stored(root: &Value, server: &str) -> Result<Credentials, String> {
     let Some(auths) = object(field(root, "auths"), "\"auths\"")? else {
-        return Ok(Credentials::new());
+        return Ok(Credentials::default());
     };
-    // An exact key counts even where it is empty: docker login leaves that when a helper has the secret.
+    // An exact key counts even if it is empty: docker login leaves such an entry when a helper has the secret.
     let old = || auths.iter().find(|(key, _)| host(key) == server);
     entry(auths.get(server).or_else(|| Some(old()?.1)).unwrap_or(&Value::Null))
 }
 
-/// The host that a key of `auths` names, which may be an old one: `https://registry.example.com/v1/`.
+/// The host that a key of `auths` names, which may be in an older form: `https://registry.example.com/v1/`.
 fn host(key: &str) -> &str {
     let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
     rest.split('/').next().unwrap_or_default()
 }
 
-/// One entry of `auths`.
+/// Reads one entry of `auths`.
 fn entry(entry: &Value) -> Result<Credentials, String> {
     object(entry, "the registry's entry")?;
-    let mut credentials = Credentials::new();
-    for name in ["username", "password", "identitytoken", "registrytoken"] {
-        credentials.insert(name, text(entry, name)?);
-    }
+    let mut credentials = Credentials {
+        username: text(entry, "username")?,
+        password: text(entry, "password")?,
+        identitytoken: text(entry, "identitytoken")?,
+        registrytoken: text(entry, "registrytoken")?,
+        serveraddress: String::new(),
+    };
     let auth = text(entry, "auth")?;
     if !auth.is_empty() {
         let bytes = base64::decode(&auth).ok_or("\"auth\" is not base64")?;
@@ -153,32 +182,31 @@ fn entry(entry: &Value) -> Result<Credentials, String> {
         if user.is_empty() {
             return Err("\"auth\" holds no user:password".to_owned());
         }
-        credentials.insert("username", user.to_owned());
-        credentials.insert("password", password.trim_matches('\0').to_owned());
+        user.clone_into(&mut credentials.username);
+        password.trim_matches('\0').clone_into(&mut credentials.password);
     }
-    credentials.retain(|_, value| !value.is_empty());
     Ok(credentials)
 }
 
-/// A program to be asked for credentials.
+/// A credential helper.
 struct Helper {
     name: String,
-    /// By the user: then it is worth a warning when it fails. Docker's own choice needs none, for a desktop's key ring
-    /// never works on a machine without one, and nobody asked for it.
+    /// Whether the user configured it: then its failure is worth a warning. Docker's default needs none: a desktop's
+    /// key ring never works on a machine without one.
     chosen: bool,
 }
 
-/// The helper that config.json names for a registry.
+/// The helper that docker uses for a registry.
 fn helper(root: &Value, server: &str, environment: &Environment) -> Result<Option<Helper>, String> {
     let helpers = field(root, "credHelpers");
     let suffix = match helpers.get(server) {
-        // An empty one is a choice too: no helper for this registry, not even `credsStore`.
+        // An empty name is a choice, too: no helper for this registry, not even `credsStore`.
         Some(Value::String(suffix)) => Some(suffix.clone()),
         Some(_) => return Err("an entry of \"credHelpers\" is not text".to_owned()),
         None => Some(text(root, "credsStore")?).filter(|suffix| !suffix.is_empty()),
     };
     if let Some(suffix) = suffix {
-        // It is going to be run: a path in it is an accident or an attack.
+        // The name is going to be executed: a path in it is a mistake or an attack.
         if !suffix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
             return Err("a credential helper's name is refused, it is no plain word".to_owned());
         }
@@ -189,44 +217,43 @@ fn helper(root: &Value, server: &str, environment: &Environment) -> Result<Optio
     if holds(helpers) || holds(field(root, "auths")) {
         return Ok(None);
     }
-    // Where nothing is configured docker takes the one of the platform, if it is installed.
+    // If none is configured, docker uses the platform's own helper if it is installed.
     let installed = |name: &str| program(name, &environment.path).is_some();
     let suffix = if installed("pass") { "pass" } else { "secretservice" };
     let name = format!("docker-credential-{suffix}");
     Ok(installed(&name).then_some(Helper { name, chosen: false }))
 }
 
-/// Asks a helper. Nothing it says on failure is passed on, for it may have a secret in it.
+/// Runs a helper. Its output on failure is discarded, because that may contain a secret.
 fn ask(name: &str, server: &str, environment: &Environment, on_tick: OnTick<'_>) -> Result<Credentials, String> {
     let mut command = Command::new(program(name, &environment.path).ok_or("was not found on PATH")?);
     command.arg("get").env("PATH", &environment.path);
-    // In a group of its own nothing of it stays behind; but there it could not read a passphrase from the terminal.
+    // In its own process group all of its children can be killed; but then it could not read a passphrase from the
+    // terminal.
     let own_group = !environment.terminal;
     let setup = Setup { input: Some(server.as_bytes()), own_group, ..Setup::default() };
     let (status, output) = collect(command, setup, environment.helper_limit, SECRET_MAX, on_tick)?;
     if !status.success() {
         let none = output.trim_ascii() == NOT_FOUND;
-        return if none { Ok(Credentials::new()) } else { Err(format!("failed ({status})")) };
+        return if none { Ok(Credentials::default()) } else { Err(format!("failed ({status})")) };
     }
     let answer = json(&output).ok().filter(Value::is_object).ok_or("gave no JSON object")?;
     let wrong = |error| format!("gave a wrong answer: {error}");
     let user = text(&answer, "Username").map_err(wrong)?;
     let secret = text(&answer, "Secret").map_err(wrong)?;
-    let mut credentials = if user == TOKEN_USER {
-        Credentials::from([("identitytoken", secret)])
+    Ok(if user == TOKEN_USER {
+        Credentials { identitytoken: secret, ..Credentials::default() }
     } else {
-        Credentials::from([("username", user), ("password", secret)])
-    };
-    credentials.retain(|_, value| !value.is_empty());
-    Ok(credentials)
+        Credentials::of(user, secret)
+    })
 }
 
-/// Whose credentials are wanted, and where they may be.
+/// Whose credentials are searched for, and where.
 #[derive(Clone, Copy)]
 pub(crate) struct Search<'a> {
-    /// A host as it stands in a reference.
+    /// The host as it is written in the reference.
     pub(crate) registry: &'a str,
-    /// In place of all others, with the name of its user.
+    /// A file with a token, in place of all other sources, and the name of its user.
     pub(crate) token_file: Option<&'a Path>,
     pub(crate) token_user: Option<&'a str>,
     pub(crate) environment: &'a Environment,
@@ -234,7 +261,7 @@ pub(crate) struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// What is found. `on_tick` is called at least every 50 ms while a helper runs.
+    /// Searches. `on_tick` is called at least every 50 ms while a helper runs.
     pub(crate) fn run(self, on_tick: OnTick<'_>) -> Result<Found, String> {
         match self.token_file {
             Some(file) => from_token_file(file, self.token_user, self.registry, self.config),
@@ -243,8 +270,8 @@ impl Search<'_> {
     }
 }
 
-/// A registry's password from a file, for `user` or whom the file seems to be for. `config`: what else docker's CLI is to
-/// find in the configuration that it gets in place of the user's.
+/// Reads a registry's password from a file, for `user` or the user that its content implies. `config` is the rest of
+/// the configuration that docker's CLI gets in place of the user's.
 fn from_token_file(path: &Path, user: Option<&str>, registry: &str, config: &Config) -> Result<Found, String> {
     let place = path.display().to_string();
     let wrong = |error: &str| format!("token file {place}: {error}");
@@ -262,7 +289,7 @@ fn from_token_file(path: &Path, user: Option<&str>, registry: &str, config: &Con
         Ok(key) if key["type"] == "service_account" => "_json_key",
         _ => "oauth2accesstoken",
     });
-    let credentials = Credentials::from([("username", user.to_owned()), ("password", token.to_owned())]);
+    let credentials = Credentials::of(user.to_owned(), token.to_owned());
     let server = server(registry);
     let pair = base64::standard(format!("{user}:{token}").as_bytes());
     let mut docker_config = serde_json::json!({ "auths": { server: { "auth": pair } } });

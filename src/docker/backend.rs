@@ -1,7 +1,7 @@
-//! How an image can be pulled: over the engine's socket, or by docker's CLI where that cannot be used.
+//! The two ways to pull an image: over the engine's socket, or by docker's CLI if the socket cannot be used.
 //!
-//! **Invariant:** once an engine has answered nothing falls back. A pull that would leave out what docker's own client was
-//! configured to do (to check signatures) is refused.
+//! **Invariant:** once an engine has answered, nothing falls back. A pull that would ignore what docker's own client is
+//! configured to do (verify signatures) is refused.
 
 use crate::docker::Read;
 use crate::docker::auth::Found;
@@ -16,7 +16,7 @@ use crate::pull::End;
 use crate::pull::failure::{Failure, Kind};
 use std::ops::ControlFlow;
 
-/// What is to be pulled, and from where.
+/// What is to be pulled, and from which engine.
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
     pub(crate) reference: &'a Reference,
@@ -29,7 +29,7 @@ pub(crate) enum Backend {
     Api(Engine),
     Cli {
         reason: String,
-        /// The engine that was meant, for a docker that is not to choose it itself.
+        /// The engine's address, for a docker that would choose another one itself.
         address: String,
     },
 }
@@ -47,7 +47,7 @@ impl Backend {
             Endpoint::Unix(socket) => socket,
         };
         match Engine::ping(&socket, headers, on_tick) {
-            // A digest is its own proof: docker does not check signatures there either.
+            // A digest verifies itself: docker does not check signatures of such a reference, either.
             Ok(_) if environment.content_trust && request.reference.digest.is_none() => {
                 Err(Error::Refused(Failure::own(
                     Kind::Other,
@@ -61,7 +61,7 @@ impl Backend {
         }
     }
 
-    /// Begins to pull.
+    /// Starts the pull.
     pub(crate) fn begin(
         &self,
         request: Request<'_>,
@@ -82,7 +82,7 @@ impl Backend {
                     let request = cli::Request {
                         image: &request.reference.to_string(),
                         platform: request.platform,
-                        // With another configuration docker would not find the engine of the user's own.
+                        // With another configuration directory docker would not find the user's current context.
                         host: request.host.or(config.is_some().then_some(address)),
                         config,
                     };
@@ -94,14 +94,14 @@ impl Backend {
     }
 }
 
-/// A pull that has begun.
+/// A pull that was started.
 pub(crate) enum Source {
     Api(Connection),
     Cli(Box<Docker>),
 }
 
 impl Source {
-    /// Waits for the next bytes for one tick at most and hands them on.
+    /// Waits at most one tick for bytes, and passes them to `body`.
     pub(crate) fn read(&mut self, body: &mut dyn FnMut(&[u8])) -> Read {
         match self {
             Self::Api(connection) => connection.read(body),
@@ -109,7 +109,7 @@ impl Source {
         }
     }
 
-    /// To be called on every tick once a signal has come; a break with the end, when there is nothing more to wait for.
+    /// To be called on every tick after a signal. Breaks with the end once there is nothing left to wait for.
     pub(crate) fn stop(&mut self, signal: i32) -> ControlFlow<End> {
         match self {
             Self::Api(_) => ControlFlow::Break(End::Signal(signal)),

@@ -1,17 +1,17 @@
 //! Base64, both alphabets (RFC 4648).
 //!
-//! **Invariant:** always padded: an engine takes credentials without padding, or in the other alphabet, for none at all,
-//! and says nothing.
+//! **Invariant:** the output is always padded: an engine silently ignores credentials without padding or in the other
+//! alphabet.
 
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// As `auth` in docker's config.json.
+/// Encodes for `auth` in docker's config.json.
 pub(crate) fn standard(bytes: &[u8]) -> String {
     encode(bytes, STANDARD)
 }
 
-/// As `X-Registry-Auth`.
+/// Encodes for `X-Registry-Auth`.
 pub(crate) fn url_safe(bytes: &[u8]) -> String {
     encode(bytes, URL_SAFE)
 }
@@ -28,7 +28,7 @@ fn encode(bytes: &[u8], alphabet: &[u8; 64]) -> String {
     text
 }
 
-/// Reads the standard alphabet; as in Go the padding must be there and line ends do not matter.
+/// Decodes the standard alphabet. As in Go, padding is required and line ends are ignored.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let text = text.replace(['\r', '\n'], "");
     if !text.len().is_multiple_of(4) {

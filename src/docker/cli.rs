@@ -1,8 +1,8 @@
-//! The fallback: `docker pull`, whose lines are handed on.
+//! The fallback: runs `docker pull` and passes its lines on.
 //!
-//! Docker's CLI reaches what this program cannot (tcp, ssh), and has its own words for a socket that is missing.
+//! docker's CLI reaches engines that this program cannot (tcp, ssh), and has its own messages for a missing socket.
 //!
-//! **Invariant:** docker's exit code is the answer, whatever its lines say.
+//! **Invariant:** docker's exit code decides, whatever its lines say.
 
 use crate::docker::Read;
 use crate::docker::environment::Environment;
@@ -20,40 +20,41 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long docker may take to end after it got the signal.
+/// How long docker may take to end after a signal.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What docker is to do.
+/// What docker has to do.
 pub(crate) struct Request<'a> {
     pub(crate) image: &'a str,
     pub(crate) platform: Option<&'a str>,
-    /// As `--host` gave it; otherwise docker finds its engine itself.
+    /// The value of `--host`; if `None`, docker finds its engine itself.
     pub(crate) host: Option<&'a str>,
-    /// A configuration to be used instead of the user's.
+    /// A configuration in place of the user's.
     pub(crate) config: Option<PrivateConfig>,
 }
 
-/// How many names are tried for the directory in each place.
+/// How many directory names are tried in each place.
 const NAMES: u32 = 8;
 
-/// A directory with a config.json of our own, which nobody else may read and which goes with this value.
+/// A directory with a config.json of its own, which nobody else may read, and which is deleted when this value is
+/// dropped.
 ///
-/// On a tmpfs, so that a secret never touches a disk or an SD card.
+/// It is on a tmpfs, so that a secret is never written to a disk or an SD card.
 pub(crate) struct PrivateConfig(PathBuf);
 
 impl PrivateConfig {
-    /// `user`: the user's own configuration directory. All in it but config.json is found in this one too: the
-    /// certificates for an engine far away, the keys of signed images.
+    /// `user` is the user's configuration directory. Everything in it except config.json is linked into the new one:
+    /// certificates for a remote engine, keys of signed images.
     pub(crate) fn create(config: &str, user: Option<&Path>) -> Result<Self, String> {
-        // Where anybody may make directories nobody is to know the name beforehand. Root's runtime directory is its own, also
-        // where XDG_RUNTIME_DIR is that of the user who became root.
+        // Where others may create directories, the name must not be predictable. Root always gets root's own runtime
+        // directory, even if XDG_RUNTIME_DIR still names that of the user who became root.
         let places = user::runtime_directory().into_iter().chain(["/run", "/dev/shm"].map(PathBuf::from));
         for (place, number) in
             places.filter(|place| is_tmpfs(place)).flat_map(|place| (0..NAMES).map(move |n| (place.clone(), n)))
         {
             let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
             let path = place.join(format!("docker-pull-with-progress-{}-{clock:x}{number:x}", std::process::id()));
-            // Never one that is there already: it might be somebody else's, waiting for the secret.
+            // Never an existing directory: somebody else may have created it to get the secret.
             if DirBuilder::new().mode(0o700).create(&path).is_ok() {
                 let directory = Self(path);
                 let mut file = OpenOptions::new();
@@ -73,7 +74,7 @@ impl PrivateConfig {
     fn link(&self, user: Option<&Path>) {
         let entries = user.and_then(|user| std::fs::read_dir(std::path::absolute(user).ok()?).ok());
         for entry in entries.into_iter().flatten().flatten().filter(|entry| entry.file_name() != "config.json") {
-            // What docker misses then it will say.
+            // docker itself reports what it misses.
             let _ = std::os::unix::fs::symlink(entry.path(), self.0.join(entry.file_name()));
         }
     }
@@ -81,29 +82,29 @@ impl PrivateConfig {
 
 impl Drop for PrivateConfig {
     fn drop(&mut self) {
-        // Should it fail, there is nobody who could do more than the next boot does.
+        // If this fails, the next boot empties the tmpfs.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-/// Whether what is written below `path` stays in memory.
+/// Whether files below `path` are kept in memory.
 fn is_tmpfs(path: &Path) -> bool {
-    // TMPFS_MAGIC and RAMFS_MAGIC of Linux.
+    // Linux's TMPFS_MAGIC and RAMFS_MAGIC.
     rustix::fs::statfs(path).is_ok_and(|disk| matches!(u64::try_from(disk.f_type), Ok(0x0102_1994 | 0x8584_58F6)))
 }
 
-/// A running `docker pull`. Dropped, it is killed.
+/// A running `docker pull`; it is killed when this value is dropped.
 pub(crate) struct Docker {
     child: Child,
     buffer: [u8; 4096],
     /// The signal that was sent to it, and when.
     stopping: Option<(i32, Instant)>,
-    /// Goes with docker, and after it.
+    /// Deleted with docker, and after it.
     _config: Option<PrivateConfig>,
 }
 
 impl Docker {
-    /// Starts `docker pull`. The environment's PATH says where docker is, and where it finds its own helpers.
+    /// Starts `docker pull`. docker and its helpers are found on the environment's PATH.
     pub(crate) fn start(request: Request<'_>, environment: &Environment) -> Result<Self, Failure> {
         let path = environment.path.as_os_str();
         let Some(docker) = program("docker", path) else {
@@ -123,13 +124,13 @@ impl Docker {
             command.args(["--platform", platform]);
         }
         command.arg(request.image);
-        // A process group of its own: a dropped SSH session stops neither us nor docker.
+        // In its own process group: when an SSH session ends, neither this program nor docker is stopped.
         let setup = Setup { input: None, merge_stderr: true, own_group: true };
         let child = Child::spawn(command, setup).map_err(|error| broken(&error))?;
         Ok(Self { child, buffer: [0; 4096], stopping: None, _config: request.config })
     }
 
-    /// Waits for docker's next words for one tick and hands them on.
+    /// Waits at most one tick for docker's output, and passes it to `body`.
     pub(crate) fn read(&mut self, body: &mut dyn FnMut(&[u8])) -> Read {
         match self.child.read(&mut self.buffer) {
             Ok(child::Read::Bytes(count)) => {
@@ -149,7 +150,7 @@ impl Docker {
         }
     }
 
-    /// Passes the signal on to docker; a break with the end, once docker has had its time.
+    /// Passes a signal on to docker. Breaks with the end once docker had its time.
     pub(crate) fn stop(&mut self, signal: i32) -> ControlFlow<End> {
         match self.stopping {
             None => {

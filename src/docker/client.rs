@@ -1,9 +1,10 @@
-//! A client of an engine, as docker's own is one: what it is asked for, how the engine is reached, and as whom.
+//! A client of an engine, as docker's CLI is one: the reference, the engine or the fallback, and the credentials.
 //!
-//! Apart from the pull, which says when the engine and the credentials are searched for again: a token may expire and an
-//! engine be another one after its restart.
+//! Separate from the pull, which decides when engine and credentials are searched for again: a token may expire, and
+//! the engine may be another one after a restart.
 //!
-//! **Invariant:** config.json is read once for each search. What was found before is kept where a later search finds nothing.
+//! **Invariant:** config.json is read once for each search. If a later search finds no credentials, the earlier ones
+//! are kept.
 
 use crate::docker::auth::{Found, Search};
 use crate::docker::backend::{self, Backend, Source};
@@ -15,10 +16,10 @@ use crate::os::wait::{OnTick, TICK};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long an engine that broke off may take to come back.
+/// How long an engine that broke off may take to restart.
 const RESTART: Duration = Duration::from_mins(1);
 
-/// What is wanted of it.
+/// The options that concern the client.
 #[derive(Clone, Copy)]
 pub(crate) struct ClientOptions<'a> {
     pub(crate) reference: &'a Reference,
@@ -34,16 +35,16 @@ pub(crate) struct Client<'a> {
     environment: Environment,
     pub(crate) backend: Backend,
     pub(crate) credentials: Found,
-    /// The configuration, until the first search for credentials: it can be large, and hold secrets.
+    /// The configuration, until the first search for credentials: it can be large, and contain secrets.
     config: Option<Config>,
-    /// What is wrong with the configuration or the credentials, and was not reported yet.
+    /// Warnings about configuration and credentials that were not reported yet.
     warnings: Vec<String>,
-    /// What was reported.
+    /// The warnings that were reported.
     reported: Vec<String>,
 }
 
 impl<'a> Client<'a> {
-    /// Finds the engine, or docker's CLI in its place.
+    /// Finds the engine, or docker's CLI as the fallback.
     pub(crate) fn connect(
         options: ClientOptions<'a>,
         environment: Environment,
@@ -53,7 +54,7 @@ impl<'a> Client<'a> {
         let (headers, warnings) = config.headers();
         let request = Self::request(options);
         let backend = Backend::find(request, &environment, &config, headers, on_tick)?;
-        // Docker's CLI has its own words for them.
+        // docker's CLI reports these itself.
         let warnings = if matches!(backend, Backend::Api(_)) { warnings } else { Vec::new() };
         let (credentials, reported) = (Found::default(), Vec::new());
         Ok(Self { options, environment, backend, credentials, config: Some(config), warnings, reported })
@@ -63,7 +64,7 @@ impl<'a> Client<'a> {
         backend::Request { reference: options.reference, platform: options.platform, host: options.host }
     }
 
-    /// Searches for the credentials that the registry is to be sent. Docker's CLI finds its own, unless there is a token file.
+    /// Searches for the registry's credentials. docker's CLI finds its own, unless there is a token file.
     pub(crate) fn log_in(&mut self, on_tick: OnTick<'_>) -> Result<(), String> {
         if self.options.token_file.is_none() && matches!(self.backend, Backend::Cli { .. }) {
             return Ok(());
@@ -78,14 +79,14 @@ impl<'a> Client<'a> {
         };
         let mut found = search.run(on_tick)?;
         self.warnings.append(&mut found.warnings);
-        // A helper that asks a cloud can fail with the network that the pull failed with.
+        // A helper that asks a cloud service can fail together with the network.
         if found.user.is_some() || self.credentials.user.is_none() {
             self.credentials = found;
         }
         Ok(())
     }
 
-    /// Searches for everything again, and waits for an engine that is restarting.
+    /// Searches for engine and credentials again, and waits for an engine that restarts.
     pub(crate) fn renew(&mut self, on_tick: OnTick<'_>) -> Result<(), Error> {
         let config = Config::read(&self.environment);
         if let Backend::Api(engine) = &mut self.backend {
@@ -107,12 +108,12 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    /// Begins to pull.
+    /// Starts the pull.
     pub(crate) fn begin(&self, on_tick: OnTick<'_>) -> Result<Source, Error> {
         self.backend.begin(Self::request(self.options), &self.credentials, &self.environment, on_tick)
     }
 
-    /// The warnings about the configuration and the credentials; each is reported once.
+    /// The warnings about configuration and credentials; each is returned once.
     pub(crate) fn take_warnings(&mut self) -> Vec<String> {
         let mut new = std::mem::take(&mut self.warnings);
         new.retain(|warning| !self.reported.contains(warning));

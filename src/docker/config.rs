@@ -1,9 +1,9 @@
-//! Docker's config.json, read once for all that it is asked for: credentials, the current context, headers.
+//! Docker's config.json, read once for all of its users: credentials, current context, headers.
 //!
-//! As lenient as docker: names in any case, nothing after the first value counts, an empty file is an empty object.
+//! As lenient as docker: names in any case, what follows the first value is ignored, an empty file is an empty object.
 //!
-//! **Invariant:** at most [`MAX`] bytes of a regular file are read. It can hold secrets: not `Debug`, and no error or
-//! warning has a value in it.
+//! **Invariant:** at most [`MAX`] bytes of a regular file are read. It can contain secrets: it is not `Debug`, and no
+//! error or warning repeats a value.
 
 use crate::docker::environment::Environment;
 use crate::os::file;
@@ -13,42 +13,43 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// Far above any real config.json.
+/// Bytes; far more than any real config.json has.
 pub(crate) const MAX: usize = 1 << 20;
 
-/// All headers together: far above any real ones, and they fit the socket's buffer, so that one write sends a request.
+/// Bytes of all headers together: far more than real ones have, and they fit the socket's buffer, so that one write
+/// sends a request.
 const MAX_HEADERS: usize = 32 << 10;
 
-/// What this program or HTTP itself says of a request; never taken from a file.
+/// Headers that this program or HTTP itself sets; they are never taken from the file.
 const RESERVED: [&str; 12] = [
     "host",
     "content-length",
     "transfer-encoding",
     "connection",
     "x-registry-auth",
-    // As `connection`: about the connection, not the request.
+    // Like `connection`: about the connection, not the request.
     "keep-alive",
     "proxy-connection",
     "te",
     "trailer",
     "upgrade",
-    // Would have the engine wait for a body, or say `100 Continue`.
+    // Would make the engine wait for a body, or send `100 Continue`.
     "expect",
-    // Docker's CLI sends its own in its place.
+    // docker's CLI replaces this one.
     "user-agent",
 ];
 
-/// Name and value of headers that go with every request to the engine.
+/// Names and values of headers that are sent with every request to the engine.
 pub(crate) type Headers = Vec<(String, String)>;
 
-/// What there is of it.
+/// The configuration, or why there is none.
 #[derive(Default)]
 pub(crate) struct Config {
-    /// The directory that it lies in, whether it exists or not.
+    /// Its directory, whether it exists or not.
     pub(crate) directory: Option<PathBuf>,
-    /// Where it is, for messages.
+    /// Its path, for messages.
     pub(crate) place: String,
-    /// Its object; null where there is none, or it cannot be read.
+    /// Its object; null if there is none, or it cannot be read.
     pub(crate) root: Value,
     /// Why it cannot be read.
     pub(crate) error: Option<String>,
@@ -74,12 +75,12 @@ impl Config {
         config
     }
 
-    /// The context that docker uses where nothing else names one.
+    /// The context that docker uses if nothing else names one.
     pub(crate) fn context(&self) -> Option<&str> {
         field(&self.root, "currentContext").as_str().filter(|name| !name.is_empty())
     }
 
-    /// `HttpHeaders`, as docker's CLI sends them with every request; and why some are not.
+    /// `HttpHeaders`, which docker's CLI sends with every request, and warnings about those that are left out.
     pub(crate) fn headers(&self) -> (Headers, Vec<String>) {
         let (mut headers, mut warnings) = (Headers::new(), Vec::new());
         let mut refuse = |what: &str, why: &str| warnings.push(format!("{}: {what} {why}", self.place));
@@ -100,7 +101,7 @@ impl Config {
                     refuse(&what, "it is not for a configuration to set");
                 }
                 None => refuse(&what, "its value is not text"),
-                // Tabs are the one control character that a value may have.
+                // The tab is the only control character that a value may contain.
                 Some(value) if value.contains(|c: char| c != '\t' && c.is_ascii_control()) => {
                     refuse(&what, "its value has a control character in it");
                 }
@@ -116,7 +117,7 @@ impl Config {
     }
 }
 
-/// What RFC 9110 allows as the name of a header.
+/// Whether RFC 9110 allows it as the name of a header.
 fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
@@ -126,7 +127,7 @@ pub(crate) struct File {
     pub(crate) mode: u32,
 }
 
-/// A small regular file; none where there is none.
+/// Reads a regular file of at most `max` bytes; `None` if there is none.
 pub(crate) fn read(path: &Path, max: usize) -> Result<Option<File>, String> {
     match file::read(path, max) {
         Ok((bytes, metadata)) => Ok(Some(File { bytes, mode: metadata.mode() })),
@@ -135,17 +136,18 @@ pub(crate) fn read(path: &Path, max: usize) -> Result<Option<File>, String> {
     }
 }
 
-/// JSON as docker takes it: what follows the first value does not count, and nothing at all is nothing. Only the place
-/// of an error is reported: `serde_json`'s own message can quote the text.
+/// Parses JSON as docker does: what follows the first value is ignored, and an empty text is an empty object. An error
+/// contains only its position: `serde_json`'s own message can quote the text.
 pub(crate) fn json(bytes: &[u8]) -> Result<Value, String> {
     if bytes.trim_ascii().is_empty() {
         return Ok(Value::Null);
     }
-    Value::deserialize(&mut serde_json::Deserializer::from_slice(bytes))
+    let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8 text")?;
+    Value::deserialize(&mut serde_json::Deserializer::from_str(text))
         .map_err(|error| format!("not valid JSON (line {}, column {})", error.line(), error.column()))
 }
 
-/// An object or nothing.
+/// The object in `value`; `None` if it is null.
 pub(crate) fn object<'a>(value: &'a Value, what: &str) -> Result<Option<&'a Map<String, Value>>, String> {
     match value {
         Value::Null => Ok(None),
@@ -154,14 +156,14 @@ pub(crate) fn object<'a>(value: &'a Value, what: &str) -> Result<Option<&'a Map<
     }
 }
 
-/// A field of an object; null where there is none. Go ignores the case of names.
+/// A field of an object; null if it is missing. Like Go, ignores the case of names.
 pub(crate) fn field<'a>(object: &'a Value, name: &str) -> &'a Value {
     let mut fields = object.as_object().into_iter().flatten();
     let folded = || Some(fields.find(|(key, _)| key.eq_ignore_ascii_case(name))?.1);
     object.get(name).or_else(folded).unwrap_or(&Value::Null)
 }
 
-/// A field that must be text; empty where there is none.
+/// A field that must be a string; empty if it is missing.
 pub(crate) fn text(object: &Value, name: &str) -> Result<String, String> {
     match field(object, name) {
         Value::Null => Ok(String::new()),

@@ -1,22 +1,23 @@
-//! What an engine's words on a container come to: whether it runs, and whether anybody can reach what runs.
+//! Interprets an engine's answer about a container: whether it runs, and whether it can be reached over the network.
 //!
-//! Apart from the request itself because to the engine a container runs while it is restarted for ever, while it is
-//! paused, and while its network is that of a container which is gone.
+//! Separate from the request, because the engine says "running" of a container that is restarted endlessly, that is
+//! paused, or whose network belongs to a container that is gone.
 //!
-//! **Invariant:** a container is called unwell only for what the engine or the kernel says; what is not said is well.
+//! **Invariant:** a container is called unwell only if the engine or the kernel says so; what is not reported counts as
+//! well.
 
 use serde_json::Value;
 use std::path::PathBuf;
 
 /// A namespace that a container shares with another one.
 pub(crate) struct Shared<'a> {
-    /// As the kernel calls it in `/proc/PID/ns`.
+    /// Its name in `/proc/PID/ns`.
     namespace: &'static str,
     /// The other container's id.
     pub(crate) owner: &'a str,
 }
 
-/// Why a container does not run, in words that go after its name; none where it does.
+/// Why a container does not run, as a phrase that follows its name; `None` if it runs.
 pub(crate) fn unwell(container: &Value) -> Option<String> {
     let state = &container["State"];
     let is = |key: &str| state[key].as_bool() == Some(true);
@@ -36,7 +37,7 @@ pub(crate) fn unwell(container: &Value) -> Option<String> {
     (state["Health"]["Status"].as_str() == Some("unhealthy")).then(|| "is unhealthy".to_owned())
 }
 
-/// The namespaces that a container has from others.
+/// The namespaces that a container takes from other containers.
 pub(crate) fn shared(container: &Value) -> Vec<Shared<'_>> {
     let modes = [("net", "NetworkMode"), ("pid", "PidMode"), ("ipc", "IpcMode")];
     let shared = modes.into_iter().filter_map(|(namespace, key)| {
@@ -47,8 +48,8 @@ pub(crate) fn shared(container: &Value) -> Vec<Shared<'_>> {
 }
 
 impl Shared<'_> {
-    /// Why a container is alone in its namespace, in words that go after its name. Nothing arrives there any more:
-    /// a container that is started again, even the same one, gets new namespaces.
+    /// Why a container is alone in a namespace that it takes from another, as a phrase that follows its name. No packet
+    /// arrives there any more: a container that is started again, even the same one, gets new namespaces.
     pub(crate) fn is_dead(&self, container: &Value, owner: Option<&Value>) -> Option<String> {
         let kind = match self.namespace {
             "net" => "network",
@@ -62,7 +63,7 @@ impl Shared<'_> {
         }
         let is_left = match (self.inode(container), self.inode(owner)) {
             (Some(here), Some(there)) => here != there,
-            // Not seen from here: by the times then.
+            // The namespaces cannot be seen from here, so the start times decide.
             _ => started(owner).zip(started(container)).is_some_and(|(owner, own)| owner > own),
         };
         if is_left { dead("was started again since") } else { None }
@@ -74,7 +75,8 @@ impl Shared<'_> {
     }
 }
 
-/// When a container was started, to be compared: seconds, and their fraction, from which engines leave out zeros.
+/// When a container was started, in a form that can be compared: seconds, and the fraction, whose trailing zeros
+/// engines leave out.
 fn started(container: &Value) -> Option<(&str, &str)> {
     let time = container["State"]["StartedAt"].as_str()?.strip_suffix('Z')?;
     Some(time.split_once('.').unwrap_or((time, "")))
@@ -126,7 +128,7 @@ mod tests {
         check(Some(at("2026-11-25T12:00:00.45Z", 0)), "2026-11-25T12:00:00.5Z", None);
         check(Some(at("2026-11-25T12:00:00.5Z", 0)), "2026-11-25T12:00:00.45Z", Some("was started again since"));
         check(Some(at("2026-11-25T12:00:01Z", 0)), "2026-11-25T12:00:00.9Z", Some("was started again since"));
-        // What is not said is well.
+        // What is not reported counts as well.
         check(Some(json!({})), noon, None);
     }
 

@@ -1,12 +1,13 @@
-//! Which engine docker would talk to: `--host`, the environment, docker's contexts, the default socket.
+//! Which engine docker would talk to: by `--host`, the environment, docker's contexts, the default socket.
 //!
-//! Apart from `engine.rs`, which only ever sees a path. What is not a Unix socket is left to docker's own CLI, with the
-//! reason; so is a context that cannot be found, for docker itself will say best what is wrong with it.
+//! Separate from `engine`, which gets only a path. If the address is not a Unix socket, the pull is left to docker's
+//! CLI, with the reason; so is a context that cannot be found, because docker explains best what is wrong with it.
 //!
-//! **Invariant:** nothing is written and no socket is touched; a password in an address is never in a reason.
+//! **Invariant:** nothing is written, and no socket is opened. A reason never contains a password of an address.
 
 use crate::docker::config::{self, Config};
 use crate::docker::environment::Environment;
+use crate::pull::failure::NOT_A_SOCKET;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,23 +18,23 @@ const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// The engine to talk to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
-    /// Over this socket.
+    /// Reached over this socket.
     Unix(PathBuf),
-    /// Only docker's CLI can reach it. `address` is what names it, a URL or the name of a context, as it was given;
-    /// `reason` is for people.
+    /// Only docker's CLI can reach it. `address` is the URL or the name of a context as it was written; `reason` is for
+    /// messages.
     Other { address: String, reason: String },
 }
 
-/// The engine, in docker's order.
+/// Finds the engine in docker's order.
 pub(crate) fn find(host: Option<&str>, environment: &Environment, config: &Config) -> Endpoint {
     let set = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
-    // `docker -H ''` means the default socket, whatever the environment says.
+    // `docker -H ''` means the default socket, even if the environment names another.
     if let Some(address) = host.map(str::to_owned).or_else(|| set(&environment.docker_host)) {
         return parse(&address);
     }
     match set(&environment.docker_context).or_else(|| config.context().map(str::to_owned)) {
         None => parse(""),
-        // The one name that is no file: it stands for what there is without contexts.
+        // The one name without a file: it means "no context".
         Some(name) if name == "default" => parse(""),
         Some(name) => match endpoint(&name, config.directory.as_deref()) {
             Ok(address) => parse(&address),
@@ -42,8 +43,8 @@ pub(crate) fn find(host: Option<&str>, environment: &Environment, config: &Confi
     }
 }
 
-/// The address that the context `name` has for docker. Docker finds the directory by the SHA-256 of the name; reading
-/// the few that there are does as well.
+/// The address of the context `name`. Docker finds its directory by the SHA-256 of the name; reading all of the few
+/// directories needs no SHA-256.
 fn endpoint(name: &str, directory: Option<&Path>) -> Result<String, String> {
     let directory = directory.ok_or("cannot be looked up without a home directory")?.join("contexts/meta");
     let missing = || format!("was not found in {}", directory.display());
@@ -61,7 +62,7 @@ fn endpoint(name: &str, directory: Option<&Path>) -> Result<String, String> {
     }
 }
 
-/// An address as docker's `-H` takes it: an empty one is the default socket, a bare path a socket too.
+/// Parses an address as docker's `-H` does: an empty one is the default socket, a bare path is a socket, too.
 fn parse(address: &str) -> Endpoint {
     let address = address.trim();
     let path = match address.split_once("://") {
@@ -73,12 +74,12 @@ fn parse(address: &str) -> Endpoint {
         Some("") => return Endpoint::Unix(PathBuf::from(DEFAULT_SOCKET)),
         Some(path) if path.starts_with('@') => format!("{address} is an abstract socket"),
         Some(path) => return Endpoint::Unix(PathBuf::from(path)),
-        None => format!("{} is not a Unix socket", without_user(address)),
+        None => format!("{} {NOT_A_SOCKET}", without_user(address)),
     };
     Endpoint::Other { address: address.to_owned(), reason }
 }
 
-/// `ssh://me:secret@host` as `ssh://…@host`.
+/// Shortens `ssh://me:secret@host` to `ssh://…@host`.
 fn without_user(address: &str) -> String {
     let start = address.find("://").map_or(0, |at| at + 3);
     match address[start..].rsplit_once('@') {
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
     use std::env;
 
-    /// What is found where docker's configuration is in `directory`.
+    /// The endpoint if docker's configuration is in `directory`.
     fn find_with(host: Option<&str>, docker_host: &str, docker_context: &str, directory: Option<&Path>) -> Endpoint {
         let environment = Environment {
             docker_config: directory.map(Path::to_owned),

@@ -1,9 +1,9 @@
 //! The Docker Engine over its Unix socket.
 //!
-//! Every wait is cut into ticks, after each of which the caller is asked whether to go on: a signal is answered within
-//! 100 ms whatever the engine does.
+//! Every wait is cut into ticks, and after each of them the caller decides whether to continue, so a signal is answered
+//! within 100 ms whatever the engine does.
 //!
-//! **Invariant:** the only file that opens the socket. Nothing here blocks for longer than a tick.
+//! **Invariant:** no other file opens the socket, and nothing here blocks longer than a tick.
 
 use crate::docker::Read;
 pub(crate) use crate::docker::answer::Answer;
@@ -26,30 +26,31 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The longest that one call waits: short enough to answer a signal within 100 ms.
+/// The longest wait of one call: short enough to answer a signal within 100 ms.
 const TICK: Duration = crate::os::wait::TICK;
 
 /// How long an engine may take to answer `/_ping`.
 const PING: Duration = Duration::from_secs(2);
 
-/// The newest API that was tried with this program (Docker 28.5).
+/// The newest API version that this program was tested with (Docker 28.5).
 const NEWEST: (u32, u32) = (1, 51);
 
-/// An answer to anything but a pull is JSON of a few KB. A longer one is given up before it fills the memory.
+/// Bytes. An answer to anything except a pull is JSON of a few KB; reading a longer one is given up before it fills the
+/// memory.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// What kept a request from its answer.
+/// Why a request has no answer.
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// There is no engine to talk to: the only reason to fall back.
+    /// There is no engine at the socket: the only reason to fall back.
     Connect(String),
-    /// There is one, and this user may not talk to it.
+    /// There is an engine, and this user may not connect to it.
     Denied(String),
-    /// It was there, and broke off or took too long.
+    /// The engine broke off, or took too long.
     Broken(String),
-    /// It answered, and not with what was asked for.
+    /// The engine answered with an error.
     Refused(Failure),
-    /// The caller did not want to wait any longer.
+    /// The caller stopped waiting.
     Interrupted,
 }
 
@@ -64,7 +65,7 @@ impl fmt::Display for Error {
 }
 
 impl Error {
-    /// As the reason why a pull failed.
+    /// The error as the failure of a pull.
     pub(crate) fn failure(self) -> Failure {
         match self {
             Self::Connect(reason) => Failure::own(Kind::EngineDown, reason),
@@ -79,18 +80,18 @@ impl Error {
 /// An engine that has answered.
 pub(crate) struct Engine {
     pub(crate) socket: PathBuf,
-    /// They go with every request.
+    /// Sent with every request.
     pub(crate) headers: Headers,
-    /// `20.10.24+dfsg1`; empty where it does not say.
+    /// `20.10.24+dfsg1`; empty if the engine does not report it.
     pub(crate) version: String,
-    /// The version of the API that is spoken with it (`1.41`); empty where the engine named none.
+    /// The version of the API that is used (`1.41`); empty if the engine reports none.
     pub(crate) api: String,
-    /// How it chooses from an index.
+    /// How it chooses an entry of an index.
     pub(crate) rule: Rule,
 }
 
 impl Engine {
-    /// Finds out whether an engine answers at `socket`, and which API to speak with it.
+    /// Finds out whether an engine answers at `socket`, and which version of the API to use.
     pub(crate) fn ping(socket: &Path, headers: Headers, on_tick: OnTick<'_>) -> Result<Self, Error> {
         let until = Instant::now() + PING;
         let unanswered = |error| match error {
@@ -102,7 +103,7 @@ impl Engine {
         let mut connection = Connection::open(socket, until, on_tick)?;
         connection.send(&http::request("GET", "/_ping", &with(&headers, &[]))).map_err(unanswered)?;
         let answer = connection.answer(until, on_tick).map_err(unanswered)?;
-        // A proxy before the socket may forbid the ping and let a pull through; which API there is to speak is not known then.
+        // A proxy before the socket may forbid the ping and allow a pull; then the version of the API is not known.
         if answer.status != 200 && answer.status != 403 {
             let status = answer.status;
             return Err(Error::Connect(format!(
@@ -121,7 +122,7 @@ impl Engine {
         Ok(Self { socket: socket.to_owned(), headers, version: version.to_owned(), api, rule })
     }
 
-    /// Begins to pull. `platform` as `--platform` takes it, `credentials` the value of `X-Registry-Auth`.
+    /// Starts a pull. `platform` is the value of `--platform`, `credentials` that of `X-Registry-Auth`.
     pub(crate) fn pull(
         &self,
         reference: &Reference,
@@ -142,7 +143,7 @@ impl Engine {
         Ok(connection)
     }
 
-    /// Asks for what stands at `path` (already encoded) and waits for it until `until`.
+    /// Requests `path` (already encoded), and waits for the answer until `until`.
     pub(crate) fn get(
         &self,
         path: &str,
@@ -155,14 +156,15 @@ impl Engine {
         connection.answer(until, on_tick)
     }
 
-    /// Asks for what stands at `path` without waiting for anything; the answer is [`Connection::poll_answer`]'s.
+    /// Requests `path` without waiting; [`Connection::poll_answer`] returns the answer.
     pub(crate) fn begin(&self, path: &str) -> Result<Connection, Error> {
         let mut connection = Connection::open(&self.socket, Instant::now(), &mut || ControlFlow::Break(()))?;
         connection.send(&http::request("GET", &self.target(path), &with(&self.headers, &[])))?;
         Ok(connection)
     }
 
-    /// The JSON object that stands at `path`; none where nothing stands there. Anything else is an error with its words.
+    /// The JSON object at `path`; `None` if the engine answers 404. Any other answer is an error with the engine's
+    /// message.
     pub(crate) fn find(&self, path: &str, until: Instant, on_tick: OnTick<'_>) -> Result<Option<Value>, Error> {
         let answer = self.get(path, &[], until, on_tick)?;
         let json = answer.json();
@@ -177,7 +179,7 @@ impl Engine {
         }
     }
 
-    /// Whether the API that is spoken with it is as new as this.
+    /// Whether the version of the API in use is at least this.
     pub(crate) fn speaks(&self, major: u32, minor: u32) -> bool {
         version(&self.api).is_some_and(|api| api >= (major, minor))
     }
@@ -187,12 +189,12 @@ impl Engine {
     }
 }
 
-/// The stream was cut: the engine is gone.
+/// The end of a stream that was cut: the engine is gone.
 fn gone(reason: impl Into<String>) -> End {
     End::Cut(Some(Failure::own(Kind::EngineGone, reason)))
 }
 
-/// The version to speak with an engine whose newest is `api`; `None` where that is no version.
+/// The version to use with an engine whose newest is `api`; `None` if that is not a version.
 fn negotiate(api: &str) -> Option<String> {
     let (major, minor) = version(api)?.min(NEWEST);
     Some(format!("{major}.{minor}"))
@@ -203,12 +205,12 @@ fn version(api: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// The headers of a request: the user's, and then our own.
+/// The headers of a request: first the user's, then those of this program.
 fn with<'a>(headers: &'a Headers, own: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(own.iter().copied()).collect()
 }
 
-/// A request that was sent, and the answer as it is received.
+/// A request that was sent, and its answer while it is received.
 pub(crate) struct Connection {
     stream: UnixStream,
     pub(crate) response: Response,
@@ -238,7 +240,7 @@ impl Connection {
             Ok(_) => {}
         }
         let address = SocketAddrUnix::new(socket).map_err(|error| broken(error.into()))?;
-        // Not std's connect: it blocks for as long as the backlog of the socket is full.
+        // Not std's connect, which blocks while the backlog of the socket is full.
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let new = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
         let new = new.map_err(|error| broken(error.into()))?;
@@ -269,16 +271,17 @@ impl Connection {
             .and_then(|()| stream.set_read_timeout(Some(TICK)))
             .and_then(|()| stream.set_write_timeout(Some(TICK)))
             .map_err(broken)?;
-        // As large as the engine's own writes, so that a burst of events costs few calls.
+        // As large as the engine's own writes, so that a burst of events takes few system calls.
         Ok(Self { stream, response: Response::new(), buffer: vec![0; 8 << 10] })
     }
 
-    /// One write: an engine that is closing takes several badly. A request fits the socket's buffer many times over.
+    /// Sends the request in one write: on a socket that the engine is closing, a second write fails with EPIPE and
+    /// hides the answer. A request is much smaller than the socket's buffer.
     fn send(&mut self, request: &[u8]) -> Result<(), Error> {
         self.stream.write_all(request).map_err(|error| Error::Broken(format!("the engine broke off: {error}")))
     }
 
-    /// Waits for the next bytes for one tick and hands on those of the body.
+    /// Waits at most one tick for bytes, and passes those of the body on.
     pub(crate) fn read(&mut self, body: &mut dyn FnMut(&[u8])) -> Read {
         let count = match self.stream.read(&mut self.buffer) {
             Ok(count) => count,
@@ -306,10 +309,10 @@ impl Connection {
     fn ended(&self) -> End {
         match self.response.head() {
             None => gone("the engine broke off before it answered"),
-            // Also when the body was cut: the status alone says that it has failed.
+            // Even if the body was cut: the status alone shows the failure.
             Some(head) if head.status != 200 => End::Refused(head.status),
             Some(_) if self.response.is_complete() => End::Complete,
-            // Where only the connection's end ends the body (HTTP/1.0), a cut cannot be distinguished from the end.
+            // If only the end of the connection ends the body (HTTP/1.0), a cut cannot be distinguished from the end.
             Some(_) if self.response.is_unframed() => {
                 gone("the engine broke off, or not: its answer has no end that could be told from a cut")
             }
@@ -317,7 +320,7 @@ impl Connection {
         }
     }
 
-    /// Reads what of the answer has come; the answer once it is whole. Never waits.
+    /// Reads what has arrived, and returns the answer once it is complete. Never waits.
     pub(crate) fn poll_answer(&mut self, answer: &mut Vec<u8>) -> Result<Option<Answer>, Error> {
         while ready(&*self, PollFlags::IN, Duration::ZERO).unwrap_or(true) {
             match self.read(&mut |body| answer.extend_from_slice(body)) {
@@ -335,14 +338,14 @@ impl Connection {
     fn ended_with(&self, end: End, body: Vec<u8>) -> Result<Answer, Error> {
         match (end, self.response.head()) {
             (End::Complete | End::Refused(_), Some(head)) => Ok(Answer { status: head.status, body }),
-            // For an answer without a length the connection's end is the only one there is.
+            // An answer without a length ends with the connection.
             (_, Some(head)) if self.response.is_unframed() => Ok(Answer { status: head.status, body }),
             (End::Cut(Some(failure)), _) => Err(Error::Broken(failure.text)),
             _ => Err(Error::Broken(BROKEN_OFF.into())),
         }
     }
 
-    /// Reads the whole answer until `until`.
+    /// Reads the complete answer, waiting until `until`.
     fn answer(&mut self, until: Instant, on_tick: OnTick<'_>) -> Result<Answer, Error> {
         let mut answer = Vec::new();
         loop {

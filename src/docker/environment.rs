@@ -1,6 +1,7 @@
-//! What docker's clients read of their process: where the engine and the configuration are, and what helps to use them.
+//! What docker's clients take from their process: the places of engine and configuration, and what is needed to use
+//! them.
 //!
-//! **Invariant:** read once, at the start. `docker_auth_config` can hold a secret: not `Debug`.
+//! **Invariant:** read once, at the start. `docker_auth_config` can contain a secret: the type is not `Debug`.
 
 use crate::docker::platform::Platform;
 use crate::os::user;
@@ -10,25 +11,26 @@ use std::io::{IsTerminal as _, stdin};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A helper may ask a cloud for a token over a slow link; docker would wait for ever.
+/// A helper may have to request a token from a cloud over a slow link; docker would wait for ever.
 const HELPER_LIMIT: Duration = Duration::from_secs(30);
 
-/// Where docker and its helpers are searched for when PATH is unset (under cron and Puppet it can be), and what they get.
+/// Where docker and its helpers are searched for if PATH is unset (as it can be under cron and Puppet), and the PATH
+/// that they get then.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// What is read of the process, so that a test can have its own.
+/// The environment as plain data, so that a test can use its own.
 pub(crate) struct Environment {
     pub(crate) docker_config: Option<PathBuf>,
     pub(crate) docker_auth_config: Option<String>,
     pub(crate) docker_host: Option<String>,
     pub(crate) docker_context: Option<String>,
-    /// `DOCKER_CONTENT_TRUST`: only signed images are wanted.
+    /// `DOCKER_CONTENT_TRUST`: only signed images are accepted.
     pub(crate) content_trust: bool,
     pub(crate) home: Option<PathBuf>,
-    /// Where docker and its helpers are, and where they find their own programs.
+    /// The PATH on which docker and its helpers are found, and that they get themselves.
     pub(crate) path: OsString,
     pub(crate) helper_limit: Duration,
-    /// Somebody can answer a helper that asks for a passphrase.
+    /// Whether there is a terminal, so that somebody can answer a helper that asks for a passphrase.
     pub(crate) terminal: bool,
 }
 
@@ -54,12 +56,12 @@ impl Environment {
     }
 }
 
-/// The variable `name` of this process; empty is unset.
+/// The variable `name` of this process; `None` if it is empty.
 fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// `DOCKER_DEFAULT_PLATFORM`, which counts where `--platform` is not given. An error names it.
+/// `DOCKER_DEFAULT_PLATFORM`, used if there is no `--platform`. An error names the variable.
 pub(crate) fn default_platform() -> Result<Option<String>, String> {
     let Some(value) = variable("DOCKER_DEFAULT_PLATFORM") else { return Ok(None) };
     let text = value.to_string_lossy();
@@ -71,12 +73,12 @@ pub(crate) fn default_platform() -> Result<Option<String>, String> {
     }
 }
 
-/// As docker reads it: any value that is not one of Go's words for «false».
+/// As docker reads it: any value that Go does not parse as false.
 fn is_trust_wanted(value: Option<&OsStr>) -> bool {
     value.is_some_and(|value| !["", "0", "f", "F", "false", "False", "FALSE"].iter().any(|no| value == *no))
 }
 
-/// HOME is unset under Puppet; then the passwd database answers, in std, but for a HOME that is set and empty.
+/// Under Puppet HOME is unset; std then asks the passwd database, but not if HOME is set and empty.
 fn home() -> Option<PathBuf> {
     match env::var_os("HOME") {
         Some(home) if home.is_empty() => user::home(),

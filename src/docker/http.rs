@@ -1,26 +1,27 @@
-//! An HTTP/1.1 response as a push state machine, and the bytes of a request. Apart, because where
-//! a response ends decides whether a pull has succeeded, and without a socket every split of a real
-//! capture can be tested.
+//! An HTTP/1.1 response as a push state machine, and the bytes of a request. Separate from the socket, because where a
+//! response ends decides whether a pull has succeeded, and without a socket every split of a real capture can be
+//! tested.
 //!
-//! **Invariant:** `is_complete` is true only when the peer itself said that the body ends here; a
-//! cut connection never looks complete, whatever it cut. What is kept between two calls is one
-//! half-read line, never the body.
+//! **Invariant:** `is_complete` is true only if the peer itself marked the end of the body; a cut connection never
+//! looks complete, wherever it was cut. Between two calls at most one partial line is kept, never the body.
 
 use std::fmt;
 use std::mem;
 
-/// All heads of one response together, and once more its trailers: real ones have less than 1 KiB,
-/// so this only stops a peer that never ends them.
+/// Bytes of all heads of a response together, and again of its trailers. Real ones have less than 1 KiB; the limit only
+/// stops a peer that never ends them.
 const HEAD_LIMIT: usize = 64 * 1024;
-/// A chunk's size with its extension: a u64 needs 16 digits, the rest is for leading zeros and
-/// extensions, which nobody sends.
+/// Bytes of a chunk's size line: a u64 needs 16 digits, the rest is for leading zeros and extensions, which nobody
+/// sends.
 const SIZE_LINE_LIMIT: usize = 1024;
-/// A line end after a chunk's data is `\r\n` or `\n`.
+/// Bytes: the line end after a chunk's data is `\r
+/// ` or `
+/// `.
 const LINE_END_LIMIT: usize = 2;
-/// Docker sends no 1xx head at all; a proxy before it may send one or two.
+/// Docker sends no 1xx responses; a proxy in front of it may send one or two.
 const INTERIM_LIMIT: u8 = 16;
 const CHUNK_END: &str = "chunk does not end where its size says";
-/// How much of a strange value goes into an error: enough to know it by.
+/// How many characters of an invalid value an error repeats.
 const SHOWN: usize = 60;
 
 /// The head of the final response: its status and the two headers that this program reads.
@@ -31,10 +32,10 @@ pub(crate) struct Head {
     pub(crate) server: Option<String>,
 }
 
-/// Nothing hangs on which error it is, so there is one variant a form of sentence.
+/// Nothing depends on which error it is, so there is one variant for each form of sentence.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Error {
-    /// What it is that the peer sent, the text itself, and what is wrong with it.
+    /// Which part of the response it is, its text, and what is wrong with it.
     Text(&'static str, String, &'static str),
     Framing(&'static str),
 }
@@ -58,12 +59,12 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What a head says, as far as it has been read.
+/// What is known of the head so far.
 #[derive(Debug, Default)]
 struct Fields {
     head: Head,
     length: Option<u64>,
-    /// `None` where no transfer encoding is named.
+    /// `None` if there is no Transfer-Encoding.
     chunked: Option<bool>,
 }
 
@@ -71,7 +72,7 @@ struct Fields {
 enum State {
     StatusLine,
     Header(Fields),
-    /// How much is left of a body with a Content-Length; below, of a chunk.
+    /// The bytes left of a body with a Content-Length; in the next variant, of a chunk.
     Length(u64),
     ChunkSize,
     Chunk(u64),
@@ -86,9 +87,9 @@ enum State {
 pub(crate) struct Response {
     state: State,
     head: Option<Head>,
-    /// The half-read line of a head, a chunk size, a line end or a trailer.
+    /// The partial line of a head, a chunk size, a line end or a trailer.
     line: Vec<u8>,
-    /// How many more bytes the part that is being read may have.
+    /// How many more bytes the present part may have.
     room: usize,
     interim: u8,
 }
@@ -98,9 +99,8 @@ impl Response {
         Self { state: State::StatusLine, head: None, line: Vec::new(), room: HEAD_LIMIT, interim: 0 }
     }
 
-    /// Takes the next bytes off the socket and hands every piece of the decoded body to `body` as
-    /// it is. What follows the body's end is ignored; after an error every later call gives the
-    /// same one.
+    /// Parses the next bytes from the socket, and passes every piece of the decoded body to `body` at once. What
+    /// follows the end of the body is ignored. After an error every later call returns the same error.
     pub(crate) fn feed(&mut self, bytes: &[u8], body: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         if let State::Failed(error) = &self.state {
             return Err(error.clone());
@@ -108,18 +108,18 @@ impl Response {
         self.advance(bytes, body).inspect_err(|error| self.state = State::Failed(error.clone()))
     }
 
-    /// The final (not 1xx) head, once it is whole.
+    /// The final (not 1xx) head, once it is complete.
     pub(crate) fn head(&self) -> Option<&Head> {
         self.head.as_ref()
     }
 
-    /// The peer has said that the body ends here: last chunk with trailers and empty line,
-    /// Content-Length reached, or a status that has no body.
+    /// Whether the peer marked the end of the body: last chunk with trailers and empty line, Content-Length reached, or
+    /// a status without a body.
     pub(crate) fn is_complete(&self) -> bool {
         matches!(self.state, State::Complete)
     }
 
-    /// The body ends only with the connection, so that a cut is invisible.
+    /// Whether the body ends only with the connection, so that a cut cannot be noticed.
     pub(crate) fn is_unframed(&self) -> bool {
         matches!(self.state, State::Unframed)
     }
@@ -145,7 +145,7 @@ impl Response {
                     if self.take_line(&mut bytes)? {
                         let mut line = mem::take(&mut self.line);
                         self.end_line(line.strip_suffix(b"\r").unwrap_or(&line))?;
-                        // Given back, so that the next chunk's size needs no allocation.
+                        // Kept, so that the next chunk's size needs no allocation.
                         line.clear();
                         self.line = line;
                     }
@@ -155,7 +155,7 @@ impl Response {
         Ok(())
     }
 
-    /// Moves bytes up to a line feed into `line`; true when the line is whole, the feed taken off.
+    /// Moves bytes up to a line feed into `line`. Returns true once the line is complete; the line feed is removed.
     fn take_line(&mut self, bytes: &mut &[u8]) -> Result<bool, Error> {
         let end = bytes.iter().position(|&byte| byte == b'\n');
         let (part, rest) = bytes.split_at(end.map_or(bytes.len(), |at| at + 1));
@@ -192,7 +192,7 @@ impl Response {
             State::ChunkEnd if !line.is_empty() => return Err(Error::Framing(CHUNK_END)),
             State::ChunkEnd => self.enter(State::ChunkSize, SIZE_LINE_LIMIT),
             State::Trailer if line.is_empty() => self.state = State::Complete,
-            // What else is in a trailer is skipped; the other states have no lines.
+            // Other trailers are skipped; the other states have no lines.
             _ => {}
         }
         Ok(())
@@ -204,11 +204,11 @@ impl Response {
             if self.interim > INTERIM_LIMIT {
                 return Err(Error::Framing("more than 16 interim (1xx) responses"));
             }
-            // The room is not renewed: it counts all heads together.
+            // The limit is not reset: it counts all heads together.
             self.state = State::StatusLine;
             return Ok(());
         }
-        // With both named, the chunks are what is there to be read (RFC 9112, 6.3).
+        // If both are present, Transfer-Encoding is the one that counts (RFC 9112, 6.3).
         let state = match (fields.head.status, fields.chunked, fields.length) {
             (204 | 304, ..) => State::Complete,
             (_, Some(true), _) => State::ChunkSize,
@@ -234,8 +234,7 @@ impl Fields {
         }
         let mut parts = line.splitn(2, |&byte| byte == b':');
         let (name, value) = (parts.next().unwrap_or_default(), parts.next());
-        // A control character in a value would travel on: the API version goes into the first line
-        // of the next request.
+        // A control character must not be passed on: the API version becomes part of the next request's first line.
         let clean = |value: &&[u8]| !value.iter().any(|&b| b.is_ascii_control() && b != b'\t');
         let is_name = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
         let value = value.map(<[u8]>::trim_ascii).filter(clean);
@@ -289,7 +288,7 @@ fn chunk_size(line: &[u8]) -> Result<u64, Error> {
     number(size, 16).ok_or_else(|| Error::text("chunk size", line, wrong))
 }
 
-/// Digits alone: `from_str_radix` would take a sign too.
+/// Digits only: `from_str_radix` would accept a sign, too.
 fn number(text: &[u8], radix: u32) -> Option<u64> {
     let digits = text.iter().map(|byte| char::from(*byte).to_digit(radix).map(u64::from));
     let mut digits = digits.peekable();
@@ -297,9 +296,9 @@ fn number(text: &[u8], radix: u32) -> Option<u64> {
     digits.try_fold(0_u64, |number, digit| number.checked_mul(radix.into())?.checked_add(digit?))
 }
 
-/// The bytes of a request without a body. The target must be percent-encoded and the header values
-/// free of line ends: nothing is escaped here.
-/// The connection is to be closed after the answer: that is how a sleeping reader learns of its end.
+/// The bytes of a request without a body. The target must be percent-encoded, and the header values without line ends:
+/// nothing is escaped here. `Connection: close` makes the engine close the connection after the answer, so that a
+/// blocked reader notices the end.
 pub(crate) fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     let mut text = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     if method == "POST" {
@@ -344,7 +343,7 @@ mod tests {
         (response, body)
     }
 
-    /// What `input` is, as `end status body`, the same in one piece and byte by byte.
+    /// The result for `input`, as `end status body`; it must be the same in one piece and byte by byte.
     fn check(input: impl AsRef<[u8]>, expected: &str) {
         let input = input.as_ref();
         for size in [input.len(), 1] {

@@ -1,8 +1,8 @@
-//! What an engine says of an image that it has, and whether that is what a pull would take.
+//! What an engine reports about a local image, and whether that is what a pull would fetch.
 //!
-//! Apart because each image store says it in a form of its own, and each form has gaps.
+//! Separate from the requests, because each image store has its own form of answer, and each form has gaps.
 //!
-//! **Invariant:** pure. «Here» and «not here» are what the engine said; all else is [`Here::Unknown`].
+//! **Invariant:** pure. «Here» and «not here» are what the engine reported; anything else is [`Here::Unknown`].
 
 use crate::docker::config::field;
 use crate::docker::platform::{Platform, Rule};
@@ -11,10 +11,10 @@ use serde_json::Value;
 /// The answer of `GET /images/NAME/json`.
 pub(crate) struct Image(pub(crate) Value);
 
-/// What the registry has: the answer of `GET /distribution/NAME/json`.
+/// What the registry has: the answer of `GET /distribution/NAME/json`, or only a digest.
 pub(crate) struct Distribution {
     pub(crate) digest: String,
-    /// Whether it is an index (a list of manifests), where that is known.
+    /// Whether it is an index (a list of manifests); `None` if not known.
     is_index: Option<bool>,
     /// The platforms of the index, in its order.
     platforms: Vec<Option<Platform>>,
@@ -22,23 +22,23 @@ pub(crate) struct Distribution {
 
 /// Which platform a pull would fetch.
 pub(crate) struct Wanted {
-    /// What was asked for, else the engine's own.
+    /// The requested platform, else the engine's own.
     pub(crate) platform: Platform,
     pub(crate) is_given: bool,
     pub(crate) rule: Rule,
 }
 
-/// Whether the entry that a pull would take is here.
+/// Whether the entry that a pull would fetch is here.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Here {
     Yes,
-    /// What is here is for these platforms (none of which may be known).
+    /// The local image is for these platforms, as far as they are known.
     No(String),
-    /// Why that cannot be known.
+    /// It cannot be known, for this reason.
     Unknown(&'static str),
 }
 
-/// An entry of an index, as the containerd store lists it.
+/// An entry of an index, as the containerd store reports it.
 struct Entry {
     platform: Option<Platform>,
     digest: String,
@@ -56,13 +56,13 @@ impl Distribution {
 }
 
 impl From<String> for Distribution {
-    /// All that is known where the registry was asked for nothing but the digest.
+    /// What is known if the registry was asked only for the digest.
     fn from(digest: String) -> Self {
         Self { digest, is_index: None, platforms: Vec::new() }
     }
 }
 
-/// Whether a descriptor is that of an index, where it names its type.
+/// Whether a descriptor is that of an index; `None` if it does not state its type.
 fn is_index(descriptor: &Value) -> Option<bool> {
     let kind = field(descriptor, "mediaType").as_str()?;
     let ends = |ends: &[&str]| ends.iter().any(|end| kind.ends_with(end));
@@ -73,44 +73,44 @@ fn is_index(descriptor: &Value) -> Option<bool> {
 }
 
 impl Image {
-    /// The id, without its algorithm: podman leaves that out.
+    /// The id without its algorithm, which podman leaves out.
     pub(crate) fn id(&self) -> Option<&str> {
         Some(self.0["Id"].as_str()?.trim_start_matches("sha256:"))
     }
 
-    /// The digests under which registries have had the image. With the containerd store the image's id is one of them, and
-    /// the graphdriver's id is never the digest of a manifest.
+    /// The digests under which registries have the image. With the containerd store the image's id is one of them; the
+    /// graphdriver's id is never the digest of a manifest.
     pub(crate) fn digests(&self) -> Vec<&str> {
         let names = self.0["RepoDigests"].as_array().map(Vec::as_slice).unwrap_or_default();
         let mut digests: Vec<&str> = names.iter().filter_map(|name| Some(name.as_str()?.split_once('@')?.1)).collect();
-        // Under two names, or in two repositories, it is the same manifest.
+        // The same manifest can be known under two names, or from two repositories.
         digests.dedup();
         digests
     }
 
-    /// The digest of the one manifest that was asked for, or that the name stands for; none where that is an index.
+    /// The digest of the manifest that was requested or that the name refers to; `None` if that is an index.
     pub(crate) fn manifest(&self) -> Option<&str> {
         let descriptor = &self.0["Descriptor"];
         descriptor["digest"].as_str().filter(|_| is_index(descriptor) != Some(true))
     }
 
-    /// The platform that it names as its own.
+    /// The platform that the image itself names.
     fn platform(&self) -> Option<Platform> {
         Platform::from_json(&self.0)
     }
 
-    /// Whether the engine says that nothing of it is here for the platform that it chose: the containerd store of
-    /// Docker 30 then leaves these empty.
+    /// Whether the engine reports that nothing is here for the platform that it chose: the containerd store of Docker
+    /// 30 leaves these fields empty then.
     fn is_hollow(&self) -> bool {
         self.0["Architecture"] == "" && self.0["Os"].as_str().is_none_or(str::is_empty)
     }
 
-    /// Whether it is kept in the containerd store.
+    /// Whether the image is in the containerd store.
     fn is_of_containerd(&self) -> bool {
         self.id().is_some_and(|id| self.digests().iter().any(|digest| digest.trim_start_matches("sha256:") == id))
     }
 
-    /// The images of its index, where the engine lists them.
+    /// The entries of its index, if the engine reports them.
     fn entries(&self) -> Vec<Entry> {
         let manifests = self.0["Manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
         let images = manifests.iter().filter(|manifest| manifest["Kind"] == "image");
@@ -129,7 +129,7 @@ impl Image {
             .collect()
     }
 
-    /// The platforms that it is here for, as far as they are known.
+    /// The platforms for which it is here, as far as they are known.
     pub(crate) fn platforms(&self) -> Vec<Platform> {
         let entries = self.entries();
         if entries.is_empty() {
@@ -138,10 +138,10 @@ impl Image {
         entries.into_iter().filter(|entry| entry.is_available).filter_map(|entry| entry.platform).collect()
     }
 
-    /// Whether what a pull would take of its digest is here for certain, whatever else an index of that digest has.
+    /// Whether the entry of its digest that a pull would fetch is certainly here, whatever other entries the index has.
     pub(crate) fn has_for_certain(&self, wanted: Option<&Wanted>) -> bool {
         let is_listed = !self.entries().is_empty();
-        // Nothing fits a platform better than itself. An arm without a variant may be any.
+        // No entry fits a platform better than the platform itself. An arm without a variant may be any variant.
         let is_itself = |here: &Platform, wanted: &Wanted| {
             wanted.platform.is(here) && (here.architecture != "arm" || !here.variant.is_empty())
         };
@@ -149,8 +149,8 @@ impl Image {
         (is_listed || is_wanted) && self.has(wanted, None) == Here::Yes
     }
 
-    /// Whether what a pull would take is here, given that this is the image that the registry has (which `registry` describes
-    /// more of, where it was asked).
+    /// Whether the entry that a pull would fetch is here, given that this is the image that the registry has.
+    /// `registry` is the registry's answer, if it was asked.
     pub(crate) fn has(&self, wanted: Option<&Wanted>, registry: Option<&Distribution>) -> Here {
         let no = || {
             let here: Vec<String> = self.platforms().iter().map(Platform::to_string).collect();
@@ -179,7 +179,7 @@ impl Image {
         if self.is_hollow() {
             return no();
         }
-        // A manifest that stands alone is taken whatever is wanted.
+        // A manifest without an index is fetched for any platform.
         let (Some(wanted), Some(here), false) = (wanted, self.platform(), is_one_manifest) else { return Here::Yes };
         let index = registry.map(|registry| &registry.platforms[..]).unwrap_or_default();
         let taken = wanted.platform.choose(index, wanted.is_given, wanted.rule);
@@ -189,7 +189,7 @@ impl Image {
             taken.iter().any(|at| index[*at].as_ref().is_none_or(|entry| here.may_be(entry)))
         };
         if !is_here && self.is_of_containerd() {
-            // It may have several, of which this engine shows one.
+            // The image may have several platforms, of which this engine reports one.
             return Here::Unknown("this engine does not say which platforms of the image are here");
         }
         yes_if(is_here)
@@ -221,7 +221,7 @@ mod tests {
         .unwrap()
     }
 
-    /// As the classic store writes it.
+    /// An image as the classic store reports it.
     fn classic(platform: &str) -> Image {
         let json = platform_json(platform);
         let (os, architecture, variant) = (&json["os"], &json["architecture"], &json["variant"]);
@@ -229,7 +229,7 @@ mod tests {
             "Os": os, "Architecture": architecture, "Variant": variant}))
     }
 
-    /// As the containerd store writes it since API 1.48; a `+` stands before what is available.
+    /// An image as the containerd store reports it since API 1.48; a `+` marks the entries that are available.
     fn containerd(entries: &[&str]) -> Image {
         let manifests = entries.iter().map(|entry| {
             let platform = platform_json(entry.trim_start_matches('+'));
@@ -238,7 +238,7 @@ mod tests {
         });
         let attestation = json!({"Kind": "attestation", "Available": true});
         let manifests: Vec<Value> = manifests.chain([attestation]).collect();
-        // What it says of the whole is for the engine's own platform, which may not be here.
+        // The top level describes the engine's own platform, which may not be here.
         Image(json!({"Id": "sha256:d", "RepoDigests": ["a@sha256:d"], "Os": "", "Architecture": "",
             "Descriptor": {"mediaType": INDEX, "digest": "sha256:d"}, "Manifests": manifests}))
     }
@@ -256,7 +256,7 @@ mod tests {
         check(&classic("linux/arm/v7"), "linux/arm/v7", true);
         check(&classic("linux/arm64/v8"), "linux/arm64", true);
         check(&classic("linux/amd64"), "linux/amd64", true);
-        // The index may have v7 too, or the image's own variant may be another.
+        // The index may have v7, too, or the image's own variant may be another.
         check(&classic("linux/arm/v6"), "linux/arm/v7", false);
         check(&classic("linux/arm"), "linux/arm/v7", false);
         check(&classic("linux/386"), "linux/amd64", false);
@@ -279,24 +279,24 @@ mod tests {
         check("linux/arm64", both, "linux/amd64", no("linux/arm64"));
         check("linux/arm64", both, "linux/arm64", Here::Yes);
         check("linux/arm64", both, "linux/arm64/v8", Here::Yes);
-        // Arm v7 asked of an index that has v6 takes v6.
+        // For arm v7, v6 is chosen from an index without v7.
         check("linux/arm/v6", &["linux/arm/v6"], "linux/arm/v7", Here::Yes);
         check("linux/arm/v6", &["linux/arm/v6", "linux/arm/v7"], "linux/arm/v7", no("linux/arm/v6"));
         check("linux/arm/v8", &["linux/arm/v8"], "linux/arm64", Here::Yes);
         check("linux/386", &["linux/386"], "linux/amd64", Here::Yes);
         check("linux/386", &["linux/386", "linux/amd64"], "linux/amd64", no("linux/386"));
-        // What is not known of the image is not held against it.
+        // A variant that the image does not state counts as matching.
         check("linux/arm", &["linux/arm/v6"], "linux/arm/v6", Here::Yes);
-        // A pull would be refused, and what is here is for another platform all the same.
+        // A pull would be refused; but what is here is for another platform in any case.
         check("linux/arm64", &["linux/arm64"], "linux/amd64", no("linux/arm64"));
-        // The engine's own platform counts where nothing is asked for.
+        // Without a request the engine's own platform counts.
         let own = wanted("linux/amd64", false, Rule::Containerd);
         assert_eq!(classic("linux/arm64").has(Some(&own), Some(&registry(INDEX, both))), no("linux/arm64"));
         assert_eq!(classic("linux/amd64").has(Some(&own), Some(&registry(INDEX, both))), Here::Yes);
         let variants = registry(INDEX, &["linux/amd64/v3", "linux/amd64"]);
         assert_eq!(classic("linux/amd64").has(Some(&own), Some(&variants)), Here::Yes);
         assert_eq!(classic("linux/arm64").has(None, Some(&registry(INDEX, both))), Here::Yes);
-        // Docker before 23 takes the first of an index for arm.
+        // Docker before 23 chooses the first entry of an index for any arm.
         let v7 = wanted("linux/arm/v7", true, Rule::Old);
         let index = registry(INDEX, &["linux/arm/v5", "linux/arm/v6"]);
         assert_eq!(classic("linux/arm/v5").has(Some(&v7), Some(&index)), Here::Yes);
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(classic("linux/amd64").has(Some(&arm), Some(&one)), Here::Yes);
         let mut image = containerd(&["+linux/amd64"]);
         assert_eq!(image.has(Some(&arm), Some(&one)), Here::Yes);
-        // Its only entry is itself.
+        // An image without an index is its own only entry.
         image.0["Descriptor"] = Value::Null;
         image.0["Id"] = json!("sha256:m");
         assert_eq!(image.has(Some(&arm), None), Here::Yes);
@@ -344,11 +344,11 @@ mod tests {
         assert!(matches!(image.has(Some(&arm), None), Here::Unknown(_)));
         image.0["Architecture"] = json!("arm64");
         assert_eq!(image.has(Some(&arm), None), Here::Yes);
-        // Docker 30 has nothing of it.
+        // Docker 30 has nothing of this platform.
         (image.0["Os"], image.0["Architecture"]) = (json!(""), json!(""));
         assert_eq!(image.has(Some(&arm), None), no(""));
         assert_eq!(image.has(None, None), no(""));
-        // What says nothing at all is taken as it is.
+        // An image that reports no platform is accepted.
         assert_eq!(Image(json!({"Id": "1"})).has(Some(&arm), None), Here::Yes);
     }
 

@@ -1,6 +1,6 @@
-//! What an engine is asked beside a pull: by `--check`, by `--running`, and by the pull itself.
+//! The requests to an engine besides a pull: of `--check`, of `--running`, and of the pull itself.
 //!
-//! **Invariant:** every request has a deadline, and changes nothing. The caller decides what no answer means.
+//! **Invariant:** every request has a deadline, and changes nothing. The caller decides what a missing answer means.
 
 use crate::docker::engine::{Answer, Engine, Error};
 use crate::docker::image::Image;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// An engine, the signals that end the waiting, and when it ends anyway.
+/// An engine, the signals that end a wait, and the deadline.
 pub(crate) struct Inspector<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) signals: &'a Signals,
@@ -20,14 +20,15 @@ pub(crate) struct Inspector<'a> {
 }
 
 impl Inspector<'_> {
-    /// A local image, with all that the engine says of its index; none where there is no such image.
+    /// A local image with its index, as far as the engine reports it; `None` if there is none of that name.
     pub(crate) fn image(&self, reference: &Reference) -> Result<Option<Image>, Error> {
-        // An engine that does not know the parameter passes over it; one that has another store too.
+        // An engine that does not know the parameter ignores it; so does one with the graphdriver.
         let query = if self.engine.speaks(1, 48) { "?manifests=1" } else { "" };
         self.image_at(reference, query)
     }
 
-    /// What of a local image is for this platform; for the engine's own choice where the engine cannot be asked so.
+    /// The part of a local image for this platform; if the engine cannot be asked for a platform, the part that it
+    /// chooses itself.
     pub(crate) fn image_for(&self, reference: &Reference, platform: &Platform) -> Result<Option<Image>, Error> {
         if !self.engine.speaks(1, 49) {
             return self.image_at(reference, "");
@@ -42,19 +43,19 @@ impl Inspector<'_> {
         Ok(self.find(&path)?.map(Image))
     }
 
-    /// A container; none where there is no such container.
+    /// A container; `None` if there is none of that name.
     pub(crate) fn container(&self, name: &str) -> Result<Option<Value>, Error> {
         self.find(&format!("/containers/{}/json", percent_encode(name)))
     }
 
-    /// What the registry has under the reference, which the engine asks with these credentials.
+    /// What the registry has under the reference; the engine asks it with these credentials.
     pub(crate) fn distribution(&self, reference: &Reference, credentials: &str) -> Result<Answer, Error> {
         let path = format!("/distribution/{}/json", percent_encode(&reference.local()));
         let headers = [("X-Registry-Auth", credentials)];
         self.engine.get(&path, &headers, self.until, &mut || self.signals.go_on())
     }
 
-    /// The engine's own platform, where it names it.
+    /// The engine's own platform, if it reports one.
     pub(crate) fn platform(&self) -> Option<Platform> {
         let mut platform =
             Platform::from_json(&self.find("/version").ok()??).filter(|platform| !platform.architecture.is_empty())?;
@@ -66,8 +67,8 @@ impl Inspector<'_> {
         Some(platform)
     }
 
-    /// The platform of a local image and the engine's own, where the engine cannot run the image. It is asked for the image
-    /// where that is not known.
+    /// The platforms of a local image and of the engine if the engine cannot run the image. `image` is requested if it
+    /// is not known.
     pub(crate) fn mismatch(&self, reference: &Reference, image: Option<Image>) -> Option<(Platform, Platform)> {
         let image = image.or_else(|| self.image(reference).ok()?)?;
         let platforms = image.platforms();
@@ -76,20 +77,20 @@ impl Inspector<'_> {
         (!platforms.iter().any(|platform| own.runs(platform))).then_some((first, own))
     }
 
-    /// Whether images are kept in the containerd store, where the engine says it.
+    /// Whether images are in the containerd store; `None` if the engine does not say.
     pub(crate) fn has_containerd_store(&self) -> Option<bool> {
         let info = self.find("/info").ok()??;
         Some(store::is_containerd(&info))
     }
 
-    /// The directory of the images, and the bytes free there.
+    /// The engine's directory for images, and the bytes free there.
     pub(crate) fn room(&self) -> Option<(PathBuf, u64)> {
         let store = Store::of(&self.find("/info").ok()??)?;
         let room = store.room()?;
         Some((store.directory, room.available))
     }
 
-    /// What the engine has at `path`; none where it has nothing there.
+    /// The JSON object at `path`; `None` if the engine answers 404.
     pub(super) fn find(&self, path: &str) -> Result<Option<Value>, Error> {
         self.engine.find(path, self.until, &mut || self.signals.go_on())
     }

@@ -1,6 +1,6 @@
 //! Docker as a client sees it: the Engine on its socket, docker's command line, docker's configuration, image names.
 //!
-//! **Invariant:** nothing here knows what is shown, or where.
+//! **Invariant:** nothing here knows how or where anything is shown.
 
 pub(crate) mod agent;
 mod answer;
@@ -35,14 +35,14 @@ pub(crate) use http::Response;
 
 use crate::pull::End;
 
-/// What one read of a pull brought, from an engine or from docker's CLI.
+/// The result of one read of a pull, from an engine or from docker's CLI.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// Bytes, of which those of the body were handed on; and whether there may be more already.
+    /// Bytes arrived, and those of the body were passed on. `more`: there may be more already.
     Bytes {
         more: bool,
     },
-    /// Nothing in this tick.
+    /// Nothing arrived in this tick.
     Tick,
     End(End),
 }

@@ -1,13 +1,14 @@
-//! Which entry of an image's index an engine takes for a platform, and what it can run: containerd's rules.
+//! Which entry of an image's index an engine chooses for a platform, and what it can run: containerd's rules.
 //!
-//! Apart because `--check` has to know what a pull would take without pulling, and a pull whether what it got can run.
+//! Needed by `--check`, which has to know without a pull what a pull would fetch, and by a pull, which warns if the
+//! image cannot run.
 //!
-//! **Invariant:** pure. What is not known of a platform is never held against it.
+//! **Invariant:** pure. A property of a platform that is not known never counts against it.
 
 use crate::docker::config::field;
 use serde_json::Value;
 
-/// `OS/ARCH[/VARIANT]` in docker's own names; what is not known is empty.
+/// `OS/ARCH[/VARIANT]` in docker's names; parts that are not known are empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Platform {
     pub(crate) os: String,
@@ -15,10 +16,10 @@ pub(crate) struct Platform {
     pub(crate) variant: String,
 }
 
-/// How an engine chooses.
+/// How an engine chooses an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// As containerd does: Docker since 23, podman much the same.
+    /// By containerd's rules: Docker since 23, and podman nearly so.
     Containerd,
     /// Docker before 23.
     Old,
@@ -73,7 +74,7 @@ impl Platform {
         Self { os, architecture: architecture.to_owned(), variant: variant.to_owned() }
     }
 
-    /// As `--platform` takes it; an error says what is wrong with the text.
+    /// Parses the value of `--platform`. The error says what is wrong with it.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let parts: Vec<&str> = text.split('/').collect();
         let is_word = |part: &&str| {
@@ -99,7 +100,7 @@ impl Platform {
         }
     }
 
-    /// As an image, an index or an engine (`Arch`) writes it; none where nothing of it is there.
+    /// The platform in the JSON of an image, an index or an engine (`Arch`); `None` if it has no part of one.
     pub(crate) fn from_json(value: &Value) -> Option<Self> {
         let text = |name| field(value, name).as_str();
         let architecture = text("architecture").or_else(|| text("arch")).unwrap_or_default();
@@ -107,7 +108,7 @@ impl Platform {
         (platform != Self::default()).then_some(platform)
     }
 
-    /// The same, with what is not known taken from `engine`.
+    /// This platform, with its unknown parts taken from `engine`.
     pub(crate) fn or(mut self, engine: &Self) -> Self {
         if self.os.is_empty() {
             self.os.clone_from(&engine.os);
@@ -119,7 +120,7 @@ impl Platform {
         self
     }
 
-    /// The variant, with the default of its architecture.
+    /// The variant, or the default of its architecture.
     fn variant(&self) -> &str {
         match (self.architecture.as_str(), self.variant.as_str()) {
             ("arm", "") => "v7",
@@ -132,7 +133,7 @@ impl Platform {
         self.os == other.os && self.architecture == other.architecture && self.variant() == other.variant()
     }
 
-    /// Whether an image that names this platform can be that entry: its variant is often left out.
+    /// Whether an image that names this platform can be that entry of an index: images often leave out the variant.
     pub(crate) fn may_be(&self, entry: &Self) -> bool {
         let has_variant = !self.variant.is_empty() && !entry.variant.is_empty();
         self.os == entry.os
@@ -140,7 +141,7 @@ impl Platform {
             && (!has_variant || self.variant() == entry.variant())
     }
 
-    /// What is taken for this platform, best first.
+    /// The platforms that are accepted for this one, best first.
     fn fitting(&self) -> Vec<Self> {
         let with = |architecture: &str, variant: String| Self {
             os: self.os.clone(),
@@ -173,8 +174,8 @@ impl Platform {
         list
     }
 
-    /// Whether an image that names this platform can be run where `self` is the engine's own platform. Variants of amd64
-    /// are not judged: an engine does not say which its processor has.
+    /// Whether an engine whose own platform is `self` can run an image of this platform. Variants of amd64 are not
+    /// compared: an engine does not report which one its processor has.
     pub(crate) fn runs(&self, image: &Self) -> bool {
         let is_unknown =
             [&self.os, &self.architecture, &image.os, &image.architecture].iter().any(|part| part.is_empty());
@@ -182,7 +183,7 @@ impl Platform {
         is_unknown || (self.os == image.os && is_amd64) || self.takes(image)
     }
 
-    /// Whether an image that names this platform is one that is taken for `self`.
+    /// Whether an image of this platform is accepted for `self`.
     pub(crate) fn takes(&self, image: &Self) -> bool {
         self.fitting().iter().any(|fitting| {
             image.os == fitting.os
@@ -191,9 +192,9 @@ impl Platform {
         })
     }
 
-    /// The entries of an index that an engine may take for this platform: one or none, but where the engine chooses by
-    /// what its processor has, which nobody else knows. An entry without a platform is none. `is_given`: the platform was
-    /// asked for, and is not the engine's own.
+    /// The entries of an index that an engine may choose for this platform: at most one, unless the engine chooses by
+    /// the features of its processor, which it does not report. An entry without a platform is `None`. `is_given`: the
+    /// platform was requested, and is not the engine's own.
     pub(crate) fn choose(&self, index: &[Option<Self>], is_given: bool, rule: Rule) -> Vec<usize> {
         let first = |fits: &dyn Fn(&Self) -> bool| index.iter().position(|entry| entry.as_ref().is_some_and(fits));
         if rule == Rule::Old {
@@ -222,14 +223,14 @@ impl std::fmt::Display for Platform {
     }
 }
 
-/// The variant of a 32-bit ARM processor, from the text of /proc/cpuinfo, as containerd reads it.
+/// The variant of a 32-bit ARM processor from the text of /proc/cpuinfo, as containerd determines it.
 pub(crate) fn arm_variant(cpuinfo: &str) -> &'static str {
     let field = |name: &str| {
         let mut pairs = cpuinfo.lines().filter_map(|line| line.split_once(':'));
         pairs.find(|(key, _)| key.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_ascii_lowercase())
     };
     match field("cpu architecture").as_deref() {
-        // The kernel of the first Pis says 7.
+        // The kernel of the first Pis reports 7.
         Some("7") if field("model name").is_some_and(|model| model.starts_with("armv6-compatible")) => "v6",
         Some("8" | "aarch64") => "v8",
         Some("6" | "6tej") => "v6",
@@ -246,8 +247,8 @@ mod tests {
         Platform::parse(text).unwrap()
     }
 
-    /// What is taken from `index` (in its order, `-` is an entry without a platform) for each platform that is wanted;
-    /// with a `*` in front it is the engine's own, as nothing was asked for.
+    /// What is chosen from `index` (in its order; `-` is an entry without a platform) for each wanted platform; one
+    /// with a `*` in front is the engine's own, and was not requested.
     fn check(rule: Rule, index: &str, table: &[(&str, &str)]) {
         let names: Vec<&str> = index.split(' ').collect();
         let entries: Vec<_> =
@@ -302,7 +303,7 @@ mod tests {
             "arm64 arm/v7",
             &[("arm/v7 arm/v8 arm", "arm/v7"), ("arm64", "arm64"), ("*amd64 arm/v6 amd64/v2", "refused")],
         );
-        // buildx, with its attestations.
+        // An index by buildx, with its attestations.
         check(
             "amd64 arm64 arm/v7 unknown",
             &[("*amd64 amd64/v2", "amd64"), ("arm64", "arm64"), ("arm/v7", "arm/v7"), ("386 arm/v6", "refused")],
@@ -314,14 +315,14 @@ mod tests {
         check("386", &[("*amd64 386 amd64/v2", "386"), ("arm/v7 arm64", "refused")]);
         check("386 amd64", &[("*amd64 amd64/v2", "amd64"), ("386", "386")]);
         check("amd64/v3 amd64/v2 amd64", &[("amd64", "amd64"), ("amd64/v2", "amd64/v2"), ("arm/v7", "refused")]);
-        // Which variant the processor has only the engine knows.
+        // Only the engine knows the variant of its processor.
         check("amd64/v3 amd64/v2 amd64", &[("*amd64", "amd64/v3 amd64/v2 amd64")]);
         for index in ["- arm/v6 arm64 amd64", "arm/v6 arm64 amd64 -"] {
             check(index, &[("arm/v7 arm/v6", "arm/v6"), ("arm64", "arm64"), ("*amd64", "amd64"), ("arm/v5 386", "-")]);
         }
         check("s390x -", &[("arm/v7 arm64 *amd64 386", "-"), ("s390x", "s390x")]);
         check("amd64 amd64", &[("*amd64", "amd64")]);
-        // The first of equals, and no other system's.
+        // The first of equal entries, and none of another system.
         let entries = [Some(platform("windows/amd64")), Some(platform("linux/amd64")), Some(platform("linux/amd64"))];
         assert_eq!(platform("linux/amd64").choose(&entries, false, Rule::Containerd), [1]);
     }
@@ -358,7 +359,7 @@ mod tests {
         check("linux/arm/v6", "linux/arm/v6 linux/arm/v5 linux/arm", "linux/arm/v7 linux/arm64 linux/amd64");
         check("linux/arm/v7", "linux/arm/v7 linux/arm/v6 linux/arm", "linux/arm/v8 linux/arm64");
         check("linux/riscv64", "linux/riscv64", "linux/arm64");
-        // An engine that does not say what it is is not judged.
+        // An engine that does not report its platform is assumed to run everything.
         assert!(Platform::default().runs(&platform("linux/arm64")));
     }
 

@@ -1,23 +1,23 @@
-//! An image reference as the user types it, taken apart by the rules of Docker's own parser
-//! (github.com/distribution/reference), and percent-encoding. Apart, because the pull request, the
-//! credentials and the log each need another part of it, and because a wrong reference is wrong
-//! usage, to be reported before any engine is asked.
+//! An image reference as the user types it, parsed by the rules of Docker's own parser
+//! (github.com/distribution/reference), and percent-encoding. The pull request, the credentials and the log each need
+//! another part of a reference; and a wrong reference is wrong usage, which has to be reported before an engine is
+//! asked.
 //!
-//! **Invariant:** what `parse` accepts is ASCII without blanks and control characters, and always
-//! stands for one image: an engine given no tag would pull every tag of the repository.
+//! **Invariant:** a parsed reference is ASCII without blanks and control characters, and always names one image: an
+//! engine that gets no tag pulls every tag of the repository.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// Docker Hub, as the docker CLI and the engines key it.
+/// Docker Hub, as docker's CLI and the engines call it.
 const HUB: &str = "docker.io";
-/// The older name of the same, which Docker's parser still turns into `docker.io`.
+/// The older name of Docker Hub, which Docker's parser still turns into `docker.io`.
 const HUB_LEGACY: &str = "index.docker.io";
-/// Docker's limit, for the path within the registry (with `library/`).
+/// Docker's limit in bytes for the path within the registry (with `library/`).
 const REPOSITORY_LIMIT: usize = 255;
-/// Docker's limit for a tag.
+/// Docker's limit in bytes for a tag.
 const TAG_LIMIT: usize = 128;
-/// How much of a refused text an error repeats, so that the reason still shows on the same line.
+/// How many characters of a refused text an error repeats, so that the reason still fits on the same line.
 const SHOWN: usize = 100;
 
 #[derive(Debug, PartialEq)]
@@ -28,7 +28,7 @@ pub(crate) struct Reference {
     pub(crate) digest: Option<String>,
 }
 
-/// Why a text is no reference: one line, that says what to do.
+/// Why a text is not a reference: one line that says what to do.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Error {
     text: String,
@@ -48,13 +48,13 @@ impl Reference {
         Self::split(text).map_err(|wrong| Error { text: shown(text), wrong })
     }
 
-    /// What goes into the API's `tag` parameter, never empty; with both, the digest wins.
+    /// The value of the API's `tag` parameter, never empty; of a tag and a digest the digest is used.
     pub(crate) fn tag_or_digest(&self) -> &str {
         let given = self.digest.as_deref().or(self.tag.as_deref());
         given.unwrap_or("latest")
     }
 
-    /// The name by which an engine knows the image once it is there: of a tag and a digest the digest wins.
+    /// The name by which an engine knows the local image; of a tag and a digest the digest is used.
     pub(crate) fn local(&self) -> String {
         let mark = if self.digest.is_some() { '@' } else { ':' };
         format!("{}{mark}{}", self.name, self.tag_or_digest())
@@ -65,7 +65,7 @@ impl Reference {
         format!("{}/{}{}", self.registry(), self.repository(), &self.to_string()[self.name.len()..])
     }
 
-    /// The registry's `host[:port]`, as the docker CLI keys its credentials but for Docker Hub.
+    /// The registry's `host[:port]`: docker's key for credentials, except for Docker Hub.
     pub(crate) fn registry(&self) -> &str {
         split_registry(&self.name).0
     }
@@ -88,7 +88,7 @@ impl Reference {
             Some((rest, digest)) => (rest, Some(digest)),
             None => (text, None),
         };
-        // A colon before the last slash belongs to the port of a registry.
+        // A colon before the last slash belongs to the registry's port.
         let path_start = rest.rfind('/').map_or(0, |slash| slash + 1);
         let (name, tag) = match rest[path_start..].split_once(':') {
             Some((last, tag)) => (&rest[..path_start + last.len()], Some(tag)),
@@ -105,7 +105,7 @@ impl Reference {
     }
 }
 
-/// Whether two names are of one image.
+/// Whether two names refer to the same image.
 pub(crate) fn is_same(one: &str, other: &str) -> bool {
     match (Reference::parse(one), Reference::parse(other)) {
         (Ok(one), Ok(other)) => one.full() == other.full(),
@@ -113,7 +113,7 @@ pub(crate) fn is_same(one: &str, other: &str) -> bool {
     }
 }
 
-/// The familiar form, with its tag made explicit.
+/// The familiar form, always with a tag or a digest.
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
@@ -125,8 +125,8 @@ impl fmt::Display for Reference {
     }
 }
 
-/// Docker's rule for what of a name is a host: `user/app` is a path on Docker Hub, `localhost/app`,
-/// `host:5000/app`, `host.domain/app` and, since no path has upper case, `HOST/app` are not.
+/// Docker's rule for which part of a name is a host: `user/app` is a path on Docker Hub. `localhost/app`,
+/// `host:5000/app`, `host.domain/app` and (because no path has upper case) `HOST/app` begin with a host.
 fn split_registry(name: &str) -> (&str, &str) {
     match name.split_once('/') {
         Some((HUB | HUB_LEGACY, path)) => (HUB, path),
@@ -184,7 +184,7 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     )
 }
 
-/// Letters and digits in runs, each two with one separator between them.
+/// Runs of letters and digits, with one separator between each two.
 fn is_component(part: &str) -> bool {
     let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let separator = |s: &str| matches!(s, "." | "_" | "__") || s.bytes().all(|b| b == b'-');
@@ -227,7 +227,7 @@ fn check_tag(tag: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// As strict as the engines: they know these three algorithms only, and lower case only.
+/// As strict as the engines: only these three algorithms, and only lower case.
 fn check_digest(digest: &str) -> Result<(), &'static str> {
     let (algorithm, hex) = digest.split_once(':').unwrap_or((digest, ""));
     let digits = match algorithm {
@@ -246,14 +246,14 @@ fn is_lower_hex(text: &str) -> bool {
     text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Short printable ASCII: the text may hold anything, and Puppet fails on output that is not ASCII.
+/// Shortened, and printable ASCII: the text may contain anything, and Puppet fails on output that is not ASCII.
 fn shown(text: &str) -> String {
     let end = if text.chars().nth(SHOWN).is_some() { "..." } else { "" };
     let start = text.chars().take(SHOWN).flat_map(char::escape_default);
     start.chain(end.chars()).collect()
 }
 
-/// All but the unreserved characters of RFC 3986: engines take a bare `+` for a blank.
+/// Encodes all but the unreserved characters of RFC 3986: engines read a bare `+` as a blank.
 pub(crate) fn percent_encode(text: &str) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut encoded = String::with_capacity(text.len());
@@ -476,7 +476,7 @@ mod tests {
         assert!(Reference::parse(&format!("registry.example:5000/{path}a:tag")).is_ok());
         check_error(&format!("{path}aa"), "longer than 255");
         check_error(&"a".repeat(256), "longer than 255");
-        // `library/` counts, as it does for Docker.
+        // `library/` counts for the limit, as in Docker.
         assert!(Reference::parse(&"a".repeat(247)).is_ok());
         check_error(&"a".repeat(248), "longer than 255");
         let error = Reference::parse(&"\u{1f433}".repeat(300)).unwrap_err();

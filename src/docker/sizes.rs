@@ -1,61 +1,62 @@
-//! Asks `alm-agent` how large the layers are, while the pull goes on.
+//! Asks `alm-agent` for the layers' sizes while the pull continues.
 //!
-//! Once the engine has named the first layer that it fetches it is asked, over a second connection, how it reaches registries;
-//! then the agent is started with that on its standard input, as docker starts a credential helper. It may hang, die or
-//! say nonsense: then nothing is known, and the pull is as it would have been.
+//! When the engine has named the first layer that it fetches, it is asked over a second connection how it reaches
+//! registries. With that on its standard input the agent is started, as docker starts a credential helper. If the agent
+//! hangs, dies or prints nonsense, the sizes stay unknown, and the pull is not affected.
 //!
-//! **Invariant:** nothing here waits, and nothing here fails. Secrets go to the agent's standard input and nowhere else.
+//! **Invariant:** nothing here waits or fails. Secrets go to the agent's standard input and nowhere else.
 
 use crate::docker::agent::{self, Reached, RegistryQuery};
+use crate::docker::answer;
 use crate::docker::engine::{Connection, Engine};
 use crate::docker::store::{self, Store};
 use crate::os::child::{Child, Read, Setup};
 use crate::pull::Pull;
 use crate::pull::room::Room;
-use crate::pull::sizes::Sizes;
+use crate::pull::sizes::{self, Sizes};
 use serde_json::Value;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How long the engine may take to say how it reaches registries.
+/// The limit for the engine's answers to `/info` and `/version`.
 const ENGINE: Duration = Duration::from_secs(2);
 
-/// The limit that the agent is given, and the later one after which it is ended.
+/// The limit that the agent gets, and the later one after which it is killed.
 const AGENT: Duration = Duration::from_secs(4);
 const AGENT_MAX: Duration = Duration::from_millis(4500);
 
-/// An answer has an ordinary image's layers in some KB; one that is longer is none.
+/// Bytes. The answer for an ordinary image has some KB; a longer one is ignored.
 const ANSWER_MAX: usize = 64 << 10;
 const LAYERS_MAX: usize = 512;
 
-/// More than any image has: whoever says so is wrong, and no pull is to be ended for it.
+/// Bytes; more than any image has. A wrong answer must not end a pull.
 const BYTES_MAX: u64 = 1 << 40;
 
-/// When all layers are announced, at the latest: after so many milliseconds.
+/// Milliseconds after the first layer, by which all layers are announced.
 const ANNOUNCING: u64 = 100;
 
-/// After so many milliseconds the engine has told of every byte that lay there when the free space was measured: it tells of
-/// a layer ten times a second. What it has not told yet would count twice, as used and as still to come.
-const TELLING: u64 = 200;
+/// Milliseconds after which the engine has reported every byte that was on disk when the free space was measured: it reports
+/// a layer ten times a second. Bytes that it has not reported would count twice, as used and as still to come.
+const REPORTING: u64 = 200;
 
-/// The state of the request, and what is to be done with its answer.
+/// The progress of the request.
 pub(crate) struct SizesQuery {
     agent: PathBuf,
     stage: Stage,
     store: Option<Store>,
-    /// Whether it is the containerd store, once the engine has said so.
+    /// Whether the engine has the containerd store; `None` until it has answered.
     pub(crate) is_containerd: Option<bool>,
-    /// When the first layer of this attempt was announced.
+    /// When the first layer of this attempt was announced, in milliseconds of the pull.
     announced: Option<u64>,
-    /// How many downloads had begun when the free space was last measured.
+    /// How many downloads had begun when the free space was measured last.
     measured: Option<usize>,
-    /// What was measured then, and when.
+    /// The result of that, and when it was measured, in milliseconds of the pull.
     room: Option<(u64, Room)>,
 }
 
 enum Stage {
-    /// For a layer to be announced.
+    /// For the announcement of a layer.
     Waiting,
     Engine(Request),
     Agent {
@@ -66,11 +67,11 @@ enum Stage {
     Over,
 }
 
-/// What the engine is being asked.
+/// A request to the engine.
 struct Request {
     connection: Connection,
     body: Vec<u8>,
-    /// What it said of itself, once that is asked for its version.
+    /// The answer to `/info`, while `/version` is requested.
     info: Option<Value>,
     until: Instant,
 }
@@ -82,7 +83,7 @@ pub(crate) enum Finding {
 }
 
 impl SizesQuery {
-    /// None where there is no agent to be asked.
+    /// `None` if there is no agent.
     pub(crate) fn new() -> Option<Self> {
         Some(Self {
             agent: agent::find()?,
@@ -95,7 +96,7 @@ impl SizesQuery {
         })
     }
 
-    /// Does what can be done without waiting.
+    /// Continues the request as far as possible without waiting.
     pub(crate) fn step(
         &mut self,
         engine: &Engine,
@@ -123,7 +124,7 @@ impl SizesQuery {
         self.measure_room(pull, at).map(Finding::Room)
     }
 
-    /// The descriptor that ends a sleep, because there is something to be done.
+    /// The descriptor whose readiness ends a wait, because the request can continue.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         use std::os::fd::AsFd as _;
         match &self.stage {
@@ -166,8 +167,8 @@ impl SizesQuery {
         })
     }
 
-    /// Measures the free space where the engine keeps its images, once the layers are known and with each download that begins;
-    /// what was measured is returned once the pull is up to date with it.
+    /// Measures the free space in the engine's directory, once all layers are known and again with each download that
+    /// begins; the result is returned once the engine has reported what was on disk then.
     fn measure_room(&mut self, pull: &Pull, at: u64) -> Option<Room> {
         let is_whole = pull.is_fetching() || self.announced.is_some_and(|since| at >= since.saturating_add(ANNOUNCING));
         let downloads = Some(pull.downloads());
@@ -175,7 +176,7 @@ impl SizesQuery {
             self.measured = downloads;
             self.room = self.store.as_ref().and_then(Store::room).map(|room| (at, room));
         }
-        self.room.take_if(|(since, _)| at >= since.saturating_add(TELLING)).map(|(_, room)| room)
+        self.room.take_if(|(since, _)| at >= since.saturating_add(REPORTING)).map(|(_, room)| room)
     }
 }
 
@@ -188,11 +189,11 @@ impl Request {
     }
 }
 
-/// What the agent has written so far.
+/// What the agent has printed so far.
 enum Output {
     Partial,
     Complete,
-    /// It has failed, or wrote more than an answer can have.
+    /// It failed, or printed more than an answer can have.
     Unusable,
 }
 
@@ -208,13 +209,10 @@ fn read_output(child: &mut Child, output: &mut Vec<u8>) -> Output {
     }
 }
 
-/// The layers that the agent names; none where it does not answer as it should.
+/// The layers in the agent's answer; `None` if the answer is malformed.
 pub(crate) fn parse(answer: &[u8]) -> Option<Sizes> {
-    #[derive(serde::Deserialize)]
-    struct Answer {
-        layers: Sizes,
-    }
-    let Answer { layers } = serde_json::from_slice(answer).ok()?;
+    let answer = answer::parse(answer)?;
+    let layers = sizes::from_json(&answer["layers"])?;
     let is_id = |id: &str| id.len() == 12 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let total = layers.iter().fold(0, |total: u64, (_, size)| total.saturating_add(*size));
     (layers.len() <= LAYERS_MAX && total <= BYTES_MAX && layers.iter().all(|(id, _)| is_id(id))).then_some(layers)

@@ -1,8 +1,9 @@
-//! Where an engine keeps its images, by what its GET /info says, and how much space is free there.
+//! Where an engine keeps its images, according to its `GET /info`, and how much space is free there.
 //!
-//! Apart from the requests themselves: which directory it is depends on the image store, and on which containerd keeps it.
+//! Separate from the requests: the directory depends on the image store, and on which containerd it uses.
 //!
-//! **Invariant:** in doubt there is none. Only the directory itself is asked, never what is below it, which is root's.
+//! **Invariant:** if the directory is uncertain, there is none. Only the file system of the directory itself is
+//! measured; its content belongs to root and is not read.
 
 use crate::docker::engine::{Connection, Engine};
 use crate::os::file;
@@ -15,14 +16,14 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// Where the system's containerd keeps its content, unless its configuration names another directory.
+/// The directory of the system's containerd, unless its configuration names another.
 const CONTAINERD: &str = "/var/lib/containerd";
 const CONFIGURATION: &str = "/etc/containerd/config.toml";
 
-/// Far above any real configuration of containerd.
+/// Bytes; far more than any real configuration of containerd has.
 const CONFIGURATION_MAX: usize = 1 << 20;
 
-/// The file systems that do not compress: of ext and XFS, as statfs names them.
+/// File systems that do not compress: the magic numbers of ext2/3/4 and XFS in statfs.
 const PLAIN: [i64; 2] = [0xEF53, 0x5846_5342];
 
 #[derive(Debug, PartialEq)]
@@ -31,7 +32,7 @@ pub(crate) struct Store {
     is_containerd: bool,
 }
 
-/// Whether images are kept in the containerd store.
+/// Whether images are in the containerd store.
 pub(crate) fn is_containerd(info: &Value) -> bool {
     is_snapshotter(&info["DriverStatus"])
 }
@@ -40,24 +41,24 @@ fn is_snapshotter(driver_status: &Value) -> bool {
     driver_status.to_string().contains("io.containerd.snapshotter")
 }
 
-/// After how many milliseconds of fetching the engine is asked for its store: most pulls are over by then, and one that
-/// breaks off before has lost little.
+/// After how many milliseconds of fetching the engine is asked for its store: most pulls are finished by then, and one
+/// that breaks off earlier has lost little.
 const ASKED_AFTER: u64 = 1_000;
 
-/// Which store an engine has, asked while it fetches: when a pull has broken off there is no time for it any more on a slow
-/// device, for the containerd store deletes what has come a tenth of a second later.
+/// Asks an engine for its store while it fetches. After a broken pull there is no time for it on a slow device: the
+/// containerd store deletes the bytes of a broken pull a tenth of a second later.
 #[derive(Default)]
 pub(crate) struct StoreQuery {
-    /// When the engine began to fetch.
+    /// When the engine began to fetch, in milliseconds of the pull.
     began: Option<u64>,
     is_asked: bool,
     pending: Option<(Connection, Vec<u8>)>,
-    /// Whether it is the containerd store, once the engine has said so.
+    /// Whether the engine has the containerd store; `None` until it has answered.
     pub(crate) is_containerd: Option<bool>,
 }
 
 impl StoreQuery {
-    /// Does what can be done without waiting.
+    /// Continues the request as far as possible without waiting.
     pub(crate) fn step(&mut self, engine: &Engine, pull: &Pull, at: u64) {
         if let Some((connection, body)) = &mut self.pending {
             let answer = match connection.poll_answer(body) {
@@ -89,9 +90,9 @@ impl Store {
         let address = info["Containerd"]["Address"].as_str().unwrap_or_default();
         let directory = match address.strip_prefix("/var").unwrap_or(address) {
             "/run/containerd/containerd.sock" => containerd_root(Path::new(CONFIGURATION))?,
-            // The one that the engine starts itself.
+            // The containerd that the engine starts itself.
             own if own.ends_with("/docker/containerd/containerd.sock") => root.to_owned(),
-            // It is one of the two, and they may be one file system.
+            // It is one of these two directories, and they may be on one file system.
             _ => {
                 let device = |path: &Path| Some(fs::metadata(path).ok()?.dev());
                 if device(root)? != device(Path::new(CONTAINERD))? {
@@ -109,7 +110,7 @@ impl Store {
 
     pub(crate) fn room(&self) -> Option<Room> {
         let disk = statvfs(&self.directory).ok()?;
-        // Its type differs by architecture.
+        // The field's type differs between architectures.
         #[expect(clippy::allow_attributes, reason = "which of the lints applies depends on the architecture")]
         #[allow(clippy::unnecessary_cast, clippy::cast_lossless, clippy::cast_possible_wrap)]
         let kind = statfs(&self.directory).ok()?.f_type as i64;
@@ -122,14 +123,14 @@ impl Store {
     }
 }
 
-/// `root` of containerd's configuration, else its default; none where that may be anywhere.
+/// `root` in containerd's configuration, else its default; `None` if the configuration can mean another directory.
 fn containerd_root(configuration: &Path) -> Option<PathBuf> {
     let text = match file::read(configuration, CONFIGURATION_MAX) {
         Ok((bytes, _)) => String::from_utf8(bytes).ok()?,
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         Err(_) => return None,
     };
-    // Before the first table; `imports` names files that may say something else.
+    // Only before the first table; `imports` names further files, which may contain another `root`.
     let top = text.lines().map(str::trim).take_while(|line| !line.starts_with('['));
     for (key, value) in top.filter_map(|line| line.split_once('=')) {
         match key.trim().trim_matches(['"', '\'']) {
@@ -141,7 +142,7 @@ fn containerd_root(configuration: &Path) -> Option<PathBuf> {
     Some(CONTAINERD.into())
 }
 
-/// The text of a TOML string without escapes.
+/// The content of a TOML string without escapes.
 fn quoted(value: &str) -> Option<&str> {
     let mark = value.chars().next().filter(|mark| matches!(mark, '"' | '\''))?;
     let (text, rest) = value[1..].split_once(mark)?;

@@ -16,7 +16,7 @@ use crate::report::pages;
 use crate::sink::complaint::complain;
 use alm_state::{Store, Time};
 use std::fmt::Write as _;
-use std::net::UdpSocket;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -68,12 +68,14 @@ impl Surroundings {
 /// The address of this device on the network. Nothing is sent: connecting a datagram socket only makes the kernel
 /// choose a route, here to addresses that are reserved for documentation.
 fn address() -> Option<String> {
-    let towards = |from: &str, to: &str| {
-        let socket = UdpSocket::bind(from).ok()?;
-        socket.connect(to).ok()?;
+    // As addresses and not as text, which could be a name: to resolve one takes 30 KB of the executable.
+    let towards = |from: IpAddr, to: IpAddr| {
+        let socket = UdpSocket::bind(SocketAddr::new(from, 0)).ok()?;
+        socket.connect(SocketAddr::new(to, 9)).ok()?;
         Some(socket.local_addr().ok()?.ip().to_string())
     };
-    towards("0.0.0.0:0", "192.0.2.1:9").or_else(|| towards("[::]:0", "[2001:db8::1]:9"))
+    towards(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into())
+        .or_else(|| towards(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()))
 }
 
 /// Percent used and bytes free, computed as df does.

@@ -10,7 +10,7 @@ use crate::os::output::WritePolicy;
 use crate::os::signals::Signals;
 use crate::os::wait::{TICK, ready};
 use crate::pull::failure::{Failure, Kind};
-use crate::pull::{End, LineBuffer, MAX_LINE, NO_IMAGE, Verdict, signal_exit_code};
+use crate::pull::{End, LineBuffer, MAX_LINE, NO_IMAGE, SILENT, Verdict, signal_exit_code};
 use crate::recording::{self, Ended, Entry, Header};
 use crate::report::line::{Method, Opening};
 use crate::report::stamp::Stamp;
@@ -132,7 +132,10 @@ impl Player<'_> {
     }
 
     fn play(&mut self, line: &[u8]) -> Result<(), String> {
+        let mut line = line;
         if !std::mem::replace(&mut self.has_begun, true) {
+            // Windows begins files with it.
+            line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
             self.header = recording::header(line)?;
             if self.header.is_some() {
                 return Ok(());
@@ -282,6 +285,10 @@ impl Player<'_> {
             verdict => verdict,
         };
         if let Verdict::Failed(failure) = &mut verdict {
+            if self.header.is_none() && failure.text.starts_with(SILENT) {
+                // Nobody knows whether it was the engine.
+                "the capture ends without saying that the pull succeeded".clone_into(&mut failure.text);
+            }
             // The live pull knew the kind from more than the text.
             failure.kind = kind.unwrap_or(failure.kind);
             failure.had_credentials = had_credentials;

@@ -15,9 +15,8 @@ use crate::report::fit;
 use crate::report::moment::Moment;
 use crate::report::status::{self, Health};
 use crate::sink::complaint::complain;
-use alm_state::{Image, States, Store};
+use alm_state::{States, Store};
 use rustix::event::PollFlags;
-use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 use std::ops::ControlFlow;
@@ -118,22 +117,18 @@ fn text(states: &States, charset: Charset, columns: Option<usize>) -> String {
     text
 }
 
-/// A state with what only its reader can find out.
-#[derive(Serialize)]
-struct Row<'a> {
-    #[serde(flatten)]
-    image: &'a Image,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    lost: bool,
-}
-
 /// The states as one JSON array: first those of images, then those of containers.
 fn json(states: &States) -> io::Result<(States, String)> {
     let mut text = String::from("[");
-    let rows = states
-        .images
-        .iter()
-        .map(|found| serde_json::to_string(&Row { image: &found.image, lost: found.image.is_lost() }));
+    let rows = states.images.iter().map(|found| {
+        let mut row = serde_json::to_string(&found.image)?;
+        // What only its reader can find out.
+        if found.image.is_lost() {
+            row.truncate(row.len() - 1);
+            row.push_str(",\"lost\":true}");
+        }
+        Ok(row)
+    });
     for row in rows.chain(states.containers.iter().map(serde_json::to_string)) {
         let separator = if text.len() > 1 { ",\n " } else { "" };
         let _ = write!(text, "{separator}{}", row?);

@@ -1,25 +1,25 @@
-//! The characters that an output can show, and the one table by which a line becomes pure ASCII.
+//! The characters that an output can show, and the one table that turns a line into pure ASCII.
 //!
-//! **Invariant:** what is pushed in ASCII has no other byte.
+//! **Invariant:** what is pushed with [`Charset::Ascii`] contains only ASCII bytes.
 
 use std::fmt::Write as _;
 
-/// Which characters an output can show: emoji and bars on a modern terminal, bars alone on the console of a Pi, pure
-/// ASCII where the locale is not UTF-8 (Puppet fails a resource for a single other byte).
+/// Which characters an output can show: emoji and bars on a modern terminal, only bars on the console of a Pi, pure
+/// ASCII if the locale is not UTF-8 (Puppet fails a resource for a single other byte).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Charset {
     All,
-    /// The console of Linux: its font has blocks and no emoji.
+    /// The console of Linux: its font has block characters and no emoji.
     Console,
     Ascii,
 }
 
 impl Charset {
-    /// What the locale and the terminal allow; `ascii` asks for no more than that.
+    /// What the locale and the terminal allow; `ascii` limits that to ASCII.
     pub(crate) fn from_environment(ascii: bool) -> Self {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let locale =
-            set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default().to_lowercase();
+            set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default().to_ascii_lowercase();
         if ascii || !(locale.contains("utf-8") || locale.contains("utf8")) {
             Self::Ascii
         } else if set("TERM").as_deref() == Some("linux") {
@@ -29,7 +29,7 @@ impl Charset {
         }
     }
 
-    /// Appends `text` to `out` in these characters.
+    /// Appends `text` to `out`, limited to these characters.
     pub(crate) fn push(self, text: &str, out: &mut String) {
         match self {
             Self::All => out.push_str(text),
@@ -39,8 +39,8 @@ impl Charset {
     }
 }
 
-/// What stands for a character where only ASCII may be shown: a word for each emoji. The console of a Pi has none of
-/// these in its font either. Two blanks after an emoji are one after a word.
+/// What replaces a character in ASCII: a word for each emoji. The console of a Pi has none of these emoji, either. Two
+/// blanks after an emoji become one after a word.
 const WORDS: [(&str, &str); 21] = [
     ("📦 ", "BEGIN "),
     ("🔄 ", "SOURCE "),
@@ -65,10 +65,10 @@ const WORDS: [(&str, &str); 21] = [
     ("×", "x"),
 ];
 
-/// How many rows of [`WORDS`] are emoji; the others are characters that a console font has.
+/// How many rows of [`WORDS`] are emoji; the characters of the other rows are in a console's font.
 const EMOJI: usize = 16;
 
-/// `text` with a word for the emoji that it begins with.
+/// Appends `text` with a word in place of the emoji that it begins with.
 pub(crate) fn without_emoji(text: &str, out: &mut String) {
     for (emoji, word) in &WORDS[..EMOJI] {
         if let Some(rest) = text.strip_prefix(emoji) {
@@ -80,7 +80,7 @@ pub(crate) fn without_emoji(text: &str, out: &mut String) {
     out.push_str(text);
 }
 
-/// `text` in pure ASCII; a character that no word stands for is written as `\u{e9}`.
+/// Appends `text` in pure ASCII; a character without a word in the table is written as `\u{e9}`.
 pub(crate) fn ascii(text: &str, out: &mut String) {
     let mut rest = text;
     'next: while let Some(c) = rest.chars().next() {

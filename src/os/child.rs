@@ -1,12 +1,12 @@
 //! A child process whose output is read with a time limit.
 //!
-//! Credential helpers and `docker pull` are programs of others: they hang, they leave children of their own holding
-//! the pipe, they close their output and sleep on. Whoever runs one must be able to check signals and limits
-//! meanwhile. The output is a pipe that is polled, not a socket: a helper written in shell that opens `/dev/stdin` or
-//! `/dev/stdout` by name cannot do so with a socket. The input of a child may be more than a pipe holds (a key), so it is written
-//! when there is room for it, beside the reading: a child may write first, read late or not at all.
+//! Credential helpers and `docker pull` are programs of others: they hang, they leave children that hold the pipe open,
+//! they close their output and sleep on. The caller must be able to check signals and limits meanwhile. The output is a
+//! pipe that is polled, and not a socket: a helper written in shell cannot open a socket as `/dev/stdin` or
+//! `/dev/stdout`. The input of a child may be larger than a pipe (a key), so it is written while the output is read,
+//! whenever the pipe has room: a child may write first, read late or not at all.
 //!
-//! **Invariant:** no call waits much longer than one tick, and a child that still runs is ended with its `Child`.
+//! **Invariant:** no call waits much longer than one tick, and dropping a `Child` kills a child that still runs.
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read as _, Write as _};
@@ -23,32 +23,33 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-/// The most that one pipe holds of a child that has ended (1 MiB is the largest pipe Linux gives unasked). What comes
-/// after it was written by somebody else.
+/// Bytes. The most that a pipe can hold of a child that has ended (1 MiB is the largest pipe that Linux gives without
+/// privileges). Anything after that was written by another process.
 const PIPE_MAX: usize = 1 << 20;
 
-/// How a child is to be started.
+/// How a child is started.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Setup<'a> {
-    /// Its standard input; without it `/dev/null`.
+    /// Its standard input; `/dev/null` if there is none.
     pub(crate) input: Option<&'a [u8]>,
-    /// Standard error comes with the output; otherwise it goes to `/dev/null`.
+    /// Whether standard error is read together with the output; otherwise it is `/dev/null`.
     pub(crate) merge_stderr: bool,
-    /// A process group of its own: a hang-up of the terminal or Ctrl-C does not reach it, and `signal` reaches its
-    /// children too.
+    /// Whether it gets a process group of its own: then a hang-up of the terminal or Ctrl-C does not reach it, and
+    /// `signal` reaches its children, too.
     pub(crate) own_group: bool,
 }
 
-/// An executable in one of the directories of `path`. Relative ones are passed over, as Go does it: they would run what
-/// lies in whatever directory we were started in.
+/// Finds an executable in the directories of `path`. Relative directories are skipped, as in Go: otherwise a file in
+/// the present directory could be executed.
 pub(crate) fn program(name: &str, path: &OsStr) -> Option<PathBuf> {
     let runs = |file: &PathBuf| fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0);
     let directories = env::split_paths(path).filter(|directory| directory.is_absolute());
     directories.map(|directory| directory.join(name)).find(runs)
 }
 
-/// Runs a program to its end: its status and what it wrote, at most `max` bytes. An error is a predicate, as in
-/// "docker-credential-x did not answer within 30s". `on_tick` is called with every read.
+/// Runs a program to its end, and returns its status and at most `max` bytes of its output. An error is a phrase that
+/// follows the program's name, as in "docker-credential-x did not answer within 30s". `on_tick` is called with every
+/// read.
 pub(crate) fn collect(
     command: Command,
     setup: Setup,
@@ -65,7 +66,7 @@ pub(crate) fn collect(
             Read::Tick => {}
             Read::End(status) => return Ok((status, output)),
         }
-        // No more than a tick for each, so that a stopped and resumed process has not waited.
+        // At most one tick is counted for each read: a process that was stopped and continued has not waited.
         waited += begun.elapsed().min(TICK);
         if output.len() > max {
             return Err(format!("wrote more than {} KiB", max >> 10));
@@ -79,7 +80,7 @@ pub(crate) fn collect(
     }
 }
 
-/// A running child, and the reading end of its output.
+/// A running child, and the read end of its output.
 pub(crate) struct Child {
     process: process::Child,
     /// The input that is not written yet.
@@ -87,11 +88,11 @@ pub(crate) struct Child {
     output: Option<PipeReader>,
     status: Option<ExitStatus>,
     own_group: bool,
-    /// How much may still come out of the pipe once the child has ended.
+    /// How many bytes may still be read after the child has ended.
     left: usize,
 }
 
-/// The writing end of a child's input, and what is still to be written to it.
+/// The write end of a child's input, and the bytes that are still to be written.
 struct Input {
     pipe: PipeWriter,
     bytes: Vec<u8>,
@@ -99,14 +100,14 @@ struct Input {
 }
 
 impl Input {
-    /// Writes as much as there is room for; whether there is more to write.
+    /// Writes as much as the pipe has room for. Returns whether bytes are left.
     fn feed(&mut self) -> bool {
         while self.written < self.bytes.len() {
             match self.pipe.write(&self.bytes[self.written..]) {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
-                // It wants no more of it; what it makes of that it will say.
+                // The child closed its input; it reports itself if that is a problem.
                 Err(_) => return false,
             }
         }
@@ -114,19 +115,19 @@ impl Input {
     }
 }
 
-/// What one `Child::read` brought.
+/// The result of one `Child::read`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// So many bytes at the beginning of the buffer.
+    /// This many bytes are at the beginning of the buffer.
     Bytes(usize),
-    /// Nothing in this tick: time to check signals and limits.
+    /// Nothing arrived in this tick: the caller can check signals and limits.
     Tick,
-    /// The child has ended and all it wrote has been read.
+    /// The child has ended, and all of its output was read.
     End(ExitStatus),
 }
 
 impl Child {
-    /// Starts `command`, which is taken because it keeps the writing end of the pipe open as long as it lives.
+    /// Starts `command`. It is consumed, because it holds the write end of the pipe open.
     pub(crate) fn spawn(mut command: Command, setup: Setup) -> io::Result<Self> {
         let (output, writer) = io::pipe()?;
         let mut input = None;
@@ -148,23 +149,23 @@ impl Child {
         Ok(Self { process, input, output: Some(output), status: None, own_group: setup.own_group, left: PIPE_MAX })
     }
 
-    /// Waits for output for one tick at most; meanwhile as much of the input is written as the child takes.
+    /// Waits at most one tick for output, and meanwhile writes input.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Read> {
         self.read_within(buffer, TICK)
     }
 
-    /// The same without waiting: a tick has no length.
+    /// The same without waiting.
     pub(crate) fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<Read> {
         self.read_within(buffer, Duration::ZERO)
     }
 
-    /// What can be read when there is output, as long as it is open.
+    /// The descriptor of the output while it is open, for poll.
     pub(crate) fn output(&self) -> Option<BorrowedFd<'_>> {
         self.output.as_ref().map(AsFd::as_fd)
     }
 
     fn read_within(&mut self, buffer: &mut [u8], tick: Duration) -> io::Result<Read> {
-        // Asked before the pipe is read: what the pipe holds once the child is gone is all that it wrote.
+        // Before the pipe is read: only then is what the pipe still holds all of the child's output.
         self.reap()?;
         self.feed();
         if let Some(output) = &mut self.output {
@@ -187,7 +188,7 @@ impl Child {
                 Err(error) => return Err(error),
             }
         }
-        // The output is closed, most often because the child is about to end: in steps, so that it is seen at once.
+        // The output is closed, usually because the child is about to end: wait in small steps, to notice it at once.
         for _ in 0..10 {
             self.reap()?;
             if let Some(status) = self.status {
@@ -202,17 +203,17 @@ impl Child {
         Ok(Read::Tick)
     }
 
-    /// Sends a signal to the child, or to its group where it has one of its own; nothing once it has ended.
+    /// Sends a signal to the child, or to its process group if it has its own. Does nothing after the child has ended.
     pub(crate) fn signal(&self, signal: Signal) {
-        // A number that has been waited for may belong to somebody else by now.
+        // After the child was reaped, its process id may belong to another process.
         if self.status.is_none() {
             let pid = Pid::from_child(&self.process);
-            // Fails only for a child that is gone already.
+            // Fails only if the child is already gone.
             let _ = if self.own_group { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
         }
     }
 
-    /// Writes as much of the input as the child takes; after all of it the pipe is closed.
+    /// Writes as much of the input as the child accepts, and closes the pipe after the last byte.
     fn feed(&mut self) {
         self.input.take_if(|input| !input.feed());
     }
@@ -228,7 +229,7 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
-        // Not `wait`: a child in an uninterruptible system call dies when that call ends, which may be never.
+        // Not `wait`: a child in an uninterruptible system call dies only when that call ends, which may be never.
         for _ in 0..10 {
             if self.reap().is_err() || self.status.is_some() {
                 break;
@@ -249,7 +250,7 @@ mod tests {
         Child::spawn(command, setup).unwrap()
     }
 
-    /// The whole output, the exit code, and how many ticks it took; far from for ever.
+    /// The whole output, the exit code, and how many ticks it took.
     fn drain(child: &mut Child) -> (String, Option<i32>, usize) {
         let (mut all, mut buffer, mut ticks) = (Vec::new(), [0; 64], 0);
         let begun = Instant::now();
@@ -274,7 +275,7 @@ mod tests {
             ("echo out; echo err >&2", merge, "out\nerr\n", Some(0)),
             ("cat", Setup::default(), "", Some(0)),
             ("cat; echo end", input, "in\nend\n", Some(0)),
-            // By name, as scripts do it; sockets refuse it.
+            // Opened by name, as scripts do it; with a socket that would fail.
             ("cat /dev/stdin >/dev/stdout", input, "in\n", Some(0)),
             ("kill -9 $$", Setup::default(), "", None),
         ] {
@@ -291,11 +292,11 @@ mod tests {
         let setup = Setup { input: Some(&input), ..Setup::default() };
         for (script, expected, code) in [
             ("wc -c", "1048576", 0),
-            // It writes more than a pipe holds before it reads, reads late, or has closed its output before.
+            // A child that writes more than a pipe holds before it reads, reads late, or has closed its output before.
             ("seq 1 30000 | tail -c 200000; wc -c", "\n1048576", 0),
             ("sleep 0.3; wc -c", "1048576", 0),
             ("exec >&-; test $(wc -c) = 1048576 || exit 9; exit 5", "", 5),
-            // It reads a part of it, or nothing.
+            // A child that reads only a part, or nothing.
             ("head -c 100000 | wc -c; exec <&-; echo no more", "100000\nno more", 0),
             ("exit 3", "", 3),
             ("exec <&-; sleep 0.3; echo none", "none", 0),
@@ -306,7 +307,7 @@ mod tests {
             assert_eq!(exit, Some(code), "{script}");
             assert!(begun.elapsed() < Duration::from_secs(5), "{script}");
         }
-        // One that neither reads nor ends is given up.
+        // A child that neither reads nor ends is killed.
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "sleep 20"]);
         let setup = Setup { own_group: true, ..setup };
@@ -357,7 +358,7 @@ mod tests {
     fn a_grandchild_that_keeps_the_pipe_does_not_keep_us() {
         let (text, code, _) = drain(&mut shell("sleep 20 & echo done", Setup::default()));
         assert_eq!((text.as_str(), code), ("done\n", Some(0)));
-        // One that never stops talking does not either.
+        // Nor does a child that never stops writing.
         let mut child = shell("yes & exit 4", Setup::default());
         let (text, code, _) = drain(&mut child);
         assert_eq!(code, Some(4));
@@ -372,7 +373,7 @@ mod tests {
         child.signal(Signal::TERM);
 
         let setup = Setup { own_group: true, ..Setup::default() };
-        // The grandchild alone writes when it gets the signal, and the shell waits for that.
+        // Only the grandchild writes when it gets the signal, and the shell waits for it.
         let inner = "trap 'echo caught; exit' TERM; echo ready; while :; do sleep 0.02; done";
         let script = format!("trap : TERM; (\n{inner}\n) & wait; wait; exit 7");
         let mut child = shell(&script, setup);

@@ -1,10 +1,10 @@
 //! The time of day.
 //!
-//! **Invariant:** in whole milliseconds, as every time that is written.
+//! **Invariant:** times are cut to whole milliseconds, like every time that is written.
 
 use time::OffsetDateTime;
 
-/// Now, in the local offset; in UTC where that cannot be found out.
+/// The present time in the local offset; in UTC if the offset cannot be determined.
 pub(crate) fn now() -> OffsetDateTime {
     let now = OffsetDateTime::now_local().unwrap_or_else(|_| OffsetDateTime::now_utc());
     now.replace_millisecond(now.millisecond()).unwrap_or(now)

@@ -1,9 +1,10 @@
-//! A console of this device, painted on from afar: it is nobody's controlling terminal, and others write to it too.
+//! A console of this device that is painted by a program to which it is not the controlling terminal, and on which
+//! others write, too.
 //!
-//! Apart from the outputs of the program because nothing here may be waited for or lost for good: Ctrl-S stops a console, a
-//! getty hangs it up, the kernel writes where it likes.
+//! Separate from `output`, because here nothing may wait and nothing is final: Ctrl-S stops a console, a getty hangs it
+//! up, the kernel writes on it at any time.
 //!
-//! **Invariant:** no call blocks. The console is left with its cursor and its settings as they were.
+//! **Invariant:** no call blocks. At the end the console has its cursor and its settings back.
 
 use rustix::fs::OFlags;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
@@ -12,14 +13,14 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// What puts the console in order again: cursor, colours, an empty screen.
+/// Restores the console: cursor, colours, an empty screen.
 const LEAVE: &[u8] = b"\x1b[0m\x1b[?25h\x1b[H\x1b[2J";
 
-/// How a frame fared.
+/// How much of a frame was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Painted {
     Whole,
-    /// Part of it or nothing: the console takes nothing now, or is gone for a moment.
+    /// A part of it or nothing: the console accepts nothing now, or is gone for a moment.
     NotWhole,
 }
 
@@ -29,15 +30,15 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// Opens the console at `path`, which has to be one.
+    /// Opens the console at `path`; an error if that is not a console.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), open: Some(open(path)?) })
     }
 
-    /// Columns and rows, asked anew each time: the font can change. `None` while it is gone.
+    /// Columns and rows, asked each time because the font can change. `None` while the console is gone.
     pub(crate) fn size(&mut self) -> Option<(usize, usize)> {
         if self.open.is_none() {
-            // What is typed meanwhile and where the cursor is has changed hands: a full frame puts it right.
+            // Another program may have changed settings and cursor meanwhile: a full frame restores them.
             self.open = open(&self.path).ok();
         }
         let (file, _) = self.open.as_ref()?;
@@ -60,7 +61,7 @@ impl Console {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Painted::NotWhole,
                 Ok(0) | Err(_) => {
-                    // Hung up (EIO), by a getty that began: it is opened again when the size is asked next.
+                    // Hung up (EIO) by a getty that started: opened again when the size is asked next.
                     self.open = None;
                     return Painted::NotWhole;
                 }
@@ -79,7 +80,7 @@ impl Drop for Console {
     }
 }
 
-/// The console, and its settings before what is typed was no longer shown on it.
+/// Opens the console, switches the echo of input off, and returns the settings from before.
 fn open(path: &Path) -> io::Result<(File, Option<Termios>)> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC).bits().cast_signed();
     let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;

@@ -1,9 +1,9 @@
-//! Opening files that others may have put there: regular files only, never blocking, known by device and inode.
+//! Opens files that others may have created: only regular files, without blocking, identified by device and inode.
 //!
-//! A log, a configuration, a lock or a secret is named by a path, and behind a path can be a FIFO that blocks whoever opens
-//! it, a device, a link to somewhere else, or more bytes than there is memory.
+//! A log, a configuration, a lock or a secret is named by a path, and the path can lead to a FIFO that blocks the
+//! opening, to a device, to a link elsewhere, or to more bytes than there is memory.
 //!
-//! **Invariant:** what is read or appended to is a regular file; a read never takes more than its limit.
+//! **Invariant:** only regular files are read or appended to, and a read never returns more than its limit.
 
 use rustix::fs::OFlags;
 use std::fs::{File, Metadata, OpenOptions, Permissions};
@@ -11,7 +11,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-/// Nobody but the owner may read it.
+/// Only the owner may read the file.
 const PRIVATE: u32 = 0o600;
 
 /// What to do with a symbolic link at the end of a path.
@@ -21,7 +21,7 @@ pub(crate) enum Links {
     Refuse,
 }
 
-/// Which file it is, whatever it is called: device and inode.
+/// The identity of a file, independent of its name: device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity(u64, u64);
 
@@ -31,9 +31,9 @@ impl Identity {
     }
 }
 
-/// Opens a regular file as `options` say.
+/// Opens a regular file with these options.
 pub(crate) fn open(path: &Path, options: &mut OpenOptions, links: Links) -> io::Result<(File, Metadata)> {
-    // Without NONBLOCK a FIFO would wait for its other side before anything could be known of it.
+    // Without NONBLOCK, opening a FIFO waits for the other side before its type can be checked.
     let mut flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     if links == Links::Refuse {
         flags |= OFlags::NOFOLLOW;
@@ -52,7 +52,7 @@ pub(crate) fn open(path: &Path, options: &mut OpenOptions, links: Links) -> io::
     Ok((file, metadata))
 }
 
-/// The bytes of a regular file, which may be at most `max` of them, and what the file system says of it.
+/// Reads a regular file of at most `max` bytes, and its metadata. A larger file is an error.
 pub(crate) fn read(path: &Path, max: usize) -> io::Result<(Vec<u8>, Metadata)> {
     let (file, metadata) = open(path, OpenOptions::new().read(true), Links::Follow)?;
     let mut bytes = Vec::new();
@@ -63,13 +63,14 @@ pub(crate) fn read(path: &Path, max: usize) -> io::Result<(Vec<u8>, Metadata)> {
     Ok((bytes, metadata))
 }
 
-/// Opens `path` to be overwritten, for its owner alone, also where it was open to others before. It may be a FIFO or a device:
-/// only what the user named is opened so. A link is followed if it is our own or root's (`/dev/stdout` is one): another user
-/// could lead it to any file of ours. A file of another user is refused, who could read all that is written there.
+/// Opens `path` to be overwritten, readable for its owner only, even if it was open to others before. It may be a FIFO
+/// or a device: only paths that the user named are opened so. A link is followed if it belongs to this user or to root
+/// (`/dev/stdout` is one): another user's link could lead to any file of this user. A file of another user is refused,
+/// because that user could read everything written there.
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     let is_trusted = |owner: u32| [0, rustix::process::geteuid().as_raw()].contains(&owner);
     let open = |flags: OFlags| {
-        // Without blocking: a FIFO that nobody reads must not hold up a pull.
+        // Non-blocking: a FIFO without a reader must not block a pull.
         let flags = (flags | OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
         OpenOptions::new().write(true).create(true).truncate(false).mode(PRIVATE).custom_flags(flags).open(path)
     };
@@ -79,7 +80,7 @@ pub(crate) fn create_private(path: &Path) -> io::Result<File> {
             return Err(io::Error::other("is a symbolic link of another user, which is not followed"));
         }
         Some(_) => open(OFlags::empty())?,
-        // Nor one that has been put there since.
+        // With O_NOFOLLOW, in case somebody created a link since the check.
         None => {
             let file = open(OFlags::NOFOLLOW)?;
             let metadata = file.metadata()?;
@@ -90,14 +91,14 @@ pub(crate) fn create_private(path: &Path) -> io::Result<File> {
         }
     };
     if file.metadata()?.is_file() {
-        // Before there is anything in it. Refused to whoever does not own it and may write it all the same.
+        // Before anything is written. Fails if the file belongs to another user, who lets this one write it.
         let _ = file.set_permissions(Permissions::from_mode(PRIVATE));
         file.set_len(0)?;
     }
     Ok(file)
 }
 
-/// An error for what is no regular file.
+/// An error unless it is a regular file.
 pub(crate) fn regular(metadata: &Metadata) -> io::Result<()> {
     let kind = metadata.file_type();
     if kind.is_file() {

@@ -1,11 +1,11 @@
-//! One lock per image, so that a second pull of the same image knows of the first.
+//! One lock for each image, so that a second pull of the same image notices the first.
 //!
-//! The engine lets the second attach to the transfer of the first; only the log would contain everything twice. The locks
-//! lie where nobody else can open them: whoever can open a file can lock it, and a lock held by a stranger would keep the
-//! progress of a pull out of the log.
+//! The engine attaches the second pull to the transfer of the first; without a lock the log would contain everything
+//! twice. The locks are in a directory that no other user can enter: whoever can open a file can lock it, and a
+//! stranger's lock would keep the progress of a pull out of the log.
 //!
-//! **Invariant:** a lock that cannot be had for whatever other reason never stops a pull, and none is believed that another
-//! user could have taken.
+//! **Invariant:** if a lock cannot be taken for another reason than being held, the pull goes on; and no lock counts
+//! that another user could have taken.
 
 use crate::os::user;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, openat};
@@ -17,13 +17,13 @@ use std::path::Path;
 
 /// The state of the lock.
 pub(crate) enum Lock {
-    /// Ours as long as the file is open, or none to be had.
+    /// This process has it as long as the file is open; or there is none to take.
     Ours(Option<File>),
-    /// Another process is pulling the image: `process 1234`.
+    /// Another process is pulling the image; the text is `process 1234`.
     Held(String),
 }
 
-/// Takes the lock of `image`: root's in `/run/alm/lock`, those of others in their own runtime directory.
+/// Takes the lock of `image`: root's locks are in `/run/alm/lock`, those of others in their own runtime directory.
 pub(crate) fn take(image: &str) -> Lock {
     user::runtime_directory().map_or(Lock::Ours(None), |runtime| take_in(&runtime, image))
 }
@@ -33,7 +33,7 @@ fn take_in(runtime: &Path, image: &str) -> Lock {
     let Ok(mut file) = opened else { return Lock::Ours(None) };
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {
-            // For the message of the second process; without it that message names no process.
+            // Only for the message of the second process, which names no process if this fails.
             let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
             Lock::Ours(Some(file))
         }
@@ -47,15 +47,15 @@ fn take_in(runtime: &Path, image: &str) -> Lock {
     }
 }
 
-/// The directory of the locks in `runtime`, made where it is missing. One that is not ours alone is refused and left as it
-/// is: what lies in it could be locked by somebody who opened it before.
+/// The directory of the locks in `runtime`; it is created if missing. A directory to which others have access is
+/// refused and not repaired: its files may already be open in, and locked by, another user's process.
 fn directory(runtime: &Path) -> io::Result<OwnedFd> {
     let shared = runtime.join("alm");
     let path = shared.join("lock");
-    // Who may read the one above is not decided here: the state of pulls lies there too, for all to read.
+    // The upper directory also contains the states of pulls, which all may read.
     for (directory, mode) in [(&shared, 0o755), (&path, 0o700)] {
         match DirBuilder::new().mode(mode).create(directory) {
-            // Whatever the umask.
+            // Independent of the umask.
             Ok(()) => fs::set_permissions(directory, Permissions::from_mode(mode))?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
@@ -84,11 +84,11 @@ fn is_ours_alone(file: &OwnedFd) -> io::Result<()> {
     }
 }
 
-/// A name in which a reader recognizes the image, different for every image.
+/// A file name in which people recognize the image, and which differs for every image.
 fn file_name(image: &str) -> String {
     let readable: String =
         image.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' }).take(100).collect();
-    // FNV-1a: must stay the same from one version of this program to the next.
+    // FNV-1a: has to stay the same in all versions of this program.
     let hash = image
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));

@@ -9,7 +9,7 @@ pub(crate) mod console;
 pub(crate) mod file;
 pub(crate) mod lock;
 pub(crate) mod output;
-// A fuzzing run has signal handlers of its own.
+// libFuzzer installs its own signal handlers.
 #[cfg_attr(fuzzing, path = "../../fuzz/src/signals.rs")]
 pub(crate) mod signals;
 pub(crate) mod tail;

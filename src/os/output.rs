@@ -1,9 +1,10 @@
 //! Writing to a terminal or a pipe without ever blocking on it.
 //!
-//! A pipe that nobody reads, a terminal stopped with Ctrl-S or behind a dead SSH connection: none of them may hold up
-//! a pull or its end. The flags of a shared file description are not ours to change, so a terminal is opened anew.
+//! A pipe without a reader, a terminal that was stopped with Ctrl-S or is behind a dead SSH connection: none of them
+//! may delay a pull or its end. The flags of an open file are shared with other processes and must not be changed, so a
+//! terminal is opened a second time.
 //!
-//! **Invariant:** no call blocks longer than the wait it was given, and what is written is whole lines.
+//! **Invariant:** no call blocks longer than the wait that it was given, and only whole lines are written.
 
 use crate::os::wait::{OnTick, TICK, ready};
 use rustix::event::PollFlags;
@@ -14,26 +15,26 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::{Duration, Instant};
 
-/// As much as a pipe takes without blocking once it says that it takes anything (`PIPE_BUF` of Linux).
+/// Linux's `PIPE_BUF`: a pipe that poll reports as writable accepts this many bytes without blocking.
 const PIECE: usize = 4096;
 
-/// How long a reader that is slow is waited for when a signal is to end us, which must take less than 100 ms.
+/// How long a slow reader is waited for after a signal, which has to end the program within 100 ms.
 const STOPPING: Duration = Duration::from_millis(30);
 
-/// How long the closing lines of a live pull wait for a reader that is slow.
+/// How long the closing lines of a live pull wait for a slow reader.
 pub(crate) const CLOSING: Duration = Duration::from_secs(1);
 
-/// What to do when nobody reads.
+/// What to do if nobody reads.
 pub(crate) enum WritePolicy {
-    /// Leave lines out: a live pull goes on. The closing lines are waited for so long, in all; but for a moment only
-    /// once this says that the program is to stop.
+    /// Drop lines: a live pull goes on. Only the closing lines wait, all of them together this long; and only for a
+    /// moment once the callback says that the program is to stop.
     Live(Duration, Box<dyn FnMut() -> ControlFlow<()>>),
-    /// Wait, as long as this says so each time a tick has passed. A reader that wants no more is no error.
+    /// Wait as long as the callback says so, which is called on each tick. A reader that closed the pipe is no error.
     Endless(Box<dyn FnMut() -> ControlFlow<()>>),
 }
 
 impl WritePolicy {
-    /// Writes whole lines; `is_closing` are those that are waited for.
+    /// Writes whole lines; `is_closing` marks the closing lines.
     pub(crate) fn write(&mut self, output: &mut Output, lines: &[u8], is_closing: bool) -> io::Result<()> {
         match self {
             Self::Live(..) if !is_closing => output.offer(lines, Duration::ZERO).map(drop),
@@ -54,7 +55,7 @@ impl WritePolicy {
     }
 }
 
-/// Whether colour codes mean something to who reads standard output, and are not unwanted.
+/// Whether standard output can show colours, and the user did not switch them off.
 pub(crate) fn stdout_takes_color() -> bool {
     let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     io::stdout().is_terminal() && !is_unwanted && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
@@ -69,9 +70,9 @@ pub(crate) fn stdout_has_cursor() -> bool {
 /// One of the program's own outputs.
 pub(crate) struct Output {
     file: File,
-    /// How much is written at once: a terminal opened anew takes what it can of anything and never blocks.
+    /// How many bytes are written at once: unlimited if the terminal could be opened a second time, non-blocking.
     piece: usize,
-    /// The remainder of a line that did not fit: it is written before all else.
+    /// The rest of a line that was written in part: it is written before anything else.
     rest: Vec<u8>,
 }
 
@@ -84,13 +85,14 @@ impl Output {
         Ok(Self::of(io::stderr().as_fd().try_clone_to_owned()?, "/proc/self/fd/2"))
     }
 
-    /// `path` leads to the same terminal, where it is one.
+    /// An output on `shared`; `path` is the same terminal, if it is one.
     pub(crate) fn of(shared: OwnedFd, path: &str) -> Self {
         let (mut file, mut piece) = (File::from(shared), PIECE);
-        // A terminal says that it takes bytes and then blocks when it takes fewer than it is given.
+        // poll reports a terminal as writable, and a write of more bytes than it accepts blocks nevertheless.
         if file.is_terminal() {
             let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-            // Refused (the terminal of another user, no /proc) it is used as it is, asked before each piece.
+            // If that is refused (another user's terminal, no /proc), the shared descriptor is used, and polled before
+            // each piece.
             if let Ok(own) = OpenOptions::new().write(true).custom_flags(flags.bits().cast_signed()).open(path) {
                 (file, piece) = (own, usize::MAX);
             }
@@ -98,8 +100,8 @@ impl Output {
         Self { file, piece, rest: Vec::new() }
     }
 
-    /// Writes `bytes`, whole lines, if there is room within `wait`; whether it was taken. What does not fit is left out,
-    /// but never in half: the remainder of what was begun is written before all else.
+    /// Writes `bytes` (whole lines) if there is room within `wait`, and returns whether it did. Lines that do not fit
+    /// are dropped, but never half of one: the rest of a line is written before anything else.
     pub(crate) fn offer(&mut self, bytes: &[u8], wait: Duration) -> io::Result<bool> {
         let until = Instant::now() + wait;
         let rest = std::mem::take(&mut self.rest);
@@ -115,7 +117,7 @@ impl Output {
         Ok(left < bytes.len())
     }
 
-    /// Writes all of `bytes`, however long that takes, as long as `on_tick` says so, which is called each time a `tick` has passed.
+    /// Writes all of `bytes`, however long that takes, as long as `on_tick` says so; it is called after each `tick`.
     pub(crate) fn write(&mut self, bytes: &[u8], tick: Duration, on_tick: OnTick<'_>) -> io::Result<()> {
         let rest = std::mem::take(&mut self.rest);
         for bytes in [&rest, bytes] {
@@ -130,7 +132,7 @@ impl Output {
         Ok(())
     }
 
-    /// Columns and rows of the terminal; what a terminal has that does not know (a serial line).
+    /// Columns and rows of the terminal; 80 and 24 if it does not report them (a serial line).
     pub(crate) fn size(&self) -> (usize, usize) {
         match rustix::termios::tcgetwinsize(&self.file) {
             Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
@@ -138,8 +140,8 @@ impl Output {
         }
     }
 
-    /// Writes what there is room for until then; how many bytes are left. The limit is one for all of them: a reader that
-    /// takes a little again and again, as a serial line does, must not hold us up for as long as it likes.
+    /// Writes what fits until then, and returns how many bytes are left. The limit is for all pieces together: a reader
+    /// that accepts a little again and again (a serial line) must not delay us as long as it likes.
     fn write_some(&mut self, bytes: &[u8], until: Instant) -> io::Result<usize> {
         let mut written = 0;
         while written < bytes.len() {
@@ -172,7 +174,7 @@ mod tests {
         (reader, Output::of(writer.into(), "/nonexistent"))
     }
 
-    /// What can be read without waiting.
+    /// The bytes that can be read without waiting.
     fn drain(reader: &PipeReader) -> Vec<u8> {
         let mut file = File::from(reader.as_fd().try_clone_to_owned().unwrap());
         let mut found = Vec::new();
@@ -188,7 +190,7 @@ mod tests {
     fn lines_that_do_not_fit_are_left_out_whole() {
         let (reader, mut output) = pipe();
         let mut offered = 0;
-        // Far more than a pipe holds, in lines that do not divide a page.
+        // Far more than a pipe holds, in lines whose length does not divide a page.
         for number in 0..5000 {
             let line = format!("{number:0>100}\n");
             output.offer(line.as_bytes(), NOW).unwrap();
@@ -269,7 +271,7 @@ mod tests {
                     let _ = reader.read(&mut page).unwrap();
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                // To its end, so that nobody waits for us.
+                // Read to the end, so that the writer is not blocked.
                 reader.read_to_end(&mut Vec::new()).unwrap();
             });
             let begun = Instant::now();

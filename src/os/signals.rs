@@ -1,7 +1,7 @@
-//! The signals that end this program, as a number that is checked on every tick.
+//! The signals that end this program, stored as a number that is checked on every tick.
 //!
-//! **Invariant:** a handler stores a number, ends a sleep, and does nothing else. A hang-up (SIGHUP) is caught and
-//! forgotten: a dropped SSH session must not stop a pull, which goes on into the log.
+//! **Invariant:** a handler stores a number and ends a sleep, and does nothing else. A hang-up (SIGHUP) is caught and
+//! ignored: when an SSH session ends, the pull continues and is written to the log.
 
 use crate::os::wait::any_ready;
 use rustix::event::{PollFd, PollFlags};
@@ -18,16 +18,16 @@ use std::time::Duration;
 #[derive(Clone)]
 pub(crate) struct Signals {
     pending: Arc<AtomicUsize>,
-    /// Can be read once a signal is pending; none where nothing sleeps, or the descriptors for it could not be had.
+    /// Readable once a signal is pending; `None` if nothing sleeps, or the descriptors for it could not be created.
     wake: Option<Arc<File>>,
 }
 
 impl Signals {
-    /// Catches SIGINT and SIGTERM, and SIGHUP where `survive_hang_up`.
+    /// Catches SIGINT and SIGTERM, and SIGHUP if `survive_hang_up`.
     pub(crate) fn catch(survive_hang_up: bool) -> Self {
         let pending = Arc::new(AtomicUsize::new(0));
         for signal in [SIGINT, SIGTERM] {
-            // Refused only for signals that cannot be caught at all.
+            // Fails only for signals that cannot be caught.
             let _ = signal_hook::flag::register_usize(signal, Arc::clone(&pending), signal.unsigned_abs() as usize);
         }
         if survive_hang_up {
@@ -36,7 +36,7 @@ impl Signals {
         Self { pending, wake: None }
     }
 
-    /// The same for who is going to [`sleep`](Self::sleep): that takes descriptors and handlers of its own.
+    /// The same for a caller of [`sleep`](Self::sleep), which needs descriptors and handlers of its own.
     pub(crate) fn waking(self) -> Self {
         Self { wake: Self::wake().map(Arc::new), ..self }
     }
@@ -56,20 +56,20 @@ impl Signals {
             .and_then(|signal| i32::try_from(signal).ok())
     }
 
-    /// Whether to go on: not once a signal is pending. The answer of most callers to a tick.
+    /// Breaks once a signal is pending: what most callers return on a tick.
     pub(crate) fn go_on(&self) -> ControlFlow<()> {
         if self.pending().is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Waits for so long, or until a signal comes or `connection` is closed by the other side, whatever there is to be
-    /// read from it, or until `other` can be read; not at all where no signal would end it.
+    /// Waits this long, or until a signal comes, `connection` is closed by the other side (whether or not it has unread
+    /// data), or `other` becomes readable. Does not wait if no signal could end it.
     pub(crate) fn sleep(&self, wait: Duration, connection: impl AsFd, other: Option<BorrowedFd<'_>>) {
         if let Some(wake) = &self.wake {
             let (connection, wake) = (connection.as_fd(), wake.as_fd());
             let other = other.map_or((connection, PollFlags::RDHUP), |other| (other, PollFlags::IN));
             let mut files = [(wake, PollFlags::IN), (connection, PollFlags::RDHUP), other]
                 .map(|(file, flags)| PollFd::from_borrowed_fd(file, flags));
-            // The caller checks what ended it.
+            // The caller checks what ended the wait.
             let _ = any_ready(&mut files, wait);
         }
     }
@@ -82,7 +82,7 @@ mod tests {
     use std::net::Shutdown;
     use std::time::Instant;
 
-    /// How long a sleep of a minute lasted.
+    /// How long a sleep of a minute really took.
     fn sleep(signals: &Signals, connection: &UnixStream) -> Duration {
         let begun = Instant::now();
         signals.sleep(Duration::from_mins(1), connection, None);
@@ -124,7 +124,7 @@ mod tests {
         let begun = Instant::now();
         signals.sleep(Duration::from_millis(20), &connection, None);
         assert!(begun.elapsed() >= Duration::from_millis(20));
-        // Half closed is the end too, and what was said before it is still to be read.
+        // Half closed counts as closed, and what was sent before can still be read.
         engine.shutdown(Shutdown::Write).unwrap();
         assert!(sleep(&signals, &connection) < SOON);
         drop(engine);

@@ -1,12 +1,13 @@
-//! The log as its readers see it: the last lines, found from the end, and the lines that come, across rotations.
+//! Reads the log for the viewer: the last lines, searched from the end, and the lines that follow, across rotations.
 //!
-//! Apart from `log.rs` because a reader needs what a writer does not: the files that the log used to be. A log is a row
-//! of generations (`docker-pull.log.1`, `docker-pull.log`; with logrotate's `dateext` `docker-pull.log-20251119`),
-//! distinguished by device and inode and held open, so that none is lost by being renamed, deleted or skipped between two
+//! Separate from `sink::log`, because a reader needs the files that were the log before. A log is a row of generations
+//! (`docker-pull.log.1`, `docker-pull.log`; with logrotate's `dateext` `docker-pull.log-20251119`). They are identified
+//! by device and inode and kept open, so that none is lost when it is renamed, deleted or rotated twice between two
 //! polls.
 //!
-//! **Invariant:** every line once, in the order of its writer: sizes are taken from the newest generation to the oldest,
-//! lines are read from the oldest to the newest, never beyond those sizes. A line that may still grow is not shown.
+//! **Invariant:** every line is read once, in the order of writing. Sizes are taken from the newest generation to the
+//! oldest, lines are read from the oldest to the newest and never beyond those sizes. A line that may still grow is not
+//! shown.
 
 use crate::os::file::{self, Identity, Links};
 use std::ffi::OsString;
@@ -17,34 +18,34 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How much of a line is kept, in bytes: the longest that the log has, a raw line of 64 KiB with its stamp.
+/// Bytes kept of a line: the longest line of a log, which is a raw line of 64 KiB with its stamp.
 const MAX_LINE: usize = (64 << 10) + 32;
 
-/// How much is read at once. More is no faster.
+/// Bytes read at once; larger blocks are not faster.
 const BLOCK: usize = 32 << 10;
 
-/// What a line begins with, and what a raw line does, with any digits.
+/// The beginning of a line, and below of a raw line; a 0 stands for any digit.
 pub(crate) const LONG_STAMP: &str = "[0000-00-00 00:00:00] ";
 pub(crate) const SHORT_STAMP: &str = "[00:00:00] ";
 
-/// After so long without growing, the half line at the end of a generation that was rotated away will not become whole.
+/// If a rotated generation has not grown for this long, the partial line at its end will not be completed.
 const SETTLED: Duration = Duration::from_millis(200);
 
-/// How long a writer may take from checking the log's name to writing, also where the file is deleted in between.
+/// How long a writer may take from checking the log's name until it writes, even if the file is deleted in between.
 const LATE: Duration = Duration::from_secs(2);
 
-/// How many generations are held to be known again. One would do for a log that is rotated and never deleted.
+/// How many generations are kept open to be recognized. One would do for a log that is rotated and never deleted.
 const KEPT: usize = 4;
 
-/// A line, without its end.
+/// A line without its line end.
 pub(crate) struct Line<'a> {
-    /// All of it, or its beginning.
+    /// The line, or its beginning if it is too long.
     pub(crate) bytes: &'a [u8],
-    /// How long it is in the log.
+    /// The length of the line in the log, in bytes.
     pub(crate) length: u64,
 }
 
-/// The log, read from some line on.
+/// The log, read from a certain line on.
 pub(crate) struct Tail {
     path: PathBuf,
     raw: bool,
@@ -58,23 +59,23 @@ pub(crate) struct Tail {
 struct Generation {
     file: File,
     identity: Identity,
-    /// The next byte to be read, and the first that is not to be read yet.
+    /// The offset of the next byte to read, and of the first byte that is not to be read yet.
     offset: u64,
     end: u64,
-    /// When it was last seen to have grown.
+    /// When it was seen growing last.
     grown: Option<Instant>,
     is_linked: bool,
-    /// The beginning of the line that the last block ended in, and how long that line is so far.
+    /// The beginning of the line that reaches beyond the last block, and the line's length so far.
     half: Vec<u8>,
     length: u64,
 }
 
 impl Tail {
-    /// The log from its last `lines` lines on, as it is now or, with `follow`, as it goes on. Without `raw` the engine's
-    /// own lines are neither counted nor handed out. A log that is not there is none.
+    /// Opens the log at its last `lines` lines: as it is now or, with `follow`, as it grows. Without `raw` the engine's
+    /// own lines are neither counted nor returned. A missing log has no lines.
     pub(crate) fn open(path: &Path, lines: usize, raw: bool, follow: bool) -> io::Result<Self> {
         let mut tail = Self { path: path.to_owned(), raw, follow, held: Vec::new(), buffer: Vec::new() };
-        // Of what was rotated away only the first is sure to be uncompressed.
+        // Older generations may be compressed.
         tail.find(1)?;
         let mut missing = lines;
         for (age, generation) in tail.held.iter_mut().rev().enumerate() {
@@ -89,7 +90,7 @@ impl Tail {
         Ok(tail)
     }
 
-    /// Whether there is a log at all, and whether anything was ever written to it.
+    /// Whether there is a log, and whether anything was ever written to it.
     pub(crate) fn is_there(&self) -> bool {
         !self.held.is_empty()
     }
@@ -98,7 +99,8 @@ impl Tail {
         self.held.iter().all(|generation| generation.end == 0)
     }
 
-    /// Polls what has become of the log. An error says why it cannot be read at present; what is held still can.
+    /// Checks whether the log grew or was rotated. An error says why it cannot be read at present; open generations
+    /// still can.
     pub(crate) fn poll(&mut self) -> io::Result<()> {
         let found = self.find(usize::MAX);
         for generation in self.held.iter_mut().rev() {
@@ -112,7 +114,7 @@ impl Tail {
         found
     }
 
-    /// Reads one block, and hands out the lines that end in it; false when there is no more for now.
+    /// Reads one block, and passes on the lines that end in it. Returns false when there is nothing more for now.
     pub(crate) fn read(&mut self, out: &mut dyn FnMut(&Line<'_>)) -> io::Result<bool> {
         let raw = self.raw;
         let out = &mut |line: &Line<'_>| {
@@ -128,7 +130,7 @@ impl Tail {
                 return Ok(true);
             }
             if generation.length > 0 && (age > 0 || !self.follow) {
-                // It may be in the middle of being written, and comes before all that is newer.
+                // The line may still be being written, and it has to come before everything newer.
                 if self.follow && generation.grown.is_some_and(|grown| grown.elapsed() < SETTLED) {
                     return Ok(false);
                 }
@@ -138,7 +140,8 @@ impl Tail {
         Ok(false)
     }
 
-    /// Opens the generations that are not held, going back from the log itself to the first that is, or to number `max`.
+    /// Opens the generations that are not open yet, from the log itself back to the first that is open, or to number
+    /// `max`.
     fn find(&mut self, max: usize) -> io::Result<()> {
         let mut newer: Vec<Generation> = Vec::new();
         let (mut found, mut holes, mut dated) = (Ok(()), 0, None);
@@ -152,7 +155,7 @@ impl Tail {
             };
             match opened {
                 Ok(None) => break,
-                // Rotated further during the search.
+                // The log was rotated during the search.
                 Ok(Some(generation)) if newer.iter().any(|other| other.identity == generation.identity) => {}
                 Ok(Some(generation)) => newer.push(generation),
                 Err(error) if number == 0 => {
@@ -160,7 +163,7 @@ impl Tail {
                         found = Err(error);
                     }
                 }
-                // One may be missing in the middle of a rotation.
+                // In the middle of a rotation one can be missing.
                 Err(_) => {
                     holes += 1;
                     if holes == 2 {
@@ -179,8 +182,8 @@ impl Tail {
         name.into()
     }
 
-    /// What was rotated away under a date, from the newest on; none where the newest is one with a number, as on a site
-    /// that wanted dates once. By their times, as a site chooses how it writes a date.
+    /// The generations that were rotated away with a date, newest first; empty if the newest one has a number, as on a
+    /// site that used dates in the past. Sorted by their times, because each site chooses the format of the date.
     fn dated(&self) -> Vec<PathBuf> {
         let changed = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
         let (Some(directory), Some(name)) = (self.path.parent(), self.path.file_name()) else { return Vec::new() };
@@ -199,10 +202,10 @@ impl Tail {
         dated.into_iter().map(|(_, path)| path).collect()
     }
 
-    /// Opens `path`, unless it is held already.
+    /// Opens `path`, unless it is open already.
     fn unless_held(&self, path: &Path) -> io::Result<Option<Generation>> {
         let is_held = |file: &Metadata| self.held.iter().any(|held| held.identity == Identity::of(file));
-        // Checked before it is opened: to open a device or a FIFO may have effects.
+        // Checked before it is opened: opening a device or a FIFO can have effects.
         let before = std::fs::metadata(path)?;
         if is_held(&before) {
             return Ok(None);
@@ -228,7 +231,7 @@ impl Generation {
         let now = self.file.metadata()?;
         self.is_linked = now.nlink() > 0;
         if now.len() < self.offset {
-            // Truncated: what is there now is new.
+            // It was truncated: its present content is new.
             (self.offset, self.length) = (0, 0);
             self.half.clear();
         }
@@ -238,13 +241,13 @@ impl Generation {
         Ok(())
     }
 
-    /// Whether all was read and no more is to be expected, if it is not the log any more.
+    /// Whether everything was read, and nothing more will come because it is not the log any more.
     fn is_done(&self) -> bool {
         self.offset == self.end && self.length == 0 && self.grown.is_none_or(|grown| grown.elapsed() > LATE)
     }
 
-    /// Where the last `count` lines begin, and how many there are, reading backwards. A line without end at the end is
-    /// one only if it `is_over`, that is, does not wait to become whole.
+    /// Searches backwards for the start of the last `count` lines, and returns it and how many there are. A partial
+    /// line at the end counts only if `is_over`, that is, if it will not be completed.
     fn last(&self, count: usize, raw: bool, is_over: bool) -> io::Result<(u64, usize)> {
         let (end, mut found) = (self.end, 0);
         if end == 0 || (count == 0 && is_over) {
@@ -255,12 +258,12 @@ impl Generation {
         let mut top = end;
         loop {
             let bottom = top.saturating_sub(BLOCK as u64);
-            // The beginning of a line may reach beyond its block.
+            // A line may begin before its block.
             let wanted = buffer.len().min(usize::try_from(end - bottom).unwrap_or(usize::MAX));
             let filled = read_full(&self.file, &mut buffer[..wanted], bottom)?;
             let block = &buffer[..filled.min(usize::try_from(top - bottom).unwrap_or(usize::MAX))];
             is_ended |= top == end && block.ends_with(b"\n");
-            // `contains` is many times as fast as a search from the end: a log may have a line of 100 MB.
+            // `contains` is much faster than a search from the end, and a log may have a line of 100 MB.
             let mut rest = if block.contains(&b'\n') { block.len() } else { 0 };
             loop {
                 let newline = block[..rest].iter().rposition(|&byte| byte == b'\n');
@@ -272,7 +275,7 @@ impl Generation {
                 if start < end {
                     let is_whole = is_ended || is_over;
                     found += usize::from(count > 0 && is_whole && (raw || !is_raw(&buffer[at..filled])));
-                    // From here on back every line is ended by the newline just found.
+                    // Every line before this one ends with the newline just found.
                     is_ended = true;
                 }
                 if found == count || newline.is_none() {
@@ -291,7 +294,7 @@ impl Generation {
             count => count?,
         };
         if count == 0 {
-            // Truncated since it was measured.
+            // It was truncated after it was measured.
             self.end = self.offset;
         }
         self.offset += count as u64;
@@ -321,8 +324,8 @@ impl Generation {
     }
 }
 
-/// Whether `name` is the log's name with a date, as `-20251119`, `-20251119-1763546400` or `.2025-11-19`, and not compressed.
-/// One that begins with a year differs from the number of a generation by its length.
+/// Whether `name` is the log's name with a date, such as `-20251119`, `-20251119-1763546400` or `.2025-11-19`, and not
+/// compressed. A date differs from the number of a generation by its length.
 fn is_dated(name: &[u8], log: &[u8]) -> bool {
     let Some([b'-' | b'.', date @ ..]) = name.strip_prefix(log) else { return false };
     date.len() >= 6
@@ -330,18 +333,18 @@ fn is_dated(name: &[u8], log: &[u8]) -> bool {
         && date.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'T'))
 }
 
-/// Whether an engine said this line: anything may follow the stamp.
+/// Whether the line is one of an engine: anything may follow its stamp.
 fn is_raw(line: &[u8]) -> bool {
     is_like(line, SHORT_STAMP)
 }
 
-/// Whether `line` begins like `model`, with any digit where that has one.
+/// Whether `line` begins like `model`, in which a 0 stands for any digit.
 pub(crate) fn is_like(line: &[u8], model: &str) -> bool {
     let is_same = |(byte, model): (&u8, u8)| *byte == model || (model == b'0' && byte.is_ascii_digit());
     line.len() >= model.len() && line.iter().zip(model.bytes()).all(is_same)
 }
 
-/// Fills `buffer` from `offset` on, unless the file ends before; how much there was.
+/// Fills `buffer` from `offset` on, and returns how many bytes there were: fewer at the end of the file.
 fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -360,7 +363,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// A log of its own, and what is read of it.
+    /// Runs `test` with a log in its own directory.
     fn with_log(name: &str, log: &[u8], test: impl FnOnce(&Path)) {
         let path = std::env::temp_dir().join(format!("tail-{}-{name}", std::process::id()));
         fs::write(&path, log).unwrap();
@@ -374,10 +377,10 @@ mod tests {
         lines
     }
 
-    /// The last lines of a log, by a simple model.
+    /// The last lines of a log, computed in a simple way.
     fn model(log: &[u8], count: usize, raw: bool, follow: bool) -> Vec<Vec<u8>> {
         let mut lines: Vec<&[u8]> = log.split(|&byte| byte == b'\n').collect();
-        // Behind the last line end is a line only if there is something.
+        // After the last line end there is a line only if it has content.
         if follow || lines.last().is_some_and(|line| line.is_empty()) {
             lines.pop();
         }
@@ -387,7 +390,7 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_the_last_whatever_blocks_they_lie_in() {
-        // Lengths about the size of a block, so that each boundary comes to lie before, in and behind a stamp.
+        // Lengths near the size of a block, so that each boundary is once before, within and after a stamp.
         for around in 0..30 {
             let mut log = Vec::new();
             for (number, length) in [5, 0, BLOCK - 20 + around, 3, 40, BLOCK - 60, 2 * BLOCK, 7].iter().enumerate() {
@@ -457,7 +460,7 @@ mod tests {
             fs::write(path, "new\n").unwrap();
             tail.poll().unwrap();
             let early = read(&mut tail);
-            // On a machine that stood still in between there is nothing to be seen.
+            // On a machine that was suspended in between, this cannot be observed.
             if began.elapsed() < SETTLED {
                 assert!(early.is_empty());
                 fs::write(&old, "one\nhalf\n").unwrap();
@@ -479,7 +482,7 @@ mod tests {
             File::options().append(true).open(directory.join(name)).unwrap().set_modified(then).unwrap();
         };
         write("docker-pull.log", "now\n", 0);
-        // Neither compressed, nor another log, nor older ones.
+        // Compressed files, other logs and older generations are not used.
         write("docker-pull.log-20251123.gz", "no\n", 5);
         write("docker-pull.log-old", "no\n", 5);
         write("docker-pull.log-", "no\n", 5);
@@ -489,7 +492,7 @@ mod tests {
         {
             write(before, "before\n", 30);
             assert_eq!(read(&mut Tail::open(&path, 9, false, false).unwrap()), [&b"before"[..], b"now"], "{before}");
-            // The site has gone back to numbers, or was at them before.
+            // The site has returned to numbers, or used them before.
             write("docker-pull.log.1", "number\n", 10);
             assert_eq!(read(&mut Tail::open(&path, 9, false, false).unwrap()), [&b"number"[..], b"now"], "{before}");
             write("docker-pull.log.1", "number\n", 40);
@@ -497,7 +500,7 @@ mod tests {
             fs::remove_file(directory.join("docker-pull.log.1")).unwrap();
             fs::remove_file(directory.join(before)).unwrap();
         }
-        // As it goes on, through two rotations between two looks.
+        // Following across two rotations between two polls.
         let mut tail = Tail::open(&path, 1, false, true).unwrap();
         assert_eq!(read(&mut tail), [b"now"]);
         fs::rename(&path, directory.join("docker-pull.log-20251201")).unwrap();

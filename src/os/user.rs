@@ -1,20 +1,19 @@
-//! Users and groups as the system's own tables name them, and the directory of a user's running programs.
+//! Users and groups from the system's own tables, and the runtime directory of a user.
 //!
-//! Apart from `std`, which knows the home directory of the current user only, and from the C library, whose databases a static
-//! executable cannot have.
+//! std knows only the home directory of the current user, and a static executable cannot use the C library's databases.
 //!
-//! **Invariant:** at most [`MAX`] bytes of a table are read; what cannot be read has no entries.
+//! **Invariant:** at most [`MAX`] bytes of a table are read; a table that cannot be read has no entries.
 
 use crate::os::file;
 use std::path::{Path, PathBuf};
 
-/// Far above any real table.
+/// Bytes; far more than any real table has.
 const MAX: usize = 1 << 20;
 
 const USERS: &str = "/etc/passwd";
 const GROUPS: &str = "/etc/group";
 
-/// The field of number `field` in the entry whose third is `id`.
+/// Field number `field` of the entry whose third field is `id`.
 fn field_of(table: &str, id: u32, field: usize) -> Option<&str> {
     let mut entries = table.lines().map(|line| line.split(':'));
     let mut entry = entries.find(|entry| entry.clone().nth(2).is_some_and(|found| found.parse() == Ok(id)))?;
@@ -26,22 +25,22 @@ fn table(path: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The name of a user, or the number where it has none.
+/// The name of a user; the number if there is no name.
 pub(crate) fn user_name(id: u32) -> String {
     field_of(&table(USERS), id, 0).map_or_else(|| id.to_string(), str::to_owned)
 }
 
-/// The name of a group, or the number where it has none.
+/// The name of a group; the number if there is no name.
 pub(crate) fn group_name(id: u32) -> String {
     field_of(&table(GROUPS), id, 0).map_or_else(|| id.to_string(), str::to_owned)
 }
 
-/// The home directory that the table has for the current user, whatever `HOME` says.
+/// The home directory of the current user in the table, whatever `HOME` says.
 pub(crate) fn home() -> Option<PathBuf> {
     field_of(&table(USERS), rustix::process::getuid().as_raw(), 5).map(PathBuf::from)
 }
 
-/// The directory for what this user's programs keep while they run: root's own, or the one that the user's session gave.
+/// The directory for files of this user's running programs: root's, or that of the user's session.
 pub(crate) fn runtime_directory() -> Option<PathBuf> {
     if rustix::process::geteuid().is_root() {
         return Some(PathBuf::from("/run"));

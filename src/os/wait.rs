@@ -1,4 +1,4 @@
-//! Waiting: the tick on which signals are checked, until a descriptor is ready, and the pause between two reads.
+//! Waiting: for a descriptor, in ticks on which signals are checked; and the pause between two reads.
 //!
 //! **Invariant:** nothing waits longer than its limit; a signal ends every wait.
 
@@ -8,19 +8,19 @@ use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// The longest that one read waits: short enough to answer a signal within 100 ms.
+/// The longest wait of one read: short enough to answer a signal within 100 ms.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
 
-/// Called on every tick of a longer wait: whether to go on waiting.
+/// Called on every tick of a longer wait; returns whether to continue.
 pub(crate) type OnTick<'a> = &'a mut dyn FnMut() -> ControlFlow<()>;
 
-/// Waits until `file` is ready for `flags`, for `time` at most. Ready is also what has failed or hung up: the read or write that
-/// follows says how. Asked for no flags at all, only that ends the wait early.
+/// Waits at most `time` until `file` is ready for `flags`. A descriptor that failed or hung up is ready, too: the
+/// following read or write reports it. With no flags only that ends the wait early.
 pub(crate) fn ready(file: impl AsFd, flags: PollFlags, time: Duration) -> io::Result<bool> {
     any_ready(&mut [PollFd::new(&file, flags)], time)
 }
 
-/// The same for several descriptors: whether one of them is ready.
+/// The same for several descriptors: returns whether one of them is ready.
 pub(crate) fn any_ready(files: &mut [PollFd<'_>], time: Duration) -> io::Result<bool> {
     let time = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() };
     match poll(files, Some(&time)) {
@@ -30,17 +30,18 @@ pub(crate) fn any_ready(files: &mut [PollFd<'_>], time: Duration) -> io::Result<
     }
 }
 
-/// Bars in place still move nearly five times a second, and the end of the pull does not wait: it ends a sleep.
+/// Bars still move nearly five times a second, and the end of a pull is not delayed: it ends the sleep.
 pub(crate) const MAX_PAUSE: Duration = Duration::from_millis(200);
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 
-/// More lines than this in one pause are many: the kernel keeps some 270 writes of the engine, which then waits for us.
+/// More lines than this in one pause are many: the kernel buffers about 270 writes of the engine, after which the
+/// engine blocks.
 const MANY_LINES: usize = 100;
 
-/// How long the engine's next lines are left unread: nearly all that a pull costs is to wake up for each of them.
+/// Decides how long the engine's next lines are left unread: nearly all of a pull's cost is waking up for each line.
 pub(crate) struct ReadPacer {
     last: Duration,
-    /// How many lines were read since it began.
+    /// The lines read since the last pause.
     lines: usize,
 }
 
@@ -49,13 +50,13 @@ impl ReadPacer {
         Self { last: MAX_PAUSE, lines: 0 }
     }
 
-    /// A line was read.
+    /// Counts a line that was read.
     pub(crate) fn line(&mut self) {
         self.lines += 1;
     }
 
-    /// How long the next pause is to be: shorter after many lines, or where the data ends in the middle of a line, because then
-    /// it writes in small pieces.
+    /// The length of the next pause: shorter after many lines, and if the data ends within a line, because then the
+    /// engine writes in small pieces.
     pub(crate) fn next(&mut self, is_within_line: bool) -> Duration {
         let lines = std::mem::take(&mut self.lines);
         let is_behind = is_within_line || lines > MANY_LINES;

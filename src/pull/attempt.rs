@@ -1,37 +1,37 @@
-//! Whether a failed attempt is followed by another, and after how long.
+//! Decides whether a failed attempt is followed by another, and after how long.
 //!
-//! **Invariant:** pure. What cannot pass by itself (a name, a login, a full disk) is never tried again, and a run fetches
-//! its bytes from nothing at most twice: the link is perhaps paid for.
+//! **Invariant:** pure. A failure that cannot pass by itself (a wrong name, a login, a full disk) is never retried; and
+//! one run downloads its bytes from zero at most twice, because the link may be paid by volume.
 
 use crate::pull::failure::{Failure, Kind};
 use std::time::Duration;
 
-/// Seconds before each further attempt; the last one stays.
+/// Seconds before each further attempt; the last value is repeated.
 const WAITS: [u64; 5] = [5, 10, 20, 40, 60];
 
-/// Less than this is added to each wait, so that a fleet does not come back in one moment.
+/// Up to this time is added to each wait, so that the devices of a fleet do not all return at once.
 const MAX_JITTER: Duration = Duration::from_secs(1);
 
-/// How containerd words its errors, lower case: graphdrivers never do.
+/// Phrases of containerd's errors, in lower case; graphdrivers never use them.
 const CONTAINERD_SAYS: [&str; 4] =
     ["failed to copy: ", "httpreadseeker", "short read: expected", "failed to do request: "];
 
-/// What an attempt has brought from the registry.
+/// What an attempt has downloaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fetched {
     Nothing,
-    /// Bytes, from where the attempt before broke off.
+    /// Bytes, from where the previous attempt broke off.
     Rest,
-    /// Bytes that had come before, or the first there are.
+    /// Bytes that an earlier attempt had already downloaded, or the first bytes of all.
     FromNothing,
 }
 
-/// An attempt that has failed.
+/// An attempt that failed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Broken<'a> {
     pub(crate) failure: &'a Failure,
     pub(crate) fetched: Fetched,
-    /// The engine had answered before.
+    /// Whether the engine had answered before.
     pub(crate) was_there: bool,
 }
 
@@ -40,23 +40,23 @@ pub(crate) struct Broken<'a> {
 pub(crate) struct Next {
     /// 1 for the second attempt.
     pub(crate) number: u64,
-    /// Seconds before it; 0 is at once.
+    /// Seconds before it; 0: at once.
     pub(crate) wait: u64,
 }
 
 /// The attempts of one run.
 pub(crate) struct Attempts {
-    /// How many further ones there may be.
+    /// The limit of further attempts.
     limit: u64,
-    /// How many there were.
+    /// The number of further attempts so far.
     number: u64,
-    /// How many of them were waited for.
+    /// The number of attempts that had a wait.
     waited: usize,
     has_moved: bool,
     was_at_once: bool,
-    /// The latest attempt is the one that came at once.
+    /// Whether the latest attempt began at once.
     is_at_once: bool,
-    /// How many attempts fetched from nothing.
+    /// The number of attempts that downloaded from zero.
     from_nothing: u64,
 }
 
@@ -65,14 +65,14 @@ impl Attempts {
         Self { limit, number: 0, waited: 0, has_moved: false, was_at_once: false, is_at_once: false, from_nothing: 0 }
     }
 
-    /// An attempt has failed: the next, where there is to be one. `is_containerd` is asked where the answer matters:
-    /// whether the images are in the containerd store. It deletes unfinished layers 0.1 to 0.4 s after an error, and a pull
-    /// that asks before goes on with them.
+    /// Handles a failed attempt: returns the next one, or `None`. `is_containerd` is asked only if the answer matters:
+    /// whether the images are in the containerd store. That store deletes unfinished layers 0.1 to 0.4 s after an
+    /// error; a pull that begins earlier continues them.
     pub(crate) fn next(&mut self, broken: Broken<'_>, is_containerd: &mut dyn FnMut() -> bool) -> Option<Next> {
         self.has_moved |= broken.fetched != Fetched::Nothing;
         self.from_nothing += u64::from(broken.fetched == Fetched::FromNothing);
-        // It may have met with the deletion of what it was to go on with, and get the answer that something is not there: the attempt
-        // before it, a moment ago, has found all of it.
+        // An attempt that begins at once can meet that deletion, and fail because something is not found that the
+        // previous attempt had found a moment before.
         let has_met_deletion = std::mem::take(&mut self.is_at_once)
             && matches!(broken.failure.kind, Kind::NotFound | Kind::Store | Kind::Damaged | Kind::Other);
         let may_pass = broken.failure.may_pass(broken.was_there) || has_met_deletion;
@@ -80,7 +80,7 @@ impl Attempts {
             return None;
         }
         self.number += 1;
-        // An engine that is gone is not there at once, and has to be asked again which API it speaks.
+        // An engine that is gone does not return at once, and has to be asked again for its API version.
         let is_there = !matches!(broken.failure.kind, Kind::EngineGone | Kind::EngineDown);
         if self.has_moved && !self.was_at_once && is_there && is_containerd() {
             (self.was_at_once, self.is_at_once) = (true, true);
@@ -92,14 +92,14 @@ impl Attempts {
     }
 }
 
-/// Whether only the containerd store says so why a pull broke off.
+/// Whether only the containerd store words the reason of a broken pull so.
 pub(crate) fn is_of_containerd(reason: &str) -> bool {
-    let reason = reason.to_lowercase();
+    let reason = reason.to_ascii_lowercase();
     CONTAINERD_SAYS.iter().any(|words| reason.contains(words))
 }
 
-/// What is added to a wait. `nanoseconds` is the clock's reading: devices that fail in the same moment differ in its last
-/// digits at least, and each digit changes all of the result.
+/// The time that is added to a wait. `nanoseconds` is from the clock: devices that fail in the same moment differ at
+/// least in its last digits, and each digit changes the whole result.
 pub(crate) fn jitter(nanoseconds: u32, process: u32) -> Duration {
     // The multiplier of Fibonacci hashing, 2^64 divided by the golden ratio.
     let mixed = (u64::from(process) << 32 ^ u64::from(nanoseconds)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -122,7 +122,7 @@ mod tests {
         attempts.next(Broken { failure: &failure, fetched, was_there: true }, is_containerd)
     }
 
-    /// The waits before the attempts that follow those that fetched so.
+    /// The waits before the attempts that follow failed ones with these downloads.
     fn waits(kind: Kind, is_containerd: bool, all: &[Fetched]) -> Vec<Option<u64>> {
         let mut attempts = Attempts::new(9);
         let wait = |fetched| next(&mut attempts, kind, fetched, &mut || is_containerd).map(|next| next.wait);
@@ -165,7 +165,7 @@ mod tests {
             assert_eq!(waits(Kind::Unreachable, true, all), expected, "{all:?}");
         };
         check(&[FromNothing, Rest, Rest, Rest], &[Some(0), Some(5), Some(10), Some(20)]);
-        // The first after bytes have moved, wherever it stands.
+        // The first attempt after bytes have moved, in any position.
         check(&[Nothing, FromNothing, Nothing, Rest], &[Some(5), Some(0), Some(10), Some(20)]);
         check(&[FromNothing, Rest, FromNothing], &[Some(0), Some(5), None]);
         assert_eq!(waits(Kind::Stalled, true, &[FromNothing]), [Some(0)]);

@@ -1,11 +1,10 @@
-//! Why a pull failed: the reason in words, the kind of its cause, and whether it may pass by itself.
+//! Why a pull failed: the reason in words, its kind, and whether it may pass by itself.
 //!
-//! Engines have no error codes: the HTTP status of a missing login is 401, 404 or 500 by the engine's version, and half
-//! of all errors come after HTTP 200. Of an engine's reason the words are all there is: it is taken apart (`reason`) and
-//! its cause searched for (`causes`); an HTML page is cut down to its title first (`page`). Errors of our own know their kind
-//! where they arise.
+//! Engines have no error codes: the HTTP status of a missing login is 401, 404 or 500, depending on the version, and
+//! half of all errors follow HTTP 200. So an engine's reason is parsed as text (`reason`) and its cause is searched for
+//! (`causes`); an HTML page is reduced to its title first (`page`). This program's own errors know their kind.
 //!
-//! **Invariant:** pure; a reason that no row knows is [`Kind::Other`] and gets no advice rather than a wrong one.
+//! **Invariant:** pure; a reason without a matching row is [`Kind::Other`], and gets no advice rather than a wrong one.
 
 mod advice;
 mod causes;
@@ -17,10 +16,13 @@ mod registry;
 use crate::pull::failure::reason::Reason;
 use std::fmt;
 
-/// The call to the engine that pulls, for a reader who has to allow it.
+/// The request that pulls, for a reader who has to allow it in a proxy.
 pub(crate) const PULL_CALL: &str = "POST /images/create";
 
-/// So much of a page that stands where a message should be is kept, to find its title.
+/// The end of a fallback's reason if the engine can only be reached over a network.
+pub(crate) const NOT_A_SOCKET: &str = "is not a Unix socket";
+
+/// Bytes of an HTML page that are kept, to find its title.
 const MAX_PAGE: usize = 4096;
 
 /// What is wrong, as far as a reader can act on it.
@@ -52,7 +54,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// All of them with the names that recordings and state files know them by.
+    /// All kinds, with their names in recordings and state files.
     const NAMES: [(Self, &'static str); 23] = [
         (Self::SocketDenied, "socket-denied"),
         (Self::SocketForbidden, "socket-forbidden"),
@@ -83,12 +85,12 @@ impl Kind {
         Self::NAMES.iter().find(|(kind, _)| *kind == self).map_or("other", |(_, name)| name)
     }
 
-    /// The kind of that name; none where this version knows none.
+    /// The kind of that name; `None` if this version does not know it.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::NAMES.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
     }
 
-    /// The kind of an HTTP status, where the status alone decides it.
+    /// The kind of an HTTP status if the status alone decides.
     fn of_status(status: u16) -> Self {
         match status {
             401 | 403 => Self::Login,
@@ -104,26 +106,37 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) kind: Kind,
-    /// In the words of the engine, of docker or of our own; not yet safe to show.
+    /// In the words of the engine, of docker or of this program; not sanitized.
     pub(crate) text: String,
-    /// Whether credentials were sent along.
+    /// Whether credentials were sent.
     pub(crate) had_credentials: bool,
-    /// The proxy of the engine did not answer, which may pass; a proxy that refuses does not.
+    /// Whether the engine's proxy did not answer, which may pass; a proxy that refuses does not change its mind.
     is_proxy_away: bool,
+    /// The engine is on another host.
+    is_remote: bool,
 }
 
 impl Failure {
-    /// One of our own, which knows its kind.
+    /// An error of this program, with its kind.
     pub(crate) fn own(kind: Kind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), had_credentials: false, is_proxy_away: false }
+        Self { kind, text: text.into(), had_credentials: false, is_proxy_away: false, is_remote: false }
     }
 
-    /// What an engine or docker said.
+    /// The same of an engine on another host, where there is something else to do.
+    pub(crate) fn of_remote_engine(self) -> Self {
+        Self { is_remote: true, ..self }
+    }
+
+    /// An error that an engine or docker reported.
     pub(crate) fn reported(text: &str) -> Self {
         if page::is_page(text) {
-            // Nothing stands before it: the page comes from where the engine should be.
+            // Nothing precedes the page: it comes from the engine's address.
             let title = page::title(text);
-            return match page::status(&title).map_or(Kind::Other, of_address) {
+            let by_words = || match causes::cause(&Reason::new(&title)) {
+                Kind::ServerError => Kind::ServerError,
+                _ => Kind::Other,
+            };
+            return match page::status(&title).map_or_else(by_words, of_address) {
                 Kind::SocketForbidden => {
                     Self::own(Kind::SocketForbidden, format!("{PULL_CALL} was answered with {title}"))
                 }
@@ -137,13 +150,13 @@ impl Failure {
         Self { is_proxy_away, ..Self::own(kind, text) }
     }
 
-    /// The answer to `call` had this HTTP status, and this for a body: the message of an engine, or what somebody before
-    /// it wrote (`is_message` is false).
+    /// An answer to `call` with this HTTP status. `body` is the engine's message, or (if not `is_message`) what
+    /// somebody in front of the engine wrote.
     pub(crate) fn answered(status: u16, body: &str, is_message: bool, call: &str) -> Self {
         let by_status = of_address(status);
         if body.trim().is_empty() {
             let text = format!("the engine answered HTTP status {status} without a reason");
-            // Engines know 500 too, and may say it without a word.
+            // Engines answer 500, too, and may do so without a message.
             let kind = if status == 500 { Kind::Other } else { by_status };
             return Self::own(kind, if kind == Kind::SocketForbidden { format!("{text}: {call}") } else { text });
         }
@@ -152,7 +165,7 @@ impl Failure {
         let is_bare = is_page || causes::is_bare_status(&Reason::new(&failure.text));
         let kind = match by_status {
             Kind::SocketForbidden if !is_message => by_status,
-            // Known words say more than the status: 401, 404 and 500 are one and the same for some engines.
+            // Known words say more than the status: some engines use 401, 404 and 500 for the same error.
             _ if !is_bare && failure.kind != Kind::Other => failure.kind,
             Kind::SocketForbidden if status == 401 => Kind::Login,
             Kind::ServerError if status == 500 && is_message && !is_bare => Kind::Other,
@@ -172,7 +185,7 @@ impl Failure {
         Self { kind, text, ..failure }
     }
 
-    /// What a recording says without its kind: one of our own reasons, as versions before worded them, or an engine's.
+    /// The reason in a recording without a kind: one of this program's earlier versions, or an engine's.
     pub(crate) fn recorded(text: &str) -> Self {
         match causes::of_our_own(text) {
             Some(kind) => Self::own(kind, text),
@@ -180,7 +193,7 @@ impl Failure {
         }
     }
 
-    /// A page goes on in another line; any other text ends with its first.
+    /// Continues a page with another line; any other text ends with its first line.
     pub(crate) fn continue_page(page: &mut String, line: &str) {
         if page.len() < MAX_PAGE && page::is_page(page) {
             page.push('\n');
@@ -188,7 +201,7 @@ impl Failure {
         }
     }
 
-    /// Whether another attempt can help; `was_there`: the engine had answered before.
+    /// Whether another attempt can help. `was_there`: the engine had answered before.
     pub(crate) fn may_pass(&self, was_there: bool) -> bool {
         match self.kind {
             Kind::Unreachable | Kind::ServerError | Kind::EngineGone | Kind::Stalled => true,
@@ -205,8 +218,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The kind of an HTTP status that was received from the engine's address, and from no registry: an engine itself never answers
-/// 401 or 403 without a message.
+/// The kind of an HTTP status that came from the engine's address and not from a registry: an engine never answers 401
+/// or 403 without a message.
 fn of_address(status: u16) -> Kind {
     match status {
         401 | 403 => Kind::SocketForbidden,
@@ -219,14 +232,14 @@ fn of_address(status: u16) -> Kind {
 mod tests {
     use super::*;
 
-    /// For tests of all modules.
+    /// For the tests of all modules.
     impl From<&str> for Failure {
         fn from(text: &str) -> Self {
             Self::reported(text)
         }
     }
 
-    /// A kind, whether it is tried again, and a wording of it.
+    /// A kind, whether it is retried, and a wording of it.
     type Row = (Kind, bool, String);
 
     fn wordings() -> Vec<Row> {
@@ -243,7 +256,7 @@ mod tests {
         rows
     }
 
-    /// What a wording is taken for that is about this image; none where that is right.
+    /// The wrong result for a wording about this image; `None` if the result is right.
     fn mistaken((kind, is_retried, wording): &Row, registry: &str, repository: &str, tag: &str) -> Option<String> {
         let text = wording.replace("{R}", registry).replace("{N}", repository).replace("{T}", tag);
         let failure = Failure::reported(&text);
@@ -267,7 +280,7 @@ mod tests {
         }
     }
 
-    /// Whatever an image, its registry or its tag are called, a failure is the same.
+    /// The names of an image, its registry and its tag never change the kind of a failure.
     #[test]
     fn no_name_changes_a_kind() {
         let rows = wordings();
@@ -281,17 +294,17 @@ mod tests {
         assert!(words.len() > 500, "{}", words.len());
         let mut wrong = String::new();
         for (number, row) in rows.iter().filter(|(_, _, wording)| wording.contains('{')).enumerate() {
-            for (at, word) in words.iter().enumerate() {
-                let lower = word.to_ascii_lowercase();
-                let host = lower.replace('_', "-");
-                let images = [
-                    (format!("{host}:5000"), lower.clone(), *word),
-                    (format!("[::1]:5000/{lower}"), format!("{lower}/app"), "1.2"),
-                    (format!("{host}.{host}"), format!("team/{lower}"), word),
-                ];
-                // One for each word: a debug build takes its time.
-                let (registry, repository, tag) = &images[(at + number) % images.len()];
-                wrong.extend(mistaken(row, registry, repository, tag).filter(|_| wrong.len() < 4000));
+            // Each word at one place in each wording, and at every place in some, because a debug build is slow.
+            for (at, three) in words[number % 3..].chunks(3).enumerate() {
+                let [host, name] = [three[0], three[three.len() / 2]].map(str::to_ascii_lowercase);
+                let tag = three[three.len() - 1];
+                let host = host.replace('_', "-");
+                let (registry, repository) = match at % 3 {
+                    0 => (format!("{host}:5000"), name),
+                    1 => (format!("[::1]:5000/{host}"), format!("{name}/app")),
+                    _ => (format!("{host}.{host}"), format!("team/{name}")),
+                };
+                wrong.extend(mistaken(row, &registry, &repository, tag).filter(|_| wrong.len() < 4000));
             }
         }
         assert!(wrong.is_empty(), "{wrong}");
@@ -317,7 +330,7 @@ mod tests {
         for status in [408, 429, 502, 503, 504, 524] {
             check_answer(status, "", false, Kind::ServerError, &none(status));
         }
-        // What an engine itself answers says nothing of a gateway.
+        // What an engine answers itself does not mention a gateway.
         for status in [204, 301, 400, 404, 407, 500] {
             check_answer(status, "\n", false, Kind::Other, &none(status));
         }
@@ -344,7 +357,7 @@ mod tests {
         check_answer(500, "<html></html>", false, Kind::ServerError, "500");
         check_answer(504, "upstream request timeout", false, Kind::ServerError, "upstream request timeout");
         check_answer(418, "<html><title>Tea</title></html>", false, Kind::Other, "418 Tea");
-        // An engine's own words say more than the status that it put before them.
+        // An engine's own words say more than the status before them.
         let login = "unauthorized: authentication required";
         for status in [401, 403, 404, 500, 503] {
             check_answer(status, login, true, Kind::Login, login);

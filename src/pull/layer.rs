@@ -1,52 +1,32 @@
 //! One layer of an image: how far it is, and where it can go from there.
 //!
-//! Apart from the pull, because what one event makes of one layer is intricate enough: engines repeat themselves, report
-//! more than there is, fetch a layer again from its beginning, and leave sizes out.
+//! Separate from the pull, because the effect of one event on one layer is complex enough: engines repeat themselves,
+//! report more bytes than there are, download a layer again from the beginning, and leave sizes out.
 //!
-//! **Invariant:** bytes never go back, unless the layer is fetched again and an event has said so before; no count exceeds
-//! its size.
+//! **Invariant:** the bytes of a layer decrease only if an event has announced that it is downloaded again; no count
+//! exceeds its size.
 
 use crate::pull::event::Numbers;
+pub(crate) use crate::pull::event::Phase;
 
-/// In the engine's order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// `Pulling fs layer`
-    Queued,
-    /// `Waiting`
-    Waiting,
-    Downloading,
-    /// The engine waits this many seconds before it tries the layer again.
-    Retrying(u64),
-    /// `Verifying Checksum`
-    Verifying,
-    /// `Download complete`
-    Downloaded,
-    Extracting,
-    /// `Pull complete`
-    Complete,
-    /// `Already exists`
-    Cached,
-}
-
-/// What an event changed. The phase that it is about is the layer's own.
+/// What an event changed in a layer. Its phase is the layer's present one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Nothing: what the engine said was said before.
+    /// Nothing: the engine repeated itself.
     None,
-    /// What the engine says of bytes, but not what is known of them.
+    /// The engine's numbers changed, but not what is known of the layer.
     Moved,
-    /// What the engine says of the phase, without anything to show for it.
+    /// The phase changed, without anything to show.
     Silent,
-    /// The phase begins (again).
+    /// The phase began, or began again.
     Began,
-    /// Its bytes have grown.
+    /// The layer has more bytes.
     Grew,
-    /// It is fetched again from its beginning.
+    /// The layer is downloaded again from the beginning.
     Restarted,
 }
 
-/// A write of the containerd image store, which reports a layer once the first of them is done.
+/// Bytes of one write of the containerd store, which reports a layer only after the first of them.
 const FIRST_WRITE: u64 = 1 << 20;
 
 #[derive(Debug)]
@@ -54,31 +34,31 @@ const FIRST_WRITE: u64 = 1 << 20;
 pub(crate) struct Layer {
     pub(crate) id: String,
     pub(crate) phase: Phase,
-    /// Bytes to download: the largest total seen.
+    /// Bytes to download: the largest total that was reported.
     pub(crate) size: Option<u64>,
     /// Bytes downloaded.
     pub(crate) done: u64,
-    /// The maximum that `done` has had: it goes back when the layer is fetched again, and what is shown of the whole does not.
+    /// The maximum of `done`: `done` decreases when the layer is downloaded again, and the overall percentage must not.
     pub(crate) reached: u64,
-    /// Bytes extracted and bytes to extract (both compressed), where the engine reports them.
+    /// Bytes extracted and bytes to extract (both of the compressed layer), if the engine reports them.
     pub(crate) extracted: Option<(u64, u64)>,
-    /// It has been counted, as complete or as cached.
+    /// Whether it was counted as finished: complete or cached.
     pub(crate) is_finished: bool,
-    /// It was there already: none of its bytes were fetched.
+    /// Whether it was present before: none of its bytes were downloaded.
     pub(crate) is_cached: bool,
-    /// The engine was to fetch it, and not only found it here.
+    /// Whether the engine announced it for download, and did not just find it here.
     pub(crate) is_announced: bool,
-    /// The size is what the registry says; the engine has not spoken of it yet.
+    /// Whether the size comes from the registry, and not yet from the engine.
     pub(crate) is_size_from_registry: bool,
-    /// What the engine said last.
+    /// The phase and numbers of the engine's last event.
     last_event: (Phase, Numbers),
-    /// The engine has said something that can mean that it fetches the layer again.
+    /// Whether an event was seen that can mean that the layer is downloaded again.
     may_restart: bool,
-    /// Bytes that were fetched before the layer was fetched again.
+    /// Bytes that were downloaded before the layer was downloaded again.
     before_restart: u64,
-    /// The highest count that was reported, which the end of the download may exceed.
+    /// The highest count that was reported; the end of the download may show that there were more bytes.
     reported: u64,
-    /// What the engine said of its bytes at first, and after that.
+    /// The engine's first number of bytes, and below the next one.
     first: Option<u64>,
     second: Option<u64>,
 }
@@ -109,34 +89,35 @@ impl Layer {
         matches!(self.phase, Phase::Downloaded | Phase::Extracting | Phase::Complete | Phase::Cached)
     }
 
-    /// Whether nothing is going on with it any more.
+    /// Whether nothing more will happen to it.
     pub(crate) fn is_still(&self) -> bool {
         matches!(self.phase, Phase::Complete | Phase::Cached)
     }
 
-    /// Whether the engine has begun to fetch it.
+    /// Whether the engine has begun to download it.
     pub(crate) fn is_fetched(&self) -> bool {
         !self.is_cached && !matches!(self.phase, Phase::Queued | Phase::Waiting)
     }
 
-    /// Bytes that were fetched since the layer was first seen; more than its size where it was fetched again.
+    /// Bytes that were downloaded since the layer was first seen; more than its size if it was downloaded again.
     pub(crate) fn seen(&self) -> u64 {
         self.before_restart.saturating_add(if self.is_cached { 0 } else { self.done })
     }
 
-    /// The same, where the engine's report that all of it was fetched is not to be believed.
+    /// The same for an engine whose report that the whole layer was downloaded cannot be believed.
     pub(crate) fn reported(&self) -> u64 {
         self.before_restart.saturating_add(if self.is_cached { 0 } else { self.reported })
     }
 
-    /// How many of these the containerd image store had kept from an earlier pull: it counts from the beginning of the
-    /// layer. `kept` is how far this run had come with it before, 0 where the layer is new to the run.
+    /// How many of these bytes the containerd store had kept from an earlier pull: it counts from the beginning of the
+    /// layer. `kept` is how far this run had come with it before, 0 if the layer is new to the run.
     ///
-    /// The store does not say what it had. What a fresh layer has at first was fetched within a tenth of a second, and then
-    /// comes on at that rate; a layer that goes on has much at first, and then little more.
+    /// The store does not report what it kept. The first number of a fresh layer was downloaded within a tenth of a
+    /// second, and the next number grows at that rate; a continued layer has a large first number, and the next is
+    /// little more.
     pub(crate) fn was_there(&self, kept: u64) -> u64 {
         let first = self.first.unwrap_or(0);
-        // It writes whole megabytes from where it goes on.
+        // The store writes whole megabytes from where it continues.
         let begins_at_zero = first.is_multiple_of(FIRST_WRITE) && !kept.is_multiple_of(FIRST_WRITE);
         match self.second {
             _ if kept > 0 && first >= kept && begins_at_zero => 0,
@@ -153,12 +134,12 @@ impl Layer {
         self.first.is_some()
     }
 
-    /// The engine may be about to fetch it again: it has begun the pull anew, at another endpoint.
+    /// Notes that the engine may download it again, because it started the pull again, at another endpoint.
     pub(crate) fn expect_restart(&mut self) {
         self.may_restart = true;
     }
 
-    /// Takes in what the engine says of the layer.
+    /// Applies the engine's event.
     pub(crate) fn apply(&mut self, phase: Phase, numbers: Numbers) -> Change {
         let is_new = self.note(phase, numbers);
         let is_news = match phase {
@@ -189,11 +170,11 @@ impl Layer {
         if is_news { Change::Began } else { is_new }
     }
 
-    /// Whether that is something else than what the engine said before.
+    /// Whether the event differs from the one before.
     fn note(&mut self, phase: Phase, numbers: Numbers) -> Change {
         let (before, known) = &mut self.last_event;
         let is_same = match (*before, phase) {
-            // A wait is counted down.
+            // The wait is counted down.
             (Phase::Retrying(before), Phase::Retrying(now)) => now <= before,
             (before, now) => before == now,
         };
@@ -206,7 +187,7 @@ impl Layer {
     }
 
     fn download(&mut self, numbers: Numbers) -> Change {
-        // It is said of a layer that is there, and nothing has come between: a late word.
+        // A late repetition of an event about a layer that is complete.
         if self.is_downloaded() && !self.may_restart && !self.is_cached {
             return Change::None;
         }
@@ -240,29 +221,30 @@ impl Layer {
         }
     }
 
-    /// How many bytes of the layer these numbers mean.
+    /// The number of bytes of the layer that these numbers mean.
     fn count(&mut self, numbers: Numbers) -> Option<u64> {
         let current = numbers.current?;
         match (numbers.total, self.size) {
             (Some(total), _) if current < total => {
-                // After a retry the total is what remains.
+                // After a retry, the total is only the remainder.
                 Some(self.learn_size(total) - total + current)
             }
-            // A full count is believed only when the end of the download confirms it: engines report one before a retry.
+            // A full count counts only after the end of the download has confirmed it: engines report one before a
+            // retry.
             (Some(total), _) if current == total => {
                 self.learn_size(total);
                 None
             }
             (_, Some(size)) if current == size => None,
             (_, size) => {
-                // What has more bytes than its size is of another size.
+                // More bytes than the size: the size was wrong.
                 self.size = size.filter(|size| current < *size);
                 Some(current)
             }
         }
     }
 
-    /// The engine waits before it tries again; whether that is news, for it counts the seconds down.
+    /// The engine waits before it tries again. Returns whether this is new: it counts the seconds down.
     fn retry(&mut self, seconds: u64) -> bool {
         let is_expected = std::mem::replace(&mut self.may_restart, true);
         let is_known = match self.phase {
@@ -274,7 +256,7 @@ impl Layer {
         !is_known
     }
 
-    /// All of it is here and is being verified; whether that is news.
+    /// All bytes are here and are being verified. Returns whether this is new.
     fn verify(&mut self) -> bool {
         let is_news = self.phase != Phase::Verifying && !self.is_downloaded();
         if is_news {
@@ -284,7 +266,7 @@ impl Layer {
         is_news
     }
 
-    /// All of it is here; whether that is news.
+    /// All bytes are here. Returns whether this is new.
     fn end_download(&mut self) -> bool {
         let is_news = !self.is_downloaded();
         if is_news {
@@ -295,7 +277,7 @@ impl Layer {
     }
 
     fn extract(&mut self, numbers: Numbers) -> Change {
-        // What was there already can still have to be unpacked.
+        // A layer that was present can still have to be extracted.
         if self.phase == Phase::Complete {
             return Change::None;
         }
@@ -306,7 +288,7 @@ impl Layer {
         }
         let before = self.extracted;
         if let Numbers { current: Some(current), total: Some(total), .. } = numbers {
-            // What the download reported may have been no more than the remainder after a broken connection.
+            // The reported total may have been only the remainder after a broken connection.
             self.done = self.learn_size(total);
             self.reached = self.reached.max(self.done);
             let (done, whole) = before.unwrap_or_default();
@@ -320,18 +302,18 @@ impl Layer {
         }
     }
 
-    /// It was there already; whether that is news.
+    /// The layer was present before. Returns whether this is new.
     fn exists(&mut self) -> bool {
         if self.is_finished {
             return false;
         }
-        // What was fetched of it before is not forgotten.
+        // Bytes that were downloaded earlier still count as downloaded.
         (self.before_restart, self.done) = (self.seen(), 0);
         (self.phase, self.is_cached, self.is_finished) = (Phase::Cached, true, true);
         true
     }
 
-    /// Downloaded and extracted; whether that is news.
+    /// Downloaded and extracted. Returns whether this is new.
     pub(crate) fn complete(&mut self) -> bool {
         self.phase = Phase::Complete;
         self.all_here();
@@ -341,13 +323,13 @@ impl Layer {
         !std::mem::replace(&mut self.is_finished, true)
     }
 
-    /// The engine says that all of it is here.
+    /// The engine reported that all bytes are here.
     fn all_here(&mut self) {
         self.done = self.size.unwrap_or(self.done);
         self.reached = self.reached.max(self.done);
     }
 
-    /// Takes in what the registry says of its size, which is worth less than what the engine says.
+    /// Takes the size from the registry, unless the engine has reported one.
     pub(crate) fn learn_from_registry(&mut self, size: u64) {
         if self.size.is_none() {
             (self.size, self.is_size_from_registry) = (Some(size), true);

@@ -1,41 +1,41 @@
-//! How fast a pull is, and how long it may still take.
+//! The speed of a pull, and its time left.
 //!
-//! **Invariant:** pure. Samples are taken at the times of a grid, whenever the caller comes: so a replay, which has no ticks,
+//! **Invariant:** pure. Samples are taken at regular times, whenever the caller calls: so a replay, which has no ticks,
 //! shows the speeds of the live pull.
 
 use super::Pull;
 use super::layer::Phase;
 
-/// The time that the speed covers, and the distance of its samples, in milliseconds. Speed and time left change with
-/// each sample and not with each frame: they are to be read.
+/// Milliseconds that the speed covers, and below between two samples. Speed and time left change with each sample and
+/// not with each frame, so that they can be read.
 const WINDOW: u64 = 10_000;
 const SAMPLE: u64 = 500;
 
-/// The samples of a window, with both of its ends.
+/// The samples of a window, including both of its ends.
 const SAMPLES: usize = (WINDOW / SAMPLE) as usize + 1;
 
-/// From how many milliseconds on a speed is shown.
+/// Milliseconds after which a speed is shown.
 const MIN_SPAN: u64 = 1_000;
 
-/// A longer time is not shown: it would be a guess.
+/// Seconds. A longer time left would be a guess, and is not shown.
 pub(crate) const MAX_LEFT: u64 = 100 * 3600;
 
-/// How fast a pull is and how long it may still take, from what it was seen doing.
+/// Computes speed and time left from what was observed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Meter {
     /// When the next sample is due.
     due: u64,
-    /// Bytes downloaded, the latest last; so many of them are taken. The first is of the moment before the first byte.
+    /// Bytes downloaded, the latest sample last; `taken` of them are valid. The first is from before the first byte.
     samples: [u64; SAMPLES],
     taken: usize,
     /// Bytes a second.
     pub(crate) speed: Option<u64>,
-    /// Seconds.
+    /// Seconds left.
     pub(crate) left: Option<u64>,
-    /// When the last sample was taken, and the bytes that were extracted by then.
+    /// When the last sample was taken, and below the bytes that were extracted by then.
     sampled_at: u64,
     extracted: u64,
-    /// Bytes extracted in all, and in how many milliseconds of extracting.
+    /// Bytes that were extracted, and in how many milliseconds of extracting.
     unpacked: u64,
     unpacking: u64,
     is_unpacking: bool,
@@ -44,7 +44,7 @@ pub(crate) struct Meter {
 impl Meter {
     /// Takes the samples that are due by `at`. To be called before each event, with the pull as it was until then.
     pub(crate) fn advance(&mut self, pull: &Pull, at: u64) {
-        // Most often none is.
+        // Most calls end here.
         if self.due <= at {
             self.catch_up(pull, at);
         }
@@ -57,7 +57,7 @@ impl Meter {
             self.due += SAMPLE;
             unchanged += 1;
             if unchanged == SAMPLES && self.due <= at {
-                // Nothing has happened for a whole window: all samples until the last one are alike.
+                // Nothing happened for a whole window, so all samples before the last one are equal.
                 self.due = at - at % SAMPLE;
             }
         }
@@ -66,7 +66,7 @@ impl Meter {
     fn sample(&mut self, pull: &Pull) {
         let bytes = pull.seen();
         if self.taken == 1 && self.samples[0] == bytes {
-            // It has not begun: what was waited for the first byte does not count.
+            // Before the first byte nothing is measured: the wait for it does not count.
             self.taken = 0;
         }
         if self.taken == SAMPLES {
@@ -94,7 +94,7 @@ impl Meter {
             pull.layers.iter().any(|layer| layer.phase == Phase::Extracting && layer.extracted.is_some());
     }
 
-    /// The longer of what is left to download and to extract, at the speeds seen: the two go on side by side.
+    /// The longer of the times left for downloading and for extracting, which go on side by side.
     fn time_left(&self, pull: &Pull) -> Option<u64> {
         let (mut download, mut extraction) = (0_u64, 0_u64);
         for layer in pull.layers.iter().filter(|layer| !layer.is_finished) {
@@ -196,7 +196,7 @@ mod tests {
             assert_eq!(format!("{often:?}"), format!("{seldom:?}"), "at {at}");
             say(&mut pull, "a", status, Some((current * MB, 100 * MB)));
         }
-        // A time that no pull has, as a recording may claim it, takes no longer.
+        // A time beyond that of any pull, which a recording may contain, takes no longer.
         seldom.advance(&pull, u64::MAX / 2);
         assert_eq!(seldom.speed, Some(0));
     }

@@ -1,25 +1,22 @@
-//! The state of a pull: [`Event`]s are applied one after another, and for each an [`Update`] says what it changed.
+//! The state of a pull: [`Event`]s are applied one after another, and each returns an [`Update`] with what it changed.
 //!
-//! Apart from what is shown, because three engines report the same pull in three forms and the truth (how many
-//! layers, how many bytes, whether it has succeeded) is worked out here once.
+//! Separate from the output, because three kinds of engines report the same pull in three forms, and the facts (how
+//! many layers, how many bytes, whether it has succeeded) are worked out here once.
 //!
-//! **Invariant:** no clock, no output. The finished layers never outnumber the layers, and success is something that was
-//! said, never the absence of bad news.
+//! **Invariant:** no clock, no output. Finished layers never outnumber the layers, and a pull has succeeded only if the
+//! engine said so; the absence of errors is not enough.
 
 pub(crate) mod attempt;
-pub(crate) mod event;
 pub(crate) mod failure;
 pub(crate) mod layer;
-mod line_buffer;
 pub(crate) mod meter;
 pub(crate) mod room;
 pub(crate) mod sizes;
 pub(crate) mod snapshot;
 mod tally;
 mod verdict;
-mod wire;
 
-pub(crate) use line_buffer::{LineBuffer, MAX_LINE, split_object};
+pub(crate) use alm_stream::{LineBuffer, MAX_LINE, event, split_object};
 pub(crate) use verdict::{End, Verdict, signal_exit_code};
 
 use crate::pull::event::{Event, Numbers};
@@ -29,44 +26,47 @@ use crate::pull::sizes::Sizes;
 use crate::pull::tally::Earlier;
 use std::borrow::Cow;
 
-/// More layers than any image has (Docker allows 127); what is announced beyond is passed over, so that a hostile
-/// stream cannot fill the memory.
+/// More layers than any image has (Docker allows 127). Further ones are ignored, so that a hostile stream cannot fill
+/// the memory.
 const MAX_LAYERS: usize = 1024;
 
-/// How many of the blobs that are not layers are kept.
+/// How many blobs that are not layers are kept.
 const MAX_OTHERS: usize = 64;
 
-/// Why a pull has failed whose stream ended without its last chunk: what a killed engine leaves.
+/// The reason of a pull whose stream ended without its last chunk, as after the engine was killed.
 pub(crate) const BROKEN_OFF: &str = "the engine broke off: the connection ended in the middle of the pull";
 
-/// Why a pull without a final status and without an image has failed; the engine's last id follows.
+/// The reason of a pull without a final status; the two below begin with it.
+pub(crate) const SILENT: &str = "the engine ended the pull without saying that it succeeded";
+
+/// The reason of a pull without a final status and without an image; the engine's last id follows it.
 pub(crate) const NO_IMAGE: &str = "the engine ended the pull without saying that it succeeded, and has no image";
 
-/// The same where the engine could not be asked whether it has one.
+/// The same if the engine could not be asked whether there is an image.
 pub(crate) const NO_ANSWER: &str =
     "the engine ended the pull without saying that it succeeded, and gives no answer whether it has the image";
 
 /// What an event changed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Update<'a> {
-    /// Nothing that was not known before.
+    /// Nothing new.
     Nothing,
-    /// Something that is no layer has moved.
+    /// A blob that is not a layer has moved.
     Moved,
-    /// A state without a line of its own.
+    /// Something without a line of its own.
     Silent,
     PullingFrom(Cow<'a, str>),
     Digest(Cow<'a, str>),
     Status(Cow<'a, str>),
     Warning(Cow<'a, str>),
-    /// An error, or a line that was not understood; what it says is in [`Pull`].
+    /// An error, or a line that was not understood; [`Pull`] keeps its text.
     Problem,
-    /// A layer, by its index in [`Pull::layers`]; its phase is the one that the event was about, where that is news.
+    /// A layer, by its index in [`Pull::layers`]; if the phase changed, it is the layer's present one.
     Layer(usize, Change),
 }
 
 impl Update<'_> {
-    /// Whether the pull goes on: any change in what the engine says, whether or not there is a line to show for it.
+    /// Whether the pull moves: any change in the engine's reports, whether or not a line shows it.
     pub(crate) fn is_movement(&self) -> bool {
         !matches!(self, Update::Nothing | Update::Problem | Update::Layer(_, Change::None))
     }
@@ -76,50 +76,51 @@ impl Update<'_> {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that was seen in the stream")]
 pub(crate) struct Pull {
     pub(crate) layers: Vec<Layer>,
-    /// How many of them are complete or cached.
+    /// How many layers are complete or cached.
     pub(crate) finished: usize,
     /// The digest of the image, once it is known.
     pub(crate) digest: Option<String>,
     /// Whether the final status was «Image is up to date».
     pub(crate) up_to_date: bool,
-    /// What earlier attempts of this run have done.
+    /// The layers of earlier attempts of this run.
     before: Vec<Earlier>,
-    /// What events are about and was never announced as a layer: configurations, manifests. It is kept to see it move.
+    /// Blobs that events report and that were never announced as layers: configurations, manifests. Kept to notice
+    /// movement.
     others: Vec<Layer>,
-    /// The layer that an event was last about: most events are about the same as the one before.
+    /// The layer of the last event: most events are about the same layer as the one before.
     latest: usize,
-    /// The id that the last event repeated as `Download complete`, if it did.
+    /// The blob for which the last event repeated `Download complete`.
     repeated: Option<usize>,
-    /// The id that the last event was about, where that is no layer.
+    /// The id of the last event, if that was not a layer.
     last_other: String,
-    /// A `Status:` was seen, and nothing but warnings since.
+    /// Whether a `Status:` was seen, and only warnings since.
     settled: bool,
     status_seen: bool,
-    /// `Pulling from …` was seen: this is Docker, not podman.
+    /// Whether `Pulling from …` was seen: this is Docker, not podman.
     is_docker: bool,
-    /// The mark of the containerd image store was seen.
+    /// Whether the containerd store's mark was seen.
     pub(crate) is_containerd: bool,
     shows_extraction: bool,
-    /// A layer waits, comes or has come: all are announced.
+    /// Whether a layer waits, is being downloaded or is downloaded: all layers are announced then.
     is_fetching: bool,
-    /// What the registry says of the layers.
+    /// The layers' sizes from the registry.
     sizes: Option<Sizes>,
-    /// Something was seen that podman does not say.
+    /// Whether anything was seen that podman never sends.
     is_not_podman: bool,
-    /// What may be podman's configuration: announced when all layers had ended, with no other event since.
+    /// A blob that may be podman's configuration: announced after all layers had ended, with no other event since.
     configuration: Option<usize>,
-    /// The last event was what podman ends with.
+    /// Whether the last event was the one with which podman ends.
     is_podmans_end: bool,
     error: Option<String>,
-    /// What the body of a refusal said, or failing that the first line not understood.
+    /// The text of a refusal's body, else the first line that was not understood.
     unknown: Option<String>,
     refusal: bool,
-    /// What the whole was at, in percent, before the last event that could have lowered it.
+    /// The percentage before the last event that could have lowered it.
     percent: u64,
 }
 
 impl Pull {
-    /// Takes the next event in.
+    /// Applies the next event.
     pub(crate) fn apply<'a>(&mut self, event: Event<'a>) -> Update<'a> {
         self.settled &= matches!(event, Event::Warning(_) | Event::Aside);
         let (repeated, configuration) = (self.repeated.take(), self.configuration.take());
@@ -127,7 +128,7 @@ impl Pull {
         match event {
             Event::PullingFrom(repository) => {
                 self.keep_percent();
-                // A further one: the engine begins again, at another endpoint.
+                // A second `Pulling from`: the engine starts again, at another endpoint.
                 self.layers.iter_mut().for_each(Layer::expect_restart);
                 self.is_docker = true;
                 Update::PullingFrom(repository)
@@ -171,7 +172,7 @@ impl Pull {
         }
     }
 
-    /// Remembers a line that was not understood: the body of a refusal can be plain text, or a page of several lines.
+    /// Keeps a line that was not understood: a refusal's body can be plain text, or an HTML page of several lines.
     fn note_unknown(&mut self, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
         for text in self.error.iter_mut().chain(&mut self.unknown) {
@@ -220,7 +221,7 @@ impl Pull {
         let at = self.layers.len();
         self.latest = at;
         let mut layer = Layer::new(id);
-        // The id is a digest: the size is the same in each attempt.
+        // The id is a digest, so the size is the same in each attempt.
         layer.size = self.before.iter().find(|known| known.id == id).and_then(|known| known.size);
         if phase == Phase::Cached {
             layer.apply(phase, numbers);
@@ -232,8 +233,8 @@ impl Pull {
         Update::Layer(at, Change::Began)
     }
 
-    /// podman ends with the id of the image, which is that of its configuration: it announces it after all layers and says
-    /// twice that it is here. podman 3.1 has not announced it, and says that it is complete.
+    /// podman ends with the id of the image, which is that of its configuration: it announces it after all layers, and
+    /// reports twice that it is here. podman 3.1 does not announce it, and reports it as complete.
     fn detect_podmans_end(&mut self, update: &Update<'_>, phase: Phase, configuration: Option<usize>) {
         match (update, phase) {
             (Update::Layer(at, Change::Began), Phase::Queued) => {
@@ -251,12 +252,14 @@ impl Pull {
         }
     }
 
-    /// Whether the stream can be nothing else than a whole one of podman, which does not say that it has succeeded.
+    /// Whether the stream can only be a complete one of podman, which sends no final status.
     pub(crate) fn ends_as_podman(&self) -> bool {
-        self.is_podmans_end && !self.is_docker && !self.is_containerd && !self.is_not_podman
+        // Podman announces each layer: of another the beginning is missing.
+        let is_whole = self.others.iter().all(|other| other.id == self.last_id());
+        self.is_podmans_end && is_whole && !self.is_docker && !self.is_containerd && !self.is_not_podman
     }
 
-    /// Blobs that were never announced (manifests, configurations) are not layers, but that they move is movement.
+    /// Blobs that were never announced (manifests, configurations) are not layers, but their movement counts.
     fn apply_other(&mut self, id: &str, phase: Phase, numbers: Numbers) -> Update<'static> {
         id.clone_into(&mut self.last_other);
         let at = self.others.iter().position(|other| other.id == id);
@@ -271,7 +274,7 @@ impl Pull {
         }
     }
 
-    /// The id that the last event was about; empty before the first.
+    /// The id of the last event; empty before the first.
     fn last_id(&self) -> &str {
         match self.layers.get(self.latest) {
             Some(layer) if self.last_other.is_empty() => &layer.id,
@@ -279,13 +282,13 @@ impl Pull {
         }
     }
 
-    /// What the stream that ended so says about the pull.
+    /// What the stream, which ended so, means for the pull.
     pub(crate) fn verdict(&self, end: &End) -> Verdict {
         let own = |kind, reason: &str| Verdict::Failed(Failure::own(kind, reason));
         let reason = self.unknown.as_deref().unwrap_or_default();
         match (end, &self.error) {
             (End::Signal(signal), _) => Verdict::Interrupted(*signal),
-            // docker itself has decided.
+            // docker's own exit code decides.
             (End::Exited(0), _) => Verdict::Success,
             (_, Some(error)) => Verdict::Failed(Failure::reported(error)),
             (End::Cut(Some(failure)) | End::Stalled(Some(failure)), _) => Verdict::Failed(failure.clone()),
@@ -304,12 +307,12 @@ impl Pull {
             (End::Complete, _) if !self.is_docker && !self.last_id().is_empty() => {
                 Verdict::Undecided(self.last_id().to_owned())
             }
-            (End::Complete, _) => own(Kind::Other, "the engine ended the pull without saying that it succeeded"),
+            (End::Complete, _) => own(Kind::Other, SILENT),
         }
     }
 
-    /// Brings the layers to what the verdict says of them, one a call: where success is established, those are complete that
-    /// no `Pull complete` has closed.
+    /// Makes the layers agree with the verdict, one layer for each call: after a success a layer without `Pull
+    /// complete` is complete, too.
     pub(crate) fn settle(&mut self, verdict: &Verdict) -> Option<Update<'static>> {
         if *verdict != Verdict::Success {
             return None;
@@ -321,7 +324,7 @@ impl Pull {
         Some(Update::Layer(at, Change::Began))
     }
 
-    /// What podman's configuration blob was counted as is taken back.
+    /// podman's configuration blob, which was counted as a layer, is removed again.
     fn succeed(&mut self) {
         if let Some(at) = self.repeated.take()
             && !self.status_seen
@@ -333,8 +336,8 @@ impl Pull {
         self.percent = 100;
     }
 
-    /// Whether all layers are downloaded, so that only an extraction can be going on, and none that shows its bytes.
-    /// Once the engine has said how it ended nothing goes on.
+    /// Whether all layers are downloaded, so that only an extraction without progress can be going on. False once the
+    /// engine has reported the end.
     pub(crate) fn may_extract_unseen(&self) -> bool {
         let is_over = self.status_seen || self.error.is_some();
         let shows_bytes =
@@ -348,7 +351,7 @@ fn all_ended(layers: &[Layer]) -> bool {
     layers.iter().all(Layer::is_downloaded)
 }
 
-/// `scale * part / whole`, floored, at most `scale`; 0 of an empty whole.
+/// `scale * part / whole`, rounded down, at most `scale`; 0 if `whole` is 0.
 pub(crate) fn share(part: u64, whole: u64, scale: u64) -> u64 {
     if whole == 0 {
         return 0;
@@ -363,7 +366,7 @@ mod tests {
     use super::*;
     use crate::pull::meter::Meter;
     use crate::pull::snapshot::Snapshot;
-    /// What the engine says of a layer.
+    /// An engine's event about a layer, without its id.
     type LayerEvent = (Phase, Numbers);
 
     const ANNOUNCED: LayerEvent = (Phase::Queued, Numbers::NONE);
@@ -393,7 +396,7 @@ mod tests {
         pull.apply_in_test(Event::Layer { id: id.to_owned().into(), phase, numbers, hide_counts: false })
     }
 
-    /// What becomes of the first layer.
+    /// The change of the first layer.
     fn change(pull: &mut Pull, event: LayerEvent) -> Change {
         match step(pull, "a", event) {
             Update::Layer(0, change) => change,
@@ -406,7 +409,7 @@ mod tests {
     }
 
     impl Pull {
-        /// As [`Pull::apply`], of which only what owns nothing comes back.
+        /// [`Pull::apply`], for updates that own nothing.
         fn apply_in_test(&mut self, event: Event<'_>) -> Update<'static> {
             match self.apply(event) {
                 Update::Layer(at, change) => Update::Layer(at, change),
@@ -430,7 +433,7 @@ mod tests {
             ((Phase::Downloading, Numbers::NONE), Change::None),
             (downloading(1, 10), Change::None),
             (downloading(5, 10), Change::Grew),
-            // Held back, but the engine has said something else than before.
+            // Not shown, but the engine's number has changed.
             (downloading(3, 10), Change::Moved),
             (WAITING, Change::Silent),
             (downloading(3, 10), Change::Silent),
@@ -457,7 +460,7 @@ mod tests {
         assert_eq!((pull.layers.len(), pull.finished, pull.moved()), (1, 1, (10, true)));
     }
 
-    /// Applies it to the first layer, and returns how far that is.
+    /// Applies the event to the first layer, and checks the change and the layer's bytes.
     #[track_caller]
     fn check(pull: &mut Pull, event: LayerEvent, expected: Change, done: u64) {
         assert_eq!(change(pull, event), expected, "{event:?}");
@@ -491,7 +494,7 @@ mod tests {
         check(pull, ANNOUNCED, Change::Began, 0);
         check(pull, downloading(600, 1000), Change::Began, 600);
         let percent = pull.percent();
-        // Less than before, and nothing has said why: held back.
+        // Less than before, and no event has announced it: not shown.
         check(pull, downloading(500, 1000), Change::Moved, 600);
         check(pull, retrying(5), Change::Began, 600);
         check(pull, downloading(1000, 1000), Change::Silent, 600);
@@ -500,7 +503,7 @@ mod tests {
         assert_eq!((before.done, before.total, before.is_exact), (600, 1000, true));
         check(pull, downloading(100, 1000), Change::Restarted, 100);
         assert_eq!((pull.percent(), pull.moved()), (percent, (700, true)));
-        // What is shown of the whole stands still until it is passed.
+        // The overall progress stands still until it is passed.
         assert_eq!(amount(pull), before);
         check(pull, downloading(50, 1000), Change::Moved, 100);
         check(pull, downloading(599, 1000), Change::Grew, 599);
@@ -590,6 +593,8 @@ mod tests {
         check(&[c, d, d], false);
         check(&[a, c, b, d, d], false);
         check(&[a, c, d, d], false);
+        check(&[d, a, b, ("e", ANNOUNCED), ("e", DOWNLOADED), ("e", DOWNLOADED)], false);
+        check(&[("c", downloading(1, 2)), a, b, ("image", COMPLETE)], false);
         // A layer that is twice in the image.
         check(&[a, ("d", ANNOUNCED), ("d", DOWNLOADED), b, b], false);
         // podman 3.1
@@ -637,7 +642,7 @@ mod tests {
     fn each_id_counts_once() {
         let mut pull = Pull::default();
         say(&mut pull, "1: Pulling from a");
-        // The containerd store says of a layer that it is there after it has announced it, and then that it is complete.
+        // After the announcement the containerd store reports a layer as already present, and then as complete.
         for (id, what, expected) in [
             ("a", ANNOUNCED, Update::Layer(0, Change::Began)),
             ("b", ANNOUNCED, Update::Layer(1, Change::Began)),
@@ -703,7 +708,7 @@ mod tests {
         assert_eq!(pull.moved(), (1000, true));
     }
 
-    /// What the containerd image store says of a layer of ten megabytes (its own), in megabytes.
+    /// An event of the containerd store about a layer of ten megabytes, in megabytes.
     fn store(pull: &mut Pull, id: &str, current: u64) {
         step(pull, id, ANNOUNCED);
         step(pull, id, downloading(current << 20, 10 << 20));
@@ -718,7 +723,7 @@ mod tests {
         store(&mut pull, "b", 6);
         check(&pull, 12);
         pull.start_again();
-        // It goes on at 6, and with the other at 5, which was not yet on the disk.
+        // It continues at 6, and the other one at 5, whose last part was not yet on the disk.
         store(&mut pull, "a", 6);
         store(&mut pull, "b", 5);
         step(&mut pull, "a", DOWNLOADED);
@@ -727,7 +732,7 @@ mod tests {
         check(&pull, 16);
         store(&mut pull, "b", 9);
         check(&pull, 20);
-        // It was thrown away after an error.
+        // The store deleted it after an error.
         pull.start_again();
         store(&mut pull, "b", 1);
         step(&mut pull, "b", DOWNLOADED);
@@ -747,7 +752,7 @@ mod tests {
         };
         check(&[7, 7, 8], 3);
         check(&[6, 7, 8], 4);
-        // As much in the next tenth of a second as in the first.
+        // As much in the second tenth of a second as in the first.
         check(&[4, 8], 10);
         check(&[3, 5, 6], 10);
         check(&[1, 1, 1], 10);
@@ -771,7 +776,7 @@ mod tests {
         assert_eq!(attempt(&[("a", 1), ("a", 4), ("a", 6)]), FromNothing);
         assert_eq!(attempt(&[]), Nothing);
         assert_eq!(attempt(&[("a", 6), ("a", 7)]), Rest);
-        // A layer that no attempt had begun is neither.
+        // A layer that no attempt had begun counts as neither.
         assert_eq!(attempt(&[("a", 7), ("a", 8), ("b", 1), ("b", 4)]), Rest);
         // From nothing, also when it comes further than before.
         assert_eq!(attempt(&[("a", 1), ("a", 5), ("a", 9), ("b", 1)]), FromNothing);

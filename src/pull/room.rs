@@ -1,36 +1,37 @@
-//! Whether what is still to come fits where the engine keeps its images.
+//! Whether the bytes that are still to come fit into the engine's directory for images.
 //!
-//! An engine finds out when the disk is full, after the bytes were paid for, and then throws them away. What it needs at the
-//! minimum was measured: the graphdriver unpacks a layer as it comes, the containerd store keeps it packed and unpacked.
+//! An engine notices a full disk only after the bytes were downloaded, and then discards them. How much it needs at
+//! least was measured: the graphdriver extracts a layer while it is downloaded; the containerd store keeps it both
+//! compressed and extracted.
 //!
-//! **Invariant:** pure. What could fit is never refused: everything that is not known counts as nothing.
+//! **Invariant:** pure. An image that could fit is never refused: unknown sizes count as zero.
 
 use super::Pull;
 use super::layer::Layer;
 
-/// What was found where the engine keeps its images.
+/// The file system of the engine's directory for images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Room {
     pub(crate) is_containerd: bool,
-    /// Unpacked layers are no smaller than packed ones: not where the file system itself compresses.
+    /// Whether extracted layers take at least as much space as compressed ones; false on a file system that compresses.
     pub(crate) is_twice: bool,
-    /// Bytes for root, which the engine is, and for others.
+    /// Bytes free for root, which the engine is, and below for others.
     pub(crate) free: u64,
     pub(crate) available: u64,
 }
 
-/// What is to be done about it.
+/// The result of a check of the free space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SpaceCheck {
     Fits,
-    /// It may not fit: the bytes to fetch, and those available.
+    /// It may not fit: the bytes to download, and the bytes available.
     Tight(u64, u64),
-    /// It cannot fit: the minimum that is needed, and what is free.
+    /// It cannot fit: the bytes needed at least, and the bytes free.
     Full(u64, u64),
 }
 
 impl Pull {
-    /// Whether what is still to come fits; it does where sizes are not known.
+    /// Checks whether the rest of the image fits; it does if the sizes are not known.
     pub(crate) fn check_space(&self, room: &Room) -> SpaceCheck {
         if !self.has_sizes() {
             return SpaceCheck::Fits;
@@ -39,14 +40,14 @@ impl Pull {
         let sum = |bytes: &dyn Fn(&Layer) -> u64| open().map(bytes).fold(0, u64::saturating_add);
         let to_fetch = sum(&to_fetch);
         let need = if room.is_containerd {
-            // What is not yet being fetched may lie there from an earlier pull; then it comes without a byte.
+            // A layer without a download may be kept from an earlier pull, and then needs no bytes.
             let packed = sum(&|layer| if layer.has_numbers() { self::to_fetch(layer) } else { 0 });
-            // What has come is being unpacked, or is unpacked: Docker 26 tells of neither.
+            // A layer that was downloaded is being extracted, or is extracted: Docker 26 reports neither.
             let unpacked = sum(&|layer| if layer.is_downloaded() { 0 } else { layer.size.unwrap_or(0) });
             packed.saturating_add(if room.is_twice { unpacked } else { 0 })
         } else {
-            // The graphdriver unpacks a layer at a time and deletes what it has unpacked: so much will be free again, or is free
-            // again since it was measured.
+            // The graphdriver extracts one layer at a time and then deletes its compressed bytes: as many will be free again, or
+            // have become free since the measurement.
             let fetched = self.layers.iter().filter(|layer| layer.is_downloaded() && !layer.is_cached);
             to_fetch.saturating_sub(fetched.filter_map(|layer| layer.size).max().unwrap_or(0))
         };
@@ -61,7 +62,7 @@ impl Pull {
     }
 }
 
-/// What of a layer is still to be fetched.
+/// The bytes of a layer that are still to be downloaded.
 fn to_fetch(layer: &Layer) -> u64 {
     if layer.is_downloaded() { 0 } else { layer.size.unwrap_or(0).saturating_sub(layer.done) }
 }

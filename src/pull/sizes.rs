@@ -7,9 +7,19 @@
 
 use super::Pull;
 use super::layer::Layer;
+use serde_json::Value;
 
 /// The layers of an image and their sizes, as its registry lists them.
 pub(crate) type Sizes = Vec<(String, u64)>;
+
+/// Reads `[["b9bf3f3b8299",5001727],…]`; none where it is anything else.
+pub(crate) fn from_json(layers: &Value) -> Option<Sizes> {
+    let layer = |layer: &Value| match layer.as_array()?.as_slice() {
+        [id, size] => Some((id.as_str()?.to_owned(), size.as_u64()?)),
+        _ => None,
+    };
+    layers.as_array()?.iter().map(layer).collect()
+}
 
 /// What a pull has to fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

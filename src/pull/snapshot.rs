@@ -1,16 +1,16 @@
-//! How a pull stands at one moment: what every sink and reader is given.
+//! A pull at one moment, as every sink gets it.
 //!
-//! Apart from the state, because what is shown of it (percent, bytes, speed) must be the same wherever it is shown.
+//! Separate from the state, because percent, bytes and speed must be the same wherever they are shown.
 //!
-//! **Invariant:** reading it changes nothing. The percentage never goes back within an attempt, and is 100 only once
-//! [`Pull::settle`] has established success.
+//! **Invariant:** reading a snapshot changes nothing. The percentage never decreases within an attempt, and is 100 only
+//! after [`Pull::settle`] for a success.
 
 use crate::pull::event::Numbers;
 use crate::pull::layer::{Layer, Phase};
 use crate::pull::meter::Meter;
 use crate::pull::{Pull, share};
 
-/// The share of downloading in the whole, in percent, where an engine shows extraction too.
+/// The percentage of the whole that is downloading, if the engine reports extraction, too.
 const DOWNLOAD_SHARE: u64 = 70;
 
 /// A pull at one moment.
@@ -22,18 +22,18 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) at: u64,
 }
 
-/// Bytes to fetch, those of cached layers left out.
+/// The bytes to download, without those of cached layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Amount {
     pub(crate) done: u64,
-    /// Of the layers whose size is known; of the others what they have.
+    /// The sizes of the layers; for a layer of unknown size the bytes that it has.
     pub(crate) total: u64,
     /// Whether all sizes are known.
     pub(crate) is_exact: bool,
 }
 
 impl Snapshot<'_> {
-    /// How much of the whole is done, in percent.
+    /// The overall progress in percent.
     pub(crate) fn percent(&self) -> u64 {
         self.pull.percent()
     }
@@ -53,12 +53,12 @@ impl Snapshot<'_> {
         self.fetched().any(|layer| !layer.is_downloaded())
     }
 
-    /// Bytes a second, as long as there is anything to download.
+    /// Bytes a second, while there is anything to download.
     pub(crate) fn rate(&self) -> Option<u64> {
         self.meter.speed.filter(|_| self.is_downloading())
     }
 
-    /// Seconds that the pull may still take, where all sizes are known.
+    /// The seconds left, if all sizes are known.
     pub(crate) fn left(&self) -> Option<u64> {
         self.meter.left
     }
@@ -69,14 +69,15 @@ impl Snapshot<'_> {
 }
 
 impl Pull {
-    /// How much of the whole is done, in percent: 70 % download and 30 % extraction (where the engine shows any), by bytes.
+    /// The overall progress in percent, by bytes: 70 % for download and 30 % for extraction (if the engine reports
+    /// any).
     pub(crate) fn percent(&self) -> u64 {
         let known = self.layers.iter().filter_map(|layer| layer.size);
         let (sum, count) = known.fold((0_u128, 0_u128), |(sum, count), size| (sum + u128::from(size), count + 1));
         let mean = sum.checked_div(count).unwrap_or(1).max(1) as u64;
         let extraction =
             if self.shows_extraction || (self.is_docker && !self.is_containerd) { 100 - DOWNLOAD_SHARE } else { 0 };
-        // In 128 bits, so that the sum fits whatever sizes an engine claims.
+        // In 128 bits, so that the sum fits whatever sizes an engine reports.
         let (mut part, mut whole) = (0_u128, 0_u128);
         for layer in &self.layers {
             let weight = layer.size.unwrap_or(mean).max(1);
@@ -98,20 +99,20 @@ impl Pull {
         self.percent.max(percent)
     }
 
-    /// Keeps what the percentage is, before something changes how the layers weigh: it must not go back. While none has
-    /// moved it means nothing yet: the layers are still being announced.
+    /// Keeps the percentage before an event that changes how the layers are weighted, because it must not decrease. Not
+    /// before any layer has moved: then the layers are still being announced.
     pub(super) fn keep_percent(&mut self) {
         if self.layers.iter().any(|layer| layer.reached > 0 || layer.extracted.is_some()) {
             self.percent = self.percent();
         }
     }
 
-    /// Whether what is said of a layer (none where it is new) can change how the layers weigh.
+    /// Whether an event for a layer (`None`: a new one) can change how the layers are weighted.
     pub(super) fn is_reweighed_by(&self, layer: Option<usize>, phase: Phase, numbers: Numbers) -> bool {
         let Some(layer) = layer.and_then(|at| self.layers.get(at)) else { return true };
         let is_more = |known: Option<u64>| numbers.total.is_some_and(|total| known.is_none_or(|known| known < total));
         match phase {
-            // A total of less than there is makes the size unknown, a layer that was here may be fetched again.
+            // More bytes than the total makes the size unknown, and a cached layer may be downloaded again.
             Phase::Downloading => {
                 let is_unknown = numbers.current.is_some() && numbers.current >= numbers.total.or(layer.size);
                 layer.is_downloaded()

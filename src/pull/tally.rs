@@ -1,28 +1,28 @@
-//! How many bytes were fetched: in this attempt of a pull, and in those before.
+//! How many bytes were downloaded: in this attempt of a pull, and in earlier ones.
 //!
-//! Apart from the state of the pull, because it outlives an attempt, and because what an engine counts is not always what
-//! was fetched: the containerd image store counts from the beginning of a layer of which it has kept a part.
+//! Separate from the state of the pull, because it outlives an attempt, and because an engine's numbers are not always
+//! what was downloaded: the containerd store counts from the beginning of a layer, even if it had kept a part.
 //!
-//! **Invariant:** a byte counts as often as it was fetched, also when a layer was fetched again; one that was there
-//! before does not, as far as the engine's numbers show.
+//! **Invariant:** a byte counts as often as it was downloaded; one that was present before does not count, as far as
+//! the engine's numbers show it.
 
 use super::Pull;
 use super::attempt::Fetched;
 use super::layer::Layer;
 
-/// A layer in earlier attempts of a run.
+/// A layer of earlier attempts.
 #[derive(Debug)]
 pub(super) struct Earlier {
     pub(super) id: String,
     pub(super) size: Option<u64>,
-    /// Bytes that were fetched of it.
+    /// Its bytes that were downloaded.
     transferred: u64,
-    /// How far the last attempt that had it was with it.
+    /// Its bytes at the end of the last attempt that reported it.
     pub(super) reached: u64,
 }
 
 impl Pull {
-    /// Forgets what a broken attempt has done, but for the bytes that it moved.
+    /// Resets the state after a failed attempt, except for the bytes that it downloaded.
     pub(crate) fn start_again(&mut self) {
         let mut before = std::mem::take(&mut self.before);
         for layer in self.layers.iter().filter(|layer| layer.is_fetched() || layer.seen() > 0) {
@@ -39,23 +39,24 @@ impl Pull {
         *self = Self { before, sizes, is_containerd: self.is_containerd, ..Self::default() };
     }
 
-    /// Bytes of the layer that were fetched in this attempt.
+    /// The bytes of the layer that were downloaded in this attempt.
     fn transferred(&self, layer: &Layer, before: &[Earlier]) -> u64 {
         if !self.is_docker && self.error.is_some() {
-            // podman says of each layer that it is complete, and then that it is not.
+            // podman reports each layer as complete, and later that it is not.
             return layer.reported();
         }
         let kept = before.iter().find(|known| known.id == layer.id).map_or(0, |known| known.reached);
         let was_there = match (self.is_containerd, layer.has_numbers()) {
             (false, _) => 0,
             (true, true) => layer.was_there(kept),
-            // It may have gone on where it was.
+            // It may have continued where the earlier attempt ended.
             (true, false) => kept,
         };
         layer.seen().saturating_sub(was_there)
     }
 
-    /// The bytes that were fetched in this run, and whether these are all: a layer of unknown size may have moved more.
+    /// The bytes that were downloaded in this run, and whether that is exact: a layer of unknown size may have had
+    /// more.
     pub(crate) fn moved(&self) -> (u64, bool) {
         let before = self.before.iter().map(|known| known.transferred);
         let now = self.layers.iter().map(|layer| self.transferred(layer, &self.before));
@@ -70,7 +71,7 @@ impl Pull {
         (before.chain(now).fold(0, u64::saturating_add), is_all)
     }
 
-    /// What this attempt has brought: of what had come before, was more still there or more lost?
+    /// What this attempt has downloaded: whether more of it continued earlier attempts, or more of it repeated them.
     pub(crate) fn fetched(&self) -> Fetched {
         if self.layers.iter().all(|layer| self.transferred(layer, &self.before) == 0) {
             return Fetched::Nothing;
@@ -93,7 +94,8 @@ impl Pull {
         if lost > kept { Fetched::FromNothing } else { Fetched::Rest }
     }
 
-    /// The bytes that were seen, those included that an engine had before this run: unlike what was fetched it never goes back.
+    /// The bytes that were seen, including those that the engine had before this run. Unlike `moved` it never
+    /// decreases.
     pub(crate) fn seen(&self) -> u64 {
         let before = self.before.iter().map(|known| known.transferred);
         before.chain(self.layers.iter().map(Layer::seen)).fold(0, u64::saturating_add)

@@ -1,6 +1,6 @@
-//! How a stream ended, what that makes of the pull, and the exit code of both.
+//! How a stream ended, what that means for the pull, and the exit code.
 //!
-//! **Invariant:** 0 is a success and nothing else.
+//! **Invariant:** the exit code 0 means success and nothing else.
 
 use crate::pull::failure::Failure;
 
@@ -9,11 +9,11 @@ use crate::pull::failure::Failure;
 pub(crate) enum End {
     /// With its last chunk.
     Complete,
-    /// In the middle, for this reason where one is known.
+    /// The connection ended within it; with the reason, if it is known.
     Cut(Option<Failure>),
-    /// It never began: an HTTP status other than 200.
+    /// It never began: the HTTP status was not 200.
     Refused(u16),
-    /// Nothing moved for as long as was allowed; for this reason where one is known.
+    /// Nothing moved for the stall limit; with the reason, if it is known.
     Stalled(Option<Failure>),
     /// This signal was caught.
     Signal(i32),
@@ -21,19 +21,20 @@ pub(crate) enum End {
     Exited(u8),
 }
 
-/// Whether the pull has succeeded, as far as the stream says.
+/// Whether the pull has succeeded, according to the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Success,
-    /// No final status, as podman does it. It has succeeded if there is an image whose id begins with this.
+    /// There was no final status, as podman does it. The pull has succeeded if there is an image whose id begins with
+    /// this text.
     Undecided(String),
     Failed(Failure),
-    /// The signal.
+    /// The caught signal.
     Interrupted(i32),
 }
 
 impl Verdict {
-    /// The exit code of a pull that ended so: docker's own where it failed.
+    /// The exit code of a pull with this end: in the fallback docker's own.
     pub(crate) fn exit_code(&self, end: &End) -> u8 {
         match (self, end) {
             (Self::Success, _) => 0,
@@ -44,7 +45,7 @@ impl Verdict {
     }
 }
 
-/// The exit code of a program that a signal ended, as shells have it.
+/// The exit code of a program that a signal ended, as in shells.
 pub(crate) fn signal_exit_code(signal: i32) -> u8 {
     128_u8.saturating_add(u8::try_from(signal).unwrap_or(0))
 }

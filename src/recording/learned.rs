@@ -6,52 +6,39 @@
 
 use super::Entry;
 use crate::pull::room::Room;
-use crate::pull::sizes::Sizes;
-use serde::{Deserialize, Serialize};
-
-#[derive(Serialize, Deserialize, Default)]
-struct Learned {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    layers: Option<Sizes>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    total: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    room: Option<RoomData>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct RoomData {
-    containerd: bool,
-    twice: bool,
-    bfree: u64,
-    bavail: u64,
-}
+use crate::pull::sizes::{self, Sizes};
+use serde_json::{Value, json};
 
 pub(super) fn sizes(sizes: &Sizes) -> String {
     let total = sizes.iter().fold(0, |total: u64, (_, size)| total.saturating_add(*size));
-    to_json(&Learned { layers: Some(sizes.clone()), total: Some(total), room: None })
+    // Written by hand, for the order of the keys.
+    format!(r#"{{"layers":{},"total":{total}}}"#, json!(sizes))
 }
 
 pub(super) fn room(room: &Room) -> String {
     let Room { is_containerd, is_twice, free, available } = *room;
-    let room = RoomData { containerd: is_containerd, twice: is_twice, bfree: free, bavail: available };
-    to_json(&Learned { room: Some(room), ..Learned::default() })
+    format!(r#"{{"room":{{"containerd":{is_containerd},"twice":{is_twice},"bfree":{free},"bavail":{available}}}}}"#)
 }
 
-fn to_json(learned: &Learned) -> String {
-    // Plain values cannot fail to become JSON.
-    serde_json::to_string(learned).unwrap_or_default()
-}
-
-pub(super) fn entry(data: &str) -> serde_json::Result<Entry<'static>> {
-    let learned: Learned = serde_json::from_str(data)?;
-    Ok(match (learned.layers, learned.room) {
-        (Some(layers), _) => Entry::Sizes(layers),
-        (None, Some(RoomData { containerd, twice, bfree, bavail })) => {
-            Entry::Room(Room { is_containerd: containerd, is_twice: twice, free: bfree, available: bavail })
-        }
-        (None, None) => Entry::Other,
-    })
+/// What `data` says; the error says which part of it cannot be.
+pub(super) fn entry(data: &str) -> Result<Entry<'static>, String> {
+    let data: Value = serde_json::from_str(data).map_err(|error| error.to_string())?;
+    let (layers, room) = (&data["layers"], &data["room"]);
+    if !layers.is_null() {
+        return sizes::from_json(layers).map(Entry::Sizes).ok_or_else(|| "layers: not [[id, bytes], …]".into());
+    }
+    if room.is_null() {
+        return Ok(Entry::Other);
+    }
+    let parse = || {
+        Some(Entry::Room(Room {
+            is_containerd: room["containerd"].as_bool()?,
+            is_twice: room["twice"].as_bool()?,
+            free: room["bfree"].as_u64()?,
+            available: room["bavail"].as_u64()?,
+        }))
+    };
+    parse().ok_or_else(|| "room: not {containerd, twice, bfree, bavail}".into())
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::pull::failure::{Failure, Kind};
 use crate::pull::room::Room;
 use crate::pull::sizes::Sizes;
 use crate::report::line::{Method, Opening, Retry};
-use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -84,25 +84,12 @@ pub(crate) struct Ended {
 
 /// Reads the first line of a file: the header of a recording, `None` where it is a bare capture of an engine's JSON lines.
 pub(crate) fn header(line: &[u8]) -> Result<Option<Header>, String> {
-    #[derive(serde::Deserialize)]
-    struct Top<'a> {
-        #[serde(borrow)]
-        version: Option<&'a RawValue>,
-        #[serde(default)]
-        image: Lenient,
-        #[serde(default)]
-        started: Lenient,
-        #[serde(default)]
-        engine: Lenient,
-        #[serde(default)]
-        api: Lenient,
-    }
-    match serde_json::from_slice::<Top<'_>>(line) {
-        Ok(top) if line.starts_with(b"{") => Ok(top.version.is_some().then(|| Header {
-            image: top.image.0,
-            started: OffsetDateTime::parse(&top.started.0, &Rfc3339).ok(),
-            engine: top.engine.0,
-            api: top.api.0,
+    match std::str::from_utf8(line).ok().map(serde_json::from_str::<Fields<'_>>) {
+        Some(Ok(top)) => Ok(top.raw("version").is_some_and(|version| version != "null").then(|| Header {
+            image: top.text("image"),
+            started: OffsetDateTime::parse(&top.text("started"), &Rfc3339).ok(),
+            engine: top.text("engine"),
+            api: top.text("api"),
         })),
         _ if line.starts_with(b"HTTP/") => {
             Err("an HTTP response with its head; only the body can be replayed (curl without -i)".into())
@@ -129,9 +116,9 @@ pub(crate) fn entry<'a>(line: &'a [u8], header: &Header) -> Result<(u64, Entry<'
         "e" => Entry::Line(data.as_bytes()),
         "r" => Entry::Raw(serde_json::from_str(data).map_err(broken)?),
         "w" => Entry::Warning(serde_json::from_str(data).map_err(broken)?),
-        "s" => learned::entry(data).map_err(broken)?,
-        "a" => serde_json::from_str::<Attempt>(data).map_err(broken)?.entry(header),
-        "x" => serde_json::from_str::<Ending>(data).map_err(broken)?.entry(),
+        "s" => learned::entry(data).map_err(|error| format!("data of \"s\": {error}"))?,
+        "a" => attempt(&serde_json::from_str(data).map_err(broken)?, header),
+        "x" => ending(&serde_json::from_str(data).map_err(broken)?),
         _ => Entry::Other,
     };
     Ok((at, entry))
@@ -139,7 +126,9 @@ pub(crate) fn entry<'a>(line: &'a [u8], header: &Header) -> Result<(u64, Entry<'
 
 /// Whether a line that [`entry`] took is whole: an engine's line is not checked there.
 pub(crate) fn check(line: &[u8]) -> Result<(), String> {
-    serde_json::from_slice::<IgnoredAny>(line)
+    std::str::from_utf8(line)
+        .map_err(|error| error.to_string())
+        .and_then(|line| serde_json::from_str::<IgnoredAny>(line).map_err(|error| error.to_string()))
         .map(|_| ())
         .map_err(|error| format!("not [seconds, code, data]: {error}"))
 }
@@ -188,64 +177,38 @@ impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {
     }
 }
 
-#[derive(Default, serde::Deserialize)]
-#[serde(default)]
-struct Attempt {
-    #[serde(rename = "attempt")]
-    number: Lenient,
-    mode: Lenient,
-    reason: Lenient,
-    kind: Lenient,
-    attached: Lenient,
-    wait: Lenient,
-    retries: Lenient,
-}
-
-impl Attempt {
-    fn entry(self, header: &Header) -> Entry<'static> {
-        let method = if self.mode.0 == "cli" { Method::Cli } else { Method::Api };
-        let number: u64 = self.number.0.parse().unwrap_or(1);
-        if number > 1 {
-            let wait = self.wait.0.parse().unwrap_or(0);
-            let failure = failure(&self.reason.0, Kind::from_name(&self.kind.0));
-            let retry = Retry { number: number - 1, limit: self.retries.0.parse().ok(), wait, failure };
-            return Entry::Retry(retry);
-        }
-        let given = |text: Lenient| Some(text.0).filter(|text| !text.is_empty());
-        Entry::Open(Opening {
-            image: header.image.clone(),
-            method,
-            reason: given(self.reason),
-            attached: given(self.attached),
-        })
+/// The data of `a`.
+fn attempt(data: &Fields<'_>, header: &Header) -> Entry<'static> {
+    let number: u64 = data.text("attempt").parse().unwrap_or(1);
+    if number > 1 {
+        let failure = failure(&data.text("reason"), Kind::from_name(&data.text("kind")));
+        let wait = data.text("wait").parse().unwrap_or(0);
+        return Entry::Retry(Retry { number: number - 1, limit: data.text("retries").parse().ok(), wait, failure });
     }
+    let given = |name| Some(data.text(name)).filter(|text| !text.is_empty());
+    Entry::Open(Opening {
+        image: header.image.clone(),
+        method: if data.text("mode") == "cli" { Method::Cli } else { Method::Api },
+        reason: given("reason"),
+        attached: given("attached"),
+    })
 }
 
-#[derive(Default, serde::Deserialize)]
-#[serde(default)]
-struct Ending {
-    end: Lenient,
-    reason: Lenient,
-    kind: Lenient,
-    credentials: Lenient,
-    exit: Lenient,
-}
-
-impl Ending {
-    fn entry(self) -> Entry<'static> {
-        let exit = self.exit.0.parse().ok();
-        let kind = Kind::from_name(&self.kind.0);
-        let reason = Some(self.reason.0).filter(|reason| !reason.is_empty()).map(|reason| failure(&reason, kind));
-        let (word, number) = self.end.0.split_once(' ').unwrap_or((&self.end.0, ""));
-        let end = match word {
-            "complete" => End::Complete,
-            "refused" => End::Refused(number.parse().unwrap_or(0)),
-            "stalled" => End::Stalled(reason),
-            "signal" => End::Signal(number.parse().unwrap_or(0)),
-            _ => End::Cut(reason),
-        };
-        Entry::End(Ended { end, exit, kind, had_credentials: self.credentials.0 == "true" })
-    }
+/// The data of `x`.
+fn ending(data: &Fields<'_>) -> Entry<'static> {
+    let kind = Kind::from_name(&data.text("kind"));
+    let reason = Some(data.text("reason")).filter(|reason| !reason.is_empty()).map(|reason| failure(&reason, kind));
+    let end = data.text("end");
+    let (word, number) = end.split_once(' ').unwrap_or((&end, ""));
+    let end = match word {
+        "complete" => End::Complete,
+        "refused" => End::Refused(number.parse().unwrap_or(0)),
+        "stalled" => End::Stalled(reason),
+        "signal" => End::Signal(number.parse().unwrap_or(0)),
+        _ => End::Cut(reason),
+    };
+    let had_credentials = data.text("credentials") == "true";
+    Entry::End(Ended { end, exit: data.text("exit").parse().ok(), kind, had_credentials })
 }
 
 /// What a recording says of a failure; one without a kind was written by a version that knew none.
@@ -253,18 +216,45 @@ fn failure(reason: &str, kind: Option<Kind>) -> Failure {
     kind.map_or_else(|| Failure::recorded(reason), |kind| Failure::own(kind, reason))
 }
 
-/// A text, a number or `true`, as text; anything else as nothing. Values are shown and never validated.
-#[derive(Default)]
-struct Lenient(String);
+/// The fields of an object, unread. One type for all objects of a recording: serde's own code for each of them would make
+/// a tenth of this program.
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
 
-impl<'de> Deserialize<'de> for Lenient {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(deserializer)?.get();
-        Ok(Self(match raw.as_bytes().first() {
+impl Fields<'_> {
+    fn raw(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.get())
+    }
+
+    /// A text, a number or `true`, as text; anything else as nothing. Values are shown and never validated.
+    fn text(&self, name: &str) -> String {
+        let raw = self.raw(name).unwrap_or_default();
+        match raw.as_bytes().first() {
             Some(b'"') => serde_json::from_str(raw).unwrap_or_default(),
             Some(b'0'..=b'9' | b't') => raw.to_owned(),
             _ => String::new(),
-        }))
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Object)
     }
 }
 
@@ -447,11 +437,11 @@ mod tests {
         );
         check(
             r#"[0,"a",{"attempt":2,"wait":5,"retries":3,"reason":"off"}]"#,
-            r#"Retry(Retry { number: 1, limit: Some(3), wait: 5, failure: Failure { kind: Other, text: "off", had_credentials: false, is_proxy_away: false } })"#,
+            r#"Retry(Retry { number: 1, limit: Some(3), wait: 5, failure: Failure { kind: Other, text: "off", had_credentials: false, is_proxy_away: false, is_remote: false } })"#,
         );
         check(
             r#"[0,"a",{"attempt":3,"reason":"off","kind":"proxy"}]"#,
-            r#"Retry(Retry { number: 2, limit: None, wait: 0, failure: Failure { kind: Proxy, text: "off", had_credentials: false, is_proxy_away: false } })"#,
+            r#"Retry(Retry { number: 2, limit: None, wait: 0, failure: Failure { kind: Proxy, text: "off", had_credentials: false, is_proxy_away: false, is_remote: false } })"#,
         );
         let check = |row: &str, end: End, exit, kind, had_credentials| match entry(row.as_bytes(), &a_header()) {
             Ok((_, Entry::End(ended))) => {

@@ -1,24 +1,23 @@
 //! Bars, percentages and byte counts.
 //!
-//! Apart from everything else because they must hold whatever an engine claims: current above total, a total of
-//! nothing, 2^63.
+//! Separate, because these must be right whatever an engine reports: more bytes than the total, a total of zero, 2^63.
 //!
-//! **Invariant:** a bar has its width in characters, always; a percentage is floored and at most 100.
+//! **Invariant:** a bar always has its width in characters; a percentage is rounded down, and at most 100.
 
 use crate::pull::share;
 use std::fmt::{self, Display, Write as _};
 
-/// What colours a bar, and what ends that.
+/// The escape sequences for a coloured bar, and for the default colour after it.
 pub(crate) const GREEN: &str = "\x1b[32m";
 pub(crate) const DEFAULT: &str = "\x1b[0m";
 
-/// Cells of the bar of one layer.
+/// Width of a layer's bar in characters.
 pub(crate) const LAYER: usize = 40;
 
-/// Cells of the bar of the whole pull.
+/// Width of the overall bar in characters.
 pub(crate) const OVERALL: usize = 50;
 
-/// `████░░░░` in brackets, `width` cells between them.
+/// `████░░░░` in brackets, with `width` characters between them.
 pub(crate) fn bar(part: u64, whole: u64, width: usize) -> impl Display {
     fmt::from_fn(move |f| {
         f.write_str("[")?;
@@ -27,13 +26,13 @@ pub(crate) fn bar(part: u64, whole: u64, width: usize) -> impl Display {
     })
 }
 
-/// The cells of a bar.
+/// The characters of a bar without its brackets.
 pub(crate) fn cells(part: u64, whole: u64, width: usize) -> impl Iterator<Item = char> {
     let filled = share(part, whole, width as u64) as usize;
     (0..width).map(move |cell| if cell < filled { '█' } else { '░' })
 }
 
-/// How many hundredths of `whole` `part` is, 0 to 100.
+/// `part` as a percentage of `whole`, 0 to 100.
 pub(crate) fn percent(part: u64, whole: u64) -> u64 {
     share(part, whole, 100)
 }
@@ -42,7 +41,8 @@ const KB: u64 = 1_000;
 const MB: u64 = 1_000_000;
 const GB: u64 = 1_000_000_000;
 
-/// A byte count as the log shows it: decimal units, floored, one decimal from GB on (`512B`, `37MB`, `1.4GB`).
+/// A byte count as the log shows it: in decimal units, rounded down, with one decimal from GB on (`512B`, `37MB`,
+/// `1.4GB`).
 pub(crate) fn bytes(count: u64) -> impl Display {
     fmt::from_fn(move |f| match count {
         GB.. => tenths(f, count, GB, "GB"),
@@ -52,7 +52,7 @@ pub(crate) fn bytes(count: u64) -> impl Display {
     })
 }
 
-/// `count` cut down to what [`bytes`] shows of it: equal for counts that are shown alike.
+/// `count` reduced to what [`bytes`] shows: equal for counts that are displayed equally.
 pub(crate) fn shown(count: u64) -> u64 {
     let step = match count {
         GB.. => GB / 10,
@@ -63,7 +63,8 @@ pub(crate) fn shown(count: u64) -> u64 {
     count - count % step
 }
 
-/// Bytes a second from bytes and milliseconds, one decimal from MB/s on (`4.6MB/s`). `None` where no time has passed.
+/// Bytes a second, from bytes and milliseconds, with one decimal from MB/s on (`4.6MB/s`). `None` if no time has
+/// passed.
 pub(crate) fn speed(count: u64, milliseconds: u64) -> Option<impl Display> {
     if milliseconds == 0 {
         return None;
@@ -78,7 +79,7 @@ pub(crate) fn speed(count: u64, milliseconds: u64) -> Option<impl Display> {
     }))
 }
 
-/// How long it may still take (`4s left`, `2m05s left`, `1h30m left`).
+/// The estimated time left (`4s left`, `2m05s left`, `1h30m left`).
 pub(crate) fn left(seconds: u64) -> impl Display {
     fmt::from_fn(move |f| match seconds {
         ..60 => write!(f, "{seconds}s left"),

@@ -1,8 +1,8 @@
-//! Figures, and the letters of the words that matter, so large that they can be read from a distance.
+//! Large digits and letters that can be read from a distance.
 //!
-//! **Invariant:** pure; each row of a figure has the same number of cells.
+//! **Invariant:** pure; all rows of a figure have the same number of cells.
 
-/// Three by five dots each. A cell is twice as high as it is wide, so a dot is two cells.
+/// Three by five dots each. A terminal cell is twice as high as wide, so a dot is two cells wide.
 const FIGURES: [(char, [&str; 5]); 22] = [
     (' ', ["   ", "   ", "   ", "   ", "   "]),
     ('A', ["###", "# #", "###", "# #", "# #"]),
@@ -28,12 +28,12 @@ const FIGURES: [(char, [&str; 5]); 22] = [
     ('%', ["# #", "  #", " # ", "#  ", "# #"]),
 ];
 
-/// How many rows a figure has at `zoom`.
+/// The number of rows of a figure at `zoom`.
 pub(crate) const fn height(zoom: usize) -> usize {
     5 * zoom
 }
 
-/// `text`, of what there are figures of, in dots of `zoom` by two `zoom` cells.
+/// `text` in large figures; characters without a figure are left out. A dot is `zoom` rows by two `zoom` cells.
 pub(crate) fn large(text: &str, zoom: usize) -> Vec<String> {
     let figures = || text.chars().filter_map(|c| FIGURES.iter().find(|(figure, _)| *figure == c));
     let row = |at: usize| {

@@ -1,21 +1,22 @@
-//! Lines made to fit a terminal: how many cells a text takes, where it is broken, and bars made shorter.
+//! Fits lines to a terminal: how many cells a text takes, where it is wrapped, and how bars are shortened.
 //!
-//! **Invariant:** pure. Cells are never counted too few: a line that ends early is better than one that the terminal wraps.
+//! **Invariant:** pure. The number of cells is never underestimated: a line that ends early is better than one that the
+//! terminal wraps.
 
 use crate::report::bar;
 use crate::report::line::Bar;
 use std::ops::Range;
 
-/// A bar of fewer cells says nothing.
+/// A bar with fewer cells is useless.
 pub(crate) const MIN_BAR: usize = 5;
 
-/// How many cells a terminal needs for `text`, at most.
+/// How many cells a terminal needs at most for `text`.
 pub(crate) fn cells(text: &str) -> usize {
     text.chars().map(cells_of).sum()
 }
 
-/// Symbols that are emoji somewhere may have two cells, and all from Hangul on that is no symbol. A variation selector has
-/// none of its own.
+/// Two cells for every character that is an emoji anywhere, and for all from Hangul on that are no symbols. A variation
+/// selector has no cell of its own.
 fn cells_of(c: char) -> usize {
     match c {
         '\u{fe00}'..='\u{fe0f}' => 0,
@@ -24,7 +25,7 @@ fn cells_of(c: char) -> usize {
     }
 }
 
-/// `text` with its bar shorter by `excess` cells, if enough of them are left.
+/// `text` with its bar shortened by `excess` cells; `None` if the bar would get too short.
 pub(crate) fn shrink(text: &str, bar: &Bar, excess: usize) -> Option<(String, Bar)> {
     let cells = bar.cells.checked_sub(excess).filter(|cells| *cells >= MIN_BAR)?;
     let drawn = bar::bar(bar.part, bar.whole, cells).to_string();
@@ -33,7 +34,7 @@ pub(crate) fn shrink(text: &str, bar: &Bar, excess: usize) -> Option<(String, Ba
     Some((format!("{lead}{drawn}{rest}"), Bar { place, cells, ..bar.clone() }))
 }
 
-/// The bar in a line that was read from a log, where it stands after what comes before one.
+/// Finds the bar in a line that was read from a log, by the text before it.
 pub(crate) fn find_bar(line: &str) -> Option<Bar> {
     let start = line.find("[█").or_else(|| line.find("[░"))?;
     let cells = &line[start + 1..start + line[start..].find(']')?];
@@ -45,8 +46,8 @@ pub(crate) fn find_bar(line: &str) -> Option<Bar> {
     (is_bar && is_in_place).then_some(Bar { place, part: part as u64, whole: count as u64, cells: count })
 }
 
-/// The rows that `text` takes, the first of at most `first` cells, the others of at most `others`: broken at blanks, and within
-/// a word only where it has no row to itself.
+/// The rows into which `text` is wrapped: the first of at most `first` cells, the others of at most `others`. It is
+/// broken at blanks; within a word only if the word is longer than a row.
 pub(crate) fn rows(text: &str, first: usize, others: usize) -> Vec<Range<usize>> {
     let (mut rows, mut start, mut room) = (Vec::new(), 0, first);
     loop {
@@ -62,7 +63,7 @@ pub(crate) fn rows(text: &str, first: usize, others: usize) -> Vec<Range<usize>>
             rows.push(start..text.len());
             return rows;
         };
-        // At least one character a row, however narrow it is.
+        // At least one character in each row, however narrow the terminal is.
         let end = start + if end == 0 { c.len_utf8() } else { end };
         let stop = blank.unwrap_or(end);
         rows.push(start..stop);

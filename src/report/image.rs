@@ -1,9 +1,9 @@
-//! The lines about the image as a whole: the block at the top, how far it is while the pull runs, another attempt, and the
-//! closing block.
+//! The lines about the image as a whole: the block at the top, the overall progress, another attempt, and the closing
+//! block.
 //!
-//! Apart from the lines about layers, which come as the engine speaks of them.
+//! Separate from the lines about layers, which follow the engine's events.
 //!
-//! **Invariant:** pure, as all of the report; a bar that is full without the pull having succeeded is never shown.
+//! **Invariant:** pure, like all of the report; a full bar is shown only if the pull has succeeded.
 
 use crate::pull::snapshot::{Amount, Snapshot};
 use crate::pull::{Pull, Verdict};
@@ -13,9 +13,9 @@ use crate::report::{Out, Report, WARNING, WithBar, bar, sanitize};
 use std::fmt;
 
 impl Report {
-    /// The block at the top, and before it the reason where it is not the usual one.
+    /// The block at the top; before it the reason, if the fallback is used.
     pub(crate) fn open(&mut self, opening: &Opening, at: u64, out: Out<'_>) {
-        // Now, and not when the first long line comes.
+        // Allocated now, and not with the first long line.
         self.text.reserve(LINE_BYTES);
         self.throttle.moved(at);
         self.has_bytes = opening.method == Method::Api;
@@ -40,12 +40,12 @@ impl Report {
         }
     }
 
-    /// A warning of our own.
+    /// A warning of this program.
     pub(crate) fn warn(&mut self, warning: &str, at: u64, out: Out<'_>) {
         self.image(Topic::Notice, WARNING, warning, at, Part::Body, out);
     }
 
-    /// A broken attempt is followed by another.
+    /// Announces another attempt after a failed one.
     pub(crate) fn retry(&mut self, retry: &Retry, at: u64, out: Out<'_>) {
         self.throttle = Throttle::default();
         self.held.clear();
@@ -59,12 +59,12 @@ impl Report {
         self.emit(at, Part::Body, about, out, format_args!("🔁 Retry {number}{limit} {when}: {reason}"));
     }
 
-    /// How far the whole is, at a time that was due.
+    /// The overall progress, at the time when it was due.
     pub(super) fn overall(&mut self, pull: &Pull, due: u64, out: Out<'_>) {
         if !self.has_bytes || pull.layers.is_empty() {
             return;
         }
-        // A copy, for the line is made in the report.
+        // A copy, because the line borrows the whole report.
         let meter = self.meter.clone();
         let snapshot = Snapshot { pull, meter: &meter, at: due };
         let percent = snapshot.percent();
@@ -88,7 +88,7 @@ impl Report {
             Verdict::Interrupted(signal) => {
                 self.say(at, closing, out, format_args!("🛑 PULL INTERRUPTED ({})", signal_name(*signal)));
             }
-            // Not without asking the engine first.
+            // The engine is asked before this; undecided here means that nothing confirmed a success.
             Verdict::Undecided(_) => self.say(at, closing, out, format_args!("❌ PULL FAILED")),
             Verdict::Failed(failure) => {
                 self.say(at, closing, out, format_args!("❌ PULL FAILED: {}", sanitize::safe(&failure.text)));
@@ -112,7 +112,7 @@ impl Report {
             self.say(at, closing, out, format_args!("Layers: {}/{layers} completed", pull.finished));
         }
         let (moved, is_all) = pull.moved();
-        // Bytes of an attempt before this one too, which may have found everything there.
+        // Also with bytes of an earlier attempt, after which everything was already present.
         if self.has_bytes && (layers > 0 || moved > 0) {
             let (bound, count, seconds) = (if is_all { "" } else { "≥" }, bar::bytes(moved), at / 1000);
             match bar::speed(moved, at).filter(|_| moved > 0) {
@@ -126,7 +126,7 @@ impl Report {
     }
 }
 
-/// ` (52MB / 70MB, 5.2MB/s, 4s left)`, as far as it is known.
+/// ` (52MB / 70MB, 5.2MB/s, 4s left)`; parts that are not known are left out.
 fn facts(snapshot: &Snapshot<'_>) -> impl fmt::Display + use<> {
     let Amount { done, total, is_exact } = snapshot.amount();
     let (rate, left) = (snapshot.rate(), snapshot.left());

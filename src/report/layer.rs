@@ -1,8 +1,8 @@
-//! The lines about one layer: that it waits, how far it is, that it is there.
+//! The lines about one layer: queued, downloading, extracting, complete.
 //!
-//! Apart from the rest of the report, because each phase of a layer has its own form of line and its own throttle.
+//! Separate from the rest of the report, because each phase of a layer has its own form of line and its own throttle.
 //!
-//! **Invariant:** a bar never goes back, unless a line has said before that the layer starts again.
+//! **Invariant:** a bar never goes back, unless a line has said that the layer starts again.
 
 use crate::pull::layer::{Change, Layer, Phase};
 use crate::pull::{Pull, Update};
@@ -11,7 +11,7 @@ use crate::report::{Out, Report, WithBar, bar, sanitize};
 use std::fmt::{self, Arguments};
 
 impl Report {
-    /// An event has changed something about a layer.
+    /// Emits the lines for a change of a layer.
     pub(super) fn layer_event(&mut self, pull: &Pull, index: usize, change: Change, at: u64, out: Out<'_>) {
         let layer = &pull.layers[index];
         if change != Change::None && layer.is_fetched() {
@@ -52,7 +52,7 @@ impl Report {
         }
     }
 
-    /// A layer is complete though the engine has not said so, because the pull has succeeded.
+    /// Emits the line for a layer that is complete because the pull has succeeded, although the engine never said so.
     pub(crate) fn settled(&mut self, pull: &Pull, update: &Update<'_>, at: u64, out: Out<'_>) {
         if let Update::Layer(layer, _) = update {
             self.complete(pull, *layer, at, out);
@@ -64,7 +64,7 @@ impl Report {
         self.held.push((layer, finished));
     }
 
-    /// Lets the held lines out, `queued` ones first.
+    /// Emits the lines that were held back, `queued` ones first.
     pub(super) fn release(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
         self.throttle.release();
         let held = std::mem::take(&mut self.held);
@@ -111,7 +111,7 @@ impl Report {
         }
     }
 
-    /// A download that showed a second bar is shown full before the line that ends it.
+    /// If a download showed more than one bar, a full bar is shown before the line that ends it.
     fn end_download(&mut self, layer: &Layer, index: usize, at: u64, out: Out<'_>) {
         if let Some(size) = layer.size
             && self.throttle.bars(index) > 1
@@ -121,7 +121,7 @@ impl Report {
         self.throttle.begin_phase(index, None);
     }
 
-    /// How much of a layer is here: with a bar where its size is known.
+    /// The progress of a download: with a bar if the size is known.
     fn download_bar(&mut self, layer: &Layer, index: usize, done: u64, at: u64, out: Out<'_>) {
         let size = layer.size.unwrap_or(0);
         let percent = bar::percent(done, size);
@@ -152,14 +152,14 @@ impl Report {
         self.layer_bar(layer, Phase::Extracting, at, out, (done, whole), format_args!(" {percent}%"));
     }
 
-    /// A line about a layer and a phase: its name, and `rest`, which follows it.
+    /// Emits a line about a layer: sign, name, and then `rest`.
     fn layer(&mut self, layer: &Layer, phase: Phase, at: u64, out: Out<'_>, rest: Arguments<'_>) {
         let about = About::Layer(layer, phase);
         let lead = format_args!("{} Layer {}{rest}", sign(phase), sanitize::safe(&layer.id));
         self.emit(at, Part::Body, about, out, lead);
     }
 
-    /// A line about a layer with the bar of its phase.
+    /// Emits a line about a layer with the bar of its phase.
     fn layer_bar(
         &mut self,
         layer: &Layer,
@@ -176,7 +176,7 @@ impl Report {
     }
 }
 
-/// What a line about a layer begins with.
+/// The sign with which a line about a layer begins.
 fn sign(phase: Phase) -> &'static str {
     match phase {
         Phase::Queued | Phase::Waiting => "📋",

@@ -1,15 +1,16 @@
-//! A line of the session, and what it says beside the engine's events.
+//! A line of the session, and what else the session has to say: its opening and its retries.
 //!
-//! Between the [report](crate::report) that makes the lines and the sinks that write them.
+//! The interface between the [report](crate::report), which makes lines, and the sinks, which write them.
 //!
-//! **Invariant:** plain values. Text under `About`, [`Opening`] and [`Retry`] is as it was received, not yet safe to show.
+//! **Invariant:** plain values. The text in `About`, [`Opening`] and [`Retry`] is as it was received, and not
+//! sanitized.
 
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::layer::{Layer, Phase};
 use crate::pull::snapshot::Snapshot;
 use std::ops::Range;
 
-/// Bytes of an ordinary line with its stamp: the bar of the whole has three in each of its 50 cells.
+/// Bytes of an ordinary line with its stamp: each of the overall bar's 50 characters takes three bytes.
 pub(crate) const LINE_BYTES: usize = 256;
 
 /// Which part of the session a line belongs to.
@@ -20,24 +21,23 @@ pub(crate) enum Part {
     Closing,
 }
 
-/// What a line is about, for sinks that show it in a form of their own. Text in here is as it was received, not yet safe to
-/// show.
+/// What a line is about, for sinks with a form of their own. The text in it is as it was received, and not sanitized.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum About<'a> {
-    /// A line across, which divides.
+    /// A horizontal line.
     Rule,
-    /// Nothing that another line does not say too: headings, the closing block.
+    /// Nothing that other lines do not report, too: headings, the closing block.
     Text,
     Image(Topic, &'a str),
-    /// How far the whole is.
+    /// The overall progress.
     Overall(Snapshot<'a>),
-    /// A layer and the phase that the line is about: the layer itself may be further on.
+    /// A layer, and the phase that the line is about; the layer itself may have reached a later phase.
     Layer(&'a Layer, Phase),
-    /// A layer is fetched again from its beginning.
+    /// A layer is downloaded again from the beginning.
     Restart(&'a Layer),
 }
 
-/// What a line says of the image as a whole.
+/// Which fact about the image a line reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Topic {
     /// Its name: the pull begins.
@@ -45,75 +45,75 @@ pub(crate) enum Topic {
     Repository,
     Digest,
     Status,
-    /// A warning of the engine.
+    /// A warning from the engine.
     Warning,
-    /// A warning of this program.
+    /// A warning from this program.
     Notice,
-    /// How much there is to fetch.
+    /// How many bytes have to be downloaded.
     Sizes,
-    /// Why there is to be another attempt, and of what kind that is.
+    /// Why there is another attempt, and the kind of that failure.
     Retry(Kind),
-    /// The layer that moved last, when nothing has moved for long.
+    /// Nothing has moved for long; the text is the layer that moved last.
     Stuck,
 }
 
-/// A bar within a line: where it stands, and what it shows.
+/// A bar within a line: its place, and what it shows.
 #[derive(Debug, Clone)]
 pub(crate) struct Bar {
     pub(crate) place: Range<usize>,
     pub(crate) part: u64,
     pub(crate) whole: u64,
-    /// Cells between its brackets.
+    /// Characters between its brackets.
     pub(crate) cells: usize,
 }
 
-/// One step of the session: a line for people, or what the engine said, or both.
+/// One step of the session: a line for people, an engine's raw line, or both.
 #[derive(Debug)]
 pub(crate) struct Line<'a> {
     /// Milliseconds since the pull began.
     pub(crate) at: u64,
     pub(crate) part: Part,
     pub(crate) about: About<'a>,
-    /// The engine's own line, which caused this one.
+    /// The engine's raw line that caused this one.
     pub(crate) raw: Option<&'a str>,
-    /// Safe, of bounded length, without stamp or line end; `None` where the raw line is all there is to say.
+    /// Sanitized, of bounded length, without stamp and line end; `None` if there is only the raw line.
     pub(crate) text: Option<&'a str>,
     /// The bar in `text`.
     pub(crate) bar: Option<Bar>,
 }
 
-/// How an image is pulled.
+/// How the image is pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
     Api,
     Cli,
 }
 
-/// What is known when an attempt begins.
+/// What is known when the pull begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Opening {
     pub(crate) image: String,
     pub(crate) method: Method,
     /// Why the fallback is used.
     pub(crate) reason: Option<String>,
-    /// The process that is pulling the same image already.
+    /// The process that is already pulling the same image.
     pub(crate) attached: Option<String>,
 }
 
-/// Another attempt that is to begin after a wait.
+/// Another attempt, after a wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Retry {
-    /// 1 for the second attempt.
+    /// 1 is the second attempt.
     pub(crate) number: u64,
-    /// How many there may be.
+    /// The limit of further attempts, if there is one.
     pub(crate) limit: Option<u64>,
-    /// Seconds until it begins; 0 is at once.
+    /// Seconds until it begins; 0: at once.
     pub(crate) wait: u64,
-    /// Why the one before failed.
+    /// Why the previous attempt failed.
     pub(crate) failure: Failure,
 }
 
-/// The name of a signal that this program answers to.
+/// The name of a signal that ends this program.
 pub(crate) fn signal_name(signal: i32) -> String {
     match signal {
         1 => "SIGHUP".into(),

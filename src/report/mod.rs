@@ -1,10 +1,10 @@
-//! The session of a pull: what an [`Update`] brings in lines of text, and when.
+//! The report of a pull: which lines of text an [`Update`] produces, and when.
 //!
-//! Apart from the sinks that write the lines, so that the log, a pipe and a terminal show the same session, and from the
-//! clock, so that a replay shows it as the live pull did, byte for byte.
+//! Separate from the sinks, so that the log, a pipe and a terminal show the same session; and from the clock, so that a
+//! replay prints the same bytes as the live pull.
 //!
-//! **Invariant:** pure. Every time is `at`: whole milliseconds since the pull began, as the caller took them. Text of an
-//! engine is made safe here, before it becomes part of a line.
+//! **Invariant:** pure. Every time is `at`, in whole milliseconds since the pull began, as the caller measured it. An
+//! engine's text is sanitized here, before it becomes part of a line.
 
 pub(crate) mod bar;
 mod digits;
@@ -29,28 +29,28 @@ use crate::report::line::{About, Bar, Line, Part, Topic};
 use crate::report::throttle::{Grid, Throttle};
 use std::fmt::{Arguments, Write as _};
 
-/// The longest human line in characters, less its stamp `[2025-11-19 10:30:15] `.
+/// The longest line for people, in characters without the stamp `[2025-11-19 10:30:15] `.
 const MAX_HUMAN: usize = 1_000 - 22;
 
-/// The longest raw line in bytes.
+/// The longest raw line, in bytes.
 const MAX_RAW: usize = 64 << 10;
 
-/// Drawn over two cells from one, hence the second blank.
+/// Terminals draw this sign two cells wide and count one, hence the second blank.
 const WARNING: &str = "⚠️  ";
 
 const RULE: &str = "==========================================";
 
-/// Turns updates into lines. The callback that every method takes is given the lines in their order.
+/// Turns updates into lines. The callback of every method gets the lines in their order.
 #[derive(Default)]
 pub(crate) struct Report {
     throttle: Throttle,
     grid: Grid,
-    /// Fed with the pull as it is before each event, and when time passes.
+    /// Updated with the pull before each event, and when time passes.
     pub(crate) meter: Meter,
-    /// Whether bytes are reported: docker's CLI reports none.
+    /// Whether bytes are reported; docker's CLI reports none.
     has_bytes: bool,
     shown: sizes::Shown,
-    /// Layers whose `queued` line is held back; with the count of finished layers where the layer is cached.
+    /// The layers whose `queued` line is held back; for a cached layer with the number of finished layers.
     held: Vec<(usize, Option<usize>)>,
     /// The layer that moved last.
     moving: Option<usize>,
@@ -61,7 +61,8 @@ pub(crate) struct Report {
 type Out<'a> = &'a mut dyn FnMut(&Line<'_>);
 
 impl Report {
-    /// The lines that time alone brings, each with the time it was due. To be called before each event and on each tick.
+    /// Emits the lines that are due by now, each with the time when it was due. To be called before each event and on
+    /// each tick.
     pub(crate) fn advance(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
         while let Some(due) = self.grid.next(at) {
             self.notices(pull, due, out);
@@ -74,7 +75,7 @@ impl Report {
         self.meter.advance(pull, at);
     }
 
-    /// The lines about layers that time alone brings.
+    /// Emits the lines about layers that are due by now.
     fn notices(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
         if let Some(due) = self.throttle.held_until().filter(|due| at >= *due) {
             self.release(pull, due, out);
@@ -105,8 +106,8 @@ impl Report {
         }
     }
 
-    /// An event was applied to `pull`; `line` is what the engine said, and `announces` whether it was about layers that
-    /// are yet to come ([`announces`](crate::pull::event::Event::announces)).
+    /// Emits the lines for an event that was applied to `pull`. `line` is the engine's raw line; `announces` is whether
+    /// the event belongs to the announcement of layers ([`announces`](crate::pull::event::Event::announces)).
     pub(crate) fn event(
         &mut self,
         pull: &Pull,
@@ -147,7 +148,7 @@ impl Report {
         }
     }
 
-    /// The stream is over: what was held back.
+    /// Emits what was held back, at the end of the stream.
     pub(crate) fn end(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
         self.advance(pull, at, out);
         if !self.held.is_empty() {
@@ -155,7 +156,7 @@ impl Report {
         }
     }
 
-    /// A line about the image: `lead`, and what is said of it.
+    /// Emits a line about the image: `lead` and `text`.
     fn image(&mut self, topic: Topic, lead: &str, text: &str, at: u64, part: Part, out: Out<'_>) {
         self.emit(at, part, About::Image(topic, text), out, format_args!("{lead}{}", sanitize::safe(text)));
     }
@@ -185,7 +186,7 @@ impl Report {
         self.push(at, part, about, out, Some(bar));
     }
 
-    /// Hands on the line, with the raw line where that is still to come.
+    /// Passes the line to `out`, with the raw line if that was not emitted yet.
     fn push(&mut self, at: u64, part: Part, about: About<'_>, out: Out<'_>, bar: Option<Bar>) {
         sanitize::cut(&mut self.text, MAX_HUMAN);
         let raw = Some(self.raw.as_str()).filter(|raw| !raw.is_empty());
@@ -195,7 +196,7 @@ impl Report {
     }
 }
 
-/// A line that has a bar.
+/// A line with a bar.
 struct WithBar<'a> {
     lead: Arguments<'a>,
     part: u64,

@@ -1,12 +1,12 @@
-//! Times as people say them, for those who ask how things stand.
+//! Times in words, for people who ask for the state of a device.
 //!
-//! **Invariant:** pure; now is an argument, and a clock that went back makes no nonsense.
+//! **Invariant:** pure; the present time is an argument, and a clock that went back gives no nonsense.
 
 use alm_state::Time;
 use std::fmt::{self, Display};
 use time::{OffsetDateTime, UtcOffset};
 
-/// The time of the reader.
+/// The present time of the reader.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     pub(crate) now: OffsetDateTime,
@@ -24,7 +24,7 @@ impl Moment {
         Time(self.now.unix_timestamp())
     }
 
-    /// `02:10` today, `Tue 23:31` within a week, else `24 Nov` or `24 Nov 2025`.
+    /// `02:10` for today, `Tue 23:31` within a week, else `24 Nov` or `24 Nov 2025`.
     pub(crate) fn at(self, time: Time) -> impl Display {
         let then = time.calendar().to_offset(self.offset());
         let days = self.now.date().to_julian_day().saturating_sub(then.date().to_julian_day());
@@ -41,7 +41,7 @@ impl Moment {
         })
     }
 
-    /// `just now`, `5 minutes ago`, `3 days ago`, and a date where that is long past or yet to come.
+    /// `just now`, `5 minutes ago`, `3 days ago`; a date if that is long ago or in the future.
     pub(crate) fn ago(self, time: Time) -> impl Display {
         let now = self.time();
         let seconds = now.since(time);

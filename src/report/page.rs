@@ -1,15 +1,15 @@
-//! A screen full of rows, each with its tone: the frame of the monitor's pages.
+//! A screen of rows, each with its tone: the frame of the monitor's pages.
 //!
-//! Apart from [`pages`](super::pages), which say what is on them, because here is what a small screen makes difficult.
+//! Separate from [`pages`](super::pages), which fill it, because this handles the limits of small screens.
 //!
-//! **Invariant:** pure. A page has as many rows as the screen, each as many cells as it is wide, and only characters that
-//! the kernel's own font and Debian's console fonts have.
+//! **Invariant:** pure. A page has as many rows as the screen, none is wider than it, and all characters are in the
+//! kernel's own font and in Debian's console fonts.
 
 use crate::report::moment::Moment;
 use crate::report::{sanitize, status};
 use alm_state::Time;
 
-/// From how many columns on everything is twice as large: 1080p has 240.
+/// From this number of columns on everything is twice as large; a console with 1080p has 240.
 pub(super) const WIDE: usize = 160;
 
 /// How a row is painted.
@@ -17,11 +17,11 @@ pub(super) const WIDE: usize = 160;
 pub(crate) enum Tone {
     #[default]
     Plain,
-    /// What goes well.
+    /// For what is well.
     Good,
-    /// What is wrong.
+    /// For what is wrong.
     Bad,
-    /// What to do, and what waits.
+    /// For advice, and for what waits.
     Mark,
 }
 
@@ -32,27 +32,27 @@ pub(crate) struct Row {
     pub(crate) tone: Tone,
 }
 
-/// What there is to show beside the states.
+/// The facts about the device that are shown besides the states.
 pub(crate) struct Device<'a> {
     pub(crate) host: &'a str,
     pub(crate) site: Option<&'a str>,
     pub(crate) address: Option<&'a str>,
     pub(crate) moment: Moment,
-    /// Percent used and bytes free where Docker keeps its images.
+    /// Percent used and bytes free in Docker's directory.
     pub(crate) disk: Option<(u64, u64)>,
-    /// Whether Docker's socket is there.
+    /// Whether Docker's socket exists.
     pub(crate) docker: bool,
     /// When Puppet last ran.
     pub(crate) puppet: Option<Time>,
 }
 
-/// A screen that is being filled from the top.
+/// A screen that is filled from the top.
 pub(super) struct Page<'a> {
     pub(super) device: &'a Device<'a>,
     pub(super) columns: usize,
     margin: usize,
     pub(super) rows: Vec<Row>,
-    /// How many rows there are before the last one, which is the foot.
+    /// The number of rows before the last one, which is the footer.
     pub(super) max: usize,
 }
 
@@ -65,7 +65,7 @@ impl<'a> Page<'a> {
         self.rows.len() >= self.max
     }
 
-    /// A row with something at its left and something at its right end; what has no room is cut, the left first.
+    /// Adds a row with `left` at its left end and `right` at its right end. If they do not fit, `left` is cut first.
     pub(super) fn put(&mut self, left: &str, right: &str, tone: Tone) {
         if self.is_full() {
             return;
@@ -83,7 +83,7 @@ impl<'a> Page<'a> {
         self.put("", "", Tone::Plain);
     }
 
-    /// Text over as many rows as it needs.
+    /// Adds a text in as many rows as it needs.
     pub(super) fn paragraph(&mut self, text: &str, tone: Tone) {
         let mut lines = Vec::new();
         status::wrap(text, "", Some(self.width().max(2)), &mut lines);
@@ -92,7 +92,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// The screen of `columns` by `rows`, with its head.
+    /// A screen of `columns` by `rows`, with its header.
     pub(super) fn new(device: &'a Device<'a>, columns: usize, rows: usize) -> Self {
         let margin = if columns >= WIDE { 8 } else { 2.min(columns / 10) };
         let mut page = Self { device, columns, margin, rows: Vec::new(), max: rows.saturating_sub(1) };
@@ -115,7 +115,7 @@ impl<'a> Page<'a> {
         self.blank();
     }
 
-    /// The whole screen, with its foot.
+    /// The whole screen, with its footer.
     pub(super) fn finish(mut self, rows: usize) -> Vec<Row> {
         while self.rows.len() < self.max {
             self.blank();
@@ -129,7 +129,7 @@ impl<'a> Page<'a> {
     }
 }
 
-/// `text` in characters that every console font has, at most `width` of them.
+/// `text` limited to characters that every console font has, and to `width` of them.
 pub(super) fn fit(text: &str, width: usize) -> String {
     let safe = sanitize::safe(text).to_string();
     let all = safe.chars().count();
@@ -138,7 +138,7 @@ pub(super) fn fit(text: &str, width: usize) -> String {
     if all > width { shown.chain("..".chars()).take(width).collect() } else { shown.collect() }
 }
 
-/// What the kernel's own font (code page 437) and Lat15 share, and Latin-1.
+/// Whether the character is in both the kernel's own font (code page 437) and Lat15, or in Latin-1.
 fn is_in_font(c: char) -> bool {
     matches!(c, ' '..='~' | '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{ff}' | '█' | '░' | '▒' | '─' | '│' | '■')
 }

@@ -1,8 +1,8 @@
-//! The pages of the monitor: what someone sees who stands before the device.
+//! The pages of the monitor, for people who stand before the device.
 //!
-//! Apart from the console that they are painted on, so that each state and size can be tested as text.
+//! Separate from the console on which they are painted, so that each state and size can be tested as text.
 //!
-//! **Invariant:** pure; what is most urgent stands first, for a small screen shows the beginning alone.
+//! **Invariant:** pure; the most urgent comes first, because a small screen shows only the beginning.
 
 use crate::report::bar;
 use crate::report::digits;
@@ -10,22 +10,22 @@ use crate::report::page::{Device, Page, Row, Tone, WIDE, fit};
 use crate::report::status::{self, Health, bytes, short_digest};
 use alm_state::{Image, States, Status};
 
-/// How many rows the page of a pull needs beside the large figures.
+/// How many rows the page of a pull needs besides the large figures.
 const PULL_ROWS: usize = 12;
 
-/// From how many rows on a page has a large title.
+/// From this number of rows on a page has a large title.
 const TITLE_ROWS: usize = 40;
 
-/// Cells of a name: what follows it is not to be too far from it.
+/// Cells of a name, so that what follows it is not too far away.
 const MAX_NAME: usize = 60;
 
-/// How long one image is shown where several are pulled at once, in seconds.
+/// Seconds for which one image is shown if several are being pulled.
 const TURN: i64 = 5;
 
-/// What to do about a pull that was lost.
+/// The advice for a pull that was lost.
 const AGAIN: &str = "nothing where Puppet runs: it pulls again; by hand: sudo docker-pull-with-progress IMAGE";
 
-/// The screen, `rows` of `columns` cells.
+/// The screen of `rows` rows with `columns` cells each.
 pub(crate) fn page(
     states: &States,
     device: &Device<'_>,
@@ -58,7 +58,7 @@ fn ids(states: &States) -> Vec<&str> {
 }
 
 impl Page<'_> {
-    /// What the page is about, in large letters where there is room for them.
+    /// The subject of the page, in large letters if there is room for them.
     fn title(&mut self, title: &str, tone: Tone) {
         let rows = digits::large(title, 2);
         if self.max < TITLE_ROWS || rows.iter().any(|row| row.chars().count() > self.width()) {
@@ -71,7 +71,7 @@ impl Page<'_> {
     }
 
     fn pulling(&mut self, states: &States, image: &Image, number: usize, count: usize) {
-        let word = image.text.to_uppercase();
+        let word = image.text.to_ascii_uppercase();
         let many = if count > 1 { format!("   image {number} of {count}") } else { String::new() };
         let attempt = image.attempt.filter(|attempt| *attempt > 1).map(|attempt| format!("attempt {attempt}"));
         let tone = if image.text == "Retrying" { Tone::Mark } else { Tone::Good };
@@ -107,7 +107,7 @@ impl Page<'_> {
         self.blank();
         let others: Vec<&Image> =
             states.images.iter().map(|found| &found.image).filter(|other| other.id != image.id).collect();
-        // The others have a row each below, and one between.
+        // Each of the others has a row below, and there is a blank row between.
         let reserved = if others.is_empty() { 0 } else { others.len().min(self.max / 4) + 1 };
         self.layers(image, self.max.saturating_sub(self.rows.len() + reserved));
         if !others.is_empty() {
@@ -118,7 +118,7 @@ impl Page<'_> {
         }
     }
 
-    /// A row a layer, those on the move first, and how many more there are.
+    /// A row for each layer, those that move first, and then how many more there are.
     fn layers(&mut self, image: &Image, max: usize) {
         let rank = |text: &str| match text {
             "Pull complete" => 2,
@@ -158,7 +158,7 @@ impl Page<'_> {
         }
     }
 
-    /// A row for an image on which nobody works.
+    /// A row for an image that is not being pulled.
     fn image(&mut self, states: &States, image: &Image) {
         let name = status::short_name(&image.id, &ids(states));
         let (word, tone) = if image.is_lost() {
@@ -175,7 +175,7 @@ impl Page<'_> {
         };
         let digest = image.digest.as_deref().map(short_digest).unwrap_or_default();
         let since = image.pulled.map(|pulled| format!("pulled {}", self.device.moment.at(pulled))).unwrap_or_default();
-        // Beside the name: a mark, a digest, a word of 17 and a time of 18 cells at most, and the blanks between them.
+        // Besides the name: a sign, a digest, a word of 17 and a time of 18 cells at most, and the blanks between them.
         let room = self.width().saturating_sub(2 + 2 + 12 + 2 + 17 + 2 + 18).clamp(12, MAX_NAME);
         let name = fit(name, room);
         self.put(&format!("■ {name:room$}  {digest:12}  {word:17}"), &since, tone);
@@ -195,7 +195,7 @@ impl Page<'_> {
         let moment = self.device.moment;
         let is_bad = |image: &Image| image.status == Status::Error || image.is_lost();
         let images = || states.images.iter().map(|found| &found.image);
-        // The one that has failed for longest first.
+        // The one that has been failing longest.
         let worst = images().filter(|image| is_bad(image)).min_by_key(|image| image.failing_since);
         if let Some(image) = worst {
             if image.is_lost() {
@@ -270,7 +270,7 @@ impl Page<'_> {
         let checked = states.images.iter().filter_map(|found| found.image.checked).max();
         if let Some(checked) = checked {
             let (at, ago) = (moment.at(checked).to_string(), moment.ago(checked).to_string());
-            // Long ago both are the date.
+            // For a time long ago both are the same date.
             let ago = if ago == at { String::new() } else { format!(", {ago}") };
             self.put(&format!("last look {at}{ago}"), "", Tone::Plain);
         }

@@ -1,10 +1,10 @@
-//! A line of the log as its reader sees it: made harmless, in the characters that his terminal has, and no wider than that.
+//! Lays out a line of the log for the viewer: sanitized, limited to the terminal's characters and width.
 //!
-//! Apart from the report that makes lines, because here all that is known of a line is its text: the log may be old, torn, or
-//! written by something else.
+//! Separate from the report that makes lines, because only the text of a line is known here: the log may be old,
+//! damaged, or written by another program.
 //!
-//! **Invariant:** what leaves here moves no cursor; on a terminal no row is wider than it, and nothing but bars, dates, rules
-//! and how long a layer took is shortened.
+//! **Invariant:** the output never moves a cursor. On a terminal no row is wider than it, and only bars, dates, rules
+//! and the duration of a layer are shortened.
 
 use crate::os::charset::Charset;
 use crate::os::tail::{LONG_STAMP, Line, SHORT_STAMP, is_like};
@@ -13,29 +13,30 @@ use crate::report::{bar, fit, sanitize};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// How much of a line is shown, in bytes.
+/// Bytes of a line that are shown.
 const MAX_LINE: usize = 64 << 10;
 
-/// So many of one character that has to be written out, in a row, are shown as one and their number.
+/// This many equal escaped characters in a row are shown as one and their number.
 const MIN_RUN: usize = 4;
 
-/// What stands before the second row of a line, and each after it.
+/// The indentation of the second and each further row of a line.
 const INDENT: &str = "    ";
 
-/// In terminals narrower than `NARROW` the date is not in each stamp; in those narrower than `MIN` the lines are left to the terminal.
+/// In terminals narrower than `NARROW` stamps have no date; in those narrower than `MIN` the terminal wraps the lines
+/// itself.
 const NARROW: usize = 70;
 const MIN: usize = 24;
 
-/// Where the date of a long stamp ends, and a blank comes before the time.
+/// Where the date of a long stamp ends, and a blank follows before the time.
 const DATE: usize = "[2025-11-19".len();
 
-/// The layout of lines.
+/// Lays out lines.
 pub(crate) struct Reader {
     pub(crate) color: bool,
     pub(crate) charset: Charset,
-    /// Of the terminal, if it is one.
+    /// The terminal's width; `None` if the output is not a terminal.
     pub(crate) columns: Option<usize>,
-    /// The date of the last line, where stamps have none.
+    /// The date of the last line, if stamps are shown without it.
     date: String,
 }
 
@@ -48,12 +49,12 @@ impl Reader {
     pub(crate) fn push(&mut self, line: &Line<'_>, out: &mut String) {
         let mut text = String::from_utf8_lossy(line.bytes);
         if text.contains('\x1b') {
-            // A log written in colour.
+            // The log may have been written in colour.
             text = text.replace(bar::GREEN, "").replace(bar::DEFAULT, "").into();
         }
         let (stamp, rest) = text.split_at(stamp(&text));
         let is_cut = line.length > line.bytes.len() as u64 || rest.len() > MAX_LINE;
-        // A character that the cut has broken is no broken character.
+        // A character that was cut in half is not shown as damaged.
         let rest = if is_cut { rest[..rest.floor_char_boundary(MAX_LINE)].trim_end_matches('\u{fffd}') } else { rest };
         let mut shown = gather_runs(&sanitize::safe(rest).to_string());
         if is_cut {
@@ -62,13 +63,13 @@ impl Reader {
         self.line(stamp, &shown, out);
     }
 
-    /// Appends a line that is safe to show.
+    /// Appends a line that is already sanitized.
     pub(crate) fn line(&mut self, stamp: &str, text: &str, out: &mut String) {
         let stamp = self.short_stamp(stamp, out);
         self.text(&stamp, text, out);
     }
 
-    /// Appends `text` behind a stamp, in as many rows as it takes.
+    /// Appends `text` after a stamp, in as many rows as it takes.
     pub(crate) fn text(&self, stamp: &str, text: &str, out: &mut String) {
         let Some(columns) = self.columns.filter(|columns| *columns >= MIN) else {
             out.push_str(stamp);
@@ -88,7 +89,7 @@ impl Reader {
         }
     }
 
-    /// The text in the characters of the terminal, with its bar or the rule that it is no wider than `room`.
+    /// The text in the terminal's characters, with its bar or rule shortened so that it fits into `room` cells.
     fn shorten(&self, text: &str, room: usize) -> (String, Option<Bar>) {
         if !text.is_empty() && text.bytes().all(|byte| byte == b'=') {
             return (text[..text.len().min(room)].to_owned(), None);
@@ -97,7 +98,7 @@ impl Reader {
         let (whole, converted) = self.convert(text, bar.as_ref());
         let excess = fit::cells(&whole).saturating_sub(room);
         let Some(bar) = bar.filter(|_| excess > 0) else {
-            // The stamps show how long a layer took, near enough.
+            // The duration can be left out: the stamps imply it.
             let took = took(text).filter(|took| (1..=took.len()).contains(&excess));
             return (
                 took.map_or_else(|| whole.clone(), |took| whole[..whole.len() - took.len()].to_owned()),
@@ -107,12 +108,12 @@ impl Reader {
         if let Some((text, bar)) = fit::shrink(text, &bar, excess) {
             return self.convert(&text, Some(&bar));
         }
-        // The numbers say what there is no room to draw.
+        // The numbers say the same as the bar for which there is no room.
         let (lead, rest) = (&text[..bar.place.start], &text[bar.place.end..]);
         self.convert(&format!("{lead}{}", rest.trim_start()), None)
     }
 
-    /// The text in the characters of the terminal, and its bar where it stands there.
+    /// The text in the terminal's characters, and the new place of its bar.
     fn convert(&self, text: &str, bar: Option<&Bar>) -> (String, Option<Bar>) {
         let mut out = String::new();
         let Some(bar) = bar else {
@@ -138,7 +139,8 @@ impl Reader {
         out.push('\n');
     }
 
-    /// The stamp as there is room for it: in a narrow terminal without its date, which has a row of its own when it changes.
+    /// The stamp as far as there is room for it: in a narrow terminal without its date, which is printed on a row of
+    /// its own when it changes.
     fn short_stamp<'a>(&mut self, stamp: &'a str, out: &mut String) -> Cow<'a, str> {
         let is_narrow = self.columns.is_some_and(|columns| columns < NARROW);
         if !is_narrow || stamp.len() < LONG_STAMP.len() {
@@ -149,24 +151,24 @@ impl Reader {
             date.clone_into(&mut self.date);
             let _ = writeln!(out, "{date}");
         }
-        // From here on it has the form of the stamp of a raw line, which has no date either.
+        // From here on it looks like the stamp of a raw line, which has no date, either.
         format!("[{time}").into()
     }
 }
 
-/// How long the stamp is that `line` begins with: what follows it is to be shown in the reader's characters.
+/// The length of the stamp at the beginning of `line`; the text after it is converted to the terminal's characters.
 fn stamp(line: &str) -> usize {
     [LONG_STAMP, SHORT_STAMP].into_iter().find(|model| is_like(line.as_bytes(), model)).map_or(0, str::len)
 }
 
-/// The ` in 12s` that a complete layer's line ends with.
+/// The ` in 12s` at the end of a complete layer's line.
 fn took(text: &str) -> Option<&str> {
     let is_layer = text.starts_with("✅ Layer ") && text.contains(": Complete (");
     let took = &text[text.rfind(" in ").filter(|_| is_layer)?..];
     took[4..].strip_suffix('s')?.bytes().all(|byte| byte.is_ascii_digit()).then_some(took)
 }
 
-/// `\u{0}\u{0}\u{0}…` as `\u{0}×3000`: a device that lost its power leaves a log with holes.
+/// `\u{0}\u{0}\u{0}…` as `\u{0}×3000`: a device that loses power leaves a log with holes.
 fn gather_runs(text: &str) -> String {
     let (mut out, mut rest) = (String::new(), text);
     while let Some(start) = rest.find("\\u{") {

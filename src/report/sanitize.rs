@@ -1,16 +1,16 @@
-//! Text from elsewhere made fit to show: hostile characters written out, signatures cut off, length bounded.
+//! Sanitizes text from elsewhere: escapes hostile characters, cuts signatures off, bounds the length.
 //!
-//! An engine hands on what a registry says, and a registry may say anything; the people who read the log trust it.
+//! An engine passes on what a registry sends, and a registry can send anything; the people who read the log trust it.
 //!
-//! **Invariant:** what leaves here holds no control, C1 or bidi character, so it is one line and moves no cursor.
+//! **Invariant:** the output has no control, C1 or bidi character, so it is one line and moves no cursor.
 
 use std::fmt::{self, Display};
 
-/// How much of a text is read, in bytes: what a raw line may have. It bounds the memory that escapes can take.
+/// Bytes of a text that are read: the longest raw line. This bounds the memory that escapes can take.
 const MAX_SHOWN: usize = 64 << 10;
 
-/// `text` to be shown: characters that act on a terminal or on the order of reading are written as `\u{1b}`, and the
-/// query string of every URL is cut off, since it can bear a signature.
+/// `text` to be shown: characters that act on a terminal or on the reading order are written as `\u{1b}`, and the query
+/// string of every URL is cut off, because it can contain a signature.
 pub(crate) fn safe(text: &str) -> impl Display {
     fmt::from_fn(move |f| {
         let text = text.trim_ascii_end();
@@ -26,7 +26,7 @@ pub(crate) fn safe(text: &str) -> impl Display {
     })
 }
 
-/// Where the query string of the first URL that has one begins.
+/// The start of the query string of the first URL that has one.
 fn query(text: &str) -> Option<usize> {
     let mut from = 0;
     while let Some(scheme) = text[from..].find("://") {
@@ -43,7 +43,8 @@ fn query(text: &str) -> Option<usize> {
     None
 }
 
-/// How far a URL reaches: to a blank, a control character or what quotes it. (JSON writes `&` as `\u0026`, which belongs to the URL.)
+/// Where a URL ends: at a blank, a control character or a quote. (JSON writes `&` as `\u0026`, which belongs to the
+/// URL.)
 fn url_end(text: &str) -> usize {
     let ends = |c: char| c.is_whitespace() || is_hostile(c) || matches!(c, '"' | '\'' | '`' | '<' | '>');
     let end = text.find(ends).unwrap_or(text.len());
@@ -60,15 +61,15 @@ fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     f.write_str(&text[plain..])
 }
 
-/// C0, DEL, C1; bidi marks, embeddings, overrides and isolates; the separators that some viewers take for line ends.
+/// C0, DEL, C1; bidi marks, embeddings, overrides and isolates; the separators that some viewers treat as line ends.
 fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// Cuts `text` to at most `max` characters; what is cut says so, with the number of characters that there were.
+/// Cuts `text` to at most `max` characters, and appends how many there were.
 pub(crate) fn cut(text: &mut String, max: usize) {
-    // A text of no more bytes than that has no more characters either.
+    // A text of at most this many bytes cannot have more characters.
     if text.len() <= max {
         return;
     }
@@ -82,7 +83,7 @@ pub(crate) fn cut(text: &mut String, max: usize) {
     }
 }
 
-/// Cuts `text` to about `max` bytes and says so.
+/// Cuts `text` to about `max` bytes, and says so.
 pub(crate) fn cut_bytes(text: &mut String, max: usize) {
     if text.len() > max {
         let notice = format!("… (cut: {} bytes)", text.len());

@@ -1,8 +1,8 @@
-//! The lines that follow once the registry has said how large the layers are: how much there is to fetch, and whether that fits.
+//! The lines about the layers' sizes from the registry: how much has to be downloaded, and whether it fits.
 //!
-//! Apart from the lines about what the engine says.
+//! Separate from the lines about what the engine reports.
 //!
-//! **Invariant:** pure, as all of the report; each of the two is shown once at most.
+//! **Invariant:** pure, like all of the report; each of the two lines is shown once at most.
 
 use crate::pull::Pull;
 use crate::pull::room::SpaceCheck;
@@ -11,22 +11,22 @@ use crate::report::line::{Part, Topic};
 use crate::report::{Out, Report, WARNING, bar};
 use std::fmt::Write as _;
 
-/// What was shown of the sizes.
+/// Which of the lines were shown.
 #[derive(Default)]
 pub(crate) struct Shown {
-    /// The sizes are known, and are to be shown after the lines that name the layers.
+    /// The sizes are known, and are shown after the lines that name the layers.
     is_due: bool,
     is_tight: bool,
 }
 
 impl Report {
-    /// The registry has said how large the layers are.
+    /// Handles the layers' sizes.
     pub(crate) fn sizes(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
         self.shown.is_due = true;
         self.emit_sizes(pull, at, out);
     }
 
-    /// After the lines that name the layers.
+    /// Emits the line, unless lines that name layers are still held back.
     pub(super) fn emit_sizes(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
         if !self.shown.is_due || !self.held.is_empty() {
             return;
@@ -41,7 +41,7 @@ impl Report {
         self.image(Topic::Sizes, "📏 To download: ", &text, at, Part::Body, out);
     }
 
-    /// The free space where the engine keeps its images was measured; why the pull cannot go on, if it cannot.
+    /// Handles a check of the free space. Returns why the pull cannot continue, if it cannot.
     pub(crate) fn room(&mut self, check: SpaceCheck, at: u64, out: Out<'_>) -> Option<String> {
         match check {
             SpaceCheck::Fits => None,

@@ -1,12 +1,12 @@
-//! The wall clock as it is written: in front of lines, and in recordings.
+//! The wall clock in text: in front of lines, and in recordings.
 //!
-//! **Invariant:** nothing here reads a clock, and no time is too early or too late to be written.
+//! **Invariant:** nothing here reads a clock, and any time can be written.
 
 use std::fmt::Write as _;
 use time::{Duration, OffsetDateTime};
 
-/// The wall clock of a pull: `at` after `started`, in the offset that `started` has. A clock that steps in the middle of
-/// a pull (a Pi has none of its own) cannot disorder the session.
+/// The wall clock of a pull: `started` plus `at`, in the offset of `started`. A clock that steps during the pull (a Pi
+/// has none without network) cannot disorder the session.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stamp(pub(crate) OffsetDateTime);
 
@@ -32,12 +32,13 @@ impl Stamp {
 
     pub(crate) fn time(self, at: u64) -> OffsetDateTime {
         let at = i64::try_from(at).unwrap_or(i64::MAX);
-        // The end of the calendar is no reason to stop a session.
+        // After the end of the calendar the session goes on with the start's time.
         self.0.checked_add(Duration::milliseconds(at)).unwrap_or(self.0)
     }
 }
 
-/// Numbers of two digits, each with what follows it. By hand: each line has them, and std's formatting takes ten times as long.
+/// Appends numbers of two digits, each with the character that follows it. By hand, because every line has them, and
+/// std's formatting takes ten times as long.
 fn pairs<const N: usize>(numbers: [(u8, char); N], out: &mut String) {
     for (number, then) in numbers {
         out.extend([char::from(b'0' + number / 10), char::from(b'0' + number % 10), then]);

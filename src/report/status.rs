@@ -1,34 +1,34 @@
-//! How the images of a device stand, a line for each: what `alm status` says.
+//! The text of `alm status`: one line for each image of a device.
 //!
-//! Apart from the mode that prints it, so that each state, width and clock can be tested as text.
+//! Separate from the mode that prints it, so that each state, width and clock can be tested as text.
 //!
-//! **Invariant:** pure. What a state does not know is not guessed: it is left out.
+//! **Invariant:** pure. What a state does not contain is left out, never guessed.
 
 use crate::report::moment::Moment;
 use crate::report::{bar, fit};
 use alm_state::{Container, Image, Standing, States, Status};
 use std::fmt::Write as _;
 
-/// The longest name that others are lined up with, in characters.
+/// The longest name, in characters, to which other names are aligned.
 const MAX_NAME: usize = 48;
 
 /// An image as it is shown.
 pub(crate) struct Entry {
-    /// As short as it can be without being taken for another.
+    /// As short as possible without being mistaken for another image.
     pub(crate) name: String,
     pub(crate) facts: String,
-    /// What more there is to say: what to do, what its containers run.
+    /// Further lines: what to do, what its containers run.
     pub(crate) notes: Vec<String>,
 }
 
-/// What is wrong, for an exit code and a colour.
+/// How well an image is, for the exit code and the colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Health {
     Well,
     Bad,
 }
 
-/// Whether anything of an image or a container is wrong.
+/// The worst health among images and containers.
 pub(crate) fn health(states: &States) -> Health {
     let is_bad = states.images.iter().any(|found| found.image.status == Status::Error || found.image.is_lost())
         || states.containers.iter().any(|container| is_bad(container.status));
@@ -39,7 +39,8 @@ pub(crate) fn is_bad(standing: Standing) -> bool {
     matches!(standing, Standing::RolledBack | Standing::Failed)
 }
 
-/// An entry for each image, and for each container of none of them. `same` says whether two names are of one image.
+/// An entry for each image, and for each container without one of these images. `same` says whether two names refer to
+/// one image.
 pub(crate) fn entries(states: &States, moment: Moment, same: &dyn Fn(&str, &str) -> bool) -> Vec<Entry> {
     let ids: Vec<&str> = states.images.iter().map(|found| &*found.image.id).collect();
     let mut entries: Vec<Entry> = states
@@ -68,7 +69,7 @@ pub(crate) fn entries(states: &States, moment: Moment, same: &dyn Fn(&str, &str)
     entries
 }
 
-/// `app:latest` of `registry.example/team/app:latest`, where no other image is called so.
+/// `app:latest` for `registry.example/team/app:latest`, if no other image has that short name.
 pub(crate) fn short_name<'a>(id: &'a str, all: &[&str]) -> &'a str {
     let short = last_part(id);
     if all.iter().any(|other| *other != id && last_part(other) == short) { id } else { short }
@@ -78,12 +79,12 @@ fn last_part(id: &str) -> &str {
     id.rsplit_once('/').map_or(id, |(_, name)| name)
 }
 
-/// Whether it has not gone well since the last time it did, though nobody calls it failed just now.
+/// Whether its attempts fail since the last success, even if its present status is not an error.
 fn is_failing(image: &Image) -> bool {
     image.status == Status::Warning && image.failing_since.is_some()
 }
 
-/// All of it in one line.
+/// All facts about an image in one line.
 pub(crate) fn facts(image: &Image, moment: Moment) -> String {
     let mut out = String::new();
     if image.is_lost() {
@@ -117,7 +118,7 @@ pub(crate) fn facts(image: &Image, moment: Moment) -> String {
             failing(image, ", failing", moment, &mut out);
         }
         (Status::Warning, text) => {
-            let _ = write!(out, "{} {}", text.to_lowercase(), moment.ago(image.since));
+            let _ = write!(out, "{} {}", text.to_ascii_lowercase(), moment.ago(image.since));
             if let Some(percent) = image.percent {
                 let _ = write!(out, " at {percent}%");
             }
@@ -151,7 +152,7 @@ fn details(image: &Image, out: &mut String) {
 }
 
 fn working(image: &Image, text: &str, out: &mut String) {
-    out.push_str(&text.to_lowercase());
+    out.push_str(&text.to_ascii_lowercase());
     if let Some(percent) = image.percent {
         let _ = write!(out, "  {percent}%");
     }
@@ -172,7 +173,7 @@ fn working(image: &Image, text: &str, out: &mut String) {
     }
 }
 
-/// `137 of 214MB`, the unit once where both have the same.
+/// `137 of 214MB`: the unit only once if both have the same.
 pub(crate) fn bytes(image: &Image) -> Option<String> {
     let (current, total) = (image.current?, image.total.filter(|total| *total > 0)?);
     let (current, total) = (bar::bytes(current).to_string(), bar::bytes(total).to_string());
@@ -189,7 +190,7 @@ pub(crate) fn short_digest(digest: &str) -> &str {
     hex.char_indices().nth(12).map_or(hex, |(end, _)| &hex[..end])
 }
 
-/// What a container runs; `here` is the digest that its image has on this device, which is called `this`.
+/// What a container runs. `here` is the digest that its image has on this device, and `this` is how that is called.
 pub(crate) fn container(container: &Container, here: Option<&str>, this: &str, moment: Moment) -> String {
     let mut out = format!("container {} ", container.name);
     out.push_str(match container.status {
@@ -213,9 +214,9 @@ pub(crate) fn container(container: &Container, here: Option<&str>, this: &str, m
     out
 }
 
-/// The entries as lines, no wider than `columns` where there is a width: what does not fit goes on indented.
+/// The entries as lines of at most `columns` cells, if there is a limit; longer ones are continued with an indentation.
 pub(crate) fn lines(entries: &[Entry], columns: Option<usize>) -> Vec<String> {
-    // Long names stand out: they would leave no room for what there is to say, or push it far from the short ones.
+    // Longer names are not aligned: they would leave no room for the facts, or move them too far from short names.
     let max = columns.map_or(MAX_NAME, |columns| MAX_NAME.min(columns / 2));
     let widths = entries.iter().map(|entry| entry.name.chars().count()).filter(|width| *width <= max);
     let width = widths.max().unwrap_or(0);
@@ -229,7 +230,7 @@ pub(crate) fn lines(entries: &[Entry], columns: Option<usize>) -> Vec<String> {
     lines
 }
 
-/// Breaks `text` at blanks.
+/// Wraps `text` at blanks.
 pub(crate) fn wrap(text: &str, indent: &str, columns: Option<usize>, lines: &mut Vec<String>) {
     let Some(columns) = columns else {
         lines.push(text.to_owned());

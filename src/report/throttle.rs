@@ -1,41 +1,41 @@
 //! When a line is due: often enough to watch, rarely enough for a log.
 //!
-//! **Invariant:** pure. Every point of time is `at`, whole milliseconds since the pull began; what is due is due at a time that
-//! does not depend on when it is asked.
+//! **Invariant:** pure. Every time is `at`, in whole milliseconds since the pull began; when a line is due does not
+//! depend on when it is asked.
 
-/// How long lines of a layer's progress are apart, and from when on they are further apart, in milliseconds.
+/// Milliseconds between two lines of a layer's progress: `LONG_INTERVAL` applies once the download takes `LONG_PULL`.
 const INTERVAL: u64 = 2_000;
 const LONG_INTERVAL: u64 = 10_000;
 pub(crate) const LONG_PULL: u64 = 5 * 60_000;
 
-/// How far the lines of the whole are apart, in milliseconds.
+/// Milliseconds between two lines of the overall progress.
 const OVERALL: u64 = 10_000;
 const LONG_OVERALL: u64 = 60_000;
 
-/// How long `queued` lines wait for more layers to be announced, so that they can say how many there are.
+/// Milliseconds for which `queued` lines wait for more layers, so that they can show how many there are.
 const HOLD: u64 = 250;
 
-/// After how long without movement a line says so; then each time after twice as long.
+/// Milliseconds without movement after which a line says so; each further one after twice the time.
 const FIRST_NOTICE: u64 = 60_000;
 
 /// What was shown of a layer.
 #[derive(Default, Clone)]
 struct Shown {
-    /// Whether its `queued` line is out.
+    /// Whether its `queued` line was shown.
     announced: bool,
-    /// When the last line of this phase that counts for the interval was shown.
+    /// When the last line that counts for the interval was shown in this phase.
     at: Option<u64>,
-    /// What the last bar of this phase said: percent, bytes as shown, size.
+    /// The last bar of this phase: percent, bytes as displayed, size.
     numbers: Option<(u64, u64, u64)>,
-    /// How many bars of this phase were shown.
+    /// How many bars were shown in this phase.
     bars: usize,
-    /// When the engine began to download it.
+    /// When its download began.
     began: Option<u64>,
 }
 
-/// When the lines of the whole are due: at the times of a grid, where anything has moved since the last one.
+/// When the lines of the overall progress are due: at regular times, if anything has moved since the last one.
 pub(crate) struct Grid {
-    /// The first time of the grid that has not passed.
+    /// The next regular time that has not passed yet.
     due: u64,
     has_moved: bool,
 }
@@ -47,48 +47,48 @@ impl Default for Grid {
 }
 
 impl Grid {
-    /// Something has moved.
+    /// Notes that something has moved.
     pub(crate) fn moved(&mut self) {
         self.has_moved = true;
     }
 
-    /// The time at which the next line was due, if it is `at` by now.
+    /// The time at which the next line was due, if that is not later than `at`.
     pub(crate) fn next(&mut self, at: u64) -> Option<u64> {
         if at < self.due {
             return None;
         }
         let (due, has_moved) = (self.due, std::mem::take(&mut self.has_moved));
-        // Nothing moves until `at`: no other line is due before.
+        // Until `at` nothing moves, so no other line is due before.
         self.due = following(if has_moved { due } else { at });
         has_moved.then_some(due)
     }
 }
 
-/// The first time of the grid after `at`.
+/// The first regular time after `at`.
 fn following(at: u64) -> u64 {
     let step = if at >= LONG_PULL { LONG_OVERALL } else { OVERALL };
     at - at % step + step
 }
 
-/// When which line of a pull was shown, and the next may be. A layer is identified by its index.
+/// When which line of a pull was shown, and when the next may be. A layer is identified by its index.
 #[derive(Default)]
 pub(crate) struct Throttle {
     shown: Vec<Shown>,
-    /// Since when `queued` lines are held back.
+    /// When the first of the held `queued` lines was held back.
     held_since: Option<u64>,
     /// When anything moved last.
     moved_at: u64,
-    /// How many notices of no progress there were since.
+    /// How many lines about missing progress were shown since then.
     notices: u32,
 }
 
 impl Throttle {
-    /// Something has moved.
+    /// Notes that something has moved.
     pub(crate) fn moved(&mut self, at: u64) {
         (self.moved_at, self.notices) = (at, 0);
     }
 
-    /// The next notice of no progress that is due: when it was, and after how many seconds.
+    /// The next line about missing progress that is due: when it was due, and after how many seconds without movement.
     pub(crate) fn still(&mut self, at: u64) -> Option<(u64, u64)> {
         let notice = self.notice();
         self.is_still(at).then(|| {
@@ -97,7 +97,7 @@ impl Throttle {
         })
     }
 
-    /// After how long without movement the next notice of it is due.
+    /// Milliseconds without movement after which the next such line is due.
     fn notice(&self) -> u64 {
         FIRST_NOTICE << self.notices.min(32)
     }
@@ -106,17 +106,17 @@ impl Throttle {
         at.saturating_sub(self.moved_at) >= self.notice()
     }
 
-    /// Whether anything is due about layers by `at` that time alone brings.
+    /// Whether any line about layers is due by `at` without an event.
     pub(crate) fn has_notices(&self, at: u64) -> bool {
         self.held_until().is_some_and(|due| at >= due) || self.is_still(at)
     }
 
-    /// A `queued` line is held back.
+    /// Notes that a `queued` line is held back.
     pub(crate) fn hold(&mut self, at: u64) {
         self.held_since.get_or_insert(at);
     }
 
-    /// Until when `queued` lines are held back, if any are.
+    /// Until when `queued` lines are held back; `None` if there are none.
     pub(crate) fn held_until(&self) -> Option<u64> {
         Some(self.held_since? + HOLD)
     }
@@ -125,7 +125,7 @@ impl Throttle {
         self.held_since = None;
     }
 
-    /// The `queued` line of a layer is to be shown; whether for the first time.
+    /// Notes that the `queued` line of a layer is shown. Returns whether for the first time.
     pub(crate) fn announce(&mut self, layer: usize) -> bool {
         !std::mem::replace(&mut self.shown(layer).announced, true)
     }
@@ -134,37 +134,37 @@ impl Throttle {
         self.shown.get(layer).is_some_and(|shown| shown.announced)
     }
 
-    /// The download of a layer goes on, or begins.
+    /// Notes that a layer is being downloaded.
     pub(crate) fn downloading(&mut self, layer: usize, at: u64) {
         self.shown(layer).began.get_or_insert(at);
     }
 
-    /// When the download of a layer began, if it was seen to.
+    /// When the download of a layer began, if it was noted.
     pub(crate) fn began(&self, layer: usize) -> Option<u64> {
         self.shown.get(layer).and_then(|shown| shown.began)
     }
 
-    /// Another phase of a layer begins; with the time of a line that counts for the interval.
+    /// Starts another phase of a layer; `shown_at` is the time of a line that counts for the interval.
     pub(crate) fn begin_phase(&mut self, layer: usize, shown_at: Option<u64>) {
         let shown = self.shown(layer);
         (shown.at, shown.bars) = (shown_at, 0);
         shown.numbers = None;
     }
 
-    /// How many bars of its phase a layer has shown.
+    /// How many bars a layer has shown in its phase.
     pub(crate) fn bars(&self, layer: usize) -> usize {
         self.shown.get(layer).map_or(0, |shown| shown.bars)
     }
 
-    /// Whether it is time for another bar of a layer.
+    /// Whether another bar of a layer is due.
     pub(crate) fn is_due(&self, layer: usize, at: u64) -> bool {
         let interval = if at >= LONG_PULL { LONG_INTERVAL } else { INTERVAL };
         let last = self.shown.get(layer).and_then(|shown| shown.at);
         last.is_none_or(|last| at.saturating_sub(last) >= interval)
     }
 
-    /// Whether a bar, which is then shown, says anything that the layer's last one did not. Asked before the line is made:
-    /// on a slow link most events move a bar by less than can be seen.
+    /// Whether a bar would differ from the layer's last one; it then counts as shown. Asked before the line is made: on
+    /// a slow link most events move a bar by less than can be seen.
     pub(crate) fn is_news(&mut self, layer: usize, at: u64, numbers: (u64, u64, u64)) -> bool {
         let shown = self.shown(layer);
         let is_news = shown.numbers != Some(numbers);

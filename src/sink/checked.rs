@@ -1,9 +1,9 @@
-//! What a check found out, kept in the state file.
+//! Writes the result of a check into the state file.
 //!
-//! Apart from the sinks of a pull because a check is no session: it has one answer. It takes the image's lock for
-//! reading, merging and writing alone, so that it never holds up a pull.
+//! Separate from the sinks of a pull, because a check is no session: it has one result. It holds the image's lock only
+//! while it reads, merges and writes, so that it never delays a pull.
 //!
-//! **Invariant:** a check never undoes what a pull wrote meanwhile, and never fails for its state.
+//! **Invariant:** a check never overwrites what a pull has written meanwhile, and never fails because of the state.
 
 use crate::os::lock::{self, Lock};
 use crate::sink::metrics;
@@ -23,8 +23,8 @@ impl PreviousState {
         Self { target, image }
     }
 
-    /// Keeps what was found out, unless a pull has begun or ended since. Fails where the metrics that were asked for cannot be
-    /// written.
+    /// Writes the result, unless a pull has begun or ended since the check began. Fails only if the requested metrics
+    /// cannot be written.
     pub(crate) fn keep(self, checked: Checked) -> io::Result<()> {
         let Target { store, id, reference, metrics, .. } = &self.target;
         let Lock::Ours(_lock) = lock::take(reference) else { return Ok(()) };
@@ -34,9 +34,10 @@ impl PreviousState {
         let kept = store.kept(reference);
         let image = Image::check(id, self.image, checked, Time::now());
         let mut buffer = Vec::new();
-        // What cannot be written is missing for those who read states, and for no one else.
+        // A state that cannot be written is missing for its readers; the check itself is not affected.
         let _ = store.write(reference, &image, &mut buffer);
-        // An SD card is not to be written at each check, but it must not show a failure that is over, nor hide one.
+        // The copy on the SD card is not written at each check, but it must not show a failure that is over, nor hide
+        // one.
         if kept.is_some_and(|kept| kept.failing_since != image.failing_since) {
             let _ = store.keep(reference, &image, &mut buffer);
         }

@@ -1,9 +1,10 @@
-//! What a terminal shows of a pull at one moment: a line for each layer that is being fetched, and the whole under them.
+//! What a terminal shows of a pull at one moment: a line for each layer that is being fetched, and the overall progress
+//! below.
 //!
-//! Apart from the terminal that it is painted on, so that every width and every moment can be tested as text.
+//! Separate from the terminal, so that every width and every moment can be tested as text.
 //!
-//! **Invariant:** pure. No line is as wide as the terminal, and no area as high; every character has one cell, which is
-//! why ids are cut down to ASCII here. What is finished is not here: it stands in the log above.
+//! **Invariant:** pure. Every line is narrower than the terminal, and the area lower. Every character takes one cell,
+//! for which ids are limited to ASCII. Finished layers are not here, but in the log above.
 
 use crate::pull::Pull;
 use crate::pull::layer::{Layer, Phase};
@@ -12,7 +13,7 @@ use crate::report::bar;
 use crate::report::fit::MIN_BAR;
 use std::fmt::{self, Display, Write as _};
 
-/// Cells of an id, as docker shows it, and of a phase (`Retrying 25s`).
+/// Cells of an id as docker shows it, and of a phase (`Retrying 25s`).
 const ID: usize = 12;
 const PHASE: usize = 12;
 
@@ -23,21 +24,22 @@ const BYTES: usize = 15;
 /// Cells of `Overall `.
 const LABEL: usize = 8;
 
-/// From how many cells on the whole has one line rather than two: bar, percentage and the longest numbers.
+/// From this width on the overall progress takes one line and not two: bar, percentage and the longest numbers.
 const ONE_LINE: usize = LABEL + bar::OVERALL + 2 + PERCENT + 60;
 
-/// Appends the lines of the layers and of the whole, at most `rows - 1` of them and `columns - 1` wide.
+/// Appends the lines of the layers and of the overall progress: at most `rows - 1` lines, each at most `columns - 1`
+/// wide.
 pub(crate) fn draw(snapshot: &Snapshot<'_>, columns: usize, rows: usize, out: &mut String) {
     let (width, max) = (columns.saturating_sub(1), rows.saturating_sub(1));
     let whole = if width >= ONE_LINE { 1 } else { 2 }.min(max);
-    // One row is left to the log above, where there is one to spare.
+    // If possible, one row is left for the log above.
     layers(snapshot.pull, columns, (max - whole).saturating_sub(1), out);
     if whole > 0 {
         overall(snapshot, width, whole, out);
     }
 }
 
-/// Appends a line for each layer that is being fetched. Where there are more than `max`, those that wait are counted in one line.
+/// Appends a line for each layer that is being fetched. If there are more than `max`, one line counts those that wait.
 pub(crate) fn layers(pull: &Pull, columns: usize, max: usize, out: &mut String) {
     let open = || pull.layers.iter().filter(|layer| !layer.is_still());
     let mut count = [0; 3];
@@ -69,7 +71,7 @@ pub(crate) fn layers(pull: &Pull, columns: usize, max: usize, out: &mut String) 
     }
 }
 
-/// Which layers are shown first: those on which something happens, then those that wait to be extracted.
+/// The order of layers: first those that move, then those that wait for extraction.
 fn rank(phase: Phase) -> usize {
     match phase {
         Phase::Queued | Phase::Waiting => 2,
@@ -104,7 +106,7 @@ fn layer_line(layer: &Layer, width: usize, out: &mut String) -> fmt::Result {
         Phase::Complete | Phase::Cached => write!(out, "{:PHASE$}", "Complete"),
     }?;
     let Some(whole) = whole else {
-        // Bytes of a size that is not known stand where they would stand beside a bar.
+        // Bytes of an unknown size are placed where they would be beside a bar.
         if done > 0 && has_bytes {
             let cells = 1 + cells + 2 + PERCENT + BYTES;
             write!(out, "{:>cells$}", Text(format_args!("{}", bar::bytes(done))))?;
@@ -116,7 +118,7 @@ fn layer_line(layer: &Layer, width: usize, out: &mut String) -> fmt::Result {
     }
     write!(out, " {:>3}%", bar::percent(done, whole))?;
     if has_bytes {
-        // A downloaded layer has but one number.
+        // A downloaded layer has only one number.
         let is_all = done >= whole && layer.phase != Phase::Extracting;
         let part = fmt::from_fn(|f| if is_all { Ok(()) } else { write!(f, "{} / ", bar::bytes(done)) });
         write!(out, "  {:>1$}", Text(format_args!("{part}{}", bar::bytes(whole))), BYTES - 2)?;
@@ -124,7 +126,7 @@ fn layer_line(layer: &Layer, width: usize, out: &mut String) -> fmt::Result {
     Ok(())
 }
 
-/// Something to be padded as a whole.
+/// Text that is padded as one piece.
 struct Text<'a>(fmt::Arguments<'a>);
 
 impl Display for Text<'_> {
@@ -152,7 +154,8 @@ fn overall(snapshot: &Snapshot<'_>, width: usize, rows: usize, out: &mut String)
     }
 }
 
-/// Layers, bytes, speed and time left, as many of them as have room, in this order; `before` are the blanks before them.
+/// Appends layers, bytes, speed and time left, in this order, as far as they fit into `room` cells; `before` is the
+/// number of blanks before them.
 fn facts(snapshot: &Snapshot<'_>, mut before: usize, mut room: usize, out: &mut String) -> fmt::Result {
     let Amount { done, total, is_exact } = snapshot.amount();
     let bound = if is_exact { "" } else { "≥" };
@@ -160,7 +163,7 @@ fn facts(snapshot: &Snapshot<'_>, mut before: usize, mut room: usize, out: &mut 
         let fact = fact.to_string();
         let cells = before + fact.chars().count();
         if cells > room {
-            // Neither this one nor a shorter one after it: they would be taken for one another.
+            // Shorter facts after this one are left out, too: they could be mistaken for it.
             room = 0;
             return Ok(());
         }
@@ -183,7 +186,7 @@ fn facts(snapshot: &Snapshot<'_>, mut before: usize, mut room: usize, out: &mut 
 /// Appends what `write` writes, cut to `width` cells, and a line end.
 fn line(width: usize, out: &mut String, write: impl FnOnce(&mut String) -> fmt::Result) {
     let start = out.len();
-    // Writing into a String cannot fail.
+    // Writing to a String cannot fail.
     let _ = write(out);
     if let Some((end, _)) = out[start..].char_indices().nth(width) {
         out.truncate(start + end);
@@ -265,7 +268,7 @@ mod tests {
                     area.lines().count() < rows.max(2) && (rows > 1 || area.is_empty()),
                     "{columns}x{rows}\n{area}"
                 );
-                // No character here is wider than one cell, so cells can be counted so.
+                // No character here is wider than one cell, so characters can be counted.
                 assert!(area.chars().all(|c| c.is_ascii() || "█░≥".contains(c)), "{area}");
                 assert!(area.lines().all(|line| line.chars().count() < columns), "{columns}x{rows}\n{area}");
             }

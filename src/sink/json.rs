@@ -1,9 +1,10 @@
-//! The session as JSON on standard output, an object a line, for programs: in the words of `docker compose --progress json`
-//! and as often as the log has lines.
+//! The session as JSON on standard output, for programs: one object a line, with the keys of `docker compose --progress
+//! json`, and as often as the log has lines.
 //!
-//! Apart from the report because it needs what a line is about and not its text.
+//! Separate from the report, because it needs what a line is about and not its text.
 //!
-//! **Invariant:** every line is one JSON object, whatever an engine or a registry says; the last one holds the exit code.
+//! **Invariant:** every line is one JSON object, whatever an engine or a registry sends; the last one contains the exit
+//! code.
 
 use crate::os::charset::Charset;
 use crate::os::output::{Output, WritePolicy};
@@ -57,7 +58,7 @@ struct Row<'a> {
     end: Option<End<'a>>,
 }
 
-/// What only the last object has.
+/// The keys of the last object only.
 #[derive(Serialize)]
 struct End<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +77,7 @@ impl Json {
     fn write(&mut self, row: &str, is_closing: bool) -> io::Result<()> {
         let mut line = String::new();
         if self.charset == Charset::Ascii {
-            // Beyond ASCII there is only text, where JSON has escapes of its own.
+            // Characters beyond ASCII occur only in strings, where JSON can escape them.
             for c in row.chars() {
                 if c.is_ascii() {
                     line.push(c);
@@ -191,7 +192,7 @@ impl Sink for Json {
             }
         };
         let digest = pull.digest.as_deref().map(|digest| sanitize::safe(digest).to_string());
-        // Exact in an f64 for as long as a pull may take.
+        // Exact in an f64 for any duration of a pull.
         #[allow(clippy::cast_precision_loss)]
         let seconds = at as f64 / 1000.0;
         let end = Some(End {
@@ -220,7 +221,7 @@ fn to_string(row: &Row<'_>) -> io::Result<String> {
     serde_json::to_string(row).map_err(io::Error::from)
 }
 
-/// Bytes done and bytes to do in this phase of the layer, as far as they are known.
+/// The bytes done and the total of this phase of the layer, as far as they are known.
 fn bytes(layer: &Layer, phase: Phase) -> (Option<u64>, Option<u64>) {
     match phase {
         Phase::Downloading => (Some(layer.done), layer.size),

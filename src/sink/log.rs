@@ -1,10 +1,10 @@
 //! The log file.
 //!
-//! It is the only thing that customers see of a pull, it is written by several processes at once, and logrotate takes
-//! it away while they write. A log that fails is given up with a warning: it never stops a pull.
+//! The log is all that customers see of a pull. Several processes write it at once, and logrotate renames it while they
+//! write. A log that fails is dropped with a warning, and never stops a pull.
 //!
-//! **Invariant:** a regular file, opened without following a link at its end; one `write(2)` a line, so that lines of
-//! several processes never mix.
+//! **Invariant:** it is a regular file, opened without following a symbolic link; each line is one `write(2)`, so that
+//! lines of several processes never mix.
 
 use crate::os::charset::Charset;
 use crate::os::file::{self, Identity, Links};
@@ -17,10 +17,10 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, P
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where the log is by default.
+/// The default path of the log.
 pub(crate) const PATH: &str = "/var/log/alm/docker-pull.log";
 
-/// Everyone may read the log and list its directory, whatever the umask of the process that creates them.
+/// Everybody may read the log and list its directory, independent of the umask of the process that creates them.
 const FILE_MODE: u32 = 0o644;
 const DIRECTORY_MODE: u32 = 0o755;
 
@@ -28,23 +28,23 @@ const DIRECTORY_MODE: u32 = 0o755;
 pub(crate) struct Log {
     path: PathBuf,
     file: File,
-    /// Of `file`: another file under the path means that the log was rotated.
+    /// The identity of `file`: another one under the path means that the log was rotated.
     identity: Identity,
-    /// What stands there ends in the middle of a line: the next one begins on a line of its own.
+    /// The file ends within a line, so the next line begins with a line end.
     is_torn: bool,
     stamp: Stamp,
     options: Options,
     buffer: String,
 }
 
-/// What goes into the log.
+/// What is written to the log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {
-    /// The engine's own lines too.
+    /// The engine's own lines, too.
     pub(crate) raw: bool,
-    /// Colour codes too.
+    /// Colour codes, too.
     pub(crate) color: bool,
-    /// Only the opening, the closing and what this program has to say itself: another process is writing the same pull.
+    /// Only opening, closing and this program's own messages: another process is writing the same pull.
     pub(crate) brief: bool,
 }
 
@@ -104,7 +104,7 @@ impl Sink for Log {
     }
 }
 
-/// Opens the log to append to it, and makes it with its directory where it is missing.
+/// Opens the log for appending, and creates it and its directory if they are missing.
 fn open(path: &Path) -> io::Result<(File, Identity)> {
     let mut options = OpenOptions::new();
     options.append(true).mode(FILE_MODE);
@@ -116,7 +116,7 @@ fn open(path: &Path) -> io::Result<(File, Identity)> {
                     file.set_permissions(Permissions::from_mode(FILE_MODE))?;
                     Ok((file, metadata))
                 }
-                // Another process was faster.
+                // Another process created it meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     file::open(path, options.create_new(false), Links::Refuse)
                 }
@@ -128,16 +128,16 @@ fn open(path: &Path) -> io::Result<(File, Identity)> {
     opened.map(|(file, metadata)| (file, Identity::of(&metadata)))
 }
 
-/// Whether the last line has no end: its writer was killed, or the device lost its power.
+/// Whether the last line has no end: its writer was killed, or the device lost power.
 fn is_torn(path: &Path) -> bool {
-    // Opened apart, for who may write a log need not be allowed to read it.
+    // Opened separately, because a process that may write a log may not always read it.
     let torn_length = || {
         let (file, metadata) = file::open(path, OpenOptions::new().read(true), Links::Refuse).ok()?;
         let (length, mut last) = (metadata.len(), [b'\n']);
         file.read_at(&mut last, length.saturating_sub(1)).ok()?;
         (last != [b'\n']).then_some(length)
     };
-    // A second time, because another process may be in the middle of its line.
+    // Checked twice, because another process may be within its line.
     torn_length().is_some_and(|length| {
         std::thread::sleep(Duration::from_millis(2));
         torn_length() == Some(length)
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use time::OffsetDateTime;
 
-    /// Runs `write` on a log in a directory of its own; what the log holds then.
+    /// Runs `write` on a log in its own directory, and returns the log's content.
     fn with_log(options: Options, write: impl FnOnce(&mut Log, &Path)) -> String {
         let name = format!("log-test-{}-{:?}", std::process::id(), std::thread::current().id());
         let directory = std::env::temp_dir().join(name);

@@ -1,9 +1,10 @@
 //! The states of all images as a Prometheus text file, for `node_exporter`'s textfile collector.
 //!
-//! Apart from the state file because it is made of all of them, and because `node_exporter` passes over a whole file for one
-//! line that it does not like: no time stamps, help texts that are the same everywhere, one file for all images.
+//! Separate from the state file, because it is made from all of them, and because `node_exporter` rejects a whole file
+//! for one line: no time stamps, the same help text everywhere, one file for all images.
 //!
-//! **Invariant:** whoever reads gets a whole file; a pull neither waits (but for a moment, for another writer) nor fails.
+//! **Invariant:** a reader gets a whole file. A pull waits only a moment, for another writer, and never fails because
+//! of this file.
 
 use crate::os::file::{self, Links};
 use alm_state::{Found, Status, Store};
@@ -15,14 +16,14 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
-/// How often another writer is waited for, and how long each time: it needs less than one of these.
+/// How often another writer is waited for, and how long each time: writing takes less than one of these waits.
 const TRIES: u32 = 10;
 const WAIT: Duration = Duration::from_millis(3);
 
-/// How often it is written at most, where the states change meanwhile.
+/// How often at most the file is written again because states changed meanwhile.
 const ROUNDS: usize = 8;
 
-/// A metric: name, type, help, and what it is of an image, behind the image's label.
+/// A metric: name, type, help, and its values for an image, which follow the image's label.
 struct Metric {
     name: &'static str,
     kind: &'static str,
@@ -30,7 +31,7 @@ struct Metric {
     sample: fn(&Found, &mut Sample<'_>),
 }
 
-/// What one image has of a metric.
+/// A value of a metric for one image.
 struct Sample<'a> {
     name: &'static str,
     image: &'a str,
@@ -40,6 +41,13 @@ struct Sample<'a> {
 impl Sample<'_> {
     fn push(&mut self, value: impl std::fmt::Display) {
         self.push_labelled(None, value);
+    }
+
+    /// Nothing for an image of which this is not known.
+    fn push_known(&mut self, value: Option<impl std::fmt::Display>) {
+        if let Some(value) = value {
+            self.push(value);
+        }
     }
 
     fn push_labelled(&mut self, label: Option<(&str, &str)>, value: impl std::fmt::Display) {
@@ -64,21 +72,13 @@ const METRICS: [Metric; 9] = [
         name: "alm_pull_last_success_timestamp_seconds",
         kind: "gauge",
         help: "When this image was last pulled, or found up to date.",
-        sample: |found, sample| {
-            if let Some(time) = found.image.succeeded {
-                sample.push(time.0);
-            }
-        },
+        sample: |found, sample| sample.push_known(found.image.succeeded.map(|time| time.0)),
     },
     Metric {
         name: "alm_pull_last_exit_code",
         kind: "gauge",
         help: "Exit code of the last pull of this image.",
-        sample: |found, sample| {
-            if let Some(exit) = found.image.exit {
-                sample.push(exit);
-            }
-        },
+        sample: |found, sample| sample.push_known(found.image.exit),
     },
     Metric {
         name: "alm_pull_failing",
@@ -102,11 +102,7 @@ const METRICS: [Metric; 9] = [
         name: "alm_pull_last_duration_seconds",
         kind: "gauge",
         help: "How long the last pull of this image took that fetched anything, or failed.",
-        sample: |found, sample| {
-            if let Some(seconds) = found.image.seconds {
-                sample.push(seconds);
-            }
-        },
+        sample: |found, sample| sample.push_known(found.image.seconds),
     },
     Metric {
         name: "alm_pull_received_bytes_total",
@@ -134,9 +130,9 @@ const METRICS: [Metric; 9] = [
     },
 ];
 
-/// Renews the file at `path` from the states. Where that cannot be done the old one stays.
+/// Writes the file at `path` from the states. If that fails, the old file stays.
 pub(crate) fn write(path: &Path, store: &Store) -> io::Result<()> {
-    // Held from the reading on: who comes later has read what is newer.
+    // Held while the states are read, so that the next writer reads newer ones.
     let _lock = lock(path);
     let mut written = String::new();
     for _ in 0..ROUNDS {
@@ -145,8 +141,8 @@ pub(crate) fn write(path: &Path, store: &Store) -> io::Result<()> {
             break;
         }
         replace(path, &text)?;
-        // Where many end at once, one that could not have the lock may have put what was older in the place of what was
-        // newer: each looks again after it has written, so that the last one leaves what is true.
+        // If many pulls end at once, one that could not take the lock may have replaced a newer file by an older one.
+        // So each compares again after it has written, and the last one leaves the true file.
         written = text;
     }
     Ok(())
@@ -175,7 +171,7 @@ fn heading(name: &str, kind: &str, help: &str, out: &mut String) {
     let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
 }
 
-/// Appends the value of a label.
+/// Appends the value of a label, escaped.
 fn escape(text: &str, out: &mut String) {
     for c in text.chars() {
         match c {
@@ -187,7 +183,7 @@ fn escape(text: &str, out: &mut String) {
     }
 }
 
-/// The lock beside the file, which nobody but its owner can hold; without it others are only seen afterwards.
+/// The lock beside the file, which only its owner can take; other users rely on the comparison after writing.
 fn lock(path: &Path) -> Option<File> {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name()?);
@@ -205,7 +201,7 @@ fn lock(path: &Path) -> Option<File> {
 }
 
 fn replace(path: &Path, text: &str) -> io::Result<()> {
-    // Of another ending than `.prom`, so that it is not collected.
+    // Not ending in `.prom`, so that it is not collected.
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(format!(".{}", std::process::id()));
     let temporary = path.with_file_name(name);
@@ -217,10 +213,10 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 }
 
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    // One that is there was left by a process that had our number.
+    // An existing file was left by a process with the same id.
     let _ = std::fs::remove_file(path);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
-    // Whatever the umask.
+    // Independent of the umask.
     file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
     file.write_all(text.as_bytes())
 }

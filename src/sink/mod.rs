@@ -1,6 +1,6 @@
 //! Where the lines of a session go: the log, a pipe, a terminal, the state file.
 //!
-//! **Invariant:** a sink that failed is not used again, and the others never learn of it.
+//! **Invariant:** a sink that failed is not used again, and the other sinks do not notice.
 
 pub(crate) mod checked;
 pub(crate) mod complaint;
@@ -21,28 +21,28 @@ use crate::report::bar;
 use crate::report::line::{Bar, Line};
 use std::io;
 
-/// Where the session goes. After an error a sink is not used again.
+/// An output of the session. It is not used again after an error.
 pub(crate) trait Sink {
     /// Writes one line.
     fn line(&mut self, line: &Line<'_>) -> io::Result<()>;
 
-    /// Shows how things stand, if it shows that at all. Called after each event and on each tick.
+    /// Draws the present state, if the sink shows it. Called after each event and on each tick.
     fn frame(&mut self, _snapshot: &Snapshot<'_>) -> io::Result<()> {
         Ok(())
     }
 
-    /// Something else is about to be written to the terminal.
+    /// Leaves the terminal to something else that is about to be written there.
     fn step_aside(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    /// The last line is out.
+    /// Called after the last line.
     fn close(&mut self, _closing: &Closing<'_>) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// A sink, and what it is called when it fails.
+/// A sink, and its name in complaints.
 pub(crate) type NamedSink = (String, Box<dyn Sink>);
 
 /// How the session ended.
@@ -52,7 +52,7 @@ pub(crate) struct Closing<'a> {
     pub(crate) exit: u8,
 }
 
-/// Appends a line in these characters, its bar in green if it is to be coloured.
+/// Appends a line in these characters; its bar is green if `is_colored`.
 fn push(text: &str, bar: Option<&Bar>, is_colored: bool, charset: Charset, out: &mut String) {
     match bar.filter(|_| is_colored) {
         Some(bar) => {

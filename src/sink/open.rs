@@ -1,6 +1,6 @@
-//! The sinks that the options ask for.
+//! Opens the sinks that the options ask for.
 //!
-//! Apart from the sinks themselves, which know neither options nor the environment.
+//! Separate from the sinks, which know neither options nor the environment.
 //!
 //! **Invariant:** a sink that cannot be opened is named in one line on stderr, and the pull goes on without it.
 
@@ -18,7 +18,7 @@ use crate::sink::{NamedSink, Sink};
 use alm_state::{Store, Time};
 use std::path::Path;
 
-/// Whether to colour what goes to standard output.
+/// Whether to colour standard output.
 pub(crate) fn is_colored(when: When) -> bool {
     match when {
         When::Always => true,
@@ -27,7 +27,7 @@ pub(crate) fn is_colored(when: When) -> bool {
     }
 }
 
-/// What standard output gets, and how it waits for its reader; none for `--quiet`, or where there is no standard output.
+/// The sink for standard output, and its write policy; `None` with `--quiet`, or if standard output is closed.
 pub(crate) fn stdout(options: &PullOptions, stamp: Stamp, policy: WritePolicy) -> Option<NamedSink> {
     if options.progress == Progress::Quiet {
         return None;
@@ -37,7 +37,7 @@ pub(crate) fn stdout(options: &PullOptions, stamp: Stamp, policy: WritePolicy) -
     let color = is_colored(options.color);
     let sink: Box<dyn Sink> = match options.progress {
         Progress::Json => Box::new(Json::new(output, stamp, charset, policy)),
-        // Bars in place need a cursor to move, also when they were asked for.
+        // Bars that move need a terminal with a cursor, even if they were requested.
         Progress::Auto | Progress::Tty if output::stdout_has_cursor() => {
             Box::new(Screen::new(output, stamp, charset, color, policy))
         }
@@ -46,7 +46,7 @@ pub(crate) fn stdout(options: &PullOptions, stamp: Stamp, policy: WritePolicy) -
     Some(("standard output".to_owned(), sink))
 }
 
-/// The log at `path`; with `brief` only what another process that writes the same pull does not write.
+/// The log at `path`; with `brief` only the lines that another process, which writes the same pull, does not write.
 pub(crate) fn log(path: &Path, options: &PullOptions, stamp: Stamp, brief: bool) -> Option<NamedSink> {
     let name = format!("log {}", path.display());
     let options = log::Options { raw: options.raw, color: options.color == When::Always, brief };
@@ -59,13 +59,14 @@ pub(crate) fn log(path: &Path, options: &PullOptions, stamp: Stamp, brief: bool)
     }
 }
 
-/// The state of the image, which complains of nothing but its metrics. `is_ours` says whether its lock is ours.
+/// The state of the image; it complains only about its metrics. `is_ours` says whether this process has the image's
+/// lock.
 pub(crate) fn state(target: Target, is_ours: IsOurs, clock: Box<dyn Fn(u64) -> Time>) -> NamedSink {
     let name = target.metrics.as_ref().map_or_else(|| "state".into(), |path| format!("metrics {}", path.display()));
     (name, Box::new(State::new(target, is_ours, clock)))
 }
 
-/// Where the state of the image `id` goes: `reference` is docker's full one, `registry` the host that it comes from.
+/// The files for the state of the image `id`; `reference` is docker's full one, `registry` the host.
 pub(crate) fn state_target(id: String, reference: String, registry: &str, options: &PullOptions) -> Target {
     Target {
         store: options.state.as_deref().map_or_else(Store::of_device, Store::at),

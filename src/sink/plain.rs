@@ -1,8 +1,8 @@
-//! The session on standard output, line by line: for pipes, Puppet, and terminals that are none.
+//! The session on standard output, line by line: for pipes, Puppet, and terminals without a cursor.
 //!
-//! Apart from the log because an output has an alphabet ([`Charset`]) and readers that may not read ([`WritePolicy`]).
+//! Separate from the log, because an output has a [`Charset`], and readers that may not read ([`WritePolicy`]).
 //!
-//! **Invariant:** the raw lines of the engine never come here.
+//! **Invariant:** the engine's raw lines are never written here.
 
 use crate::os::charset::Charset;
 use crate::os::output::{Output, WritePolicy};

@@ -1,18 +1,18 @@
-//! All that `--quiet` writes: docker's full reference, or why there is none.
+//! The only output of `--quiet`: docker's full reference, or why there is none.
 //!
-//! **Invariant:** one line, on standard output after a success and else on stderr.
+//! **Invariant:** one line: on standard output after a success, else on stderr.
 
 use crate::os::charset::Charset;
 use crate::os::output::{CLOSING, Output};
 use crate::pull::Verdict;
 use crate::sink::complaint::complain;
 
-/// Writes how the pull of `image`, whose full reference is `full`, has ended.
+/// Writes the result of the pull of `image`, whose full reference is `full`.
 pub(crate) fn write(image: &str, full: &str, verdict: &Verdict, stderr: Charset) {
     match verdict {
         Verdict::Success => {
             if let Ok(mut stdout) = Output::stdout() {
-                // Without a reader the exit code is the answer.
+                // If stdout is closed, the exit code is the result.
                 let _ = stdout.offer(format!("{full}\n").as_bytes(), CLOSING);
             }
         }

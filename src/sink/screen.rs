@@ -1,11 +1,11 @@
-//! The live view of a pull on a terminal: bars that move in place, and above them what is finished, as the log has it.
+//! The live view of a pull on a terminal: bars that move in place, and above them the finished lines, as in the log.
 //!
-//! Apart from [`frame`], which says what is to be seen, because here is all that a terminal makes difficult: it is
-//! resized, stopped, hung up, shared with what others write to it.
+//! Separate from [`frame`], which says what is shown, because this handles the terminal: it is resized, stopped, hung
+//! up, and shared with other writers.
 //!
-//! **Invariant:** between two frames, and after the last, the cursor is below all that was drawn, visible and in no
-//! colour: a program that is killed leaves a terminal in order. A frame is one write; a frame that the terminal does
-//! not take is left out, its log lines come with the next.
+//! **Invariant:** between two frames and after the last one the cursor is visible, without colour, and below everything
+//! drawn, so that even a killed program leaves the terminal in order. A frame is one write. A frame that the terminal
+//! does not accept is dropped, and its log lines are written with the next one.
 
 use crate::os::charset::Charset;
 use crate::os::output::{Output, WritePolicy};
@@ -21,38 +21,38 @@ use std::fmt::Write as _;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Frames are so far apart by the clock on the wall, however fast a recording is played.
+/// The real time between two frames, however fast a recording is played.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// How much of the log waits for a terminal that takes nothing, in bytes; what comes then is left out and counted.
+/// Bytes of log lines that wait for a terminal that accepts nothing; further lines are dropped and counted.
 const MAX_LOG: usize = 16 << 10;
 
-/// The terminal is to show a frame when it has all of it. Who does not know these passes over them.
+/// "Synchronized output": the terminal shows the frame once it has all of it. Other terminals ignore the sequence.
 const HOLD: &str = "\x1b[?2026h";
 const SHOW: &str = "\x1b[?2026l";
 
-/// After a panic in the middle of a frame: no colour, and nothing below the message.
+/// For a panic within a frame: default colour, and nothing below the message.
 const RESTORE: &str = "\x1b[0m\r\x1b[J";
 
 /// A terminal as a sink.
 pub(crate) struct Screen {
     output: Output,
     stamp: Stamp,
-    /// How lines of the log are made to fit: as `alm pull` does.
+    /// Wraps lines of the log as `alm pull` does.
     reader: Reader,
     policy: WritePolicy,
-    /// When the next frame may come.
+    /// When the next frame may be drawn.
     next: Option<Instant>,
-    /// Lines that are to scroll up, as they are written.
+    /// Log lines that are still to be written above the bars.
     log: String,
-    /// How many there was no room for.
+    /// How many lines were dropped.
     lost: usize,
     /// Where in `log` the closing block begins.
     closing: Option<usize>,
-    /// The lines to be drawn, and those that are on the terminal.
+    /// The lines that are to be drawn, and those that are on the terminal.
     area: String,
     drawn: String,
-    /// The size that they were drawn for.
+    /// The terminal's size when they were drawn.
     size: (usize, usize),
     buffer: String,
 }
@@ -77,7 +77,7 @@ impl Screen {
         }
     }
 
-    /// Brings `log` and `area` to the terminal, if they are news; `is_last` is waited for.
+    /// Draws `log` and `area`, if they changed; `is_last` waits for the terminal.
     fn paint(&mut self, size: (usize, usize), is_last: bool) -> io::Result<()> {
         let is_resized = size != self.size && !self.drawn.is_empty();
         if self.log.is_empty() && self.area == self.drawn && !is_resized {
@@ -89,7 +89,7 @@ impl Screen {
         if rows > 0 {
             let _ = write!(self.buffer, "\r\x1b[{rows}A");
         }
-        // Log lines may be wrapped by the terminal, over what was drawn: that goes first.
+        // The terminal may wrap log lines over the old area, so that is erased first.
         let is_afresh = is_resized || !self.log.is_empty() || self.area.lines().count() < rows;
         if is_afresh && rows > 0 {
             self.buffer.push_str("\x1b[J");
@@ -119,7 +119,7 @@ impl Screen {
         Ok(())
     }
 
-    /// A line more for the log.
+    /// Adds a line to the log above.
     fn scroll(&mut self, at: u64, text: &str) {
         let mut stamp = String::new();
         self.stamp.push(at, &mut stamp);
@@ -132,7 +132,7 @@ impl Sink for Screen {
     fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
         let Some(text) = line.text else { return Ok(()) };
         match line.about {
-            // How a layer and the whole are getting on is to be seen below, where it moves.
+            // The progress of layers and of the whole is shown below, where it moves.
             About::Layer(_, Phase::Complete | Phase::Cached | Phase::Retrying(_)) => {}
             About::Layer(..) | About::Overall(_) => return Ok(()),
             _ => {}
@@ -175,7 +175,7 @@ impl Sink for Screen {
         self.paint(self.output.size(), false)
     }
 
-    /// The closing block takes the place of what moved; of a pull that has failed it stays to be seen how far it was.
+    /// The closing block replaces the bars; after a failure the last bars stay visible.
     fn close(&mut self, closing: &Closing<'_>) -> io::Result<()> {
         let (columns, rows) = self.output.size();
         self.area.clear();
@@ -194,28 +194,28 @@ impl Sink for Screen {
 }
 
 impl Drop for Screen {
-    /// A session that ends without its end: what it said is still to be seen.
+    /// For a session that ends without `close`: its last lines are still written.
     fn drop(&mut self) {
         self.area.clone_from(&self.drawn);
-        // Where it fails nothing is left to write to.
+        // If this fails, there is nothing left to write to.
         let _ = self.paint(self.output.size(), false);
     }
 }
 
-/// Appends a line that was drawn. Its only bracket is that of its bar.
+/// Appends a line of the area. Its only bracket is that of the bar.
 fn push(text: &str, color: bool, charset: Charset, out: &mut String) {
     let place = text.find('[').and_then(|start| Some(start..start + text[start..].find(']')? + 1));
     let bar = place.map(|place| Bar { place, part: 0, whole: 0, cells: 0 });
     sink::push(text, bar.as_ref(), color, charset, out);
 }
 
-/// How many rows lines that were drawn take in a terminal that is `columns` wide by now: one that has become narrower
-/// has wrapped them (but for xterm, where a few rows of the log above are drawn over then).
+/// The number of rows that the drawn lines take on a terminal that is `columns` wide now: one that became narrower has
+/// wrapped them. (xterm does not, so a few rows of the log above are overwritten there.)
 fn height(lines: &str, columns: usize) -> usize {
     lines.lines().map(|line| line.chars().count().div_ceil(columns.max(1)).max(1)).sum()
 }
 
-/// A panic has its message on lines of its own.
+/// Makes the message of a panic appear on lines of its own.
 fn restore_on_panic(charset: Charset) {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -268,13 +268,13 @@ mod tests {
             .expect("this again");
         let mut output = Vec::new();
         let mut buffer = [0; 4096];
-        // It ends with EIO, when nobody has the other side open any more.
+        // Ends with EIO once the other side is closed.
         while let Ok(count @ 1..) = File::read(&mut File::from(master.try_clone().expect("a copy")), &mut buffer) {
             output.extend_from_slice(&buffer[..count]);
         }
         assert!(!child.wait().expect("an end").success());
         let output = String::from_utf8(output).expect("UTF-8");
-        // What is shown is shown for good: no frame is left open.
+        // Every frame is complete: none is left held back.
         assert!(output.rfind(SHOW) > output.rfind(HOLD), "{output:?}");
         let mut shown = avt::Terminal::with_scrollback(80, 40, None).expect("a terminal");
         shown.feed(output.as_str());

@@ -10,7 +10,8 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The documents, each with the directory that its links start from.
 fn documents() -> Vec<(PathBuf, String)> {
-    let directories = ["", "deploy", "deploy/puppet", "tests/proofs"].map(|directory| Path::new(ROOT).join(directory));
+    let directories = ["", "deploy", "deploy/puppet", "deploy/fleet", "tests/proofs"]
+        .map(|directory| Path::new(ROOT).join(directory));
     let found: Vec<_> = directories
         .iter()
         .flat_map(|directory| fs::read_dir(directory).expect("a directory").flatten())
@@ -75,6 +76,30 @@ fn contributing_says_which_file_to_change() {
         assert!(Path::new(ROOT).join(file).is_file(), "{row}");
     }
     assert!(rows.len() >= 10, "{} rows", rows.len());
+}
+
+/// What a proof has written between its marks.
+fn proof(name: &str) -> &'static str {
+    const PROOFS: &str = include_str!("../proofs/README.md");
+    let section = PROOFS.split(&format!("<!-- begin {name} -->")).nth(1);
+    section.and_then(|rest| rest.split("<!-- end").next()).unwrap_or_else(|| panic!("no figures of {name}")).trim()
+}
+
+#[test]
+fn the_readme_has_the_figures_of_the_proofs() {
+    const README: &str = include_str!("../../README.md");
+    let readme = README.split_whitespace().collect::<Vec<_>>().join(" ");
+    let faults = proof("faults").split(' ').next().unwrap_or_default();
+    let engines: Vec<&str> = proof("engines").lines().filter(|line| line.starts_with("| ")).collect();
+    // The first row names the engines, after an empty cell.
+    let columns = engines[0].trim_matches('|').split('|').count() - 1;
+    assert_eq!(columns, 8, "README.md says eight");
+    for figure in [
+        format!("{faults} injected faults"),
+        format!("{} kinds of pull and check with each of eight engines", engines.len() - 1),
+    ] {
+        assert!(readme.contains(&figure), "README.md does not say «{figure}»");
+    }
 }
 
 #[test]

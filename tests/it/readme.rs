@@ -123,11 +123,7 @@ fn its_options_are_those_of_the_program() {
 
 #[test]
 fn it_is_read_in_a_few_minutes() {
-    assert!(
-        README.len() <= 16 << 10,
-        "{} bytes: what is long belongs into deploy/README.md or a man page",
-        README.len()
-    );
+    assert!(README.len() <= 16_000, "{} bytes: what is long belongs into deploy/README.md or a man page", README.len());
     // What a reader asks first comes first.
     let headings: Vec<&str> = README.lines().filter_map(|line| line.strip_prefix("## ")).collect();
     let order = ["Install", "Five commands", "alm pull", "Fleets in short", "Exit codes", "When it fails", "Security"];

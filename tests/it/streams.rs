@@ -238,11 +238,21 @@ fn check_cut_captures(engine: &str) {
                 }
                 let ended = bare(&temp, capture.as_bytes());
                 assert!(ended.code == Some(1) || is_shown(part), "{case}: {from}..{to}: {ended:?}");
+                // A capture that was cut says nothing of what its engine did.
+                assert!(!ended.stdout.contains("the engine ended the pull"), "{case}: {from}..{to}: {ended:?}");
                 // In the middle of the next line.
                 let torn = format!("{capture}{}", &lines[to][..lines[to].len() / 2]);
                 let ended = bare(&temp, torn.as_bytes());
                 assert_eq!(ended.code, Some(1), "{case}: {from}..{to} and a half: {ended:?}");
             }
+        }
+        // Without its first lines podman's says nothing either; that a layer was there already takes one line, and one
+        // that is twice in an image is announced twice.
+        let is_podmans = engine == "podman" && lines[0].contains("Pulling fs layer");
+        let is_missed = |from: usize| lines[..from].iter().any(|line| !lines[from..].contains(line));
+        for from in (1..lines.len().min(8)).filter(|&from| is_podmans && is_missed(from)) {
+            let ended = bare(&temp, (lines[from..].join("\n") + "\n").as_bytes());
+            assert_eq!(ended.code, Some(1), "{case}: from {from}: {ended:?}");
         }
         let ended = bare(&temp, (lines.join("\n") + "\n").as_bytes());
         assert!(ended.code == Some(code) || text.contains("\"cut\""), "{case}: {ended:?}");
@@ -266,6 +276,21 @@ fn a_capture_that_was_cut_is_no_success_containerd() {
 #[test]
 fn a_capture_that_was_cut_is_no_success_podman() {
     check_cut_captures("podman");
+}
+
+/// With the mark that Windows begins a text with.
+#[test]
+fn a_file_from_windows_is_read() {
+    let temp = Temp::new();
+    let path = recording("dockerd-30.0.0-dev/slow-to-unpack");
+    let text = fs::read_to_string(path).expect("a recording");
+    let closing = |ended: &Ended| ended.stdout.split_once("✅ PULL SUCCESSFUL").map(|(_, closing)| closing.len());
+    for plain in [text.clone(), engine_lines(&text).join("\r\n"), engine_lines(&text).concat()] {
+        let expected = bare(&temp, plain.as_bytes());
+        let marked = bare(&temp, format!("\u{feff}{plain}").as_bytes());
+        assert_eq!((marked.code, closing(&marked)), (Some(0), closing(&expected)), "{marked:?}");
+    }
+    assert_eq!(bare(&temp, "\u{feff}x".as_bytes()).code, Some(1));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// All that the small executable is made of, and what its macros are made with.
 const LINKED: &[&str] = &[
     "alm-state",
+    "alm-stream",
     "bitflags",
     "deranged",
     "docker-pull-with-progress",
@@ -122,6 +123,28 @@ fn a_folder_uses_only_folders_below_it() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_maps_name_every_file() {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut missing = Vec::new();
+    for (map, depth) in [("src/main.rs", 1), ("crates/agent/src/main.rs", 0), ("crates/state/src/lib.rs", 0)] {
+        let text = fs::read_to_string(root().join(map)).expect("a source file");
+        let rows = text.lines().filter(|line| line.starts_with("//! |"));
+        let words: BTreeSet<&str> = rows.flat_map(|row| row.split(|c| !is_word(c))).collect();
+        let directory = root().join(map).parent().expect("a folder").to_owned();
+        // What is in these two is named by their own first lines.
+        let is_apart = |path: &str| ["args/", "recording/"].iter().any(|folder| path.starts_with(folder));
+        let files = code_in(&directory).into_iter().map(|(path, _)| path);
+        for path in files.filter(|path| path.matches('/').count() <= depth && !is_apart(path)) {
+            let stem = path.rsplit('/').next().and_then(|file| file.strip_suffix(".rs")).unwrap_or_default();
+            if !["main", "mod", "lib"].contains(&stem) && !words.contains(stem) {
+                missing.push(format!("{map} does not name {path}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
 #[test]
@@ -247,6 +270,53 @@ fn names_and_comments_are_in_the_terms_of_the_field() {
         wrong.extend(words.map(|word| format!("{shown}: a comment with «{word}»")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The names that a script of the shell or of Python defines: functions and variables.
+fn defined(script: &str) -> BTreeSet<&str> {
+    let lines = script.lines().map(str::trim_start).filter(|line| !line.starts_with('#'));
+    lines
+        .flat_map(|line| line.split("; "))
+        .filter_map(|part| {
+            let part =
+                ["def ", "class ", "local ", "for "].iter().find_map(|word| part.strip_prefix(word)).unwrap_or(part);
+            let end = part.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))?;
+            let (name, rest) = part.split_at(end);
+            ["()", "(", "=", " = ", " += ", " in ", ", "].iter().any(|next| rest.starts_with(next)).then_some(name)
+        })
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+#[test]
+fn scripts_define_names_in_the_terms_of_the_field() {
+    let in_names =
+        "story tell tells told give gives pace glyphs patience question came look looks least most heard said";
+    // Puppet's own scripts and what checks them.
+    let apart = ["deploy/puppet", "tests/proofs/puppet", "node_modules"];
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for path in ["deploy", "tests"].iter().flat_map(|folder| files(&root().join(folder))) {
+        let shown = path.strip_prefix(root()).expect("below it").display().to_string();
+        let is_script = path.extension().is_some_and(|end| end == "sh" || end == "py") || shown.ends_with("-configure");
+        if !is_script || apart.iter().any(|folder| shown.starts_with(folder)) {
+            continue;
+        }
+        count += 1;
+        let text = fs::read_to_string(&path).expect("a script");
+        let names = defined(&text)
+            .into_iter()
+            .filter(|name| parts(name).iter().any(|part| in_names.split_whitespace().any(|listed| listed == part)));
+        wrong.extend(names.map(|name| format!("{shown}: the name {name}")));
+    }
+    assert!(count > 20, "{count} scripts");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn names_of_scripts_are_found() {
+    let script = "# tell() {\nlook() { # X\n    local told=1; came=2\n    look x\ndef is_said(a):\n    least, most = 1, 2\n    for pace in x:\n";
+    assert_eq!(defined(script), ["came", "is_said", "least", "look", "pace", "told"].into());
 }
 
 #[test]

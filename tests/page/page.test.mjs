@@ -232,7 +232,7 @@ test('login: wrong, then right; kept for the tab, never in the address', async (
 test('names, sites and texts of the hostile are only text', async () => {
   const markup = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>', bidi = '\u202egpj.exe', long = 'x'.repeat(10_000);
   const image = more => ({ id: 'img:1', status: 'Error', text: 'Failed', kind: '__proto__', details: markup, hint: bidi, failing_since: new Date(Date.now() - 6e5).toISOString(), ...more });
-  const told = new Map([['__proto__', { images: [image({ kind: 'constructor' })] }], ['constructor', { site: '__proto__', images: [image()] }], [markup.replaceAll('/', '|').replaceAll('#', ''), { site: markup, images: [image({ details: long })] }],
+  const told = new Map([[long, { site: long }], ['__proto__', { images: [image({ kind: 'constructor' })] }], ['constructor', { site: '__proto__', images: [image()] }], [markup.replaceAll('/', '|').replaceAll('#', ''), { site: markup, images: [image({ details: long })] }],
     ['bidi', { site: bidi, images: [image({ id: `${bidi}:1`, kind: markup })], containers: [{ name: markup, status: markup }] }], ['toString', { images: 'none', containers: { 0: 1 } }], ['numbers', { site: 7, images: [image({ attempts: 'many', details: { a: 1 } }), 3, null, []] }]]);
   const raw = { 'not-json': '{"v":1', 'null': 'null', 'deep': '['.repeat(20_000), 'large': JSON.stringify({ v: 1, site: 'S'.repeat(64_000) }) };
   for (const [name, state] of told) await simulator.publish(`${name}/state`, { v: 1, device: name, time: bidi, ...state });
@@ -264,6 +264,22 @@ test('names, sites and texts of the hostile are only text', async () => {
   for (const name of [...told.keys(), ...Object.keys(raw), 'a/b']) await simulator.publish(`${name}/state`, '');
   await simulator.publish('once/online', '');
   await tab.live(simulator.devices.size);
+  await tab.close();
+});
+
+test('a pull that was lost is no pull, and what did not fit into a message is said', async () => {
+  const tab = await opened(), before_ = expected(simulator).totals, [{ state }] = simulator.devices.values();
+  const image = { ...state.images[1], status: 'Working', text: 'Downloading', percent: 40 };
+  await simulator.publish('lost/state', { ...state, device: 'lost', images: [image], left_out: 3 });
+  await until('it pulls', async () => (await tab.totals()).pulling === before_.pulling + 1 || await tab.totals());
+  await simulator.publish('lost/state', { ...state, device: 'lost', images: [{ ...image, lost: true }], left_out: 3 });
+  await until('it does not', async () => { const { pulling, current } = await tab.totals(); return pulling === before_.pulling && current === before_.current + 1 || [pulling, current]; });
+  await tab.page.type('#query', 'lost');
+  await tab.page.click('#space .row:not([hidden])');
+  await until('said', async () => { const text = await tab.text('#device'); return text.includes('The pull ended without a word') && text.includes('Images left out3') || text; });
+  await simulator.publish('lost/state', '');
+  await tab.live(simulator.devices.size);
+  await clean(tab);
   await tab.close();
 });
 

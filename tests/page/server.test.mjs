@@ -65,6 +65,14 @@ test('the package has the page, the broker’s configuration, what it is made of
   for (const name of ['mqtt', 'uplot', 'puppeteer-core']) assert.match(lock[`node_modules/${name}`].integrity, /^sha512-/);
 });
 
+test('the page’s own code stays small: without comments and indentation, and as nginx sends it', () => {
+  const own = ['index.html', 'page.css', 'page.js', 'fleet.js', 'worker.js'].map(name => fs.readFileSync(path.join(fleet, 'page', name), 'utf8'));
+  const code = own.join('').split('\n').map(line => line.trimStart()).filter(line => !line.startsWith('// ')).join('\n');
+  const sent = own.reduce((sum, text) => sum + zlib.gzipSync(text, { level: 6 }).length, 0);
+  assert.ok(code.length <= 31_000, `${code.length} bytes of code`);
+  assert.ok(sent <= 14_500, `${sent} bytes compressed`);
+});
+
 // Debian 12's mosquitto offers HTTP/2 there, and cannot speak it: README says so.
 test('mosquitto alone serves it over TLS, to a browser without HTTP/2', async () => {
   const older = await launch('--disable-http2'), tab = await Tab.open(older, `https://127.0.0.1:${secure}/index.html`);
@@ -73,6 +81,11 @@ test('mosquitto alone serves it over TLS, to a browser without HTTP/2', async ()
   assert.equal(await tab.text('#link'), `live · 127.0.0.1:${secure}`);
   assert.deepEqual([tab.errors, await tab.page.evaluate(() => window.violations)], [[], []]);
   await older.close();
+  // With HTTP/2 it is the page alone that does not come: the WebSocket is asked for by HTTP/1.1, so another server can have the page.
+  const elsewhere = await Tab.open(browser, `https://127.0.0.1:${port}/`);
+  const opens = await elsewhere.page.evaluate(url => new Promise(done => Object.assign(new WebSocket(url, 'mqtt'), { onopen: () => done(true), onerror: () => done(false) })), `wss://127.0.0.1:${secure}/mqtt`);
+  assert.deepEqual([opens, await elsewhere.page.evaluate(() => window.violations)], [true, []]);
+  await elsewhere.close();
 });
 
 test('behind nginx: types, compression, caching and headers', async () => {

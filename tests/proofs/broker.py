@@ -18,6 +18,8 @@ uses that program and builds none. All is in a temporary directory, on free port
 
 import base64, json, os, random, re, shutil, signal, socket, ssl, struct, subprocess, sys, tempfile, threading, time
 
+from ports import free_ports
+
 ROOT = os.path.abspath(f"{os.path.dirname(os.path.abspath(__file__))}/../..")
 TOPIC = "fleet/eu"
 wrong = []
@@ -48,16 +50,6 @@ def run(*command, **more):
 def begin(*arguments, **more):
     started.append(subprocess.Popen(*arguments, **more))
     return started[-1]
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 class Authority:

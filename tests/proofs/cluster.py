@@ -7,19 +7,11 @@ prints what held, and fails where the page does not live through it.
 Needs Debian's nats-server, chromium, nodejs and npm.
 """
 
-import os, shutil, socket, subprocess, sys, tempfile, time
+import os, shutil, subprocess, sys, tempfile, time
+
+from ports import free_ports
 
 ROOT = os.path.abspath(f"{os.path.dirname(os.path.abspath(__file__))}/../..")
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 # A page has to subscribe to `fleet` too, which `fleet/#` means as well, and to $MQTT.sub.

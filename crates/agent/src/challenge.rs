@@ -1,8 +1,8 @@
-//! `WWW-Authenticate`: what a registry wants to see (RFC 9110, 11.6.1).
+//! Parses `WWW-Authenticate`: how a registry wants clients to authenticate (RFC 9110, 11.6.1).
 //!
-//! Apart, because it is a small language of its own, and comes from whoever answers.
+//! Separate, because it is a small language of its own, and its text comes from outside.
 //!
-//! **Invariant:** any text gives an answer, in one pass.
+//! **Invariant:** any text can be parsed, in one pass.
 
 #[derive(Debug, PartialEq)]
 pub(crate) struct Challenge {
@@ -21,7 +21,7 @@ impl Challenge {
 const BLANKS: [char; 2] = [' ', '\t'];
 const SEPARATORS: [char; 3] = [' ', '\t', ','];
 
-/// All challenges of one header's value. The first thing that is none ends the reading.
+/// All challenges in the value of a header. Parsing ends at the first text that is not a challenge.
 pub(crate) fn parse(text: &str) -> Vec<Challenge> {
     let mut found: Vec<Challenge> = Vec::new();
     let mut rest = text.trim_start_matches(SEPARATORS);
@@ -33,7 +33,7 @@ pub(crate) fn parse(text: &str) -> Vec<Challenge> {
         let word = word.to_ascii_lowercase();
         let value = after.trim_start_matches(BLANKS).strip_prefix('=');
         rest = if let (Some(value), Some(challenge)) = (value, found.last_mut()) {
-            // A parameter belongs to the scheme before it. The other form, `scheme token68=`, no registry has.
+            // A parameter belongs to the scheme before it. No registry sends the other form, `scheme token68=`.
             let (value, rest) = parameter(value.trim_start_matches(BLANKS));
             challenge.parameters.push((word, value));
             rest
@@ -49,7 +49,7 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// The value, and what comes after it.
+/// The value of a parameter, and the text after it.
 fn parameter(text: &str) -> (String, &str) {
     let Some(quoted) = text.strip_prefix('"') else {
         let (value, rest) = text.split_at(text.find(SEPARATORS).unwrap_or(text.len()));
@@ -71,7 +71,7 @@ fn parameter(text: &str) -> (String, &str) {
 mod tests {
     use super::*;
 
-    /// `expected` is each challenge in brackets, its parameters parted by blanks.
+    /// `expected` is each challenge in brackets, with its parameters separated by blanks.
     fn check(text: &str, expected: &str) {
         let mut shown = String::new();
         for challenge in parse(text) {

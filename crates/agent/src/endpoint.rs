@@ -1,8 +1,10 @@
-//! Where the engine would ask for an image: its mirrors, the registry, https before http. By what its GET /info says.
+//! The hosts that the engine would ask for an image, according to its `GET /info`: its mirrors, the registry, https
+//! before http.
 //!
-//! Apart from `web`, which only goes where it is sent.
+//! Separate from `web`, which only requests the URLs that it gets.
 //!
-//! **Invariant:** no host is in the list that the engine would not ask, and none without verification that it would verify.
+//! **Invariant:** the list has no host that the engine would not ask, and no host without verification that the engine
+//! would verify.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,7 +15,7 @@ use serde::Deserialize;
 use crate::failure::{Failure, Kind, Result};
 use crate::reference::HUB;
 
-/// What is needed of GET /info, by the engine's names.
+/// The part of `GET /info` that is used, under the engine's names.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Info {
@@ -40,18 +42,19 @@ struct Index {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Endpoint {
-    /// `https://host:port`, and what of a path a mirror has; no slash at the end.
+    /// `https://host:port`, with the path of a mirror; no slash at the end.
     pub(crate) base: String,
-    /// With its port where the URL has one: the name of its directory in certs.d.
+    /// With the port, if the URL has one: the name of the host's directory in certs.d.
     pub(crate) host: String,
-    /// Whether the certificate must be right.
+    /// Whether its certificate is verified.
     pub(crate) verify: bool,
-    /// Somebody else's host: what proves who we are to the registry is not for it.
+    /// Whether it is a mirror, which belongs to somebody else and must not get the registry's credentials.
     pub(crate) mirror: bool,
 }
 
 impl Info {
-    /// In the order in which the engine asks. `resolve` returns the addresses of a name; none where it has none.
+    /// The hosts for an image on `host`, in the order in which the engine asks them. `resolve` returns the addresses of
+    /// a name, and an empty list if there are none.
     pub(crate) fn endpoints(
         &self,
         host: &str,
@@ -82,7 +85,7 @@ impl Info {
 }
 
 impl RegistryConfig {
-    /// As the engine decides it: by its entry for the host, else by the host's addresses.
+    /// The engine's rule: by its entry for the host, else by the host's addresses.
     fn is_secure(&self, host: &str, resolve: &mut dyn FnMut(&str) -> Result<Vec<IpAddr>>) -> Result<bool> {
         if let Some(index) = self.index_configs.as_ref().and_then(|indexes| indexes.get(host)) {
             return Ok(index.secure);
@@ -100,7 +103,7 @@ impl RegistryConfig {
     }
 }
 
-/// Base and host of a mirror as the engine has it in its list, with a slash at the end.
+/// Base URL and host of a mirror in the engine's list, where it ends with a slash.
 fn mirror_of(text: &str) -> Result<(String, String)> {
     let base = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     let base = base.trim_end_matches('/').to_owned();
@@ -113,7 +116,7 @@ fn mirror_of(text: &str) -> Result<(String, String)> {
     Err(Failure::new(Kind::Unsupported, "the engine has a mirror whose address is not understood here"))
 }
 
-/// A host without its port, and an IPv6 address without its brackets.
+/// A host without its port; an IPv6 address without its brackets.
 pub(crate) fn host_name(host: &str) -> &str {
     if let Some((address, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return address;
@@ -130,7 +133,7 @@ pub(crate) fn network(text: &str) -> Option<(IpAddr, u8)> {
 }
 
 pub(crate) fn is_within(address: IpAddr, (network, bits): (IpAddr, u8)) -> bool {
-    // To Go an IPv4 address written as IPv6 is the same.
+    // Go treats an IPv4 address that is written as IPv6 as the same.
     match (address.to_canonical(), network) {
         (IpAddr::V4(a), IpAddr::V4(n)) if bits <= 32 => {
             (a.to_bits() ^ n.to_bits()).checked_shr(32 - u32::from(bits)).unwrap_or(0) == 0
@@ -142,7 +145,7 @@ pub(crate) fn is_within(address: IpAddr, (network, bits): (IpAddr, u8)) -> bool 
     }
 }
 
-/// Whether files name other hosts than /info does: those of engines with the containerd store.
+/// Whether there is a hosts.toml, with which an engine with the containerd store asks other hosts than `/info` names.
 pub(crate) fn has_hosts_file(host: &str, certs_d: &Path) -> bool {
     let hosts = [host, "_default", if host == HUB { "registry-1.docker.io" } else { host }];
     hosts.iter().any(|name| certs_d.join(name).join("hosts.toml").exists())
@@ -172,7 +175,7 @@ mod tests {
         shown.collect::<Vec<_>>().join("; ")
     }
 
-    /// As dockerd says it that was started with `--insecure-registry r.test:5000 --insecure-registry 10.0.0.0/8
+    /// The answer of a dockerd that was started with `--insecure-registry r.test:5000 --insecure-registry 10.0.0.0/8
     /// --registry-mirror http://m.test:5001 --registry-mirror https://n.test/cache`.
     const INFO: &str = r#"{"RegistryConfig":{"AllowNondistributableArtifactsCIDRs":[],"InsecureRegistryCIDRs":["10.0.0.0/8","fd00::/8","127.0.0.0/8"],
         "IndexConfigs":{"docker.io":{"Name":"docker.io","Mirrors":["http://m.test:5001/"],"Secure":true,"Official":true},

@@ -1,34 +1,34 @@
-//! Why there is no answer, and the moment when all must be done.
+//! Why there is no answer, and the deadline of a request.
 //!
-//! Apart, because every other file ends in one of the two.
+//! Separate, because every other file uses both.
 //!
-//! **Invariant:** an error repeats nothing that was sent and no address that a server sent: both can hold secrets.
+//! **Invariant:** an error repeats neither what was sent nor an address from a server: both can contain secrets.
 
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-/// What whoever asked can go by.
+/// The kind of a failure, for the program that asked.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
-    /// What is wrong with the request itself.
+    /// The request itself is wrong.
     Request,
     Reference,
-    /// The registry wants other credentials, or some.
+    /// The registry requires credentials, or other ones.
     Auth,
     NotFound,
-    /// Time, size, or the registry's own rate limit.
+    /// A limit of time or size, or the registry's rate limit.
     Limit,
     Network,
     Tls,
-    /// The engine goes by a proxy that cannot be used from here.
+    /// The engine uses a proxy that cannot be used from here.
     Proxy,
-    /// The image has nothing for this platform.
+    /// The image has no entry for this platform.
     Platform,
-    /// What was received is not what a registry sends.
+    /// The answer is not that of a registry.
     Format,
-    /// What the engine would do cannot be known from here.
+    /// What the engine would do cannot be determined from here.
     Unsupported,
 }
 
@@ -46,7 +46,7 @@ impl Failure {
     }
 }
 
-/// The moment when all must be done.
+/// The time by which a request has to be finished.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline(Instant);
 
@@ -55,7 +55,7 @@ impl Deadline {
         Self(Instant::now() + limit)
     }
 
-    /// How much time is left, and never none: to sockets no time means for ever.
+    /// The time left; an error if there is none, because a timeout of zero means "for ever" to sockets.
     pub(crate) fn left(self) -> Result<Duration> {
         match self.0.checked_duration_since(Instant::now()) {
             Some(left) if left > Duration::from_millis(1) => Ok(left),

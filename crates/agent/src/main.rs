@@ -1,28 +1,28 @@
 //! Speaks to the network for `docker-pull-with-progress`, which itself speaks to the Docker Engine's socket alone.
 //!
-//! Apart from it, for TLS would triple the memory of a pull, and so that no fault in here can reach one. Between the two
-//! are pipes: the puller starts `alm-agent sizes` as docker starts a credential helper. And there are files: as a service it
-//! publishes to a broker how the images of this device stand, by what the puller wrote.
+//! Separate from the puller, because TLS would triple the memory of a pull, and so that no fault here can affect one.
+//! The two communicate by pipes: the puller starts `alm-agent sizes` as docker starts a credential helper. And by
+//! files: as a service the agent publishes the states that the puller wrote to a broker.
 //!
 //! | file | what it does |
 //! |---|---|
 //! | args | the command line |
-//! | request | what is asked on standard input, and the line that answers it |
+//! | request | the request on standard input, and the line that answers it |
 //! | sizes | an image's name → its layers and their sizes, or its digest |
-//! | registry | one registry asked: manifests, and what it wants as proof |
+//! | registry | requests to one registry: manifests, and authentication |
 //! | endpoint, proxy | which hosts the engine would ask, and through which proxy |
-//! | platform | which entry of an index the engine would take |
-//! | reference, manifest, challenge | what names an image; what a registry says of it; what it wants to see |
-//! | web, tls | requests with limits and without surprises; whom to believe |
-//! | fleet | the service: how the device stands, published to a broker; a map of its own |
-//! | notices | messages to people when something breaks; a map of its own |
-//! | failure | why there is no answer; the moment when all must be done |
+//! | platform | which entry of an index the engine would choose |
+//! | reference, manifest, challenge | parsers: an image's name, a registry's answer, what it wants as authentication |
+//! | web, tls | HTTP requests with limits; which certificates are trusted |
+//! | fleet | the service, which publishes the device's states to a broker; it has a map of its own |
+//! | notices | messages to people when something breaks; it has a map of its own |
+//! | failure | why there is no answer; the deadline of a request |
 //!
 //! Exit codes: 0 answered, or published and ended; 1 no answer, the line says why; 2 wrong usage.
 //!
-//! **Invariant:** secrets come in on standard input or from the files of the service's options, and leave for the host that the
-//! engine would show them to, by nothing else: no argument, environment, file, error or core file has them. No request
-//! outlives its `limit_ms`.
+//! **Invariant:** secrets are read from standard input or from the files that the service's options name, and are sent
+//! only to the host to which the engine would send them. They are in no argument, environment, file, error or core
+//! file. No request takes longer than its `limit_ms`.
 
 mod args;
 mod challenge;
@@ -44,7 +44,7 @@ use args::Command;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-/// The exit code of wrong usage: nobody was asked.
+/// The exit code of wrong usage: no request was made.
 pub(crate) const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -78,8 +78,8 @@ fn say(text: &str, code: u8) -> u8 {
     }
 }
 
-/// A process that has passwords in its memory leaves no core file, and no other process of its user may read that memory.
+/// A process with passwords in its memory leaves no core file, and no other process of its user may read that memory.
 fn keep_memory_private() {
-    // Linux refuses this to nobody.
+    // Linux allows this to every process.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }

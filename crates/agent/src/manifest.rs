@@ -1,8 +1,8 @@
-//! What a registry says of an image: an index of manifests, or a manifest with its layers.
+//! Parses a registry's answer about an image: an index of manifests, or a manifest with its layers.
 //!
-//! Apart from `registry`, which fetches it: this is text of others, and is read with every limit that there is.
+//! Separate from `registry`, which fetches it: this text comes from outside, and is parsed with strict limits.
 //!
-//! **Invariant:** whatever the text, memory for `LIST_MAX` entries at most is taken, and a digest is kept only if it is one.
+//! **Invariant:** at most `LIST_MAX` entries are kept in memory, and only valid digests.
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ use serde::{Deserialize, Deserializer};
 use crate::failure::{Failure, Kind, Result};
 use crate::platform::Platform;
 
-/// Docker itself allows 127 layers; an index has an entry or two a platform.
+/// Docker allows 127 layers; an index has one or two entries for each platform.
 const LIST_MAX: usize = 512;
 
-/// How many digits of a layer's digest an engine shows.
+/// Digits of a layer's digest that an engine shows.
 const ID_LENGTH: usize = 12;
 
 pub(crate) enum Manifest {
-    /// The manifests of an index, by platform.
+    /// The manifests of an index, one or more for each platform.
     Index(Vec<Descriptor>),
     Image(Vec<Descriptor>),
 }
@@ -43,14 +43,14 @@ struct Text {
 impl Manifest {
     pub(crate) fn parse(text: &[u8]) -> Result<Self> {
         let wrong = |error: &str| Err(Failure::new(Kind::Format, error));
-        // An array would do for serde: values without their keys.
+        // serde would accept an array as the values without their keys.
         if text.trim_ascii_start().starts_with(b"[") {
             return wrong("the registry's answer is no manifest (line 1, column 1)");
         }
         let manifest = match serde_json::from_slice(text) {
             Ok(Text { manifests: Some(list), layers: None }) => Self::Index(list),
             Ok(Text { manifests: None, layers: Some(list) }) => Self::Image(list),
-            // Of schema 1, which has no sizes, or of something that is no image.
+            // A manifest of schema 1, which has no sizes, or one that is not of an image.
             Ok(Text { manifests: None, layers: None }) => {
                 return wrong("the registry's manifest has no layers with sizes");
             }
@@ -69,14 +69,14 @@ impl Manifest {
 }
 
 impl Descriptor {
-    /// As engines show a layer.
+    /// The layer's id as engines show it.
     pub(crate) fn id(&self) -> &str {
         let hex = self.digest.split_once(':').map_or("", |(_, hex)| hex);
         hex.get(..ID_LENGTH).unwrap_or(hex)
     }
 }
 
-/// `sha256:` and its digits, or another's that engines know.
+/// Whether it is `sha256:` with 64 digits, or one of the other algorithms that engines accept.
 pub(crate) fn is_digest(text: &str) -> bool {
     let Some((algorithm, hex)) = text.split_once(':') else { return false };
     let length = match algorithm {
@@ -88,7 +88,7 @@ pub(crate) fn is_digest(text: &str) -> bool {
     hex.len() == length && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Ends at the first entry that is too many, and not when all are in memory.
+/// Fails at the first entry above the limit, before more are in memory.
 fn list<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Vec<Descriptor>>, D::Error> {
     struct List;
 

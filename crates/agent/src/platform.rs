@@ -1,10 +1,11 @@
-//! Which entry of an index an engine takes.
+//! Which entry of an index an engine chooses.
 //!
-//! Two rules, each as engines were seen to follow it: before version 23 the very platform, for a 32-bit ARM else the first
-//! of any variant; from 23 on containerd's, by which a processor runs what was built for its elders.
+//! There are two rules, both as engines were observed to follow them. Before version 23: exactly the platform, and for
+//! a 32-bit ARM without a match the first entry of any ARM variant. Since 23: containerd's rule, by which a processor
+//! also runs what was built for older ones.
 //!
-//! **Invariant:** pure. Where the engine's choice cannot be known (an amd64 image with variants: it asks its processor)
-//! there is none.
+//! **Invariant:** pure. If the engine's choice cannot be known there is none: for an amd64 image with variants the
+//! engine decides by its processor.
 
 use serde::Deserialize;
 
@@ -18,17 +19,17 @@ pub(crate) struct Platform {
     variant: String,
 }
 
-/// What the engine will choose, and by which rule.
+/// The platform that is looked for, and the rule by which the engine chooses.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Wanted {
     platform: Platform,
-    /// Nothing but the engine's own processor says which amd64 it is.
+    /// The platform is amd64, and only the engine knows which variant its processor has.
     any_amd64: bool,
     old: bool,
 }
 
 impl Wanted {
-    /// By `--platform`, what GET /version says of the engine, and the text of /proc/cpuinfo.
+    /// From `--platform`, the platform and version in `GET /version`, and the text of /proc/cpuinfo.
     pub(crate) fn new(given: Option<&str>, engine: &str, version: &str, cpuinfo: &str) -> Result<Self> {
         let wrong =
             |what: &str| Failure::new(Kind::Platform, format!("{what} is no platform; write OS/ARCH[/VARIANT]"));
@@ -50,7 +51,8 @@ impl Wanted {
         Ok(Self { platform, any_amd64: false, old })
     }
 
-    /// The place in the list of what fits best, the first of equals. `None` stands for an entry without a platform.
+    /// The position of the entry that fits best; the first of equal ones. `None` in `list` is an entry without a
+    /// platform.
     pub(crate) fn choose<'a>(&self, list: impl Iterator<Item = Option<&'a Platform>>) -> Result<usize> {
         let wanted = &self.platform;
         let fitting = if self.old { vec![wanted.clone()] } else { wanted.fitting() };
@@ -78,7 +80,7 @@ impl Wanted {
 }
 
 impl Platform {
-    /// `OS/ARCH[/VARIANT]`, `OS`, or `ARCH[/VARIANT]`; what is not named stays empty.
+    /// Parses `OS/ARCH[/VARIANT]`, `OS`, or `ARCH[/VARIANT]`; parts that are missing are empty.
     fn parse(text: &str) -> Option<Self> {
         let parts: Vec<String> = text.split('/').map(str::to_ascii_lowercase).collect();
         let is_part =
@@ -100,7 +102,7 @@ impl Platform {
         Some(Self { os, architecture, variant }.normal())
     }
 
-    /// By one name what has several.
+    /// Replaces the different names of one platform by one name.
     fn normal(mut self) -> Self {
         for part in [&mut self.os, &mut self.architecture, &mut self.variant] {
             part.make_ascii_lowercase();
@@ -135,7 +137,7 @@ impl Platform {
         self.architecture == "amd64" && !self.variant.is_empty()
     }
 
-    /// What a processor of this kind runs, best first.
+    /// The platforms that a processor of this kind runs, best first.
     fn fitting(&self) -> Vec<Self> {
         let other = |architecture: &str, variant: String| {
             Self { os: self.os.clone(), architecture: architecture.to_owned(), variant }.normal()
@@ -153,7 +155,7 @@ impl Platform {
                 list.push(other("386", String::new()));
             }
             "arm" => list.extend(older("arm", 5, version.saturating_sub(1))),
-            // Of what v9 and its like fall back to engines have several opinions: there the very same alone.
+            // Engines differ in what v9 and later variants fall back to, so those match only themselves.
             "arm64" if self.variant.is_empty() => list.extend(older("arm", 5, 8)),
             _ => {}
         }
@@ -161,14 +163,14 @@ impl Platform {
     }
 }
 
-/// The variant of a 32-bit ARM as the engine reads it from /proc/cpuinfo; v7 where it does not say.
+/// The variant of a 32-bit ARM processor, as the engine reads it from /proc/cpuinfo; v7 if it is not stated.
 fn arm_variant(cpuinfo: &str) -> &'static str {
     let field = |name: &str| {
         let mut pairs = cpuinfo.lines().filter_map(|line| line.split_once(':'));
         pairs.find(|(key, _)| key.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_ascii_lowercase())
     };
     match field("cpu architecture").as_deref() {
-        // The kernel of the first Pis says 7.
+        // The kernel of the first Pis reports 7.
         Some("7") if field("model name").is_some_and(|model| model.starts_with("armv6-compatible")) => "v6",
         Some("8" | "aarch64") => "v8",
         Some("6" | "6tej") => "v6",
@@ -181,12 +183,12 @@ fn arm_variant(cpuinfo: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    /// What was asked for, by the columns of `CELLS`; none is an engine on amd64 without `--platform`.
+    /// The requested platform of each column of `CELLS`; `none` is an engine on amd64 without `--platform`.
     const COLUMNS: [&str; 8] = ["none", "arm/v7", "arm/v8", "arm/v6", "arm/v5", "arm64", "386", "amd64/v2"];
 
-    /// What engines took from an index, `-` where they refused: seen of 20.10.24, and of 26.1.5, 28.5.2 and 30.0.0-dev
-    /// with either store. In the list `?` is an entry without a platform, `a` a buildx attestation; `?!` in a
-    /// cell: the engine's processor decides. The second line of a shape is 20.10's, where it differs.
+    /// What engines chose from an index, `-` if they refused: observed with 20.10.24, and with 26.1.5, 28.5.2 and
+    /// 30.0.0-dev with either store. In a list `?` is an entry without a platform, `a` a buildx attestation; `?!` in a
+    /// cell: the engine's processor decides. The second text is for 20.10, if it differs.
     const CELLS: &[(&str, &str, &str)] = &[
         ("arm/v5 arm/v6", "- arm/v6 arm/v6 arm/v6 arm/v5 arm/v6 - -", "- arm/v5 arm/v5 arm/v6 arm/v5 - - -"),
         ("arm/v8 arm/v7", "- arm/v7 arm/v8 - - arm/v8 - -", "- arm/v7 arm/v8 arm/v8 arm/v8 - - -"),

@@ -1,21 +1,22 @@
-//! How the engine would reach a host: directly, or through a proxy. The rules of Go, in which engines are written.
+//! How the engine would reach a host: directly, or through a proxy, by the rules of Go, in which engines are written.
 //!
-//! Apart from ureq's own, which reads our environment, not the engine's, and knows other rules for `NO_PROXY`.
+//! In place of ureq's own rules, which use the environment of this process and not the engine's, and read `NO_PROXY`
+//! differently.
 //!
-//! **Invariant:** a host that the engine reaches through a proxy is never asked directly, nor the reverse.
+//! **Invariant:** a host that the engine reaches through a proxy is never asked directly, nor the other way round.
 
 use std::net::IpAddr;
 
 use crate::endpoint::{Info, host_name, is_within, network};
 use crate::failure::{Failure, Kind, Result};
 
-/// The proxy as ureq wants it, for a URL's scheme and `host[:port]`.
+/// The proxy for a URL with this scheme and `host[:port]`; `None` if it is reached directly.
 pub(crate) fn proxy_for(info: &Info, scheme: &str, authority: &str) -> Result<Option<ureq::Proxy>> {
     let proxy = if scheme == "https" { &info.https_proxy } else { &info.http_proxy };
     if proxy.is_empty() || goes_straight(&info.no_proxy, scheme, authority) {
         return Ok(None);
     }
-    // GET /info hides user and password: `http://xxxxx:xxxxx@host:port`.
+    // `GET /info` hides user and password: `http://xxxxx:xxxxx@host:port`.
     if proxy.contains('@') {
         return Err(Failure::new(Kind::Proxy, "the engine goes by a proxy whose password it does not tell"));
     }
@@ -27,7 +28,7 @@ pub(crate) fn proxy_for(info: &Info, scheme: &str, authority: &str) -> Result<Op
     proxy.map(Some).map_err(|_| Failure::new(Kind::Proxy, "the engine goes by a proxy that has no address"))
 }
 
-/// As `golang.org/x/net/http/httpproxy` decides it.
+/// The rule of `golang.org/x/net/http/httpproxy`.
 pub(crate) fn goes_straight(no_proxy: &str, scheme: &str, authority: &str) -> bool {
     let host = host_name(authority).trim_end_matches('.').to_ascii_lowercase();
     let default = if scheme == "https" { "443" } else { "80" };
@@ -56,7 +57,7 @@ fn matches(name: &str, host: &str, address: Option<IpAddr>) -> bool {
     if let Ok(entry) = name.parse::<IpAddr>() {
         return address.is_some_and(|address| address.to_canonical() == entry.to_canonical());
     }
-    // `*.x` and `.x` are for what is below x, `x` for x itself too.
+    // `*.x` and `.x` match names below x; `x` matches x itself, too.
     let below = name.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(name);
     match below.strip_prefix('.') {
         Some(_) => host.ends_with(below),

@@ -1,24 +1,24 @@
-//! An image's name, taken apart as docker does it.
+//! Parses an image's name as docker does.
 //!
-//! Shorter than the puller's own, which explains what is wrong with a name: by the time it is asked here the engine has
-//! accepted it.
+//! Shorter than the puller's parser, which explains what is wrong with a name: the engine has already accepted a name
+//! that arrives here.
 //!
-//! **Invariant:** no part can end a path in a URL, climb out of it, or begin a query or a user.
+//! **Invariant:** no part can end the path of a URL, leave it with `..`, or begin a query or a user.
 
 use crate::failure::{Failure, Kind, Result};
 
-/// Docker Hub, by the name that images have.
+/// Docker Hub's name in images.
 pub(crate) const HUB: &str = "docker.io";
 
-/// Docker's limit for a repository's name, and more than a tag or a digest has.
+/// Docker's limit in bytes for a repository's name; tags and digests are shorter.
 const PART_MAX: usize = 255;
 
 #[derive(Debug, PartialEq)]
 pub(crate) struct Reference {
-    /// With its port, where it has one.
+    /// With its port, if there is one.
     pub(crate) host: String,
     pub(crate) repository: String,
-    /// A digest, where there is one, else a tag.
+    /// The digest, if there is one, else the tag.
     pub(crate) version: String,
 }
 

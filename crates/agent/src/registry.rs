@@ -1,8 +1,9 @@
-//! One registry asked for one repository: manifests, and what it wants as proof.
+//! Requests to one registry about one repository: manifests, and authentication.
 //!
-//! Apart from `sizes`, which decides whom to ask and what the answers mean.
+//! Separate from `sizes`, which decides which registries are asked and what the answers mean.
 //!
-//! **Invariant:** a mirror gets no credential; nor does a token server by http, unless the registry itself is reached so.
+//! **Invariant:** a mirror gets no credentials; nor does a token server over http, unless the registry itself is
+//! reached over http.
 
 use std::fmt::Write as _;
 
@@ -22,9 +23,9 @@ use crate::web::{self, Shown, Web};
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
 
-/// A registry has to take manifests of 4 MiB; an image with as many layers as are allowed has 20 KB.
+/// Bytes. Registries accept manifests up to 4 MiB; that of an image with as many layers as docker allows has 20 KB.
 const MANIFEST_MAX: u64 = 1 << 20;
-/// Tokens are some kilobytes.
+/// Bytes. Tokens have some kilobytes.
 const TOKEN_MAX: u64 = 64 << 10;
 
 pub(crate) struct Registry<'a> {
@@ -32,19 +33,19 @@ pub(crate) struct Registry<'a> {
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) repository: &'a str,
     pub(crate) auth: &'a Auth,
-    /// What it wanted to see, once it is known.
+    /// The value of `Authorization` that the registry accepted.
     pub(crate) authorization: Option<String>,
 }
 
 impl Registry<'_> {
-    /// A manifest by its tag or digest, and its digest where the registry says it.
+    /// A manifest by its tag or digest; and its digest, if the registry reports it.
     pub(crate) fn manifest(&mut self, version: &str) -> Result<(Option<String>, Manifest)> {
         let mut answer = self.ask(&Method::GET, version)?;
         let manifest = Manifest::parse(&web::body(&mut answer, MANIFEST_MAX)?)?;
         Ok((digest_of(&answer), manifest))
     }
 
-    /// The digest alone, by a request that no registry counts.
+    /// The digest only, by a request that registries do not count as a pull.
     pub(crate) fn digest(&mut self, version: &str) -> Result<String> {
         let answer = self.ask(&Method::HEAD, version)?;
         digest_of(&answer).ok_or_else(|| Failure::new(Kind::Format, "the registry does not tell the image's digest"))
@@ -78,7 +79,7 @@ impl Registry<'_> {
         self.web.get(method, url, Shown { accept: ACCEPT, authorization: self.authorization.as_deref() })
     }
 
-    /// The value of `Authorization` that the registry wants.
+    /// The value of `Authorization` that the registry asks for.
     fn prove(&self, challenges: &[Challenge]) -> Result<String> {
         let nobody = Auth::default();
         let auth = if self.endpoint.mirror { &nobody } else { self.auth };
@@ -95,7 +96,7 @@ impl Registry<'_> {
         Err(Failure::new(Kind::Auth, "the registry wants credentials"))
     }
 
-    /// From the server that the registry names for it.
+    /// Requests a token from the server that the registry names.
     fn token(&self, bearer: &Challenge, auth: &Auth) -> Result<String> {
         let wrong = |error: &str| Failure::new(Kind::Auth, error);
         let realm = bearer.get("realm").ok_or_else(|| wrong("the registry names no token server"))?;
@@ -131,7 +132,7 @@ impl Registry<'_> {
         let answer: Token = serde_json::from_slice(&web::body(&mut answer, TOKEN_MAX)?)
             .map_err(|_| wrong("the token server's answer is no token"))?;
         let token = answer.access_token.filter(|token| !token.is_empty()).or(answer.token).unwrap_or_default();
-        // As much as can be a header's value.
+        // Only characters that the value of a header can contain.
         if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(wrong("the token server's answer is no token"));
         }
@@ -139,7 +140,7 @@ impl Registry<'_> {
     }
 }
 
-/// Docker Hub sends both, others one of the two.
+/// Docker Hub sends both, other registries one of them.
 #[derive(Deserialize)]
 struct Token {
     token: Option<String>,
@@ -165,7 +166,7 @@ fn with_query(url: &str, parameters: &[(&str, Option<&str>)]) -> String {
             if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
                 url.push(char::from(byte));
             } else {
-                // A String takes whatever is written to it.
+                // Writing to a String cannot fail.
                 let _ = write!(url, "%{byte:02X}");
             }
         }

@@ -1,8 +1,8 @@
-//! What is asked on standard input, and the one line that answers it.
+//! The request on standard input, and the one line that answers it.
 //!
-//! Apart from `sizes`, which knows registries and nothing of pipes.
+//! Separate from `sizes`, which knows registries and no pipes.
 //!
-//! **Invariant:** exactly one line is written, shorter than 64 KiB, so that a pipe takes it whole without a reader.
+//! **Invariant:** exactly one line is written, shorter than 64 KiB, so that a pipe holds it without a reader.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -16,36 +16,37 @@ use crate::endpoint::Info;
 use crate::failure::{Deadline, Failure, Kind, Result};
 use crate::sizes;
 
-/// The engine's `/info` and what a keychain holds are some kilobytes.
+/// Bytes. The engine's `/info` and a keychain's credentials have some kilobytes.
 const REQUEST_MAX: u64 = 1 << 20;
 
-/// The time for an answer where the request names no limit, and the maximum that it may name.
+/// The limit for the answer if the request names none, and below the largest that it can name.
 const LIMIT: Duration = Duration::from_secs(4);
 const LIMIT_MAX: Duration = Duration::from_mins(1);
 
 #[derive(Deserialize)]
 pub(crate) struct Request {
-    /// May be missing: the command line says it.
+    /// Optional: the command line says it, too.
     #[serde(rename = "do")]
     what: Option<What>,
     pub(crate) image: String,
-    /// As given with `--platform`.
+    /// The value of `--platform`.
     pub(crate) platform: Option<String>,
-    /// `Os/Arch` of the engine's GET /version, and not the kernel's of /info: 32-bit engines run on 64-bit kernels.
+    /// `Os/Arch` from the engine's `GET /version`, and not the kernel's from `/info`: 32-bit engines run on 64-bit
+    /// kernels.
     pub(crate) engine: Option<String>,
-    /// `Version` of GET /version: before 23 another rule chose the platform.
+    /// `Version` from `GET /version`: engines before 23 choose the platform by another rule.
     #[serde(default)]
     pub(crate) version: String,
-    /// Of GET /info; no sizes without it, for it has the proxies and insecure registries.
+    /// From `GET /info`; required, because it lists proxies and insecure registries.
     pub(crate) info: Info,
     #[serde(default)]
     pub(crate) auth: Auth,
     limit_ms: Option<u64>,
-    /// Where the engine's certificates for registries are, if not in docker's own place.
+    /// The engine's directory of certificates for registries, if it is not docker's default.
     certs_d: Option<PathBuf>,
 }
 
-/// The very object that goes base64-coded into X-Registry-Auth.
+/// The object that is sent base64-encoded in X-Registry-Auth.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(crate) struct Auth {
@@ -67,7 +68,7 @@ impl Request {
     }
 }
 
-/// The line, with its end, and the exit code.
+/// Answers the request: the line with its line end, and the exit code.
 pub(crate) fn answer(what: What, input: impl Read) -> (String, u8) {
     let (line, code) = match reply(what, input) {
         Ok(line) => (line, 0),
@@ -77,7 +78,7 @@ pub(crate) fn answer(what: What, input: impl Read) -> (String, u8) {
 }
 
 fn line_of(answer: &impl Serialize) -> String {
-    // Maps with keys that are no text could fail; there are none.
+    // Cannot fail: there are no maps with keys other than strings.
     serde_json::to_string(answer).unwrap_or_default()
 }
 
@@ -101,7 +102,7 @@ fn read(input: impl Read) -> Result<Request> {
     if text.len() as u64 > REQUEST_MAX {
         return Err(Failure::new(Kind::Request, "the question is longer than 1 MiB"));
     }
-    // Only the place is taken from serde's own message: its text can repeat what stands there.
+    // Only the position is taken from serde's message, whose text can repeat the input.
     serde_json::from_slice(&text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         Failure::new(Kind::Request, format!("standard input is not a question (line {line}, column {column})"))

@@ -1,8 +1,9 @@
-//! From an image's name to its layers and their sizes, or to its digest, as the engine would find them.
+//! Finds an image's layers and their sizes, or its digest, as the engine would find them.
 //!
-//! Apart from `registry`, which is one host: here is decided which are asked, and what their answers mean.
+//! Separate from `registry`, which handles one host: this module decides which hosts are asked, and what their answers
+//! mean.
 //!
-//! **Invariant:** where the engine's choice cannot be known there is no answer, and nobody else is asked instead.
+//! **Invariant:** if the engine's choice cannot be known there is no answer, and no other host is asked instead.
 
 use std::fs;
 
@@ -19,11 +20,12 @@ use crate::web::{self, Web};
 
 #[derive(Serialize)]
 pub(crate) struct Sizes {
-    /// The digest of what the tag names, as the engine reports it at the end; none where the registry does not say.
+    /// The digest of the tag, as the engine reports it at the end; `None` if the registry does not report it.
     digest: Option<String>,
-    /// Of the entry that was taken; none where the image is no index.
+    /// The platform of the chosen entry; `None` if the image has no index.
     platform: Option<String>,
-    /// As the engine shows them, and bytes to transfer; a layer that is in the image twice is here once.
+    /// Each layer's id as engines show it, and its bytes to download; a layer that occurs twice in the image is listed
+    /// once.
     layers: Vec<(String, u64)>,
     total: u64,
     asked: String,
@@ -40,7 +42,7 @@ pub(crate) fn digest(request: &Request, deadline: Deadline) -> Result<String> {
     ask(request, deadline, digest_from)
 }
 
-/// Asks the hosts that the engine would ask, in its order, until one answers.
+/// Asks the hosts that the engine would ask, in the same order, until one answers.
 fn ask<T>(request: &Request, deadline: Deadline, ask: impl Fn(&mut Registry<'_>, &str) -> Result<T>) -> Result<T> {
     let reference = Reference::parse(&request.image)?;
     let certs_d = request.certs_d();
@@ -55,11 +57,11 @@ fn ask<T>(request: &Request, deadline: Deadline, ask: impl Fn(&mut Registry<'_>,
         let repository = &reference.repository;
         let mut registry = Registry { web, endpoint: &endpoint, repository, auth: &request.auth, authorization: None };
         last = match ask(&mut registry, &reference.version) {
-            // With credentials, which a mirror does not get from here, the engine may have been let in.
+            // The engine may have access to the mirror with its credentials, which a mirror does not get from here.
             Err(failure) if endpoint.mirror && failure.kind == Kind::Auth && !request.auth.is_empty() => {
                 return Err(failure);
             }
-            // The engine goes on to its next endpoint.
+            // The engine continues with its next endpoint, too.
             Err(failure) if endpoint.mirror || matches!(failure.kind, Kind::Network | Kind::Tls) => failure,
             answer => return answer,
         };

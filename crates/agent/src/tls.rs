@@ -1,10 +1,11 @@
-//! Whom to believe, by TLS: the system's roots, and what docker keeps for a registry in `certs.d`.
+//! Which certificates are trusted: those of the system's roots, and those in docker's `certs.d` directory of a
+//! registry.
 //!
-//! ureq brings a connector of its own, which is not used: it ends the program where a key does not fit its certificate, and it
-//! refuses what docker's own manual has people make, one certificate that is server and authority at once.
+//! ureq's own TLS connector is not used: it panics if a key does not fit its certificate, and it rejects a certificate
+//! that is server and authority at once, which docker's manual describes.
 //!
-//! **Invariant:** nothing but a host that the engine is configured to trust blindly is believed without a certificate that leads to a
-//! root, or is one of `certs.d` itself.
+//! **Invariant:** except for hosts that the engine is configured to trust without verification, a certificate is
+//! accepted only if it leads to a root, or is itself in `certs.d`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ use ureq::unversioned::transport::{
 
 use crate::failure::{Failure, Kind, Result};
 
-/// Where systems keep their roots, as one file: Debian, Fedora, SUSE, Alpine.
+/// The files with the roots of Debian, Fedora, SUSE and Alpine.
 const BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -35,7 +36,7 @@ const BUNDLES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// For one registry, with its own directory of certificates, which adds to the system's roots.
+/// The configuration for one registry; the certificates in its directory are trusted in addition to the system's roots.
 pub(crate) fn config(host_directory: Option<&Path>, verify: bool) -> Result<Arc<ClientConfig>> {
     let provider = Arc::new(ring::default_provider());
     let mut trusted = Vec::new();
@@ -46,7 +47,7 @@ pub(crate) fn config(host_directory: Option<&Path>, verify: bool) -> Result<Arc<
     for path in files {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("crt") => trusted.extend(certificates(&path)?),
-            // Of several the first, as docker presents them.
+            // The first of several, as docker does.
             Some("cert") if identity.is_none() => {
                 identity = Some((certificates(&path)?, key(&path.with_extension("key"))?));
             }
@@ -67,7 +68,7 @@ fn wrong(error: &Error) -> Failure {
     Failure::new(Kind::Tls, error.to_string())
 }
 
-/// What of a file are certificates; one that is broken does not count, as everywhere.
+/// The certificates in a file; a damaged one is skipped, as in other programs.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let unread = |_| Failure::new(Kind::Tls, format!("{} cannot be read as certificates", path.display()));
     Ok(CertificateDer::pem_file_iter(path).map_err(unread)?.filter_map(std::result::Result::ok).collect())
@@ -89,9 +90,9 @@ pub(crate) fn system_roots() -> Result<RootCertStore> {
 
 #[derive(Debug)]
 struct Verifier {
-    /// None: whatever certificate comes is taken.
+    /// `None`: any certificate is accepted.
     roots: Option<Arc<WebPkiServerVerifier>>,
-    /// Of `certs.d`.
+    /// The certificates in `certs.d`.
     trusted: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }
@@ -111,7 +112,7 @@ impl Verifier {
 }
 
 impl Verifier {
-    /// Whether a signature is right, by `verify` with the algorithms that are known; not looked at where any certificate will do.
+    /// Checks a signature with `verify` and the known algorithms; not if any certificate is accepted.
     fn verify_signature(
         &self,
         verify: impl FnOnce(&WebPkiSupportedAlgorithms) -> std::result::Result<HandshakeSignatureValid, Error>,
@@ -134,7 +135,7 @@ impl ServerCertVerifier for Verifier {
     ) -> std::result::Result<ServerCertVerified, Error> {
         let Some(roots) = &self.roots else { return Ok(ServerCertVerified::assertion()) };
         match roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            // A server that is its own authority, which webpki never takes (its dates were checked before this).
+            // A server that is its own authority, which webpki rejects always (after it has checked the dates).
             Err(Error::InvalidCertificate(CertificateError::Other(_))) if self.trusted.contains(end_entity) => {
                 rustls::client::verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
@@ -166,7 +167,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// The last link of ureq's chain: makes a TLS stream of what the links before it have connected, where the URL says https.
+/// The last connector of ureq's chain: adds TLS to the connection of the connectors before it, if the URL says https.
 #[derive(Debug)]
 pub(crate) struct TlsConnector(pub(crate) Arc<ClientConfig>);
 
@@ -194,7 +195,7 @@ impl<In: Transport> Connector<In> for TlsConnector {
     }
 }
 
-/// Of the time for connecting, after the links before this one.
+/// The time left for connecting after the connectors before this one.
 fn what_is_left(details: &ConnectionDetails) -> NextTimeout {
     let mut timeout = details.timeout;
     if let (Duration::Exact(limit), Instant::Exact(begun), Instant::Exact(now)) =

@@ -1,9 +1,9 @@
-//! Requests over HTTP with every limit set, and redirects that take no secret along.
+//! HTTP requests with all limits set, and redirects that carry no secrets.
 //!
-//! Apart from `registry`, which knows what is asked and shown.
+//! Separate from `registry`, which knows what is requested and with which credentials.
 //!
-//! **Invariant:** `Authorization` goes to the very URL that was named and never to where a redirect leads; no redirect leads from
-//! https to http; every request ends with the deadline.
+//! **Invariant:** `Authorization` is sent to exactly the requested URL, and never to the target of a redirect. No
+//! redirect leads from https to http. Every request ends at the deadline.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -19,9 +19,9 @@ use crate::proxy::proxy_for;
 use crate::reference::HUB;
 use crate::tls::{self, TlsConnector};
 
-/// Registries send a kilobyte of headers.
+/// Bytes. Registries send about a kilobyte of headers.
 const HEADERS_MAX: usize = 32 << 10;
-/// A registry redirects to its store of blobs, rarely over a second host.
+/// A registry redirects to its storage of blobs, rarely through a second host.
 const REDIRECTS_MAX: usize = 3;
 
 pub(crate) struct Web<'a> {
@@ -30,7 +30,7 @@ pub(crate) struct Web<'a> {
     deadline: Deadline,
 }
 
-/// What a server learns of this program.
+/// The headers that a server gets.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Shown<'a> {
     pub(crate) accept: &'a str,
@@ -38,9 +38,9 @@ pub(crate) struct Shown<'a> {
 }
 
 impl<'a> Web<'a> {
-    /// For what one endpoint asks: with its certificates, and one connection kept.
+    /// For requests to one endpoint: with its certificates, and one connection that is kept open.
     pub(crate) fn new(endpoint: &Endpoint, certs_d: &Path, info: &'a Info, deadline: Deadline) -> Result<Self> {
-        // The engine has none for Docker Hub.
+        // The engine uses no directory of certificates for Docker Hub.
         let is_hub = !endpoint.mirror && endpoint.host.ends_with(HUB);
         let directory = Some(certs_d.join(&endpoint.host)).filter(|_| !is_hub);
         let tls = TlsConnector(tls::config(directory.as_deref(), endpoint.verify)?);
@@ -49,7 +49,7 @@ impl<'a> Web<'a> {
             .max_redirects(0)
             .max_response_header_size(HEADERS_MAX)
             .input_buffer_size(HEADERS_MAX)
-            // Our own environment's has nothing to do with the engine's.
+            // The environment's proxy is that of this process, and not the engine's.
             .proxy(None)
             .user_agent(concat!("alm-agent/", env!("CARGO_PKG_VERSION")))
             .build();
@@ -57,7 +57,7 @@ impl<'a> Web<'a> {
         Ok(Self { agent: Agent::with_parts(config, connector, DefaultResolver::default()), info, deadline })
     }
 
-    /// A GET or HEAD, and where it is redirected to.
+    /// Sends a GET or HEAD, and follows redirects.
     pub(crate) fn get(&self, method: &Method, url: &str, shown: Shown) -> Result<Response<Body>> {
         let (mut url, mut shown) = (url.to_owned(), shown);
         for _ in 0..=REDIRECTS_MAX {
@@ -79,7 +79,7 @@ impl<'a> Web<'a> {
         Err(Failure::new(Kind::Network, format!("the registry redirects more than {REDIRECTS_MAX} times")))
     }
 
-    /// A form with a secret in it, which is not sent anywhere else.
+    /// Posts a form with a secret in it; redirects are not followed.
     pub(crate) fn post(&self, url: &str, form: &[(&str, &str)]) -> Result<Response<Body>> {
         let (limit, proxy) = (self.deadline.left()?, self.proxy(url)?);
         let request = self.agent.post(url).config().timeout_global(Some(limit)).proxy(proxy).build();
@@ -101,7 +101,7 @@ fn bad_address() -> Failure {
     Failure::new(Kind::Format, "the registry names an address that is none")
 }
 
-/// Where a redirect leads, as RFC 3986 (5.2) resolves it and Go's client does.
+/// The URL to which a redirect leads, resolved as in RFC 3986 (5.2), as Go's client does.
 fn redirect(from: &str, location: &str) -> Result<String> {
     let (scheme, rest) = from.split_once("://").ok_or_else(bad_address)?;
     let (authority, here) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -133,7 +133,7 @@ fn redirect(from: &str, location: &str) -> Result<String> {
     Ok(to)
 }
 
-/// A path whose `.` and `..` are resolved; above the root there is nothing.
+/// Resolves `.` and `..` in a path; the root is its own parent.
 fn without_dots(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/').skip(1) {
@@ -149,7 +149,7 @@ fn without_dots(path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-/// A scheme is the same in capitals.
+/// The URL with its scheme in lower case.
 pub(crate) fn with_small_scheme(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
@@ -157,12 +157,12 @@ pub(crate) fn with_small_scheme(url: &str) -> String {
     }
 }
 
-/// The whole body, where it is no longer than `max`.
+/// The whole body; an error if it is longer than `max` bytes.
 pub(crate) fn body(answer: &mut Response<Body>, max: u64) -> Result<Vec<u8>> {
     answer.body_mut().with_config().limit(max).read_to_vec().map_err(|error| failed(&error))
 }
 
-/// A host's addresses; none where it has none.
+/// The addresses of a host; an empty list if it has none.
 pub(crate) fn resolve(host: &str, deadline: Deadline) -> Result<Vec<IpAddr>> {
     let uri: Uri = format!("http://{host}/").parse().map_err(|_| bad_address())?;
     let timeout = NextTimeout { after: time::Duration::Exact(deadline.left()?), ..NextTimeout::default() };
@@ -173,7 +173,7 @@ pub(crate) fn resolve(host: &str, deadline: Deadline) -> Result<Vec<IpAddr>> {
     }
 }
 
-/// In our own words: ureq's can repeat an address with all that stands in it.
+/// In our own words, because ureq's errors can repeat an address with everything in it.
 fn failed(error: &Error) -> Failure {
     let (kind, text) = match error {
         Error::Timeout(_) => (Kind::Limit, "the registry does not answer in time".to_owned()),

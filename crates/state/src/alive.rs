@@ -1,43 +1,43 @@
 //! Whether the process that wrote a state still lives.
 //!
-//! A process that was killed cannot say so, and its number may belong to another by now. The wall clock does not show
-//! either: a Pi sets it when the network comes.
+//! A killed process cannot write its end, and its id may belong to another process by now. The wall clock does not
+//! help: a Pi sets it when the network is up.
 //!
-//! **Invariant:** a state is called lost only where its writer cannot be alive and well.
+//! **Invariant:** a state is called lost only if its writer cannot be alive and well.
 
 use crate::{Image, Status};
 
-/// How many seconds a writer may be silent: it beats every 15.
+/// Seconds that a writer may be silent; it updates its beat every 15.
 const SILENCE: u64 = 60;
 
-/// Seconds since the boot, those in which the machine slept included.
+/// Seconds since the boot, including those in which the machine slept.
 #[must_use]
 pub fn boottime() -> u64 {
-    // Not clock_gettime of rustix, whose vDSO does not run under valgrind.
+    // Not rustix's clock_gettime, whose vDSO does not run under valgrind.
     let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
     uptime.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
 }
 
-/// When process `pid` started, in clock ticks since the boot; `None` where it is not to be seen.
+/// When process `pid` started, in clock ticks since the boot; `None` if it cannot be seen.
 #[must_use]
 pub fn born(pid: u32) -> Option<u64> {
     start_time(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Field 22 of `/proc/PID/stat`. The name of the program, field 2, may hold blanks and parentheses.
+/// Field 22 of `/proc/PID/stat`. Field 2, the program's name, can contain blanks and parentheses.
 fn start_time(stat: &str) -> Option<u64> {
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 impl Image {
-    /// Whether this run was lost: it is shown as working, and the process that would have to write its result is gone.
+    /// Whether this run was lost: the state says Working, and the process that would write the result is gone.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.is_lost_at(boottime(), born)
     }
 
     fn is_lost_at(&self, now: u64, born: impl Fn(u32) -> Option<u64>) -> bool {
-        // A beat that is yet to come is of another boot.
+        // A beat in the future is from another boot.
         let is_silent = self.beat.is_some_and(|beat| beat > now || now - beat > SILENCE);
         let is_another = || Some(born(self.pid?)? != self.born?);
         self.status == Status::Working && (is_silent || self.beat.is_none() || is_another().unwrap_or(false))

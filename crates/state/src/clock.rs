@@ -88,8 +88,7 @@ mod tests {
         ] {
             assert_eq!(Time(seconds).to_string(), text);
             assert_eq!(Time::parse(text), Some(Time(seconds)));
-            let json = serde_json::to_string(&Time(seconds)).expect("JSON");
-            assert_eq!(serde_json::from_str::<Time>(&json).ok(), Some(Time(seconds)));
+            assert_eq!(serde_json::to_string(&Time(seconds)).expect("JSON"), format!("\"{text}\""));
         }
     }
 

@@ -4,14 +4,16 @@
 //!
 //! **Invariant:** as of an image: what was read is fit to show.
 
+use crate::fields::Fields;
 use crate::image::is_text;
 use crate::{Time, VERSION};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// How a container stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[expect(missing_docs, reason = "the words say it")]
 pub enum Standing {
+    #[default]
     Running,
     /// A new one runs, and the old one is kept until it has proved itself.
     Proving,
@@ -21,7 +23,7 @@ pub enum Standing {
 }
 
 /// The state of a container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Container {
     /// [`VERSION`].
@@ -39,11 +41,32 @@ pub struct Container {
     pub details: Option<String>,
 }
 
+impl Standing {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "Running" => Self::Running,
+            "Proving" => Self::Proving,
+            "Rolled back" => Self::RolledBack,
+            "Failed" => Self::Failed,
+            _ => return None,
+        })
+    }
+}
+
 impl Container {
     /// The state that `bytes` hold, where they hold one and all of it may be shown.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
-        let container: Self = serde_json::from_slice(bytes).ok()?;
-        container.is_fit().then_some(container)
+        let mut fields = Fields::parse(bytes)?;
+        let container = Self {
+            v: fields.number("v").unwrap_or_default(),
+            name: fields.needed_text("name"),
+            image: fields.needed_text("image"),
+            digest: fields.text("digest"),
+            status: fields.needed("status", Standing::named),
+            since: fields.time("since"),
+            details: fields.text("details"),
+        };
+        (fields.are_sound() && container.is_fit()).then_some(container)
     }
 
     fn is_fit(&self) -> bool {

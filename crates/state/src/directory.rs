@@ -1,9 +1,10 @@
 //! One directory of states: whole files in, whole files out.
 //!
-//! Everything is done within the directory once it is open, so that no name leads elsewhere. What else lies there (links,
-//! pipes, files of others, ten thousand of them) is passed over.
+//! The directory is opened once, and everything is done relative to it, so that no name leads elsewhere. Other entries
+//! (links, pipes, other users' files, ten thousand of them) are skipped.
 //!
-//! **Invariant:** nothing here waits, and a file is never seen in half: it is written beside its name and renamed.
+//! **Invariant:** nothing here blocks, and no reader sees half a file: it is written under a temporary name and
+//! renamed.
 
 use crate::{MAX_BYTES, name};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
@@ -13,21 +14,21 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// How many entries are read, and how many names of states are kept of them: the first ones.
+/// How many entries are read, and below how many names of states are kept: the first ones.
 const MAX_ENTRIES: usize = 100_000;
 const MAX_NAMES: usize = 1_024;
 
-/// A directory that is open.
+/// An open directory.
 pub(crate) struct Directory {
     fd: OwnedFd,
 }
 
-/// Whose a directory may be.
+/// Who may own a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// It was named by the user.
+    /// Anybody: the user named it.
     Anyone,
-    /// It is read without the user naming it, so it has to be root's or our own.
+    /// Root or the current user: it is read without being named.
     Trusted,
 }
 
@@ -42,14 +43,14 @@ impl Directory {
         Ok(Self { fd })
     }
 
-    /// What changes with each file that is put here, renamed or removed.
+    /// A value that changes whenever a file is created, renamed or removed here.
     pub(crate) fn stamp(&self) -> Option<(u64, i64, u64)> {
         let stat = rustix::fs::fstat(&self.fd).ok()?;
         #[allow(clippy::useless_conversion, reason = "nanoseconds are shorter on 32-bit ARM")]
         Some((stat.st_ino, stat.st_mtime, u64::from(stat.st_mtime_nsec)))
     }
 
-    /// Opens it, and makes it first where it is missing: for all to read, whatever the umask.
+    /// Opens the directory; a missing one is created, readable for all, independent of the umask.
     pub(crate) fn create(path: &Path, owner: Owner) -> io::Result<Self> {
         match Self::open(path, owner) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -68,7 +69,7 @@ impl Directory {
         Self::open(path, owner)
     }
 
-    /// The names in it that `ours` knows, with its part of them, in order.
+    /// The names in it for which `ours` returns a part, which are sorted.
     pub(crate) fn names(&self, ours: fn(&str) -> Option<&str>) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         self.each(&mut |file| {
@@ -82,7 +83,7 @@ impl Directory {
         names
     }
 
-    /// Hands out the names of its files.
+    /// Calls `found` with the name of each file.
     pub(crate) fn each(&self, found: &mut dyn FnMut(&str)) {
         let Ok(entries) = Dir::read_from(&self.fd) else { return };
         for entry in entries.take(MAX_ENTRIES).flatten() {
@@ -92,9 +93,9 @@ impl Directory {
         }
     }
 
-    /// What is in a file, where that is a regular one of a fitting size, and when it was written.
+    /// The content of a regular file within the size limit, and when it was written.
     pub(crate) fn read(&self, file: &str) -> Option<(Vec<u8>, i64)> {
-        // A pipe would block without NONBLOCK, before it is known to be one.
+        // Without NONBLOCK, opening a pipe blocks before its type is known.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.fd, file, flags, Mode::empty()).ok()?;
         let stat = rustix::fs::fstat(&fd).ok()?;
@@ -107,13 +108,13 @@ impl Directory {
         (bytes.len() <= MAX_BYTES).then_some((bytes, stat.st_mtime))
     }
 
-    /// When a file was written, where it is a regular one.
+    /// When a regular file was written.
     pub(crate) fn written(&self, file: &str) -> Option<i64> {
         let stat = rustix::fs::statat(&self.fd, file, AtFlags::SYMLINK_NOFOLLOW).ok()?;
         (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then_some(stat.st_mtime)
     }
 
-    /// Puts `bytes` in the place of `NAME.json`; with `sync` they outlive a power cut from then on.
+    /// Replaces `NAME.json` by `bytes`; with `sync` they survive a power cut from then on.
     pub(crate) fn write(&self, name: &str, bytes: &[u8], sync: bool) -> io::Result<()> {
         let temporary = format!(".{name}.{}.tmp", std::process::id());
         let written = self.write_new(&temporary, bytes, sync).and_then(|()| {
@@ -130,12 +131,12 @@ impl Directory {
     }
 
     fn write_new(&self, file: &str, bytes: &[u8], sync: bool) -> io::Result<()> {
-        // One that is there was left by a process that had our number.
+        // An existing file was left by a process with the same id.
         let _ = self.remove(file);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o644);
         let fd = rustix::fs::openat(&self.fd, file, flags, mode)?;
-        // Whatever the umask.
+        // Independent of the umask.
         rustix::fs::fchmod(&fd, mode)?;
         let mut file = File::from(fd);
         file.write_all(bytes)?;
@@ -146,7 +147,7 @@ impl Directory {
         Ok(rustix::fs::unlinkat(&self.fd, file, AtFlags::empty())?)
     }
 
-    /// Removes temporary files whose writers are gone: a power cut leaves them.
+    /// Removes temporary files whose writers are gone; a power cut leaves such files.
     pub(crate) fn remove_temporary(&self) {
         let mut left = Vec::new();
         self.each(&mut |file| {

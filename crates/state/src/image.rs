@@ -5,11 +5,12 @@
 //! **Invariant:** an [`Image`] that was read has only text that is fit to show: no character that acts on a terminal or on
 //! the order of reading, and none of it longer than it may be.
 
+use crate::fields::Fields;
 use crate::{MAX_LAYERS, MAX_TEXT, Time, VERSION};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// How it stands, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[expect(missing_docs, reason = "the words say it")]
 pub enum Status {
     #[default]
@@ -20,7 +21,7 @@ pub enum Status {
 }
 
 /// The state of an image.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Image {
     /// [`VERSION`].
     pub v: u32,
@@ -64,10 +65,10 @@ pub struct Image {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left: Option<u64>,
     /// Whether `total` is whole.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_false")]
     pub exact: bool,
     /// Those to be fetched.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<Layer>,
 
     /// The digest of what is here.
@@ -109,18 +110,18 @@ pub struct Image {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Time>,
     /// Runs that failed since then.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub attempts: u64,
     /// Pulls that failed, ever.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub failures: u64,
     /// Bytes fetched, ever.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub received: u64,
 }
 
 /// One layer of it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Layer {
     /// As docker shows it.
     pub id: String,
@@ -137,6 +138,30 @@ pub struct Layer {
     pub percent: Option<u64>,
 }
 
+impl Status {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "Working" => Self::Working,
+            "Done" => Self::Done,
+            "Warning" => Self::Warning,
+            "Error" => Self::Error,
+            _ => return None,
+        })
+    }
+}
+
+impl Layer {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            id: fields.needed_text("id"),
+            text: fields.needed_text("text"),
+            current: fields.number("current"),
+            total: fields.number("total"),
+            percent: fields.number("percent"),
+        }
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
 fn is_false(value: &bool) -> bool {
     !value
@@ -150,8 +175,42 @@ fn is_zero(value: &u64) -> bool {
 impl Image {
     /// The state that `bytes` hold, where they hold one and all of it may be shown.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
-        let image: Self = serde_json::from_slice(bytes).ok()?;
-        image.is_fit().then_some(image)
+        let mut fields = Fields::parse(bytes)?;
+        let image = Self {
+            v: fields.number("v").unwrap_or_default(),
+            id: fields.needed_text("id"),
+            status: fields.needed("status", Status::named),
+            text: fields.needed_text("text"),
+            time: fields.needed("time", Time::parse),
+            since: fields.needed("since", Time::parse),
+            pid: fields.number("pid"),
+            born: fields.number("born"),
+            beat: fields.number("beat"),
+            attempt: fields.number("attempt"),
+            current: fields.number("current"),
+            total: fields.number("total"),
+            percent: fields.number("percent"),
+            rate: fields.number("rate"),
+            left: fields.number("left"),
+            exact: fields.flag("exact"),
+            layers: fields.objects("layers", Layer::read),
+            digest: fields.text("digest"),
+            pulled: fields.time("pulled"),
+            checked: fields.time("checked"),
+            latest: fields.text("latest"),
+            succeeded: fields.time("succeeded"),
+            bytes: fields.number("bytes"),
+            seconds: fields.seconds("seconds"),
+            exit: fields.number("exit"),
+            kind: fields.text("kind"),
+            details: fields.text("details"),
+            hint: fields.text("hint"),
+            failing_since: fields.time("failing_since"),
+            attempts: fields.number("attempts").unwrap_or_default(),
+            failures: fields.number("failures").unwrap_or_default(),
+            received: fields.number("received").unwrap_or_default(),
+        };
+        (fields.are_sound() && image.is_fit()).then_some(image)
     }
 
     /// Whether all of it may be shown.

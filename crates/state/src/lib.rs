@@ -8,6 +8,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `image`, `container` | what the files say |
+//! | `fields` | what the values in a file have to be |
 //! | `history` | what a run makes of the state before it |
 //! | `store` | where the files are: those of this boot, and those that outlive it |
 //! | `directory` | one directory: whole files in, whole files out |
@@ -22,6 +23,7 @@ mod alive;
 mod clock;
 mod container;
 mod directory;
+mod fields;
 mod history;
 mod image;
 mod name;

@@ -1,17 +1,17 @@
-//! The name of the file of an image.
+//! The name of an image's file.
 //!
-//! **Invariant:** every image has a name of its own, at most 200 bytes long, without a slash and not hidden.
+//! **Invariant:** every image has a different name, at most 200 bytes long, without a slash, and not hidden.
 
 use std::fmt::Write as _;
 
-/// The longest name in bytes: a file system takes 255, and temporary files add to it.
+/// Bytes; a file system allows 255, and temporary names are longer.
 const LONGEST: usize = 200;
 
-/// How long the hash is with the mark before it.
+/// The length of the hash, including the character before it.
 const HASH: usize = 17;
 
-/// The name for docker's full reference (`docker.io/library/alpine:latest`), percent-encoded and without its `.json`;
-/// one that is too long is cut and has a hash of the whole at its end.
+/// The file's name, without `.json`, for docker's full reference (`docker.io/library/alpine:latest`): percent-encoded;
+/// a name that is too long is cut, and ends with a hash of the whole.
 #[must_use]
 pub fn file_name(reference: &str) -> String {
     let mut name = String::with_capacity(reference.len() * 3);
@@ -19,12 +19,12 @@ pub fn file_name(reference: &str) -> String {
         if is_plain(byte) && (at > 0 || byte != b'.') {
             name.push(char::from(byte));
         } else {
-            // Writing into a String cannot fail.
+            // Writing to a String cannot fail.
             let _ = write!(name, "%{byte:02X}");
         }
     }
     if name.len() > LONGEST {
-        // FNV-1a: must stay the same from one version of this program to the next.
+        // FNV-1a: has to stay the same in all versions of this program.
         let hash = reference
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
@@ -38,22 +38,22 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// The name in `file`, where that is one of ours: `NAME.json`.
+/// The image's name in the file name `NAME.json`; `None` if it is another file.
 pub(crate) fn of_image(file: &str) -> Option<&str> {
     let name = file.strip_suffix(".json").filter(|name| name.len() <= LONGEST && !name.starts_with('.'))?;
     let is_ours = name.bytes().all(|byte| is_plain(byte) || byte == b'%');
-    // A full reference has a slash, unless it was cut before it.
+    // A full reference contains a slash, unless it was cut before it.
     (is_ours && (name.contains("%2F") || name.len() == LONGEST)).then_some(name)
 }
 
-/// The name in `file`, where that is a container's: `NAME.json`.
+/// The container's name in the file name `NAME.json`.
 pub(crate) fn of_container(file: &str) -> Option<&str> {
     let name = file.strip_suffix(".json").filter(|name| name.len() <= LONGEST)?;
     let is_docker = name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.bytes().all(is_plain);
     is_docker.then_some(name)
 }
 
-/// The process in the name of a temporary file, `.NAME.PID.tmp`.
+/// The process id in the name of a temporary file, `.NAME.PID.tmp`.
 pub(crate) fn of_temporary(file: &str) -> Option<u32> {
     file.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?.1.parse().ok()
 }

@@ -1,6 +1,8 @@
-//! Where the states are: those of this boot in `/run`, and those of ended pulls in `/var/lib`, which outlive it.
+//! The directories of the states: those of this boot in `/run`, and those of ended pulls in `/var/lib`, which survive a
+//! restart.
 //!
-//! **Invariant:** a state in `/run` hides the one in `/var/lib`; at the end of a run one that cannot be replaced is taken away.
+//! **Invariant:** a state in `/run` takes precedence over the one in `/var/lib`. At the end of a run, a state that
+//! cannot be replaced is removed.
 
 use crate::directory::{Directory, Owner};
 use crate::sweep::{self, Candidate};
@@ -20,16 +22,16 @@ pub struct Store {
     is_trusted: bool,
 }
 
-/// All that there is to be read.
+/// All states that were read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct States {
-    /// By their names.
+    /// Sorted by name.
     pub images: Vec<Found>,
-    /// By their names.
+    /// Sorted by name.
     pub containers: Vec<Container>,
 }
 
-/// The state of an image, and under which name it was found.
+/// The state of an image, and the name of its file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
     /// [`file_name`] of docker's full reference.
@@ -38,13 +40,13 @@ pub struct Found {
     pub image: Image,
 }
 
-/// What differs after a file was written or removed. Two that are written within one tick of the kernel's clock (10 ms) may
-/// give the same.
+/// Differs after a file was written or removed. Two changes within one tick of the kernel's clock (10 ms) may result in
+/// the same stamp.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp([Option<(u64, i64, u64)>; 3]);
 
 impl Store {
-    /// Those of this device.
+    /// The store of this device.
     #[must_use]
     pub fn of_device() -> Self {
         let path = PathBuf::from;
@@ -56,7 +58,7 @@ impl Store {
         }
     }
 
-    /// One directory for everything, with the containers in `container` below it: for replays and tests.
+    /// A store in one directory, with the containers in `container` below it: for replays and tests.
     #[must_use]
     pub fn at(directory: &Path) -> Self {
         Self { run: directory.to_owned(), kept: None, containers: directory.join("container"), is_trusted: true }
@@ -70,14 +72,14 @@ impl Store {
         Directory::open(path, self.owner()).ok()
     }
 
-    /// Whether [`Store::read`] may find something else than before, for less than a reading costs.
+    /// Whether [`Store::read`] may return something new; cheaper than reading.
     #[must_use]
     pub fn stamp(&self) -> Stamp {
         let stamp = |path: &PathBuf| self.open(path)?.stamp();
         Stamp([stamp(&self.run), self.kept.as_ref().and_then(stamp), stamp(&self.containers)])
     }
 
-    /// Reads all states: what cannot be read is passed over.
+    /// Reads all states; files that cannot be read are skipped.
     #[must_use]
     pub fn read(&self) -> States {
         let mut images: Vec<Found> = Vec::new();
@@ -110,7 +112,7 @@ impl Store {
         image(&self.open(&self.run)?, &file_name(reference))
     }
 
-    /// What would be read of it after a restart.
+    /// The state that would be read after a restart.
     #[must_use]
     pub fn kept(&self, reference: &str) -> Option<Image> {
         image(&self.open(self.kept.as_ref()?)?, &file_name(reference))
@@ -120,7 +122,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Where it cannot be written; the state that was there stays, unless this one ends a run: then it is taken away,
+    /// If it cannot be written. The old state stays, unless this one ends a run: then the old one is removed, because
+    /// it would say that the run goes on.
     /// for it would say that the run goes on.
     pub fn write(&self, reference: &str, image: &Image, buffer: &mut Vec<u8>) -> io::Result<()> {
         let directory = Directory::create(&self.run, self.owner())?;
@@ -128,7 +131,7 @@ impl Store {
         let mut written = serialize(image, buffer).and_then(|()| directory.write(&name, buffer, false));
         if written.is_err() && image.status != crate::Status::Working {
             let removed = directory.remove(&format!("{name}.json"));
-            // On a full file system the place of the old one may be all the room there is.
+            // On a full file system the old file may have taken the only space.
             if removed.is_ok() && buffer.len() <= MAX_BYTES {
                 written = directory.write(&name, buffer, false);
             }
@@ -136,11 +139,11 @@ impl Store {
         written
     }
 
-    /// Keeps the state beyond a restart, where this store does.
+    /// Writes the state so that it survives a restart, if this store has a directory for that.
     ///
     /// # Errors
     ///
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn keep(&self, reference: &str, image: &Image, buffer: &mut Vec<u8>) -> io::Result<()> {
         let Some(kept) = &self.kept else { return Ok(()) };
         let directory = Directory::create(kept, self.owner())?;
@@ -148,8 +151,8 @@ impl Store {
         directory.write(&file_name(reference), buffer, true)
     }
 
-    /// Removes what this device has done with, in a pull of the image with this full reference, whose state `before` this
-    /// run was written then.
+    /// Removes the states of images that are no longer used on this device. Called by a pull of the image with this
+    /// full reference, whose previous state was written at `before`.
     pub fn sweep(&self, reference: &str, before: Option<Time>, now: Time) {
         let own = file_name(reference);
         for directory in [Some(&self.run), self.kept.as_ref()].into_iter().flatten().filter_map(|path| self.open(path))
@@ -164,11 +167,11 @@ impl Store {
         }
     }
 
-    /// Removes the state of the image with this full reference; whether there was one.
+    /// Removes the state of the image with this full reference. Returns whether there was one.
     ///
     /// # Errors
     ///
-    /// Where it is there and cannot be removed.
+    /// If it exists and cannot be removed.
     pub fn forget(&self, reference: &str) -> io::Result<bool> {
         let file = format!("{}.json", file_name(reference));
         let mut was_there = false;
@@ -193,12 +196,12 @@ fn candidate(directory: &Directory, name: String) -> Option<Candidate> {
     let file = format!("{name}.json");
     let written = Time(directory.written(&file)?);
     let image = image(directory, &name);
-    // The older of the two: a copy has a new date of its own.
+    // The older of the two: a copied file has a new date.
     let time = image.as_ref().map_or(written, |image| image.time.min(written));
     Some(Candidate { name, time, image })
 }
 
-/// Writes `image` into `buffer`, within the limits that readers have.
+/// Writes `image` to `buffer`, within the limits of readers.
 fn serialize(image: &Image, buffer: &mut Vec<u8>) -> io::Result<()> {
     buffer.clear();
     if image.is_fit() && image.layers.iter().all(|layer| layer.id.len() <= MAX_ID) {
@@ -213,7 +216,7 @@ fn serialize(image: &Image, buffer: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// As much of `image` as a reader takes.
+/// `image` cut to the limits of readers.
 fn fitted(image: &Image) -> Image {
     let mut fitted = image.clone();
     fitted.layers.truncate(MAX_LAYERS);

@@ -1,19 +1,19 @@
-//! Which files are removed: those of images that this device has done with.
+//! Which files are removed: those of images that are no longer used on this device.
 //!
-//! A renamed or retagged image leaves its state behind; nothing else removes it. What another image's file says of
-//! the time is the measure, not the clock: a device that was off for a year has not done with anything.
+//! A renamed or retagged image leaves its state behind, and nothing else removes it. Ages are compared with the times
+//! in other files, and not with the clock: a device that was off for a year still uses all of its images.
 //!
-//! **Invariant:** nothing is removed for a time that no clock can have shown.
+//! **Invariant:** a time that no clock can have shown causes no removal.
 
 use crate::{Image, MAX_IMAGES, Status, Time};
 
-/// No clock that shows less is right: this program is younger.
+/// No correct clock shows an earlier time: this program did not exist then.
 pub const BUILT: Time = Time(1_767_225_600);
 
-/// How much older than the newest other file a file may be.
+/// Seconds by which a file may be older than the newest other file.
 const AGE: u64 = 7 * 24 * 3600;
 
-/// How far ahead of ours a clock may be.
+/// Seconds by which another clock may be ahead of this one.
 pub(crate) const AHEAD: i64 = 24 * 3600;
 
 /// A file as it was before this run.
@@ -21,11 +21,11 @@ pub(crate) struct Candidate {
     pub(crate) name: String,
     /// When it was written.
     pub(crate) time: Time,
-    /// What it says, where it says anything.
+    /// Its state, if it has one.
     pub(crate) image: Option<Image>,
 }
 
-/// The names of those to be removed, when a pull of `own` begins.
+/// The names of the files to remove when a pull of `own` begins.
 pub(crate) fn old<'a>(files: &'a [Candidate], own: &str, now: Time) -> Vec<&'a str> {
     let is_time = |time: Time| time >= BUILT && time.0 <= now.0.saturating_add(AHEAD);
     let newest_but =
@@ -35,7 +35,7 @@ pub(crate) fn old<'a>(files: &'a [Candidate], own: &str, now: Time) -> Vec<&'a s
     };
     let mut old: Vec<&str> =
         files.iter().filter(|file| file.name != own && is_old(file)).map(|file| &*file.name).collect();
-    // Space for our own: of those that stay, the oldest that no process works on are removed.
+    // Makes room for the own file: of the others, the oldest that no process is writing are removed.
     let mut stay: Vec<&Candidate> =
         files.iter().filter(|file| file.image.is_some() && file.name != own && !old.contains(&&*file.name)).collect();
     let excess = (stay.len() + 1).saturating_sub(MAX_IMAGES);

@@ -19,7 +19,8 @@ know('number', 'current total percent rate left attempt attempts bytes seconds l
 know('boolean', 'lost');
 function checked(from) {
   const to = {};
-  for (const [name, value] of Object.entries(from ?? {})) {
+  for (const name in from) {
+    const value = from[name];
     if (typeof value === TYPES.get(name)) to[name] = typeof value === 'string' ? clean(value) : value;
   }
   return to;

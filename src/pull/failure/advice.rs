@@ -1,12 +1,42 @@
-//! What to do about a failure, for the line behind 💡.
+//! What to do about a failure: the text after 💡.
 //!
-//! **Invariant:** advice goes by the kind (a replay has no more), the registry, and whether credentials were sent; plain ASCII.
+//! **Invariant:** advice depends only on the kind, the registry, whether credentials were sent and where the engine is, of
+//! which a replay knows as much as the pull; plain ASCII.
 
+use crate::pull::failure::reason::Reason;
 use crate::pull::failure::{Failure, Kind, PULL_CALL};
 
+/// How docker's CLI names an engine that it reaches over a network.
+const REMOTE: [&str; 4] = ["daemon at tcp://", "daemon at ssh://", "API at tcp://", "API at ssh://"];
+
 impl Failure {
-    /// What to do; `registry` is the host that the image comes from, where it is known.
+    /// The advice; `registry` is the host that the image comes from, if it is known.
     pub(crate) fn advice(&self, registry: Option<&str>) -> Option<String> {
+        use Kind::{BadReference, Damaged, EngineDown, Login, NoDocker, NotFound, Platform, RateLimit, ServerError};
+        let is_remote = self.is_remote || REMOTE.iter().any(|address| self.text.contains(address));
+        let advice = match self.kind {
+            EngineDown if is_remote => {
+                return Some(
+                    "the engine is on another host: check that Docker runs and listens there, and that this device reaches it \
+                     (DOCKER_HOST, docker context, network, firewall)"
+                        .into(),
+                );
+            }
+            Kind::Store if Reason::new(&self.text).has("max depth exceeded") => {
+                "this image has more layers than the engine can stack: build it with fewer".into()
+            }
+            _ => self.advice_here(registry)?,
+        };
+        // What is to be looked at there; the rest is the image's or the registry's.
+        let is_anywhere = matches!(
+            self.kind,
+            BadReference | Damaged | Login | NoDocker | NotFound | Platform | RateLimit | ServerError
+        );
+        Some(if is_remote && !is_anywhere { format!("on the engine's host: {advice}") } else { advice })
+    }
+
+    /// What to do where the engine is on this device.
+    fn advice_here(&self, registry: Option<&str>) -> Option<String> {
         Some(match self.kind {
             Kind::SocketDenied => "run this as root, or let this user join the docker group: sudo usermod -aG docker $USER, then log in again".into(),
             Kind::SocketForbidden => format!(
@@ -47,9 +77,10 @@ impl Failure {
 
     fn login(&self, registry: Option<&str>) -> String {
         match registry {
-            // Refused credentials fail even where none were needed.
+            // Wrong credentials fail even for an image that needs none.
             Some(registry) if self.had_credentials => {
-                // Docker Hub's are kept under another name than its host: `docker logout docker.io` leaves them.
+                // Docker Hub's credentials have another key than its host: `docker logout docker.io` does not remove
+                // them.
                 let name = if registry == "docker.io" { String::new() } else { format!(" {registry}") };
                 format!(
                     "log in anew as the user that runs this: docker login{name}; or, if the image is public, \
@@ -158,6 +189,36 @@ mod tests {
             ),
         ] {
             assert_eq!(Failure::own(kind, "x").advice(None).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn advice_about_a_remote_engine_says_so() {
+        let check = |kind, expected: &str| {
+            let failure = Failure { is_remote: true, ..Failure::own(kind, "x") };
+            assert_eq!(failure.advice(Some("reg.example")).as_deref(), Some(expected));
+        };
+        let down = "the engine is on another host: check that Docker runs and listens there, and that this device reaches it (DOCKER_HOST, docker context, network, firewall)";
+        check(Kind::EngineDown, down);
+        check(Kind::Memory, "on the engine's host: free memory on this device, then pull again");
+        check(Kind::NotFound, "check the image's name and tag, and that it was pushed");
+        // In a bare capture docker's words are all there is.
+        let reported = Failure::reported(
+            "Cannot connect to the Docker daemon at tcp://10.0.0.2:2375. Is the docker daemon running?",
+        );
+        assert_eq!(reported.advice(None).as_deref(), Some(down));
+        let local = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?";
+        assert!(Failure::reported(local).advice(None).is_some_and(|advice| advice.contains("systemctl")));
+    }
+
+    #[test]
+    fn an_image_of_too_many_layers_is_not_mended_by_removing_it() {
+        for text in ["failed to register layer: max depth exceeded", "max depth exceeded"] {
+            let advice = Failure::reported(text).advice(None);
+            assert_eq!(
+                advice.as_deref(),
+                Some("this image has more layers than the engine can stack: build it with fewer")
+            );
         }
     }
 

@@ -1,19 +1,19 @@
-//! The table of causes: by which words of a reason its kind is known.
+//! The table of causes: which words of a reason determine its kind.
 //!
-//! Words are searched for where a clause begins ([`matches()`]), so that those of a name, a path or
-//! a server's explanation do not count. What decides is, in this order: who was spoken to at all ([`STAGES`]), the
-//! innermost clause that is known ([`CAUSES`] or an HTTP status), and only then the words that mean little alone ([`WEAK`]).
-//! A cause that arose while a layer was being unpacked is one of the engine's store, whatever else it says.
+//! Words are searched for at the beginning of clauses ([`matches()`]), so that those within a name, a path or a
+//! server's explanation do not count. In this order decide: who was spoken to at all ([`STAGES`]); the innermost known
+//! clause ([`CAUSES`], or an HTTP status); and then words that mean little alone ([`WEAK`]). A cause that arose while a
+//! layer was being stored is one of the engine's store, whatever its words are.
 //!
-//! **Invariant:** all words are in lower case; the first row that has them decides.
+//! **Invariant:** all words are in lower case; the first matching row decides.
 
 use crate::pull::failure::reason::{Reason, matches};
 use crate::pull::failure::{Kind, device, registry};
 
-/// Kinds with the words by which they are known.
+/// Kinds, with the words that determine them.
 pub(crate) type Rows = &'static [(Kind, &'static [&'static str])];
 
-/// Whom the words were about, which decides whatever the cause was.
+/// Who was spoken to, which decides whatever the cause was.
 const STAGES: Rows = &[
     (
         Kind::SocketDenied,
@@ -24,7 +24,15 @@ const STAGES: Rows = &[
             "dial unix *podman.sock: connect: permission denied",
         ],
     ),
-    (Kind::SocketForbidden, &["authorization denied by plugin"]),
+    (
+        Kind::SocketForbidden,
+        &[
+            "authorization denied by plugin",
+            // Docker's CLI, of a page in the place of the engine's answer.
+            "request returned *forbidden for api route",
+            "request returned *unauthorized for api route",
+        ],
+    ),
     (
         Kind::EngineDown,
         &[
@@ -49,6 +57,9 @@ const STAGES: Rows = &[
             "failed to dial",
             "server is shutting down",
             "grpc",
+            "failed to set up container networking",
+            "driver failed programming external connectivity",
+            "failed to create endpoint",
         ],
     ),
     (
@@ -60,18 +71,20 @@ const STAGES: Rows = &[
             "proxy authorization required",
             "*407 proxy authentication required",
             "invalid proxy",
-            // How Go reports a proxy that refuses the tunnel: with the text of its status alone.
+            // How Go reports a proxy that refuses CONNECT: with the status text only.
             "get _: forbidden$",
             "head _: forbidden$",
             "post _: forbidden$",
+            "get _: method not allowed$",
+            "head _: method not allowed$",
         ],
     ),
     (Kind::Version, &["client version"]),
-    // The registry's own code; a gateway has none.
+    // The registry API's own code; a gateway has none.
     (Kind::RateLimit, &["toomanyrequests$"]),
 ];
 
-/// A layer was being unpacked or registered: its checksum was right by then.
+/// A layer was being extracted or registered: its checksum was right by then.
 const STORING: &[&str] = &[
     "failed to register layer",
     "error registering layer",
@@ -88,19 +101,19 @@ const STORING: &[&str] = &[
     "adding layer with blob",
     "committing the finished image",
     "mount callback failed",
-    "error creating overlay mount",
+    "error creating * mount",
     "untar re-exec error",
 ];
 
-/// What podman was at when a layer could not be had.
+/// What podman was doing when a layer could not be fetched.
 const BLOB: [&str; 3] = ["reading blob", "fetching blob", "error fetching blob"];
 
-/// Causes that stay what they are while a layer is stored.
+/// Kinds that stay the same while a layer is stored.
 const KEPT: [Kind; 6] = [Kind::DiskFull, Kind::DiskBroken, Kind::Memory, Kind::Version, Kind::Platform, Kind::Damaged];
 
 const CAUSES: [Rows; 2] = [device::CAUSES, registry::CAUSES];
 
-/// Words that many a reason ends with, and that mean little alone.
+/// Words with which many reasons end, and that mean little alone.
 const WEAK: Rows = &[
     // An engine that is being stopped cancels its pulls.
     (Kind::EngineGone, &["context canceled$"]),
@@ -108,6 +121,7 @@ const WEAK: Rows = &[
         Kind::Unreachable,
         &["http2", "eof$", "eof (", "dial tcp", "dial udp", "lookup", "read tcp", "write tcp", "read udp"],
     ),
+    (Kind::Certificate, &["tls$"]),
     (
         Kind::Store,
         &[
@@ -119,13 +133,18 @@ const WEAK: Rows = &[
             "already exists$",
             "invalid cross-device link$",
             "failed precondition$",
-            "lease",
+            // A file of the store that lost its content with the power.
+            "invalid character x00",
         ],
     ),
+    // A page or a text where JSON should be.
+    (Kind::ServerError, &["invalid character"]),
+    // The registry's login service was reached, and said something else than that it is not well.
+    (Kind::Login, &["failed to authorize"]),
     (Kind::NotFound, &["not found$", "does not exist$"]),
 ];
 
-/// What earlier versions of this program said of themselves: recordings of them have no kind.
+/// The reasons of earlier versions of this program, whose recordings have no kind.
 const OUR_OWN: Rows = &[
     (Kind::SocketDenied, &["permission denied on the engine's socket"]),
     (Kind::NoDocker, &["no docker command was found"]),
@@ -150,13 +169,13 @@ pub(crate) fn kind(reason: &Reason) -> Kind {
         return Kind::Store;
     }
     match cause {
-        // A manifest that names what the registry has not.
+        // A manifest that names a blob that the registry does not have.
         Kind::NotFound if reason.is_about_blob || BLOB.iter().any(|pattern| reason.has(pattern)) => Kind::Damaged,
         cause => cause,
     }
 }
 
-/// The kind of the innermost clause that is known.
+/// The kind of the innermost known clause.
 pub(crate) fn cause(reason: &Reason) -> Kind {
     let of = |rows: Rows, tail: &str| {
         rows.iter().find(|(_, patterns)| patterns.iter().any(|pattern| matches(tail, pattern))).map(|(kind, _)| *kind)
@@ -168,7 +187,7 @@ pub(crate) fn cause(reason: &Reason) -> Kind {
     strong.or_else(|| reason.tails().find_map(|tail| of(WEAK, tail))).unwrap_or(Kind::Other)
 }
 
-/// Whether a reason is no more than the text of an HTTP status.
+/// Whether a reason is only the text of an HTTP status.
 pub(crate) fn is_bare_status(reason: &Reason) -> bool {
     const TEXTS: [&str; 10] = [
         "forbidden$",
@@ -189,7 +208,7 @@ pub(crate) fn is_bare_status(reason: &Reason) -> bool {
     }
 }
 
-/// The kind of a reason of our own, in the words of versions that wrote no kind.
+/// The kind of a reason of this program, in the words of versions that recorded no kind.
 pub(crate) fn of_our_own(text: &str) -> Option<Kind> {
     let text = text.to_ascii_lowercase();
     OUR_OWN.iter().find(|(_, starts)| starts.iter().any(|start| text.starts_with(start))).map(|(kind, _)| *kind)

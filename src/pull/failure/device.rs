@@ -1,12 +1,22 @@
-//! Causes on this device: its disk, its memory, the engine's store, and what this engine cannot do with an image.
+//! Causes on this device: its disk, its memory, the engine's store, and images that this engine cannot use.
 //!
-//! **Invariant:** data only, in lower case; [`causes`](super::causes) says how it is read, and its order within a clause counts.
+//! **Invariant:** only data, in lower case; [`causes`](super::causes) says how it is read. The order within a clause
+//! matters.
 
 use crate::pull::failure::Kind;
 use crate::pull::failure::causes::Rows;
 
 pub(crate) const CAUSES: Rows = &[
-    (Kind::DiskFull, &["no space left on device", "disk quota exceeded", "not enough space", "thin pool has"]),
+    (
+        Kind::DiskFull,
+        &[
+            "no space left on device",
+            "disk quota exceeded",
+            "not enough space",
+            "thin pool has",
+            "database or disk is full",
+        ],
+    ),
     (
         Kind::DiskBroken,
         &[
@@ -44,7 +54,7 @@ pub(crate) const CAUSES: Rows = &[
     (
         Kind::Version,
         &[
-            // Layers packed with zstd are no tar for an engine older than 23.
+            // An engine older than 23 reports a layer packed with zstd as an invalid tar.
             "archive/tar: invalid tar header",
             "archive/tar: unknown file mode",
             "invalid tar header",
@@ -56,6 +66,7 @@ pub(crate) const CAUSES: Rows = &[
             "unknown media type",
             "mediatype in manifest should be",
             "unsupported manifest media type",
+            "no processor for media-type",
             "404 page not found$",
             "page not found$",
         ],
@@ -65,14 +76,16 @@ pub(crate) const CAUSES: Rows = &[
         &[
             "layer does not exist",
             "layer not known",
+            "max depth exceeded",
             "content digest",
-            "code = notfound desc = content digest",
             "content sha256",
             "failed to get content",
             "blob not found$",
             "error creating layer",
             "error creating temporary lease",
             "failed to create lease",
+            "lease _",
+            "lease does not exist",
             "failed to get reader from content store",
             "parent snapshot",
             "snapshot",

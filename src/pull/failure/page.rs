@@ -1,6 +1,6 @@
-//! HTML pages where a message should be: what gateways, portals and proxies write.
+//! HTML pages in place of a message, as gateways, portals and proxies send them.
 //!
-//! **Invariant:** of a page only its title is shown, in one line; text that is no page stays as it is.
+//! **Invariant:** of a page only its title is shown, in one line; other text is not changed.
 
 /// How a page begins, in lower case.
 const BEGINNINGS: [&str; 5] = ["<!doctype", "<html", "<head", "<body", "<?xml"];
@@ -13,12 +13,12 @@ pub(crate) fn is_page(text: &str) -> bool {
 
 /// Where in a text a page begins.
 fn beginning(text: &str) -> Option<usize> {
-    // ASCII alone changes, so that places stay what they are.
+    // Only ASCII is changed, so that byte positions stay the same.
     let lower = text.to_ascii_lowercase();
     BEGINNINGS.iter().filter_map(|tag| lower.find(tag)).min()
 }
 
-/// A text with its page, quoted or not, cut down to the page's title.
+/// A text in which a page, quoted or not, is replaced by its title.
 pub(crate) fn cut_pages(text: &str) -> String {
     let Some(start) = beginning(text) else { return text.to_owned() };
     let end = text.rfind('>').map_or(text.len(), |at| at + 1).max(start);
@@ -36,7 +36,7 @@ pub(crate) fn cut_pages(text: &str) -> String {
     short
 }
 
-/// The title of a page, or its heading; what there is of text where it has neither.
+/// The title of a page, else its heading, else its text.
 pub(crate) fn title(page: &str) -> String {
     let lower = page.to_ascii_lowercase();
     let element = |name: &str| {
@@ -51,11 +51,13 @@ pub(crate) fn title(page: &str) -> String {
 
 /// The HTTP status that a title names.
 pub(crate) fn status(title: &str) -> Option<u16> {
-    let words = title.split(|c: char| !c.is_ascii_alphanumeric());
+    // Not in a word: that is an address.
+    let words = title.split_ascii_whitespace().map(|word| word.trim_matches(|c: char| !c.is_ascii_alphanumeric()));
     words.filter(|word| word.len() == 3).filter_map(|word| word.parse().ok()).find(|number| (400..600).contains(number))
 }
 
-/// Text without tags, and blanks (written out as `\n` where the page is quoted) once each.
+/// The text without tags, with single blanks; a quoted page contains blanks as `
+/// `.
 fn text_of(html: &str) -> String {
     let mut text = String::new();
     for (at, part) in html.split('<').enumerate() {
@@ -114,6 +116,7 @@ mod tests {
     fn a_title_can_name_a_status() {
         assert_eq!(status("403 Forbidden"), Some(403));
         assert_eq!(status("Error 502 (Bad)"), Some(502));
+        assert_eq!(status("403.example:404 | 522: Connection timed out"), Some(522));
         assert_eq!(status("Welcome to 10.0.0.1, port 8080"), None);
     }
 }

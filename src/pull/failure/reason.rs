@@ -1,32 +1,35 @@
-//! A reason taken apart: `failed to do request: Head "https://…": dial tcp: no such host` is a chain of clauses, the
-//! outermost first and the cause last, with names of images, registries and files in between.
+//! Parses a reason: `failed to do request: Head "https://…": dial tcp: no such host` is a chain of clauses, the
+//! outermost first and the cause last, mixed with names of images, registries and files.
 //!
-//! Apart, because a name can hold any word (`denied/x509:timeout`) and must never be taken for a cause.
+//! Separate, because a name can contain any word (`denied/x509:timeout`), and must never be taken for a cause.
 //!
-//! **Invariant:** names that stand apart as a word (quoted, or with a slash) are out of the clauses; pure.
+//! **Invariant:** pure; names that are a word of their own (quoted, or with a slash) are removed from the clauses.
 
-/// The words with a slash in them that are no names. Those of Go's packages bear their colon.
-const WORDS_WITH_SLASH: [&str; 7] =
-    ["i/o", "input/output", "fork/exec", "archive/tar:", "net/http:", "username/password", "http/1.x"];
+/// Words with a slash that are not names. Those of Go's packages include their colon.
+const WORDS_WITH_SLASH: [&str; 8] =
+    ["i/o", "input/output", "fork/exec", "archive/tar:", "net/http:", "username/password", "http/1.x", "text/html"];
 
-/// So many bytes at each end of a reason are searched: who was asked stands at its beginning, the cause at its end.
+/// Bytes at each end of a reason that are searched: its beginning says who was asked, its end is the cause.
 const END: usize = 2048;
 
-/// What a name is replaced by.
+/// The replacement for a name.
 const NAME: &str = "_";
 
-/// After these only a name follows.
-const LAST: [&str; 3] = ["no such image", "unable to find image", "unauthorized to access repository"];
+/// After these clauses only a name follows.
+const LAST: [&str; 4] = ["no such image", "unable to find image", "unauthorized to access repository", "name unknown"];
+
+/// After this and a status comes what a registry or a gateway wrote, which can be anything.
+const UNREAD: &str = "error parsing http";
 
 #[derive(Debug)]
 pub(crate) struct Reason {
-    /// In lower case, joined by `: `.
+    /// In lower case; clauses are joined by `: `.
     text: String,
-    /// Where in the text each clause begins.
+    /// The byte position of each clause.
     starts: Vec<usize>,
-    /// A request to a registry was about a blob.
+    /// Whether a request to a registry was about a blob.
     pub(crate) is_about_blob: bool,
-    /// The request was docker's to its engine.
+    /// Whether the request was docker's to its engine.
     pub(crate) is_to_engine: bool,
 }
 
@@ -40,12 +43,14 @@ impl Reason {
         };
         let (head, tail) = ends(text);
         for line in head.lines().chain(tail.lines()) {
-            let mut is_start = true;
+            let (mut is_start, mut last) = (true, "");
             for word in line.split_whitespace() {
                 let (word, ends_clause) = match word.strip_suffix(':') {
                     Some(word) => (word, true),
-                    None => (word, false),
+                    // `rpc error: code = Unknown desc = …`
+                    None => (word, word == "=" && last == "desc"),
                 };
+                last = word;
                 reason.push(word, ends_clause, is_start);
                 is_start = ends_clause;
             }
@@ -60,7 +65,7 @@ impl Reason {
         self.is_about_blob |= is_url && lower.contains("/blobs/sha256:");
         self.is_to_engine |= is_url && lower.contains("/images/create?");
         if is_start {
-            // Not where there is text: the first clause can be empty.
+            // Not if there is text: the first clause can be empty.
             if !self.starts.is_empty() {
                 self.text.push_str(": ");
             }
@@ -71,15 +76,15 @@ impl Reason {
         if is_name(&lower, ends_clause) {
             self.text.push_str(NAME);
         } else {
-            // Of a text in quotes or brackets only its ends have them.
+            // A text in quotes or brackets has them only at its ends.
             let bare = lower.trim_start_matches(['"', '\\', '\'', '[', '{', '*', '`']);
             self.text.push_str(bare.trim_end_matches(['"', '\\', '\'', ']', '}', ',', ';', '.', '`', '!']));
         }
     }
 
-    /// What follows those clauses after which only a name can follow is no cause.
+    /// Removes what follows the clauses after which only a name or the body of an answer can follow.
     fn cut_last_names(&mut self) {
-        let last = self.clauses().position(|clause| LAST.contains(&clause));
+        let last = self.clauses().position(|clause| LAST.contains(&clause) || clause.starts_with(UNREAD));
         if let Some(at) = last
             && let Some(&next) = self.starts.get(at + 1)
         {
@@ -101,12 +106,12 @@ impl Reason {
         self.starts.iter().rev().map(|&start| &self.text[start..])
     }
 
-    /// Whether some clause, with what follows it, is as `pattern` says.
+    /// Whether some clause, with what follows it, matches `pattern`.
     pub(crate) fn has(&self, pattern: &str) -> bool {
         self.tails().any(|tail| matches(tail, pattern))
     }
 
-    /// The HTTP statuses that clauses name, in their places: the innermost first, `None` where a clause names none.
+    /// The HTTP statuses in the clauses, the innermost first; `None` for a clause without one.
     pub(crate) fn statuses(&self) -> impl Iterator<Item = Option<u16>> {
         let clauses: Vec<&str> = self.clauses().collect();
         let all: Vec<_> = (0..clauses.len())
@@ -117,20 +122,24 @@ impl Reason {
     }
 }
 
-/// A text, or its two ends where it is long: no reason is, and a hostile one must not take time.
+/// A text, or the two ends of a long one: no real reason is that long, and a hostile one must not take time.
 fn ends(text: &str) -> (&str, &str) {
     if text.len() <= 2 * END {
         return (text, "");
     }
     let tail = &text[text.ceil_char_boundary(text.len() - END)..];
-    // From a whole clause on.
+    // The end begins with a whole clause.
     (&text[..text.floor_char_boundary(END)], tail.split_once(": ").map_or("", |(_, tail)| tail))
 }
 
-/// Whether a word is the name of an image, a registry or a page: in quotes, or with a slash. Paths and sockets are none.
+/// Whether a word is the name of an image, a registry or a page: in quotes, or with a slash. Paths and sockets are not.
 fn is_name(word: &str, ends_clause: bool) -> bool {
     let core = word.trim_start_matches(['(', '[']).trim_end_matches([',', '.', ')', ']', ';']).replace('\\', "");
     let is_quoted = |mark| core.len() > 1 && core.starts_with(mark) && core.ends_with(mark);
+    // Go's characters: `'<'`, `'\x00'`.
+    if is_quoted('\'') && (core.len() == 3 || core == "'x00'") {
+        return false;
+    }
     if is_quoted('"') || is_quoted('\'') || is_quoted('`') {
         return true;
     }
@@ -139,7 +148,7 @@ fn is_name(word: &str, ends_clause: bool) -> bool {
     core.contains('/') && !core.starts_with('/') && !core.starts_with("unix://") && !is_known
 }
 
-/// The HTTP status that a clause names: `503 service unavailable` behind a clause that speaks of one, or `… status code 503`.
+/// The HTTP status in a clause: `503 service unavailable` after a clause about a status, or `… status code 503`.
 fn status(clause: &str, before: &str) -> Option<u16> {
     const LEADS: [&str; 7] = ["status", "http", "code", "statuscode", "response", "responded", "error"];
     let number = |word: &str| {
@@ -162,8 +171,8 @@ fn status(clause: &str, before: &str) -> Option<u16> {
     })
 }
 
-/// Whether a text begins as `pattern` says, up to the border of a word. A `*` stands for anything within a clause (at the end
-/// for the remainder of a word too), and a `$` at the end for the end of a clause.
+/// Whether a text begins with `pattern`, up to the end of a word. `*` matches anything within a clause (at the
+/// pattern's end also the rest of a word), and `$` at the pattern's end the end of a clause.
 pub(crate) fn matches(text: &str, pattern: &str) -> bool {
     let (pattern, is_whole) = match pattern.strip_suffix('$') {
         Some(pattern) => (pattern, true),
@@ -222,7 +231,10 @@ mod tests {
             &["manifest for a:b not found", "manifest unknown", "eof"],
         );
         check("the repository with name 'denied' is", &["the repository with name _ is"]);
-        check(r#"desc = "transport: dial unix /run/c.sock: x""#, &["desc = transport", "dial unix /run/c.sock", "x"]);
+        check(
+            r#"desc = "transport: dial unix /run/c.sock: x""#,
+            &["desc =", "transport", "dial unix /run/c.sock", "x"],
+        );
         check("", &[]);
     }
 

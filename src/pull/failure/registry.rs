@@ -1,6 +1,8 @@
-//! Causes in the connection to the registry and in what it answers: Go's words for networks, TLS and HTTP/2, and the registries' own.
+//! Causes in the connection to the registry and in its answers: Go's messages for networks, TLS and HTTP/2, and the
+//! registries' own.
 //!
-//! **Invariant:** data only, in lower case; [`causes`](super::causes) says how it is read, and its order within a clause counts.
+//! **Invariant:** only data, in lower case; [`causes`](super::causes) says how it is read. The order within a clause
+//! matters.
 
 use crate::pull::failure::Kind;
 use crate::pull::failure::causes::Rows;
@@ -15,6 +17,7 @@ pub(crate) const CAUSES: Rows = &[
             "local error: tls",
             "remote error: tls: internal error",
             "tls handshake timeout",
+            "tls: received unexpected",
         ],
     ),
     (
@@ -40,6 +43,8 @@ pub(crate) const CAUSES: Rows = &[
             "parsing reference",
             "invalid checksum digest",
             "invalid image reference",
+            // Podman's names without a registry.
+            "short-name",
         ],
     ),
     (
@@ -63,6 +68,7 @@ pub(crate) const CAUSES: Rows = &[
             "gzip: invalid checksum",
             "flate: corrupt input",
             "manifest invalid",
+            "manifest does not match",
             "invalid manifest",
             "unexpected eof reading",
             "layers from manifest don't match image configuration",
@@ -74,6 +80,7 @@ pub(crate) const CAUSES: Rows = &[
             "missing signature key",
             "unexpected media type",
             "docker image format v1",
+            "deprecation notice",
             "docker image manifest version 2, schema 1 support",
             "media type * is no longer supported",
             "failed size validation",
@@ -104,6 +111,7 @@ pub(crate) const CAUSES: Rows = &[
             "cannot validate certificate",
             "bad certificate",
             "missing client certificate",
+            "missing key",
             "open /etc/docker/certs.d*",
             "expired certificate",
             "unknown certificate",
@@ -154,7 +162,7 @@ pub(crate) const CAUSES: Rows = &[
         &[
             "manifest unknown",
             "name unknown",
-            "manifest for * not found",
+            "manifest * not found",
             "no such image",
             "unable to find image",
             "image not known",
@@ -181,12 +189,23 @@ pub(crate) const CAUSES: Rows = &[
             "too many requests",
             "request timeout$",
             "request time-out$",
+            // What answered is no registry, or not well.
+            "missing or empty content-*",
+            "unable to decode token response",
+            "authorization server did not include a token",
+            "text/html",
         ],
     ),
     (
         Kind::Unreachable,
         &[
             "connection refused",
+            // A firewall or a sandbox of the engine, whatever it says.
+            "connect$",
+            "socket$",
+            "write: operation not permitted",
+            "operation was canceled",
+            "network timed out",
             "connection reset",
             "connection timed out",
             "operation timed out",

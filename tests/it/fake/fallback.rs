@@ -71,6 +71,29 @@ fn a_socket_that_is_no_good_is_a_reason() {
     }
 }
 
+/// In the log and in its replay.
+#[test]
+fn nothing_is_advised_for_this_host_where_the_engine_is_remote() {
+    for (says, advice) in [
+        (
+            "Cannot connect to the Docker daemon at tcp://127.0.0.1:1. Is the docker daemon running?",
+            "the engine is on another host: ",
+        ),
+        ("write /var/lib/docker/x: no space left on device", "on the engine's host: make room "),
+        ("manifest for a:1 not found: manifest unknown", "check the image's name and tag"),
+    ] {
+        let temp = Temp::new();
+        temp.script("docker", &format!("echo '{says}'; exit 1"));
+        let mut command = program(&temp);
+        command.args(["--retries", "0", "--host", "tcp://127.0.0.1:1", "--no-log", "--record", &temp.at("r.jsonl")]);
+        let live = run(command.arg(temp.image()));
+        let replayed = run(program(&temp).args(["--replay", &temp.at("r.jsonl")]));
+        for ended in [live, replayed] {
+            assert!(text_after(&ended.stdout, "💡 ").starts_with(advice), "{ended:?}");
+        }
+    }
+}
+
 #[test]
 fn an_engine_that_does_not_answer_a_ping_is_a_reason() {
     let check = |ping: Vec<Step>, reason: &str| {

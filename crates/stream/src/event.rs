@@ -6,8 +6,7 @@
 //! **Invariant:** parsing never fails. What is not understood is [`Event::Unknown`], what holds a key `error` is an
 //! error however malformed, and an event that only moves a bar costs no allocation.
 
-use crate::pull::layer::Phase;
-use crate::pull::wire::{Message, Wire};
+use crate::wire::{Message, Wire};
 use std::borrow::Cow;
 
 /// The longest id of a layer, in bytes: a digest with its algorithm has 71. What is longer is no id.
@@ -16,15 +15,41 @@ const MAX_ID: usize = 128;
 /// How much is kept of a line that is an error in a form not understood, in bytes: more than is ever shown.
 const MAX_MALFORMED: usize = 64 << 10;
 
+/// What the engine does with a layer, in the engine's order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// `Pulling fs layer`
+    Queued,
+    /// `Waiting`
+    Waiting,
+    /// `Downloading`
+    Downloading,
+    /// The engine waits this many seconds before it tries the layer again.
+    Retrying(u64),
+    /// `Verifying Checksum`
+    Verifying,
+    /// `Download complete`
+    Downloaded,
+    /// `Extracting`
+    Extracting,
+    /// `Pull complete`
+    Complete,
+    /// `Already exists`
+    Cached,
+}
+
 /// What one line says. Text is the engine's own and not yet made safe to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Event<'a> {
+pub enum Event<'a> {
     /// `Pulling from library/alpine`: the manifest of an image has been resolved.
     PullingFrom(Cow<'a, str>),
     /// The layer `id` is in this phase.
     Layer {
+        /// As the engine writes it: the first 12 digits of its digest; of a blob of podman's, longer.
         id: Cow<'a, str>,
+        /// What is done with it.
         phase: Phase,
+        /// How far that is.
         numbers: Numbers,
         /// The mark of the containerd image store.
         hide_counts: bool,
@@ -47,38 +72,43 @@ pub(crate) enum Event<'a> {
 
 impl Event<'_> {
     /// Whether it announces a layer, so that more of them may be about to follow.
-    pub(crate) fn announces(&self) -> bool {
+    #[must_use]
+    pub fn announces(&self) -> bool {
         matches!(self, Event::Layer { phase: Phase::Queued | Phase::Waiting | Phase::Cached, .. })
     }
 }
 
 /// The numbers beside a phase, as far as they are bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Numbers {
-    pub(crate) current: Option<u64>,
+pub struct Numbers {
+    /// Bytes; `None` where the engine said none.
+    pub current: Option<u64>,
     /// `None` where the engine does not know it, which it says in several forms: 0, -1, not at all.
-    pub(crate) total: Option<u64>,
+    pub total: Option<u64>,
     /// What was said instead of bytes, as bits, to see whether it changes: it too can be a sign of life. 0 is nothing.
-    pub(super) odd: u64,
+    pub(crate) odd: u64,
 }
 
 impl Numbers {
-    #[cfg(test)]
-    pub(crate) const NONE: Self = Self { current: None, total: None, odd: 0 };
+    /// None at all.
+    pub const NONE: Self = Self { current: None, total: None, odd: 0 };
 
-    #[cfg(test)]
-    pub(crate) fn of(current: u64, total: Option<u64>) -> Self {
+    /// `current` of `total` bytes.
+    #[must_use]
+    pub fn of(current: u64, total: Option<u64>) -> Self {
         Self { current: Some(current), total, odd: 0 }
     }
 
     /// Whether the engine said any.
-    pub(crate) fn has_any(&self) -> bool {
+    #[must_use]
+    pub fn has_any(&self) -> bool {
         self.current.is_some() || self.total.is_some() || self.odd != 0
     }
 }
 
 /// Understands one line of the engine's JSON stream, without its line end.
-pub(crate) fn parse(line: &[u8]) -> Event<'_> {
+#[must_use]
+pub fn parse(line: &[u8]) -> Event<'_> {
     // Checked first, although serde_json would check what it keeps: a recording can hold only UTF-8, and a replay must
     // understand what the live pull understood.
     let Ok(text) = std::str::from_utf8(line) else {
@@ -120,7 +150,8 @@ pub(crate) fn parse(line: &[u8]) -> Event<'_> {
 }
 
 /// Understands one line that `docker pull` writes without a terminal.
-pub(crate) fn parse_cli(line: &[u8]) -> Event<'_> {
+#[must_use]
+pub fn parse_cli(line: &[u8]) -> Event<'_> {
     const ERRORS: [&str; 3] = ["Error response from daemon: ", "Error: ", "error: "];
     // A recording has the replacement character where the line was not UTF-8, and must not be understood better.
     let Some(text) = std::str::from_utf8(line).ok().filter(|text| !text.contains('\u{fffd}')) else {
@@ -193,7 +224,8 @@ fn after<'a>(text: Cow<'a, str>, prefix: &str) -> Cow<'a, str> {
 }
 
 /// A line that is no JSON in UTF-8. It is an error all the same where an object has a key `error` or `errorDetail` at its top.
-pub(crate) fn malformed(line: &[u8]) -> Event<'_> {
+#[must_use]
+pub fn malformed(line: &[u8]) -> Event<'_> {
     if has_error_key(line) {
         let line = String::from_utf8_lossy(&line[..line.len().min(MAX_MALFORMED)]);
         Event::Error(format!("the engine reported an error in a form not understood: {line}"))

@@ -5,7 +5,7 @@
 use std::io::BufRead as _;
 
 /// The longest line that is read whole, in bytes. Engines' own lines are under 1 KB; a longer one is an attack or a fault.
-pub(crate) const MAX_LINE: usize = 1 << 20;
+pub const MAX_LINE: usize = 1 << 20;
 
 /// What is kept of a line that was too long, in bytes: as much as the log shows of any raw line (64 KiB), less the words
 /// that say so. Otherwise these would be cut off again.
@@ -16,7 +16,8 @@ const KEPT_OF_TOO_LONG: usize = (64 << 10) - 64;
 ///
 /// A line of more than the limit is cut to its first 64 KiB, with words at its end that say so: memory stays bounded
 /// whatever comes.
-pub(crate) struct LineBuffer {
+#[derive(Debug)]
+pub struct LineBuffer {
     partial: Vec<u8>,
     /// The length of the line so far, of which `partial` holds at most the limit.
     length: usize,
@@ -31,22 +32,25 @@ pub(crate) struct LineBuffer {
 
 impl LineBuffer {
     /// Lines of at most `limit` bytes.
-    pub(crate) fn new(limit: usize) -> Self {
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
         Self { partial: Vec::new(), length: 0, limit, keeps_empty: false, object: Object::default(), is_rest: false }
     }
 
     /// The same with empty lines, for a reader that counts lines.
-    pub(crate) fn with_empty(limit: usize) -> Self {
+    #[must_use]
+    pub fn with_empty(limit: usize) -> Self {
         Self { keeps_empty: true, ..Self::new(limit) }
     }
 
     /// Whether a line has begun that has not ended.
-    pub(crate) fn is_within(&self) -> bool {
+    #[must_use]
+    pub fn is_within(&self) -> bool {
         self.length > 0
     }
 
     /// Takes the next bytes and hands every line that they end to `line`.
-    pub(crate) fn feed(&mut self, mut bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
+    pub fn feed(&mut self, mut bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
         while let Some(end) = line_end(bytes) {
             if self.length == 0 && end <= self.limit && !self.is_rest {
                 emit(&bytes[..end], self.keeps_empty, line);
@@ -64,7 +68,7 @@ impl LineBuffer {
     }
 
     /// Hands on what is left when the stream ends without a line end.
-    pub(crate) fn end(&mut self, line: &mut dyn FnMut(&[u8])) {
+    pub fn end(&mut self, line: &mut dyn FnMut(&[u8])) {
         if self.length > 0 {
             self.flush(line);
         }
@@ -142,7 +146,8 @@ impl Object {
             at += 1;
             *self = match (*self, byte) {
                 (Self::Before, b'{') => Self::Within(1),
-                (Self::Before, byte) if byte.is_ascii_whitespace() => Self::Before,
+                // Blanks, and the mark that Windows begins a text with.
+                (Self::Before, byte) if byte.is_ascii_whitespace() || b"\xef\xbb\xbf".contains(byte) => Self::Before,
                 (Self::Before | Self::Other, _) => {
                     *self = Self::Other;
                     return None;
@@ -165,7 +170,8 @@ impl Object {
 
 /// The first object of JSON in a line that begins with one and goes on behind it, and what follows, which can be nothing
 /// but blanks.
-pub(crate) fn split_object(line: &[u8]) -> Option<(&[u8], &[u8])> {
+#[must_use]
+pub fn split_object(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let (object, rest) = line.split_at(Object::default().end(line)?);
     (!rest.is_empty()).then_some((object, rest.trim_ascii_start()))
 }
@@ -198,7 +204,7 @@ fn is_boundary(bytes: &[u8], at: usize) -> bool {
 mod tests {
     use super::*;
 
-    /// The lines that come of these pieces.
+    /// The lines that result from these pieces.
     fn cut<'a>(limit: usize, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
         let (mut lines, mut found) = (LineBuffer::new(limit), Vec::new());
         let mut keep = |line: &[u8]| found.push(String::from_utf8_lossy(line).into_owned());
@@ -300,7 +306,7 @@ not{"f":1}{"g"
         let mut keep = |line: &[u8]| found.push(String::from_utf8_lossy(line).into_owned());
         lines.feed(b"{\"a\":1}", &mut keep);
         assert!(!lines.is_within());
-        // What is left of its line is no empty line, the next is one.
+        // The rest of that line is no empty line; the next one is.
         lines.feed(b"\r\n\n{\"b\"", &mut keep);
         lines.feed(b":2}\n", &mut keep);
         lines.end(&mut keep);

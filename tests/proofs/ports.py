@@ -1,0 +1,14 @@
+"""Ports of loopback for servers that do not choose one themselves."""
+
+import socket
+
+
+def free_ports(count):
+    """Ports that nobody listens on. They are held together, so that no two are the same, and free again on return."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
