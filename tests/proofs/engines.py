@@ -710,8 +710,8 @@ class Row:
         for log, at in self.logged.items():
             with open(log, "rb") as file:
                 file.seek(at)
-                said = file.read().decode(errors="replace")
-            found = re.findall(r'"GET /v2/\S+/blobs/sha256:([0-9a-f]{12})\S* HTTP/1.1" (20[06]) (\d+)', said)
+                text = file.read().decode(errors="replace")
+            found = re.findall(r'"GET /v2/\S+/blobs/sha256:([0-9a-f]{12})\S* HTTP/1.1" (20[06]) (\d+)', text)
             # The rest of a layer that had begun to come in an earlier pull.
             if any(layer_id in ids and status == "206" for layer_id, status, _ in found):
                 return None
@@ -729,8 +729,8 @@ class Row:
         if not answers:
             return None
         sizes = dict(answers[-1])
-        said = lambda status: {data["id"] for _, code, data in rows if code == "e" and data.get("status") == status}
-        announced, here = said("Pulling fs layer"), said("Already exists")
+        ids_of = lambda status: {data["id"] for _, code, data in rows if code == "e" and data.get("status") == status}
+        announced, here = ids_of("Pulling fs layer"), ids_of("Already exists")
         expect(announced <= sizes.keys(), f"sizes of another platform: {announced} and {sizes}")
         for layer_id in announced:
             for path in (self.lab / "store/docker/registry/v2/blobs/sha256" / layer_id[:2]).glob(f"{layer_id}*/data"):
@@ -746,10 +746,10 @@ class Row:
         if not pull.success or "🔁" in pull.out or not announced - here:
             return "known"
         until = time.monotonic() + 2
-        while (came := self.served(announced - here)) is not None and came < total and time.monotonic() < until:
+        while (served := self.served(announced - here)) is not None and served < total and time.monotonic() < until:
             time.sleep(0.05)
-        expect(came in (None, total), f"{came} bytes came, not {total}")
-        return "equal" if came else "known"
+        expect(served in (None, total), f"{served} bytes came, not {total}")
+        return "equal" if served else "known"
 
     def at(self, image):
         return f"{self.link.address}/{image}"

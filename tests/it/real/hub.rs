@@ -11,9 +11,9 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/hub.sh");
 const STEPS: &str = r#"
 docker() { command docker -H "unix://$PWD/docker.sock" "$@"; }
 alone() { # WHAT COMMAND...: its line, its exit code
-    local said code=0
-    said=$("${@:2}" 2>&1) || code=$?
-    echo "$1: exit $code: $said"
+    local output code=0
+    output=$("${@:2}" 2>&1) || code=$?
+    echo "$1: exit $code: $output"
 }
 asked() {
     sleep 0.3 # the registry's log comes a little later than its answer
@@ -61,23 +61,23 @@ fn a_check_of_the_hubs_images_costs_no_get_of_a_manifest() {
     command.arg(dir.join("hub")).args(["bash", "-euo", "pipefail", "-c", STEPS]).stdin(Stdio::null()).env_clear();
     command.env("PATH", env::var_os("PATH").expect("a PATH")).env("AGENT", &agent);
     command.env("PULL", own.join("docker-pull-with-progress")).env("LANG", "C.UTF-8");
-    let said = succeed(&mut command);
+    let output = succeed(&mut command);
     fs::remove_dir_all(&dir).expect("it was there");
-    println!("{said}");
+    println!("{output}");
 
-    let lines: Vec<&str> = said.lines().collect();
+    let lines: Vec<&str> = output.lines().collect();
     let at = |begin: &str| {
-        lines.iter().position(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("{begin}: {said}"))
+        lines.iter().position(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("{begin}: {output}"))
     };
     let manifests = |begin: &str| lines[at(begin) + 1..].iter().find(|line| line.starts_with("asked:")).expect("asked");
-    assert!(lines[0].contains("Downloaded: 20KB in "), "{said}");
+    assert!(lines[0].contains("Downloaded: 20KB in "), "{output}");
     // The engine's own two: the Hub's images are not asked for their sizes.
-    assert_eq!(*lines.iter().find(|line| line.starts_with("asked:")).expect("asked"), "asked: HEAD GET", "{said}");
-    assert!(lines[at("current")].starts_with("current: exit 0: "), "{said}");
-    assert_eq!(*manifests("current"), "asked: HEAD", "{said}");
-    assert!(lines[at("newer")].starts_with("newer: exit 1: "), "{said}");
-    assert_eq!(*manifests("newer"), "asked: HEAD", "{said}");
+    assert_eq!(*lines.iter().find(|line| line.starts_with("asked:")).expect("asked"), "asked: HEAD GET", "{output}");
+    assert!(lines[at("current")].starts_with("current: exit 0: "), "{output}");
+    assert_eq!(*manifests("current"), "asked: HEAD", "{output}");
+    assert!(lines[at("newer")].starts_with("newer: exit 1: "), "{output}");
+    assert_eq!(*manifests("newer"), "asked: HEAD", "{output}");
     // Without the agent it is the engine that is asked, and that costs a GET.
-    assert!(lines[at("engine")].starts_with("engine: exit 1: "), "{said}");
-    assert!(manifests("engine").contains("GET"), "{said}");
+    assert!(lines[at("engine")].starts_with("engine: exit 1: "), "{output}");
+    assert!(manifests("engine").contains("GET"), "{output}");
 }
