@@ -39,6 +39,7 @@ put_puller() {
 }
 put_agent() {
     put 644 "$here/alm-agent.service" lib/systemd/system/alm-agent.service
+    for example in notices mailer; do put 644 "$here/$name.$example.conf" "usr/share/doc/$name/examples/$example.conf"; done
     for script in postinst prerm postrm; do put 755 "$here/$script.agent" "DEBIAN/$script"; done
 }
 put 755 "$executable" "usr/bin/$name"

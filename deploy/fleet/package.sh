@@ -17,6 +17,8 @@ put 644 "$here/README.md" $doc/README.md
 put 644 "$here/nginx.conf" $doc/examples/nginx.conf
 put 644 "$here/rules.yml" $doc/examples/rules.yml
 gzip -9n <"$changelog" >"$tree/$doc/changelog.Debian.gz"
+mkdir -p "$tree/usr/share/man/man8"
+gzip -9n <"$here/alm-fleet-configure.8" >"$tree/usr/share/man/man8/alm-fleet-configure.8.gz"
 put 644 "$here/lintian-overrides" usr/share/lintian/overrides/alm-fleet
 # An administrator's own words about the page stay when the package is upgraded. Not in /etc, since mosquitto gives out no
 # file that a link leads to.
@@ -27,5 +29,6 @@ put 755 "$here/mosquitto/alm-fleet-configure" usr/sbin/alm-fleet-configure
 put 644 "$here/mosquitto/limits.conf" lib/systemd/system/mosquitto.service.d/alm-fleet.conf
 
 mkdir "$tree/DEBIAN"
+for script in postinst postrm; do put 755 "$here/$script" DEBIAN/$script; done
 printf '%s\n' "${conffiles[@]}" >"$tree/DEBIAN/conffiles"
 build "$here/control" all "$out/alm-fleet_${version}_all.deb"

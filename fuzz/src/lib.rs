@@ -1,10 +1,10 @@
-//! The rooms of the program, as they are, and a harness for each that reads what others have written.
+//! The program's own modules, unchanged, and a harness for each one that reads text from outside.
 //!
-//! The program is a binary without a library, so its folders are declared here once more. Of the modes only the replay is here: the
-//! others speak with an engine of their own accord or look at a log. With `cfg(fuzzing)` signals have a stand-in: libFuzzer has
-//! handlers of its own, and a replay would register anew a million times.
+//! The program is a binary without a library, so its folders are declared here again. Of the modes only the replay is
+//! included: the others connect to an engine or read a log by themselves. With `cfg(fuzzing)` signals are replaced:
+//! libFuzzer has its own handlers, and a replay would register others a million times.
 
-// A harness uses a part of a room.
+// A harness uses only a part of a module.
 #![allow(dead_code, unused_imports)]
 
 #[path = "../../src/args/mod.rs"]
@@ -27,16 +27,18 @@ mod session;
 mod sink;
 mod target;
 
-// Of the agent, what reads others.
+// The agent's modules that read text from outside.
 #[path = "../../crates/agent/src/challenge.rs"]
 mod challenge;
 #[path = "../../crates/agent/src/failure.rs"]
 mod failure;
+mod fleet;
 #[path = "../../crates/agent/src/manifest.rs"]
 mod manifest;
 #[path = "../../crates/agent/src/platform.rs"]
 mod platform;
 
+pub use fleet::run as broker;
 pub use target::challenge::run as challenge;
 pub use target::config::run as config;
 pub use target::event::run as event;

@@ -1,4 +1,4 @@
-//! In the place of `src/os/signals.rs`: no signal ever comes.
+//! Replaces `src/os/signals.rs`: no signal ever comes.
 
 use std::ops::ControlFlow;
 

@@ -1,4 +1,4 @@
-//! The harnesses. Each takes any bytes and panics where the program does wrong.
+//! The harnesses. Each accepts any bytes, and panics if the program behaves wrongly.
 
 pub(crate) mod challenge;
 pub(crate) mod config;
@@ -14,10 +14,10 @@ pub(crate) mod sizes;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-/// How a stream is delivered, taken from the input's first bytes: a byte of flags, whose low bits say how many piece
-/// sizes follow. The sizes are used in turn, again and again; without any all comes at once.
-struct Delivery<'a> {
-    flags: u8,
+/// How a stream is delivered, from the first bytes of the input: a byte of flags, whose low bits are the number of
+/// piece sizes that follow. The sizes are used in turn, again and again; without sizes the stream comes in one piece.
+pub(crate) struct Delivery<'a> {
+    pub(crate) flags: u8,
     sizes: &'a [u8],
     stream: &'a [u8],
 }
@@ -25,14 +25,14 @@ struct Delivery<'a> {
 impl<'a> Delivery<'a> {
     const SIZES: u8 = 0x07;
 
-    fn of(data: &'a [u8]) -> Self {
+    pub(crate) fn of(data: &'a [u8]) -> Self {
         let (&flags, rest) = data.split_first().unwrap_or((&0, &[]));
         let (sizes, stream) = rest.split_at(rest.len().min(usize::from(flags & Self::SIZES)));
         Self { flags, sizes, stream }
     }
 
-    /// The pieces, each with the byte that it was made of; `size` makes a size of it.
-    fn pieces(&self, size: impl Fn(u8) -> usize) -> impl Iterator<Item = (u8, &'a [u8])> {
+    /// The pieces, each with the byte that determined its size; `size` converts a byte to a size.
+    pub(crate) fn pieces(&self, size: impl Fn(u8) -> usize) -> impl Iterator<Item = (u8, &'a [u8])> {
         let mut rest = self.stream;
         let mut sizes = self.sizes.iter().copied().cycle();
         std::iter::from_fn(move || {
@@ -45,7 +45,7 @@ impl<'a> Delivery<'a> {
     }
 }
 
-/// A directory of this process for the files that the program wants to have; who starts it sets TMPDIR and removes it.
+/// A directory of this process for the program's files. Whoever starts the process sets TMPDIR and removes it.
 fn directory() -> &'static PathBuf {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     DIRECTORY.get_or_init(|| {

@@ -1,7 +1,8 @@
 //! Which entry of an image's index an engine chooses for a platform, and what it can run: containerd's rules.
 //!
 //! Needed by `--check`, which has to know without a pull what a pull would fetch, and by a pull, which warns if the
-//! image cannot run.
+//! image cannot run. `alm-agent` has an implementation of its own, for platforms of which all parts are known; that the
+//! two agree is what the fuzz target `platform` checks.
 //!
 //! **Invariant:** pure. A property of a platform that is not known never counts against it.
 
@@ -148,12 +149,18 @@ impl Platform {
             architecture: architecture.to_owned(),
             variant,
         };
-        let number = |variant: &str| variant.strip_prefix('v').and_then(|number| number.parse::<u8>().ok());
+        // With or without its `v`, as engines read it; there is no v10 of anything.
+        let number = |variant: &str| {
+            variant.strip_prefix('v').unwrap_or(variant).parse::<u16>().ok().map(|number| number.min(9))
+        };
         let mut list = vec![self.clone()];
         match self.architecture.as_str() {
             "amd64" => {
-                list.extend((2..number(&self.variant).unwrap_or(2)).rev().map(|n| with("amd64", format!("v{n}"))));
-                list.extend([with("amd64", String::new()), with("386", String::new())]);
+                let own = number(&self.variant).unwrap_or(1);
+                list.extend((2..own).rev().map(|n| with("amd64", format!("v{n}"))));
+                // Of a variant that is no number none is older.
+                list.extend((own > 1).then(|| with("amd64", String::new())));
+                list.push(with("386", String::new()));
             }
             "arm" => {
                 let own = number(self.variant()).unwrap_or(5);
@@ -355,6 +362,22 @@ mod tests {
         check("linux/riscv64", "linux/riscv64", "linux/arm64");
         // An engine that does not report its platform is assumed to run everything.
         assert!(Platform::default().runs(&platform("linux/arm64")));
+    }
+
+    /// As 20.10.24, 26.1.5 and 28.5.2 were seen to read them.
+    #[test]
+    fn variants_that_are_no_numbers() {
+        let index = "amd64 386";
+        check(
+            Rule::Containerd,
+            index,
+            &[
+                ("amd64/v amd64/v0 amd64/v2.1 amd64/x", "386"),
+                ("amd64/v1 amd64/2 amd64/v300", "amd64"),
+                ("arm64/v9", "refused"),
+            ],
+        );
+        check(Rule::Old, index, &[("amd64/v1", "amd64"), ("amd64/v amd64/2 amd64/v300 amd64/x arm64/v9", "refused")]);
     }
 
     #[test]

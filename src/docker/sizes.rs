@@ -36,6 +36,10 @@ const BYTES_MAX: u64 = 1 << 40;
 /// Milliseconds after the first layer, by which all layers are announced.
 const ANNOUNCING: u64 = 100;
 
+/// Milliseconds after which the engine has reported every byte that was on disk when the free space was measured: it reports
+/// a layer ten times a second. Bytes that it has not reported would count twice, as used and as still to come.
+const REPORTING: u64 = 200;
+
 /// The progress of the request.
 pub(crate) struct SizesQuery {
     agent: PathBuf,
@@ -47,6 +51,8 @@ pub(crate) struct SizesQuery {
     announced: Option<u64>,
     /// How many downloads had begun when the free space was measured last.
     measured: Option<usize>,
+    /// The result of that, and when it was measured, in milliseconds of the pull.
+    room: Option<(u64, Room)>,
 }
 
 enum Stage {
@@ -86,6 +92,7 @@ impl SizesQuery {
             is_containerd: None,
             announced: None,
             measured: None,
+            room: None,
         })
     }
 
@@ -101,7 +108,7 @@ impl SizesQuery {
             self.announced.get_or_insert(at);
         } else {
             // Another attempt has begun.
-            (self.announced, self.measured) = (None, None);
+            (self.announced, self.measured, self.room) = (None, None, None);
         }
         self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Waiting if self.announced.is_none() => Stage::Waiting,
@@ -161,15 +168,15 @@ impl SizesQuery {
     }
 
     /// Measures the free space in the engine's directory, once all layers are known and again with each download that
-    /// begins.
+    /// begins; the result is returned once the engine has reported what was on disk then.
     fn measure_room(&mut self, pull: &Pull, at: u64) -> Option<Room> {
         let is_whole = pull.is_fetching() || self.announced.is_some_and(|since| at >= since.saturating_add(ANNOUNCING));
         let downloads = Some(pull.downloads());
-        if !pull.has_sizes() || !is_whole || self.measured == downloads {
-            return None;
+        if self.room.is_none() && pull.has_sizes() && is_whole && self.measured != downloads {
+            self.measured = downloads;
+            self.room = self.store.as_ref().and_then(Store::room).map(|room| (at, room));
         }
-        self.measured = downloads;
-        self.store.as_ref()?.room()
+        self.room.take_if(|(since, _)| at >= since.saturating_add(REPORTING)).map(|(_, room)| room)
     }
 }
 

@@ -149,7 +149,8 @@ impl LivePull<'_> {
             };
             let broken = Broken { failure: &failure, fetched, was_there };
             let Some(next) = attempts.next(broken, &mut || self.is_containerd(backend, &failure.text)) else {
-                self.explain(&client, failure.kind);
+                let is_judged = matches!(&end, End::Cut(Some(own)) if own.kind == Kind::DiskFull);
+                self.explain(&client, failure.kind, is_judged);
                 return self.close(&end, &verdict);
             };
             let limit = Some(self.options.retries);
@@ -271,8 +272,8 @@ impl LivePull<'_> {
         }
     }
 
-    /// Adds facts that help a reader to understand the failure.
-    fn explain(&mut self, client: &Client<'_>, kind: Kind) {
+    /// Adds facts that help a reader to understand the failure. `is_judged`: the pull was ended here because the image cannot fit.
+    fn explain(&mut self, client: &Client<'_>, kind: Kind, is_judged: bool) {
         let (registry, credentials) = (self.reference.registry(), &client.credentials);
         let text = match (kind, &client.backend) {
             (Kind::Login, Backend::Api(_)) => match &credentials.user {
@@ -281,11 +282,13 @@ impl LivePull<'_> {
             },
             (Kind::DiskFull | Kind::Store, Backend::Api(engine)) => {
                 let Some((root, free)) = self.inspector(engine, ANSWER).room() else { return };
-                format!(
-                    "{} free where the engine keeps its images ({})",
-                    crate::report::bar::bytes(free),
-                    root.display()
-                )
+                let root = root.display();
+                if is_judged {
+                    // How much is free there the reason says, by another measure: what is root's is the engine's too.
+                    format!("the engine keeps its images in {root}")
+                } else {
+                    format!("{} free where the engine keeps its images ({root})", crate::report::bar::bytes(free))
+                }
             }
             _ => return,
         };

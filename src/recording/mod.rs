@@ -17,7 +17,7 @@
 //!
 //! **Invariant:** what was written is read back as the same lines at the same millisecond.
 
-mod learned;
+mod findings;
 mod recorder;
 
 pub(crate) use recorder::Recorder;
@@ -116,7 +116,7 @@ pub(crate) fn entry<'a>(line: &'a [u8], header: &Header) -> Result<(u64, Entry<'
         "e" => Entry::Line(data.as_bytes()),
         "r" => Entry::Raw(serde_json::from_str(data).map_err(broken)?),
         "w" => Entry::Warning(serde_json::from_str(data).map_err(broken)?),
-        "s" => learned::entry(data).map_err(|error| format!("data of \"s\": {error}"))?,
+        "s" => findings::entry(data).map_err(|error| format!("data of \"s\": {error}"))?,
         "a" => attempt(&serde_json::from_str(data).map_err(broken)?, header),
         "x" => ending(&serde_json::from_str(data).map_err(broken)?),
         _ => Entry::Other,

@@ -4,7 +4,7 @@
 //!
 //! **Invariant:** a row goes out whole, by one write.
 
-use super::{Header, learned};
+use super::{Header, findings};
 use crate::os::file;
 use crate::pull::End;
 use crate::pull::failure::Failure;
@@ -91,15 +91,15 @@ impl Recorder {
 
     /// Writes what the registry has said of the layers' sizes.
     pub(crate) fn sizes(&mut self, at: u64, sizes: &Sizes) -> io::Result<()> {
-        self.learned(at, &learned::sizes(sizes))
+        self.finding(at, &findings::sizes(sizes))
     }
 
     /// Writes what room there is where the engine keeps its images.
     pub(crate) fn room(&mut self, at: u64, room: &Room) -> io::Result<()> {
-        self.learned(at, &learned::room(room))
+        self.finding(at, &findings::room(room))
     }
 
-    fn learned(&mut self, at: u64, data: &str) -> io::Result<()> {
+    fn finding(&mut self, at: u64, data: &str) -> io::Result<()> {
         self.entry(at, "s");
         write!(self.line, "{data}]")?;
         self.flush()

@@ -3,6 +3,7 @@
 //! Few tests of many steps, for each has a laboratory of its own to start. They need root, and what `tests/run.sh`
 //! installs; where that is missing they fail.
 
+mod hub;
 mod lab;
 mod sizes;
 mod state;

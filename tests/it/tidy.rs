@@ -241,9 +241,9 @@ fn parts(identifier: &str) -> Vec<String> {
 fn names_and_comments_are_in_the_terms_of_the_field() {
     // In names each word has its term: session, emit, throttle, pause, charset, write policy, request, pending, poll, max, min.
     // `context` is docker's own word, and `rest` and `text` are names of values everywhere; files and types are not called so.
-    // The last four are for what was received, kept, reported and decided.
+    // The last five are for what was found out, received, kept, reported and decided.
     let in_names = "story stories tell tells told telling give gives giving way ways pace paces glyph glyphs patience patient \
-                    question questions came look looks looked most least heard said judgement judgment";
+                    question questions came look looks looked most least learned heard said judgement judgment";
     // MQTT's own.
     let of_others = "AtMostOnce AtLeastOnce";
     let as_files = "context text rest look way story tell give pace patience glyphs questions";

@@ -838,8 +838,9 @@ def main():
     sys.exit(1 if wrong else 0)
 
 
-install()
-# Ended from outside, it cleans up as well.
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-AGENT = agent_program()
-main()
+if __name__ == "__main__":
+    install()
+    # Ended from outside, it cleans up as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    AGENT = agent_program()
+    main()

@@ -8,7 +8,7 @@ and asks the engine itself what it has then. Prints a table in Markdown, made fr
 anything was wrong. Needs root, Rust (or --program), and 3 GB; installs what is missing by apt-get.
 
   --cache DIR     keep the systems there for the next time (remove one to renew it); default: a temporary directory
-  --program FILE  pull with this program instead of building it
+  --program FILE  pull with this program instead of building it; alm-agent lies beside it
   --rows REGEX    only engines whose names it finds, as in «sid docker.io containerd»
   --cases REGEX   only cases whose names it finds; some build upon those before them
   --keep DIR      keep logs and recordings there
@@ -92,6 +92,13 @@ def run(*command, **options):
 
 def sha256(data):
     return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def build():
+    """The program, and alm-agent beside it. One after the other: together they would have each other's features."""
+    for package in (NAME, "alm-agent"):
+        run("cargo", "build", "--release", "--locked", "-p", package, cwd=ROOT)
+    return Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "release" / NAME
 
 
 # == Systems ==
@@ -245,7 +252,7 @@ def push_images(registry, own):
     registry.push_manifest("three", "labelled", manifest)
 
     # As buildx makes them: an index with a manifest for each platform and an attestation beside it.
-    tags = {tag: (own, other) for tag in ("both", "again", "checked", "asked", "reported")}
+    tags = {tag: (own, other) for tag in ("both", "again", "checked", "asked", "sized", "reported")}
     tags["foreign"] = ("s390x", "ppc64le")
     for tag, platforms in tags.items():
         entries = []
@@ -677,7 +684,7 @@ class Row:
     def __init__(self, suite, kind, store, program):
         self.suite, self.kind, self.store, self.program = suite, kind, store, program
         self.name = " ".join(filter(None, (suite, kind, store)))
-        self.pulls, self.results = [], {}
+        self.pulls, self.results, self.sizes = [], {}, {}
         self.engine, self.version, self.driver = None, "", ""
 
     def environment(self):
@@ -685,6 +692,7 @@ class Row:
 
     def begin(self, image, *options):
         self.link.carried = self.private.carried = 0
+        self.logged = {log: log.stat().st_size for log in (self.lab / "registry.log", self.lab / "private.log")}
         return Pull(self, image, *options)
 
     def pull(self, image, *options):
@@ -693,7 +701,55 @@ class Row:
     def end(self, pull):
         pull.finish()
         pull.carried = self.link.carried + self.private.carried
+        pull.sizes = self.check_sizes(pull)
         return pull
+
+    def served(self, ids):
+        """How many bytes of these layers the registries have sent since a pull began, by their own logs."""
+        count = 0
+        for log, at in self.logged.items():
+            with open(log, "rb") as file:
+                file.seek(at)
+                text = file.read().decode(errors="replace")
+            found = re.findall(r'"GET /v2/\S+/blobs/sha256:([0-9a-f]{12})\S* HTTP/1.1" (20[06]) (\d+)', text)
+            # The rest of a layer that had begun to come in an earlier pull.
+            if any(layer_id in ids and status == "206" for layer_id, status, _ in found):
+                return None
+            count += sum(int(size) for layer_id, _, size in found if layer_id in ids)
+        return count
+
+    def check_sizes(self, pull):
+        """
+        What the registry said beforehand, where it was asked and answered in time: `equal` where that is what came, to the
+        byte; `known` where something broke, or nothing had to come.
+        """
+        rows = [json.loads(line) for line in pull.read("jsonl").splitlines()][1:]
+        answers = [data["layers"] for _, code, data in rows if code == "s" and "layers" in data]
+        expect(not answers or self.kind != "podman", "podman does not tell how it reaches registries")
+        if not answers:
+            return None
+        sizes = dict(answers[-1])
+        ids_of = lambda status: {data["id"] for _, code, data in rows if code == "e" and data.get("status") == status}
+        announced, here = ids_of("Pulling fs layer"), ids_of("Already exists")
+        expect(announced <= sizes.keys(), f"sizes of another platform: {announced} and {sizes}")
+        for layer_id in announced:
+            for path in (self.lab / "store/docker/registry/v2/blobs/sha256" / layer_id[:2]).glob(f"{layer_id}*/data"):
+                expect(path.stat().st_size == sizes[layer_id], f"{layer_id} has {path.stat().st_size} bytes, not {sizes}")
+        total = sum(sizes[layer_id] for layer_id in announced - here)
+        if not here:
+            number, unit = total, "B"
+            for unit, size in (("GB", 1000 * MB), ("MB", MB), ("KB", 1000), ("B", 1)):
+                if total >= size:
+                    number = total // size
+                    break
+            expect(f"📏 To download: {number}{unit} in {len(announced)} layer" in pull.out, f"the total is not {total}")
+        if not pull.success or "🔁" in pull.out or not announced - here:
+            return "known"
+        until = time.monotonic() + 2
+        while (served := self.served(announced - here)) is not None and served < total and time.monotonic() < until:
+            time.sleep(0.05)
+        expect(served in (None, total), f"{served} bytes came, not {total}")
+        return "equal" if served else "known"
 
     def at(self, image):
         return f"{self.link.address}/{image}"
@@ -837,6 +893,7 @@ def _(row):
     pull = row.pull(row.at("three:latest"))
     bars = [int(found[1]) for line in pull.lines if (found := re.match(r"⬇️ .*\] (\d+)%", line))]
     expect(any(0 < percent < 100 for percent in bars), f"no bar in the middle: {bars}")
+    expect(pull.sizes == ("equal" if row.kind != "podman" else None), f"the sizes are {pull.sizes}")
     return pull.pulled(image, 3, fetched=image.layers)
 
 
@@ -1023,7 +1080,7 @@ def _(row):
 @docker_case("requests: new, up to date, --check twice")
 def _(row):
     index = "GET manifests"
-    new = row.requests(lambda: row.pull(row.at("multi:asked")))
+    new = row.requests(lambda: row.pull(row.at("multi:asked"), "--sizes", "never"))
     base = [] if row.store == "containerd" else ["GET base"]
     # The index and the manifest, the configuration and two layers.
     expect(new == sorted(["HEAD manifests", index, index, *["GET blobs"] * 3, *base]), f"new: {new}")
@@ -1033,6 +1090,18 @@ def _(row):
     for _ in range(2):
         check = row.requests(lambda: row.check("multi:asked"))
         expect(check == sorted(["HEAD manifests", index, "GET base"]), f"--check: {check}")
+
+
+@docker_case("requests: the sizes")
+def _(row):
+    row.link.rate = 3 * MB
+    new = row.requests(lambda: row.pull(row.at("multi:sized")))
+    base, index = [] if row.store == "containerd" else ["GET base"], "GET manifests"
+    # Twice for the engine, and twice for the agent.
+    expect(new == sorted(["HEAD manifests", *[index] * 4, *["GET blobs"] * 3, *base]), f"new: {new}")
+    # A pull that finds nothing new costs nothing more.
+    again = row.requests(lambda: row.pull(row.at("multi:sized")))
+    expect(again == sorted(["HEAD manifests", *base]), f"up to date: {again}")
 
 
 @docker_case("what the engine reports of an image of the other platform")
@@ -1331,6 +1400,8 @@ def work(row, cases, start, keep):
                 if not STOP.is_set() and not row.engine.answers():
                     row.engine.kill()
                     row.engine.start()
+            found = {getattr(pull, "sizes", None) for pull in row.pulls[first:]}
+            row.sizes[name] = next((word for word in ("equal", "known") if word in found), None)
             if keep:
                 folder = keep / row.name.replace(" ", "-")
                 folder.mkdir(parents=True, exist_ok=True)
@@ -1352,11 +1423,16 @@ def table(rows, cases):
         parts = [row.version or row.kind, row.suite, f"{row.store} {row.driver}".strip()]
         return "<br>".join(filter(None, parts))
 
-    print("\n| " + " | ".join(["", *map(heading, rows)]) + " |")
-    print("|---" * (len(rows) + 1) + "|")
+    def sizes(name):
+        found = [row.sizes.get(name) for row in rows]
+        counts = [(word, found.count(word)) for word in ("equal", "known")]
+        return ", ".join(f"{word} {count}" for word, count in counts if count)
+
+    print("\n| " + " | ".join(["", *map(heading, rows), "sizes"]) + " |")
+    print("|---" * (len(rows) + 2) + "|")
     for name, _ in cases:
         cells = [" ".join(filter(None, row.results[name])) for row in rows]
-        print("| " + " | ".join([name, *cells]) + " |")
+        print("| " + " | ".join([name, *cells, sizes(name)]) + " |")
 
 
 def main():
@@ -1392,11 +1468,7 @@ def main():
         temporary = Path(temporary)
         cache = (options.cache or temporary / "systems").resolve()
         cache.mkdir(parents=True, exist_ok=True)
-        program = options.program
-        if not program:
-            run("cargo", "build", "--release", "--locked", cwd=ROOT)
-            program = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "release" / NAME
-        program = program.resolve()
+        program = (options.program or build()).resolve()
         run(LAB, "install", "debootstrap")
         rows = [Row(*row, program) for row in rows]
         try:

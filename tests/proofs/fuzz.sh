@@ -7,6 +7,7 @@
 #   sizes      what alm-agent answers; and what alm-agent reads of registries:
 #   challenge  what one wants to see          manifest an index, or an image's layers
 #   platform   which entry of an index is taken, beside the program's own choice
+#   broker     what a broker sends to the service, on one connection after another
 # Ten minutes each before a release: tests/proofs/fuzz.sh 600. A whole night on one: tests/proofs/fuzz.sh 28800 pipeline.
 # Prints a table, which WRITE=1 puts into README.md here; fails on any finding, and names the input that shows it.
 # What is learned is kept in the corpus in target/fuzz/corpus, which the next run goes on with; delete it to begin anew.
@@ -16,9 +17,9 @@ set -euo pipefail
 
 cd "$(dirname "$0")/../.."
 sanitizer=${SANITIZER:-none}
-all=(http event recording reference config pipeline sizes challenge manifest platform)
+all=(http event recording reference config pipeline sizes challenge manifest platform broker)
 seconds=${1:-30}
-[[ $seconds =~ ^[1-9][0-9]*$ ]] || { sed -n '2,14s/^# //p' "$0" >&2; exit 2; }
+[[ $seconds =~ ^[1-9][0-9]*$ ]] || { sed -n '2,15s/^# //p' "$0" >&2; exit 2; }
 shift $(($# > 0))
 targets=("${@:-${all[@]}}")
 for target in "${targets[@]}"; do

@@ -13,81 +13,37 @@ die() { echo "monitor.sh: $*" >&2; exit 1; }
 [ "$(id -u)" = 0 ] || die 'needs root'
 [ -c "/dev/tty$number" ] || die "there is no /dev/tty$number: needs a kernel with consoles"
 tests/lab/lab.sh install systemd procps util-linux
-groups=$(findmnt -nt cgroup2 -o TARGET | head -n 1)
-[ -n "$groups" ] || die 'needs cgroup v2'
-dir=$(mktemp -d) group=$groups/alm-monitor-$$ init=
+[ -n "$(findmnt -nt cgroup2 -o TARGET)" ] || die 'needs cgroup v2'
+devices=$(mktemp -d)
+# shellcheck source=tests/lab/device.sh
+. tests/lab/device.sh
 
 stop() {
-    if [ -n "$init" ]; then
-        kill -KILL "$init" || true
-        wait "$init" || true
-    fi 2>/dev/null
-    # Empty once the kernel has ended what the first process leaves.
-    for _ in $(seq 50); do
-        [ -d "$group" ] || break
-        find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
-    done
-    umount "$dir/root" "$dir/top" 2>/dev/null || true
-    rm -rf --one-file-system "$dir"
+    end_device pi
+    rm -rf --one-file-system "$devices"
 }
 trap stop EXIT
 
 # What the device has: this machine's files, and the package's.
-mkdir "$dir/top" "$dir/root"
-mount -t tmpfs -o size=200m none "$dir/top"
-mkdir "$dir/top/upper" "$dir/top/work"
-root=$dir/root
-mount -t overlay none -o "lowerdir=/,upperdir=$dir/top/upper,workdir=$dir/top/work" "$root"
-rm -rf "$root"/etc/systemd/system/*.wants "$root"/etc/systemd/system/alm-* "$root"/var/lib/alm
+make_device pi
+dir=$devices/pi root=$devices/pi/root
 install -m 755 "$pull" "$root/usr/bin/docker-pull-with-progress"
 ln -sf docker-pull-with-progress "$root/usr/bin/alm-status"
 install -m 644 deploy/debian/alm-monitor.service "$root/lib/systemd/system/"
 echo "ALM_MONITOR_OPTIONS=\"--site 'Berlin, hall 2'\"" >"$root/etc/default/alm-monitor"
 systemd-analyze --root="$root" verify alm-monitor.service
 systemctl --quiet --root="$root" enable getty@tty1.service alm-monitor.service
-# logind looks at the machine's own first console, finds it free, and would start a login on what is called so here.
-systemctl --quiet --root="$root" mask systemd-logind.service console-getty.service
 mknod -m 600 "$dir/cells" c 7 $((64 + number))
 
-mkdir "$group"
-# Its last command is the first process of the device.
-# shellcheck disable=SC2016 # what is in quotes is for the shell in the namespaces
-(
-    echo "$BASHPID" >"$group/cgroup.procs"
-    exec unshare --mount --pid --fork --kill-child --uts --ipc --net --cgroup sh -euc '
-        root=$1 tty=$2
-        mount --make-rprivate /
-        mount -t proc proc "$root/proc"
-        mount -t sysfs -o ro sysfs "$root/sys"
-        mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
-        mount -t tmpfs -o mode=755 none "$root/run"
-        mount -t tmpfs -o mode=755 none "$root/dev"
-        mkdir "$root/dev/pts" "$root/dev/shm"
-        for name in null zero full random urandom tty; do touch "$root/dev/$name"; mount --bind "/dev/$name" "$root/dev/$name"; done
-        mount -t devpts -o newinstance,ptmxmode=666 devpts "$root/dev/pts"
-        ln -s pts/ptmx "$root/dev/ptmx"
-        touch "$root/dev/tty0" "$root/dev/tty1" "$root/dev/console"
-        mount --bind "$tty" "$root/dev/tty0"
-        mount --bind "$tty" "$root/dev/tty1"
-        mount --bind /dev/null "$root/dev/console"
-        hostname pi-00042
-        exec env -i container=proof PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$root" \
-            /lib/systemd/systemd --log-target=null --unit=multi-user.target' sh "$root" "/dev/tty$number"
-) </dev/null >"$dir/boot.log" 2>&1 &
-init=$!
+boot_device pi pi-00042 "/dev/tty$number" /dev/tty0 "/dev/tty$number" /dev/tty1
 
-inside() { # COMMAND...: on the device
-    local pid
-    pid=$(pgrep -P "$init" -x systemd) || return 1
-    nsenter -t "$pid" -m -p -u -i -n -C -r -w "$@"
-}
 screen() { iconv -f UTF-32LE -t UTF-8 "$dir/cells" | fold -w 240; }
 eventually() { # WHAT COMMAND...
     local what=$1 end=$((SECONDS + 60))
     shift
     until "$@" >/dev/null 2>&1; do
         if [ $SECONDS -ge $end ]; then
-            inside systemctl --no-pager status alm-monitor getty@tty1 >&2 || true
+            inside pi systemctl --no-pager status alm-monitor getty@tty1 >&2 || true
             cat "$dir/boot.log" >&2
             screen >&2
             die "$what: not within 60 seconds"
@@ -97,10 +53,10 @@ eventually() { # WHAT COMMAND...
     echo "$what"
 }
 shows() { screen | grep -qF "$1"; }
-is() { [ "$(inside systemctl is-active "$1")" = "$2" ]; }
+is() { [ "$(inside pi systemctl is-active "$1")" = "$2" ]; }
 write_state() { # TEXT JSON: a state, put in place as a pull does it
     # shellcheck disable=SC2016
-    inside sh -euc 'mkdir -p /run/alm/pull; cd /run/alm/pull; printf "{\"v\":1,\"id\":\"r.example/app:1\",\"time\":\"2026-11-25T02:18:33Z\",\"since\":\"2026-11-25T02:18:33Z\",%s}" "$1" >.new; mv .new r.example%2Fapp%3A1.json' sh "$1"
+    inside pi sh -euc 'mkdir -p /run/alm/pull; cd /run/alm/pull; printf "{\"v\":1,\"id\":\"r.example/app:1\",\"time\":\"2026-11-25T02:18:33Z\",\"since\":\"2026-11-25T02:18:33Z\",%s}" "$1" >.new; mv .new r.example%2Fapp%3A1.json' sh "$1"
 }
 
 eventually 'enabled, it runs from the boot on' is alm-monitor active
@@ -109,24 +65,24 @@ eventually 'with the name of the place from /etc/default' shows 'Berlin, hall 2'
 eventually 'and no login beside it' is getty@tty1 inactive
 write_state '"status":"Error","text":"Failed","kind":"disk-full","details":"no space left on device","hint":"make room","failing_since":"2026-11-25T02:00:00Z","attempts":6'
 eventually 'a failure is shown within its sandbox' shows 'no space left on device'
-inside systemctl start getty@tty1
+inside pi systemctl start getty@tty1
 eventually 'a login that is started takes the console' is alm-monitor inactive
 eventually 'and asks who is there' shows 'login:'
-inside systemctl start alm-monitor
+inside pi systemctl start alm-monitor
 eventually 'and gives it back' is getty@tty1 inactive
 eventually 'to the page' shows 'WHAT TO DO'
-main() { inside systemctl show -P MainPID alm-monitor; }
+main() { inside pi systemctl show -P MainPID alm-monitor; }
 is_another() { local now; now=$(main) && [ "$now" != 0 ] && [ "$now" != "$1" ]; }
 before=$(main)
-inside systemctl kill -s KILL alm-monitor
+inside pi systemctl kill -s KILL alm-monitor
 eventually 'killed, it comes back' is_another "$before"
 eventually 'alone' is getty@tty1 inactive
 write_state '"status":"Done","text":"Pulled"'
 eventually 'with the page of now' shows 'UP TO DATE'
-inside ln -sf /bin/false /usr/bin/alm-status
-inside systemctl restart alm-monitor || true
+inside pi ln -sf /bin/false /usr/bin/alm-status
+inside pi systemctl restart alm-monitor || true
 eventually 'where it cannot run it is given up' is alm-monitor failed
 eventually 'for the login' is getty@tty1 active
 sleep 5
 is getty@tty1 active || die 'the login has not stayed'
-echo "security: $(inside systemd-analyze --no-pager security alm-monitor | tail -n 1 | tr -d '→' | xargs)"
+echo "security: $(inside pi systemd-analyze --no-pager security alm-monitor | tail -n 1 | tr -d '→' | xargs)"

@@ -2,7 +2,8 @@
 # Tests the Debian packages in dist/, as build-rpi.sh leaves them:
 #   tests/proofs/packages.sh              quickly, as anybody: contents, lintian, man pages, completion, curl, routes
 #   tests/proofs/packages.sh DEB_ARCH...  as root, in a clean Debian each (amd64, armhf, arm64): install to purge
-# The second way installs debootstrap and downloads 60 MB an architecture, kept below target/ for the next time.
+#   tests/proofs/packages.sh fleet        as root, alm-fleet in a clean Debian with mosquitto: install to purge
+# The second and the third way install debootstrap and download 60 MB an architecture, kept below target/ for the next time.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -271,6 +272,10 @@ clean() { # ARCHITECTURE
     rm -r "$tmp/old"
     cp "$package" "$root/tmp/new.deb"
     cp "$agent" "$root/tmp/agent.deb"
+    dpkg-deb -R "$agent" "$tmp/old"
+    sed -i 's/^Version: .*/Version: 0.0.1-1/' "$tmp/old/DEBIAN/control"
+    dpkg-deb --root-owner-group -Znone -b "$tmp/old" "$root/tmp/old-agent.deb" >/dev/null
+    rm -r "$tmp/old"
     printf '%s\n' '{"status":"Pulling from tiny","id":"latest"}' '{"status":"Status: Image is up to date for tiny"}' >"$root/tmp/capture"
     version=$(dpkg-deb -f "$package" Version)
     before=$(files)
@@ -293,7 +298,15 @@ clean() { # ARCHITECTURE
     same "$(inside $AGENT digest <<<'{}' || echo "exit code $?")" "\
 {\"kind\":\"request\",\"error\":\"standard input is not a question (line 1, column 2)\"}
 exit code 1"
+    echo 'ALM_AGENT_OPTIONS="--broker mqtts://broker.example"' >"$root/etc/default/$AGENT"
+    inside dpkg -i /tmp/old-agent.deb >/dev/null 2>&1
+    inside dpkg -i /tmp/agent.deb >/dev/null
+    same "$(inside $AGENT --version)" "$AGENT ${version%-*}"
+    grep -q broker.example "$root/etc/default/$AGENT" || die "$1: the upgrade took the agent's options away"
+    inside dpkg -r $AGENT >/dev/null
+    [ -e "$root/etc/default/$AGENT" ] || die "$1: the removal took the agent's options away"
     inside dpkg -P $AGENT >/dev/null
+    [ ! -e "$root/etc/default/$AGENT" ] || die "$1: the agent's options are left after the purge"
     # Two rotations: the last log is compressed a week later, a new one is there at once.
     inside logrotate -f /etc/logrotate.d/$NAME
     inside $NAME --replay /tmp/capture --log /$log >/dev/null
@@ -329,13 +342,79 @@ exit code 1"
     echo "$1: install, upgrade, rotation, removal, purge"
 }
 
+fleet() { # mosquitto starts with what the package configures, before and after an upgrade and a removal, and after a purge
+    local base=$target/debootstrap-fleet.tar root=$tmp/fleet old=$tmp/old before etc
+    if [ ! -e "$base" ]; then
+        debootstrap --variant=minbase --include=mosquitto,openssl bookworm "$tmp/base" >"$tmp/debootstrap.log" ||
+            { tail "$tmp/debootstrap.log" >&2; die 'debootstrap of mosquitto'; }
+        tar -C "$tmp/base" --one-file-system -cf "$base.new" .
+        mv "$base.new" "$base"
+        rm -rf --one-file-system "$tmp/base"
+    fi
+    mkdir "$root"
+    tar -C "$root" -xf "$base"
+    deploy/fleet/package.sh "$tmp"
+    lintian --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs --allow-root "$tmp"/alm-fleet_*_all.deb
+    mv "$tmp"/alm-fleet_*_all.deb "$root/tmp/new.deb"
+    # An older version, whose templates and settings are others.
+    dpkg-deb -R "$root/tmp/new.deb" "$old"
+    sed -i 's/^Version: .*/Version: 0.0.1-1/' "$old/DEBIAN/control"
+    sed -i 's/^autosave_interval 60/autosave_interval 61/' "$old/usr/share/alm-fleet/mosquitto/alm-fleet.conf"
+    echo '# of the older version' >>"$old/etc/default/alm-fleet"
+    (cd "$old" && find . -type f ! -path './DEBIAN/*' ! -path './etc/*' -printf '%P\0' | xargs -0 md5sum >DEBIAN/md5sums)
+    dpkg-deb --root-owner-group -Znone -b "$old" "$root/tmp/old.deb" >/dev/null
+    inside openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=broker -keyout /tmp/key -out /tmp/cert 2>/dev/null
+    inside openssl ca -config /dev/stdin -keyfile /tmp/key -cert /tmp/cert -gencrl -crldays 2 -md sha256 -out /tmp/crl 2>/dev/null <<'CNF'
+[ca]
+default_ca = one
+[one]
+database = /dev/null
+CNF
+    chmod 644 "$root/tmp/key"
+    # As the unit of mosquitto does.
+    inside install -d -o mosquitto /run/mosquitto
+    starts() { # Ended by timeout it ran; else it says why not.
+        local code=0
+        inside timeout 2 mosquitto -c /etc/mosquitto/mosquitto.conf >"$tmp/mosquitto" 2>&1 || code=$?
+        [ $code = 124 ] || die "mosquitto does not start $1 (exit $code): $(cat "$tmp/mosquitto" "$root"/var/log/mosquitto/*)"
+    }
+    before=$(files)
+
+    inside dpkg -i /tmp/old.deb >/dev/null
+    [ ! -e "$root/etc/mosquitto/conf.d/alm-fleet.conf" ] || die 'the package opens listeners that nobody has asked for'
+    starts 'with the package, not configured'
+    sed -i 's|^CERT=.*|CERT=/tmp/cert|; s|^KEY=.*|KEY=/tmp/key|; s|^CA=.*|CA=/tmp/cert|; s|^CRL=.*|CRL=/tmp/crl|' "$root/etc/default/alm-fleet"
+    inside alm-fleet-configure >/dev/null
+    inside mosquitto_passwd -b /etc/mosquitto/alm-fleet/viewers.passwd viewer look
+    starts 'configured'
+    echo '{"root": "fleet"}' >"$root/usr/share/alm-fleet/page/settings.json"
+    etc=$(cd "$root/etc" && md5sum default/alm-fleet mosquitto/alm-fleet/* mosquitto/conf.d/alm-fleet.conf)
+    inside dpkg -i --force-confold /tmp/new.deb >"$tmp/upgrade" </dev/null
+    grep -q 'to be changed: /etc/mosquitto/conf.d/alm-fleet.conf' "$tmp/upgrade" || die "the upgrade does not say what is to be done: $(cat "$tmp/upgrade")"
+    same "$(cd "$root/etc" && md5sum default/alm-fleet mosquitto/alm-fleet/* mosquitto/conf.d/alm-fleet.conf)" "$etc" 'the upgrade: '
+    grep -q '"root"' "$root/usr/share/alm-fleet/page/settings.json" || die 'the upgrade took the settings of the page away'
+    starts 'after the upgrade'
+    inside alm-fleet-configure >/dev/null
+    inside alm-fleet-configure --check || die 'alm-fleet-configure has not done what it says'
+    starts 'configured anew'
+    inside dpkg -r alm-fleet >/dev/null 2>&1
+    starts 'after the removal'
+    inside dpkg -P alm-fleet >/dev/null 2>&1
+    starts 'after the purge'
+    same "$(diff <(echo "$before") <(files | grep -v '^./var/l[io][bg]/mosquitto/'))" '' 'after purge: '
+    rm -rf --one-file-system "$root"
+    echo 'alm-fleet: lintian, install, configuration, upgrade, removal, purge; mosquitto starts with each'
+}
+
 [ $# -gt 0 ] || { quick; exit; }
 for architecture; do
-    case $architecture in amd64 | armhf | arm64) ;; --help) usage; exit ;; *) usage >&2; exit 2 ;; esac
+    case $architecture in amd64 | armhf | arm64 | fleet) ;; --help) usage; exit ;; *) usage >&2; exit 2 ;; esac
 done
 [ "$(id -u)" = 0 ] || die "needs root: sudo tests/proofs/packages.sh $*"
 if [ ! -e /usr/sbin/debootstrap ] || [ ! -e /usr/lib/binfmt.d/qemu-arm.conf ]; then
     apt-get -qq update >&2
     DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends debootstrap qemu-user-static >&2
 fi
-for architecture; do clean "$architecture"; done
+for architecture; do
+    if [ "$architecture" = fleet ]; then fleet; else clean "$architecture"; fi
+done

@@ -14,4 +14,4 @@ tests/lab/lab.sh install "${missing[@]}"
 (cd deploy/fleet && npm ci --no-audit --no-fund --ignore-scripts)
 if [ "$*" = large ]; then exec timeout 300 node tests/page/load.mjs 10000 5 60; fi
 timeout 400 node --test tests/page/
-timeout 120 node tests/page/load.mjs 1000 50 60
+timeout 120 node tests/page/load.mjs 1000 60 60

@@ -1,12 +1,13 @@
 #!/bin/bash
 # The Puppet module deploy/puppet: its static checks, then real `puppet apply` runs against a private Engine and registry,
 # behind a link of its own that can be slow or down. Prints a table of the cases at the end.
-#   tests/proofs/puppet.sh [REGEX...]   all but the two slow ones
+#   tests/proofs/puppet.sh              all but the two slow ones, in two halves at once, each with an engine of its own
+#   tests/proofs/puppet.sh REGEX...     only the cases whose names one of them matches, one after the other; most need 'first run'
 #   SLOW=1 tests/proofs/puppet.sh       also a pull that outlasts Puppet's own limit of 300 seconds
 #   PUPPET8=1 tests/proofs/puppet.sh    also Puppet 8, in a chroot of Debian trixie that debootstrap makes once, in the
 #                                       build's directory
 # PULL=/path/of/docker-pull-with-progress uses that program instead of building it; PUPPET=/path/of/puppet another Puppet
-# for the runs. With REGEX... only the cases are tried whose names one of them matches; most need 'first run'.
+# for the runs.
 # Nothing of the machine's own Puppet, Docker or logs is touched.
 set -euo pipefail
 
@@ -14,6 +15,7 @@ usage() { sed -n '2,/^[^#]/s/^# //p' "$0"; }
 [ "$*" != --help ] || { usage; exit; }
 [[ ${1-} != -* ]] || { usage >&2; exit 2; }
 only=$(IFS='|'; echo "$*")
+half=${HALF-} # 1 or 2, where this is one of both
 
 die() { echo "puppet.sh: $*" >&2; exit 1; }
 
@@ -265,8 +267,10 @@ as_before() { # what a case that failed may have left: the ones after it are to 
     puppet_ || true
 }
 
+in_half=1
 try() { # NAME COMMAND...
     [[ $1 =~ ${only-} ]] || return 0
+    [ -z "$half" ] || [ "$half" = "$in_half" ] || return 0
     local code=0 began=$EPOCHREALTIME took
     echo "== $1 =="
     set +e
@@ -819,6 +823,28 @@ readme() {
     return $code
 }
 
+# Most of the time is Puppet's own start: where there are two cores, half of it.
+both_halves() {
+    local code=0 first second
+    exec 3>&1
+    HALF=1 PULL=$PULL "$self" > >(tee "$dir/half1" >&3) 2>&1 3>&- &
+    first=$!
+    HALF=2 PULL=$PULL "$self" 3>&- >"$dir/half2" 2>&1 &
+    second=$!
+    trap 'kill $first $second 2>/dev/null || true; wait' EXIT
+    wait $first || code=1
+    wait $second || code=1
+    trap 'rm -rf "$dir"' EXIT
+    echo
+    echo '== the other half =='
+    grep -vE '^(passed|FAILED) ' "$dir/half2"
+    echo
+    cat "$dir/half1" "$dir/half2" | grep -E '^(passed|FAILED) '
+    echo
+    echo "$(cat "$dir"/half[12] | grep -c '^passed ') passed, $(cat "$dir"/half[12] | grep -c '^FAILED ') failed, in $((SECONDS / 60)) minutes"
+    exit $code
+}
+
 # shellcheck disable=SC2317 # called by the trap
 clean_up() {
     code=$?
@@ -831,6 +857,7 @@ clean_up() {
 [ "$(id -u)" = 0 ] || die 'needs root, for an Engine of its own: sudo tests/proofs/puppet.sh'
 [ -z "${PULL-}" ] || PULL=$(realpath -- "$PULL")
 cd "$(dirname "$0")/../.."
+self=$PWD/tests/proofs/puppet.sh
 lab=$PWD/tests/lab/lab.sh lab_link=$PWD/tests/lab/link.py module=$PWD/deploy/puppet
 dir=$(mktemp -d)
 trap clean_up EXIT
@@ -842,6 +869,7 @@ if [ -z "${PULL-}" ]; then
     cargo build --release --locked
     PULL=$(realpath "${CARGO_TARGET_DIR:-target}/release/docker-pull-with-progress")
 fi
+[ -n "$half$only" ] || both_halves
 source=$PULL architecture=$(dpkg --print-architecture) sum=$(sha256sum <"$PULL" | cut -d ' ' -f 1)
 surroundings=("PATH=$PATH" "HOME=$dir/home" LANG=C.UTF-8)
 mkdir -p "$dir"/{conf/data,bin,modules,home,docker}
@@ -880,7 +908,9 @@ node
 arguments --network none
 
 try 'a fresh node under --noop: nothing happens' fresh_noop
+in_half=${half:-1} # both need it
 try 'first run: logs in, pulls, creates all' first_run
+in_half=1
 try 'the old script gives way, an own alm stays' moved_over
 try 'second run: changes nothing' second_run
 try '--noop with a new image: pulls nothing' noop_pulls_nothing
@@ -910,8 +940,11 @@ try 'registry back: healed' registry_back
 try 'one image gone: the others go on' image_gone
 try 'create failed once: old one never stopped, healed' create_fails_once
 try 'start failed once: old one runs again, healed' start_fails_once
+in_half=2
 try 'another container in its network, pid, ipc, volumes: recreated after it, in the same run' other_container
+try 'made by hand, in whatever way: replaced, or it runs again' made_by_hand
 try 'a namespace that is dead: seen and healed' dead_namespace
+try 'registry down, two that have stopped, one in the network of the other: both start in one run' both_start
 try 'a container that others live in is rolled back: they live on' friend_rolled_back
 try 'a network made anew: recreated' other_network
 try 'a file that is named has changed: recreated' files_changed
@@ -927,6 +960,7 @@ try 'the name that a change needs is taken: nothing is touched' foreign
 try 'cut off after each step, the engine started again: one runs, the new one' cut_off ''
 try 'the same with an image that is no good: one runs, the old one' cut_off "$broken"
 try 'the journal lost in between: healed' journal_lost
+in_half=1
 try 'LANG unset' locale
 try 'LANG=C' locale LANG=C
 try 'LANG=C.UTF-8' locale LANG=C.UTF-8

@@ -60,9 +60,10 @@ impl Info {
         host: &str,
         resolve: &mut dyn FnMut(&str) -> Result<Vec<IpAddr>>,
     ) -> Result<Vec<Endpoint>> {
-        let config = self.registry_config.as_ref().ok_or_else(|| {
-            Failure::new(Kind::Unsupported, "the engine does not say which registries are insecure (podman does not)")
-        })?;
+        let config = self
+            .registry_config
+            .as_ref()
+            .ok_or_else(|| Failure::new(Kind::Unsupported, "the engine does not say which registries are insecure"))?;
         let mut list = Vec::new();
         if host == HUB {
             for mirror in config.mirrors.iter().flatten() {
@@ -213,7 +214,7 @@ mod tests {
 
     #[test]
     fn an_engine_that_says_nothing() {
-        let missing = "the engine does not say which registries are insecure (podman does not)";
+        let missing = "the engine does not say which registries are insecure";
         assert_eq!(endpoints("{}", "r.test"), missing);
         assert_eq!(endpoints(r#"{"RegistryConfig":null}"#, "r.test"), missing);
         assert_eq!(endpoints(r#"{"RegistryConfig":{}}"#, "127.0.0.1"), "https://127.0.0.1 127.0.0.1 verify");

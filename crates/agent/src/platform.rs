@@ -145,14 +145,16 @@ impl Platform {
         let older = |architecture, min: u8, max: u8| {
             (min..=max).rev().map(move |version| other(architecture, format!("v{version}")))
         };
-        let version = self.variant.strip_prefix('v').and_then(|version| version.parse::<u8>().ok()).unwrap_or(0);
+        // With or without its `v`, as engines read it; there is no v10 of anything.
+        let version = self.variant.strip_prefix('v').unwrap_or(&self.variant).parse::<u16>().map_or(0, |n| n.min(9));
+        let version = u8::try_from(version).unwrap_or(0);
         let mut list = vec![self.clone()];
         match self.architecture.as_str() {
             "amd64" => {
-                list.extend(older("amd64", 1, version.min(9).saturating_sub(1)));
+                list.extend(older("amd64", 1, version.saturating_sub(1)));
                 list.push(other("386", String::new()));
             }
-            "arm" => list.extend(older("arm", 5, version.min(9).saturating_sub(1))),
+            "arm" => list.extend(older("arm", 5, version.saturating_sub(1))),
             // Engines differ in what v9 and later variants fall back to, so those match only themselves.
             "arm64" if self.variant.is_empty() => list.extend(older("arm", 5, 8)),
             _ => {}
@@ -315,6 +317,24 @@ mod tests {
                 "amd64",
                 "{given}"
             );
+        }
+    }
+
+    /// As 20.10.24, 26.1.5 and 28.5.2 were seen to read them.
+    #[test]
+    fn variants_that_are_no_numbers() {
+        for (given, new, old) in [
+            ("amd64/v", "386", "-"),
+            ("amd64/v0", "386", "-"),
+            ("amd64/v1", "amd64", "amd64"),
+            ("amd64/2", "amd64", "-"),
+            ("amd64/v2.1", "386", "-"),
+            ("amd64/v300", "amd64", "-"),
+            ("amd64/x", "386", "-"),
+            ("arm64/v9", "-", "-"),
+        ] {
+            assert_eq!(choose("amd64 386", &wanted(given, "28.5.2")), new, "{given}");
+            assert_eq!(choose("amd64 386", &wanted(given, "20.10.24")), old, "{given}");
         }
     }
 

@@ -100,6 +100,7 @@ impl Registry<'_> {
     fn token(&self, bearer: &Challenge, auth: &Auth) -> Result<String> {
         let wrong = |error: &str| Failure::new(Kind::Auth, error);
         let realm = bearer.get("realm").ok_or_else(|| wrong("the registry names no token server"))?;
+        let realm = web::with_small_scheme(realm);
         let is_http_right = realm.starts_with("http://") && self.endpoint.base.starts_with("http://");
         if !is_http_right && !realm.starts_with("https://") {
             return Err(wrong("the registry's token server is not reached by https"));
@@ -112,7 +113,7 @@ impl Registry<'_> {
                 [("account", account), ("scope", Some(&scope)), ("service", Some(service).filter(|s| !s.is_empty()))];
             let authorization = account.map(|_| basic(auth));
             let shown = Shown { accept: "application/json", authorization: authorization.as_deref() };
-            self.web.get(&Method::GET, &with_query(realm, &query), shown)?
+            self.web.get(&Method::GET, &with_query(&realm, &query), shown)?
         } else {
             let form = [
                 ("grant_type", "refresh_token"),
@@ -121,7 +122,7 @@ impl Registry<'_> {
                 ("scope", &scope),
                 ("service", service),
             ];
-            self.web.post(realm, &form)?
+            self.web.post(&realm, &form)?
         };
         match answer.status().as_u16() {
             200 => {}

@@ -101,19 +101,60 @@ fn bad_address() -> Failure {
     Failure::new(Kind::Format, "the registry names an address that is none")
 }
 
-/// The URL to which a redirect leads.
+/// The URL to which a redirect leads, resolved as in RFC 3986 (5.2), as Go's client does.
 fn redirect(from: &str, location: &str) -> Result<String> {
     let (scheme, rest) = from.split_once("://").ok_or_else(bad_address)?;
-    let to = match location {
-        absolute if absolute.starts_with("https://") || absolute.starts_with("http://") => absolute.to_owned(),
-        other_host if other_host.starts_with("//") => format!("{scheme}:{other_host}"),
-        path if path.starts_with('/') => format!("{scheme}://{}{path}", rest.split(['/', '?']).next().unwrap_or(rest)),
-        _ => return Err(bad_address()),
+    let (authority, here) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let here = here.split('?').next().unwrap_or_default();
+    let location = location.split('#').next().unwrap_or_default();
+    let has_scheme = location.split(['/', '?']).next().is_some_and(|first| first.contains(':'));
+    let to = if has_scheme {
+        with_small_scheme(location)
+    } else if location.starts_with("//") {
+        format!("{scheme}:{location}")
+    } else if location.is_empty() {
+        return Err(bad_address());
+    } else {
+        let (path, query) = location.split_at(location.find('?').unwrap_or(location.len()));
+        let folder = here.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let path = match path {
+            "" => here.to_owned(),
+            absolute if absolute.starts_with('/') => without_dots(absolute),
+            relative => without_dots(&format!("{folder}/{relative}")),
+        };
+        format!("{scheme}://{authority}{path}{query}")
     };
+    if !to.starts_with("https://") && !to.starts_with("http://") {
+        return Err(bad_address());
+    }
     if scheme == "https" && !to.starts_with("https://") {
         return Err(Failure::new(Kind::Network, "the registry redirects from https to http"));
     }
     Ok(to)
+}
+
+/// Resolves `.` and `..` in a path; the root is its own parent.
+fn without_dots(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/').skip(1) {
+        match part {
+            "." => {}
+            ".." => _ = parts.pop(),
+            part => parts.push(part),
+        }
+    }
+    if path.ends_with("/.") || path.ends_with("/..") {
+        parts.push("");
+    }
+    format!("/{}", parts.join("/"))
+}
+
+/// The URL with its scheme in lower case.
+pub(crate) fn with_small_scheme(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
+        None => url.to_owned(),
+    }
 }
 
 /// The whole body; an error if it is longer than `max` bytes.
@@ -149,4 +190,37 @@ fn failed(error: &Error) -> Failure {
         _ => (Kind::Network, "the registry's answer is not HTTP".to_owned()),
     };
     Failure::new(kind, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_redirects_lead() {
+        let from = "https://r.test:5000/v2/a/b/manifests/1?x=1";
+        for (location, expected) in [
+            ("https://s.test/x", "https://s.test/x"),
+            ("HTTPS://s.test/X", "https://s.test/X"),
+            ("//s.test/x", "https://s.test/x"),
+            ("/x/y", "https://r.test:5000/x/y"),
+            ("/x/../y?z=..", "https://r.test:5000/y?z=.."),
+            ("2", "https://r.test:5000/v2/a/b/manifests/2"),
+            ("./2", "https://r.test:5000/v2/a/b/manifests/2"),
+            ("../blobs/2", "https://r.test:5000/v2/a/b/blobs/2"),
+            ("../../../../../../x", "https://r.test:5000/x"),
+            ("..", "https://r.test:5000/v2/a/b/"),
+            ("?y=2", "https://r.test:5000/v2/a/b/manifests/1?y=2"),
+            ("2#part", "https://r.test:5000/v2/a/b/manifests/2"),
+        ] {
+            assert_eq!(redirect(from, location).ok().as_deref(), Some(expected), "{location}");
+        }
+        assert_eq!(redirect("http://r.test", "x").ok().as_deref(), Some("http://r.test/x"));
+        assert_eq!(redirect("http://r.test", "HTTPS://r.test/x").ok().as_deref(), Some("https://r.test/x"));
+        for wrong in
+            ["", "#x", "ftp://s.test/", "mailto:x@s.test", "http://s.test/x", "HTTP://s.test/x", "javascript:0"]
+        {
+            assert!(redirect(from, wrong).is_err(), "{wrong}");
+        }
+    }
 }

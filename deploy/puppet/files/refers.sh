@@ -10,17 +10,24 @@
 
 digest() { sha256sum | cut -d ' ' -f 1; }
 
+# The variables in a file for --env-file that have their values from the environment, as docker reads it: whatever the end of a line,
+# blanks before it, a mark of the byte order.
+without_value() { # FILE
+    bom=$(printf '\357\273\277')
+    LC_ALL=C sed "1s/^$bom//; s/\r\$//; s/^[[:space:]]*//; /^#/d; /=/d; /^\$/d" "$1"
+}
+
 referred() { # KIND WHAT
     case $1 in
     network | pid | ipc | volumes-from | link) docker container inspect --format '{{.Id}}' "$2" 2>/dev/null || echo none ;;
     net) docker network inspect --format '{{.Id}}' "$2" 2>/dev/null || echo none ;;
-    env) printenv "$2" | digest ;;
+    env) printenv -- "$2" | digest ;;
     file | env-file)
         [ -e "$2" ] || { echo none; return; }
         # A directory is all its files.
         {
             find -L "$2" -type f -exec sha256sum {} + | LC_ALL=C sort
-            [ "$1" = file ] || grep -xE '[A-Za-z_][A-Za-z0-9_]*' "$2" | while read -r variable; do printenv "$variable" || echo; done
+            [ "$1" = file ] || without_value "$2" | while IFS= read -r variable; do printenv -- "$variable" || printf unset; done
         } | digest
         ;;
     esac

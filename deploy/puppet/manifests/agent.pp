@@ -1,10 +1,15 @@
-# @summary The service that tells a broker how the images of this device stand
+# @summary The service that tells a broker, or people, how the images of this device stand
 #
 # Puppet's own host certificate is the device's identity: the key stays readable for root alone, systemd hands a copy of it to
 # the service, and a renewed certificate restarts it.
 #
 # @param broker
-#   The broker, as `mqtts://broker.example.com:8883`.
+#   The broker, as `mqtts://broker.example.com:8883`; where unset, only notices are sent.
+# @param notify_urls
+#   Who gets notices: Slack webhooks, `https://ntfy.sh/TOPIC`, other addresses of http(s) for Apprise's JSON, `mailto:NAME@HOST`.
+#   They are secrets: in a file for root alone, of which the service gets a copy.
+# @param setuid_mailer
+#   Whether `/usr/sbin/sendmail` is setuid or setgid, as exim4's and postfix's are, and the unit is relaxed for it.
 # @param site
 #   Where the device stands.
 # @param topic
@@ -14,7 +19,7 @@
 # @param mqtt
 #   The version of MQTT.
 # @param ssldir
-#   Where Puppet keeps its certificates: `/var/lib/puppet/ssl` for Debian's package.
+#   Where Puppet keeps its certificates; where unset, as Puppet on the node says.
 # @param ca
 #   The authority that the broker's certificate comes from; where unset, Puppet's.
 # @param cert
@@ -33,13 +38,20 @@
 #     broker => 'mqtts://broker.example.com:8883',
 #     site   => 'Berlin',
 #   }
+#
+# @example Notices alone, for a few devices
+#   class { 'alm_pull::agent':
+#     notify_urls => Sensitive(['https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXX']),
+#   }
 class alm_pull::agent (
-  Pattern[/\Amqtts:\/\/[A-Za-z0-9.:\[\]-]+\z/] $broker,
+  Optional[Pattern[/\Amqtts:\/\/[A-Za-z0-9.:\[\]-]+\z/]] $broker = undef,
+  Optional[Sensitive[Array[Pattern[/\A(?i:https?|ntfys?|mailto):\S+\z/], 1, 16]]] $notify_urls = undef,
+  Boolean $setuid_mailer = false,
   Optional[Pattern[/\A[^'"\\$%\n]+\z/]] $site = undef,
   Pattern[/\A[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*\z/] $topic = 'fleet',
   Optional[Pattern[/\A[A-Za-z0-9._-]+\z/]] $device = undef,
   Enum['5', '3.1.1'] $mqtt = '5',
-  Alm_pull::Path $ssldir = '/etc/puppetlabs/puppet/ssl',
+  Alm_pull::Path $ssldir = alm_pull::first($facts['alm_pull_ssldir'], '/etc/puppetlabs/puppet/ssl'),
   Optional[Alm_pull::Path] $ca = undef,
   Optional[Alm_pull::Path] $cert = undef,
   Optional[Alm_pull::Path] $key = undef,
@@ -54,14 +66,60 @@ class alm_pull::agent (
     fail('alm_pull::agent: cert and key belong together')
   }
 
+  if $broker == undef and $notify_urls == undef {
+    fail('alm_pull::agent: neither broker nor notify_urls is given')
+  }
+  # What is within a Sensitive that is empty has no type to be checked.
+  if $notify_urls and $notify_urls.unwrap.empty {
+    fail('alm_pull::agent: notify_urls has no address')
+  }
+
   $certname = $trusted['certname']
+  $notify_file = '/etc/alm/notify'
   $authority = { 'ca' => alm_pull::first($ca, "${ssldir}/certs/ca.pem") }
-  $credentials = $user ? {
+  $identity = $user ? {
     undef   => $authority + {
       'cert' => alm_pull::first($cert, "${ssldir}/certs/${certname}.pem"),
       'key'  => alm_pull::first($key, "${ssldir}/private_keys/${certname}.pem"),
     },
     default => $authority + { 'password' => $password_file },
+  }
+  $broker_credentials = $broker ? { undef => {}, default => $identity }
+  $notify_credentials = $notify_urls ? { undef => {}, default => { 'notify' => $notify_file } }
+  $credentials = $broker_credentials + $notify_credentials
+  $mailer_ensure = $setuid_mailer ? { true => 'link', default => 'absent' }
+  # For notices alone there is no certificate that names the device.
+  $named = $broker ? { undef => alm_pull::first($device, $certname), default => $device }
+
+  if $notify_urls {
+    file { '/etc/alm':
+      ensure => directory,
+      owner  => 'root',
+      group  => 'root',
+      mode   => '0755',
+    }
+
+    file { $notify_file:
+      ensure    => file,
+      owner     => 'root',
+      group     => 'root',
+      mode      => '0600',
+      content   => Sensitive("${join($notify_urls.unwrap, "\n")}\n"),
+      show_diff => false,
+      backup    => false,
+      before    => Service['alm-agent'],
+    }
+  } else {
+    file { $notify_file:
+      ensure => absent,
+      backup => false,
+    }
+  }
+
+  file { '/etc/systemd/system/alm-agent.service.d/mailer.conf':
+    ensure => $mailer_ensure,
+    target => '/usr/share/doc/alm-agent/examples/mailer.conf',
+    notify => [Exec['alm-agent: read the unit'], Service['alm-agent']],
   }
 
   package { 'alm-agent':
@@ -77,7 +135,7 @@ class alm_pull::agent (
         'broker' => $broker,
         'site'   => $site,
         'topic'  => $topic,
-        'device' => $device,
+        'device' => $named,
         'mqtt'   => $mqtt,
         'user'   => $user,
     }),

@@ -78,6 +78,10 @@ define alm_pull::container (
   $parsed['containers'].each |$other| {
     Exec <| title == "docker-recreate ${other}" |> -> Exec["docker-recreate ${container}"]
   }
+  # Without those it cannot start.
+  $parsed['namespaces'].each |$other| {
+    Exec <| title == "docker-start ${other}" |> -> Exec["docker-start ${container}"]
+  }
   ($parsed['files'] + $restart_on).unique.each |$file| {
     File <| title == $file or path == $file |> -> Exec["docker-recreate ${container}"]
   }

@@ -1,8 +1,8 @@
 # @summary The broker of a fleet, and its page
 #
-# mosquitto, with the configuration that `alm-fleet-configure` of the package `alm-fleet` makes. The broker's own host certificate
-# of Puppet, and Puppet's list of revoked ones, serve where nothing else is said. Viewers and their passwords are added by
-# `mosquitto_passwd /etc/mosquitto/alm-fleet/viewers.passwd NAME`.
+# mosquitto, with the configuration that `alm-fleet-configure` of the package `alm-fleet` makes, and nginx with the page. The
+# broker's own host certificate of Puppet, and Puppet's list of revoked ones, serve where nothing else is said. Viewers and their
+# passwords are added by `mosquitto_passwd /etc/mosquitto/alm-fleet/viewers.passwd NAME` and `systemctl reload mosquitto`.
 #
 # @param topic
 #   What all topics begin with.
@@ -13,9 +13,16 @@
 # @param password_port
 #   Where devices with passwords come; 0 is nowhere.
 # @param viewer_port
-#   Where the page and its viewers come; 0 is nowhere.
+#   Where mosquitto listens for viewers (WebSocket), which nginx passes on to; 0 is nowhere.
+# @param page_port
+#   Where nginx serves the page (https); 0 leaves that to somebody else, and nginx alone. Needs `viewer_port`.
+# @param page_cert
+#   The page's certificate, with those between it and its authority; where unset, the broker's. Browsers do not know Puppet's
+#   authority and warn of it.
+# @param page_key
+#   Its key.
 # @param ssldir
-#   Where Puppet keeps its certificates: `/var/lib/puppet/ssl` for Debian's package.
+#   Where Puppet keeps its certificates; where unset, as Puppet on the node says.
 # @param cert
 #   The broker's certificate; where unset, Puppet's own. One with an EC key costs a quarter of the time at each connection.
 # @param key
@@ -35,7 +42,10 @@ class alm_pull::fleet (
   Integer[0, 65535] $device_port = 8883,
   Integer[0, 65535] $password_port = 0,
   Integer[0, 65535] $viewer_port = 8443,
-  Alm_pull::Path $ssldir = '/etc/puppetlabs/puppet/ssl',
+  Integer[0, 65535] $page_port = $viewer_port ? { 0 => 0, default => 443 },
+  Optional[Alm_pull::Path] $page_cert = undef,
+  Optional[Alm_pull::Path] $page_key = undef,
+  Alm_pull::Path $ssldir = alm_pull::first($facts['alm_pull_ssldir'], '/etc/puppetlabs/puppet/ssl'),
   Optional[Alm_pull::Path] $cert = undef,
   Optional[Alm_pull::Path] $key = undef,
   Optional[Alm_pull::Path] $ca = undef,
@@ -44,6 +54,12 @@ class alm_pull::fleet (
 ) {
   if ($cert == undef) != ($key == undef) {
     fail('alm_pull::fleet: cert and key belong together')
+  }
+  if ($page_cert == undef) != ($page_key == undef) {
+    fail('alm_pull::fleet: page_cert and page_key belong together')
+  }
+  if $page_port > 0 and $viewer_port == 0 {
+    fail('alm_pull::fleet: a page_port needs a viewer_port, from where the page has its news')
   }
 
   $certname = $trusted['certname']
@@ -116,5 +132,39 @@ class alm_pull::fleet (
     ensure  => running,
     enable  => true,
     require => Exec['alm-fleet-configure'],
+  }
+
+  if $page_port > 0 {
+    package { 'nginx':
+      ensure => installed,
+    }
+
+    file { '/etc/nginx/conf.d/alm-fleet.conf':
+      ensure  => file,
+      owner   => 'root',
+      group   => 'root',
+      mode    => '0644',
+      content => epp('alm_pull/alm-fleet.nginx.epp', {
+          'page_port'   => $page_port,
+          'viewer_port' => $viewer_port,
+          'topic'       => $topic,
+          'cert'        => alm_pull::first($page_cert, "${etc}/broker.pem"),
+          'key'         => alm_pull::first($page_key, "${etc}/broker.key"),
+      }),
+      require => [Package['nginx'], File["${etc}/broker.pem", "${etc}/broker.key"]],
+      notify  => Service['nginx'],
+    }
+
+    # nginx has read them, and goes on with what it has read.
+    if $page_cert == undef {
+      File["${etc}/broker.pem", "${etc}/broker.key"] ~> Service['nginx']
+    }
+
+    # Reloaded: pages of other sites and viewers that are connected are not cut off.
+    service { 'nginx':
+      ensure  => running,
+      enable  => true,
+      restart => '/bin/systemctl reload nginx.service',
+    }
   }
 }

@@ -1,4 +1,4 @@
-//! What a registry wants to see (`WWW-Authenticate`): any text is read; what is written as one challenge is read as that.
+//! A registry's `WWW-Authenticate`: any text can be parsed, and what is written as one challenge is parsed as that.
 
 use crate::challenge;
 use std::fmt::Write as _;
@@ -14,11 +14,11 @@ pub fn run(data: &[u8]) {
             .iter()
             .all(|challenge| is_token(&challenge.scheme) && challenge.scheme.to_ascii_lowercase() == challenge.scheme)
     );
-    // Nothing is made up: a scheme stands in the text.
+    // Nothing is invented: a scheme occurs in the text.
     let lower = text.to_ascii_lowercase();
     assert!(found.iter().all(|challenge| lower.contains(&challenge.scheme)));
 
-    // The text as a realm, written as one has to.
+    // The text as a realm, properly quoted.
     let mut quoted = String::from("Negotiate, Bearer service=lab , realm=\"");
     for c in text.chars() {
         let _ = if matches!(c, '"' | '\\') { write!(quoted, "\\{c}") } else { write!(quoted, "{c}") };

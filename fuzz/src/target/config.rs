@@ -1,4 +1,5 @@
-//! docker's config.json (and a token file, and an address): read as a naive reader reads it, no secret in a message.
+//! docker's config.json (and a token file, and an address): the result is that of a simple reader, and no message
+//! contains a secret.
 //!
 //! The input: a registry, a line end, and config.json; or the text of `DOCKER_AUTH_CONFIG`, a NUL, and config.json.
 
@@ -14,7 +15,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-/// A secret. What is a helper's name is none, and cannot have this character.
+/// A secret. The name of a helper is not secret, and cannot contain `~`.
 const SECRET: &str = "s3cr3t~";
 
 /// The name under which docker keeps the credentials of Docker Hub.
@@ -23,7 +24,7 @@ const HUB: &str = "https://index.docker.io/v1/";
 /// What an entry of `auths` may hold.
 const FIELDS: [&str; 5] = ["username", "password", "identitytoken", "registrytoken", "auth"];
 
-/// As Go reads it: bits that belong to no byte do not matter.
+/// As Go decodes it: unused bits at the end do not matter.
 const STANDARD: GeneralPurpose =
     GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
@@ -72,7 +73,7 @@ pub fn run(data: &[u8]) {
     current_context(file, &environment, &config);
 }
 
-/// What the engine is sent, which is an object of texts or empty; and no secret beside it.
+/// What is sent to the engine: an object of strings, or empty; and the secret is nowhere else.
 fn sent(found: &Found, server: &str) -> Map<String, Value> {
     for message in found.warnings.iter().chain([&found.origin]) {
         assert!(!message.contains(SECRET), "a secret: {message}");
@@ -87,7 +88,7 @@ fn sent(found: &Found, server: &str) -> Map<String, Value> {
     sent
 }
 
-/// What config.json holds for a registry, or that it is wrong; nothing where helpers or odd spellings come in.
+/// The entry of config.json for a registry, or that it is wrong; `None` if helpers or unusual spellings are involved.
 fn naive(file: &[u8], server: &str) -> Option<Result<Map<String, Value>, ()>> {
     if file.trim_ascii().is_empty() {
         return Some(Ok(Map::new()));
@@ -140,14 +141,14 @@ fn naive(file: &[u8], server: &str) -> Option<Result<Map<String, Value>, ()>> {
     Some(Ok(credentials))
 }
 
-/// Which engine the file names.
+/// Checks which engine the file names.
 fn current_context(file: &[u8], environment: &Environment, config: &Config) {
     let host = find_endpoint(None, environment, config);
     let root = serde_json::Deserializer::from_slice(file).into_iter::<Value>().next();
     let Some(Ok(Value::Object(root))) = root else {
         return assert_eq!(host, Endpoint::Unix("/var/run/docker.sock".into()));
     };
-    // As Go reads it: in any case of letters. Of several that differ in it only docker knows which one it takes.
+    // Like Go, in any case of letters. If several keys differ only in case, only docker knows which one it uses.
     let spellings: Vec<_> = root.iter().filter(|(key, _)| key.eq_ignore_ascii_case("currentContext")).collect();
     let named = match spellings[..] {
         [] => None,
@@ -162,7 +163,7 @@ fn current_context(file: &[u8], environment: &Environment, config: &Config) {
     }
 }
 
-/// A password in an address is not shown.
+/// Checks that a password in an address is not shown.
 fn address(rest: &str, environment: &Environment, config: &Config) {
     let address = format!("ssh://me:{SECRET}@{rest}");
     match find_endpoint(Some(&address), environment, config) {

@@ -1,4 +1,4 @@
-//! One line of an engine: what is understood is JSON that says so, by a naive reading.
+//! One line of an engine: what is understood is JSON that says so, according to a simple reader.
 
 use super::Delivery;
 use crate::pull::event::{Event, malformed, parse, parse_cli};
@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
 
-/// The longest id that is one.
+/// The longest text that counts as an id.
 const MAX_ID: usize = 128;
 
 pub fn run(data: &[u8]) {
@@ -25,7 +25,8 @@ pub fn run(data: &[u8]) {
     }
     match text.ok().and_then(|text| serde_json::from_str::<Pairs>(text).ok()) {
         Some(Pairs(pairs)) => compare(&event, &pairs, line),
-        // No object, or one that a naive reader cannot hold (too deep, a number too large): the key alone decides.
+        // Not an object, or one that a simple reader cannot represent (too deep, a number too large): then only the key
+        // counts.
         None if !line.windows(5).any(|word| word == b"error") && !line.contains(&b'\\') => {
             assert!(!matches!(event, Event::Error(_)), "no key says so, yet {event:?}");
         }
@@ -33,14 +34,14 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Lines are the same wherever the pieces break, and none is longer than allowed.
+/// The lines are the same wherever the pieces break, and none is longer than allowed.
 fn lines(delivery: &Delivery<'_>) {
     const LIMIT: usize = 80;
     let cut = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         let (mut lines, mut found) = (LineBuffer::new(LIMIT), Vec::new());
         let mut keep = |line: &[u8]| {
             assert!(line.len() <= LIMIT + 64 && !line.contains(&b'\n') && !line.ends_with(b"\r"), "{line:?}");
-            // Objects of a line that came whole are taken apart by who reads it.
+            // If a line arrived in one piece, its reader splits the objects in it.
             let mut rest = line;
             while let Some((object, more)) = split_object(rest) {
                 found.push(object.to_vec());
@@ -86,12 +87,12 @@ fn compare(event: &Event<'_>, pairs: &[(String, Value)], line: &[u8]) {
         assert!(matches!(event, Event::Error(_)), "an error was missed: {event:?}");
     }
     match naive(pairs) {
-        // A message that is there twice, once as no text, is not to be seen in a `Value`.
+        // A `Value` does not show that a message is there twice, once not as a string.
         Some(Seen::Other(error)) if error.starts_with("Error(") && *event == malformed(line) => {}
-        // Nor is a count that is there twice.
+        // Nor that a number is there twice.
         Some(Seen::Layer { .. }) if has_count_twice(line) => {}
         Some(expected) => assert_eq!(Seen::of(event), expected),
-        // Numbers can be written in ways that are not an engine's, and are read all the same.
+        // Numbers that no engine writes in this form are read nevertheless.
         None if matches!(event, Event::Layer { .. }) => {}
         None => assert_eq!(*event, malformed(line)),
     }
@@ -103,16 +104,17 @@ fn has_count_twice(line: &[u8]) -> bool {
     text.contains('\\') || ["current", "total", "units", "hidecounts"].iter().any(is_twice)
 }
 
-/// Whether the engine says that the pull has failed. An empty error beside a status is none: podman 3 writes it on good lines.
+/// Whether the engine reports that the pull has failed. An empty error beside a status is none: podman 3 writes it on
+/// good lines.
 pub(super) fn has_failed(pairs: &[(String, Value)]) -> bool {
     let has_status =
         pairs.iter().any(|(key, value)| key == "status" && value.as_str().is_some_and(|text| !text.is_empty()));
     pairs.iter().any(|(key, value)| key == "errorDetail" || (key == "error" && !(has_status && value == "")))
 }
 
-/// What the line says; nothing where it is not as an engine would write it.
+/// What the line says; `None` if it is not in an engine's form.
 pub(super) fn naive(pairs: &[(String, Value)]) -> Option<Seen> {
-    // A key that is there twice is nothing that can be relied on.
+    // A key that is there twice cannot be relied on.
     let get = |name: &str| {
         let mut found = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value);
         let first = found.next();
@@ -144,7 +146,7 @@ pub(super) fn naive(pairs: &[(String, Value)]) -> Option<Seen> {
     match layer {
         Some(Some(layer)) if is_id => Some(layer),
         Some(_) => Some(Seen::Unknown),
-        // The last word of podman 3.1.
+        // The last event of podman 3.1.
         None if status == "Pull complete" && is_id => {
             Some(Seen::Layer { id: id.to_owned(), phase: Phase::Complete, hide_counts: false, bytes: (None, None) })
         }
@@ -157,7 +159,7 @@ pub(super) fn naive(pairs: &[(String, Value)]) -> Option<Seen> {
     }
 }
 
-/// What of an event a naive reader sees too: the numbers without how they were written, a line without its text.
+/// The part of an event that a simple reader sees, too: the numbers without their notation, a line without its text.
 #[derive(Debug, PartialEq)]
 pub(super) enum Seen {
     Layer { id: String, phase: Phase, hide_counts: bool, bytes: (Option<u64>, Option<u64>) },
@@ -180,7 +182,7 @@ impl Seen {
     }
 }
 
-/// The phase of a layer, if it is one, the mark and the bytes; an error where its details are not as an engine would write them.
+/// The phase of a layer, the mark and the bytes; an error if the details are not in an engine's form.
 fn layer(id: &str, status: &str, progress: &Value) -> Result<Option<Seen>, ()> {
     let progress = progress.as_object().ok_or(())?;
     let hide_counts = progress.get("hidecounts").map_or(Some(false), Value::as_bool).ok_or(())?;
@@ -189,7 +191,7 @@ fn layer(id: &str, status: &str, progress: &Value) -> Result<Option<Seen>, ()> {
         Some(value) => value.as_u64().map(Some).ok_or(()),
     };
     let total = number("total")?.filter(|&total| total > 0);
-    // Go leaves a 0 out.
+    // Go omits a 0.
     let current = number("current")?.or(total.map(|_| 0));
     let bytes = if progress.contains_key("units") { (None, None) } else { (current, total) };
     let phase = match status {

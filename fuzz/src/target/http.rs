@@ -1,11 +1,13 @@
-//! A response: the same wherever the delivery breaks it, and as `ureq-proto` reads it.
+//! A response: the result is the same wherever the delivery breaks it, and that of `ureq-proto`.
 //!
-//! Where the two may differ: `ureq-proto` wants `\r\n` everywhere and no `\r` elsewhere in a line, at most 20
-//! characters in a chunk's size line with its extension and at most 128 header lines, takes `+5`, a `\n` before it and
-//! all blanks of Unicode in a chunk's size, knows only tokens as header names, takes `101` for the last head, refuses a
-//! `100` with headers and does not look for chunks in HTTP/1.0, where they are a fault; we refuse codings that we did not
-//! ask for, a second Transfer-Encoding, Content-Lengths that contradict each other and control characters in values. To
-//! refuse is always lawful in a head. Never may the two see different bodies, or we an end where it sees none.
+//! Where the two may differ: `ureq-proto` requires `\r
+//! ` everywhere and no other `\r` in a line, at most 20 characters in a chunk's size line with its extension and at
+//! most 128 header lines; it accepts `+5`, a `
+//! ` before it and all Unicode blanks in a chunk's size; it accepts only tokens as header names, takes `101` as the
+//! final head, refuses a `100` with headers, and does not decode chunks in HTTP/1.0, where they are an error. This
+//! program refuses encodings that it did not ask for, a second Transfer-Encoding, contradicting Content-Lengths and
+//! control characters in values. Refusing is always allowed in a head. The two must never see different bodies, and
+//! this program must never see an end where `ureq-proto` sees none.
 
 use super::Delivery;
 use crate::docker::{HttpError as Error, Response};
@@ -25,7 +27,7 @@ pub fn run(data: &[u8]) {
 #[derive(Debug, PartialEq)]
 enum End {
     Complete,
-    /// Only the connection's end ends it.
+    /// The body ends only with the connection.
     Unframed,
     Open,
     Refused(String),
@@ -34,7 +36,7 @@ enum End {
 #[derive(Debug, PartialEq)]
 struct Outcome {
     status: Option<u16>,
-    /// With escapes, to be read in a finding.
+    /// Escaped, so that a finding can be read.
     body: String,
     end: End,
 }
@@ -72,7 +74,7 @@ fn compare(ours: &Outcome, stream: &[u8]) {
     let Some(theirs) = second_opinion(stream).transpose() else { return };
     match (theirs, &ours.end) {
         (Ok(theirs), End::Complete | End::Unframed) if theirs.end != End::Open => assert_eq!(*ours, theirs),
-        // It waits for the `\r` that we can do without, or for ever where one stands alone.
+        // It waits for the `\r` that this program does not need, or for ever if one stands alone.
         (Ok(theirs), End::Complete | End::Unframed) => {
             let has_bare_return = stream.windows(2).any(|two| two[0] == b'\r' && two[1] != b'\n');
             assert!(has_bare_return || has_bare_feed(stream), "no end is there: {ours:?}, {theirs:?}");
@@ -88,7 +90,7 @@ fn compare(ours: &Outcome, stream: &[u8]) {
     }
 }
 
-/// What of ours is refused and may be right for another.
+/// Whether `ureq-proto` may accept what this program refuses for this reason.
 fn is_lawful(reason: &str) -> bool {
     reason.starts_with("header line ")
         || reason.starts_with("content length ")
@@ -100,7 +102,7 @@ fn is_lawful(reason: &str) -> bool {
         || reason.contains(" is longer than ")
 }
 
-/// Whether what stands before the extension and the quote is a number, as a chunk's size is; blanks may follow it.
+/// Whether the text before the extension and the quote is a number, as a chunk's size is; blanks may follow it.
 fn is_hex(quoted: &str) -> bool {
     let number = quoted.split(['`', ';']).next().unwrap_or_default().replace("\\t", " ");
     let number = number.trim_end();
@@ -111,19 +113,20 @@ fn is_of_a_chunk(error: &Theirs) -> bool {
     matches!(error, Theirs::ChunkLenNotAscii | Theirs::ChunkLenNotANumber | Theirs::ChunkExpectedCrLf)
 }
 
-/// Whether a line ends with `\n` alone; be it that a chunk before it ends with `\r`.
+/// Whether a line ends with `
+/// ` alone, even if a chunk before it ends with `\r`.
 fn has_bare_feed(stream: &[u8]) -> bool {
     let mut found = stream.first() == Some(&b'\n') || stream.windows(2).any(|two| two[1] == b'\n' && two[0] != b'\r');
     let _ = Response::new().feed(stream, &mut |chunk| found |= chunk.ends_with(b"\r"));
     found
 }
 
-/// Whether a line is too long to be a chunk's size there.
+/// Whether a line is too long as a chunk's size for `ureq-proto`.
 fn has_long_size(stream: &[u8]) -> bool {
     stream.split(|&byte| byte == b'\n').any(|line| line.len() > 20 && line[0].is_ascii_hexdigit())
 }
 
-/// What `ureq-proto` reads; nothing where it does so by other rules.
+/// The result of `ureq-proto`; `None` if its rules differ here.
 fn second_opinion(stream: &[u8]) -> Result<Option<Outcome>, Theirs> {
     let request = Request::get("http://localhost/").body(()).expect("a request");
     let mut call = Call::new(request)?.proceed();

@@ -1,4 +1,4 @@
-//! What a registry sends as a manifest: read as a naive reader reads it, or refused in words that repeat nothing of it.
+//! A registry's manifest: the result is that of a simple reader, or an error that repeats nothing of the input.
 
 use crate::manifest::Manifest;
 use serde::de::IgnoredAny;
@@ -9,14 +9,14 @@ pub fn run(data: &[u8]) {
     let manifest = match Manifest::parse(data) {
         Ok(manifest) => manifest,
         Err(failure) => {
-            // Of what was sent at most a place is named.
+            // At most a position in the input is named.
             let rest = failure.error.trim_end_matches(|c: char| c.is_ascii_digit() || "(), linecoumn".contains(c));
             assert!(failure.error.is_ascii() && failure.error.len() < 100 && !rest.is_empty(), "{}", failure.error);
             return;
         }
     };
     let Some(json) = json else {
-        // What nobody asks for need not be UTF-8, or a number that fits.
+        // Values that nobody uses need not be UTF-8, or numbers that fit.
         assert!(serde_json::from_slice::<IgnoredAny>(data).is_ok(), "what is read is JSON");
         return;
     };
@@ -24,12 +24,12 @@ pub fn run(data: &[u8]) {
         Manifest::Index(list) => ("manifests", list),
         Manifest::Image(list) => ("layers", list),
     };
-    // serde refuses a name that is there twice; null is as good as none.
+    // serde refuses a key that is there twice; null counts as missing.
     let listed = json[name].as_array().expect("a list");
     assert_eq!(list.len(), listed.len());
     assert!(list.len() <= 512);
     for (entry, listed) in list.iter().zip(listed) {
-        // A list of values is as good as names to serde.
+        // serde also accepts a list of values in place of an object.
         if !listed.is_object() {
             continue;
         }

@@ -1,7 +1,7 @@
-//! The whole: an engine's answer over a socket, or a recording, to the lines of the log.
+//! The whole path: from an engine's answer over a socket, or from a recording, to the lines of the log.
 //!
-//! What the live pull of an answer writes is held against the rules of the log, its verdict against a naive reading of
-//! the body, and all of it against a replay of the recording that was made of it.
+//! What a live pull of the answer writes is checked against the rules of the log; its verdict against a simple reading
+//! of the body; and both against a replay of the recording that the pull made.
 
 use super::event::{Pairs, Seen, has_failed, naive};
 use super::{Delivery, directory};
@@ -36,18 +36,18 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use time::OffsetDateTime;
 
-/// Flags of the input. A pull that has failed is tried once more.
+/// Flags of the input. A failed pull is retried once.
 const RETRY: u8 = 0x08;
 /// A pull without a final status finds its image.
 const IMAGE: u8 = 0x10;
 /// A signal comes before the end.
 const STOP: u8 = 0x20;
-/// Objects on standard output in place of lines.
+/// Standard output is JSON.
 const JSON: u8 = 0x40;
-/// Another process is pulling the same.
+/// Another process is pulling the same image.
 const ATTACHED: u8 = 0x80;
 
-/// As much as one read takes.
+/// The size of one read.
 const PIECE: usize = 8 << 10;
 
 const SIGTERM: i32 = 15;
@@ -69,7 +69,7 @@ pub fn run(data: &[u8]) {
             if outcome.log.contains(SUCCESSFUL) {
                 assert!(may_succeed(delivery.stream, true), "a false success");
             }
-            // A bare capture is a body too.
+            // A bare capture is a body, too.
             world.pull_and_replay(&Delivery { stream: &answer(delivery.stream), ..delivery });
         }
     });
@@ -83,7 +83,7 @@ fn answer(body: &[u8]) -> Vec<u8> {
 
 const SUCCESSFUL: &str = "] ✅ PULL SUCCESSFUL\n";
 
-/// What came of it.
+/// The result.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     exit: u8,
@@ -126,9 +126,9 @@ impl World {
         }
     }
 
-    /// What was written since, held against the rules.
+    /// Reads what was written since the last call, and checks it.
     fn outcome(&self, exit: u8, is_json: bool) -> Outcome {
-        // There is no log where there was nothing to replay.
+        // Without anything to replay there is no log.
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let stdout = fs::read_to_string(directory().join("stdout")).expect("UTF-8");
         check_log(&log);
@@ -149,7 +149,7 @@ impl World {
         assert_eq!(replayed, live, "a replay is not what the live pull was");
     }
 
-    /// As `mode::pull` does it, with a clock that the input winds.
+    /// Does what `mode::pull` does, with a clock that the input controls.
     fn pull(&mut self, delivery: &Delivery<'_>) -> Outcome {
         let is_json = delivery.flags & JSON != 0;
         let options = self.options(is_json);
@@ -195,12 +195,12 @@ impl World {
         self.outcome(exit, is_json)
     }
 
-    /// One attempt: the input is what the engine answers.
+    /// One attempt, in which the input is the engine's answer.
     fn attempt(&self, delivery: &Delivery<'_>, session: &mut Session, at: &mut u64) -> End {
         let mut connection =
             self.engine.pull(&self.reference, None, "e30=", &mut || ControlFlow::Continue(())).expect("a connection");
         let (mut peer, _) = self.listener.accept().expect("a connection");
-        // Or what it does not read would reset the connection.
+        // Otherwise the unread request would reset the connection.
         assert!(peer.read(&mut [0; 1024]).expect("a request") > 0);
         let mut lines = LineBuffer::new(MAX_LINE);
         let pieces = delivery.pieces(|byte| 1 + usize::from(byte) * usize::from(byte) / 8);
@@ -209,7 +209,7 @@ impl World {
             if let Read::End(end) = read(&mut connection, &mut lines, session, *at) {
                 return end;
             }
-            // Up to a minute, so that all that time alone brings comes too.
+            // Up to a minute, so that lines that are due by time occur, too.
             *at += u64::from(byte) * 237;
             session.advance(*at);
         }
@@ -243,7 +243,7 @@ fn body(answer: &[u8]) -> Vec<u8> {
     body
 }
 
-/// Whether these lines may be those of a pull that has succeeded, by a naive reading.
+/// Whether these lines may be those of a successful pull, according to a simple reader.
 fn may_succeed(lines: &[u8], has_image: bool) -> bool {
     let (mut is_docker, mut has_status) = (false, false);
     let objects = lines.split(|&byte| byte == b'\n').flat_map(objects);
@@ -255,14 +255,14 @@ fn may_succeed(lines: &[u8], has_image: bool) -> bool {
                 Some(Seen::Other(event)) if event.starts_with("Status(") => has_status = true,
                 _ => {}
             },
-            // JSON that a naive reader cannot hold: it may be anything.
+            // JSON that a simple reader cannot represent can mean anything.
             Err(_) => has_status |= serde_json::from_str::<IgnoredAny>(line).is_ok(),
         }
     }
     has_status || (has_image && !is_docker)
 }
 
-/// The objects of a line: old engines end no line after one. That they are cut in the right places is checked by `event`.
+/// The objects of a line: old engines put several on one line. Whether they are split correctly is checked by `event`.
 fn objects(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = line;
     iter::from_fn(move || {
@@ -272,7 +272,8 @@ fn objects(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The log: whole lines, each with its stamp, nothing that acts on a terminal, and never more done than there is.
+/// Checks the log: whole lines, each with its stamp, nothing that acts on a terminal, and never more layers done than
+/// there are.
 fn check_log(log: &str) {
     assert!(log.is_empty() || log.ends_with('\n'), "the last line is torn: {log:?}");
     for line in log.split_terminator('\n') {
@@ -291,10 +292,10 @@ fn check_log(log: &str) {
     }
 }
 
-/// `2` and `3` of `✅ Layer a: Complete (2/3)`. What an engine says cannot begin a line, so it cannot look like one.
+/// `2` and `3` of `✅ Layer a: Complete (2/3)`. An engine's text cannot begin a line, so it cannot imitate one.
 fn counts(text: &str) -> Option<(u64, u64)> {
     let (_, count) = if text.starts_with("✅ Layer ") || text.starts_with("💾 Layer ") {
-        // What it came to and how long it took may follow.
+        // Size and duration may follow.
         let (before, rest) = text.split_once(" (")?;
         (before, rest.split_once(')')?.0)
     } else {
@@ -326,8 +327,8 @@ fn check_stdout(stdout: &str, is_json: bool) {
     }
 }
 
-/// A sink that checks the lines about layers: bytes and percentages of a phase never go back, but for a percentage
-/// where the engine has named a larger size.
+/// A sink that checks the lines about layers: bytes and percentages of a phase never decrease, except for a percentage
+/// after the engine has reported a larger size.
 #[derive(Default)]
 struct Check {
     /// Done, size and percent, of a layer in a phase.

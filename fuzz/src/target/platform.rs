@@ -1,7 +1,7 @@
-//! Which entry of an index an engine takes: the agent, which asks a registry for it, and the program, which says of a local image
-//! whether it is that one, are of one mind.
+//! Which entry of an index an engine chooses: two independent implementations agree, that of the agent, which asks a
+//! registry for the entry, and that of the program, which decides whether a local image is that entry.
 //!
-//! The input: lines. The first has what is asked for (`linux/arm/v7`), the second the engine's version, then an entry each.
+//! The input is lines: first the requested platform (`linux/arm/v7`), then the engine's version, then one entry each.
 
 use crate::docker::platform::{Platform as Ours, Rule};
 use crate::platform::{Platform as Agents, Wanted};
@@ -40,10 +40,10 @@ pub fn run(data: &[u8]) {
     let of_agent: Vec<Agents> = index.iter().map(|entry| Agents::deserialize(entry).expect("a platform")).collect();
     let Ok(wanted) = Wanted::new(Some(given), "linux/amd64", version, "") else { return };
     let chosen = wanted.choose(of_agent.iter().map(Some));
-    // Never the last resort that is not there, and none beyond the list.
+    // Never an entry without a platform if there is none, and none beyond the list.
     assert!(chosen.as_ref().is_ok_and(|place| *place < index.len()) || chosen.is_err());
 
-    // What has a variant that no processor has is judged by neither.
+    // A variant that no processor has is not compared.
     let is_plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"/.\n".contains(&b));
     let has_empty = index.iter().any(|entry| entry["os"] == "" && entry["architecture"] == "");
     if !KNOWN.contains(&given) || !is_plain || has_empty {

@@ -1,4 +1,4 @@
-//! A recording: read as a naive reader reads it, and what was written is read back.
+//! A recording: the result is that of a simple reader, and what was written is read back.
 
 use super::directory;
 use crate::pull::End;
@@ -36,19 +36,19 @@ pub fn run(data: &[u8]) {
     written.check(&header);
 }
 
-/// Whether a reader that takes the row apart as any JSON sees nothing wrong.
+/// Whether a reader that parses the row as any JSON finds no error.
 fn must_be_taken(line: &[u8]) -> bool {
     let Ok(Value::Array(items)) = serde_json::from_slice(line) else { return false };
     let [Value::Number(_), Value::String(code), data, ..] = &*items else { return false };
     match code.as_str() {
         "r" | "w" => data.is_string(),
-        // Objects, but one may hold a key twice, which is not to be seen here; and `s` can hold what is no size.
+        // Objects in which a key may occur twice, which cannot be seen here; and `s` can contain an invalid size.
         "a" | "x" | "s" => false,
         _ => true,
     }
 }
 
-/// By a reader that takes the row apart as any JSON.
+/// Compares with a reader that parses the row as any JSON.
 fn compare(line: &[u8], at: u64, entry: &Entry<'_>) {
     let Ok(value) = serde_json::from_slice::<Value>(line) else { return };
     let Value::Array(items) = &value else { panic!("no array was taken") };
@@ -58,11 +58,11 @@ fn compare(line: &[u8], at: u64, entry: &Entry<'_>) {
     let is_near = (milliseconds - at as f64).abs() < 1.001;
     assert!(is_near, "{milliseconds} became {at}");
     match (code.as_str(), entry) {
-        // The short way to read a row takes all that follows the code for the line.
+        // The fast path takes everything after the code as the line.
         ("e", Entry::Line(_)) if items.len() > 3 => {}
         ("e", Entry::Line(text)) => assert_eq!(serde_json::from_slice::<Value>(text).ok().as_ref(), Some(data)),
         ("r", Entry::Raw(text)) | ("w", Entry::Warning(text)) => assert_eq!(Some(text.as_str()), data.as_str()),
-        // A row "s" that holds neither sizes nor room is ignored.
+        // A row "s" with neither sizes nor room is ignored.
         ("a", Entry::Open(_) | Entry::Retry(_))
         | ("x", Entry::End(..))
         | ("s", Entry::Sizes(_) | Entry::Room(_) | Entry::Other) => {}
@@ -71,7 +71,7 @@ fn compare(line: &[u8], at: u64, entry: &Entry<'_>) {
     }
 }
 
-/// A recording that is being written, and what is to be read back from it.
+/// A recording that is being written, and what has to be read back from it.
 struct Written {
     recorder: Recorder,
     expected: Vec<(u64, String)>,
@@ -85,7 +85,7 @@ impl Written {
     }
 
     fn line(&mut self, at: u64, line: &[u8]) {
-        // As [`Lines`](crate::pull::Lines) hands them on.
+        // As [`Lines`](crate::pull::Lines) passes them on.
         let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
         let start = line.iter().position(|byte| !is_blank(byte)).unwrap_or(line.len());
         let end = line.iter().rposition(|byte| !is_blank(byte)).map_or(start, |last| last + 1);
@@ -101,7 +101,7 @@ impl Written {
             Entry::Retry(retry) => recorder.retry(at, retry, Method::Api),
             Entry::Warning(warning) => recorder.warning(at, warning),
             Entry::End(ended) => recorder.end(at, &ended.end, failure(&ended.end), ended.exit.unwrap_or(1)),
-            // The lines of an engine have no line end in them.
+            // An engine's line contains no line end.
             Entry::Line(line) if !line.contains(&b'\n') => return self.line(at, line),
             Entry::Raw(line) if !line.contains('\n') => return self.line(at, line.as_bytes()),
             Entry::Line(_) | Entry::Raw(_) | Entry::Sizes(_) | Entry::Room(_) | Entry::Other => return,
@@ -126,12 +126,12 @@ impl Written {
     }
 }
 
-/// What an entry says. A line of an engine is the same whether it was JSON or not.
+/// The content of an entry. An engine's line is the same whether it was JSON or not.
 fn text(entry: &Entry<'_>) -> String {
     match entry {
         Entry::Line(line) => String::from_utf8_lossy(line).into_owned(),
         Entry::Raw(text) => text.clone(),
-        // What kind of failure it was is for who reads the words to say.
+        // The kind of a failure follows from its text.
         Entry::End(ended) => {
             format!("{:?} {:?}", ended.exit.unwrap_or(1), failure(&ended.end).map(|failure| &failure.text))
         }
@@ -139,7 +139,7 @@ fn text(entry: &Entry<'_>) -> String {
     }
 }
 
-/// Why a stream ended, where it says so.
+/// Why a stream ended, if it is known.
 fn failure(end: &End) -> Option<&Failure> {
     match end {
         End::Cut(failure) | End::Stalled(failure) => failure.as_ref(),

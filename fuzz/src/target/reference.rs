@@ -5,8 +5,8 @@ use crate::docker::reference::{Reference, percent_encode};
 use regex::Regex;
 use std::sync::LazyLock;
 
-/// Domain, path, tag and digest. There the domain may be missing, so that `a_b.c/d` is a path in no registry; here, as
-/// by us, it is refused.
+/// Domain, path, tag and digest. In the original the domain can be missing, so that `a_b.c/d` is a path without a
+/// registry; here, as in this program, that is refused.
 static REFERENCE: LazyLock<Regex> = LazyLock::new(|| {
     let component = "(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])";
     let host = format!(r"(?:{component}(?:\.{component})*|\[[a-fA-F0-9:]+\])");

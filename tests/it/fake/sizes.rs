@@ -40,6 +40,11 @@ struct Pulled {
 
 /// Pulls with an agent that is this script, none where it is empty. The engine goes on once it has had time to answer.
 fn pull_with(agent: &str, info: &str, options: &[&str]) -> Pulled {
+    pull_from(r#"{"Version":"20.10.24","Os":"linux","Arch":"arm"}"#, agent, info, options)
+}
+
+/// The same with an engine that says so of itself.
+fn pull_from(version: &'static str, agent: &str, info: &str, options: &[&str]) -> Pulled {
     let temp = Temp::new();
     // Away from its neighbours, so that PATH decides which agent there is.
     let own = temp.join("own");
@@ -58,7 +63,7 @@ fn pull_with(agent: &str, info: &str, options: &[&str]) -> Pulled {
         match request.line.split(' ').nth(1).unwrap_or_default() {
             "/_ping" => vec![Step::Write(b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nServer: Docker/20.10.24 (linux)\r\nContent-Length: 2\r\n\r\nOK".to_vec())],
             "/v1.41/info" => vec![Step::Write(answer(200, &info))],
-            "/v1.41/version" => vec![Step::Write(answer(200, r#"{"Version":"20.10.24","Os":"linux","Arch":"arm"}"#))],
+            "/v1.41/version" => vec![Step::Write(answer(200, version))],
             _ => vec![Step::Write([head(), begin].concat()), Step::Wait, Step::Write([rest, LAST_CHUNK.to_vec()].concat())],
         }
     });
@@ -164,6 +169,11 @@ fn it_is_asked_only_where_the_engine_is_this_host() {
         check_unknown(&pulled);
         assert!(!Path::new(&pulled.temp.at("question")).exists(), "{info}");
     }
+    let podman =
+        r#"{"Version":"4.3.1","Os":"linux","Arch":"arm","Components":[{"Name":"Podman Engine"},{"Name":"Conmon"}]}"#;
+    let pulled = pull_from(podman, &good(5_000_000), INFO, &[]);
+    check_unknown(&pulled);
+    assert!(!Path::new(&pulled.temp.at("question")).exists());
     let pulled = pull_with(&good(5_000_000), INFO, &["--sizes", "never"]);
     check_unknown(&pulled);
     assert!(pulled.requests.iter().all(|line| !line.contains("/info")), "{:?}", pulled.requests);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// The agent beside the program, which asks it: cargo builds it for its own tests alone.
-fn build_agent() {
+pub(super) fn build_agent() {
     let release = if cfg!(debug_assertions) { None } else { Some("--release") };
     let mut command = Command::new(env!("CARGO"));
     command.args(["build", "--locked", "-q", "-p", "alm-agent"]).args(release);

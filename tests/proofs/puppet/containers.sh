@@ -52,6 +52,34 @@ other_container() {
 
 namespace() { readlink "/proc/$(docker container inspect -f '{{.State.Pid}}' "$1")/ns/net"; }
 
+made_by_hand() { # with options that this module refuses: replaced once, whatever it was made with
+    local options
+    for options in --rm '--restart on-failure:3' '--pid host'; do
+        docker rm -f app
+        # shellcheck disable=SC2086 # words without blanks
+        docker run -d --name app --network none --stop-signal SIGKILL $options "$HUB/telemetry:latest"
+        [[ $options != *pid* ]] || docker pause app
+        apply 2
+        did 'docker-recreate app'
+        runs app
+        no_leftovers
+        settled
+        # And where the new one is no good: what was there before runs again, or nothing can.
+        docker rm -f app
+        # shellcheck disable=SC2086
+        docker run -d --name app --network none --stop-signal SIGKILL $options "$HUB/telemetry:latest"
+        app_with "run_args: [$kills, --network, none, --env, 'a=$options', --entrypoint, /missing]"
+        apply 4
+        said 'is no good'
+        no_leftovers
+        [[ $options == *--rm* ]] || [ "$(docker container inspect -f '{{.State.Running}} {{.Image}}' app)" = "true $(image telemetry)" ]
+        plain_app
+        apply 2
+        runs app
+        settled
+    done
+}
+
 dead_namespace() {
     friends '--network, "container:friend"'
     apply 2
@@ -70,6 +98,29 @@ dead_namespace() {
     said 'container app: not touched: container friend, whose network it uses, does not run'
     well "$before"
     docker start friend
+    apply 2
+    settled
+}
+
+both_start() {
+    above "app: {image: $HUB/app:latest, container: app, run_args: [$kills, --network, 'container:friend']}" \
+        "friend: {image: $HUB/telemetry:latest, container: friend, run_args: [$kills, --network, none]}"
+    apply 2 || settled
+    settled
+    publish app
+    node 'alm_pull::when_unknown: pull'
+    docker stop app friend
+    link down
+    apply 6
+    said 'PULL FAILED'
+    did 'docker-start friend' 'docker-start app'
+    [ "$(namespace app)" = "$(namespace friend)" ]
+    link up
+    node
+    apply 2
+    runs app
+    docker rm -f friend
+    plain_app
     apply 2
     settled
 }
@@ -152,7 +203,8 @@ files_changed() {
 
 variable_changed() { # `--env NAME` and a line without value in a file have theirs from the environment of the run
     mkdir -p "$dir/files"
-    echo SECOND >"$dir/files/env"
+    # As editors of other systems write it; docker reads it all the same.
+    printf '\357\273\277# secrets\r\nother=1\r\n  SECOND\r\n' >"$dir/files/env"
     app_with "run_args: [$kills, --network, none, --env, FIRST, --env-file, $dir/files/env]"
     local first second
     for pair in 'a a' 'b a' 'b b'; do
@@ -163,6 +215,12 @@ variable_changed() { # `--env NAME` and a line without value in a file have thei
         docker container inspect -f '{{.Config.Env}}' app | grep "FIRST=$first" | grep "SECOND=$second"
         settled
     done
+    # One that is gone is another value, too.
+    node 'alm_pull::environment: [FIRST=b]'
+    apply 2
+    did 'docker-recreate app'
+    docker container inspect -f '{{.Config.Env}}' app | gone grep SECOND
+    settled
     node
     plain_app
     apply 2

@@ -257,41 +257,70 @@ absent() { # what is known of an image is forgotten, and what runs goes on
     settled
 }
 
-without_digest() { # for two platforms under one name: a pull does not heal it
-    local id before
-    docker push -q "$REGISTRY/app:latest" 2>/dev/null || true
-    id=$(image app)
-    docker save "$HUB/app:latest" -o "$dir/app.tar"
+digests() { docker image inspect -f '{{len .RepoDigests}}' "$HUB/app:latest"; }
+lose_digest() { # as an image that was loaded or built has none
     docker rm -f app
     docker image rm "$HUB/app:latest"
     docker load -i "$dir/app.tar"
-    [ "$(docker image inspect -f '{{len .RepoDigests}}' "$HUB/app:latest")" = 0 ]
-    # Built or loaded: a pull finds it in the registry, and it is as it should be.
+    [ "$(digests)" = 0 ]
+}
+
+without_digest() { # built, loaded, or pulled for two platforms under one name
+    docker save "$HUB/app:latest" -o "$dir/app.tar"
+    lose_digest
+    # A pull finds it in the registry, and it is as it should be.
     apply 2
+    did "docker-pull $HUB/app:latest" 'docker-recreate app'
+    [ "$(digests)" = 1 ]
+    unsaid 'no digest of a registry'
     settled
-    [ "$(docker image inspect -f '{{len .RepoDigests}}' "$HUB/app:latest")" = 1 ]
-    # As old engines leave it: told once, with its cure, and not in every run.
+    # As old engines leave it, where a pull does not help: the program says so of app alone, and pulls nothing.
     cat >"$dir/bin/never" <<'SH'
 #!/bin/sh
-case " $* " in *' --check '*) echo 'cannot tell: no digest is known'; exit 3 ;; esac
-case " $* " in *' --running '*) exec "$REAL" "$@" ;; esac
-echo pulled >>"$PULLS"
+case " $* " in
+*' --check '*/app:latest*) echo 'cannot tell: no digest is known'; exit "$(cat "$SAYS")" ;;
+*' --retries '*/app:latest*) echo pulled >>"$PULLS"; exit ;;
+esac
+exec "$REAL" "$@"
 SH
     chmod 755 "$dir/bin/never"
-    docker rm -f app
-    docker image rm "$HUB/app:latest"
-    docker load -i "$dir/app.tar"
+    lose_digest
+    echo 3 >"$dir/says"
+    : >"$dir/pulls"
     arguments --network none
-    node "alm_pull::install: none" "alm_pull::executable: $dir/bin/never" "alm_pull::environment: ['REAL=$PULL', 'PULLS=$dir/pulls']"
+    node "alm_pull::install: none" "alm_pull::executable: $dir/bin/never" \
+        "alm_pull::environment: ['REAL=$PULL', 'PULLS=$dir/pulls', 'SAYS=$dir/says']"
     sed -i '/^alm_pull::install: file/d' "$dir/conf/data/node.yaml"
+    pulls() { [ "$(wc -l <"$dir/pulls")" = "$1" ] || { echo "pulled $(wc -l <"$dir/pulls") times, not $1"; return 1; }; }
+    # Told once, with its cure, and the container runs on what is here; not pulled again, whatever the check says and whether or not
+    # a pull is wanted in doubt.
     apply 2
+    did "docker-pull $HUB/app:latest" 'docker-recreate app'
     said "no digest of a registry is known for it here.*docker image rm $HUB/app:latest"
-    [ "$(wc -l <"$dir/pulls")" = 3 ]
-    apply 2 || true
+    pulls 1
+    runs app
+    settled
+    echo 1 >"$dir/says"
+    settled
+    sed -i '1a alm_pull::when_unknown: pull' "$dir/conf/data/node.yaml"
+    settled
+    pulls 1
+    # A day later, once.
+    sed -i -E 's/^(told [^ ]+) .*/echo "\1 $(($(date +%s) - 90000))"/e' "$(record_of app)"
+    apply 2
+    did "docker-pull $HUB/app:latest"
+    said 'no digest of a registry is known'
+    pulls 2
+    settled
+    # The cure helps.
     rm "$dir/bin/never" "$dir/app.tar"
     node
     arguments --network none
-    docker image rm -f "$HUB/app:latest"
+    docker rm -f app
+    docker image rm "$HUB/app:latest"
     apply 2
+    did "docker-pull $HUB/app:latest" 'docker-recreate app'
+    [ "$(digests)" = 1 ]
+    runs app
     settled
 }

@@ -8,6 +8,9 @@ use std::time::Duration;
 /// A broker that was away for a moment has all back within a minute: those that come too early, and so a second time, too.
 /// And in this window one core can shake hands with ten thousand, at a millisecond each.
 const FIRST: Duration = Duration::from_secs(20);
+/// Nobody comes back sooner than this after a failed try: a broker that restarts within it refuses no device twice, so that
+/// none reaches the third window, and all are back within [`PAUSE`] and the second one.
+const PAUSE: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_mins(5);
 
 /// A connection that has lasted so long counts as a good one. One that is refused each time right after it was accepted
@@ -23,9 +26,10 @@ impl Backoff {
     /// How long to wait, with a random number of any size.
     pub(crate) fn next(&mut self, random: u64) -> Duration {
         let window = FIRST.saturating_mul(1 << self.tries.min(8)).min(LONGEST);
+        let pause = if self.tries == 0 { Duration::ZERO } else { PAUSE };
         self.tries = self.tries.saturating_add(1);
-        let milliseconds = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
-        Duration::from_millis(random % (milliseconds + 1))
+        let milliseconds = u64::try_from(window.saturating_sub(pause).as_millis()).unwrap_or(u64::MAX);
+        pause + Duration::from_millis(random % (milliseconds + 1))
     }
 
     pub(crate) fn reset(&mut self) {
@@ -44,7 +48,7 @@ mod tests {
             .map(|_| {
                 let mut longest = Duration::ZERO;
                 let tries = backoff.tries;
-                for random in (0..=300_000).step_by(1_000).chain([20_000, 40_000, 80_000, 160_000]) {
+                for random in (0..=300_000).step_by(1_000).chain([20_000, 35_000, 75_000, 155_000, 295_000]) {
                     longest = longest.max(Backoff { tries }.next(random));
                 }
                 backoff.next(0);
@@ -56,6 +60,21 @@ mod tests {
         assert!(backoff.next(u64::MAX) <= LONGEST);
         backoff.reset();
         assert!(backoff.next(u64::MAX) <= FIRST);
+    }
+
+    #[test]
+    fn all_are_back_within_a_minute_of_a_short_restart() {
+        let back = Duration::from_secs(5);
+        for device in 0..10_000_u64 {
+            let mut backoff = Backoff::default();
+            let mut at = Duration::ZERO;
+            let mut random = device.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            while at < back || backoff.tries == 0 {
+                at += backoff.next(random);
+                random = random.rotate_left(17).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
+            }
+            assert!(at <= Duration::from_mins(1), "{at:?} after {} tries", backoff.tries);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | planner | what is due to be published |
 //! | payload | the topics, and the JSON published on them |
 //! | backoff, journal | how long to wait before reconnecting; which of the failures are logged |
+//! | traffic | a test: how many bytes a day costs |
 //!
 //! **Invariant:** the service only reads the state files and writes its own outbox. A pull does not know whether it runs.
 
@@ -24,6 +25,8 @@ mod payload;
 mod planner;
 mod service;
 mod session;
+#[cfg(test)]
+mod traffic;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use journal::Journal;

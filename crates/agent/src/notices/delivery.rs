@@ -1,7 +1,7 @@
 //! One message to one receiver: by HTTP, or by this device's sendmail.
 //!
-//! It waits as long as its limits say. So the service has it done by a process of its own, which it asks for with one line
-//! of JSON on standard input and which answers with another: the connection to the broker never waits for a receiver, its
+//! It waits as long as its limits say. So the service has it done by a process of its own, to which it writes the order on standard input and which writes
+//! the answer on standard output, both as fields with a NUL after each (JSON of its own would cost 20 KB of code): the connection to the broker never waits for a receiver, its
 //! memory goes with it, and it can be ended whatever it does.
 //!
 //! **Invariant:** no redirect is followed, no certificate is taken unchecked, and what is answered repeats no secret.
@@ -10,7 +10,6 @@ use super::receivers::{Kind, Receiver};
 use super::texts::Text;
 use crate::tls::{self, TlsConnector};
 use alm_state::{BUILT, Time};
-use serde::{Deserialize, Serialize};
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -34,7 +33,6 @@ const MAX_RETRY: u64 = 24 * 3600;
 const SENDMAIL: &str = "/usr/sbin/sendmail";
 
 /// What is asked of the process that delivers.
-#[derive(Serialize, Deserialize)]
 pub(super) struct Order {
     pub(super) kind: Kind,
     pub(super) url: String,
@@ -43,7 +41,7 @@ pub(super) struct Order {
 }
 
 /// How an attempt has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Delivered,
     /// It will not be taken later either.
@@ -54,7 +52,7 @@ pub(super) enum End {
     Unclear,
 }
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Answer {
     pub(super) end: End,
     /// What came back.
@@ -69,7 +67,66 @@ impl Answer {
     }
 }
 
+/// Fields with a NUL after each, which no text here has.
+fn fields(bytes: &[u8]) -> Option<impl Iterator<Item = &str>> {
+    Some(str::from_utf8(bytes).ok()?.strip_suffix('\0')?.split('\0'))
+}
+
+impl Answer {
+    pub(super) fn to_bytes(&self) -> String {
+        let end = match self.end {
+            End::Delivered => "delivered",
+            End::Refused => "refused",
+            End::Later => "later",
+            End::Unclear => "unclear",
+        };
+        let retry = self.retry.map_or(String::new(), |retry| retry.to_string());
+        format!("{end}\0{retry}\0{}\0", self.details.replace('\0', ""))
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut fields = fields(bytes)?;
+        let end = match fields.next()? {
+            "delivered" => End::Delivered,
+            "refused" => End::Refused,
+            "later" => End::Later,
+            "unclear" => End::Unclear,
+            _ => return None,
+        };
+        let retry = fields.next()?.parse().ok();
+        Some(Self { end, retry, details: fields.next()?.to_owned() })
+    }
+}
+
 impl Order {
+    pub(super) fn to_bytes(&self) -> String {
+        let Self { kind, url, authorization, text: Text { title, body, is_bad } } = self;
+        let kind = match kind {
+            Kind::Slack => "slack",
+            Kind::Ntfy => "ntfy",
+            Kind::Apprise => "apprise",
+            Kind::Mail => "mail",
+        };
+        let (authorization, is_bad) = (authorization.as_deref().unwrap_or_default(), if *is_bad { "bad" } else { "" });
+        [kind, url, authorization, is_bad, title, body].map(|field| format!("{}\0", field.replace('\0', ""))).concat()
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut fields = fields(bytes)?;
+        let kind = match fields.next()? {
+            "slack" => Kind::Slack,
+            "ntfy" => Kind::Ntfy,
+            "apprise" => Kind::Apprise,
+            "mail" => Kind::Mail,
+            _ => return None,
+        };
+        let url = fields.next()?.to_owned();
+        let authorization = fields.next().filter(|value| !value.is_empty()).map(str::to_owned);
+        let is_bad = fields.next()? == "bad";
+        let text = Text { is_bad, title: fields.next()?.to_owned(), body: fields.next()?.to_owned() };
+        Some(Self { kind, url, authorization, text })
+    }
+
     pub(super) fn carry_out(self) -> Answer {
         let Self { kind, url, authorization, text } = self;
         let receiver = Receiver { kind, url, authorization, shown: String::new(), id: String::new() };
@@ -239,11 +296,11 @@ fn mail(receiver: &Receiver, text: &Text, sendmail: &Path) -> Answer {
     loop {
         match child.try_wait() {
             Ok(Some(status)) => {
-                // sysexits.h: what is wrong with the mail itself; what may pass.
+                // sysexits.h: what is wrong with the mail itself; what may pass, as exim's 1 where it cannot write its queue.
                 let end = match status.code() {
                     Some(0) => End::Delivered,
                     Some(64 | 65 | 67) => End::Refused,
-                    Some(68 | 71 | 72 | 73 | 74 | 75 | 77 | 78) => End::Later,
+                    Some(1 | 68 | 71 | 72 | 73 | 74 | 75 | 77 | 78) => End::Later,
                     _ => End::Unclear,
                 };
                 if end == End::Delivered {
@@ -265,6 +322,26 @@ fn mail(receiver: &Receiver, text: &Text, sendmail: &Path) -> Answer {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn orders_and_answers_as_they_are_handed_over() {
+        let text = Text { title: "pi: ü".into(), body: "a\nb".into(), is_bad: true };
+        for authorization in [None, Some("Basic x".to_owned())] {
+            let order = Order { kind: Kind::Ntfy, url: "https://x.test/t".into(), authorization, text: text.clone() };
+            let read = Order::from_bytes(order.to_bytes().as_bytes()).expect("an order");
+            assert_eq!(
+                (read.kind, &read.url, &read.authorization, &read.text),
+                (order.kind, &order.url, &order.authorization, &text)
+            );
+        }
+        for end in [End::Delivered, End::Refused, End::Later, End::Unclear] {
+            let answer = Answer { retry: Some(7), ..Answer::new(end, "429: x") };
+            assert_eq!(Answer::from_bytes(answer.to_bytes().as_bytes()), Some(answer));
+        }
+        assert_eq!(Answer::from_bytes(b""), None);
+        assert_eq!(Answer::from_bytes(b"delivered\0\0cut"), None);
+        assert!(Order::from_bytes(b"ntfy\0https://x\0").is_none());
+    }
 
     #[test]
     fn retry_after_in_seconds_and_as_a_date() {
@@ -321,6 +398,7 @@ mod tests {
                 End::Later,
                 "sendmail: exit status: 78: msmtp: no account",
             ),
+            ("exit 1", End::Later, "sendmail: exit status: 1"),
             ("exit 75", End::Later, "sendmail: exit status: 75"),
             ("echo 'no user someone' >&2; exit 67", End::Refused, "sendmail: exit status: 67"),
             ("exit 69", End::Unclear, "sendmail: exit status: 69"),

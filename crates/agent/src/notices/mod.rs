@@ -34,12 +34,12 @@ pub(crate) fn deliver() -> String {
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let mut bytes = Vec::new();
     let read = io::stdin().take(MAX_ORDER).read_to_end(&mut bytes);
-    let order = read.ok().and_then(|_| serde_json::from_slice::<delivery::Order>(&bytes).ok());
+    let order = read.ok().and_then(|_| delivery::Order::from_bytes(&bytes));
     let answer = match order {
         Some(order) => order.carry_out(),
         None => delivery::Answer::new(delivery::End::Later, "the order is none: this is for the service itself"),
     };
-    serde_json::to_string(&answer).unwrap_or_default()
+    answer.to_bytes()
 }
 
 /// Sends each receiver in `file` a message and says what came back; the exit code.

@@ -13,6 +13,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 const KNOWN: &str = "noticed.json";
 /// Space for the notice that says that there is none left: removed where a write fails, and made again.
@@ -48,17 +49,17 @@ impl Outbox {
 
     /// The names of all that waits, the oldest first. What a killed process left half written is removed.
     pub(super) fn names(&self) -> Vec<String> {
-        let mut names = Vec::new();
+        let mut names: Vec<(Option<SystemTime>, String)> = Vec::new();
         for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
             if name.strip_suffix(".tmp").is_some_and(|name| name.starts_with('.')) {
                 let _ = fs::remove_file(entry.path());
             } else if name.strip_suffix(".json").is_some() && name != KNOWN {
                 let written = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-                names.push((written, name));
+                let entry = (written, name);
+                names.insert(names.partition_point(|other| *other <= entry), entry);
             }
         }
-        names.sort();
         names.into_iter().map(|(_, name)| name).collect()
     }
 

@@ -260,7 +260,7 @@ impl Queue {
         let mut bytes = Vec::new();
         let _ =
             attempt.child.stdout.take().filter(|_| is_over).map(|stdout| stdout.take(4_096).read_to_end(&mut bytes));
-        let answer = serde_json::from_slice(&bytes).unwrap_or_else(|_| Answer::new(End::Unclear, "no answer in time"));
+        let answer = Answer::from_bytes(&bytes).unwrap_or_else(|| Answer::new(End::Unclear, "no answer in time"));
         self.settle(&attempt, &answer, at, now, random())
     }
 
@@ -309,9 +309,11 @@ impl Queue {
     }
 
     fn waits(&mut self, number: usize, details: &str, at: Duration) -> Option<String> {
-        let line =
-            format!("notices wait for {}: {details}; they are tried again", self.receivers[number].receiver.shown);
-        self.journal.failure(&line, at)
+        let shown = &self.receivers[number].receiver.shown;
+        // A mailer's reasons have numbers that are never the same twice.
+        let reason: String = details.chars().take(36).collect();
+        let is_new = self.journal.failure(&format!("{shown}: {reason}"), at).is_some();
+        is_new.then(|| format!("notices wait for {shown}: {details}; they are tried again"))
     }
 
     /// Writes down that an attempt was `unclear`, and until when there is none; those that are given up.
@@ -342,8 +344,8 @@ fn start(order: &Order) -> std::io::Result<Child> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
-    let bytes = serde_json::to_vec(order)?;
+    let bytes = order.to_bytes();
     // Less than a pipe holds. One that is gone has no answer, which is seen.
-    let _ = child.stdin.take().map(|mut stdin| stdin.write_all(&bytes));
+    let _ = child.stdin.take().map(|mut stdin| stdin.write_all(bytes.as_bytes()));
     Ok(child)
 }

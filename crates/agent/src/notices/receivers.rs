@@ -5,7 +5,6 @@
 use super::texts::Text;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -15,7 +14,7 @@ use ureq::http::Uri;
 const MAX_FILE: u64 = 64 * 1024;
 const MAX_RECEIVERS: usize = 16;
 
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Kind {
     Slack,
     Ntfy,

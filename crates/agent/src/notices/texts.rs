@@ -13,7 +13,7 @@ const MAX_LINE: usize = 160;
 pub(super) const MAX_LINES: usize = 12;
 
 /// A message as every receiver gets it.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Text {
     pub(super) title: String,
     pub(super) body: String,
@@ -50,7 +50,9 @@ pub(super) fn single(sender: &str, notice: &Notice) -> Text {
         None => {}
     }
     if let Some(bytes) = bytes {
-        let time = seconds.map_or(String::new(), |seconds| format!(" in {seconds:.0} s"));
+        // As integers: the formatting of floats would be in the executable for this alone.
+        #[expect(clippy::cast_sign_loss, reason = "a time that is negative is shown as 0")]
+        let time = seconds.map_or(String::new(), |seconds| format!(" in {} s", seconds.round() as u64));
         body.push(format!("Fetched {} MB{time}.", bytes.div_ceil(1_000_000)));
     }
     if let Some(digest) = digest {

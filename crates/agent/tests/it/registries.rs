@@ -273,13 +273,15 @@ fn redirects_within_a_host_and_without_end() {
     let server = Server::start(None, |request| match request.path.as_str() {
         "/v2/a/manifests/app" => answer("308 Permanent Redirect", &[("location", "/v2/b/manifests/app")], ""),
         "/v2/round/manifests/app" => answer("301 Moved", &[("location", "/v2/round/manifests/app")], ""),
-        "/v2/odd/manifests/app" => answer("301 Moved", &[("location", "elsewhere")], ""),
+        "/v2/near/manifests/app" => answer("307 Temporary Redirect", &[("location", "../../a/./manifests/app")], ""),
+        "/v2/odd/manifests/app" => answer("301 Moved", &[("location", "ftp://127.0.0.1:1/")], ""),
         "/v2/none/manifests/app" => answer("301 Moved", &[], ""),
         "/v2/user/manifests/app" => answer("301 Moved", &[("location", "http://u:p@127.0.0.1:1/")], ""),
         _ => registry(&simple(), request),
     });
     let ask = |name: &str| Call::sizes(&format!("{}/{name}:app", server.address)).ask();
     assert_eq!(ask("a").layers(), simple_layers());
+    assert_eq!(ask("near").layers(), simple_layers());
     ask("round").is_kind("network");
     assert_eq!(server.lines().iter().filter(|line| line.contains("round")).count(), 4);
     for name in ["odd", "none", "user"] {
@@ -415,6 +417,21 @@ fn odd_token_servers() {
     assert_eq!(ask("moved").layers(), simple_layers());
     let good = server.requests().into_iter().find(|request| request.path == "/good").expect("it was asked");
     assert_eq!(good.header("authorization"), None);
+}
+
+#[test]
+fn a_token_servers_scheme_in_capitals() {
+    let server =
+        Server::start(None, |request| match (request.path.starts_with("/token"), request.header("authorization")) {
+            (true, _) => answer("200 OK", &[], r#"{"token":"good"}"#),
+            (_, Some("Bearer good")) => registry(&simple(), request),
+            _ => {
+                let host = request.header("host").expect("a host");
+                let realm = format!("Bearer realm=\"HTTP://{host}/token\",service=\"s\"");
+                answer("401 Unauthorized", &[("www-authenticate", &realm)], "{}")
+            }
+        });
+    assert_eq!(Call::sizes(&format!("{}/a:app", server.address)).ask().layers(), simple_layers());
 }
 
 #[test]

@@ -47,6 +47,56 @@ describe 'alm_pull::agent' do
     }
   end
 
+  context 'with receivers of notices' do
+    let(:params) { super().merge('notify_urls' => sensitive(['https://hooks.slack.com/services/T0/B0/hush', 'mailto:ops@example.com'])) }
+
+    it { is_expected.to compile.with_all_deps }
+
+    it 'keeps them in a file for root alone, and shows them to nobody' do
+      is_expected.to contain_file('/etc/alm/notify')
+        .with('mode' => '0600', 'owner' => 'root', 'show_diff' => false, 'backup' => false)
+        .with_content(sensitive("https://hooks.slack.com/services/T0/B0/hush\nmailto:ops@example.com\n"))
+        .that_comes_before('Service[alm-agent]')
+      catalogue.resources.each do |resource|
+        shown = resource.to_hash.reject { |name, _| resource.sensitive_parameters.include?(name) }
+        expect(shown.to_s).not_to match(/hush/), resource.ref
+      end
+    end
+
+    it { is_expected.to contain_file(drop_in).with_content(%r{^LoadCredential=notify:/etc/alm/notify$}).with_content(%r{ --notify-file \$\{CREDENTIALS_DIRECTORY\}/notify \$ALM}) }
+    it { is_expected.to contain_exec('alm-agent: notify was renewed') }
+    it { is_expected.to contain_file('/etc/systemd/system/alm-agent.service.d/mailer.conf').with_ensure('absent') }
+
+    context 'alone, by a mailer that is setuid' do
+      let(:params) { super().reject { |name, _| name == 'broker' }.merge('setuid_mailer' => true) }
+
+      it { is_expected.to contain_file('/etc/default/alm-agent').with_content("# Managed by Puppet.\nALM_AGENT_OPTIONS=\"--device pi-2.example.com --site 'Berlin, hall 2'\"\n") }
+      it { is_expected.to contain_file(drop_in).with_content(%r{^ExecStart=/usr/bin/alm-agent --notify-file \S+ \$ALM_AGENT_OPTIONS$}).without_content(%r{cert}) }
+      it { is_expected.to contain_file('/etc/systemd/system/alm-agent.service.d/mailer.conf').with('ensure' => 'link', 'target' => '/usr/share/doc/alm-agent/examples/mailer.conf') }
+    end
+
+    [['gopher://hush'], [], ["https://a/hush\nx"]].each do |urls|
+      context "that are #{urls.length} of another kind" do
+        let(:params) { super().merge('notify_urls' => sensitive(urls)) }
+
+        it {
+          is_expected.to compile.and_raise_error(%r{notify_urls})
+          is_expected.not_to compile.and_raise_error(%r{hush})
+        }
+      end
+    end
+  end
+
+  context 'without receivers' do
+    it { is_expected.to contain_file('/etc/alm/notify').with_ensure('absent') }
+  end
+
+  context 'with neither broker nor receivers' do
+    let(:params) { {} }
+
+    it { is_expected.to compile.and_raise_error(%r{neither broker nor notify_urls}) }
+  end
+
   context 'with half a login' do
     let(:params) { super().merge('user' => 'pi-2') }
 
@@ -95,6 +145,44 @@ describe 'alm_pull::fleet' do
   }
 
   it { is_expected.to contain_exec('alm-fleet-configure').with('unless' => 'alm-fleet-configure --check').that_notifies('Service[mosquitto]') }
+
+  it 'serves the page as nginx.conf of deploy/fleet does' do
+    as_shipped = File.read(File.expand_path('../../../fleet/nginx.conf', __dir__)).sub(%r{\A(#.*\n)+}, "# Managed by Puppet.\n")
+    is_expected.to contain_file('/etc/nginx/conf.d/alm-fleet.conf').that_notifies('Service[nginx]').with_content(
+      as_shipped.sub('/etc/ssl/certs/alm-fleet.pem', '/etc/mosquitto/alm-fleet/broker.pem')
+                .sub('/etc/ssl/private/alm-fleet.key', '/etc/mosquitto/alm-fleet/broker.key'),
+    )
+  end
+
+  it { is_expected.to contain_file('/etc/mosquitto/alm-fleet/broker.pem').that_notifies('Service[nginx]') }
+
+  context 'with the page elsewhere, under a certificate of its own' do
+    let(:params) { { 'topic' => 'fleet/eu', 'viewer_port' => 9443, 'page_port' => 444, 'page_cert' => '/etc/page.pem', 'page_key' => '/etc/page.key' } }
+
+    it {
+      is_expected.to contain_file('/etc/nginx/conf.d/alm-fleet.conf')
+        .with_content(%r{^    listen 444 ssl;$.*^    ssl_certificate /etc/page\.pem;$.*"root": "fleet/eu".*https://127\.0\.0\.1:9443;}m)
+    }
+  end
+
+  context 'without a page' do
+    let(:params) { { 'viewer_port' => 0 } }
+
+    it { is_expected.not_to contain_package('nginx') }
+    it { is_expected.to contain_file('/etc/default/alm-fleet').with_content(%r{^VIEWER_PORT=$}) }
+  end
+
+  context 'with a page that has no news' do
+    let(:params) { { 'viewer_port' => 0, 'page_port' => 443 } }
+
+    it { is_expected.to compile.and_raise_error(%r{a page_port needs a viewer_port}) }
+  end
+
+  context 'where Puppet keeps its certificates elsewhere' do
+    let(:facts) { { 'alm_pull_ssldir' => '/var/lib/puppet/ssl' } }
+
+    it { is_expected.to contain_file('/etc/mosquitto/alm-fleet/crl.pem').with_source('file:///var/lib/puppet/ssl/crl.pem') }
+  end
 
   context 'with other topics' do
     let(:params) { { 'topic' => 'fleet/eu', 'password_port' => 8884 } }

@@ -82,6 +82,19 @@ describe 'alm_pull::profile::raspberry_pi' do
     end
   end
 
+  context 'with an image that is absent, and its container' do
+    let(:params) { { 'images' => { 'old' => { 'image' => 'a:1', 'container' => 'l', 'ensure' => 'absent' }, 'new' => { 'image' => 'b:1', 'container' => 'r' } } } }
+
+    it { is_expected.to compile.with_all_deps }
+    it { is_expected.to contain_exec('docker-forget a:1').that_requires('Class[alm_pull]') }
+    it { is_expected.not_to contain_exec('docker-pull a:1') }
+    it { is_expected.not_to contain_exec('docker-clean a:1') }
+    it { is_expected.not_to contain_exec('docker-recreate l') }
+    it { is_expected.not_to contain_exec('docker-start l') }
+    it { is_expected.not_to contain_exec('docker-forget b:1') }
+    it { is_expected.to contain_exec('docker-recreate r').that_requires('Exec[docker-pull b:1]') }
+  end
+
   context 'with two containers on one image' do
     let(:params) { { 'images' => { 'left' => { 'image' => 'a:1', 'container' => 'l' }, 'right' => { 'image' => 'a:1', 'container' => 'r' } } } }
 

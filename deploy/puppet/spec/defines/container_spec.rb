@@ -48,7 +48,7 @@ describe 'alm_pull::container' do
 
   {
     # What looks like such an option and is the value of another.
-    ['--env', '--rm', '-e', '-d', '--label', '--name=x', '--entrypoint=', '-v', '--pull'] => [],
+    ['--env', '--rm', '-e', '-d', '--label', '--name=x', '--entrypoint=', '-v', '--pull'] => ['env:--rm', 'env:-d'],
     ['-it', '-i', '-t', '-ti', '-d', '-p80:80', '-P']              => [],
     ['--memory-swap', '-1', '--read-only', '--init=true']          => [],
     ['--network', 'none', '--pid', 'host', '--ipc=private']        => [],
@@ -59,6 +59,7 @@ describe 'alm_pull::container' do
     ['--env-file', '/e', '--label-file=/l', '--env-file=/e']       => ['env-file:/e', 'file:/l'],
     ['--security-opt', 'seccomp=/s.json', '--security-opt=seccomp=unconfined'] => ['file:/s.json'],
     ['-e', 'TOKEN', '--env', 'A=b', '-eHOST']                      => ['env:TOKEN', 'env:HOST'],
+    ['--env=my.token', '-e=A=', '-e', 'B-C', '-PeD']               => ['env:my.token', 'env:B-C', 'env:D'],
   }.each do |words, refers|
     context "with #{words.join(' ')}" do
       let(:run_args) { words }
@@ -93,6 +94,8 @@ describe 'alm_pull::container' do
       it { is_expected.to contain_exec('docker-recreate app').that_requires(other) }
     end
     it { is_expected.not_to contain_exec('docker-start app').that_requires('Exec[docker-recreate friend]') }
+    it { is_expected.to contain_exec('docker-start app').that_requires('Exec[docker-start friend]') }
+    it { is_expected.not_to contain_exec('docker-start app').that_requires('Exec[docker-start data]') }
   end
 
   ['app.new', 'app.old', '-app', 'a/b', ''].each do |name|

@@ -9,7 +9,8 @@ Puppet::Functions.create_function(:'alm_pull::run_arguments') do
   # @param run_args
   #   Its options, one element a word.
   # @return [Hash]
-  #   `arguments` for `docker create`; `refers`, the things referred to as `KIND:WHAT`; `containers` and `files` among them.
+  #   `arguments` for `docker create`; `refers`, the things referred to as `KIND:WHAT`; `containers`, those whose `namespaces` are used, and
+  #   `files` among them.
   dispatch :read do
     param 'String', :container
     param 'Array[String]', :run_args
@@ -34,8 +35,9 @@ Puppet::Functions.create_function(:'alm_pull::run_arguments') do
     end
     containers = refers.map { |item| item[%r{\A(?:network|pid|ipc|volumes-from|link):(.*)}m, 1] }.compact.uniq
     refuse(container, container, 'a container cannot depend on itself') if containers.include?(container)
+    namespaces = refers.map { |item| item[%r{\A(?:network|pid|ipc):(.*)}m, 1] }.compact.uniq
     files = refers.map { |item| item[%r{\A(?:env-)?file:(.*)}m, 1] }.compact
-    { 'arguments' => arguments, 'refers' => refers.uniq, 'containers' => containers, 'files' => files.uniq }
+    { 'arguments' => arguments, 'refers' => refers.uniq, 'containers' => containers, 'namespaces' => namespaces, 'files' => files.uniq }
   end
 
   # Options without a value, as of docker 29. All others have one, beside them or after `=`.
@@ -115,7 +117,7 @@ Puppet::Functions.create_function(:'alm_pull::run_arguments') do
       file = value[%r{\Aseccomp[=:](.+)}m, 1]
       file && !['unconfined', 'builtin'].include?(file) ? ["file:#{file}"] : []
     when 'env'
-      value.match?(%r{\A[A-Za-z_]\w*\z}) ? ["env:#{value}"] : []
+      value.match?(%r{\A[^=\s]+\z}) ? ["env:#{value}"] : []
     else
       []
     end

@@ -1,8 +1,8 @@
-//! What was learned beside the engine's stream, as the data of `s`: how large the layers are, or what room there is for them.
+//! The data of a row `s`: what was found out besides the stream, the sizes of the layers or the free space.
 //!
-//! Apart from the rows, for it is a form of its own.
+//! Separate from the rows, because it has a form of its own.
 //!
-//! **Invariant:** what was written is read back as the same; of what is neither nothing is made.
+//! **Invariant:** what was written is read back unchanged; other data is ignored.
 
 use super::Entry;
 use crate::pull::room::Room;
