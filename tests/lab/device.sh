@@ -15,14 +15,14 @@ device_group() { echo "$(findmnt -nt cgroup2 -o TARGET | head -n 1)/alm-device-$
 
 make_device() { # NAME
     local at=$devices/$1
-    mkdir -p "$at/top" "$at/root"
+    mkdir -p "$at/top" "$at/system"
     mount -t tmpfs -o size=500m none "$at/top"
     mkdir "$at/top/upper" "$at/top/work"
-    mount -t overlay none -o "lowerdir=/,upperdir=$at/top/upper,workdir=$at/top/work" "$at/root"
-    rm -rf "$at/root"/etc/systemd/system/*.wants "$at/root"/etc/systemd/system/alm-* "$at/root/var/lib/alm"
+    mount -t overlay none -o "lowerdir=/,upperdir=$at/top/upper,workdir=$at/top/work" "$at/system"
+    rm -rf "$at/system"/etc/systemd/system/*.wants "$at/system"/etc/systemd/system/alm-* "$at/system/var/lib/alm"
     # logind looks at the machine's own first console, finds it free, and would start a login on what is called so here.
-    rm -f "$at/root/usr/sbin/policy-rc.d"
-    systemctl --quiet --root="$at/root" mask systemd-logind.service console-getty.service systemd-networkd.service networking.service
+    rm -f "$at/system/usr/sbin/policy-rc.d"
+    systemctl --quiet --root="$at/system" mask systemd-logind.service console-getty.service systemd-networkd.service networking.service
 }
 
 boot_device() { # NAME HOST [OLD NEW]...
@@ -30,7 +30,7 @@ boot_device() { # NAME HOST [OLD NEW]...
     group=$(device_group "$1")
     mkdir "$group"
     # systemd gives it the name that the file says.
-    echo "$host" >"$at/root/etc/hostname"
+    echo "$host" >"$at/system/etc/hostname"
     [ -z "${network-}" ] || enter=(nsenter -t "$network" -n)
     # Its last command is the first process of the device.
     # shellcheck disable=SC2016 # what is in quotes is for the shell in the namespaces
@@ -60,7 +60,7 @@ boot_device() { # NAME HOST [OLD NEW]...
             mount --make-rshared /
             hostname "$host"
             exec env -i container=proof PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$root" \
-                /lib/systemd/systemd --log-target=null --unit=multi-user.target' sh "$at/root" "$host" "${@:3}"
+                /lib/systemd/systemd --log-target=null --unit=multi-user.target' sh "$at/system" "$host" "${@:3}"
     ) </dev/null >"$at/boot.log" 2>&1 &
     device_init[$1]=$!
 }
@@ -83,5 +83,5 @@ end_device() { # NAME
         [ -d "$group" ] || break
         find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
     done
-    umount "$at/root" "$at/top" 2>/dev/null || true
+    umount "$at/system" "$at/top" 2>/dev/null || true
 }

@@ -306,6 +306,7 @@ SH
     settled
     pulls 1
     # A day later, once.
+    # shellcheck disable=SC2016 # expanded by the shell that sed starts
     sed -i -E 's/^(told [^ ]+) .*/echo "\1 $(($(date +%s) - 90000))"/e' "$(record_of app)"
     apply 2
     did "docker-pull $HUB/app:latest"
