@@ -86,7 +86,7 @@ issue() { # NAME
         -extfile <(echo "subjectAltName = DNS:$1") -out "$dir/ca/$1.pem" 2>/dev/null
 }
 place_certificate() { # MACHINE NAME: its certificate, where its Puppet keeps it
-    local ssl=$dir/$1/root/$ssldir
+    local ssl=$dir/$1/system/$ssldir
     mkdir -p "$ssl/certs" "$ssl/private_keys"
     cp "$dir/ca/ca.pem" "$ssl/certs/ca.pem"
     cp "$dir/ca/crl.pem" "$ssl/crl.pem"
@@ -95,7 +95,7 @@ place_certificate() { # MACHINE NAME: its certificate, where its Puppet keeps it
 }
 machine() { # MACHINE NAME [OLD NEW]...
     make_device "$1"
-    local root=$dir/$1/root
+    local root=$dir/$1/system
     rm -rf "$root/etc/puppet" "$root/etc/mosquitto/alm-fleet" "$root"/etc/mosquitto/conf.d/* "$root"/etc/default/alm-* \
         "$root"/etc/nginx/sites-enabled/* "$root"/etc/nginx/conf.d/* "$root"/usr/local/bin/{alm,docker-pull}* "$root/etc/apt/sources.list.d" \
         "$root/${ssldir:?}" "$root/var/lib/mosquitto/mosquitto.db"
@@ -104,7 +104,7 @@ machine() { # MACHINE NAME [OLD NEW]...
     # A root shell may have no sudo.
     printf '#!/bin/sh\nexec "$@"\n' >"$root/usr/local/bin/sudo"
     chmod 755 "$root/usr/local/bin/sudo"
-    cp -r "$dir/dist" "$root/root/dist"
+    cp -r "$dir/dist" "$root/srv/dist"
     place_certificate "$1" "$2"
     boot_device "$@"
     eventually "$1: systemd is up" inside "$1" sh -c 'systemctl is-system-running | grep -E "running|degraded"'
@@ -129,17 +129,17 @@ lines() { # NUMBER: that block of the section
 run_lines() { # MACHINE NUMBER [INPUT]
     lines "$2" | sed "s|REGISTRY|$REGISTRY|g" >"$dir/lines"
     cat "$dir/lines"
-    install -m 755 "$dir/lines" "$dir/$1/root/root/lines"
+    install -m 755 "$dir/lines" "$dir/$1/system/srv/lines"
     printf '%s' "${3-}" >"$dir/input"
     # shellcheck disable=SC2016
     inside "$1" env -i HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-        bash -euc 'cd /root && . ./lines' <"$dir/input" >"$dir/out" 2>&1 || die "the lines for the $1 fail"
+        bash -euc 'cd /srv && . ./lines' <"$dir/input" >"$dir/out" 2>&1 || die "the lines for the $1 fail"
     # Of a network without addresses Puppet says what it cannot find out.
     ! sed 's/\x1b\[[0-9;]*m//g' "$dir/out" | grep -E '^(Error|Warning): ' | grep -vE 'Facter:|serverip' || die "the lines for the $1 have warnings"
 }
 puppet_lines() { # MACHINE NUMBER: those of Puppet alone, which tell by their exit code whether anything changed
-    lines "$2" | grep '^sudo puppet apply' | sed 's/puppet apply/puppet apply --detailed-exitcodes/' >"$dir/$1/root/root/lines"
-    inside "$1" env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin bash -euc 'cd /root && . ./lines' >"$dir/out" 2>&1
+    lines "$2" | grep '^sudo puppet apply' | sed 's/puppet apply/puppet apply --detailed-exitcodes/' >"$dir/$1/system/srv/lines"
+    inside "$1" env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin bash -euc 'cd /srv && . ./lines' >"$dir/out" 2>&1
 }
 settled() { # MACHINE NUMBER
     puppet_lines "$1" "$2" || die "$1: a second run of Puppet changes something"
@@ -188,7 +188,7 @@ issue pi-1.example.com
 place_certificate device pi-1.example.com
 again device 3
 check 'a renewed certificate of the device: its agent is started again' another_pid device alm-agent "$before"
-check 'with that one' cmp "$dir/ca/pi-1.example.com.pem" "$dir/device/root/$ssldir/certs/pi-1.example.com.pem"
+check 'with that one' cmp "$dir/ca/pi-1.example.com.pem" "$dir/device/system/$ssldir/certs/pi-1.example.com.pem"
 check 'as systemd hands it out' inside device cmp "$ssldir/certs/pi-1.example.com.pem" /run/credentials/alm-agent.service/cert
 open_page https://127.0.0.1/ me 'pass word 1' pi-1.example.com "$REGISTRY/app" >"$dir/out" 2>&1 || { cat "$dir/out" >&2; die 'it does not come back to the page'; }
 echo 'and it is on the page again'

@@ -26,7 +26,7 @@ trap stop EXIT
 
 # What the device has: this machine's files, and the package's.
 make_device pi
-dir=$devices/pi root=$devices/pi/root
+dir=$devices/pi root=$devices/pi/system
 install -m 755 "$pull" "$root/usr/bin/docker-pull-with-progress"
 ln -sf docker-pull-with-progress "$root/usr/bin/alm-status"
 install -m 644 deploy/debian/alm-monitor.service "$root/lib/systemd/system/"
