@@ -23,9 +23,9 @@ PACKAGES=(rustc-web cargo-web rust-web-src dpkg-dev lintian qemu-user-static bin
 ZIGLANG=ziglang==0.17.1
 NAME=docker-pull-with-progress
 AGENT=alm-agent
-# Bytes that a static executable may have, so that a change that costs much is noticed. The puller should have 550,000; it has
-# more since the state file, the status, the monitor and the sizes came (deploy/README.md).
-declare -A MAX=([$NAME]=600000 [$AGENT]=1700000)
+# Bytes that a static executable may have, so that a change that costs much is noticed. The puller should have 550,000, and has for
+# arm64; for the others it has more (deploy/README.md).
+declare -A MAX=([$NAME]=610000 [$AGENT]=1700000)
 target=${CARGO_TARGET_DIR:-target}
 target=$(realpath -m "$target")
 zig=$target/zig/ziglang/zig
@@ -124,8 +124,9 @@ build() { # PACKAGE, for the selected architecture; leaves its path in $built
         echo "route: Debian's $(/usr/bin/rustc --version | cut -d' ' -f1,2), std built${std_features[*]:+ for size}, linked by zig $("$zig" version)"
         use_zig
         export "$variable=$target/static/cc-$deb"
-        # By these zig builds the C library for size and without tables for unwinding.
-        flags+=(-Clink-self-contained=no -Clink-arg=-Os -Clink-arg=-fno-unwind-tables -Clink-arg=-fno-asynchronous-unwind-tables)
+        # By these zig builds the C library without tables for unwinding. Not for size (-Os): that is 3 KB less, but its memcmp then
+        # compares byte by byte, and a replay takes up to half as many instructions again.
+        flags+=(-Clink-self-contained=no -Clink-arg=-fno-unwind-tables -Clink-arg=-fno-asynchronous-unwind-tables)
         command=(env PATH="/usr/bin:$PATH" RUSTC_BOOTSTRAP=1 "${command[@]}"
             "-Zbuild-std=std,panic_abort" "${std_features[@]}"
             # A bug ends the program at once (SIGILL) and without a message: messages and their places are a seventh of it.
