@@ -148,6 +148,8 @@ agent_packages() {
 -rw-r--r-- usr/share/doc/$AGENT/changelog.Debian.gz
 -rw-r--r-- usr/share/doc/$AGENT/changelog.gz
 -rw-r--r-- usr/share/doc/$AGENT/copyright
+-rw-r--r-- usr/share/doc/$AGENT/examples/mailer.conf
+-rw-r--r-- usr/share/doc/$AGENT/examples/notices.conf
 -rw-r--r-- usr/share/lintian/overrides/$AGENT
 -rw-r--r-- usr/share/man/man1/$AGENT.1.gz"
         same "$(cd "$tree/DEBIAN" && echo *)" 'control md5sums postinst postrm prerm' "$package: "
