@@ -56,8 +56,8 @@ struct Credentials {
     password: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     registrytoken: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    serveraddress: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    serveraddress: Option<String>,
     #[serde(skip_serializing_if = "String::is_empty")]
     username: String,
 }
@@ -68,8 +68,8 @@ impl Credentials {
     }
 
     fn is_empty(&self) -> bool {
-        let Self { identitytoken, password, registrytoken, serveraddress, username } = self;
-        [identitytoken, password, registrytoken, serveraddress, username].into_iter().all(String::is_empty)
+        let Self { identitytoken, password, registrytoken, username, .. } = self;
+        [identitytoken, password, registrytoken, username].into_iter().all(String::is_empty)
     }
 }
 
@@ -87,7 +87,7 @@ fn found(mut credentials: Credentials, server: &str, origin: String, warnings: V
         user => Some(user.to_owned()),
     };
     if user.is_some() {
-        server.clone_into(&mut credentials.serveraddress);
+        credentials.serveraddress = Some(server.to_owned());
     }
     // Strings cannot fail to become JSON.
     let json = serde_json::to_vec(&credentials).unwrap_or_default();
@@ -172,7 +172,7 @@ fn entry(entry: &Value) -> Result<Credentials, String> {
         password: text(entry, "password")?,
         identitytoken: text(entry, "identitytoken")?,
         registrytoken: text(entry, "registrytoken")?,
-        serveraddress: String::new(),
+        serveraddress: None,
     };
     let auth = text(entry, "auth")?;
     if !auth.is_empty() {

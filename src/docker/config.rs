@@ -142,7 +142,9 @@ pub(crate) fn json(bytes: &[u8]) -> Result<Value, String> {
     if bytes.trim_ascii().is_empty() {
         return Ok(Value::Null);
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8 text")?;
+    // So far as it is text: what is none counts only where it comes before the end of the first value.
+    let text = std::str::from_utf8(bytes)
+        .unwrap_or_else(|error| std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default());
     Value::deserialize(&mut serde_json::Deserializer::from_str(text))
         .map_err(|error| format!("not valid JSON (line {}, column {})", error.line(), error.column()))
 }

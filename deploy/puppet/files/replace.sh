@@ -71,9 +71,17 @@ carry_on() {
     if [ -n "$old" ] && look . "$old"; then
         # The policy first: an engine that is started again would start the old one too.
         docker update --restart=no "$old" >/dev/null
+        look '{{.HostConfig.AutoRemove}}' "$old" && goes=$answer || goes=''
         docker stop "$old" >/dev/null
-        # One that was run with --rm goes by itself, but not at once.
-        ! is_named "$old" "$name" || docker rename "$old" "$name.old" 2>/dev/null || { sleep 2; ! look . "$old"; }
+        # One that was run with --rm goes by itself, but not at once. Renamed while it goes, it would leave its name taken for ever.
+        if [ "$goes" = true ]; then
+            for _ in $(seq 30); do
+                look . "$old" || break
+                sleep 1
+            done
+        else
+            ! is_named "$old" "$name" || docker rename "$old" "$name.old"
+        fi
     fi
     ! is_named "$new" "$name.new" || docker rename "$new" "$name"
     publish Proving
