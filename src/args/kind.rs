@@ -1,13 +1,13 @@
-//! Which mode is asked for, and which options it can honour.
+//! The mode that the arguments choose, and the options that it accepts.
 //!
-//! Apart from the reading of the arguments because an option may stand before the mode: only when all are read is it known
-//! what goes with what.
+//! Separate from reading the arguments, because an option may stand before the mode: options and mode can be compared only
+//! after all arguments are read.
 //!
-//! **Invariant:** an option that is taken has an effect.
+//! **Invariant:** every option that is accepted has an effect.
 
 use std::path::PathBuf;
 
-/// What is asked for, beside the viewer, which has options of its own.
+/// The chosen mode. The viewer and the status are missing here, because they have their own options.
 #[derive(PartialEq)]
 pub(super) enum Kind {
     Pull,
@@ -17,7 +17,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Chooses a mode, which excludes every other.
+    /// Chooses a mode. Fails if another one was chosen before.
     pub(super) fn choose(&mut self, new: Self) -> Result<(), lexopt::Error> {
         if *self != Self::Pull {
             return Err("--check, --running, --replay and --view exclude each other".into());
@@ -26,7 +26,7 @@ impl Kind {
         Ok(())
     }
 
-    /// The option that chooses it; none for a pull.
+    /// The option that chooses this mode; `None` for a pull.
     pub(super) fn option(&self) -> Option<&'static str> {
         match self {
             Self::Pull => None,
@@ -37,7 +37,7 @@ impl Kind {
     }
 }
 
-/// Options that not every mode can honour, and the modes beside a pull that can.
+/// The options that some mode refuses, and the modes besides a pull that accept them.
 const MODES: [(&str, &[&str]); 17] = [
     ("--progress", &["--replay"]),
     ("-q", &["--replay"]),
@@ -58,7 +58,7 @@ const MODES: [(&str, &[&str]); 17] = [
     ("--host", &["--check", "--running"]),
 ];
 
-/// An option that the mode cannot honour is wrong usage: whoever passes one expects something of it.
+/// Refuses options that have no effect in this mode: whoever passes an option expects an effect.
 pub(super) fn refuse(given: &[String], mode: Option<&str>) -> Result<(), lexopt::Error> {
     let Some(mode) = mode else { return Ok(()) };
     let cannot = |option: &&String| MODES.iter().any(|(name, modes)| name == option && !modes.contains(&mode));
