@@ -1,6 +1,6 @@
-//! Who gets the notices: a file with an address a line.
+//! The receivers of notices: a file with one address per line.
 //!
-//! **Invariant:** an address is a secret. What is shown of one is its line, its kind and its host.
+//! **Invariant:** an address is a secret. Only its line number, kind and host are shown.
 
 use super::texts::Text;
 use base64::Engine as _;
@@ -18,25 +18,25 @@ const MAX_RECEIVERS: usize = 16;
 pub(super) enum Kind {
     Slack,
     Ntfy,
-    /// The JSON of Apprise's `json://`, which many take.
+    /// The JSON of Apprise's `json://`, which many services accept.
     Apprise,
     Mail,
 }
 
-/// Without `Debug`, which would show the address.
+/// Has no `Debug`, because that would show the address.
 pub(super) struct Receiver {
     pub(super) kind: Kind,
-    /// With the login out of it; of a mail the addresses.
+    /// The address without the login; for mail the recipients.
     pub(super) url: String,
-    /// What the login makes of `Authorization`.
+    /// The header `Authorization`, made from the login in the address.
     pub(super) authorization: Option<String>,
-    /// What names it to people.
+    /// The name of this receiver in messages to people.
     pub(super) shown: String,
-    /// What names it in files: 16 digits.
+    /// The name of this receiver in file names: 16 hexadecimal digits.
     pub(super) id: String,
 }
 
-/// All of `file`.
+/// Reads all receivers in `file`.
 pub(super) fn read(file: &Path) -> Result<Vec<Receiver>, String> {
     let name = file.display();
     let mut text = String::new();
@@ -65,7 +65,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<Receiver>, String> {
 }
 
 fn parse(line: &str, number: usize) -> Result<Receiver, String> {
-    // FNV-1a: must stay the same from one version of this program to the next.
+    // FNV-1a, which stays the same in all versions of this program: files of an earlier version must keep their receivers.
     let hash = line
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
@@ -111,7 +111,7 @@ fn parse(line: &str, number: usize) -> Result<Receiver, String> {
         }
         Kind::Ntfy
     } else if host == "hooks.slack.com" || uri.path().ends_with("/slack") {
-        // Discord takes Slack's JSON where an address of it ends so.
+        // Discord accepts Slack's JSON at addresses with this ending.
         Kind::Slack
     } else {
         Kind::Apprise
@@ -120,14 +120,14 @@ fn parse(line: &str, number: usize) -> Result<Receiver, String> {
     Ok(Receiver { kind, url, authorization, shown, id })
 }
 
-/// Of ntfy's address what is before the topic, the topic, and the query.
+/// Splits an address of ntfy into the part before the topic, the topic, and the query.
 fn topic(url: &str) -> Option<(&str, &str, &str)> {
     let (path, query) = url.find('?').map_or((url, ""), |at| url.split_at(at));
     let (base, topic) = path.trim_end_matches('/').rsplit_once('/')?;
     (!topic.is_empty() && base.len() > "https:/".len()).then_some((base, topic, query))
 }
 
-/// Percent-encoding undone.
+/// Decodes percent-encoding.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
@@ -144,14 +144,14 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 impl Receiver {
-    /// Where a text is posted to, and as what.
+    /// The URL and the body of the POST request with this text.
     pub(super) fn request(&self, text: &Text) -> (String, Vec<u8>) {
         let Text { title, body, is_bad } = text;
         let (url, json) = match self.kind {
             Kind::Slack => {
                 let text = if body.is_empty() { title.clone() } else { format!("{title}\n{body}") };
                 let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-                // As it stands: an image's name has characters that would make some of it bold.
+                // Without formatting: characters in the name of an image would make parts of the text bold.
                 (self.url.clone(), serde_json::json!({"text": text, "mrkdwn": false}))
             }
             Kind::Ntfy => {
@@ -171,14 +171,14 @@ impl Receiver {
         (url, json.to_string().into_bytes())
     }
 
-    /// The mail, for a sendmail that reads its receivers from it: so they are in no list of processes.
+    /// The mail with its recipients, which sendmail reads from it: as arguments they would be visible in the list of processes.
     pub(super) fn mail(&self, text: &Text) -> String {
         let subject = &text.title;
         let mut words: Vec<String> = Vec::new();
         if subject.is_ascii() && subject.len() < 900 {
             words.push(subject.clone());
         } else {
-            // RFC 2047: words of at most 75 characters, of whole characters each.
+            // RFC 2047: encoded words of at most 75 characters, without splitting a character.
             let mut word = String::new();
             for c in subject.chars() {
                 if word.len() + c.len_utf8() > 45 {
@@ -201,7 +201,7 @@ impl Receiver {
         )
     }
 
-    /// Whether `text` has a part of the address that may be secret.
+    /// Whether `text` contains a part of the address that may be secret.
     pub(super) fn is_in(&self, text: &str) -> bool {
         let text = text.to_ascii_lowercase();
         let is_part = |c: char| c.is_ascii_alphanumeric();

@@ -1,18 +1,18 @@
-//! What a notice says to who reads it on a phone: one line with device, image and reason, then what to do.
+//! The texts of notices, to be read on a phone: one line with device, image and reason, then what to do.
 //!
-//! **Invariant:** a text has no character that acts on a terminal, and is short enough for every receiver.
+//! **Invariant:** a text contains no character that controls a terminal, and is short enough for every receiver.
 
 use super::rules::{Notice, Outcome};
 use alm_state::{BUILT, Time};
 
-/// ntfy makes a file of what is over 4,096 bytes.
+/// The maximum of characters of a reason: ntfy turns a message over 4,096 bytes into an attached file.
 const MAX_DETAILS: usize = 300;
 const MAX_NAME: usize = 200;
 const MAX_LINE: usize = 160;
-/// How many lines a digest has.
+/// The maximum of lines in a digest, the message for several notices.
 pub(super) const MAX_LINES: usize = 12;
 
-/// A message as every receiver gets it.
+/// A message, before it is put into the format of a receiver.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Text {
     pub(super) title: String,
@@ -28,7 +28,7 @@ pub(super) fn sender(device: &str, site: Option<&str>) -> String {
     }
 }
 
-/// For one notice.
+/// The text for one notice.
 pub(super) fn single(sender: &str, notice: &Notice) -> Text {
     let mut body: Vec<String> = Vec::new();
     let Notice { outcome, hint, since, attempts, digest, bytes, seconds, .. } = notice;
@@ -50,7 +50,7 @@ pub(super) fn single(sender: &str, notice: &Notice) -> Text {
         None => {}
     }
     if let Some(bytes) = bytes {
-        // As integers: the formatting of floats would be in the executable for this alone.
+        // With integers: code to format floats would be linked for this alone.
         #[expect(clippy::cast_sign_loss, reason = "a time that is negative is shown as 0")]
         let time = seconds.map_or(String::new(), |seconds| format!(" in {} s", seconds.round() as u64));
         body.push(format!("Fetched {} MB{time}.", bytes.div_ceil(1_000_000)));
@@ -62,7 +62,7 @@ pub(super) fn single(sender: &str, notice: &Notice) -> Text {
     Text { title: line(sender, notice), body: body.join("\n"), is_bad: outcome.is_bad() }
 }
 
-/// For many at once.
+/// The text for several notices in one message.
 pub(super) fn digest(sender: &str, notices: &[Notice]) -> Text {
     let count = notices.len();
     let bad = notices.iter().filter(|notice| notice.outcome.is_bad()).count();
@@ -174,7 +174,7 @@ mod tests {
             "pi-00042 (Berlin): player:stable cannot be checked: no space left on device",
             "Failing since 2026-11-24 23:31 UTC.",
         );
-        // By a clock that was not set.
+        // With a clock that is not set.
         check(
             &Notice { since: Some(Time(70)), hint: None, details: None, ..failed() },
             "pi-00042 (Berlin): player:stable cannot be pulled: disk-full",
