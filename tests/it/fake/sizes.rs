@@ -80,7 +80,7 @@ fn pull_from(version: &'static str, agent: &str, info: &str, options: &[&str]) -
         &temp.at("r.jsonl"),
     ]);
     let running = Running::start(command.args(options).arg(temp.image()));
-    // More than the agent of each test takes.
+    // Longer than the agent of any test takes.
     std::thread::sleep(Duration::from_millis(1500));
     engine.go();
     let ended = running.end();
