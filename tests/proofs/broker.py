@@ -537,7 +537,8 @@ def states(broker, agent, watch, at):
     agent.write(image("app:3"))
     must(until(lambda: ids() == ["app:1", "app:3"], 25), "beside 10,000 foreign files and an empty one of 1 GB")
     peak = int(re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{agent.process.pid}/status").read())[1])
-    must(peak < (12_000 if "debug" in AGENT else 5_000), f"     with {peak} KB of memory at most")
+    # What it needs for the 64 images above, and for pages of an executable with information for debuggers.
+    must(peak < (8_000 if os.path.getsize(AGENT) < 10_000_000 else 16_000), f"     with {peak} KB of memory at most")
     aside = f"{agent.state}.aside"
     os.rename(agent.state, aside)
     must(until(lambda: ids() == [], 25), "the directory is gone: no images")
