@@ -264,6 +264,31 @@ fn an_agent_that_hangs_is_killed_while_the_pull_goes_on() {
 }
 
 #[test]
+fn the_total_is_exact_in_the_state_and_in_json_too() {
+    let temp = prepared(&good(5_000_000));
+    let state_directory = temp.at("state");
+    let options = ["--progress", "json", "--state", &state_directory];
+    let states = |temp: &Temp| {
+        let files = fs::read_dir(temp.join("state")).into_iter().flatten().flatten();
+        files.map(|file| fs::read_to_string(file.path()).unwrap_or_default()).collect::<String>()
+    };
+    // The second layer has not begun, and the engine has not named its size.
+    let second = r#"{"id":"bbbbbbbbbbbb","text":"Waiting","current":0,"total":5000000,"percent":0}"#;
+    let parts = [r#""current":1000000,"total":15000000,"#, r#""exact":true,"#, second];
+    let pulled = pull_in(temp, VERSION, INFO, &options, |temp| {
+        let begun = std::time::Instant::now();
+        while !parts.iter().all(|part| states(temp).contains(part)) {
+            assert!(begun.elapsed() < crate::support::LIMIT, "{}", states(temp));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    assert_eq!(pulled.ended.code, Some(0), "{}", pulled.ended.stderr);
+    for part in [r#""text":"To download","details":"15MB in 2 layers (1 cached)""#, r#""bytes":15000000,"#] {
+        assert!(pulled.ended.stdout.contains(part), "{part}: {}", pulled.ended.stdout);
+    }
+}
+
+#[test]
 fn an_answer_of_another_image_is_forgotten() {
     let agent = good(5_000_000).replace("bbbbbbbbbbbb", "dddddddddddd");
     let pulled = pull_with(&agent, INFO, &[]);
