@@ -69,6 +69,7 @@ pub(super) fn refuse(given: &[String], mode: Option<&str>) -> Result<(), lexopt:
 mod tests {
     use super::MODES;
     use crate::args::parse;
+    use crate::args::usage::USAGE;
     use std::ffi::OsString;
 
     #[test]
@@ -94,6 +95,14 @@ mod tests {
             ("--ascii", ""),
         ];
         assert!(MODES.iter().all(|(name, _)| values.iter().any(|(value, _)| value == name)));
+        // Every option of a pull is tried here. The others are answered before any mode, or belong to a replay alone.
+        let apart = ["-h", "--help", "-V", "--version", "--speed"];
+        let (_, options) = USAGE.split_once("Options:\n").expect("a list of options");
+        let lines = options.lines().take_while(|line| !line.is_empty()).filter(|line| line.starts_with("  -"));
+        let words = lines.flat_map(|line| line[2..].split("  ").next().unwrap_or_default().split([' ', ',']));
+        for option in words.filter(|word| word.starts_with('-') && !apart.contains(word)) {
+            assert!(values.iter().any(|(value, _)| *value == option), "{option} is in no test of the modes");
+        }
         for (mode, rest, honoured) in [
             ("--replay", " f", "--progress -q --quiet --log --no-log --no-raw --color --state --metrics --ascii"),
             ("--check", " a", "--platform --token-file --token-user --state --metrics --host --ascii"),

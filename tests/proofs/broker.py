@@ -672,39 +672,51 @@ def random_changes(broker, at):
         agent.end()
 
 
-BOOT = r"""
-set -eu
-root=$1
-mount --make-rprivate /
-mount -t proc proc "$root/proc"
-mount -t sysfs -o ro sysfs "$root/sys"
-mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
-mount -t tmpfs -o mode=755 none "$root/run"
-mount -t tmpfs -o mode=755 none "$root/dev"
-mkdir "$root/dev/pts" "$root/dev/shm"
-for name in null zero full random urandom tty; do touch "$root/dev/$name"; mount --bind "/dev/$name" "$root/dev/$name"; done
-mount -t devpts -o newinstance,ptmxmode=666 devpts "$root/dev/pts"
-ln -s pts/ptmx "$root/dev/ptmx"
-touch "$root/dev/console"
-mount --bind /dev/null "$root/dev/console"
-# The credentials are mounted by a child of systemd, in namespaces that hear of each other.
-mount --make-rshared /
-exec env -i container=proof PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$root" /lib/systemd/systemd --log-target=null --unit=multi-user.target
-"""
+class Device:
+    """A device with a real systemd (tests/lab/device.sh), in the network of this process. Its files are below `root`, where they can
+    be changed before `boot`."""
+
+    # One step for each line that comes in; the end of the input ends the device.
+    STEPS = """
+        . "$1"
+        trap 'end_device pi-1' EXIT
+        make_device pi-1
+        echo "$devices/pi-1/system"
+        read -r _
+        boot_device pi-1 pi-1
+        echo "${device_init[pi-1]}"
+        read -r _
+    """
+
+    def __init__(self, directory):
+        more = {"devices": directory, "network": str(os.getpid())}
+        self.shell = begin(["bash", "-c", self.STEPS, "bash", f"{ROOT}/tests/lab/device.sh"], env={**os.environ, **more}, text=True,
+                           stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.root = self.shell.stdout.readline().strip()
+
+    def boot(self):
+        print(file=self.shell.stdin, flush=True)
+        self.init = self.shell.stdout.readline().strip()
+        return until(self.systemd)
+
+    def systemd(self):
+        return run("pgrep", "-P", self.init, "-x", "systemd").stdout.strip()
+
+    def inside(self, *command):
+        return run("nsenter", "-t", self.systemd(), "-m", "-p", "-u", "-i", "-C", "-r", "-w", *command)
+
+    def end(self):
+        self.shell.stdin.close()
+        self.shell.wait()
 
 
 def unit(broker, at, watch):
-    """The unit of the package, under a real systemd that is the first process of namespaces of its own (as in monitor.sh)."""
+    """The unit of the package, under a real systemd."""
     print("-- the unit under systemd")
-    groups = run("findmnt", "-nt", "cgroup2", "-o", "TARGET").stdout.split()[0]
-    group, top, root = f"{groups}/alm-agent-{os.getpid()}", f"{at}/top", f"{at}/root"
-    os.mkdir(top), os.mkdir(root)
-    run("mount", "-t", "tmpfs", "-o", "size=200m", "none", top, check=True)
-    boot = None
+    device = Device(at)
+    root, inside = device.root, device.inside
     try:
-        os.mkdir(f"{top}/upper"), os.mkdir(f"{top}/work")
-        run("mount", "-t", "overlay", "none", "-o", f"lowerdir=/,upperdir={top}/upper,workdir={top}/work", root, check=True)
-        run("sh", "-c", f"rm -rf {root}/etc/systemd/system/*.wants {root}/etc/systemd/system/alm-* {root}/var/lib/alm {root}/var/lib/private")
+        shutil.rmtree(f"{root}/var/lib/private", ignore_errors=True)
         shutil.copy(AGENT, f"{root}/usr/bin/alm-agent")
         shutil.copy(f"{ROOT}/deploy/debian/alm-agent.service", f"{root}/lib/systemd/system/alm-agent.service")
         os.makedirs(f"{root}/etc/alm-keys", mode=0o700), os.makedirs(f"{root}/etc/systemd/system/alm-agent.service.d"), os.makedirs(f"{root}/var/lib/alm/pull")
@@ -721,14 +733,7 @@ def unit(broker, at, watch):
         level = re.search(r"level for alm-agent.service: ([0-9.]+)", run("systemd-analyze", f"--root={root}", "security", "--offline=true", "alm-agent.service").stdout)
         must(level and float(level[1]) < 4.0, f"systemd-analyze security: {level and level[1]} (under 4.0)")
         run("systemctl", "--quiet", f"--root={root}", "enable", "alm-agent.service")
-        run("systemctl", "--quiet", f"--root={root}", "mask", "systemd-logind.service", "console-getty.service", "systemd-networkd.service", "networking.service")
-        os.mkdir(group)
-        with open(f"{at}/boot.log", "w") as log:
-            boot = subprocess.Popen(["sh", "-c", f'echo $$ >{group}/cgroup.procs; exec unshare --mount --pid --fork --kill-child --uts --ipc --cgroup sh -c "$0" sh {root}', BOOT],
-                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        first = lambda: run("pgrep", "-P", str(boot.pid), "-x", "systemd").stdout.strip()
-        must(until(first), "systemd runs")
-        inside = lambda *command: run("nsenter", "-t", first(), "-m", "-p", "-u", "-i", "-C", "-r", "-w", *command)
+        must(device.boot(), "systemd runs")
         shown = lambda: inside("systemctl", "show", "-p", "ConditionResult,MainPID,ActiveState,Result,NRestarts,ExecMainStatus", "alm-agent").stdout
         must(until(lambda: "ConditionResult=no" in shown() and "MainPID=0" in shown()), f"without /etc/default/alm-agent it does not run: {shown().split()}")
         with open(f"{root}/etc/default/alm-agent", "w") as file:
@@ -747,12 +752,7 @@ def unit(broker, at, watch):
         time.sleep(7)
         must("NRestarts=0" in shown() and "ActiveState=failed" in shown(), f"wrong options are not tried again and again: {shown().split()}")
     finally:
-        if boot:
-            boot.kill()
-            boot.wait()
-        time.sleep(1)
-        run("umount", root), run("umount", top)
-        run("sh", "-c", f"find {group} -depth -type d -exec rmdir {{}} + 2>/dev/null")
+        device.end()
 
 
 def figure(pid, name):
