@@ -1,21 +1,22 @@
 #!/bin/bash
-# Static executables and Debian packages for Raspberry Pis and servers, built, proved, and left in dist/:
+# Builds static executables and Debian packages for Raspberry Pis and servers, tests them, and puts them into dist/:
 #   build-rpi.sh [aarch64|armv6|amd64|all]   build [all]
-#   build-rpi.sh install                     apt-get (by sudo) and pip what is missing, on Debian without rustup's targets
-#   build-rpi.sh profiles                    measure amd64 at every opt-level, by Debian's route; WRITE=1 puts the table
-#                                            into deploy/README.md
+#   build-rpi.sh install                     install what is missing, with apt-get (through sudo) and pip, on Debian without
+#                                            rustup's targets
+#   build-rpi.sh profiles                    measure amd64 at every opt-level, built with Debian's tools; WRITE=1 writes the
+#                                            table into deploy/README.md
 # aarch64 (Debian's arm64) is for a Pi 3 and later with a 64-bit system, armv6 (armhf) for every Pi with a 32-bit one.
-# What is in dist/ afterwards: {docker-pull-with-progress,alm-agent}-{arm64,armhf,amd64}, Debian packages of the same, SHA256SUMS.
+# dist/ then contains {docker-pull-with-progress,alm-agent}-{arm64,armhf,amd64}, their Debian packages, and SHA256SUMS.
 #
-# Two routes lead to a static executable. With rustup's musl target (rustup target add TRIPLE) no more is needed than what
-# proves and packages: python3, binutils, dpkg-dev, and qemu-user-static for other architectures than the host's. Without
-# it, Debian's rustc-web builds std anew, for size, and zig links; build-rpi.sh install brings both. The agent's TLS has a part in C,
-# which zig compiles on either route: where there is none, the agent is left out, and that is said. What is missing is
-# said before anything is built. Where there is no dpkg-deb, executables alone are made.
+# There are two ways to build a static executable. With rustup's musl target (rustup target add TRIPLE) only the tools for
+# tests and packages are needed: python3, binutils, dpkg-dev, and qemu-user-static for architectures other than the host's.
+# Without it, Debian's rustc-web builds std from source, for size, and zig links; build-rpi.sh install installs both. The
+# agent's TLS contains C code, which zig compiles in both cases: without zig a message says that the agent is left out.
+# Missing tools are reported before anything is built. Without dpkg-deb only executables are built.
 #
-# Each executable is proved before it is left in dist/: it is static, for ARMv6 where it says so, and under qemu it
-# replays all of fixtures/ as the host's build does, and pulls from an engine that plays a recorded answer; the agent asks a
-# registry by TLS, whom it believes by an authority of its own. Neither is larger than it may be.
+# Each executable is tested before it is put into dist/: it is static, armhf is for ARMv6, and under qemu it replays all of
+# fixtures/ as the host's build does, and pulls from an engine that plays a recorded answer; the agent asks a registry by
+# TLS, which it trusts through a CA of its own. Neither exceeds its maximum size.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -23,8 +24,8 @@ PACKAGES=(rustc-web cargo-web rust-web-src dpkg-dev lintian qemu-user-static bin
 ZIGLANG=ziglang==0.17.1
 NAME=docker-pull-with-progress
 AGENT=alm-agent
-# Bytes that a static executable may have, so that a change that costs much is noticed. The puller should have 550,000, and has for
-# arm64; for the others it has more (deploy/README.md).
+# The maximum size of the static executables, in bytes, so that a large growth is noticed. The target for the puller is
+# 550,000; only arm64 meets it (deploy/README.md).
 declare -A MAX=([$NAME]=610000 [$AGENT]=1700000)
 target=${CARGO_TARGET_DIR:-target}
 target=$(realpath -m "$target")
@@ -124,13 +125,14 @@ build() { # PACKAGE, for the selected architecture; leaves its path in $built
         echo "route: Debian's $(/usr/bin/rustc --version | cut -d' ' -f1,2), std built${std_features[*]:+ for size}, linked by zig $("$zig" version)"
         use_zig
         export "$variable=$target/static/cc-$deb"
-        # By these zig builds the C library without tables for unwinding. Not for size (-Os): that is 3 KB less, but its memcmp then
-        # compares byte by byte, and a replay takes up to half as many instructions again.
+        # With these zig builds the C library without tables for unwinding. Not for size (-Os): that saves 3 KB, but memcmp then
+        # compares byte by byte, and a replay takes up to 50 % more instructions.
         flags+=(-Clink-self-contained=no -Clink-arg=-fno-unwind-tables -Clink-arg=-fno-asynchronous-unwind-tables)
+        [ "$1" != "$NAME" ] || flags+=("-Clink-arg=-Wl,-T,$PWD/deploy/cold.ld")
         command=(env PATH="/usr/bin:$PATH" RUSTC_BOOTSTRAP=1 "${command[@]}"
             "-Zbuild-std=std,panic_abort" "${std_features[@]}"
-            # A bug ends the program at once (SIGILL) and without a message: messages and their places are a seventh of it.
-            # The same recording in the host's build tells them.
+            # A bug ends the program at once (SIGILL) and without a message: messages and their source locations are a seventh
+            # of the executable. A replay of the same recording with the host's build shows them.
             -Zpanic-immediate-abort '--config=profile.release.panic="immediate-abort"')
     fi
     local IFS=$'\x1f'
@@ -138,8 +140,8 @@ build() { # PACKAGE, for the selected architecture; leaves its path in $built
     built=$target/static/$triple/release/$1
 }
 
-# What the program prints on both outputs, and its exit code; the same environment everywhere.
-tell() { env -i PATH="$PATH" HOME="$tmp" LANG=C.UTF-8 "$@" 2>&1 || echo "exit code $?"; }
+# Prints both outputs of a program and its exit code; the environment is the same on every machine.
+outputs() { env -i PATH="$PATH" HOME="$tmp" LANG=C.UTF-8 "$@" 2>&1 || echo "exit code $?"; }
 
 prove_kind() { # EXECUTABLE HOST-EXECUTABLE
     local headers size max=${MAX[${1##*/}]}
@@ -148,14 +150,14 @@ prove_kind() { # EXECUTABLE HOST-EXECUTABLE
     [ "$deb" != armhf ] || readelf -A "$1" | grep -q 'Tag_CPU_arch: v6$' || die "$1 is not for ARMv6"
     size=$(stat -c %s "$1")
     [ "$size" -le "$max" ] || die "$1 has $size bytes, more than $max"
-    [ "$(tell "${run[@]}" "$1" --version)" = "$("$2" --version)" ] || die "$1 --version differs"
+    [ "$(outputs "${run[@]}" "$1" --version)" = "$("$2" --version)" ] || die "$1 --version differs"
 }
 
 prove() { # EXECUTABLE
     local socket=$tmp/$deb.sock record=$tmp/$deb.jsonl count=0
     prove_kind "$1" "$reference"
     while IFS= read -r -d '' fixture; do
-        cmp <(tell "${run[@]}" "$1" --replay "$fixture") <(tell "$reference" --replay "$fixture") ||
+        cmp <(outputs "${run[@]}" "$1" --replay "$fixture") <(outputs "$reference" --replay "$fixture") ||
             die "$1 --replay $fixture differs from $reference"
         count=$((count + 1))
     done < <(find fixtures -name '*.jsonl' -print0)
@@ -163,31 +165,31 @@ prove() { # EXECUTABLE
     python3 tests/lab/fake-engine.py "$socket" fixtures/http/dockerd-20.10.24-fresh-tiny.raw &
     engine=$!
     for _ in {1..100}; do [ ! -S "$socket" ] || break; sleep 0.05; done
-    tell "${run[@]}" "$1" --host "unix://$socket" --no-log --record "$record" tiny >"$tmp/pull"
+    outputs "${run[@]}" "$1" --host "unix://$socket" --no-log --record "$record" tiny >"$tmp/pull"
     kill "$engine"
     engine=''
     grep -q 'PULL SUCCESSFUL' "$tmp/pull" || { cat "$tmp/pull" >&2; die "$1 did not pull"; }
-    cmp "$tmp/pull" <(tell "$reference" --replay "$record") || die "the replay of its own pull differs"
+    cmp "$tmp/pull" <(outputs "$reference" --replay "$record") || die "the replay of its own pull differs"
     echo "proved${run[0]+ under ${run[*]}}: static, --version, $count replays as the host's, a pull"
 }
 
 prove_agent() { # EXECUTABLE
-    local dir=$tmp/$deb.registry question address told digest
+    local dir=$tmp/$deb.registry request address sizes digest
     prove_kind "$1" "$reference_agent"
     mkdir "$dir"
     python3 tests/lab/fake-registry.py "$dir" &
     engine=$!
     for _ in {1..200}; do [ ! -e "$dir/address" ] || break; sleep 0.05; done
     address=$(cat "$dir/address") || die 'the registry does not start'
-    # What is on loopback is believed like any other.
-    question='{"image":"'$address/app'","engine":"linux/arm","version":"20.10.24","info":{"RegistryConfig":{"InsecureRegistryCIDRs":[]}}}'
-    told=$(SSL_CERT_FILE=$dir/ca.pem "${run[@]}" "$1" sizes <<<"$question") || true
-    digest=$(SSL_CERT_FILE=$dir/ca.pem "${run[@]}" "$1" digest <<<"$question") || true
-    # By the system's authorities alone it is not believed.
-    ! "${run[@]}" "$1" digest <<<"$question" >"$tmp/unknown" || die "$1 believes anybody"
+    # The engine's list of insecure registries is empty: the one on loopback needs a valid certificate, too.
+    request='{"image":"'$address/app'","engine":"linux/arm","version":"20.10.24","info":{"RegistryConfig":{"InsecureRegistryCIDRs":[]}}}'
+    sizes=$(SSL_CERT_FILE=$dir/ca.pem "${run[@]}" "$1" sizes <<<"$request") || true
+    digest=$(SSL_CERT_FILE=$dir/ca.pem "${run[@]}" "$1" digest <<<"$request") || true
+    # With the system's CAs only, it is not trusted.
+    ! "${run[@]}" "$1" digest <<<"$request" >"$tmp/unknown" || die "$1 believes anybody"
     kill "$engine"
     engine=''
-    [[ $told = *'"layers":[["aaaaaaaaaaaa",5001727],["bbbbbbbbbbbb",300]],"total":5002027'* ]] || die "$1 sizes: $told"
+    [[ $sizes = *'"layers":[["aaaaaaaaaaaa",5001727],["bbbbbbbbbbbb",300]],"total":5002027'* ]] || die "$1 sizes: $sizes"
     [[ $digest = '{"digest":"sha256:dddd'* ]] || die "$1 digest: $digest"
     grep -q '"kind":"tls"' "$tmp/unknown" || die "$1: $(cat "$tmp/unknown")"
     echo "proved${run[0]+ under ${run[*]}}: static, --version, sizes and digest from a registry by TLS with a token, not from one of an unknown authority"

@@ -1,13 +1,13 @@
-//! Which mode is asked for, and which options it can honour.
+//! The mode that the arguments choose, and the options that it accepts.
 //!
-//! Apart from the reading of the arguments because an option may stand before the mode: only when all are read is it known
-//! what goes with what.
+//! Separate from reading the arguments, because an option may stand before the mode: options and mode can be compared only
+//! after all arguments are read.
 //!
-//! **Invariant:** an option that is taken has an effect.
+//! **Invariant:** every option that is accepted has an effect.
 
 use std::path::PathBuf;
 
-/// What is asked for, beside the viewer, which has options of its own.
+/// The chosen mode. The viewer and the status are missing here, because they have their own options.
 #[derive(PartialEq)]
 pub(super) enum Kind {
     Pull,
@@ -17,7 +17,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Chooses a mode, which excludes every other.
+    /// Chooses a mode. Fails if another one was chosen before.
     pub(super) fn choose(&mut self, new: Self) -> Result<(), lexopt::Error> {
         if *self != Self::Pull {
             return Err("--check, --running, --replay and --view exclude each other".into());
@@ -26,7 +26,7 @@ impl Kind {
         Ok(())
     }
 
-    /// The option that chooses it; none for a pull.
+    /// The option that chooses this mode; `None` for a pull.
     pub(super) fn option(&self) -> Option<&'static str> {
         match self {
             Self::Pull => None,
@@ -37,7 +37,7 @@ impl Kind {
     }
 }
 
-/// Options that not every mode can honour, and the modes beside a pull that can.
+/// The options that some mode refuses, and the modes besides a pull that accept them.
 const MODES: [(&str, &[&str]); 17] = [
     ("--progress", &["--replay"]),
     ("-q", &["--replay"]),
@@ -58,7 +58,7 @@ const MODES: [(&str, &[&str]); 17] = [
     ("--host", &["--check", "--running"]),
 ];
 
-/// An option that the mode cannot honour is wrong usage: whoever passes one expects something of it.
+/// Refuses options that have no effect in this mode: whoever passes an option expects an effect.
 pub(super) fn refuse(given: &[String], mode: Option<&str>) -> Result<(), lexopt::Error> {
     let Some(mode) = mode else { return Ok(()) };
     let cannot = |option: &&String| MODES.iter().any(|(name, modes)| name == option && !modes.contains(&mode));
@@ -69,6 +69,7 @@ pub(super) fn refuse(given: &[String], mode: Option<&str>) -> Result<(), lexopt:
 mod tests {
     use super::MODES;
     use crate::args::parse;
+    use crate::args::usage::USAGE;
     use std::ffi::OsString;
 
     #[test]
@@ -94,6 +95,14 @@ mod tests {
             ("--ascii", ""),
         ];
         assert!(MODES.iter().all(|(name, _)| values.iter().any(|(value, _)| value == name)));
+        // Every option of a pull is tried here. The others are answered before any mode, or belong to a replay alone.
+        let apart = ["-h", "--help", "-V", "--version", "--speed"];
+        let (_, options) = USAGE.split_once("Options:\n").expect("a list of options");
+        let lines = options.lines().take_while(|line| !line.is_empty()).filter(|line| line.starts_with("  -"));
+        let words = lines.flat_map(|line| line[2..].split("  ").next().unwrap_or_default().split([' ', ',']));
+        for option in words.filter(|word| word.starts_with('-') && !apart.contains(word)) {
+            assert!(values.iter().any(|(value, _)| *value == option), "{option} is in no test of the modes");
+        }
         for (mode, rest, honoured) in [
             ("--replay", " f", "--progress -q --quiet --log --no-log --no-raw --color --state --metrics --ascii"),
             ("--check", " a", "--platform --token-file --token-user --state --metrics --host --ascii"),

@@ -1,6 +1,6 @@
 //! The command line.
 //!
-//! **Invariant:** pure. Arguments become plain data; nothing is read from the environment, nothing printed.
+//! **Invariant:** pure. Arguments become plain data; nothing reads the environment or prints.
 
 mod kind;
 mod status;
@@ -22,7 +22,7 @@ pub(crate) const EXIT_USAGE: u8 = 2;
 /// What to do.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Mode {
-    /// A text to print.
+    /// Print a text: help or version.
     Say(String),
     Pull(PullOptions),
     Check(PullOptions),
@@ -54,7 +54,7 @@ pub(crate) enum When {
 /// Whether to ask the registry how large the layers are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Sizes {
-    /// Not Docker Hub, which counts it as a pull.
+    /// Except Docker Hub, which counts such a request as a pull.
     #[default]
     Auto,
     Always,
@@ -71,7 +71,7 @@ pub(crate) enum Log {
 }
 
 impl Log {
-    /// The file to log to, where one is wanted; `default` where none was named.
+    /// The file to log to: `default` if the user named none, `None` if there is to be no log.
     pub(crate) fn path<'a>(&'a self, default: &'a str) -> Option<&'a Path> {
         match self {
             Self::Default => Some(Path::new(default)),
@@ -95,11 +95,11 @@ pub(crate) struct PullOptions {
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) token_user: Option<String>,
     pub(crate) retries: u64,
-    /// Seconds; 0 is never.
+    /// In seconds; 0 means no limit.
     pub(crate) stall_timeout: u64,
     pub(crate) host: Option<String>,
     pub(crate) sizes: Sizes,
-    /// Where the state goes instead; a replay has none otherwise.
+    /// The directory for state files instead of the usual ones; a replay writes state files only if this is given.
     pub(crate) state: Option<PathBuf>,
     pub(crate) metrics: Option<PathBuf>,
 }
@@ -130,7 +130,7 @@ impl Default for PullOptions {
 /// The options of the viewer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ViewOptions {
-    /// What was started, which says what is wrong.
+    /// The name by which the program was started; error messages begin with it.
     pub(crate) program: &'static str,
     pub(crate) follow: bool,
     pub(crate) lines: usize,
@@ -140,7 +140,7 @@ pub(crate) struct ViewOptions {
     pub(crate) ascii: bool,
 }
 
-/// The name of the program, and what the viewer and the status are called where it was started by that.
+/// The name of the program. The names below are those by which it can be started as viewer or status; messages use them.
 pub(crate) const NAME: &str = env!("CARGO_PKG_NAME");
 const VIEWER: &str = "alm-pull";
 const STATUS: &str = "alm-status";
@@ -151,12 +151,12 @@ const ALM_STATUS: &str = "alm status";
 /// What is wrong with the arguments, in one line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mistake {
-    /// The program that was started, which the message names.
+    /// The name by which the program was started; the message begins with it.
     pub(crate) program: &'static str,
     pub(crate) reason: String,
 }
 
-/// Reads the arguments, the program's own name first.
+/// Reads the arguments. The first one is the name of the program, as in `argv`.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Mode, Mistake> {
     let mut args = args.into_iter().peekable();
     let name = args.next().map(PathBuf::from).unwrap_or_default();
@@ -168,7 +168,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Mode, Mi
         Some(STATUS) => STATUS,
         _ => NAME,
     };
-    // The command has named the program.
+    // `pull` or `status` is part of the program's name here, and no argument.
     let is_command = program == ALM_PULL || program == ALM_STATUS;
     let parser = lexopt::Parser::from_args(args.skip(usize::from(is_command)));
     match program {
@@ -268,8 +268,8 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
             Long("record") => pull.record = Some(path(&mut parser, "--record")?),
             Long("speed") => {
                 let given = text(&mut parser, "--speed")?;
-                // As JSON reads numbers, but with `.5`: std's own parser would be in the executable for this alone, with a
-                // table of 10 KB.
+                // Read by serde_json, with `.5` allowed in addition: std's own parser would be linked for this option
+                // alone, and brings a table of 10 KB.
                 let number = if given.starts_with('.') { format!("0{given}") } else { given.clone() };
                 match serde_json::from_str(&number) {
                     Ok(factor) if f64::is_finite(factor) && factor > 0.0 => speed = Some(factor),
@@ -486,7 +486,7 @@ mod tests {
         let bytes = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
         assert!(parse([bytes(b"p"), bytes(b"a\xff")]).is_err());
         assert!(parse([bytes(b"p"), bytes(b"--platform"), bytes(b"\xff"), bytes(b"a")]).is_err());
-        // But a path may be anything.
+        // Only a path may have bytes that are not UTF-8.
         assert!(parse([bytes(b"p"), bytes(b"--log"), bytes(b"/\xff"), bytes(b"a")]).is_ok());
         assert!(parse([bytes(b"\xff"), bytes(b"a")]).is_ok());
         assert!(parse([]).is_err());

@@ -1,6 +1,6 @@
 //! The arguments of `alm status`, and of the monitor.
 //!
-//! **Invariant:** as of all arguments: plain data, and an error that names the option.
+//! **Invariant:** pure, like all of `args`: the result is plain data, and an error names the option.
 
 use crate::args::usage::STATUS_USAGE;
 use crate::args::value::{path, text};
@@ -8,7 +8,7 @@ use crate::args::{Mode, version};
 use lexopt::prelude::*;
 use std::path::PathBuf;
 
-/// What `alm status` is to do with the states.
+/// What `alm status` does with the states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Show {
     #[default]
@@ -35,7 +35,7 @@ pub(crate) struct MonitorOptions {
     pub(crate) state: Option<PathBuf>,
 }
 
-/// Reads what comes after `alm status`.
+/// Reads the arguments that follow `alm status`, `alm-status` or `--status`.
 pub(super) fn status(mut parser: lexopt::Parser, mut status: StatusOptions) -> Result<Mode, lexopt::Error> {
     let (mut monitor, mut site, mut chosen) = (None, None, "");
     let mut choose = |option: &'static str| match std::mem::replace(&mut chosen, option) {

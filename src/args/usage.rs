@@ -1,11 +1,11 @@
-//! What `--help` says.
+//! The texts of `--help`.
 //!
-//! Apart from the arguments, for it is text.
+//! Separate from the parser, because this is text only. The man pages and the shell completion are generated from it.
 //!
-//! **Invariant:** names every option that is taken, and no other.
+//! **Invariant:** names every option that is accepted, and no other.
 
 pub(super) const USAGE: &str = "\
-Pulls a Docker image and tells, layer by layer, how far it is.
+Pulls a Docker image and reports, layer by layer, how far it is.
 
 Usage: docker-pull-with-progress [OPTIONS] IMAGE
        docker-pull-with-progress --check IMAGE         is the local image what the registry has? pulls nothing
@@ -17,7 +17,7 @@ Usage: docker-pull-with-progress [OPTIONS] IMAGE
 Options:
   --progress MODE          auto, plain (the log lines), tty (live bars), json or quiet [auto: tty on a terminal, else plain]
   -q, --quiet              only the image's full reference, at the end
-  --log FILE               where the log goes [/var/log/alm/docker-pull.log; a replay writes none unless told]
+  --log FILE               where the log goes [/var/log/alm/docker-pull.log; a replay writes none by default]
   --no-log                 write no log
   --no-raw                 leave the engine's own lines out of the log
   --ascii                  pure ASCII on stdout and stderr, as where the locale is not UTF-8
@@ -29,8 +29,8 @@ Options:
   --token-file FILE        the registry password is in this file [docker's own credentials]
   --token-user NAME        the user that goes with it [oauth2accesstoken; _json_key for a service account's key]
   --retries N              tries after a failure that may pass [3]
-  --stall-timeout SECONDS  give up when nothing moves for so long; 0 never [600]
-  --state DIR              keep the state there [/run/alm/pull and /var/lib/alm/pull; a replay keeps none unless told]
+  --stall-timeout SECONDS  give up if nothing moves for this long; 0: never [600]
+  --state DIR              keep the state there [/run/alm/pull and /var/lib/alm/pull; a replay keeps none by default]
   --metrics FILE           keep a Prometheus text file there, of all images [none]
   --sizes WHEN             ask the registry how large the layers are: auto (not Docker Hub), always or never [auto]
   --host ADDRESS           the engine: unix://PATH, or what only docker's CLI can reach [as docker finds it]
@@ -77,8 +77,8 @@ Exit codes: 0 all well; 1 something failed, was rolled back or was lost; 2 wrong
 ";
 
 pub(super) const ALM_USAGE: &str = "\
-Usage: alm pull [OPTIONS]    shows the progress of Docker image pulls (alm pull --help tells more)
-       alm status [OPTIONS]  shows how the images of this device stand (alm status --help tells more)
+Usage: alm pull [OPTIONS]    shows the progress of Docker image pulls (more: alm pull --help)
+       alm status [OPTIONS]  shows how the images of this device stand (more: alm status --help)
        alm help              shows this text
        alm --version         shows the version
 ";

@@ -1,14 +1,14 @@
 //! The values of options.
 //!
-//! Apart from the options, which share them.
+//! Separate from the options, because several options take the same kind of value.
 //!
-//! **Invariant:** a value that cannot be taken is answered with the option's name and what it takes.
+//! **Invariant:** the error for a wrong value names the option and the values that it takes.
 
 use crate::args::When;
 use lexopt::ValueExt as _;
 use std::path::PathBuf;
 
-/// The value of an option, which may not be empty.
+/// The value of an option. An empty one is an error.
 pub(super) fn text(parser: &mut lexopt::Parser, option: &str) -> Result<String, lexopt::Error> {
     let value = parser.value()?.string()?;
     if value.is_empty() { Err(format!("{option} is empty").into()) } else { Ok(value) }
@@ -28,7 +28,7 @@ pub(super) fn color(parser: &mut lexopt::Parser) -> Result<When, lexopt::Error> 
     choice(parser, "--color", &[("auto", When::Auto), ("always", When::Always), ("never", When::Never)])
 }
 
-/// One of several words.
+/// The value of an option that takes one of several words.
 pub(super) fn choice<T: Copy>(
     parser: &mut lexopt::Parser,
     option: &str,

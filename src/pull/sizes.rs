@@ -1,9 +1,9 @@
-//! What the registry says of the layers' sizes, beside what the engine says of them.
+//! The sizes of the layers as the registry reports them.
 //!
-//! Apart from the events, for it comes from elsewhere, at any time, and may be wrong.
+//! Separate from the events, because these sizes have another source, can arrive at any time, and can be wrong.
 //!
-//! **Invariant:** an answer that lacks an announced layer is of another image and is forgotten whole. What the engine itself says
-//! of a layer's size stands above it.
+//! **Invariant:** an answer without one of the announced layers belongs to another image, so all of it is dropped. A size that
+//! the engine reports replaces the registry's.
 
 use super::Pull;
 use super::layer::Layer;
@@ -12,7 +12,7 @@ use serde_json::Value;
 /// The layers of an image and their sizes, as its registry lists them.
 pub(crate) type Sizes = Vec<(String, u64)>;
 
-/// Reads `[["b9bf3f3b8299",5001727],…]`; none where it is anything else.
+/// Reads `[["b9bf3f3b8299",5001727],…]`, ids with sizes in bytes; `None` for anything else.
 pub(crate) fn from_json(layers: &Value) -> Option<Sizes> {
     let layer = |layer: &Value| match layer.as_array()?.as_slice() {
         [id, size] => Some((id.as_str()?.to_owned(), size.as_u64()?)),
@@ -21,17 +21,17 @@ pub(crate) fn from_json(layers: &Value) -> Option<Sizes> {
     layers.as_array()?.iter().map(layer).collect()
 }
 
-/// What a pull has to fetch.
+/// What a pull has to download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ToFetch {
     pub(crate) bytes: u64,
     pub(crate) layers: usize,
-    /// How many more are here already.
+    /// The number of layers that are here already; `layers` does not include them.
     pub(crate) cached: usize,
 }
 
 impl Pull {
-    /// Takes in what the registry says; nothing of it where it does not fit what the engine has announced.
+    /// Applies the sizes that the registry reports; none of them if an announced layer is missing.
     pub(crate) fn learn_sizes(&mut self, sizes: Sizes) {
         self.keep_percent();
         self.sizes = Some(sizes);
@@ -40,13 +40,14 @@ impl Pull {
         }
     }
 
-    /// A layer was announced, or the sizes have become known.
+    /// Applies the registry's size to the layer with the index `at`. To be called when a layer is announced, and when the
+    /// sizes arrive.
     pub(super) fn apply_known_size(&mut self, at: usize) {
         let Some(sizes) = &self.sizes else { return };
         let layer = &mut self.layers[at];
         match sizes.iter().find(|(id, _)| *id == layer.id) {
             Some((_, size)) => layer.learn_from_registry(*size),
-            // The engine names layers that are here without having asked the registry for them.
+            // The engine also reports layers that are here already, some of them of other images.
             None if !layer.is_announced => {}
             None => self.forget_sizes(),
         }
@@ -63,22 +64,22 @@ impl Pull {
         self.sizes.is_some()
     }
 
-    /// Whether any layer was announced that is to be fetched.
+    /// Whether the engine has announced a layer that it will download.
     pub(crate) fn has_announced(&self) -> bool {
         self.layers.iter().any(|layer| layer.is_announced)
     }
 
-    /// Whether the engine has gone on from announcing layers to fetching them.
+    /// Whether the engine has begun to download: all layers are announced by then.
     pub(crate) fn is_fetching(&self) -> bool {
         self.is_fetching
     }
 
-    /// Of how many layers the engine has said how far their download is.
+    /// The number of layers whose download the engine has reported bytes of.
     pub(crate) fn downloads(&self) -> usize {
         self.layers.iter().filter(|layer| layer.has_numbers()).count()
     }
 
-    /// What there is to fetch in all, where every size is known and there is anything.
+    /// What there is to download in all; `None` if a size is unknown or if nothing is to be downloaded.
     pub(crate) fn to_fetch(&self) -> Option<ToFetch> {
         self.sizes.as_ref()?;
         let mut whole = ToFetch { bytes: 0, layers: 0, cached: 0 };
@@ -129,7 +130,7 @@ mod tests {
         assert_eq!(pull.to_fetch(), Some(ToFetch { bytes: 70, layers: 3, cached: 0 }));
         say(&mut pull, "b", "Already exists", "");
         assert_eq!(pull.to_fetch(), Some(ToFetch { bytes: 50, layers: 2, cached: 1 }));
-        // Announced later, with the sizes in hand; and one that was never announced.
+        // A layer that is announced after the sizes arrived, and one that is never announced.
         say(&mut pull, "of another platform", "Pulling fs layer", "");
         say(&mut pull, "here", "Already exists", "");
         assert_eq!(pull.to_fetch(), Some(ToFetch { bytes: 130, layers: 3, cached: 2 }));
@@ -147,7 +148,7 @@ mod tests {
         assert_eq!(known(&pull), [Some(7), Some(1 << 63)]);
         say(&mut pull, "b", "Downloading", r#""current":2,"total":9"#);
         assert_eq!((known(&pull), pull.layers[1].done), (vec![Some(7), Some(9)], 2));
-        // From then on as ever: the largest total seen.
+        // From then on, as without the registry, the largest total that the engine reported.
         say(&mut pull, "b", "Downloading", r#""current":1,"total":5"#);
         assert_eq!((known(&pull), pull.layers[1].done), (vec![Some(7), Some(9)], 5));
     }
@@ -161,7 +162,7 @@ mod tests {
         let mut pull = announced(&["a", "b"]);
         say(&mut pull, "b", "Downloading", r#""current":1,"total":7"#);
         pull.learn_sizes(sizes(&[("a", 10), ("b", 20)]));
-        // An attestation, which nobody announced, is none of it.
+        // An attestation is not announced, and so need not be in the answer.
         say(&mut pull, "attestation", "Download complete", "");
         assert_eq!(known(&pull), [Some(10), Some(7)]);
         say(&mut pull, "c", "Pulling fs layer", "");

@@ -1,18 +1,19 @@
-//! The data of a row `s`: what was found out besides the stream, the sizes of the layers or the free space.
+//! The data of a row `s`: facts that do not come from the engine's stream, namely the sizes of the layers and the free space.
 //!
-//! Separate from the rows, because it has a form of its own.
+//! Separate from the rows, because this data has its own format.
 //!
-//! **Invariant:** what was written is read back unchanged; other data is ignored.
+//! **Invariant:** what was written is read back unchanged; data with unknown keys is ignored.
 
 use super::Entry;
 use crate::pull::room::Room;
 use crate::pull::sizes::{self, Sizes};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub(super) fn sizes(sizes: &Sizes) -> String {
     let total = sizes.iter().fold(0, |total: u64, (_, size)| total.saturating_add(*size));
-    // Written by hand, for the order of the keys.
-    format!(r#"{{"layers":{},"total":{total}}}"#, json!(sizes))
+    // Text and numbers cannot fail to become JSON. The keys not by serde_json, which would sort them.
+    let layers = serde_json::to_string(sizes).unwrap_or_default();
+    format!(r#"{{"layers":{layers},"total":{total}}}"#)
 }
 
 pub(super) fn room(room: &Room) -> String {
@@ -20,7 +21,7 @@ pub(super) fn room(room: &Room) -> String {
     format!(r#"{{"room":{{"containerd":{is_containerd},"twice":{is_twice},"bfree":{free},"bavail":{available}}}}}"#)
 }
 
-/// What `data` says; the error says which part of it cannot be.
+/// Reads `data`. The error names the part that is wrong.
 pub(super) fn entry(data: &str) -> Result<Entry<'static>, String> {
     let data: Value = serde_json::from_str(data).map_err(|error| error.to_string())?;
     let (layers, room) = (&data["layers"], &data["room"]);

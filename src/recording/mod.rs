@@ -1,4 +1,4 @@
-//! Recordings of a pull, written and read: JSON lines in the manner of asciicast.
+//! Recordings of a pull, written and read: JSON lines, in a format like that of asciicast.
 //!
 //! ```text
 //! {"version":1,"image":"alpine:latest","started":"2025-11-19T10:30:15.250+05:30","engine":"20.10.24","api":"1.41"}
@@ -9,11 +9,18 @@
 //! [15.200,"x",{"end":"complete","exit":0}]
 //! ```
 //!
-//! Seconds since `started`, a code, and data: `a` begins an attempt, `e` is the engine's line as it was read, `r` a line that
-//! is not JSON, `w` a warning of this program, `s` how large the layers are or what room there is for them, `x` the end. `a` of a first
-//! attempt may have `reason` (why the docker CLI is used) and `attached`, of a later one `wait`, `reason`, `kind` and `retries`; `x` has `reason` and `kind` where the pull
-//! failed, and `credentials` where some were sent. Codes and keys that are not known are passed over, so that the format
-//! can grow.
+//! The first line is the header. Every further line is a row: seconds since `started`, a code, and data.
+//!
+//! | code | data |
+//! |---|---|
+//! | `a` | an attempt begins. The first one may have `reason` (why the docker CLI is used) and `attached`; later ones have `wait`, `reason`, `kind` and `retries` |
+//! | `e` | the engine's JSON line, unchanged |
+//! | `r` | a line that is not JSON |
+//! | `w` | a warning of this program |
+//! | `s` | the sizes of the layers, or the free space for them |
+//! | `x` | the end, with `reason` and `kind` if the pull failed, and `credentials` if some were sent |
+//!
+//! Unknown codes and keys are ignored, so that later versions can add some.
 //!
 //! **Invariant:** what was written is read back as the same lines at the same millisecond.
 
@@ -34,15 +41,15 @@ use std::fmt;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The longest time that a recording may claim, in milliseconds: a year. What is beyond is no pull, and a date that far
-/// off might not exist.
+/// The largest time in a recording, in milliseconds: a year. Larger times are set to it: no pull takes that long, and
+/// `started` plus such a time might be a date that cannot be expressed.
 const MAX_AT: u64 = 366 * 24 * 3600 * 1000;
 
-/// What stands at the top.
+/// The first line of a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) image: String,
-    /// When the pull began; `None` where the recording does not say.
+    /// When the pull began; `None` if the recording has no valid time.
     pub(crate) started: Option<OffsetDateTime>,
     pub(crate) engine: String,
     pub(crate) api: String,
@@ -53,36 +60,36 @@ pub(crate) struct Header {
 pub(crate) enum Entry<'a> {
     /// The first attempt begins.
     Open(Opening),
-    /// Another attempt is to begin.
+    /// An attempt failed, and another one follows.
     Retry(Retry),
-    /// A line of the engine.
+    /// A JSON line of the engine.
     Line(&'a [u8]),
-    /// A line of the engine that was not JSON, or one of docker.
+    /// A line of the engine that was not JSON, or a line of the docker CLI.
     Raw(String),
     Warning(String),
-    /// The registry has said how large the layers are.
+    /// The sizes of the layers, from the registry.
     Sizes(Sizes),
     /// The free space where the engine keeps its images was measured.
     Room(Room),
     End(Ended),
-    /// Nothing that this version knows.
+    /// A row with a code that this version does not know.
     Other,
 }
 
-/// How a recorded pull ended, as far as the recording says.
+/// How a recorded pull ended, as far as the recording contains it.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// How its stream did.
+    /// How the stream of the last attempt ended.
     pub(crate) end: End,
-    /// The exit code that it had.
+    /// The exit code of the recorded run.
     pub(crate) exit: Option<u8>,
-    /// Of what kind its failure was.
+    /// The kind of the failure, if it failed.
     pub(crate) kind: Option<Kind>,
     /// Whether credentials were sent.
     pub(crate) had_credentials: bool,
 }
 
-/// Reads the first line of a file: the header of a recording, `None` where it is a bare capture of an engine's JSON lines.
+/// Reads the first line of a file. `None` means that there is no header: the file is a capture of an engine's JSON lines.
 pub(crate) fn header(line: &[u8]) -> Result<Option<Header>, String> {
     match std::str::from_utf8(line).ok().map(serde_json::from_str::<Fields<'_>>) {
         Some(Ok(top)) => Ok(top.raw("version").is_some_and(|version| version != "null").then(|| Header {
@@ -94,21 +101,21 @@ pub(crate) fn header(line: &[u8]) -> Result<Option<Header>, String> {
         _ if line.starts_with(b"HTTP/") => {
             Err("an HTTP response with its head; only the body can be replayed (curl without -i)".into())
         }
-        // What begins like an engine's line may be a broken one, and a broken line is still part of the session.
+        // A line that begins like an engine's line but is broken is still part of a session, so it is no error here.
         _ if line.starts_with(b"{\"") && !line.starts_with(b"{\"version\"") => Ok(None),
         _ => Err("neither the header of a recording nor an engine's JSON line".into()),
     }
 }
 
-/// Reads a line of a recording below its header. The first number is `at`, in milliseconds.
+/// Reads a line of a recording after its header. The number in the result is `at`, in milliseconds.
 pub(crate) fn entry<'a>(line: &'a [u8], header: &Header) -> Result<(u64, Entry<'a>), String> {
     let text = std::str::from_utf8(line).map_err(|_| "not UTF-8".to_owned())?;
     let Row { at, code, data } = match Row::quick(text) {
         Some(row) => row,
         None => serde_json::from_str::<Row<'_>>(text).map_err(|error| format!("not [seconds, code, data]: {error}"))?,
     };
-    // Cut to whole milliseconds; the addend makes up for what a fraction loses in binary (1.001 * 1000 = 1000.999…).
-    // As a cast, which takes what is negative or no number as 0.
+    // Cut to whole milliseconds. The small addend corrects fractions that binary cannot express (1.001 * 1000 =
+    // 1000.999…). The cast turns negative numbers and NaN into 0.
     #[expect(clippy::cast_sign_loss, reason = "negative times are taken as 0")]
     let at = ((at * 1000.0 + 1e-4) as u64).min(MAX_AT);
     let broken = |error: serde_json::Error| format!("data of \"{code}\": {error}");
@@ -124,7 +131,7 @@ pub(crate) fn entry<'a>(line: &'a [u8], header: &Header) -> Result<(u64, Entry<'
     Ok((at, entry))
 }
 
-/// Whether a line that [`entry`] took is whole: an engine's line is not checked there.
+/// Checks that a line is valid JSON. [`entry`] does not check this for an engine's line, to be fast.
 pub(crate) fn check(line: &[u8]) -> Result<(), String> {
     std::str::from_utf8(line)
         .map_err(|error| error.to_string())
@@ -141,9 +148,9 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// The form in which an engine's lines are written, read without parsing the line twice: a replay spends its
-    /// time here. What the line says is checked when it is understood as an event; with a fourth item, which nothing
-    /// writes, it is not.
+    /// Reads the usual form of an engine's line without parsing its JSON: it is parsed once more as an event anyway,
+    /// and a replay spends most of its time here. That later parsing finds broken JSON, but not a fourth item of the
+    /// row, which no version writes.
     fn quick(text: &'a str) -> Option<Self> {
         let (at, rest) = text.strip_prefix('[')?.split_once(',')?;
         let data = rest.strip_prefix("\"e\",")?.strip_suffix(']').filter(|data| data.starts_with("{\"status\":"))?;
@@ -177,7 +184,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {
     }
 }
 
-/// The data of `a`.
+/// Reads the data of a row `a`.
 fn attempt(data: &Fields<'_>, header: &Header) -> Entry<'static> {
     let number: u64 = data.text("attempt").parse().unwrap_or(1);
     if number > 1 {
@@ -194,7 +201,7 @@ fn attempt(data: &Fields<'_>, header: &Header) -> Entry<'static> {
     })
 }
 
-/// The data of `x`.
+/// Reads the data of a row `x`.
 fn ending(data: &Fields<'_>) -> Entry<'static> {
     let kind = Kind::from_name(&data.text("kind"));
     let reason = Some(data.text("reason")).filter(|reason| !reason.is_empty()).map(|reason| failure(&reason, kind));
@@ -211,13 +218,13 @@ fn ending(data: &Fields<'_>) -> Entry<'static> {
     Entry::End(Ended { end, exit: data.text("exit").parse().ok(), kind, had_credentials })
 }
 
-/// What a recording says of a failure; one without a kind was written by a version that knew none.
+/// A recorded failure. Early versions recorded no kind; then it is found from the text.
 fn failure(reason: &str, kind: Option<Kind>) -> Failure {
     kind.map_or_else(|| Failure::recorded(reason), |kind| Failure::own(kind, reason))
 }
 
-/// The fields of an object, unread. One type for all objects of a recording: serde's own code for each of them would make
-/// a tenth of this program.
+/// The fields of an object, with their values not yet parsed. One type for all objects of a recording, because code that
+/// serde derives for each of them would be a tenth of this executable.
 struct Fields<'a>(Vec<(String, &'a RawValue)>);
 
 impl Fields<'_> {
@@ -225,7 +232,8 @@ impl Fields<'_> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.get())
     }
 
-    /// A text, a number or `true`, as text; anything else as nothing. Values are shown and never validated.
+    /// A string, a number or `true`, as text; anything else as an empty text. Values are only shown, so they are not
+    /// validated.
     fn text(&self, name: &str) -> String {
         let raw = self.raw(name).unwrap_or_default();
         match raw.as_bytes().first() {
@@ -266,7 +274,7 @@ mod tests {
         Header { image: "a:1".into(), started: None, engine: String::new(), api: String::new() }
     }
 
-    /// What `write` writes.
+    /// The text that `write` writes.
     fn written(write: impl FnOnce(&mut Recorder) -> std::io::Result<()>) -> String {
         let path = std::env::temp_dir().join(format!(
             "recording-test-{}-{:?}",

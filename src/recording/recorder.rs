@@ -1,8 +1,8 @@
 //! Writes a recording.
 //!
-//! Apart from reading one, with which it shares the form alone.
+//! Separate from reading a recording: the two share only the format.
 //!
-//! **Invariant:** a row goes out whole, by one write.
+//! **Invariant:** every row is written whole, with one write.
 
 use super::{Header, findings};
 use crate::os::file;
@@ -24,12 +24,12 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Opens `path`, which is overwritten. It is for its owner alone, for it holds all that an engine said.
+    /// Creates or overwrites `path`. Only its owner may read it, because the engine's lines are in it unchanged.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         Ok(Self { file: file::create_private(path)?, line: Vec::new() })
     }
 
-    /// Writes the top line.
+    /// Writes the first line.
     pub(crate) fn header(&mut self, header: &Header) -> io::Result<()> {
         let Header { image, started, engine, api } = header;
         self.line.extend_from_slice(b"{\"version\":1");
@@ -41,7 +41,7 @@ impl Recorder {
         self.flush()
     }
 
-    /// Writes what the first attempt begins with.
+    /// Writes the row that begins the first attempt.
     pub(crate) fn open(&mut self, at: u64, opening: &Opening) -> io::Result<()> {
         self.entry(at, "a");
         write!(self.line, "{{\"attempt\":1,\"mode\":\"{}\"", mode(opening.method))?;
@@ -54,7 +54,7 @@ impl Recorder {
         self.flush()
     }
 
-    /// Writes that another attempt is to begin.
+    /// Writes the row that announces another attempt.
     pub(crate) fn retry(&mut self, at: u64, retry: &Retry, method: Method) -> io::Result<()> {
         self.entry(at, "a");
         let Retry { number, limit, wait, failure } = retry;
@@ -66,7 +66,8 @@ impl Recorder {
         self.flush()
     }
 
-    /// Writes a line of the engine. To find out whether it is JSON, where `is_json` does not say so, costs an allocation.
+    /// Writes a line of the engine. `is_json` means that it is known to be JSON; otherwise it is parsed to find out, which
+    /// allocates.
     pub(crate) fn line(&mut self, at: u64, line: &[u8], is_json: bool) -> io::Result<()> {
         match std::str::from_utf8(line) {
             Ok(text) if is_json || serde_json::from_str::<IgnoredAny>(text).is_ok() => {
@@ -89,12 +90,12 @@ impl Recorder {
         self.flush()
     }
 
-    /// Writes what the registry has said of the layers' sizes.
+    /// Writes the sizes of the layers that the registry reported.
     pub(crate) fn sizes(&mut self, at: u64, sizes: &Sizes) -> io::Result<()> {
         self.finding(at, &findings::sizes(sizes))
     }
 
-    /// Writes what room there is where the engine keeps its images.
+    /// Writes the free space where the engine keeps its images.
     pub(crate) fn room(&mut self, at: u64, room: &Room) -> io::Result<()> {
         self.finding(at, &findings::room(room))
     }
@@ -105,7 +106,7 @@ impl Recorder {
         self.flush()
     }
 
-    /// Writes how it ended, and why it failed if it did.
+    /// Writes how the pull ended, and why, if it failed.
     pub(crate) fn end(&mut self, at: u64, end: &End, failure: Option<&Failure>, exit: u8) -> io::Result<()> {
         self.entry(at, "x");
         let word = match end {
@@ -131,7 +132,7 @@ impl Recorder {
         let _ = write!(self.line, "[{}.{:03},\"{code}\",", at / 1000, at % 1000);
     }
 
-    /// Each line is written at once and whole, so that a killed program leaves what it had seen.
+    /// Writes the line at once and whole, so that the recording of a killed program is complete up to that moment.
     fn flush(&mut self) -> io::Result<()> {
         self.line.push(b'\n');
         let written = self.file.write_all(&self.line);

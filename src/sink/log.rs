@@ -131,17 +131,24 @@ fn open(path: &Path) -> io::Result<(File, Identity)> {
 /// Whether the last line has no end: its writer was killed, or the device lost power.
 fn is_torn(path: &Path) -> bool {
     // Opened separately, because a process that may write a log may not always read it.
-    let torn_length = || {
-        let (file, metadata) = file::open(path, OpenOptions::new().read(true), Links::Refuse).ok()?;
-        let (length, mut last) = (metadata.len(), [b'\n']);
-        file.read_at(&mut last, length.saturating_sub(1)).ok()?;
-        (last != [b'\n']).then_some(length)
-    };
-    // Checked twice, because another process may be within its line.
-    torn_length().is_some_and(|length| {
-        std::thread::sleep(Duration::from_millis(2));
-        torn_length() == Some(length)
-    })
+    let Ok((file, _)) = file::open(path, OpenOptions::new().read(true), Links::Refuse) else { return false };
+    torn_length(&file).is_some_and(|length| is_abandoned(&file, length))
+}
+
+/// Whether no process is writing the line that begins before `length`: a write grows the file page by page.
+fn is_abandoned(file: &File, length: u64) -> bool {
+    // Searching for a hole waits for the lock that a write holds, on ext4, f2fs, xfs, btrfs, tmpfs and overlayfs.
+    let _ = rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(0));
+    // Elsewhere there is only the time.
+    std::thread::sleep(Duration::from_millis(2));
+    torn_length(file) == Some(length)
+}
+
+/// The length of a file whose last byte is not a line end.
+fn torn_length(file: &File) -> Option<u64> {
+    let (length, mut last) = (file.metadata().ok()?.len(), [b'\n']);
+    file.read_at(&mut last, length.saturating_sub(1)).ok()?;
+    (last != [b'\n']).then_some(length)
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {
@@ -216,6 +223,38 @@ mod tests {
             log.line(&line(Part::Body, None, Some("last"))).unwrap();
         });
         assert_eq!(text, "torn\n[1970-01-01 00:00:01] next\n[1970-01-01 00:00:01] last\n");
+    }
+
+    #[test]
+    fn a_line_that_another_process_is_writing_is_not_torn() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        // More threads than processors, so that writers wait for one within their lines, which cross pages.
+        let path = std::env::temp_dir().join(format!("log-test-writers-{}", std::process::id()));
+        open(&path).unwrap();
+        let ends = AtomicBool::new(false);
+        let torn = std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let (mut file, _) = open(&path).unwrap();
+                    let text = ["x".repeat(300), "\n".to_owned()].concat();
+                    while !ends.load(Ordering::Relaxed) {
+                        file.write_all(text.as_bytes()).unwrap();
+                    }
+                });
+                scope.spawn(|| {
+                    while !ends.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+            let reader = File::open(&path).unwrap();
+            let within = std::iter::repeat_with(|| torn_length(&reader)).flatten();
+            let torn = within.take(25).filter(|&length| is_abandoned(&reader, length)).count();
+            ends.store(true, Ordering::Relaxed);
+            torn
+        });
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(torn, 0);
     }
 
     #[test]

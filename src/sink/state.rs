@@ -1,9 +1,9 @@
-//! The pull as a state file (the crate `alm_state`), for all that ask how far it is and how it went.
+//! Writes the pull as a state file (crate `alm_state`), for programs that ask how far it is or how it ended.
 //!
-//! Apart from the other sinks because it has no reader of its own: it writes when there is news, a beat now and then, and
-//! says nothing where it cannot; but for the metrics, which somebody asked for.
+//! Separate from the other sinks, because it does not write lines: it rewrites a file when something changed, and otherwise
+//! every 15 seconds as a sign of life. A failure to write is not reported, except for the metrics, which the user asked for.
 //!
-//! **Invariant:** a pull never waits or fails for its state; only the holder of the image's lock writes it.
+//! **Invariant:** a pull never waits or fails because of its state; only the process that holds the image's lock writes it.
 
 use crate::pull::failure::{self, Kind};
 use crate::pull::layer::{Layer, Phase};
@@ -21,29 +21,29 @@ use std::path::PathBuf;
 /// How often the lock and the progress are polled, in milliseconds.
 const POLL_INTERVAL: u64 = 250;
 
-/// What moves is written so often.
+/// How often progress is written, in milliseconds.
 const MOVING: u64 = 1_000;
 
-/// The beat that shows that the writer lives, though nothing moves.
+/// How often the state is written if nothing changes, in milliseconds: readers see from it that the writer is alive.
 const BEAT: u64 = 15_000;
 
-/// How long a state that could not be written is left alone.
+/// How long to wait after the state could not be written, in milliseconds.
 const TROUBLE: u64 = 15_000;
 
-/// How often the metrics are written while a pull goes on.
+/// How often the metrics are written during a pull, in milliseconds.
 const METRICS: u64 = 60_000;
 
-/// Whether the image's lock is ours by now.
+/// Tries to take the image's lock, and returns whether this process holds it.
 pub(crate) type IsOurs = Box<dyn FnMut() -> bool>;
 
-/// Where the state goes, and of which image it is.
+/// Where the state is written, and the image that it describes.
 pub(crate) struct Target {
     pub(crate) store: Store,
-    /// As the user names it.
+    /// The image as the user wrote it.
     pub(crate) id: String,
     /// Docker's full reference.
     pub(crate) reference: String,
-    /// The host that the image comes from, for advice.
+    /// The host of the image's registry, for advice.
     pub(crate) registry: String,
     pub(crate) metrics: Option<PathBuf>,
 }
@@ -52,32 +52,34 @@ pub(crate) struct Target {
 pub(crate) struct State {
     target: Target,
     is_ours: IsOurs,
-    /// The time of day at a time of the pull.
+    /// Converts a time of the pull (milliseconds since it began) into a time of day.
     clock: Box<dyn Fn(u64) -> Time>,
-    /// From when on the lock is ours.
+    /// `None` until this process holds the lock.
     image: Option<Image>,
-    /// When this image's state before this run was written, until old states were swept.
+    /// When this image's state was last written before this run. Taken when old states are swept.
     #[expect(clippy::option_option, reason = "swept already; or not yet, with or without a state before")]
     before: Option<Option<Time>>,
-    /// Bytes that all pulls before this one fetched, and those of this one that another process had written by then.
+    /// The bytes that all earlier pulls downloaded.
     received: u64,
+    /// The bytes of this pull from before this process had the lock: another process has counted them.
     received_before: u64,
     attempt: u64,
-    /// Between two attempts.
+    /// An attempt failed and the next one has not begun.
     is_waiting: bool,
-    /// Why there is to be another attempt.
+    /// Why there will be another attempt.
     reason: Option<(Kind, String)>,
-    /// What was written last of what moves.
+    /// The progress that was written last.
     written: Sign,
     next_poll: u64,
-    /// When it was last written, and from when on that may be tried again.
+    /// When the state was last written.
     last: u64,
+    /// The earliest time of the next write; later than `last` after a failure.
     not_before: u64,
     next_metrics: u64,
     buffer: Vec<u8>,
 }
 
-/// What two states differ in while a pull goes on.
+/// The values that decide whether the state has to be written again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Sign {
     text: &'static str,
@@ -113,7 +115,7 @@ impl State {
         state
     }
 
-    /// Begins to write, if the lock is ours.
+    /// Begins to write, if this process can take the lock.
     fn begin(&mut self, snapshot: &Snapshot<'_>) {
         if self.image.is_none() && (self.is_ours)() {
             let before = self.target.store.image(&self.target.reference);
@@ -122,7 +124,7 @@ impl State {
             self.received_before = snapshot.pull.moved().0;
             self.image = Some(Image::begin(&self.target.id, before, (self.clock)(snapshot.at)));
             self.write(snapshot);
-            // Whether that can be done is said at the end.
+            // A failure is reported at the end of the pull.
             let _ = self.write_metrics();
         }
     }
@@ -156,7 +158,7 @@ impl State {
         }
     }
 
-    /// Writes how the pull stands.
+    /// Writes the current state of the pull.
     fn write(&mut self, snapshot: &Snapshot<'_>) {
         let (sign, at) = (self.sign(snapshot), snapshot.at);
         let now = (self.clock)(at);
@@ -183,13 +185,13 @@ impl State {
         self.target.metrics.as_ref().map_or(Ok(()), |path| metrics::write(path, &self.target.store))
     }
 
-    /// Ends the state with how the pull ended, and keeps that. Fails where the metrics cannot be written: they were asked for.
+    /// Writes how the pull ended, to the history as well. Fails only if the metrics cannot be written: the user asked for them.
     fn end(&mut self, closing: &Closing<'_>) -> io::Result<()> {
         let Closing { snapshot, verdict, exit } = closing;
         let (pull, at) = (snapshot.pull, snapshot.at);
         let now = (self.clock)(at);
         let bytes = pull.moved().0;
-        // Exact in an f64 for as long as a pull may take.
+        // An f64 is exact for times far longer than a pull.
         #[expect(clippy::cast_precision_loss)]
         let seconds = at as f64 / 1000.0;
         let Some(image) = &mut self.image else { return Ok(()) };
@@ -203,22 +205,22 @@ impl State {
             Verdict::Failed(failure) => {
                 image.fail(state_failure(failure, &self.target.registry), *exit, bytes, seconds, now);
             }
-            // Not without asking the engine first.
+            // Does not get here: the mode has asked the engine by then and decided.
             Verdict::Undecided(_) => {}
             Verdict::Interrupted(_) => image.interrupt(*exit, bytes, seconds, now),
         }
         let Target { store, reference, .. } = &self.target;
-        // What cannot be written is missing for those who read states, and for no one else.
+        // Readers of states miss a state that cannot be written; that is no reason to fail the pull.
         let _ = store.write(reference, image, &mut self.buffer);
         if !matches!(verdict, Verdict::Interrupted(_)) {
-            // A signal is to end us at once, and a card may take its time.
+            // Not after a signal: the process has to end at once, and an SD card can be slow.
             let _ = store.keep(reference, image, &mut self.buffer);
         }
         self.write_metrics()
     }
 }
 
-/// What failed, in the words of the state.
+/// Converts a failure of a pull to the one of the state file.
 pub(crate) fn state_failure(failure: &failure::Failure, registry: &str) -> Failure {
     Failure {
         kind: failure.kind.name().to_owned(),
@@ -227,7 +229,7 @@ pub(crate) fn state_failure(failure: &failure::Failure, registry: &str) -> Failu
     }
 }
 
-/// The numbers of a pull under way.
+/// Sets the numbers of the pull in `image`.
 fn fill(image: &mut Image, snapshot: &Snapshot<'_>, percent: u64) {
     let pull = snapshot.pull;
     let to_fetch = || pull.layers.iter().filter(|layer| !layer.is_cached);
@@ -297,7 +299,7 @@ impl Sink for State {
         if at < self.next_poll {
             return Ok(());
         }
-        // Not beyond the moment from which what moves may be written again.
+        // Not later than the moment from which progress may be written again.
         let next_write = self.last.saturating_add(MOVING);
         let next_poll = at.saturating_add(POLL_INTERVAL);
         self.next_poll = if next_write > at { next_poll.min(next_write) } else { next_poll };
@@ -327,7 +329,8 @@ impl Sink for State {
     }
 
     fn close(&mut self, closing: &Closing<'_>) -> io::Result<()> {
-        // The other one may have ended with the transfer that both watched. An interruption is not for it to bear.
+        // The process that held the lock may have ended together with the transfer that both watched; then this one writes
+        // the result. But its own interruption must not be written over the state of that other process.
         if self.image.is_none() && !matches!(closing.verdict, Verdict::Interrupted(_)) {
             self.begin(&closing.snapshot);
         }
@@ -395,7 +398,7 @@ mod tests {
                 times.push(at);
             }
         }
-        // The first says that it is downloading.
+        // The first write is the change to Downloading.
         assert_eq!(times, [10, 1_010, 2_010, 3_010, 4_010, 5_010, 6_010, 7_010, 8_010, 9_010]);
     }
 

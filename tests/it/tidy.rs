@@ -296,7 +296,8 @@ fn scripts_define_names_in_the_terms_of_the_field() {
     let apart = ["deploy/puppet", "tests/proofs/puppet", "node_modules"];
     let mut wrong = Vec::new();
     let mut count = 0;
-    for path in ["deploy", "tests"].iter().flat_map(|folder| files(&root().join(folder))) {
+    let top = root().join("build-rpi.sh");
+    for path in ["deploy", "tests"].iter().flat_map(|folder| files(&root().join(folder))).chain([top]) {
         let shown = path.strip_prefix(root()).expect("below it").display().to_string();
         let is_script = path.extension().is_some_and(|end| end == "sh" || end == "py") || shown.ends_with("-configure");
         if !is_script || apart.iter().any(|folder| shown.starts_with(folder)) {

@@ -1,5 +1,5 @@
-// The page and 200 devices on a cluster of three; tests/proofs/cluster.py starts it, and kills one when told to.
-// node tests/page/cluster.mjs MQTT,MQTT,MQTT WS,WS,WS: says "kill" on a line of its own, waits for a line, then prints what held.
+// The page and 200 devices on a cluster of three; tests/proofs/cluster.py starts it, and kills a node when this asks for it.
+// node tests/page/cluster.mjs MQTT,MQTT,MQTT WS,WS,WS: prints the line "kill", waits for a line on standard input, and then prints the results.
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -32,23 +32,23 @@ try {
   const link = await tab.text('#link');
   const agrees = async () => JSON.stringify(await tab.totals()) === JSON.stringify(expected(simulator).totals) || [await tab.totals(), expected(simulator).totals];
   await until('counts', agrees);
-  say('before: a page that comes late sees', '200 of 200 retained states, counts equal');
+  say('before: a page that connects later gets', '200 of 200 retained states, counts equal');
   console.log('kill');
   await once(process.stdin, 'data');
   const killed = Date.now();
   await until('the page has another node', async () => { const now = await tab.text('#link'); return now.startsWith('live') && now !== link || now; }, 120_000);
-  say('the page is live on the next node after', `${((Date.now() - killed) / 1000).toFixed(1)} s`);
+  say('after kill -9 of the page\'s node, the page is live on the next node after', `${((Date.now() - killed) / 1000).toFixed(1)} s`);
   const device = [...simulator.devices.values()].find(one => one.online === 'online' && !one.pull && one.state.images[0].status === 'Done'), begun = Date.now();
   device.online = 'offline';
   await Promise.race([simulator.publish(`${device.name}/online`, 'offline'), sleep(120_000).then(() => { throw new Error('no PUBACK within 120 s'); })]);
-  say('a device on a node that lives has its PUBACK after', `${((Date.now() - begun) / 1000).toFixed(1)} s`);
+  say('a device on another node gets its PUBACK after', `${((Date.now() - begun) / 1000).toFixed(1)} s`);
   await until('counts', agrees, 60_000);
-  say('a change after that is seen', 'yes, counts equal');
+  say('the page shows a change made after that', 'yes, counts equal');
   const late = await Tab.open(browser, tab.page.url());
   await late.login({ user: 'page', password: 'page' });
   const opened = Date.now();
-  try { await late.live(200, 90_000); say('a page that comes late sees', `200 of 200 after ${((Date.now() - opened) / 1000).toFixed(1)} s`); }
-  catch (error) { say('a page that comes late does NOT see all', error.message); }
+  try { await late.live(200, 90_000); say('a page that connects later gets', `200 of 200 after ${((Date.now() - opened) / 1000).toFixed(1)} s`); }
+  catch (error) { say('a page that connects later does NOT get all', error.message); }
 } finally {
   await simulator.close();
   await browser.close();

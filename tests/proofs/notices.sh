@@ -1,7 +1,7 @@
 #!/bin/bash
 # Notices of alm-agent.service under a real systemd, with its sandbox: to a webhook, by mail through msmtp, and by mail through
-# exim4 with the drop-in that is shipped for it. AGENT names the executable [target/release/alm-agent].
-# Needs root and cgroup v2. systemd is Debian's, booted as in monitor.sh; servers and mail server are on its own loopback.
+# exim4 with the drop-in of the package. AGENT names the executable [target/release/alm-agent].
+# Needs root and cgroup v2. The device (tests/lab/device.sh) has no network but its loopback; webhook and mail server run there.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 agent=$(realpath "${AGENT:-target/release/alm-agent}")
@@ -10,30 +10,19 @@ secret=hunter2OfTheProof
 die() { echo "notices.sh: $*" >&2; exit 1; }
 [ "$(id -u)" = 0 ] || die 'needs root'
 tests/lab/lab.sh install systemd procps util-linux iproute2 python3 msmtp
-groups=$(findmnt -nt cgroup2 -o TARGET | head -n 1)
-[ -n "$groups" ] || die 'needs cgroup v2'
-dir=$(mktemp -d) group=$groups/alm-notices-$$ init=
+[ -n "$(findmnt -nt cgroup2 -o TARGET)" ] || die 'needs cgroup v2'
+dir=$(mktemp -d)
+# shellcheck disable=SC2034 # read by device.sh
+devices=$dir network=
+# shellcheck source=tests/lab/device.sh
+. tests/lab/device.sh
+trap 'end_device pi-1; rm -rf --one-file-system "$dir"' EXIT
 
-stop() {
-    if [ -n "$init" ]; then
-        kill -KILL "$init" || true
-        wait "$init" || true
-    fi 2>/dev/null
-    for _ in $(seq 50); do
-        [ -d "$group" ] || break
-        find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
-    done
-    umount "$dir/root" "$dir/top" 2>/dev/null || true
-    rm -rf --one-file-system "$dir"
-}
-trap stop EXIT
-
-mkdir "$dir/top" "$dir/root" "$dir/debs"
-mount -t tmpfs -o size=300m none "$dir/top"
-mkdir "$dir/top/upper" "$dir/top/work"
-root=$dir/root
-mount -t overlay none -o "lowerdir=/,upperdir=$dir/top/upper,workdir=$dir/top/work" "$root"
-rm -rf "$root"/etc/systemd/system/*.wants "$root"/etc/systemd/system/alm-* "$root"/var/lib/alm "$root"/etc/resolv.conf
+make_device pi-1
+root=$dir/pi-1/system
+mkdir "$dir/debs"
+# The device has no network, so a name server of this machine would only cost time.
+rm -f "$root/etc/resolv.conf"
 install -m 755 "$agent" "$root/usr/bin/alm-agent"
 install -m 644 deploy/debian/alm-agent.service "$root/lib/systemd/system/"
 drop_ins=$root/etc/systemd/system/alm-agent.service.d
@@ -43,7 +32,7 @@ mkdir -p "$root/etc/alm"
 printf '%s\n' 'mailto:ops@example.com' "http://127.0.0.1:8080/notify/$secret" >"$root/etc/alm/notify"
 chmod 600 "$root/etc/alm/notify"
 printf 'account default\nhost 127.0.0.1\nport 2525\nfrom pi@example.com\n' >"$root/etc/msmtprc"
-# exim4 as Debian packages it, unpacked: its setuid bit is what this is about. It hands all mail to the server below.
+# Debian's package of exim4, unpacked: the test is about its setuid bit. It sends all mail to the server below.
 (cd "$dir/debs" && apt-get -qq download exim4-daemon-light exim4-base libidn12 libgnutls-dane0 libunbound8 libevent-2.1-7 2>/dev/null) || die 'apt-get download exim4-daemon-light'
 for deb in "$dir"/debs/*.deb; do dpkg -x "$deb" "$dir/exim"; done
 cp -a "$dir/exim/usr/." "$root/usr/"
@@ -73,7 +62,7 @@ smtp:
   driver = smtp
   hosts_avoid_tls = *
 END
-# The mail server and the webhook: what they get lies in /srv/got.
+# The mail server and the webhook write what they receive to /srv/got.
 mkdir -p "$root/srv/got"
 cat >"$root/srv/receivers.py" <<'END'
 import http.server, socketserver, threading, time
@@ -109,91 +98,61 @@ WantedBy=multi-user.target
 END
 systemd-analyze --man=no --root="$root" verify alm-agent.service
 systemctl --quiet --root="$root" enable alm-agent.service receivers.service
-systemctl --quiet --root="$root" mask systemd-logind.service console-getty.service systemd-networkd.service systemd-resolved.service
+systemctl --quiet --root="$root" mask systemd-resolved.service
 
-mkdir "$group"
-# Its last command is the first process of the device.
-# shellcheck disable=SC2016 # what is in quotes is for the shell in the namespaces
-(
-    echo "$BASHPID" >"$group/cgroup.procs"
-    exec unshare --mount --pid --fork --kill-child --uts --ipc --net --cgroup sh -euc '
-        root=$1
-        mount --make-rprivate /
-        mount -t proc proc "$root/proc"
-        mount -t sysfs -o ro sysfs "$root/sys"
-        mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
-        mount -t tmpfs -o mode=755 none "$root/run"
-        mount -t tmpfs -o mode=755 none "$root/dev"
-        mkdir "$root/dev/pts" "$root/dev/shm"
-        for name in null zero full random urandom tty; do touch "$root/dev/$name"; mount --bind "/dev/$name" "$root/dev/$name"; done
-        mount -t devpts -o newinstance,ptmxmode=666 devpts "$root/dev/pts"
-        ln -s pts/ptmx "$root/dev/ptmx"
-        touch "$root/dev/console"
-        mount --bind /dev/null "$root/dev/console"
-        hostname pi-1
-        # As systemd makes it where it is not in a container: credentials are mounted by a child of it.
-        mount --make-rshared /
-        exec env -i container=proof PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$root" \
-            /lib/systemd/systemd --log-target=null --unit=multi-user.target' sh "$root"
-) </dev/null >"$dir/boot.log" 2>&1 &
-init=$!
-
-inside() { # COMMAND...: on the device
-    local pid
-    pid=$(pgrep -P "$init" -x systemd) || return 1
-    nsenter -t "$pid" -m -p -u -i -n -C -r -w "$@"
-}
-journal() { inside journalctl --no-pager -q -u alm-agent; }
-got() { inside sh -c 'ls /srv/got' 2>/dev/null | grep -c "^$1\." || true; }
+boot_device pi-1 pi-1
+journal() { inside pi-1 journalctl --no-pager -q -u alm-agent; }
+got() { inside pi-1 sh -c 'ls /srv/got' 2>/dev/null | grep -c "^$1\." || true; }
 eventually() { # WHAT COMMAND...
     local what=$1 end=$((SECONDS + 90))
     shift
     until "$@" >/dev/null 2>&1; do
         if [ $SECONDS -ge $end ]; then
-            inside systemctl --no-pager status alm-agent >&2 || true
+            inside pi-1 systemctl --no-pager status alm-agent >&2 || true
             journal >&2 || true
-            inside sh -c 'tail -n 20 /var/log/exim4/*log' >&2 2>/dev/null || true
+            inside pi-1 sh -c 'tail -n 20 /var/log/exim4/*log' >&2 2>/dev/null || true
             die "$what: not within 90 seconds"
         fi
         sleep 0.5
     done
     echo "$what"
 }
-is() { [ "$(inside systemctl is-active "$1")" = "$2" ]; }
+is() { [ "$(inside pi-1 systemctl is-active "$1")" = "$2" ]; }
 has() { [ "$(got mail)" = "$1" ] && [ "$(got hook)" = "$1" ]; }
-state() { # JSON: in place as a pull does it
+state() { # JSON: writes a state as a pull does
     # shellcheck disable=SC2016
-    inside sh -euc 'mkdir -p /run/alm/pull; cd /run/alm/pull; printf "{\"v\":1,\"id\":\"r.example/app:1\",\"time\":\"2026-11-25T02:18:33Z\",\"since\":\"2026-11-25T02:18:33Z\",%s}" "$1" >.new; mv .new r.example%2Fapp%3A1.json' sh "$1"
+    inside pi-1 sh -euc 'mkdir -p /run/alm/pull; cd /run/alm/pull; printf "{\"v\":1,\"id\":\"r.example/app:1\",\"time\":\"2026-11-25T02:18:33Z\",\"since\":\"2026-11-25T02:18:33Z\",%s}" "$1" >.new; mv .new r.example%2Fapp%3A1.json' sh "$1"
 }
 failing='"status":"Error","text":"Failed","kind":"disk-full","details":"no space left on device","hint":"make room","failing_since":"2026-11-25T02:00:00Z","attempts":6'
 
 eventually 'configured, it runs' is alm-agent active
 eventually 'the receivers, too' is receivers active
-echo "to a test: $(inside alm-agent --notify-file /etc/alm/notify --test-notice | tail -n 2 | xargs -d '\n')"
+echo "to a test: $(inside pi-1 alm-agent --notify-file /etc/alm/notify --test-notice | tail -n 2 | xargs -d '\n')"
 eventually 'which arrives by mail and at the webhook' has 1
-eventually 'what was noticed is kept' inside test -s /var/lib/alm/outbox/noticed.json
+eventually 'what was noticed is kept' inside pi-1 test -s /var/lib/alm/outbox/noticed.json
 state "$failing"
 eventually 'a failure arrives, too: by msmtp within the sandbox' has 2
-inside sh -c 'grep -q "^To: ops@example.com" /srv/got/mail.*' || die 'the mail has no address'
-inside systemctl restart alm-agent
+inside pi-1 sh -c 'grep -q "^To: ops@example.com" /srv/got/mail.*' || die 'the mail has no address'
+inside pi-1 systemctl restart alm-agent
 sleep 40
 has 2 || die 'told again after a restart'
 echo 'and not again after a restart'
 state '"status":"Done","text":"Up to date"'
-inside systemctl kill -s KILL alm-agent
+inside pi-1 systemctl kill -s KILL alm-agent
 eventually 'a recovery arrives from a service that was killed' has 3
-shown=$(journal; inside sh -c 'cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr "\0" "\n"; cat /var/lib/alm/outbox/*; systemctl show alm-agent')
+shown=$(journal; inside pi-1 sh -c 'cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr "\0" "\n"; cat /var/lib/alm/outbox/*; systemctl show alm-agent')
 case $shown in *"$secret"*) die 'the secret is to be seen' ;; esac
 case $shown in *'was delivered'*) echo 'the journal names receivers, and the secret is in none of journal, arguments, environments, outbox' ;; *) die 'the journal says nothing' ;; esac
 
-# A sendmail that is setuid: refused its rights by the sandbox, it waits; with the drop-in it arrives.
-inside ln -sf exim4 /usr/sbin/sendmail
+# A setuid sendmail: the sandbox refuses its privileges, so the mail waits; with the drop-in it arrives.
+inside pi-1 ln -sf exim4 /usr/sbin/sendmail
 state "$failing"
-eventually 'exim4 is refused its rights, which the journal says' sh -c "$(declare -f journal inside); init=$init; journal | grep 'notices wait for line 1, mail to example.com'"
+mail_waits() { journal | grep 'notices wait for line 1, mail to example.com'; }
+eventually 'exim4 is refused its rights, which the journal says' mail_waits
 install -m 644 deploy/debian/alm-agent.mailer.conf "$dir/mailer.conf"
-inside sh -c 'cat >/etc/systemd/system/alm-agent.service.d/mailer.conf' <"$dir/mailer.conf"
-inside sh -c 'sed -i "s/,\"after\":\"[^\"]*\"//" /var/lib/alm/outbox/*-failed*'
-inside systemctl daemon-reload
-inside systemctl restart alm-agent
+inside pi-1 sh -c 'cat >/etc/systemd/system/alm-agent.service.d/mailer.conf' <"$dir/mailer.conf"
+inside pi-1 sh -c 'sed -i "s/,\"after\":\"[^\"]*\"//" /var/lib/alm/outbox/*-failed*'
+inside pi-1 systemctl daemon-reload
+inside pi-1 systemctl restart alm-agent
 eventually 'with the drop-in the mail arrives through exim4' has 4
-echo "security: $(inside systemd-analyze --no-pager security alm-agent | tail -n 1 | tr -d '→' | xargs) with that drop-in"
+echo "security: $(inside pi-1 systemd-analyze --no-pager security alm-agent | tail -n 1 | tr -d '→' | xargs) with that drop-in"

@@ -70,9 +70,9 @@ mod tests {
         check(&image(Some(939)), Some(100), true);
         check(&image(Some(1_001)), Some(100), true);
         check(&image(None), Some(100), true);
-        // The number belongs to another by now.
+        // The process id belongs to another process by now.
         check(&image(Some(1_000)), Some(101), true);
-        // Not to be seen from here (a container's own processes): the beat decides.
+        // The process cannot be seen (it runs in a container with its own process ids): the beat decides.
         check(&image(Some(1_000)), None, false);
         check(&Image { status: Status::Done, ..image(Some(1)) }, None, false);
     }

@@ -1,8 +1,8 @@
-//! Times as they stand in a state: RFC 3339 in UTC, whole seconds.
+//! Times as they are written in a state file: RFC 3339 in UTC, whole seconds.
 //!
-//! Apart from the `time` crate's own type because a state needs to compare and to write seconds, nothing else.
+//! A type of its own beside that of the `time` crate, because states only compare and write seconds.
 //!
-//! **Invariant:** what is written is read again as the same time; nothing here fails for a clock that is far off.
+//! **Invariant:** a written time is read back as the same time; nothing here fails if the clock is far off.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
@@ -15,25 +15,25 @@ use time::format_description::well_known::Rfc3339;
 pub struct Time(pub i64);
 
 impl Time {
-    /// What the clock of this device shows.
+    /// The current time, by the clock of this device.
     #[must_use]
     pub fn now() -> Self {
         SystemTime::now().into()
     }
 
-    /// The seconds from `earlier` to this, none where the clock went back.
+    /// The seconds from `earlier` to this time; 0 if the clock was set back between them.
     #[must_use]
     pub fn since(self, earlier: Self) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
     }
 
-    /// With the calendar and offsets of the `time` crate; a time that its calendar does not have is 1970.
+    /// Converts to the type of the `time` crate; a time outside of its calendar becomes 1970.
     #[must_use]
     pub fn calendar(self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp(self.0).unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 
-    /// Reads RFC 3339, in whatever offset.
+    /// Reads RFC 3339 with any offset.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Some(Self(OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp()))

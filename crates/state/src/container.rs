@@ -1,21 +1,21 @@
-//! What the state of a container says: which image it runs, and how its last renewal went.
+//! The state of a container: which image it runs, and how its last replacement ended.
 //!
-//! The Puppet module's script writes these; this program only reads them.
+//! A script of the Puppet module writes these files; this crate only reads them.
 //!
-//! **Invariant:** as of an image: what was read is fit to show.
+//! **Invariant:** text that was read is safe to show, as in the state of an image.
 
 use crate::fields::Fields;
 use crate::image::is_text;
 use crate::{Time, VERSION};
 use serde::Serialize;
 
-/// How a container stands.
+/// The status of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[expect(missing_docs, reason = "the words say it")]
 pub enum Standing {
     #[default]
     Running,
-    /// A new one runs, and the old one is kept until it has proved itself.
+    /// A new container runs on trial; the old one is kept until the trial has succeeded.
     Proving,
     #[serde(rename = "Rolled back")]
     RolledBack,
@@ -29,9 +29,9 @@ pub struct Container {
     /// [`VERSION`].
     pub v: u32,
     pub name: String,
-    /// As it was started: `registry.example/app:stable`.
+    /// The reference with which the container was started: `registry.example/app:stable`.
     pub image: String,
-    /// What it runs.
+    /// The digest of the image that it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     pub status: Standing,
@@ -54,7 +54,7 @@ impl Standing {
 }
 
 impl Container {
-    /// The state that `bytes` hold, where they hold one and all of it may be shown.
+    /// Reads a state from `bytes`. `None` if it is malformed, or if some text is not safe to show.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields::parse(bytes)?;
         let container = Self {

@@ -1,30 +1,31 @@
-//! The fields of an object in a file that anyone may have written.
+//! Reads the fields of a JSON object from an untrusted file.
 //!
-//! Apart, for both kinds of state are read by it: code of serde's own for each of their fields would be a fiftieth of the program.
+//! One reader for the states of images and of containers, because code that serde derives for each of their fields would be a
+//! fiftieth of the executable.
 //!
-//! **Invariant:** what is absent or null is unknown; one value of another type than it should have makes the whole unsound.
+//! **Invariant:** an absent field and `null` both mean unknown; a single value of a wrong type makes the whole object invalid.
 
 use crate::Time;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
 
-/// More than any version of a state will have.
+/// The maximum of fields in an object: more than any version of a state will have.
 const MAX_FIELDS: usize = 256;
 
-/// The fields of an object that have not been taken yet, and whether all that were are what they should be.
+/// The fields of an object that have not been taken yet, and whether the values taken so far had the right types.
 pub(crate) struct Fields {
     fields: Vec<(String, Value)>,
     is_sound: bool,
 }
 
 impl Fields {
-    /// The fields of the object that `bytes` are; `None` where they are none, or have one field twice or more than 256.
+    /// Reads the object in `bytes`. `None` if they are not an object, or if it has a field twice or more than 256 fields.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         serde_json::from_str(std::str::from_utf8(bytes).ok()?).ok()
     }
 
-    /// Whether every field that was asked for is what it should be.
+    /// Whether every field taken so far had the right type.
     pub(crate) fn are_sound(&self) -> bool {
         self.is_sound
     }
@@ -34,7 +35,7 @@ impl Fields {
         at.map_or(Value::Null, |at| self.fields.swap_remove(at).1)
     }
 
-    /// Notes that a value is not what it should be.
+    /// Notes that a value has a wrong type.
     fn unsound<T>(&mut self) -> Option<T> {
         self.is_sound = false;
         None
@@ -52,7 +53,7 @@ impl Fields {
         self.text(name).or_else(|| self.unsound()).unwrap_or_default()
     }
 
-    /// A text that `read` has to understand.
+    /// Takes a text that must be present and that `read` must accept.
     pub(crate) fn needed<T: Default>(&mut self, name: &str, read: fn(&str) -> Option<T>) -> T {
         let text = self.needed_text(name);
         read(&text).or_else(|| self.unsound()).unwrap_or_default()
@@ -63,7 +64,7 @@ impl Fields {
         Time::parse(&text).or_else(|| self.unsound())
     }
 
-    /// A whole number that fits into `T`.
+    /// Takes a whole number that fits into `T`.
     pub(crate) fn number<T: TryFrom<u64>>(&mut self, name: &str) -> Option<T> {
         let number = self.whole(name)?;
         T::try_from(number).ok().or_else(|| self.unsound())
@@ -90,7 +91,7 @@ impl Fields {
         }
     }
 
-    /// A list of objects, each read by `read`.
+    /// Takes a list of objects, each of which is read by `read`.
     pub(crate) fn objects<T>(&mut self, name: &str, read: fn(&mut Self) -> T) -> Vec<T> {
         let list = match self.take(name) {
             Value::Null => Vec::new(),

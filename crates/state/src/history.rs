@@ -1,58 +1,58 @@
-//! What a run makes of the state before it: what is carried over, what ends, what begins.
+//! How a run changes the previous state: what is kept, what is removed, what is set.
 //!
-//! Apart from the writers, because a pull, its fallback and a check have to agree on it, and because it needs neither a
-//! clock nor a file to be tested.
+//! Separate from the writers of states, because a pull, its fallback and a check must follow the same rules, and because the
+//! rules can be tested here without a clock or a file.
 //!
-//! **Invariant:** `failing_since` ends with a success alone; an interruption touches neither it nor the counts.
+//! **Invariant:** only a success clears `failing_since`; an interruption changes neither it nor the counts.
 
 use crate::sweep::{AHEAD, BUILT};
 use crate::{Image, Status, Time, VERSION};
 
-/// A pull that went well.
+/// The result of a successful pull.
 #[derive(Debug, Clone, Default)]
 pub struct Pulled {
-    /// What the engine said that it has now.
+    /// The digest of the image, as the engine reported it.
     pub digest: Option<String>,
-    /// It was here already.
+    /// Nothing had to be pulled.
     pub up_to_date: bool,
-    /// Bytes fetched by this run.
+    /// The bytes that this run downloaded.
     pub bytes: u64,
-    /// How long it took.
+    /// The duration of this run, in seconds.
     pub seconds: f64,
 }
 
-/// A pull that failed, or a check that got no answer.
+/// Why a pull failed, or why a check got no answer.
 #[derive(Debug, Clone, Default)]
 pub struct Failure {
-    /// In kebab-case.
+    /// The kind of failure, in kebab-case.
     pub kind: String,
-    /// The reason.
+    /// The reason, as a text.
     pub details: String,
-    /// What to do.
+    /// Advice: what the user can do.
     pub hint: Option<String>,
 }
 
-/// What a check found out.
+/// The result of a check.
 #[derive(Debug, Clone)]
 pub enum Checked {
-    /// What is here is what the registry has.
+    /// The local image is the one of the registry.
     Current {
         /// Its digest.
         digest: String,
     },
-    /// The registry has another, or nothing is here.
+    /// The registry has another image, or there is no local image.
     Newer {
-        /// Of what is here.
+        /// The digest of the local image.
         digest: Option<String>,
-        /// Of what the registry has, where it was asked.
+        /// The digest of the registry's image, if the registry was asked.
         latest: Option<String>,
     },
-    /// It could not be found out.
+    /// The check got no answer.
     Unanswered(Failure),
 }
 
 impl Image {
-    /// A pull begins, after the state `before`, where there was one.
+    /// The state of a pull that begins; `before` is the previous state, if there was one.
     #[must_use]
     pub fn begin(id: &str, before: Option<Self>, now: Time) -> Self {
         let before = before.unwrap_or_default();
@@ -64,7 +64,7 @@ impl Image {
         image
     }
 
-    /// What only a run that is under way has.
+    /// Removes what only the state of a running pull has.
     fn end_run(&mut self) {
         (self.pid, self.born, self.beat) = (None, None, None);
         (self.attempt, self.rate, self.left) = (None, None, None);
@@ -73,9 +73,9 @@ impl Image {
         self.layers.clear();
     }
 
-    /// The run has ended.
+    /// Ends the run.
     fn end(&mut self, status: Status, text: &str, exit: u8, now: Time) {
-        // Of a run that did not succeed the progress is kept.
+        // After a run that did not succeed, the state still shows how far it came.
         let far = (self.current, self.total, self.percent);
         self.end_run();
         (self.status, self.since, self.time, self.exit) = (status, now, now, Some(exit));
@@ -85,7 +85,7 @@ impl Image {
         }
     }
 
-    /// The pull has succeeded.
+    /// Ends the run: the pull has succeeded.
     pub fn succeed(&mut self, pulled: Pulled, now: Time) {
         let Pulled { digest, up_to_date, bytes, seconds } = pulled;
         self.end(Status::Done, if up_to_date { "Up to date" } else { "Pulled" }, 0, now);
@@ -105,7 +105,7 @@ impl Image {
         self.recover(now);
     }
 
-    /// The pull has failed.
+    /// Ends the run: the pull has failed.
     pub fn fail(&mut self, failure: Failure, exit: u8, bytes: u64, seconds: f64, now: Time) {
         self.end(Status::Error, "Failed", exit, now);
         (self.bytes, self.seconds) = (Some(bytes), Some(seconds));
@@ -115,17 +115,17 @@ impl Image {
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// The pull was ended by a signal.
+    /// Ends the run: a signal ended the pull.
     pub fn interrupt(&mut self, exit: u8, bytes: u64, seconds: f64, now: Time) {
         self.end(Status::Warning, "Interrupted", exit, now);
         (self.bytes, self.seconds) = (Some(bytes), Some(seconds));
         if self.failing_since.is_none() {
-            // Of an attempt that was to be followed by another.
+            // The reason of a failed attempt, which another attempt was to follow, is not the result of the run.
             (self.kind, self.details, self.hint) = (None, None, None);
         }
     }
 
-    /// A check has ended, after the state `before`, where there was one.
+    /// The state after a check; `before` is the previous state, if there was one.
     #[must_use]
     pub fn check(id: &str, before: Option<Self>, checked: Checked, now: Time) -> Self {
         let (was, since) =
@@ -151,7 +151,7 @@ impl Image {
                 (Status::Warning, "Cannot tell")
             }
         };
-        // One that is pulled stays well when it is found up to date; warnings differ from one another.
+        // Pulled and Up to date are both Done, so `since` stays when one follows the other. Warnings differ in their text.
         let goes_on = was.is_some_and(|(was, previous)| was == status && (status == Status::Done || previous == text));
         image.since = if goes_on { since } else { now };
         image.status = status;
@@ -164,8 +164,8 @@ impl Image {
     }
 
     fn begin_failing(&mut self, now: Time) {
-        // A time from before the clock was set, or from when it was ahead, is none. But after a restart the clock of a Pi may
-        // be behind for a while: what it knew before stays.
+        // A time from before the clock was set, or from while it was ahead, is not valid. But after a restart the clock of a
+        // Pi may be behind for a while; then an earlier `failing_since` must stay.
         let is_set = now >= BUILT;
         let is_time = |since: &Time| *since >= BUILT && (!is_set || since.0 <= now.0.saturating_add(AHEAD));
         self.failing_since = Some(self.failing_since.filter(is_time).unwrap_or(now));
@@ -182,7 +182,7 @@ impl Image {
 mod tests {
     use super::*;
 
-    /// So many seconds after a time that may be right.
+    /// A time this many seconds after [`BUILT`], so that it counts as valid.
     fn at(seconds: i64) -> Time {
         Time(BUILT.0 + 1_000_000 + seconds)
     }
@@ -237,7 +237,7 @@ mod tests {
         let image = interrupted(Some(image), at(3));
         assert_failing(&image, Some(at(1)), 2, 2);
         assert_eq!((image.status, &*image.text, image.exit), (Status::Warning, "Interrupted", Some(143)));
-        // The registry answers, but what it has is yet to be pulled.
+        // The registry answers, but its image has not been pulled yet.
         let image = check(Some(image), newer(), at(4));
         assert_failing(&image, Some(at(1)), 2, 2);
         assert_eq!((image.kind.as_deref(), image.exit), (Some("disk-full"), Some(143)));
@@ -323,12 +323,12 @@ mod tests {
         assert_failing(&image, Some(at(1)), 2, 2);
         let image = failed(Some(failed(None, at(31_536_000))), at(1));
         assert_failing(&image, Some(at(1)), 2, 2);
-        // A clock that is behind for one run, by hours or from the beginning of time, does not make one forget.
+        // During one run the clock is behind, by hours or by decades: the valid time from before is kept.
         for behind in [at(-7_200), Time(100)] {
             let image = failed(Some(failed(Some(failed(None, at(1))), behind)), at(2));
             assert_failing(&image, Some(at(1)), 3, 3);
         }
-        // A year that has really passed is a year of failing.
+        // If the clock is right, a failure that lasts a year is kept.
         let image = failed(Some(failed(None, at(1))), at(31_536_000));
         assert_failing(&image, Some(at(1)), 2, 2);
     }

@@ -1,15 +1,15 @@
-//! What the state of an image says.
+//! The state of an image.
 //!
-//! Names are those of `docker compose --progress json`. What is absent is unknown; keys that are not known are passed over.
+//! The names are those of `docker compose --progress json`. An absent value is unknown; unknown keys are ignored.
 //!
-//! **Invariant:** an [`Image`] that was read has only text that is fit to show: no character that acts on a terminal or on
-//! the order of reading, and none of it longer than it may be.
+//! **Invariant:** an [`Image`] that was read has only text that is safe to show: no character that controls a terminal or
+//! changes the reading order, and no text over the maximum length.
 
 use crate::fields::Fields;
 use crate::{MAX_LAYERS, MAX_TEXT, Time, VERSION};
 use serde::Serialize;
 
-/// How it stands, in one word.
+/// The status of an image, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[expect(missing_docs, reason = "the words say it")]
 pub enum Status {
@@ -32,108 +32,108 @@ pub struct Image {
     /// `Pulling`, `Downloading`, `Extracting`, `Retrying`; `Pulled`, `Up to date`; `Newer image`, `Interrupted`,
     /// `Cannot tell`; `Failed`.
     pub text: String,
-    /// When this was written.
+    /// When this state was written.
     pub time: Time,
     /// When this status began.
     pub since: Time,
 
-    /// The process that writes.
+    /// The id of the process that writes this state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// When it started, in clock ticks since the boot, as `/proc/PID/stat` has it.
+    /// When that process started, in clock ticks since the boot, as in `/proc/PID/stat`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub born: Option<u64>,
-    /// Seconds since the boot (`CLOCK_BOOTTIME`) at which the writer last wrote it.
+    /// When this state was written, in seconds since the boot (`CLOCK_BOOTTIME`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beat: Option<u64>,
-    /// Which attempt of the run this is, from 1.
+    /// The number of the attempt within the run, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u64>,
-    /// Bytes that are here, of those to be fetched.
+    /// The downloaded bytes, of those in `total`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current: Option<u64>,
-    /// Bytes to be fetched, as far as they are known.
+    /// The bytes to download, as far as they are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-    /// How far the whole is.
+    /// The overall progress, 0 to 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percent: Option<u64>,
-    /// Bytes a second.
+    /// The speed, in bytes per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<u64>,
-    /// Seconds left.
+    /// The estimated time left, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left: Option<u64>,
-    /// Whether `total` is whole.
+    /// Whether `total` is complete: the sizes of all layers are known.
     #[serde(skip_serializing_if = "is_false")]
     pub exact: bool,
-    /// Those to be fetched.
+    /// The layers to download.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<Layer>,
 
-    /// The digest of what is here.
+    /// The digest of the local image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// When that was pulled.
+    /// When the local image was pulled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pulled: Option<Time>,
-    /// When the registry last said what it has.
+    /// When the registry last answered which image it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checked: Option<Time>,
-    /// The digest that it named.
+    /// The digest of the registry's image in that answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest: Option<String>,
-    /// When the image was last pulled, or found to be what the registry has.
+    /// When the image was last pulled, or found to be up to date.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub succeeded: Option<Time>,
 
-    /// Bytes that the last pull fetched.
+    /// The bytes that the last pull downloaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// How long it took.
+    /// The duration of the last pull, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-    /// Its exit code.
+    /// The exit code of the last pull.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit: Option<u8>,
     /// The kind of failure, in kebab-case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Why it failed.
+    /// Why the last run failed, as a text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub details: Option<String>,
-    /// What to do.
+    /// Advice: what the user can do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 
-    /// When it last went well for the last time.
+    /// When the runs began to fail: the first failure after the last success.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Time>,
-    /// Runs that failed since then.
+    /// The number of runs that failed since then.
     #[serde(skip_serializing_if = "is_zero")]
     pub attempts: u64,
-    /// Pulls that failed, ever.
+    /// The number of all pulls that ever failed.
     #[serde(skip_serializing_if = "is_zero")]
     pub failures: u64,
-    /// Bytes fetched, ever.
+    /// The bytes that all pulls together downloaded.
     #[serde(skip_serializing_if = "is_zero")]
     pub received: u64,
 }
 
-/// One layer of it.
+/// One layer of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Layer {
-    /// As docker shows it.
+    /// The id as docker shows it.
     pub id: String,
-    /// What happens to it.
+    /// The phase of the layer, in docker's words.
     pub text: String,
-    /// Bytes of it that are done in this phase.
+    /// The bytes that this phase has processed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current: Option<u64>,
-    /// Bytes that it has.
+    /// The size of the layer, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-    /// How far the phase is.
+    /// The progress of this phase, 0 to 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percent: Option<u64>,
 }
@@ -173,7 +173,7 @@ fn is_zero(value: &u64) -> bool {
 }
 
 impl Image {
-    /// The state that `bytes` hold, where they hold one and all of it may be shown.
+    /// Reads a state from `bytes`. `None` if it is malformed, or if some text is not safe to show.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields::parse(bytes)?;
         let image = Self {
@@ -213,7 +213,7 @@ impl Image {
         (fields.are_sound() && image.is_fit()).then_some(image)
     }
 
-    /// Whether all of it may be shown.
+    /// Whether all of the text is safe to show.
     pub(crate) fn is_fit(&self) -> bool {
         let texts = [&self.id, &self.text].into_iter();
         let optional = [&self.digest, &self.latest, &self.kind, &self.details, &self.hint];
@@ -225,13 +225,13 @@ impl Image {
     }
 }
 
-/// Whether a text from a file may be shown.
+/// Whether a text from a file is safe to show.
 pub(crate) fn is_text(text: &str) -> bool {
     text.chars().count() <= MAX_TEXT && !text.contains(is_hostile)
 }
 
-/// Whether a character acts on a terminal or on the order of reading: C0, DEL, C1; bidi marks, embeddings, overrides and
-/// isolates; the separators that some viewers take for line ends.
+/// Whether a character controls a terminal or changes the reading order: C0, DEL, C1; bidi marks, embeddings, overrides and
+/// isolates; separators that some viewers treat as line ends.
 #[must_use]
 pub fn is_hostile(c: char) -> bool {
     c.is_control()

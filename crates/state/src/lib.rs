@@ -1,23 +1,25 @@
-//! How the images of a device stand: one JSON file an image, between the program that pulls and all that show it.
+//! The states of a device's images: one JSON file for each image, written by the program that pulls it and read by all that
+//! show it.
 //!
-//! Apart, because two executables share it and neither may know the other: `docker-pull-with-progress` writes the files,
-//! `alm status`, the monitor and `alm-agent` read them. A writer holds the image's lock and goes through [`Image::begin`]
-//! and what follows it, so that what outlives a run (`failing_since`, `failures`, …) is carried over in one place; it
-//! writes with [`Store::write`] and [`Store::keep`]. A reader calls [`Store::read`] as often as it likes.
+//! A package of its own, because two executables share it and neither may depend on the other: `docker-pull-with-progress`
+//! writes the files; `alm status`, the monitor and `alm-agent` read them. A writer must hold the image's lock. It starts with
+//! [`Image::begin`] and uses the methods of [`Image`] from then on, so that values which outlive a run (`failing_since`,
+//! `failures`, …) are kept in one place; it writes with [`Store::write`] and [`Store::keep`]. A reader may call
+//! [`Store::read`] at any time.
 //!
 //! | module | holds |
 //! |---|---|
-//! | `image`, `container` | what the files say |
-//! | `fields` | what the values in a file have to be |
-//! | `history` | what a run makes of the state before it |
-//! | `store` | where the files are: those of this boot, and those that outlive it |
-//! | `directory` | one directory: whole files in, whole files out |
-//! | `sweep` | which files are removed |
+//! | `image`, `container` | the content of the files |
+//! | `fields` | reads the fields of a file and checks their types |
+//! | `history` | how a run changes the previous state |
+//! | `store` | the two directories: states of this boot, and states that survive a restart |
+//! | `directory` | one directory: reads and replaces whole files |
+//! | `sweep` | chooses the files to remove |
 //! | `name` | the name of an image's file |
-//! | `alive` | whether the writer of a state still lives |
+//! | `alive` | whether the writer of a state is still alive |
 //! | `clock` | times as they are written |
 //!
-//! **Invariant:** a reader gets whole states whose text is fit to show, or none; neither waits for the other.
+//! **Invariant:** a reader gets a whole state whose text is safe to show, or none; readers and writers never wait for each other.
 
 mod alive;
 mod clock;
@@ -39,10 +41,10 @@ pub use name::file_name;
 pub use store::{Found, Stamp, States, Store};
 pub use sweep::BUILT;
 
-/// The version of the format: a reader passes over what is newer.
+/// The version of the format: a reader ignores files of later versions.
 pub const VERSION: u32 = 1;
 
-/// A reader takes this many images, and a writer leaves no more.
+/// The maximum of images: a reader reads no more, and a writer removes those that are too many.
 pub const MAX_IMAGES: usize = 64;
 
 /// The maximum of layers that a state lists.

@@ -79,7 +79,7 @@ mod tests {
         assert_ne!(one, two);
         assert_eq!((one.len(), two.len()), (200, 200));
         assert_eq!(of_image(&format!("{one}.json")), Some(&*one));
-        // As long as may be is not cut.
+        // A name of exactly the maximum length is not cut.
         let name = format!("r/{}", "b".repeat(196));
         assert_eq!(file_name(&name), name.replace('/', "%2F"));
     }

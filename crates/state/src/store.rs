@@ -124,7 +124,6 @@ impl Store {
     ///
     /// If it cannot be written. The old state stays, unless this one ends a run: then the old one is removed, because
     /// it would say that the run goes on.
-    /// for it would say that the run goes on.
     pub fn write(&self, reference: &str, image: &Image, buffer: &mut Vec<u8>) -> io::Result<()> {
         let directory = Directory::create(&self.run, self.owner())?;
         let name = file_name(reference);
@@ -244,7 +243,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-    /// Directories of a test's own, which go with it.
+    /// Temporary directories of one test, removed at its end.
     struct Temp(PathBuf);
 
     impl Temp {
@@ -344,7 +343,7 @@ mod tests {
         assert_eq!(ids(&store).len(), if may_read_all { 2 } else { 1 });
         fs::remove_file(at("a%2Fsecret.json")).expect("it is ours");
         assert_eq!(ids(&store), ["web:1"]);
-        // The state of an image for which a link lies there is written in its place, and not where it leads.
+        // A link in the place of a state is replaced by the written file; the link's target stays unchanged.
         write(&store, "a/link", &done("mine", Time::now()));
         assert_eq!(fs::read_to_string(&secret).expect("a file"), good);
         assert_eq!(store.image("a/link").map(|image| image.id), Some("mine".into()));
@@ -385,7 +384,7 @@ mod tests {
             std::os::unix::fs::chown(temp.0.join("run"), Some(12_345), None).expect("root may");
             assert!(store.write(APP, &image, &mut Vec::new()).is_err());
             assert_eq!(store.read(), States::default());
-            // Named by the user it is taken.
+            // If the user named the directory, its owner does not matter.
             assert_eq!(ids(&Store::at(&temp.0.join("run"))), ["a"]);
         }
     }
@@ -455,7 +454,7 @@ mod tests {
         write(&store, "a/young", &done("young", before(6)));
         write(&store, WEB, &done("web:1", before(0)));
         store.keep(WEB, &done("web:1", before(0)), &mut Vec::new()).expect("it is kept");
-        // Of a process that is gone, and of one that lives.
+        // A temporary file of a process that is gone, and one of a process that is alive.
         fs::write(temp.0.join("run/.a%2Fold.4194304.tmp"), "{").expect("a file");
         fs::write(temp.0.join("run/.a%2Fold.1.tmp"), "{").expect("a file");
         store.sweep(APP, None, now);

@@ -1,18 +1,18 @@
-//! A line to an [`Event`].
+//! Parses a line into an [`Event`].
 //!
-//! The engine reports a pull in lines, a JSON object each; `docker pull` without a terminal writes the same as text.
-//! Both become the same events here, so that nothing above knows which of the two spoke.
+//! The engine reports a pull in lines, each of them a JSON object; `docker pull` without a terminal writes the same as text.
+//! Both become the same events here, so that callers need not know the source.
 //!
-//! **Invariant:** parsing never fails. What is not understood is [`Event::Unknown`], what holds a key `error` is an
-//! error however malformed, and an event that only moves a bar costs no allocation.
+//! **Invariant:** parsing never fails. A line that is not understood becomes [`Event::Unknown`], a line with a key `error` is
+//! an error however malformed it is, and an event that only reports progress costs no allocation.
 
 use crate::wire::{Message, Wire};
 use std::borrow::Cow;
 
-/// The longest id of a layer, in bytes: a digest with its algorithm has 71. What is longer is no id.
+/// The longest id of a layer, in bytes: a digest with its algorithm has 71. A longer text is not taken as an id.
 const MAX_ID: usize = 128;
 
-/// How much is kept of a line that is an error in a form not understood, in bytes: more than is ever shown.
+/// How much of a malformed error line is kept, in bytes: more than is ever shown.
 const MAX_MALFORMED: usize = 64 << 10;
 
 /// What the engine does with a layer, in the engine's order.
@@ -38,20 +38,20 @@ pub enum Phase {
     Cached,
 }
 
-/// What one line says. Text is the engine's own and not yet made safe to show.
+/// The meaning of one line. Text is as the engine sent it, and must be sanitized before it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<'a> {
     /// `Pulling from library/alpine`: the manifest of an image has been resolved.
     PullingFrom(Cow<'a, str>),
     /// The layer `id` is in this phase.
     Layer {
-        /// As the engine writes it: the first 12 digits of its digest; of a blob of podman's, longer.
+        /// As the engine writes it: the first 12 digits of the layer's digest; podman's ids are longer.
         id: Cow<'a, str>,
-        /// What is done with it.
+        /// What the engine does with the layer.
         phase: Phase,
-        /// How far that is.
+        /// The progress of this phase.
         numbers: Numbers,
-        /// The mark of the containerd image store.
+        /// The key `hideCounts`, which only the containerd image store sends.
         hide_counts: bool,
     },
     /// `Digest: sha256:…`, the text after the colon.
@@ -60,37 +60,38 @@ pub enum Event<'a> {
     Status(Cow<'a, str>),
     /// `WARNING: …`, the text after the colon.
     Warning(Cow<'a, str>),
-    /// The engine says that the pull has failed, and why.
+    /// The pull has failed, and this is the engine's reason.
     Error(String),
     /// The body of a refusal: `{"message": …}`.
     Refusal(Cow<'a, str>),
     /// A line of the docker CLI that says nothing about the pull.
     Aside,
-    /// Not understood; the line.
+    /// A line that is not understood, unchanged.
     Unknown(&'a [u8]),
 }
 
 impl Event<'_> {
-    /// Whether it announces a layer, so that more of them may be about to follow.
+    /// Whether this announces a layer: then announcements of other layers may follow at once.
     #[must_use]
     pub fn announces(&self) -> bool {
         matches!(self, Event::Layer { phase: Phase::Queued | Phase::Waiting | Phase::Cached, .. })
     }
 }
 
-/// The numbers beside a phase, as far as they are bytes.
+/// The numbers of a phase, as far as they are numbers of bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Numbers {
-    /// Bytes; `None` where the engine said none.
+    /// In bytes; `None` if the engine sent none.
     pub current: Option<u64>,
-    /// `None` where the engine does not know it, which it says in several forms: 0, -1, not at all.
+    /// In bytes; `None` if the engine does not know it. Engines express this as 0, as -1, or by leaving the key out.
     pub total: Option<u64>,
-    /// What was said instead of bytes, as bits, to see whether it changes: it too can be a sign of life. 0 is nothing.
+    /// The bits of values that are not numbers of bytes, 0 if there are none. Kept only to notice whether they change: such
+    /// a change also shows that the engine is working.
     pub(crate) odd: u64,
 }
 
 impl Numbers {
-    /// None at all.
+    /// No numbers.
     pub const NONE: Self = Self { current: None, total: None, odd: 0 };
 
     /// `current` of `total` bytes.
@@ -99,28 +100,28 @@ impl Numbers {
         Self { current: Some(current), total, odd: 0 }
     }
 
-    /// Whether the engine said any.
+    /// Whether the engine sent any number.
     #[must_use]
     pub fn has_any(&self) -> bool {
         self.current.is_some() || self.total.is_some() || self.odd != 0
     }
 }
 
-/// Understands one line of the engine's JSON stream, without its line end.
+/// Parses one line of the engine's JSON stream, without its line end.
 #[must_use]
 pub fn parse(line: &[u8]) -> Event<'_> {
-    // Checked first, although serde_json would check what it keeps: a recording can hold only UTF-8, and a replay must
-    // understand what the live pull understood.
+    // serde_json checks only the texts that it keeps. The whole line is checked here, because a recording can contain only
+    // UTF-8, and a replay must understand a line exactly if the live pull did.
     let Ok(text) = std::str::from_utf8(line) else {
         return malformed(line);
     };
-    // An array would do for serde: values without their keys.
+    // Only objects: serde would also read an array, as values without their keys.
     let Some(Ok(wire)) = text.trim_ascii_start().starts_with('{').then(|| serde_json::from_str::<Wire<'_>>(text))
     else {
         return malformed(line);
     };
     let error = match (wire.error_detail, wire.error) {
-        // So podman 3 says that there is none.
+        // podman 3 sends an empty `error` with lines that are no error.
         (None, Some(Message::Empty)) if !wire.status.is_empty() => None,
         (detail, error) => detail.or(error),
     };
@@ -141,7 +142,7 @@ pub fn parse(line: &[u8]) -> Event<'_> {
             None => Event::Unknown(line),
         },
         Some(_) => Event::Unknown(line),
-        // The last word of podman 3.1.
+        // The last line of podman 3.1.
         None if wire.status == "Pull complete" && !wire.id.is_empty() && wire.id.len() <= MAX_ID => {
             Event::Layer { id: wire.id, phase: Phase::Complete, numbers: Numbers::default(), hide_counts: false }
         }
@@ -149,11 +150,12 @@ pub fn parse(line: &[u8]) -> Event<'_> {
     }
 }
 
-/// Understands one line that `docker pull` writes without a terminal.
+/// Parses one line that `docker pull` writes without a terminal.
 #[must_use]
 pub fn parse_cli(line: &[u8]) -> Event<'_> {
     const ERRORS: [&str; 3] = ["Error response from daemon: ", "Error: ", "error: "];
-    // A recording has the replacement character where the line was not UTF-8, and must not be understood better.
+    // A recording has the replacement character where the line was not UTF-8. A replay must not understand such a line if
+    // the live pull did not.
     let Some(text) = std::str::from_utf8(line).ok().filter(|text| !text.contains('\u{fffd}')) else {
         return Event::Unknown(line);
     };
@@ -162,14 +164,14 @@ pub fn parse_cli(line: &[u8]) -> Event<'_> {
             return Event::Error(reason.to_owned());
         }
     }
-    // Whole, for these words say who could not be reached.
+    // The whole line, because its beginning says what could not be reached.
     if ["Cannot connect to the Docker daemon", "error during connect: "].iter().any(|start| text.starts_with(start)) {
         return Event::Error(text.to_owned());
     }
     if let Some(event) = message(Cow::Borrowed(text)) {
         return event;
     }
-    // `latest: Pulling from library/alpine`, `b9bf3f3b8299: Pull complete`; and at the end the bare reference.
+    // `latest: Pulling from library/alpine`, `b9bf3f3b8299: Pull complete`; the last line is the reference alone.
     if let Some((id, status)) = text.split_once(": ") {
         if let Some(repository) = status.strip_prefix("Pulling from ") {
             return Event::PullingFrom(Cow::Borrowed(repository));
@@ -223,7 +225,8 @@ fn after<'a>(text: Cow<'a, str>, prefix: &str) -> Cow<'a, str> {
     }
 }
 
-/// A line that is no JSON in UTF-8. It is an error all the same where an object has a key `error` or `errorDetail` at its top.
+/// The event of a line that is not JSON in UTF-8. It is an error if its object has a key `error` or `errorDetail` at the top
+/// level, and otherwise unknown.
 #[must_use]
 pub fn malformed(line: &[u8]) -> Event<'_> {
     if has_error_key(line) {
@@ -234,7 +237,7 @@ pub fn malformed(line: &[u8]) -> Event<'_> {
     }
 }
 
-/// Finds the key without a JSON parser, since the line may be cut or broken behind it.
+/// Finds the key without a JSON parser, because the line may be cut or broken after it.
 fn has_error_key(line: &[u8]) -> bool {
     let (mut depth, mut at) = (0_usize, 0);
     while at < line.len() {
@@ -260,7 +263,7 @@ fn has_error_key(line: &[u8]) -> bool {
     false
 }
 
-/// Whether the text in quotes is such a key, of which there are many spellings: `"\u0065rror"`.
+/// Whether the text in quotes is such a key. JSON allows many spellings, such as `"\u0065rror"`.
 fn is_error(quoted: &[u8]) -> bool {
     serde_json::from_slice::<String>(quoted).is_ok_and(|name| name == "error" || name == "errorDetail")
 }
@@ -280,7 +283,7 @@ mod tests {
     #[test]
     fn every_shape_on_the_wire() {
         let check = |line: &str, expected| assert_eq!(parse(line.as_bytes()), expected, "{line}");
-        // The graphdriver's.
+        // Lines of the graphdriver store.
         check(r#"{"status":"Pulling from three","id":"latest"}"#, Event::PullingFrom("three".into()));
         check(r#"{"status":"Already exists","progressDetail":{},"id":"b9b"}"#, layer("b9b", Phase::Cached));
         check(r#"{"status":"Pulling fs layer","progressDetail":{},"id":"b9b"}"#, layer("b9b", Phase::Queued));
@@ -304,7 +307,7 @@ mod tests {
         check(r#"{"status":"Digest: sha256:9760a0"}"#, Event::Digest("sha256:9760a0".into()));
         check(r#"{"status":"Status: Image is up to date for a"}"#, Event::Status("Image is up to date for a".into()));
         check(r#"{"status":"WARNING: mind"}"#, Event::Warning("mind".into()));
-        // The containerd store's.
+        // Lines of the containerd store.
         check(
             r#"{"status":"Download complete","progressDetail":{"hidecounts":true},"id":"b9b"}"#,
             marked(Phase::Downloaded),
@@ -402,14 +405,14 @@ mod tests {
         check("\"1\"", "5", (None, Some(5)));
         check("true", "5", (None, Some(5)));
         assert_eq!(read(r#""current":{"message":"1"},"total":[1,[2]]"#), Numbers::NONE);
-        // So Go writes a count of 0; and a time is no count.
+        // Go leaves out a count of 0; and a time is not a count.
         assert_eq!(read(r#""total":5"#).current, Some(0));
         assert_eq!(read(r#""current":5"#), Numbers::of(5, None));
         assert_eq!(read(r#""current":5,"total":9,"units":"s""#), Numbers::NONE);
-        // What is no number of bytes can change all the same.
+        // A value that is not a number of bytes is still seen to change.
         assert_ne!(read(r#""current":-1"#), read(r#""current":-2"#));
         assert_ne!(read(r#""current":1e300"#), read(r#""current":2e300"#));
-        // These are not JSON, or no number that fits: the line is not understood, and is no error.
+        // These are not JSON, or numbers out of range: the line is not understood, and is not an error.
         for current in ["NaN", "1e400", "01"] {
             let line = format!(r#"{{"status":"Downloading","progressDetail":{{"current":{current}}},"id":"a"}}"#);
             assert_eq!(parse(line.as_bytes()), Event::Unknown(line.as_bytes()));

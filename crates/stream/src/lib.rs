@@ -1,15 +1,15 @@
 //! The engine's stream: bytes to lines ([`LineBuffer`]), lines to [events](event::Event).
 //!
-//! Apart, because this alone is done for each of the thousands of lines of a pull: a package has its own `opt-level`
-//! (Cargo.toml of the workspace), so that it is built for speed and everything else for size.
+//! A package of its own, because only this code runs for each of the thousands of lines of a pull: a package can have its own
+//! `opt-level` (in the workspace's Cargo.toml), so this one is built for speed and everything else for size.
 //!
 //! | module | holds |
 //! |---|---|
-//! | `line_buffer` | lines of bytes that come in pieces, and objects that follow each other without a line end |
-//! | `event` | what a line says |
-//! | `wire` | a line as the engine writes it, read leniently |
+//! | `line_buffer` | splits bytes that arrive in pieces into lines, and JSON objects that have no line end between them |
+//! | `event` | the meaning of a line |
+//! | `wire` | a line's JSON as the engine writes it, read leniently |
 //!
-//! **Invariant:** pure: nothing here knows where the bytes come from or what time it is.
+//! **Invariant:** pure: nothing here reads a file, a socket or a clock.
 
 pub mod event;
 mod line_buffer;

@@ -1,37 +1,39 @@
-//! Bytes to lines, wherever the pieces of a stream break.
+//! Splits a stream of bytes into lines, however the bytes are divided into reads.
 //!
-//! **Invariant:** memory is bounded whatever comes: of a line over the limit its beginning is kept, with words that say so.
+//! **Invariant:** memory is bounded for any input: of a line over the limit only the beginning is kept, with a note that it
+//! was cut.
 
 use std::io::BufRead as _;
 
-/// The longest line that is read whole, in bytes. Engines' own lines are under 1 KB; a longer one is an attack or a fault.
+/// The longest line that is kept whole, in bytes. Lines of engines are under 1 KB; a line over this limit is an attack or a
+/// fault.
 pub const MAX_LINE: usize = 1 << 20;
 
-/// What is kept of a line that was too long, in bytes: as much as the log shows of any raw line (64 KiB), less the words
-/// that say so. Otherwise these would be cut off again.
+/// How much of a line over the limit is kept, in bytes: as much as the log shows of a raw line (64 KiB), minus space for the
+/// note. Otherwise the log would cut off the note.
 const KEPT_OF_TOO_LONG: usize = (64 << 10) - 64;
 
-/// Cuts bytes into lines, wherever the pieces break. Line ends and blanks around a line are taken off, empty lines passed
-/// over.
+/// Splits bytes into lines, however they are divided into pieces. Removes line ends and blanks around a line, and skips
+/// empty lines.
 ///
-/// A line of more than the limit is cut to its first 64 KiB, with words at its end that say so: memory stays bounded
-/// whatever comes.
+/// A line over the limit is cut to its first 64 KiB and ends with a note that says so; therefore memory is bounded for any
+/// input.
 #[derive(Debug)]
 pub struct LineBuffer {
     partial: Vec<u8>,
-    /// The length of the line so far, of which `partial` holds at most the limit.
+    /// The length of the line so far; `partial` holds at most `limit` bytes of it.
     length: usize,
     limit: usize,
-    /// Empty lines are handed on too.
+    /// Whether the caller gets empty lines too.
     keeps_empty: bool,
-    /// Where in an object of JSON the line is.
+    /// The position within a JSON object at the end of `partial`.
     object: Object,
-    /// An object of the line was handed on already.
+    /// The caller has already got an object from the beginning of this line.
     is_rest: bool,
 }
 
 impl LineBuffer {
-    /// Lines of at most `limit` bytes.
+    /// A buffer for lines of at most `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self { partial: Vec::new(), length: 0, limit, keeps_empty: false, object: Object::default(), is_rest: false }
@@ -43,13 +45,13 @@ impl LineBuffer {
         Self { keeps_empty: true, ..Self::new(limit) }
     }
 
-    /// Whether a line has begun that has not ended.
+    /// Whether a line has begun and not yet ended.
     #[must_use]
     pub fn is_within(&self) -> bool {
         self.length > 0
     }
 
-    /// Takes the next bytes and hands every line that they end to `line`.
+    /// Takes the next bytes, and calls `line` with every line that ends in them.
     pub fn feed(&mut self, mut bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
         while let Some(end) = line_end(bytes) {
             if self.length == 0 && end <= self.limit && !self.is_rest {
@@ -61,20 +63,21 @@ impl LineBuffer {
             }
             bytes = &bytes[end + 1..];
         }
-        // Most pieces are whole lines.
+        // Usually a piece consists of whole lines, and nothing is left here.
         if !bytes.is_empty() {
             self.keep(bytes, line);
         }
     }
 
-    /// Hands on what is left when the stream ends without a line end.
+    /// Calls `line` with the rest, if the stream ends without a line end.
     pub fn end(&mut self, line: &mut dyn FnMut(&[u8])) {
         if self.length > 0 {
             self.flush(line);
         }
     }
 
-    /// Keeps what is not yet a whole line. An object that ends in it is handed on: old engines end no line after it.
+    /// Keeps bytes that are not yet a whole line. If a JSON object ends in them, `line` is called with it at once: old engines
+    /// send no line end after it.
     fn keep(&mut self, mut bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
         loop {
             if self.is_rest && self.length == 0 {
@@ -97,10 +100,10 @@ impl LineBuffer {
 
     fn flush(&mut self, line: &mut dyn FnMut(&[u8])) {
         self.object = Object::default();
-        // What follows an object up to the end of its line is no empty line.
+        // Blanks between an object and the end of its line are not an empty line.
         let keeps_empty = self.keeps_empty && !self.is_rest;
         if self.length > self.limit {
-            // Less than there is, so that it can be seen whether a character ends there.
+            // Less than there is, so that the next byte shows whether a character ends here.
             let kept = KEPT_OF_TOO_LONG.min(self.limit.saturating_sub(1));
             let kept = (0..=kept).rev().find(|&at| is_boundary(&self.partial, at)).unwrap_or(0);
             self.partial.truncate(kept);
@@ -113,29 +116,30 @@ impl LineBuffer {
     }
 }
 
-/// Where in an object of JSON a text is that may begin with one, byte by byte. What is no object has no end.
+/// The position within a JSON object, for a text that may begin with one; updated byte by byte. A text that begins with
+/// something else never reaches an end.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Object {
     #[default]
     Before,
-    /// So many brackets are open.
+    /// Within the object, with this many brackets open.
     Within(usize),
     String(usize),
-    /// Behind a `\` in a string.
+    /// Within a string, after a `\`.
     Escape(usize),
     /// The text begins with something else.
     Other,
 }
 
 impl Object {
-    /// Reads on; how many bytes it takes to the end of the object, if it ends in them.
+    /// Reads more bytes. Returns the number of bytes up to the end of the object, if it ends in them.
     fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         if *self == Self::Other {
             return None;
         }
         let mut at = 0;
         while at < bytes.len() {
-            // What changes nothing is most of it, and is passed over in a hurry.
+            // Most bytes change nothing and are skipped quickly.
             let rest = bytes[at..].iter();
             at += match self {
                 Self::Within(_) => rest.take_while(|byte| !matches!(byte, b'{' | b'}' | b'[' | b']' | b'"')).count(),
@@ -146,7 +150,7 @@ impl Object {
             at += 1;
             *self = match (*self, byte) {
                 (Self::Before, b'{') => Self::Within(1),
-                // Blanks, and the mark that Windows begins a text with.
+                // Blanks, and the byte order mark with which Windows begins a text.
                 (Self::Before, byte) if byte.is_ascii_whitespace() || b"\xef\xbb\xbf".contains(byte) => Self::Before,
                 (Self::Before | Self::Other, _) => {
                     *self = Self::Other;
@@ -168,16 +172,16 @@ impl Object {
     }
 }
 
-/// The first object of JSON in a line that begins with one and goes on behind it, and what follows, which can be nothing
-/// but blanks.
+/// Splits a line after the JSON object that it begins with. The second part may consist of blanks only. `None` if the line
+/// does not begin with an object, or ends with it.
 #[must_use]
 pub fn split_object(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let (object, rest) = line.split_at(Object::default().end(line)?);
     (!rest.is_empty()).then_some((object, rest.trim_ascii_start()))
 }
 
-/// Where the first line feed is. std's search that compares many bytes at once is behind this reader; byte by byte the
-/// search takes a quarter of a replay's time.
+/// The index of the first line feed. std has a search that compares many bytes at once, but offers it only through a reader;
+/// a search byte by byte takes a quarter of a replay's time.
 fn line_end(bytes: &[u8]) -> Option<usize> {
     let mut rest = bytes;
     // Reading from memory cannot fail.
@@ -186,7 +190,7 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
 }
 
 fn emit(mut bytes: &[u8], keeps_empty: bool, line: &mut dyn FnMut(&[u8])) {
-    // A recording does not keep blanks around JSON, and a replay must get what the live pull got.
+    // A recording does not keep blanks around JSON, and a replay must get the same line as the live pull.
     while let [b' ' | b'\t' | b'\r', rest @ ..] | [rest @ .., b' ' | b'\t' | b'\r'] = bytes {
         bytes = rest;
     }
@@ -195,7 +199,7 @@ fn emit(mut bytes: &[u8], keeps_empty: bool, line: &mut dyn FnMut(&[u8])) {
     }
 }
 
-/// Whether a character of UTF-8 begins (or the text ends) at `at`.
+/// Whether a UTF-8 character begins, or the text ends, at the index `at`.
 fn is_boundary(bytes: &[u8], at: usize) -> bool {
     bytes.get(at).is_none_or(|byte| byte & 0xC0 != 0x80)
 }
@@ -233,7 +237,7 @@ mod tests {
         check("a", None);
         check("\n", Some(0));
         check("a\r\nb\n", Some(2));
-        // Wherever it stands in a word or a vector, and whatever stands around it.
+        // At each position within a machine word or a vector register, and with any bytes around it.
         for (before, after) in (0..70).flat_map(|before| [0, 1, 40].map(|after| (before, after))) {
             let text = format!("{}\n{}", "\u{b}".repeat(before), "\n".repeat(after));
             check(&text, Some(before));
@@ -267,7 +271,7 @@ mod tests {
   {"e":{}}
 not{"f":1}{"g"
 {"open":"#;
-        // Those of a line that was read whole are split by its reader.
+        // Several objects of a line that is in one piece are split by the caller.
         let objects = |lines: Vec<String>| {
             let mut found = Vec::new();
             for line in &lines {

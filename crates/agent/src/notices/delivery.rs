@@ -1,10 +1,11 @@
-//! One message to one receiver: by HTTP, or by this device's sendmail.
+//! Sends one message to one receiver: by HTTP, or through this device's sendmail.
 //!
-//! It waits as long as its limits say. So the service has it done by a process of its own, to which it writes the order on standard input and which writes
-//! the answer on standard output, both as fields with a NUL after each (JSON of its own would cost 20 KB of code): the connection to the broker never waits for a receiver, its
-//! memory goes with it, and it can be ended whatever it does.
+//! Sending blocks, for as long as the limits below allow. Therefore the service starts a separate process for it: so the
+//! connection to the broker never waits for a receiver, memory is freed afterwards, and the process can be killed at any time.
+//! The order is on its standard input and the answer on its standard output, as fields that end with a NUL each (JSON for
+//! these types would cost 20 KB of code).
 //!
-//! **Invariant:** no redirect is followed, no certificate is taken unchecked, and what is answered repeats no secret.
+//! **Invariant:** redirects are not followed, certificates are always verified, and the answer contains no secret.
 
 use super::receivers::{Kind, Receiver};
 use super::texts::Text;
@@ -20,19 +21,20 @@ use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{ConnectProxyConnector, ConnectionDetails, Connector, TcpConnector, Transport};
 use ureq::{Agent, Error, Proxy};
 
-/// How long connecting may take, and then all of it.
+/// The limit for connecting.
 const CONNECT: Duration = Duration::from_secs(10);
+/// The limit for the whole exchange by HTTP.
 const WHOLE: Duration = Duration::from_secs(20);
-/// A sendmail without a queue speaks to a server while it is waited for.
+/// The limit for sendmail. One without a queue delivers the mail to a server before it ends.
 const MAIL: Duration = Duration::from_secs(40);
-/// After which the process that delivers is ended.
+/// When the caller ends the process that delivers; above the limits that this process has for itself.
 pub(super) const LIMIT: Duration = Duration::from_secs(50);
-/// Nobody means to be asked again after a longer time.
+/// The longest accepted `Retry-After`, in seconds: a larger value is taken as a mistake of the server.
 const MAX_RETRY: u64 = 24 * 3600;
 
 const SENDMAIL: &str = "/usr/sbin/sendmail";
 
-/// What is asked of the process that delivers.
+/// The request to the process that delivers.
 pub(super) struct Order {
     pub(super) kind: Kind,
     pub(super) url: String,
@@ -40,24 +42,24 @@ pub(super) struct Order {
     pub(super) text: Text,
 }
 
-/// How an attempt has ended.
+/// The result of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Delivered,
-    /// It will not be taken later either.
+    /// Not accepted, and repeating it is of no use.
     Refused,
-    /// It was not taken, and may be later.
+    /// Not accepted, but it may be later.
     Later,
-    /// It may have been taken.
+    /// It is not known whether the message was accepted.
     Unclear,
 }
 
 #[derive(Debug, PartialEq)]
 pub(super) struct Answer {
     pub(super) end: End,
-    /// What came back.
+    /// The receiver's reply, or the error, in one line without secrets.
     pub(super) details: String,
-    /// When to come again, in seconds.
+    /// After how many seconds the receiver wants the next request.
     pub(super) retry: Option<u64>,
 }
 
@@ -67,7 +69,7 @@ impl Answer {
     }
 }
 
-/// Fields with a NUL after each, which no text here has.
+/// Splits fields that end with a NUL, a byte that no text here contains. `None` if the bytes are malformed.
 fn fields(bytes: &[u8]) -> Option<impl Iterator<Item = &str>> {
     Some(str::from_utf8(bytes).ok()?.strip_suffix('\0')?.split('\0'))
 }
@@ -184,7 +186,8 @@ fn post(receiver: &Receiver, text: &Text) -> Answer {
     if status.is_redirection() {
         details.push_str(", a redirect: write the address that it leads to");
     }
-    // Services say in a word what is wrong, as Slack's no_service. One that says what it was asked shows the address.
+    // The body of an error often has the reason in one word, such as Slack's `no_service`. A body that repeats parts of the
+    // request could contain the secret address, so it is checked below.
     let body = if end == End::Delivered {
         Vec::new()
     } else {
@@ -197,7 +200,7 @@ fn post(receiver: &Receiver, text: &Text) -> Answer {
     Answer { end, details, retry }
 }
 
-/// As the environment says it, by the rules of Go that the engine follows too.
+/// The proxy from the environment, by the rules of Go, which the engine follows too.
 fn proxy(scheme: &str, authority: &str) -> Result<Option<Proxy>, &'static str> {
     let read = |name: &str| {
         let value = std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -215,13 +218,13 @@ fn proxy(scheme: &str, authority: &str) -> Result<Option<Proxy>, &'static str> {
     Proxy::new(&format!("http://{address}")).map(Some).map_err(|_| wrong)
 }
 
-/// What `Retry-After` says: seconds, or a date as RFC 9110 wants it to be written.
+/// Reads `Retry-After`: seconds, or a date in the format of RFC 9110.
 fn seconds(text: &str, now: Time) -> Option<u64> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(seconds);
     }
     if now < BUILT {
-        // A clock that was not set is years before any date.
+        // The clock is not set, so the time until a date is not known.
         return None;
     }
     let [_, day, month, year, clock, "GMT"] = text.split_whitespace().collect::<Vec<_>>()[..] else { return None };
@@ -230,7 +233,8 @@ fn seconds(text: &str, now: Time) -> Option<u64> {
     Some(Time::parse(&format!("{year}-{month:02}-{day:0>2}T{clock}Z"))?.since(now))
 }
 
-/// The last link of ureq's chain: notes that there is a connection, so that what fails before is known not to have arrived.
+/// The last connector of ureq's chain. It notes that a connection was made: a message whose connection failed before that
+/// cannot have arrived.
 #[derive(Debug, Default)]
 struct Noted(Arc<AtomicBool>);
 
@@ -243,7 +247,7 @@ impl<In: Transport> Connector<In> for Noted {
     }
 }
 
-/// In our own words: ureq's can repeat an address with all that is in it.
+/// The answer for an error of ureq, in own words: ureq's text can contain the whole address, which is secret.
 fn failed(error: &Error, is_connected: bool) -> Answer {
     let details = match error {
         Error::Timeout(_) if is_connected => "no answer in time".to_owned(),
@@ -253,7 +257,7 @@ fn failed(error: &Error, is_connected: bool) -> Answer {
         Error::ConnectionFailed => "no connection".to_owned(),
         Error::Tls(text) => format!("TLS: {text}"),
         Error::Io(error) => match error.get_ref() {
-            // With TLS 1.3 a server refuses what it was shown after the connection is made; it has taken nothing then.
+            // With TLS 1.3 a server can refuse a certificate after the connection is made. It has accepted no message then.
             Some(inner) if inner.is::<rustls::Error>() => return Answer::new(End::Later, format!("TLS: {inner}")),
             Some(inner) if inner.is::<Error>() => {
                 return inner
@@ -267,7 +271,7 @@ fn failed(error: &Error, is_connected: bool) -> Answer {
     Answer::new(if is_connected { End::Unclear } else { End::Later }, details)
 }
 
-/// The first line of what a sendmail that has ended complains of, where that shows no address.
+/// The first line of the error output of a sendmail that has ended; empty if it contains the secret address.
 fn complaint(child: &mut Child, receiver: &Receiver) -> String {
     let mut bytes = Vec::new();
     let _ = child.stderr.take().map(|stderr| stderr.take(1_024).read_to_end(&mut bytes));
@@ -279,7 +283,7 @@ fn complaint(child: &mut Child, receiver: &Receiver) -> String {
 
 fn mail(receiver: &Receiver, text: &Text, sendmail: &Path) -> Answer {
     let name = sendmail.display();
-    // A dot alone in a line is no end; who gets it is in the mail.
+    // -i: a line with a single dot does not end the mail. -t: the recipients are read from the mail.
     let started = Command::new(sendmail)
         .args(["-i", "-t"])
         .stdin(Stdio::piped())
@@ -291,12 +295,13 @@ fn mail(receiver: &Receiver, text: &Text, sendmail: &Path) -> Answer {
         Err(error) => return Answer::new(End::Later, format!("{name}: {error}; msmtp-mta brings a small one")),
     };
     let due = Instant::now() + MAIL;
-    // Less than a pipe holds. One that ends without reading says why by its exit code.
+    // Does not block: the mail is smaller than the buffer of a pipe. If sendmail ends without reading, its exit code says why.
     let _ = child.stdin.take().map(|mut stdin| stdin.write_all(receiver.mail(text).as_bytes()));
     loop {
         match child.try_wait() {
             Ok(Some(status)) => {
-                // sysexits.h: what is wrong with the mail itself; what may pass, as exim's 1 where it cannot write its queue.
+                // By sysexits.h: some codes mean that the mail itself is wrong. All others may pass, such as exim's 1 when it
+                // cannot write its queue.
                 let end = match status.code() {
                     Some(0) => End::Delivered,
                     Some(64 | 65 | 67) => End::Refused,
@@ -364,7 +369,7 @@ mod tests {
         assert_eq!(seconds("Sat, 28 Nov 2026 21:02:00 GMT", Time(100)), None);
     }
 
-    /// What becomes of a mail with a sendmail that does what `script` says; and the mail that it got.
+    /// Sends a mail through a sendmail that is this `script`. Returns the answer, and the mail that it received.
     fn mailed(name: &str, script: &str) -> (Answer, String) {
         let directory = std::env::temp_dir().join(format!("alm-sendmail-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("a directory");

@@ -2,15 +2,15 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | rules | what is worth a notice, from the states and what was noticed before |
-//! | texts | what it says |
-//! | receivers | who gets it; what each of them takes |
-//! | outbox | the files of what waits |
-//! | queue | which notice is sent when, and what becomes of it |
-//! | delivery | one message to one receiver, in a process of its own |
+//! | rules | decides what is worth a notice, from the states and from what was noticed before |
+//! | texts | the text of a notice |
+//! | receivers | who gets notices, and the format for each kind of receiver |
+//! | outbox | the files of waiting notices |
+//! | queue | which notice is sent when, and what follows from the answer |
+//! | delivery | sends one message to one receiver, in a separate process |
 //!
-//! **Invariant:** a notice is lost only where its receiver refuses it or three attempts ended unclear, and the journal says
-//! so; it is sent twice only where this process was killed between the receiver's answer and the removal of the file.
+//! **Invariant:** a notice is lost only if its receiver refuses it or if three attempts ended unclear, and the journal says
+//! so; it is sent twice only if this process was killed between the receiver's answer and the removal of the file.
 
 mod delivery;
 mod outbox;
@@ -25,12 +25,13 @@ use alm_state::Time;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
-/// An order with the longest texts is less.
+/// The maximum size of an order, in bytes; one with the longest texts is smaller.
 const MAX_ORDER: u64 = 64 * 1024;
 
-/// The process that delivers: one order on standard input, one answer on standard output.
+/// The main function of the process that delivers: reads one order from standard input, returns the answer for standard output.
 pub(crate) fn deliver() -> String {
-    // The service that waits for it may be killed: then it does not go on alone, to be repeated by the next one.
+    // If the service that waits for this process is killed, this process must end too: otherwise the next service would send
+    // the same message again.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let mut bytes = Vec::new();
     let read = io::stdin().take(MAX_ORDER).read_to_end(&mut bytes);
@@ -42,7 +43,7 @@ pub(crate) fn deliver() -> String {
     answer.to_bytes()
 }
 
-/// Sends each receiver in `file` a message and says what came back; the exit code.
+/// Sends a test message to each receiver in `file` and prints the answers. Returns the exit code.
 pub(crate) fn test(file: &Path, device: &str, site: Option<&str>) -> u8 {
     let receivers = match receivers::read(file) {
         Ok(receivers) => receivers,
@@ -69,7 +70,7 @@ pub(crate) fn test(file: &Path, device: &str, site: Option<&str>) -> u8 {
     code
 }
 
-/// For a file that is wrong: the exit code of wrong usage, with which the service is not started again.
+/// Reports a wrong file. Returns the exit code of wrong usage, after which systemd does not restart the service.
 pub(crate) fn complain(why: &str) -> u8 {
     let _ = writeln!(io::stderr(), "alm-agent: --notify-file {why}");
     crate::USAGE

@@ -1,10 +1,10 @@
-//! What waits to be delivered, and what was noticed so far: files in one directory.
+//! The waiting notices, and what was noticed so far: files in one directory.
 //!
-//! A file a notice and receiver, whose name is made of both, so that writing it again replaces it; and one file with what
-//! was noticed. First the notices are written, then that they are noticed: a process that is killed between the two notices
-//! the same once more, under the same names.
+//! There is one file for each pair of notice and receiver. Its name is made from both, so writing it again replaces it. One
+//! more file remembers what was noticed; it is written after the notices. If the process is killed between the two, the next
+//! one notices the same things again, and writes the same files.
 //!
-//! **Invariant:** a file is whole and on the card once its function returns, and no file has the address of a receiver.
+//! **Invariant:** a file is whole and on the disk when its function returns, and no file contains the address of a receiver.
 
 use super::rules::{Known, Notice};
 use alm_state::Time;
@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 const KNOWN: &str = "noticed.json";
-/// Space for the notice that says that there is none left: removed where a write fails, and made again.
+/// A file that reserves space for the notice about a full disk: it is removed when a write fails, and created again later.
 const SPARE: &str = "spare";
 const SPARE_BYTES: usize = 64 * 1024;
-/// Larger files are not from here.
+/// The largest file that is read, in bytes; this program writes only smaller ones.
 const MAX_FILE: u64 = 64 * 1024;
 
 pub(super) struct Outbox {
@@ -30,10 +30,10 @@ pub(super) struct Outbox {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Waiting {
     pub(super) notice: Notice,
-    /// Attempts of which nobody knows how they ended.
+    /// The number of attempts whose result is not known.
     #[serde(default)]
     pub(super) unclear: u32,
-    /// Not to be sent before this, by the receiver's word.
+    /// The receiver asked to send nothing before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) after: Option<Time>,
 }
@@ -47,7 +47,7 @@ impl Outbox {
         self.directory.display()
     }
 
-    /// The names of all that waits, the oldest first. What a killed process left half written is removed.
+    /// The names of all waiting notices, the oldest first. Removes half-written files of a killed process.
     pub(super) fn names(&self) -> Vec<String> {
         let mut names: Vec<(Option<SystemTime>, String)> = Vec::new();
         for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
@@ -107,7 +107,7 @@ impl Outbox {
         written
     }
 
-    /// Makes the spare space where it is missing and there is space.
+    /// Creates the file that reserves space, if it is missing and there is space.
     pub(super) fn reserve(&self) {
         let is_there = fs::metadata(self.directory.join(SPARE)).is_ok_and(|spare| spare.len() == SPARE_BYTES as u64);
         if !is_there && self.directory.is_dir() {
@@ -125,7 +125,7 @@ impl Outbox {
             File::open(&self.directory)?.sync_all()
         })();
         if written.is_err() {
-            // On a full file system its space is needed.
+            // On a full file system the half-written file takes space that is needed.
             let _ = fs::remove_file(&temporary);
         }
         written

@@ -1,8 +1,9 @@
-//! Which notice is sent when, and what becomes of it: one attempt at a time, in a process of its own.
+//! Decides which notice is sent when, and what follows from the answer. One attempt at a time, in a separate process.
 //!
-//! [`Queue::turn`] is called every second or so and never waits.
+//! [`Queue::turn`] is called about once a second and never waits.
 //!
-//! **Invariant:** that something was noticed is written after its notices are, and a notice is removed after its receiver's answer.
+//! **Invariant:** the notices of an event are written before the event is remembered as noticed, and a notice is removed only
+//! after its receiver's answer.
 
 use super::delivery::{Answer, End, LIMIT, Order};
 use super::outbox::{Outbox, Waiting};
@@ -17,18 +18,18 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// How often the states are judged, and how soon again after a write that failed.
+/// How often the states are checked for news, and how long to wait after a failed write.
 const EVERY: Duration = Duration::from_secs(5);
 const AFTER_ERROR: Duration = Duration::from_mins(1);
-/// A notice waits a random part of it, so that a thousand devices do not send in one moment.
+/// Every notice waits a random time up to this, in seconds, so that a thousand devices do not send at the same moment.
 const JITTER: u64 = 30;
-/// Between two messages to the same receiver: Slack takes one a second.
+/// The pause between two messages to the same receiver: Slack accepts one per second.
 const GAP: Duration = Duration::from_secs(2);
-/// More that are due make one message.
+/// If more notices than this are due, they are sent as one message.
 const MAX_SINGLE: usize = 3;
-/// After one that was not taken, besides a random part that grows.
+/// The pause after a message that was not accepted; a random time that grows is added.
 const AFTER_REFUSAL: Duration = Duration::from_secs(10);
-/// After attempts that ended unclear; the last of them is the end of the notice.
+/// The pauses after attempts with an unclear result. After one more such attempt the notice is given up.
 const UNCLEAR: [Duration; 2] = [Duration::from_mins(5), Duration::from_mins(30)];
 
 pub(crate) struct Queue {
@@ -39,16 +40,16 @@ pub(crate) struct Queue {
     attempt: Option<Attempt>,
     judged: Option<Duration>,
     journal: Journal,
-    /// Nothing is spread over time: this run ends when all is sent.
+    /// Send without the random wait: this run ends as soon as everything is sent.
     is_hasty: bool,
     is_stopping: bool,
 }
 
-/// A receiver, and what waits for it.
+/// A receiver, and the notices that wait for it.
 struct Line {
     receiver: Receiver,
     waiting: Vec<Entry>,
-    /// Nothing is sent to it before.
+    /// Nothing is sent to it before this time.
     after: Duration,
     backoff: Backoff,
 }
@@ -66,14 +67,14 @@ struct Attempt {
     due: Duration,
 }
 
-/// What is asked of the process that delivers.
+/// The order for the process that delivers.
 pub(super) fn order(receiver: &Receiver, text: Text) -> Order {
     let Receiver { kind, url, authorization, .. } = receiver;
     Order { kind: *kind, url: url.clone(), authorization: authorization.clone(), text }
 }
 
 impl Queue {
-    /// For the receivers in `file`, with the outbox in `directory`.
+    /// A queue for the receivers in `file`, with the outbox in `directory`.
     pub(crate) fn open(
         file: &Path,
         directory: &Path,
@@ -90,7 +91,7 @@ impl Queue {
         for name in outbox.names() {
             match receivers.iter_mut().find(|line| name.starts_with(&line.receiver.id)) {
                 Some(line) => line.waiting.push(Entry { name, due: Duration::ZERO }),
-                // Its receiver is no longer in the file.
+                // The receiver of this notice is no longer in the file.
                 None => drop(outbox.remove(&[name])),
             }
         }
@@ -112,7 +113,7 @@ impl Queue {
         Ok(queue)
     }
 
-    /// How long a receiver is to be left alone holds after a restart, too.
+    /// Restores the pauses that receivers asked for: they hold across a restart, too.
     fn resume(&mut self, now: Time) {
         for line in &mut self.receivers {
             let afters = line.waiting.iter().filter_map(|entry| self.outbox.get(&entry.name)?.after);
@@ -121,32 +122,33 @@ impl Queue {
         }
     }
 
-    /// No attempt is begun any more.
+    /// From now on no attempt is started.
     pub(crate) fn stop(&mut self) {
         self.is_stopping = true;
     }
 
-    /// Whether a turn at `at` judges the states.
+    /// Whether a turn at `at` will check the states for news.
     pub(crate) fn wants_states(&self, at: Duration) -> bool {
         !self.is_stopping && self.judged.is_none_or(|judged| judged <= at)
     }
 
-    /// Whether a process delivers.
+    /// Whether a process that delivers a message is running.
     pub(crate) fn is_sending(&self) -> bool {
         self.attempt.is_some()
     }
 
-    /// Whether nothing waits.
+    /// Whether no notice is waiting.
     pub(crate) fn is_empty(&self) -> bool {
         self.receivers.iter().all(|line| line.waiting.is_empty())
     }
 
-    /// Whether nothing is left to be done by `at`.
+    /// Whether at the time `at` there is nothing left to do.
     pub(crate) fn is_done(&self, at: Duration) -> bool {
         self.judged.is_some() && !self.is_sending() && self.next(at + GAP).is_none()
     }
 
-    /// Ends an attempt, notices what is new in `states`, begins an attempt; the lines for the journal.
+    /// Ends a finished attempt, adds notices for what is new in `states`, and starts an attempt. Returns the lines for the
+    /// journal.
     pub(crate) fn turn(
         &mut self,
         states: Option<&States>,
@@ -200,13 +202,13 @@ impl Queue {
         Ok(())
     }
 
-    /// A receiver to which something is to be sent now.
+    /// The index of a receiver to which something is to be sent now.
     fn next(&self, at: Duration) -> Option<usize> {
         let is_due = |line: &Line| line.after <= at && line.waiting.iter().any(|entry| entry.due <= at);
         self.receivers.iter().position(is_due)
     }
 
-    /// The line for the journal where it cannot be begun.
+    /// Starts an attempt. Returns a line for the journal if that fails.
     fn begin(&mut self, number: usize, at: Duration) -> Option<String> {
         let line = &mut self.receivers[number];
         let due: Vec<String> =
@@ -219,7 +221,7 @@ impl Queue {
                 names.push(name);
                 notices.push(waiting.notice);
             } else {
-                // Somebody has removed or broken it.
+                // The file was removed or damaged by someone else.
                 line.waiting.retain(|entry| entry.name != name);
                 let _ = self.outbox.remove(&[name]);
             }
@@ -242,7 +244,7 @@ impl Queue {
         }
     }
 
-    /// What has become of the attempt, where it has ended.
+    /// If the attempt has ended, handles its result. Returns a line for the journal.
     fn attend(&mut self, at: Duration, now: Time, random: &mut impl FnMut() -> u64) -> Option<String> {
         let mut attempt = self.attempt.take()?;
         let is_over = match attempt.child.try_wait() {
@@ -310,13 +312,14 @@ impl Queue {
 
     fn waits(&mut self, number: usize, details: &str, at: Duration) -> Option<String> {
         let shown = &self.receivers[number].receiver.shown;
-        // A mailer's reasons have numbers that are never the same twice.
+        // Only the beginning of the reason is compared: mailers put numbers into it that differ each time.
         let reason: String = details.chars().take(36).collect();
         let is_new = self.journal.failure(&format!("{shown}: {reason}"), at).is_some();
         is_new.then(|| format!("notices wait for {shown}: {details}; they are tried again"))
     }
 
-    /// Writes down that an attempt was `unclear`, and until when there is none; those that are given up.
+    /// Writes to the files how many attempts were `unclear`, and the pause until the next one. Returns the names of the notices
+    /// that are given up.
     fn note(&self, names: &[String], unclear: u32, now: Time, pause: Duration) -> Vec<String> {
         let after = Some(Time(now.0.saturating_add(i64::try_from(pause.as_secs()).unwrap_or(0))));
         let mut lost = Vec::new();
@@ -326,7 +329,7 @@ impl Queue {
             if waiting.unclear as usize > UNCLEAR.len() {
                 lost.push(name.clone());
             } else {
-                // Where it cannot be written, it is tried once more than it should be.
+                // If this cannot be written, the notice gets one attempt more than it should.
                 let _ = self.outbox.put(name, &waiting);
             }
         }
@@ -335,7 +338,7 @@ impl Queue {
     }
 }
 
-/// A process that delivers. Its environment has what TLS and proxies need, and what a sendmail looks for.
+/// Starts the process that delivers. It inherits the environment: TLS, proxies and sendmail are configured there.
 fn start(order: &Order) -> std::io::Result<Child> {
     let mut child = Command::new("/proc/self/exe")
         .arg0("alm-agent")
@@ -345,7 +348,8 @@ fn start(order: &Order) -> std::io::Result<Child> {
         .stderr(Stdio::null())
         .spawn()?;
     let bytes = order.to_bytes();
-    // Less than a pipe holds. One that is gone has no answer, which is seen.
+    // Does not block: an order is smaller than the buffer of a pipe. If the process has ended already, its answer is missing,
+    // which is handled later.
     let _ = child.stdin.take().map(|mut stdin| stdin.write_all(bytes.as_bytes()));
     Ok(child)
 }

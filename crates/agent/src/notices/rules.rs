@@ -1,27 +1,27 @@
-//! What is worth a notice: by how the images and containers stand now, and what was noticed before.
+//! Decides what is worth a notice, from the current states of images and containers and from what was noticed before.
 //!
-//! Apart from files, clocks and networks, so that each rule is a test of a few lines.
+//! Uses no files, clocks or networks, so that each rule can be tested in a few lines.
 //!
-//! **Invariant:** the same states judged twice make no second notice, and an image that is found up to date makes none.
+//! **Invariant:** the same states never lead to a second notice, and an image that is found up to date leads to none.
 
 use alm_state::{BUILT, Container, Image, Standing, Status, Time};
 use serde::{Deserialize, Serialize};
 
-/// A failure of one run is no news yet: mobile lines fail for a night, and the next run goes well.
+/// How many runs must fail before a notice: mobile connections fail for a night, and the next run succeeds.
 const RUNS: u64 = 2;
-/// But one that lasts so long is, in seconds.
+/// A failure that lasts this long, in seconds, is worth a notice after a single run.
 const LASTING: u64 = 3600;
-/// How many kinds of failure are noticed of an image until it goes well again; and how many images are remembered.
+/// The maximum of notices about different kinds of failure until the image succeeds again, and of remembered images.
 const MAX_KINDS: usize = 8;
 const MAX_KNOWN: usize = 256;
 
-/// What a notice says has happened.
+/// The event that a notice is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Outcome {
     Failed,
     Recovered,
-    /// Something was fetched.
+    /// A new image was downloaded.
     NewImage,
     RolledBack,
     ContainerFailed,
@@ -34,7 +34,7 @@ impl Outcome {
     }
 }
 
-/// One thing that somebody should hear of. Without the device: that is the same in all of them.
+/// A notice, without the name of the device, which is the same in all notices.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Notice {
     pub(super) outcome: Outcome,
@@ -48,25 +48,25 @@ pub(super) struct Notice {
     pub(super) details: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) hint: Option<String>,
-    /// Since when it fails, or failed until now.
+    /// When the failure began, also for a notice of recovery.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) since: Option<Time>,
-    /// Runs that failed since then.
+    /// The number of runs that failed since then.
     #[serde(default)]
     pub(super) attempts: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) digest: Option<String>,
-    /// Fetched by the pull.
+    /// The bytes that the pull downloaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) seconds: Option<f64>,
-    /// When it was noticed.
+    /// When this was noticed.
     pub(super) time: Time,
 }
 
 impl Notice {
-    /// What a newer notice replaces while this one waits.
+    /// The key of this notice: a newer notice with the same key replaces it while it waits.
     pub(super) fn key(&self) -> String {
         let subject = self.container.as_deref().unwrap_or(&self.image);
         let outcome = match self.outcome {
@@ -81,10 +81,10 @@ impl Notice {
     }
 }
 
-/// What was noticed so far; kept over restarts.
+/// What was noticed so far; kept in a file across restarts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Known {
-    /// 0 where nothing was noticed yet: what was pulled before that is no news.
+    /// The version of the format; 0 if nothing was noticed yet. Images that were pulled before the first time are no news.
     pub(super) v: u32,
     images: Vec<KnownImage>,
     containers: Vec<KnownContainer>,
@@ -93,15 +93,15 @@ pub(super) struct Known {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct KnownImage {
     id: String,
-    /// The kinds of failure that were noticed since it last went well.
+    /// The kinds of failure that were noticed since the last success.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     failed: Vec<String>,
-    /// Since when it failed, and how often.
+    /// When the failure began, and how many runs failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     since: Option<Time>,
     #[serde(default)]
     attempts: u64,
-    /// What was here when it last went well.
+    /// When the image of the last success was pulled, and its digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pulled: Option<Time>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,12 +111,12 @@ struct KnownImage {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct KnownContainer {
     name: String,
-    /// The failure or rollback that was noticed: its word, and when it was.
+    /// The failure or rollback that was noticed: its status, and when it happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bad: Option<(Outcome, Option<Time>)>,
 }
 
-/// The notices that are due by now, and `known` with them. `images` has with each image whether its run was lost.
+/// The notices that are due, and the new value of `known`. The flag of each image says whether its run was lost.
 pub(super) fn judge<'a>(
     images: impl Iterator<Item = (&'a Image, bool)>,
     containers: &[Container],
@@ -126,20 +126,21 @@ pub(super) fn judge<'a>(
     let is_first = known.v == 0;
     known.v = 1;
     let mut notices = Vec::new();
-    for (image, lost) in images {
+    let images: Vec<_> = images.collect();
+    for (image, lost) in &images {
         let at = known.images.iter().position(|known| known.id == image.id).unwrap_or_else(|| {
-            forget_oldest(&mut known.images);
-            // One that was here before the agent, or is only found to be current, was fetched at another time.
+            forget_oldest(&mut known.images, |known| images.iter().any(|(image, _)| image.id == known.id));
+            // An image from before the agent, or one that was only found to be current, was not downloaded now.
             let is_old = is_first || image.text != "Pulled";
             let (pulled, digest) = if is_old { (image.pulled, image.digest.clone()) } else { (None, None) };
             known.images.push(KnownImage { id: image.id.clone(), pulled, digest, ..KnownImage::default() });
             known.images.len() - 1
         });
-        notices.extend(of_image(image, lost, now, &mut known.images[at]));
+        notices.extend(of_image(image, *lost, now, &mut known.images[at]));
     }
     for container in containers {
         let at = known.containers.iter().position(|known| known.name == container.name).unwrap_or_else(|| {
-            forget_oldest(&mut known.containers);
+            forget_oldest(&mut known.containers, |known| containers.iter().any(|other| other.name == known.name));
             known.containers.push(KnownContainer { name: container.name.clone(), bad: None });
             known.containers.len() - 1
         });
@@ -148,9 +149,11 @@ pub(super) fn judge<'a>(
     notices
 }
 
-fn forget_oldest<T>(list: &mut Vec<T>) {
+/// Makes room for one more. What is still here is kept, however old: forgotten, it would be noticed again.
+fn forget_oldest<T>(list: &mut Vec<T>, is_here: impl Fn(&T) -> bool) {
     if list.len() >= MAX_KNOWN {
-        list.remove(0);
+        let oldest = list.iter().position(|known| !is_here(known)).unwrap_or(0);
+        list.remove(oldest);
     }
 }
 
@@ -204,9 +207,9 @@ fn of_image(image: &Image, lost: bool, now: Time, known: &mut KnownImage) -> Opt
     (was_failing || is_new).then_some(notice)
 }
 
-/// The kind of a failure that is worth a notice, and since when it lasts.
+/// If the image has a failure that is worth a notice: its kind, and when it began.
 fn failure(image: &Image, lost: bool, now: Time) -> Option<(&str, Time)> {
-    // No hour has passed by a clock that was not set.
+    // If the clock is not set, the duration is not known.
     let lasts = |since: Time| since >= BUILT && now.since(since) >= LASTING;
     if lost {
         return lasts(image.time).then_some(("lost", image.time));
@@ -250,7 +253,7 @@ mod tests {
     use super::*;
     use alm_state::{Checked, Failure, Pulled};
 
-    /// A device of one image, whose states the functions of `alm_state` make, as a pull does.
+    /// A device with one image. Its states are made by the functions of `alm_state`, as in a pull.
     struct Sample {
         known: Known,
         image: Option<Image>,
@@ -268,7 +271,7 @@ mod tests {
             sample
         }
 
-        /// After a restart: what is known was written and read.
+        /// The notices after a restart: `known` is written and read back first.
         fn judged(&mut self, lost: bool) -> String {
             self.known =
                 serde_json::from_str(&serde_json::to_string(&self.known).expect("JSON")).expect("what was written");
@@ -331,7 +334,7 @@ mod tests {
         let mut sample = Sample::new();
         assert_eq!(sample.fail("network"), "");
         assert_eq!(sample.wait(3_500), "");
-        // A run that is under way may go well.
+        // A run that has not ended may succeed.
         assert_eq!(sample.begin(), "");
         assert_eq!(sample.wait(3_600), "");
         sample.image.as_mut().expect("begun").interrupt(143, 0, 1.0, sample.now);
@@ -365,7 +368,7 @@ mod tests {
         assert_eq!(sample.up_to_date(), "");
         sample.fail("network");
         assert_eq!(sample.fail("network"), "failed/network/a:1 2");
-        // With a new image, one message says both.
+        // If the recovery brings a new image, one notice says both.
         assert_eq!(sample.pull("2", 7), "recovered//a:1 2");
         assert_eq!(sample.check(Checked::Current { digest: "2".into() }), "");
     }
@@ -377,10 +380,10 @@ mod tests {
         assert_eq!(sample.up_to_date(), "");
         // All its layers were here already.
         assert_eq!(sample.pull("2", 0), "");
-        // The same once more: somebody had removed it.
+        // The same image downloaded again: somebody had removed it.
         assert_eq!(sample.pull("2", 7), "");
         assert_eq!(sample.check(Checked::Newer { digest: Some("2".into()), latest: Some("3".into()) }), "");
-        // The check came before the pull was seen.
+        // A check overwrites the state before the agent has seen the pull.
         sample.now.0 += 60;
         let mut image = Image::begin("a:1", sample.image.take(), sample.now);
         image.succeed(Pulled { digest: Some("3".into()), up_to_date: false, bytes: 9, seconds: 1.0 }, sample.now);
@@ -400,7 +403,7 @@ mod tests {
         failing.fail("disk-full");
         failing.known = Known::default();
         assert_eq!(failing.judged(false), "failed/disk-full/a:1 2");
-        // An image of which nothing is known, found to be current: fetched at another time.
+        // An image of which nothing is known is found to be current: it was not downloaded now.
         let mut current = Sample::new();
         current.pull("1", 7);
         current.up_to_date();
@@ -464,6 +467,15 @@ mod tests {
             judge([(&image, false)].into_iter(), &[], BUILT, &mut known);
         }
         assert_eq!(known.images.len(), MAX_KNOWN);
+        let mut failing = Image { v: 1, id: "a:old".into(), status: Status::Error, ..Image::default() };
+        (failing.kind, failing.failing_since, failing.attempts) = (Some("auth".into()), Some(BUILT), 9);
+        let mut known = Known::default();
+        let mut noticed = 0;
+        for at in 0..1_000 {
+            let image = Image { v: 1, id: format!("a:{at}"), status: Status::Done, ..Image::default() };
+            noticed += judge([(&failing, false), (&image, false)].into_iter(), &[], BUILT, &mut known).len();
+        }
+        assert_eq!((noticed, known.images.len()), (1, MAX_KNOWN), "what is still here is not forgotten");
         let mut sample = Sample::new();
         sample.fail("0");
         let count = (1..40).filter(|kind| !sample.fail(&kind.to_string()).is_empty()).count();
