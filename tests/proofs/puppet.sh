@@ -842,7 +842,8 @@ readme() {
 both_halves() {
     local code=0 first second
     exec 3>&1
-    HALF=1 PULL=$PULL "$self" > >(tee "$dir/half1" >&3) 2>&1 3>&- &
+    # Where both are ended by a signal, the first one still writes while it stops its lab.
+    HALF=1 PULL=$PULL "$self" > >(trap '' INT TERM; exec tee "$dir/half1" >&3) 2>&1 3>&- &
     first=$!
     HALF=2 PULL=$PULL "$self" 3>&- >"$dir/half2" 2>&1 &
     second=$!
