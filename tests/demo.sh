@@ -1,6 +1,6 @@
 #!/bin/bash
-# The main job, from nothing: a private Docker Engine and registry, three pulls with their log, one that fails.
-# tests/demo.sh fleet [--seconds N] shows a fleet instead: its page, two real devices and 200 that are simulated.
+# Shows the main job, from nothing: a private Docker Engine and registry, three pulls with their log, and one that fails.
+# tests/demo.sh fleet [--seconds N] shows a fleet instead: its page, two real devices and 200 simulated ones.
 # PULL=/path/of/docker-pull-with-progress uses that program instead of building it.
 set -euo pipefail
 

@@ -1,4 +1,4 @@
-//! `--check` and `--running` against a fake engine: every answer there is, and none.
+//! `--check` and `--running` against a fake engine: every possible answer, and no answer.
 
 use crate::support::{Engine, Request, Step, Temp, answer, eventually, program, run};
 use std::time::{Duration, Instant};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 const NEW: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const OLD: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
-/// An engine that gives each path its answer, and to any other path none that could be used.
+/// An engine with these answers by path; on any other path it answers with an error.
 fn engine(temp: &Temp, answers: &[(&'static str, u16, String)]) -> Engine {
     engine_with(temp, "1.41", "Docker/20.10.24", answers)
 }
 
-/// The same, of this version.
+/// The same, with this API version.
 fn engine_with(
     temp: &Temp,
     api: &'static str,
@@ -64,7 +64,7 @@ fn checks() {
     let app = &["h:5000/app"][..];
     check(app, here(&[&format!("h:5000/app@{NEW}")]), there(NEW), 0, "yes: h:5000/app:latest is what the registry has");
     check(app, here(&[&format!("h:5000/app@{OLD}")]), there(NEW), 1, "no: h:5000/app:latest is newer in the registry");
-    // Under two names, from two registries.
+    // The image has two names, from two registries.
     check(app, here(&[&format!("x/y@{OLD}"), &format!("h:5000/app@{NEW}")]), there(NEW), 0, "yes:");
     check(app, here(&[]), there(NEW), 3, "docker image rm h:5000/app:latest");
     check(app, (200, image("sha256:1d", &[]).replace("[]", "null")), there(NEW), 3, "cannot tell:");
@@ -77,7 +77,7 @@ fn checks() {
     check(app, here(&[]), (200, "{}".into()), 3, "no digest");
     check(app, here(&[]), (200, "not JSON".into()), 3, "no digest");
     check(app, (500, message("broken")), there(NEW), 3, "HTTP status 500: broken");
-    // What a digest names cannot become newer: the registry is not asked.
+    // The image of a digest never changes, so the registry is not asked.
     let pinned = format!("h:5000/app:v1@{NEW}");
     check(&[&pinned], here(&[&format!("h:5000/app@{NEW}")]), (500, message("unreachable")), 0, "is here");
     check(&[&pinned], missing(), there(NEW), 1, "is not here");
@@ -94,7 +94,7 @@ fn checks() {
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// `linux/arm/v7` as JSON has it.
+/// A platform such as `linux/arm/v7` in JSON.
 fn platform(text: &str) -> String {
     let mut parts = text.split('/').chain([""; 3]);
     let mut next = || parts.next().unwrap_or_default();
@@ -107,13 +107,13 @@ fn distribution(media_type: &str, platforms: &[&str]) -> String {
     format!(r#"{{"Descriptor":{descriptor},"Platforms":[{}]}}"#, platforms.join(","))
 }
 
-/// An image of the graphdriver for this platform.
+/// An image in the graphdriver store, for this platform.
 fn classic(text: &str) -> String {
     let shown = platform(text).replace("\"os", "\"Os").replace("\"arch", "\"Arch").replace("\"variant", "\"Variant");
     format!(r#"{{"Id":"sha256:1d","RepoDigests":["h:5000/app@{NEW}"],{shown}}}"#)
 }
 
-/// An image of the containerd store, which says of itself that it is for `shown`; a `+` stands before what is there.
+/// An image in the containerd store that reports the platform `shown`. In `entries`, a `+` marks the platforms that are here.
 fn containerd(shown: &str, entries: &[&str]) -> String {
     let entry = |text: &&str| {
         let (is_there, shown) = (text.starts_with('+'), platform(text.trim_start_matches('+')));
@@ -169,20 +169,20 @@ fn a_check_is_for_the_platform_that_a_pull_would_fetch() {
         check(&["env", "linux/arm64", app], &classic("linux/arm64"), &index, 0, "yes:");
         check(&["env", "linux/amd64", app], &classic("linux/arm64"), &index, 1, "another platform than linux/amd64");
         check(&["env", "linux/amd64", "--platform", "arm64", app], &classic("linux/arm64"), &index, 0, "yes:");
-        // A pull would fetch the engine's own.
+        // A pull would download the image for the engine's own platform.
         check(&[app], &classic("linux/arm64"), &index, 1, "another platform than linux/amd64 (linux/arm64)");
         check(&[app], &classic("linux/amd64"), &index, 0, "yes:");
         let v6 = distribution(INDEX, &["linux/arm/v6"]);
         check(&["--platform", "linux/arm/v7", app], &classic("linux/arm/v6"), &v6, 0, "yes:");
         let one = distribution(MANIFEST, &["linux/amd64"]);
         check(&["--platform", "linux/arm64", app], &classic("linux/amd64"), &one, 0, "yes:");
-        // By digest.
+        // The same with a digest.
         let pinned = format!("{app}@{NEW}");
         check(&["--platform", "linux/amd64", &pinned], &classic("linux/arm64"), &index, 1, "another platform");
         check(&["--platform", "linux/arm64", &pinned], &classic("linux/arm64"), "", 0, "is here");
         check(&["--platform", "linux/arm64", &pinned], &classic("linux/amd64"), &one, 0, "yes:");
         check(&[&pinned], &classic("linux/amd64"), "", 0, "is here");
-        // Nothing of it is here for what is wanted.
+        // The image is not here for the requested platform.
         check(&[app], &classic("//"), &index, 1, "is not here for linux/amd64");
         check(&[&pinned], &classic("//"), "", 1, "is not here for linux/amd64");
         check(&["--platform", "x/y/z/w", app], &classic("linux/amd64"), &index, 3, "no platform");
@@ -199,7 +199,7 @@ fn a_check_is_for_the_platform_that_a_pull_would_fetch() {
         1,
         "another",
     );
-    // It shows one of the several that it may have, and cannot be asked for more.
+    // The engine reports only one of several platforms that it may have.
     let shown = classic("linux/amd64").replace("sha256:1d", NEW);
     check(
         "1.45",
@@ -211,7 +211,7 @@ fn a_check_is_for_the_platform_that_a_pull_would_fetch() {
         "does not say which platforms",
     );
     check("1.45", "Docker/26.1.5", &["--platform", "linux/amd64", app], &shown, &index, 0, "yes:");
-    // Docker before 23 takes the first of the list for any arm that it does not have.
+    // Docker before 23 chooses the first ARM entry of the list if its own variant is missing.
     let arms = distribution(INDEX, &["linux/arm/v5", "linux/arm/v6"]);
     let v7 = &["--platform", "linux/arm/v7", app];
     check("1.41", "Docker/20.10.24", v7, &classic("linux/arm/v5"), &arms, 0, "yes:");
@@ -219,7 +219,7 @@ fn a_check_is_for_the_platform_that_a_pull_would_fetch() {
     check("1.45", "Docker/26.1.5", v7, &classic("linux/arm/v6"), &arms, 0, "yes:");
 }
 
-/// Docker Hub counts what an engine asks for a check as a pull, and not what the agent asks.
+/// Docker Hub counts the engine's request for a check as a pull, but not the agent's request.
 #[test]
 fn the_hub_is_asked_by_the_agent() {
     let digest = |digit: &str| format!("sha256:{}", digit.repeat(64));
@@ -273,12 +273,12 @@ fn the_hub_is_asked_by_the_agent() {
     }
     check("alpine", &answers, &info, here(&old), (1, "no: alpine:latest is newer in the registry: sha256:aaa"), false);
     check("alpine", &answers, &info, gone(), (1, "no: alpine:latest is not here; the registry has sha256:aaa"), false);
-    // Of the same digest, and perhaps of another platform: the engine says which there are.
+    // The digest is the same, but the local platform may be another: the engine reports the platforms.
     let newer = (1, "no: alpine:latest is newer in the registry: sha256:eee");
     let of = |other: &str| (200, here(&new).1.replace("arm64", other));
     check("alpine", &answers, &info, of("arm"), newer, true);
     check("alpine", &answers, &info, of("amd64"), (1, "is here for another platform than linux/arm64"), true);
-    // No answer, and no agent to ask.
+    // The agent does not answer, or there is no agent.
     for agent in [
         "",
         "exit 1",
@@ -290,7 +290,7 @@ fn the_hub_is_asked_by_the_agent() {
         check("alpine", agent, &info, here(&new), newer, true);
     }
     check("alpine", &format!("{answers}; exit 1"), &info, here(&new), newer, true);
-    // Where no request is counted, and where the engine is another host's, nobody but the engine is asked.
+    // For registries that do not count requests, and with an engine on another host, the agent is not asked.
     let elsewhere = info.replace(host.trim(), "elsewhere");
     assert!(check("alpine", &answers, &elsewhere, here(&new), newer, true).is_none());
     let newer = (1, "newer in the registry: sha256:eee");
@@ -316,7 +316,7 @@ fn a_container_is_compared_by_its_platforms_manifest() {
     let image = |id: &str, kind: &str, digest: &str| {
         format!(r#"{{"Id":"{id}","Descriptor":{{"mediaType":"{kind}","digest":"{digest}"}}}}"#)
     };
-    // Another platform's entry of the index is new.
+    // Only the entry of another platform is new in the index.
     let requests = check("1.51", &container(OLD, "sha256:m"), &image(NEW, MANIFEST, "sha256:m"), 0, "yes:");
     let asked = &requests.last().expect("a request").line;
     let platform = "%7B%22architecture%22%3A%22arm%22%2C%22os%22%3A%22linux%22%2C%22variant%22%3A%22v7%22%7D";
@@ -328,7 +328,7 @@ fn a_container_is_compared_by_its_platforms_manifest() {
         1,
         "runs sha256:m, and app:v1 is sha256:n",
     );
-    // Where the manifest is not named the ids are compared.
+    // If the engine does not report the manifest, the ids are compared.
     check("1.48", &container(OLD, "sha256:m"), &image(OLD, INDEX, OLD), 0, "yes:");
     check("1.48", &container(OLD, "sha256:m"), &image(NEW, INDEX, NEW), 1, "no:");
     check("1.51", r#"{"Image":"sha256:1d","State":{"Running":true}}"#, r#"{"Id":"sha256:1d"}"#, 0, "yes:");
@@ -358,7 +358,7 @@ fn runs() {
         check((200, &running.replace("\"Running\":true", &format!("\"Running\":true,{state}"))), here, 1, says);
     }
     check((200, running), (200, "{\"Id\":\"sha256:1d\"}"), 0, "yes: container web runs app:v1");
-    // As podman writes it.
+    // The form of podman.
     check((200, running), (200, "{\"Id\":\"1d\"}"), 0, "yes:");
     check(
         (200, running),
@@ -373,7 +373,7 @@ fn runs() {
     check((200, "{\"Image\":7}"), (200, "{\"Id\":\"sha256:1d\"}"), 3, "cannot tell:");
 }
 
-/// A container that shares the network of another runs only while that one does, and since it did.
+/// A container in the network of another one works only while that one runs, and only if that one was not restarted since.
 #[test]
 fn a_container_in_a_dead_namespace_does_not_run() {
     let check = |owner: (u16, &str), code, says: &str| {
@@ -434,7 +434,7 @@ fn an_engine_that_never_answers_is_not_waited_for() {
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert!(ended.stdout.contains("no answer in time"), "{}", ended.stdout);
 
-    // A signal ends the waiting at once.
+    // A signal ends the wait at once.
     let mut asking = crate::support::Running::start(program(&temp).args([
         "--host",
         &engine.host(),

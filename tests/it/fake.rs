@@ -1,7 +1,7 @@
 //! Pulls from a fake engine on a real socket.
 //!
-//! Here: what is asked of an engine, and what its answers are taken for. Below: the docker CLI in its place, signals,
-//! the log, the alphabet of the output, hostile text, why a pull failed.
+//! This file: which requests an engine gets, and how its answers are understood. The files in `fake/`: the docker CLI in its
+//! place, signals, the log, the characters of the output, hostile text, the reasons of failures.
 
 mod alphabet;
 mod client;
@@ -28,7 +28,7 @@ const STATUS: &str = r#"{"status":"Status: Downloaded newer image for a:1"}"#;
 const ERROR: &str = r#"{"errorDetail":{"message":"no space left on device"},"error":"no space left on device"}"#;
 const WARNING: &str = r#"{"status":"WARNING: mind the gap"}"#;
 
-/// The bar, this number of bytes further on.
+/// `BAR`, with this number of bytes added.
 fn bar(further: u64) -> String {
     BAR.replace("12000000", &(12_000_000 + further).to_string())
 }
@@ -36,7 +36,7 @@ fn bar(further: u64) -> String {
 /// A pull that succeeds.
 const GOOD: [&str; 5] = [FROM, LAYER, BAR, DONE, STATUS];
 
-/// A pull of the test's own image from `engine`, once, with a log of its own.
+/// A single attempt to pull the test's image from `engine`, with a log of its own.
 fn pull(temp: &Temp, engine: &Engine) -> Command {
     let mut command = pull_without_log(temp, engine);
     command.args(["--log", &temp.at("log")]);
@@ -49,24 +49,24 @@ fn pull_without_log(temp: &Temp, engine: &Engine) -> Command {
     command
 }
 
-/// An answer of these lines, whole.
+/// A complete answer with these lines.
 fn whole<L: AsRef<[u8]>>(lines: impl IntoIterator<Item = L>) -> Vec<Step> {
     vec![Step::Write(stream(lines))]
 }
 
-/// The beginning of an answer: its head and these lines.
+/// The beginning of an answer: the head and these lines.
 fn begun(lines: &[&str]) -> Step {
     Step::Write(lines.iter().fold(head(), |all, line| [all, chunk(line)].concat()))
 }
 
-/// The text that begins so, without it.
+/// The first text with this beginning, without the beginning.
 #[track_caller]
 fn text_after<'a>(log: &'a str, start: &str) -> &'a str {
     let found = texts(log).into_iter().find_map(|text| text.strip_prefix(start));
     found.unwrap_or_else(|| panic!("no line «{start}…» in:\n{log}"))
 }
 
-/// Pulls from an engine that answers so; how it ended, and the log.
+/// Pulls from an engine that answers with these steps. Returns how the program ended, and the log.
 fn pull_of(steps: Vec<Step>) -> (Ended, String) {
     let temp = Temp::new();
     let engine = Engine::new(&temp, steps);
@@ -97,7 +97,7 @@ fn recordings_of_real_engines_are_pulled_as_they_are_replayed() {
     check("podman-4.3.1/auth-none", 1, false);
 }
 
-/// A replay of `r.jsonl`, recorded while `live` wrote `log`, writes the same, byte for byte.
+/// Checks that a replay of `r.jsonl`, the recording of `live`, writes the same log, byte for byte.
 fn replays_like(temp: &Temp, live: &Ended, case: &str) {
     let again = run(program(temp).args(["--replay", &temp.at("r.jsonl"), "--log", &temp.at("log2")]));
     assert_eq!(again.code, live.code, "{case}: {}\n{}", again.stderr, temp.read("r.jsonl"));
@@ -123,14 +123,14 @@ fn every_end_is_replayed_as_it_was() {
     check(vec![Step::Write(answer(500, ""))], 1);
     check(vec![Step::Write(b"garbage\r\n\r\n".to_vec())], 1);
     check(whole(["", "  ", FROM, "not JSON", "[1,2]", "\"x\"", "null", "{", LAYER, DONE, STATUS]), 0);
-    // Not UTF-8, and all the same JSON once it was made so.
+    // Not UTF-8; after the invalid byte is replaced it would be JSON.
     check(whole([b"{\"status\":\"Status: \xff\"}".to_vec()]), 1);
     check(whole([b"{\"error\":\"\xff\"}".to_vec()]), 1);
-    // A line end of its own in the middle, and what JSON allows between its values.
+    // A carriage return within the line: JSON allows it between values.
     check(whole([FROM, "{\"status\":\r \"Status: x\"}"]), 0);
     check(whole([FROM, "{\"status\":\"a\\ud800\"}", "\u{feff}{}", &"[".repeat(100_000)]), 1);
     check(whole([FROM, &format!("{{\"error\":\"{}\"}}", "x".repeat(2_000_000))]), 1);
-    // Longer in a recording than it was.
+    // In a recording this line is longer than on the socket.
     check(whole([FROM, &"\u{1}\"".repeat(500_000), LAYER, DONE, STATUS]), 0);
 }
 
@@ -183,7 +183,7 @@ fn a_request_names_one_image_and_is_encoded() {
     };
     let digest = format!("sha256:{}", "ab".repeat(32));
     let encoded = format!("sha256%3A{}", "ab".repeat(32));
-    // Names of their own, since another test might hold the lock of the same image.
+    // Names that no other test uses, because another test might hold the lock of the same image.
     check("q1", &[], "fromImage=q1&tag=latest");
     check("q2:3", &[], "fromImage=q2&tag=3");
     check("user/q3:a_b.c-d", &[], "fromImage=user%2Fq3&tag=a_b.c-d");
@@ -288,7 +288,7 @@ fn refusals_are_reported_in_the_engines_words() {
     check(418, "{}", "{}", "");
     check(301, "", "the engine answered HTTP status 301 without a reason", "");
     check(500, r#"{"message":"a\u001b[2J\nb"}"#, "a\\u{1b}[2J\\u{a}b", "");
-    // A redirect is not followed, and a refusal that claims to be a success is none.
+    // A redirect is not followed, and a status of success without a stream is not a success.
     check(204, "", "the engine answered HTTP status 204 without a reason", "");
 }
 
@@ -426,7 +426,7 @@ fn chunks_need_not_be_lines() {
 #[test]
 fn a_pull_in_which_nothing_moves_is_given_up() {
     let temp = Temp::new();
-    // The same bar again and again is no movement.
+    // The same bar repeated is no movement.
     let same = chunk(BAR).repeat(3);
     let engine = Engine::new(&temp, vec![begun(&GOOD[..3]), Step::Write(same), Step::Stall]);
     let ended = run(pull(&temp, &engine).args(["--stall-timeout", "1", "--record", &temp.at("r.jsonl")]));
@@ -449,7 +449,7 @@ fn what_is_allowed_without_movement_is_not_exceeded() {
 
 #[test]
 fn an_engine_that_writes_in_small_pieces_is_not_held_up() {
-    // The kernel keeps few writes that nobody reads. With a whole rest for each few this would take a minute.
+    // The kernel buffers only a few writes that are not read. With a full pause after each few this would take a minute.
     let bars = (0..1000).map(bar);
     let lines = GOOD[..3].iter().map(|line| (*line).to_owned()).chain(bars).chain([DONE.to_owned(), STATUS.to_owned()]);
     let (ended, _) = pull_of(vec![Step::Trickle(stream(lines))]);
@@ -470,8 +470,8 @@ fn a_pull_does_not_wake_up_for_each_word() {
         engine.go();
     }
     let (sleeps, took) = (running.sleeps(), began.elapsed());
-    // A rest, and a wait for the words after it; some more at the start. On a machine so busy that the words come more
-    // slowly than the rests there is a rest for each.
+    // For each event a pause and a wait, and some more at the start. On a very busy machine events arrive more slowly than the
+    // pauses, and then there is a pause for each.
     let max = 20 + 2 * took.as_millis() as u64 / 200;
     assert!((1..=max).contains(&sleeps), "{sleeps} sleeps for {WORDS} words in {took:?}");
     engine.go();

@@ -1,15 +1,15 @@
-//! An engine that fails in every way: each recorded answer with each fault, driven through the real executable.
+//! An engine that fails in every way: each recorded answer with each fault, tried on the real executable.
 //!
-//! Whatever comes, the program ends in time, with the right exit code, one reason, little memory, and never with a
-//! success that was none. The dice are the same in every run; `SEED=N` gives others. A few faults take time (stalls) or
-//! are much the same for every answer (of HTTP and JSON): some of these are left out, unless all are asked for, which
-//! takes some minutes:
+//! With every fault the program must end in time, with the right exit code, one reason and little memory, and must never
+//! report a success that was none. The random numbers are the same in every run; `SEED=N` changes them. Some faults take
+//! time (stalls) or have nearly the same effect on every answer (those of HTTP and JSON): only a part of them is tried,
+//! unless all are requested, which takes some minutes:
 //!
 //! ```sh
 //! FAULTS=all cargo nextest run --locked --config-file tests/nextest.toml faults
 //! ```
 //!
-//! Here: what a fault is, and the run. Below: what an answer comes to, and the faults.
+//! This file: what a fault is, and the run. The files in `faults/`: the expected result of an answer, and the faults.
 
 mod answer;
 mod asides;
@@ -27,23 +27,23 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// What a run may need, in bytes.
+/// The maximum memory of a run, in bytes.
 const MEMORY: u64 = 8_000_000;
 
-/// How long a run may take that waits for nothing but the machine.
+/// The maximum time of a run in which the program does not have to wait for anything.
 const LONG_LIMIT: Duration = Duration::from_mins(1);
 
-/// How long a run is looked at that is to go on waiting.
+/// How long a run is observed in which the program must keep waiting.
 const WAITING: Duration = Duration::from_secs(2);
 
-/// At how many places an answer stops, beside the ends of its chunks.
+/// The number of places at which an answer stops, besides the ends of its chunks.
 const PLACES: usize = 200;
 
-/// At how many it stalls unless all is tried: each takes the program's shortest limit, a second.
+/// The number of places at which it stalls, unless all are tried: each takes the program's shortest limit, a second.
 const STALLS: usize = 12;
 
-/// The answers that have every fault of HTTP and JSON also when not all do: of each engine, with and without layers,
-/// failed, and with a warning after its end.
+/// The answers that are always tried with every fault of HTTP and JSON: some of each engine, with and without layers, a
+/// failed pull, and one with a warning after its end.
 const CHOSEN: [&str; 8] = [
     "dockerd-20.10.24/blob-missing",
     "dockerd-20.10.24/no-matching-platform",
@@ -64,7 +64,7 @@ fn is_chosen(answer: &Answer) -> bool {
     is_all() || CHOSEN.contains(&answer.name.as_str())
 }
 
-/// What the engine does when it is asked.
+/// The engine's answers to requests.
 #[derive(Default)]
 struct Script {
     ping: Vec<Step>,
@@ -77,17 +77,17 @@ struct Fault {
     /// Fixture, fault and place.
     name: String,
     script: Script,
-    /// Where it is not the engine of the script.
+    /// The engine's address, if the program must not use the engine of the script.
     host: Option<String>,
-    /// What must be in the log beside the reason.
+    /// What must be in the log besides the reason.
     says: &'static str,
-    /// The program is run with its shortest limit, and waits no longer.
+    /// Whether the program runs with its shortest stall limit.
     has_short_limit: bool,
     expected: Expected,
 }
 
 impl Fault {
-    /// An answer to a pull, with all that was asked beside it answered well.
+    /// A fault in the answer to the pull; all other requests are answered correctly.
     fn of(kind: &'static str, answer: &Answer, name: &str, pull: Vec<Step>, expected: Expected) -> Self {
         let inspect = match answer.image() {
             image if image.is_empty() => whole_answer(404, r#"{"message":"no such image"}"#),
@@ -110,7 +110,7 @@ fn good_ping() -> Vec<Step> {
     vec![Step::Write(b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\nOK".to_vec())]
 }
 
-/// Numbers that are the same in every run.
+/// Pseudo-random numbers, the same in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -120,7 +120,7 @@ impl Dice {
         Self(name.bytes().fold(seed() ^ 0xcbf2_9ce4_8422_2325, hash).max(1))
     }
 
-    /// A number below `limit`.
+    /// The next number, below `limit`.
     fn below(&mut self, limit: usize) -> usize {
         // xorshift64*
         self.0 ^= self.0 >> 12;
@@ -135,7 +135,7 @@ fn seed() -> u64 {
     std::env::var("SEED").map_or(1, |seed| seed.parse().expect("SEED is a number"))
 }
 
-/// An engine, and the program run against it again and again.
+/// An engine, against which the program is run many times.
 struct Stand {
     temp: Temp,
     engine: Engine,
@@ -158,7 +158,7 @@ impl Stand {
         Self { temp, engine, script }
     }
 
-    /// Runs the program against a fault: the memory it took, or what was wrong.
+    /// Runs the program against a fault. Returns the memory that it used, or what was wrong.
     fn run(&self, fault: &mut Fault) -> Result<Option<u64>, String> {
         let host = fault.host.clone().unwrap_or_else(|| self.engine.host());
         let stderr = File::create(self.temp.join("stderr")).expect("a file");
@@ -167,7 +167,7 @@ impl Stand {
         command.args(["--retries", "0", "--stall-timeout", stall, "--host", &host, "--log", &self.temp.at("log")]);
         command.arg(self.temp.image()).stdout(std::process::Stdio::null()).stderr(stderr);
         let traced = {
-            // The engine says nothing before the program is traced.
+            // The engine does not answer before the program is traced.
             let mut script = self.script.lock().expect("nobody panics with it");
             *script = std::mem::take(&mut fault.script);
             Traced::start(&mut command)
@@ -232,7 +232,7 @@ impl Tally {
     }
 }
 
-/// Faults as they are needed: all of them at once would fill the memory.
+/// Faults are made one by one as they are needed: all of them together would fill the memory.
 type Queue<'a> = Mutex<Box<dyn Iterator<Item = Fault> + Send + 'a>>;
 
 #[test]
@@ -250,7 +250,7 @@ fn no_fault_is_taken_for_a_success_or_a_reason_to_hang() {
     let tally = Mutex::new(Tally::default());
     let work = |queue: &Queue<'_>| {
         let stand = Stand::new();
-        // The queue is not held while a fault is tried.
+        // The lock of the queue is not held while a fault is tried.
         let next = || queue.lock().expect("nobody panics with it").next();
         while let Some(mut fault) = next() {
             let result = stand.run(&mut fault);
@@ -261,7 +261,7 @@ fn no_fault_is_taken_for_a_success_or_a_reason_to_hang() {
         for _ in 0..std::thread::available_parallelism().map_or(2, |count| count.get() * 2) {
             scope.spawn(|| work(&busy));
         }
-        // Who waits costs nothing but time.
+        // Many threads, because most of them only wait.
         for _ in 0..64 {
             scope.spawn(|| work(&with_stalls));
         }
@@ -278,7 +278,7 @@ fn no_fault_is_taken_for_a_success_or_a_reason_to_hang() {
         wrong.len(),
         begun.elapsed().as_secs_f64()
     );
-    // Not print!, which is kept back where a test has passed.
+    // Not print!, whose output is hidden if the test passes.
     std::io::stdout().write_all(summary.as_bytes()).expect("standard output");
     if std::env::var_os("WRITE").is_some() {
         let mut section = std::process::Command::new("tests/proofs/section.py");

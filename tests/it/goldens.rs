@@ -1,14 +1,14 @@
 //! Replays of the fixtures, compared byte for byte.
 //!
 //! `fixtures/ENGINE/CASE.jsonl` is a recording of a real engine, `CASE.log` beside it the log that a replay writes.
-//! `UPDATE=1` renews the logs; they are then to be read as a change of the program is.
+//! `UPDATE=1` renews the logs; review their difference as carefully as a change of the code.
 
 use crate::support::{FIXTURES, Temp, engine_lines, human_lines, program, run, run_with, texts};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
-/// How each pull ended, decided from what the engine was made to do and not from what the program says.
+/// The exit code of each pull, known from what the engine was made to do, and not from the program's output.
 pub(crate) const CASES: &[(&str, i32)] = &[
     ("dockerd-20.10.24/auth-none", 1),
     ("dockerd-20.10.24/auth-right", 0),
@@ -109,7 +109,7 @@ pub(crate) fn recording(case: &str) -> String {
     format!("{FIXTURES}/{case}.jsonl")
 }
 
-/// A replay of the recording at `path`: exit code, log, standard output. Nothing may come on standard error.
+/// Replays the recording at `path`. Returns exit code, log and standard output; standard error must be empty.
 fn replay(temp: &Temp, path: &str) -> (i32, String, String) {
     let _ = fs::remove_file(temp.join("log"));
     let ended = run(program(temp).args(["--replay", path, "--log", &temp.at("log")]));
@@ -156,7 +156,7 @@ fn every_fixture_is_in_the_table() {
     assert_eq!(found, table);
 }
 
-/// What holds for every log.
+/// Checks the rules that hold for every log.
 pub(crate) fn check_log(log: &str, case: &str) {
     let texts = texts(log);
     let stamps: Vec<&str> = log.lines().filter(|line| line.get(5..6) == Some("-")).map(|line| &line[1..20]).collect();
@@ -220,7 +220,7 @@ pub(crate) fn check_log(log: &str, case: &str) {
     check_end(&texts, log, case);
 }
 
-/// The closing block.
+/// Checks the closing block.
 fn check_end(texts: &[&str], log: &str, case: &str) {
     const RULE: &str = "==========================================";
     let rules: Vec<usize> = (0..texts.len()).filter(|&at| texts[at] == RULE).collect();
@@ -238,21 +238,21 @@ fn check_end(texts: &[&str], log: &str, case: &str) {
     assert!(line.starts_with(if is_success { "Overall Progress: [" } else { "Stopped at: [" }), "{case}: {line}");
     assert_eq!(percent(line) == 100, is_success, "{case}: 100 % only at success, and always then:\n{log}");
     let mut layers = next();
-    // All was there, what an attempt before has brought too.
+    // Everything was here in the end, including what an earlier attempt had downloaded.
     if layers.starts_with("Downloaded: ") {
         layers = next();
     }
     if !layers.is_empty() {
         let (n, total) = count(layers).expect("Layers: n/N completed");
         assert!(!is_success || n == total, "{case}: {layers}\n{log}");
-        // docker's CLI reports no bytes.
+        // The docker CLI reports no bytes.
         let has_bytes = !texts.contains(&"Method: docker pull CLI");
         assert!(!has_bytes || next().starts_with("Downloaded: "), "{case}: {log}");
     }
     assert_eq!(next(), "", "{case}: {log}");
 }
 
-/// `(1/3)`, also before `, 50MB in 12s`, and `Layers: 1/3 completed`.
+/// Reads `(1/3)`, also if `, 50MB in 12s` follows, and `Layers: 1/3 completed`.
 fn count(text: &str) -> Option<(usize, usize)> {
     let inner = match text.strip_prefix("Layers: ") {
         Some(rest) => rest.split(' ').next()?,
@@ -267,7 +267,7 @@ fn percent(text: &str) -> u64 {
     before.rsplit(' ').next().and_then(|percent| percent.parse().ok()).expect("a percentage")
 }
 
-/// `(5MB / 50MB)` in bytes; of what has none, nothing.
+/// Reads `(5MB / 50MB)` in bytes; 0 for a part that is missing.
 fn sizes(text: &str) -> (u64, u64) {
     let bytes = |text: &str| {
         let digits = text.trim_end_matches(char::is_alphabetic);
@@ -288,14 +288,14 @@ fn sizes(text: &str) -> (u64, u64) {
     }
 }
 
-/// Recordings that break off after each of their lines, ended as if nothing were wrong: none is a success but those that
-/// hold the word of success.
+/// Cuts recordings after each of their lines and ends them as if nothing were wrong: only those that contain the engine's
+/// final status are a success.
 fn check_prefixes(engine: &str) {
     let temp = Temp::new();
     for &(case, code) in CASES.iter().filter(|(case, _)| case.starts_with(engine)) {
         let text = fs::read_to_string(recording(case)).expect("a recording");
         let lines: Vec<&str> = text.lines().collect();
-        // Long ones not at every line: what lies between are bars.
+        // Long ones are not cut at every line: most of their lines are bars.
         let step = 1 + lines.len() / 30;
         let is_shown = |line: &&&str| line.contains("\"Status: ");
         let has_finished = |line: &&&str| line.contains("Download complete") || line.contains("Already exists");
@@ -310,11 +310,11 @@ fn check_prefixes(engine: &str) {
             } else {
                 prefix.iter().find(is_shown)
             };
-            // What failed in the end may have had the word before its error came.
+            // A pull that failed in the end may have had the final status before its error.
             let is_fair = word.is_some() && (code == 0 || !prefix.iter().any(|line| line.contains("\"error\"")));
             assert!(exit == 1 || is_fair, "{case}: {count} lines are no success:\n{log}");
         }
-        // Without its end, and with an end that the engine broke off.
+        // Without the row of the end, and with an end in which the engine broke off.
         let whole = lines[..lines.len() - 1].join("\n") + "\n";
         for end in ["", "[9999,\"x\",{\"end\":\"cut\"}]\n", "[9999,\"x\",{\"end\":\"stalled\"}]\n"] {
             let (exit, log, _) = replay(&temp, &temp.write("r", whole.clone() + end));
@@ -342,7 +342,7 @@ fn no_prefix_of_a_pull_succeeds_podman() {
     check_prefixes("podman");
 }
 
-/// A replay of `content`, from a file: how it ended, and its texts.
+/// Replays a file with `content`. Returns how the program ended, and its texts.
 fn play(content: impl AsRef<[u8]>) -> (crate::support::Ended, String) {
     let temp = Temp::new();
     let ended = run(program(&temp).args(["--replay", &temp.write("r.jsonl", content), "--log", &temp.at("log")]));
@@ -350,7 +350,7 @@ fn play(content: impl AsRef<[u8]>) -> (crate::support::Ended, String) {
     (ended, log)
 }
 
-/// What a broken recording is answered with: one line that says where, exit 1.
+/// Checks that a broken recording is answered with one line that names the place, and exit code 1.
 fn check_damaged(content: impl AsRef<[u8]>, line: usize, says: &str) {
     let (ended, _) = play(&content);
     let shown = String::from_utf8_lossy(content.as_ref()).chars().take(200).collect::<String>();
@@ -363,7 +363,7 @@ fn check_damaged(content: impl AsRef<[u8]>, line: usize, says: &str) {
 
 const HEADER: &str = r#"{"version":1,"image":"127.0.0.1:5000/a:1","started":"2025-11-19T10:30:15.250+05:30","engine":"20.10.24","api":"1.41"}"#;
 
-/// A recording of these lines of an engine, a tenth of a second apart, that ended so.
+/// A recording with these lines of an engine, a tenth of a second apart, and this end.
 fn recorded(lines: &[&str], end: &str) -> String {
     let rows = lines.iter().enumerate().map(|(at, line)| format!("[0.{at},\"e\",{line}]\n"));
     format!("{HEADER}\n{}[1.0,\"x\",{end}]\n", rows.collect::<String>())
@@ -379,8 +379,8 @@ fn a_bare_capture_plays_like_its_recording() {
     for &(case, code) in CASES {
         let text = fs::read_to_string(recording(case)).expect("a recording");
         let lines = engine_lines(&text);
-        // What the recording knows of how it ended, or that there was another attempt, is not in a capture, nor is what
-        // was not JSON recognised as its end.
+        // A capture does not contain the recorded end, nor a new attempt, and lines that were not JSON cannot be recognised
+        // in it.
         if [r#"{"end":"cut"}"#, r#""attempt":2"#, ",\"r\","].iter().any(|known| text.contains(known)) {
             continue;
         }
@@ -403,7 +403,7 @@ fn recordings_come_from_standard_input_too() {
     let from_file = run(program(&temp).args(["--replay", &path]));
     let recording = fs::read(&path).expect("a recording");
     assert_eq!(run_with(program(&temp).args(["--replay", "-"]), &recording), from_file);
-    // Without its last line end, and with line ends as other systems write them.
+    // Without the last line end, and with the line ends of other systems.
     let text = String::from_utf8(recording).expect("UTF-8");
     assert_eq!(run_with(program(&temp).args(["--replay", "-"]), text.trim_end().as_bytes()), from_file);
     assert_eq!(run_with(program(&temp).args(["--replay", "-"]), text.replace('\n', "\r\n").as_bytes()), from_file);
@@ -418,7 +418,7 @@ fn damaged_recordings_are_reported_with_their_line() {
     check_damaged("HTTP/1.1 200 OK\r\n\r\n", 1, "HTTP response");
     check_damaged(&HEADER[..50], 1, "neither");
     let whole = recorded(&[FROM, STATUS], COMPLETE);
-    // A last line that is cut anywhere.
+    // The last line cut at every place.
     let last = whole.trim_end().rfind('\n').expect("several lines") + 1;
     for end in last + 1..whole.len() - 1 {
         check_damaged(&whole[..end], 4, "");
@@ -436,12 +436,12 @@ fn damaged_recordings_are_reported_with_their_line() {
     ] {
         check_damaged(whole.replace("[0.1,", &format!("{row}\n[0.1,")), 3, "");
     }
-    // A broken event inside a row that was written by the short form.
+    // A broken event within a row that is read by the quick way.
     check_damaged(whole.replace(r#""id":"1"}]"#, r#""id":"1"]"#), 2, "");
     let mut not_text = whole.clone().into_bytes();
     not_text[HEADER.len() + 30] = 0xff;
     check_damaged(not_text, 2, "UTF-8");
-    // Empty lines are passed over, and counted all the same.
+    // Empty lines are skipped, but counted.
     check_damaged(whole.replace("[0.1,", "\n\n[0.1,").replace("Downloaded newer", "\u{1}"), 5, "");
 }
 
@@ -631,7 +631,7 @@ fn speed_keeps_the_timing_of_the_recording() {
     let path = temp.write("r", recorded(&[FROM, STATUS], COMPLETE));
     let begun = std::time::Instant::now();
     let ended = run(program(&temp).args(["--replay", &path, "--speed", "4"]));
-    // A second at four times its speed.
+    // A second of the recording at four times its speed.
     assert!(begun.elapsed() >= std::time::Duration::from_millis(250));
     assert_eq!(ended, run(program(&temp).args(["--replay", &path])));
 }

@@ -1,4 +1,4 @@
-//! The integration tests: one binary, which drives the real executable.
+//! The integration tests: one binary, which runs the real executable.
 
 mod streams;
 mod support;

@@ -1,7 +1,8 @@
-//! The monitor on a real console of the kernel, which is read back cell by cell (`/dev/vcsu*`, and `/dev/vcsa*` for colours).
+//! The monitor on a real console of the kernel, read back cell by cell (`/dev/vcsu*`, and `/dev/vcsa*` for colours).
 //!
 //! `monitor/PAGE-COLUMNSxROWS.txt` is a whole screen: the colour of each row, and its cells; `UPDATE=1` renews them.
-//! Needs root and a kernel with consoles. Without a console these tests say so and fail: nothing else shows what a console does.
+//! Needs root and a kernel with consoles. Without a console these tests fail with a message, because nothing else can show
+//! what a console does.
 
 use crate::support::{Running, Temp, eventually, program};
 use rustix::fs::{FileType, FlockOperation, Mode, flock, makedev, mknodat};
@@ -14,11 +15,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Command;
 use std::time::Duration;
 
-/// A frame comes every half second, a full one every five.
+/// How long to wait for a change: a frame is painted every half second, a complete one every five seconds.
 const SOON: Duration = Duration::from_secs(4);
 const REPAINTED: Duration = Duration::from_secs(12);
 
-/// A console that no other test has, and the size of all consoles.
+/// A console that no other test uses.
 struct Console {
     path: String,
     tty: File,
@@ -38,7 +39,7 @@ impl Console {
         let (number, path, tty) = free.expect("a console: these tests need root and a kernel with /dev/tty40 and more");
         let (cells, colors) = (temp.at("vcsu"), temp.at("vcsa"));
         let mode = Mode::from_raw_mode(0o600);
-        // No udev has made them, where there is none.
+        // Without udev nobody has created these device files.
         for (path, minor) in [(&cells, 64 + number), (&colors, 128 + number)] {
             let _ = fs::remove_file(path);
             mknodat(rustix::fs::CWD, &**path, FileType::CharacterDevice, mode, makedev(7, minor)).expect("root");
@@ -49,13 +50,13 @@ impl Console {
         console
     }
 
-    /// Changes the size of this console. `VT_RESIZE` would change that of all consoles, other tests' too.
+    /// Changes the size of this console. (`VT_RESIZE` would change all consoles, also those of other tests.)
     fn resize(&self, columns: u16, rows: u16) {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&self.tty, size).expect("a new size");
     }
 
-    /// Hangs it up, as a getty does when it begins: `TIOCVHANGUP`, for which std and rustix have no safe call.
+    /// Hangs up the console, as a getty does when it starts: `TIOCVHANGUP`, for which std and rustix have no safe function.
     fn hang_up(&self) {
         let script =
             format!("import fcntl, os; fcntl.ioctl(os.open('{}', os.O_RDWR | os.O_NOCTTY), 0x5437)", self.path);
@@ -74,9 +75,9 @@ impl Console {
         cells.chunks(columns).map(|row| row.iter().collect()).collect()
     }
 
-    /// Each row with the colour of what is written in it.
+    /// Each row, with the colour of its text before it.
     fn painting(&self) -> String {
-        // Behind the size and the cursor, two bytes a cell: the character and its attribute.
+        // After the size and the cursor there are two bytes for each cell: the character and its attribute.
         let attributes = fs::read(&self.colors).expect("its colours");
         let mut attributes = attributes[4..].chunks_exact(2).map(|cell| cell[1]);
         let mut painting = String::new();
@@ -109,7 +110,7 @@ impl Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        // The test may have hung up the one that it holds.
+        // The test may have hung up its own descriptor.
         let tty = OpenOptions::new().read(true).write(true).custom_flags(0o4400).open(&self.path);
         let size = Winsize { ws_row: 25, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let _ = tty.map(|tty| tcsetwinsize(tty, size));
@@ -145,7 +146,7 @@ fn pulling(temp: &Temp, percent: u64) {
 
 const PLAYER: &str = "europe-west1-docker.pkg.dev/alm-prod/player/player:stable";
 
-/// The states of a page, and the text that shows it is there.
+/// The states that lead to a page, and a text by which the page is recognised.
 fn states_of(page: &str) -> (Vec<Value>, &'static str) {
     let image = |id: &str, more: Value| {
         let time = "2025-02-03T04:05:06Z";
@@ -189,8 +190,8 @@ fn states_of(page: &str) -> (Vec<Value>, &'static str) {
     }
 }
 
-/// The screen without what is of this machine and this moment: the head, the disk, whether Docker
-/// runs, when Puppet ran, the version.
+/// The screen without the parts that depend on the machine and the time: the head, the disk, whether Docker runs, when Puppet
+/// ran, the version.
 fn lasting(painting: &str) -> String {
     let rows = painting.lines().skip(1).map(|row| match row.get(7..).map(str::trim_start) {
         Some(text) if text.starts_with("disk ") => "       (disk)",
@@ -272,7 +273,7 @@ fn every_page_fills_the_screen_and_no_more() {
         );
         console.expect("■ app:1");
         assert!(!console.shows("WHAT TO DO"));
-        // Ended, the console is left empty.
+        // At its end the monitor clears the console.
         running.signal(Signal::TERM);
         assert_eq!(running.wait().0, Some(0));
         assert!(console.rows().iter().all(|row| row.trim().is_empty()), "{}", console.rows().join("\n"));
@@ -286,7 +287,7 @@ fn what_others_write_and_a_new_size_are_painted_over() {
     pulling(&temp, 64);
     let _running = monitor(&temp, &console);
     console.expect("35s left");
-    // As a kernel message lands: in the middle, with scrolling, and in whatever colour.
+    // Like a message of the kernel: in the middle of the screen, with scrolling, in any colour.
     (&console.tty).write_all(b"\x1b[25;1H\x1b[31;7m[ 12.3] usb 1-1: new device\r\n\r\n\r\n\x1b[4h").expect("written");
     assert!(console.shows("usb 1-1"));
     assert!(eventually(REPAINTED, || !console.shows("usb 1-1")), "{}", console.rows().join("\n"));
@@ -303,7 +304,7 @@ fn a_console_that_stops_or_is_hung_up_comes_back() {
     pulling(&temp, 10);
     let mut running = monitor(&temp, &console);
     console.expect("137 of 214MB");
-    // Ctrl-S, and Ctrl-Q after a while.
+    // Like Ctrl-S, and later Ctrl-Q.
     tcflow(&console.tty, Action::OOff).expect("it stops");
     put(&temp, "app", r#""status":"Done","text":"Pulled""#);
     std::thread::sleep(Duration::from_millis(1_200));

@@ -1,4 +1,4 @@
-//! What the project's documents claim of its files: that they exist, how long they are, whose the licence is.
+//! What the project's documents say about its files: that they exist, their figures, the licence.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ const LICENSE: &str = include_str!("../../LICENSE");
 const COPYRIGHT: &str = include_str!("../../deploy/debian/copyright");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The documents, each with the directory that its links start from.
+/// The documents, with their paths.
 fn documents() -> Vec<(PathBuf, String)> {
     let directories = ["", "deploy", "deploy/puppet", "deploy/fleet", "tests/proofs"]
         .map(|directory| Path::new(ROOT).join(directory));
@@ -23,7 +23,7 @@ fn documents() -> Vec<(PathBuf, String)> {
     found
 }
 
-/// What stands in backticks and is a file of the project: a path with a folder that the project has, or of its top level.
+/// The files of the project that a text names in backticks: paths that begin with one of its folders, or files at the top.
 fn paths(text: &str) -> impl Iterator<Item = &str> {
     const FOLDERS: [&str; 7] = ["src/", "tests/", "deploy/", "fixtures/", "fuzz/", "crates/", ".ci/"];
     const TOP: [&str; 8] = [
@@ -41,7 +41,7 @@ fn paths(text: &str) -> impl Iterator<Item = &str> {
     in_fences.chain(inline).flat_map(str::split_whitespace).filter_map(|word| {
         let word = word.strip_prefix("./").unwrap_or(word).trim_end_matches([',', ';', ':', '.', ')']);
         let is_path = FOLDERS.iter().any(|folder| word.starts_with(folder)) || TOP.contains(&word);
-        // A pattern, or a name that the reader is to choose.
+        // A pattern, or a name that the reader has to choose.
         let is_open = word.contains(['*', '{', '$']) || word.contains("NAME") || word.contains("FILE");
         (is_path && !is_open).then_some(word)
     })
@@ -78,7 +78,7 @@ fn contributing_says_which_file_to_change() {
     assert!(rows.len() >= 10, "{} rows", rows.len());
 }
 
-/// What a proof has written between its marks.
+/// The text that a proof has written between its marks.
 fn proof(name: &str) -> &'static str {
     const PROOFS: &str = include_str!("../proofs/README.md");
     let section = PROOFS.split(&format!("<!-- begin {name} -->")).nth(1);
@@ -91,7 +91,7 @@ fn the_readme_has_the_figures_of_the_proofs() {
     let readme = README.split_whitespace().collect::<Vec<_>>().join(" ");
     let faults = proof("faults").split(' ').next().unwrap_or_default();
     let engines: Vec<&str> = proof("engines").lines().filter(|line| line.starts_with("| ")).collect();
-    // The first row names the engines, after an empty cell and before what was known of sizes.
+    // The first row has an empty cell, the names of the engines, and the heading of the column about sizes.
     let columns = engines[0].trim_matches('|').split('|').count() - 2;
     assert_eq!(columns, 8, "README.md says eight");
     for figure in [
@@ -119,7 +119,7 @@ fn the_package_has_the_licence_of_the_project() {
 fn the_monitor_is_the_same_service_from_the_package_and_from_puppet() {
     let package = include_str!("../../deploy/debian/alm-monitor.service");
     let puppet = include_str!("../../deploy/puppet/templates/alm-monitor.service.epp");
-    // A file has no documentation beside it, and may lie anywhere.
+    // A single file has no man page beside it, and can be in any directory.
     let unit = |text: &str| {
         let lines = text.lines().filter(|line| !line.starts_with("Documentation=") && !line.starts_with("<%-"));
         lines

@@ -1,5 +1,5 @@
-//! What the README and the man page of the formats claim: commands run, output is real, options and signs are those of
-//! the program.
+//! What the README and the man page of the formats say is true: commands run, output is real, options and emoji are those of the
+//! program.
 
 use crate::support::{Engine, FIXTURES, PROGRAM, Request, Step, Temp, answer, clean, program, run, stream};
 use std::path::Path;
@@ -10,12 +10,12 @@ const FORMATS: &str = include_str!("../../deploy/debian/docker-pull-with-progres
 const CI: &str = include_str!("../../.ci/run");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The lines of the README's blocks of commands.
+/// The lines of the README's code blocks with commands.
 fn commands() -> impl Iterator<Item = &'static str> {
     README.split("```sh\n").skip(1).flat_map(|block| block.split("```").next().unwrap_or_default().lines())
 }
 
-/// An engine that has pulled, checked and run whatever it is asked for.
+/// An engine that has every image, whose images are all current, and that runs every container.
 fn engine(temp: &Temp) -> Engine {
     const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     Engine::serve(Path::new(&temp.at("docker.sock")), |request: &Request| {
@@ -40,8 +40,7 @@ fn every_command_runs() {
     let engine = engine(&temp);
     let log = temp.write("log", "[2025-11-19 10:30:15] one line\n");
     let token = temp.write("token", "not-a-secret");
-    // The names of an installation; the log is the test's own.
-    // What only asks takes no log.
+    // Commands by the names that an installation gives them. They log to the test's own file; those that only ask have no log.
     let script = format!(
         "case $1 in --check | --running) exec {PROGRAM} \"$@\" ;; *) exec {PROGRAM} \"$@\" --log {log} ;; esac"
     );
@@ -52,7 +51,7 @@ fn every_command_runs() {
     let mut count = 0;
     for line in commands() {
         count += 1;
-        // These are what CI runs, this very test among the second's.
+        // CI runs these scripts; this test is part of the second one.
         if let Some(script) = line.strip_prefix("bash ") {
             let file = script.split(' ').next().unwrap_or_default();
             assert!(CI.contains(script) && Path::new(ROOT).join(file).is_file(), "CI does not run {script}");
@@ -61,7 +60,7 @@ fn every_command_runs() {
         let line = line
             .replace("cargo run --release --locked --", "docker-pull-with-progress")
             .replace("/opt/alm/config/gcp-registry-token", &token);
-        // What follows the log goes on until it is ended.
+        // With -f the viewer runs until it is ended.
         let (line, code) = if line.split(' ').any(|word| word == "-f") {
             (format!("timeout --preserve-status -s INT 2 {line}"), 130)
         } else {
@@ -78,7 +77,7 @@ fn every_command_runs() {
 
 #[test]
 fn the_installation_on_a_node_is_run_by_ci() {
-    // tests/proofs/puppet.sh runs this block, line by line as it stands.
+    // tests/proofs/puppet.sh runs this block, line by line, unchanged.
     let blocks: Vec<&str> = README.split("```bash\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     let [block] = blocks[..] else { panic!("{} blocks for tests/proofs/puppet.sh", blocks.len()) };
     assert!(block.lines().count() <= 10 && block.contains("build-rpi.sh") && block.contains("puppet apply"), "{block}");
@@ -124,7 +123,7 @@ fn its_options_are_those_of_the_program() {
 #[test]
 fn it_is_read_in_a_few_minutes() {
     assert!(README.len() <= 16_000, "{} bytes: what is long belongs into deploy/README.md or a man page", README.len());
-    // What a reader asks first comes first.
+    // In the order of a reader's questions.
     let headings: Vec<&str> = README.lines().filter_map(|line| line.strip_prefix("## ")).collect();
     let order = ["Install", "Five commands", "alm pull", "Fleets in short", "Exit codes", "When it fails", "Security"];
     assert_eq!(headings, order);
@@ -139,7 +138,7 @@ fn the_signs_of_the_man_page_are_those_of_the_program() {
     });
     let mut count = 0;
     for (sign, word) in rows {
-        // A status with the sign in it is shown in ASCII by the word.
+        // In ASCII, an emoji within a status is replaced by its word.
         let capture = temp.write("capture", format!("{{\"status\":\"Status: {sign}  x\"}}\n"));
         let shown = run(program(&temp).args(["--ascii", "--replay", &capture])).stdout.replace("  ", " ");
         assert!(shown.contains(&format!("Status: {word} x")), "{sign} is not {word}: {shown}");

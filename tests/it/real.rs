@@ -1,7 +1,7 @@
 //! Pulls from a real engine and real registries.
 //!
-//! Few tests of many steps, for each has a laboratory of its own to start. They need root, and what `tests/run.sh`
-//! installs; where that is missing they fail.
+//! Few tests with many steps, because each test starts an engine and registries of its own. They need root, and the programs
+//! that `tests/run.sh` installs; without these they fail.
 
 mod hub;
 mod lab;
@@ -53,7 +53,7 @@ fn pulls() {
     missing.ended_with(1).says(&["❌ PULL FAILED: manifest for", "💡 check the image's name and tag", "] 0%"]);
     missing.never_says(&["PULL SUCCESSFUL", "🔁"]);
     lab.pull(&image("nothing/here"), &[]).ended_with(1).says(&["❌ PULL FAILED:", "💡 check the image's name and tag"]);
-    // Nothing listens there: port 1 is below what the kernel gives.
+    // Nothing listens on port 1: the kernel never assigns a port that low.
     let refused = lab.pull("127.0.0.1:1/three", &["--retries", "0"]);
     refused.ended_with(1).says(&["❌ PULL FAILED:", "💡 check that this device reaches the registry 127.0.0.1:1:"]);
     refused.says(&["connection refused"]);
@@ -75,7 +75,7 @@ fn pulls() {
     two_at_once(&lab);
 }
 
-/// All layers are there, and no name for them.
+/// All layers are here, but no image has them.
 fn cached(lab: &Lab) {
     let image = |tag: &str| format!("{}/three:{tag}", lab.registry);
     lab.pull(&image("latest"), &[]).ended_with(0);
@@ -86,7 +86,7 @@ fn cached(lab: &Lab) {
     named.never_says(&["📋", "Layers:", "Downloaded:"]);
     assert!(lab.has(&image("latest")), "{named}");
 
-    // Another image of the same layers.
+    // Another image with the same layers.
     let dir = lab.dir.join("labelled");
     fs::create_dir(&dir).expect("a directory");
     fs::write(dir.join("Dockerfile"), format!("FROM {}\nLABEL another=image\n", image("latest"))).expect("a file");
@@ -99,7 +99,7 @@ fn cached(lab: &Lab) {
     assert!(lab.has(&image("labelled")));
 }
 
-/// An image for several platforms, of which this is one or is none.
+/// An image for several platforms, with and without this one.
 fn platforms(lab: &Lab) {
     lab.forget_images();
     let digest = lab.push_index("both", &["amd64", "arm64", "arm"]);
@@ -115,7 +115,7 @@ fn platforms(lab: &Lab) {
     foreign.never_says(&["PULL SUCCESSFUL", "🔁"]);
     assert!(!lab.has(&image), "{foreign}");
 
-    // One manifest, built for another machine: taken by every engine, with a warning.
+    // A single manifest for another platform: every engine accepts it, and the program warns.
     let image = format!("{}/elsewhere", lab.registry);
     lab.push_foreign(&image);
     lab.forget_images();
@@ -125,7 +125,7 @@ fn platforms(lab: &Lab) {
     asked_for.ended_with(0).never_says(&["⚠️  the image is for"]);
     lab.state(&["--check", &image], 0, "yes: ");
     lab.state(&["--check", &image, "--platform", "linux/arm64"], 0, "yes: ");
-    // What the environment asks for, and what it wants of signatures.
+    // The environment requests a platform, or verification of signatures.
     let with = |name: &str, value: &str| {
         let (name, value) = (name.to_owned(), value.to_owned());
         lab.begin_with(&image, move |command| {
@@ -137,7 +137,7 @@ fn platforms(lab: &Lab) {
     with("DOCKER_CONTENT_TRUST", "0").finish().ended_with(0);
 }
 
-/// Over a link that lets one see the progress.
+/// A pull that is slow enough to show progress.
 fn slow_pull(lab: &Lab) {
     let link = Link::to(&lab.registry, 3 * MB);
     lab.forget_images();
@@ -145,13 +145,13 @@ fn slow_pull(lab: &Lab) {
     slow.pulled(3, 0);
     assert!((3..8).contains(&slow.took.as_secs()), "{slow}");
     let bars: Vec<_> = slow.lines().filter(|line| line.starts_with("⬇️  Layer")).collect();
-    // 10 MB take over three seconds: a bar at once for each layer, another after two, and the last one's end.
+    // 10 MB take over three seconds: a bar at once for each layer, another one after two seconds, and the last one at 100 %.
     assert!((5..=9).contains(&bars.len()), "{} bars in {slow}", bars.len());
     assert!(bars.iter().any(|bar| (20..90).contains(&percent(bar))), "{slow}");
     assert!(slow.between("Downloaded: ", " (").starts_with("10MB in "), "{slow}");
 }
 
-/// Long enough for lines that say how far the whole is; that the replay has the same ones [`lab::Running::finish`] sees to.
+/// Long enough for lines with the overall progress. [`lab::Running::finish`] checks that a replay has the same lines.
 fn long_pull(lab: &Lab) {
     let link = Link::to(&lab.registry, MB);
     lab.forget_images();
@@ -165,7 +165,7 @@ fn long_pull(lab: &Lab) {
         assert!((1..100).contains(&percent(line)), "{long}");
         assert!(line.contains("MB / ") && line.contains("B/s") && line.ends_with(')'), "{long}");
     }
-    // Once each, in the log too; and by the clock of the pull.
+    // Each line once, in the log too, with the times of the pull.
     assert_eq!((overall_lines(&long.out), overall_lines(&long.log)), (whole.len(), whole.len()), "{long}");
 }
 
@@ -174,7 +174,7 @@ fn percent(bar: &str) -> u32 {
     digits.and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("no percent in {bar}"))
 }
 
-/// Where there is no Unix socket docker's CLI pulls, and reports layers as well.
+/// Without a Unix socket the docker CLI pulls, and layers are reported too.
 fn fallback(lab: &Lab) {
     let (engine, link) = (Link::to_socket(&lab.socket()), Link::to(&lab.registry, 5 * MB));
     let host = format!("tcp://{}", engine.address);
@@ -221,7 +221,7 @@ fn fallback(lab: &Lab) {
     none.finish().ended_with(1).says(&["❌ PULL FAILED: no docker command was found", "💡 install Docker"]);
 }
 
-/// Stopped in the middle it cancels the pull in the engine, and the next one is whole.
+/// A signal during a pull cancels it in the engine, and the next pull succeeds.
 fn interrupted(lab: &Lab) {
     let link = Link::to(&lab.registry, 2 * MB);
     let image = format!("{}/eight", link.address);
@@ -245,7 +245,7 @@ fn interrupted(lab: &Lab) {
     lab.pull(&image, &[]).pulled(8, 0);
 }
 
-/// The second pull of an image watches the first one's transfer. A hang-up stops neither.
+/// A second pull of the same image watches the transfer of the first one. SIGHUP stops neither.
 fn two_at_once(lab: &Lab) {
     let link = Link::to(&lab.registry, 3 * MB);
     let image = format!("{}/three", link.address);
@@ -265,11 +265,11 @@ fn two_at_once(lab: &Lab) {
     for expected in [&shown, "Complete (3/3)", "✅ PULL SUCCESSFUL", "Layers: 3/3 completed"] {
         assert!(second.status.success() && text.contains(expected), "no {expected:?} in {text}");
     }
-    // Once, and not twice.
+    // The layers were transferred only once.
     assert!(link.carried() < 14 * MB, "{} bytes came", link.carried());
 }
 
-/// Private images: no login, a wrong one, docker's own, a helper's, a token's; and no secret in anything written.
+/// Private images: no login, a wrong one, docker's own, a credential helper, a token file; and no secret in any output.
 #[test]
 fn credentials() {
     let lab = Lab::start("credentials");
@@ -292,7 +292,7 @@ fn credentials() {
     ]);
     none.never_says(&["🔁", "PULL SUCCESSFUL"]);
 
-    // A login that the registry no longer takes.
+    // A login that the registry no longer accepts.
     fs::create_dir(&config).expect("a directory");
     let old = base64(b"fleet:old-password");
     let auths = format!("{{\"auths\":{{\"{private}\":{{\"auth\":\"{old}\"}}}}}}");
@@ -310,7 +310,7 @@ fn credentials() {
     broken.pulled(1, 0).says(&["⚠️", "config.json"]);
     with_config(&image, &[]).ended_with(1).says(&["config.json", "❌ PULL FAILED: "]);
 
-    // Docker's own login, by DOCKER_CONFIG and in the home directory.
+    // The login of `docker login`, from DOCKER_CONFIG and from the home directory.
     fs::remove_file(config.join("config.json")).expect("config.json");
     let log_in = |variable: &str, value: &Path| {
         let mut login = lab.command("docker");
@@ -327,7 +327,7 @@ fn credentials() {
     lab.pull(&image, &[]).ended_with(0).says(&["Image is up to date"]);
     fs::remove_dir_all(lab.dir.join("home/.docker")).expect("docker's directory");
 
-    // A helper, which is a program on PATH.
+    // A credential helper is a program on PATH.
     let helpers = lab.dir.join("helpers");
     fs::create_dir(&helpers).expect("a directory");
     let script = format!(
@@ -346,7 +346,7 @@ fn credentials() {
     });
     helped.finish().pulled(3, 0);
     assert_eq!(fs::read_to_string(helpers.join("asked")).expect("asked"), format!("get {private}\n"));
-    // Without it on PATH.
+    // The helper is not on PATH.
     let helpless = with_config(&image, &["--retries", "0"]);
     helpless.ended_with(1).says(&["⚠️", "docker-credential-lab", "❌ PULL FAILED: "]);
 
@@ -355,7 +355,7 @@ fn credentials() {
     assert!(!password.is_empty());
 }
 
-/// A password in a file, over the socket and by docker's CLI.
+/// A password in a file, over the socket and with the docker CLI.
 fn token_file(lab: &Lab, image: &str) {
     let token = lab.dir.join("token");
     let file = token.to_str().expect("plain");
@@ -404,10 +404,10 @@ fn write_private(path: &Path, text: &str, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its mode");
 }
 
-/// What breaks in the middle, and that the next run heals.
+/// Failures in the middle of a pull, each followed by a run that succeeds.
 #[test]
 fn faults() {
-    // All images and their layers take less than a third of it.
+    // All images and their layers need less than a third of this size.
     let lab = Lab::start_on_disk_of("faults", "500M");
     registry_restarts(&lab);
     engine_restarts(&lab);
@@ -416,7 +416,7 @@ fn faults() {
 }
 
 fn registry_restarts(lab: &Lab) {
-    // Not there when the pull begins: we try again.
+    // The registry is not there when the pull begins: this program retries.
     lab.order("kill", "registry");
     let mut pull = lab.begin_pull(&format!("{}/tiny", lab.registry), &[]);
     pull.await_text("🔁 Retry 1/3 in 5s: ");
@@ -424,7 +424,7 @@ fn registry_restarts(lab: &Lab) {
     let pulled = pull.finish();
     pulled.pulled(1, 0).says(&["🔁 Retry 1/3 in 5s: ", "connection refused", "✅ PULL SUCCESSFUL"]);
 
-    // Gone in the middle: the engine tries again.
+    // The registry is gone in the middle: the engine retries.
     let link = Link::to(&lab.registry, 2 * MB);
     let image = format!("{}/three", link.address);
     let mut pull = lab.begin_pull(&image, &[]);
@@ -452,7 +452,7 @@ fn engine_restarts(lab: &Lab) {
     pulled.ended_with(0).says(&["🔁 Retry 1/3 in 5s: ", "(8/8)", "✅ PULL SUCCESSFUL", "Layers: 8/8 completed"]);
     assert!(lab.has(&image), "{pulled}");
 
-    // Twice: what has come is lost each time, and data are dear.
+    // Only twice: the engine discards what it has downloaded each time, and mobile data are expensive.
     lab.forget_images();
     link.set_rate(2 * MB);
     let mut pull = lab.begin_pull(&image, &[]);
@@ -464,7 +464,7 @@ fn engine_restarts(lab: &Lab) {
     pull.finish().ended_with(1).says(&["🔁 Retry 1/3", "⬇️", "❌ PULL FAILED: the engine broke off"]);
     lab.order("revive", "engine");
 
-    // It does not come back: the truth, at once where nothing is to be tried again.
+    // The registry does not come back: the failure is reported, at once if no retry is allowed.
     lab.forget_images();
     for (retries, signal) in [("0", None), ("1", Some(Signal::TERM))] {
         link.set_rate(2 * MB);
@@ -529,7 +529,7 @@ fn disk_fills(lab: &Lab) {
     lab.pull(&image, &[]).pulled(2, 0);
 }
 
-/// Podman's socket, which speaks as docker's and says less.
+/// Podman's socket, which is compatible with docker's but sends less.
 #[test]
 fn podman() {
     let lab = Lab::start("podman");

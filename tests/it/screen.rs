@@ -1,7 +1,7 @@
-//! The live view on a real pseudo-terminal, as a terminal emulator shows it in the end, and its sister for programs.
+//! The live view on a real pseudo-terminal, read through a terminal emulator; and `--progress json`.
 //!
-//! `screen/CASE.txt` is a whole screen as it stands when a recording was played up to a moment; `UPDATE=1` renews them.
-//! The recording comes through a pipe that is then left open, so that the moment stays for as long as it takes to look.
+//! `screen/CASE.txt` is the whole screen after a recording was played up to a moment; `UPDATE=1` renews them. The recording
+//! comes through a pipe that is left open then, so the program stays at that moment while the screen is read.
 
 use avt::Terminal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_docker-pull-with-progress");
 
-/// When nothing has come for so long the screen stands still: four frames could have come.
+/// After this time without output the screen is taken as final: four frames could have been drawn in it.
 const QUIET: Duration = Duration::from_millis(400);
 
-/// What a frame begins and ends with.
+/// The sequences at the beginning and at the end of a frame.
 const HOLD: &str = "\x1b[?2026h";
 const SHOW: &str = "\x1b[?2026l";
 
@@ -29,13 +29,13 @@ const RETRIES: &str = "dockerd-20.10.24/reg-rst-once.jsonl";
 const KILLED: &str = "dockerd-20.10.24/kill9-dockerd-midpull.jsonl";
 const CONTAINERD: &str = "dockerd-28.5.2-containerd/fresh-eight-fast.jsonl";
 
-/// The program in a terminal.
+/// The program on a terminal.
 struct Tty {
     master: File,
     child: Child,
     recording: Option<ChildStdin>,
     terminal: Terminal,
-    /// What each read brought, and when.
+    /// The text of each read, and its time.
     reads: Vec<(Instant, String)>,
     partial: Vec<u8>,
 }
@@ -66,7 +66,7 @@ impl Tty {
     fn at(recording: &str, seconds: f64, columns: u16, rows: u16, env: &[(&str, &str)]) -> Self {
         let mut tty = Self::start(columns, rows, env, &["--replay", "-", "--progress", "tty"]);
         tty.feed(&until(recording, seconds));
-        // A busy machine may take longer to begin than a screen stands still.
+        // On a busy machine the start can take longer than `QUIET`.
         let started = Instant::now();
         while tty.reads.is_empty() && started.elapsed() < Duration::from_secs(20) {
             tty.watch(QUIET);
@@ -79,7 +79,7 @@ impl Tty {
         self.recording.as_mut().expect("the pipe").write_all(lines.as_bytes()).expect("a reader");
     }
 
-    /// Takes what comes until nothing has come for `quiet`; whether there may be more.
+    /// Reads until there was no output for `quiet`. Returns whether more may follow.
     fn watch(&mut self, quiet: Duration) -> bool {
         let wait = Timespec { tv_sec: 0, tv_nsec: quiet.subsec_nanos().into() };
         let mut buffer = [0; 16 << 10];
@@ -95,7 +95,7 @@ impl Tty {
                     self.terminal.feed(text.as_str());
                     self.reads.push((Instant::now(), text));
                 }
-                // Linux says EIO when nobody has the other side open any more.
+                // Linux returns EIO when no process has the other side open any more.
                 _ => return false,
             }
         }
@@ -136,7 +136,7 @@ impl Tty {
         self.reads.iter().map(|(_, text)| text.as_str()).collect()
     }
 
-    /// Whatever has happened: the cursor is to be seen below everything, and in no colour.
+    /// Checks what must always hold: the cursor is visible, below everything, and without colour.
     fn assert_in_order(&mut self) {
         let (cursor, screen) = (self.terminal.cursor(), self.screen());
         let below = screen.lines().count();
@@ -149,7 +149,7 @@ impl Tty {
 
 impl Drop for Tty {
     fn drop(&mut self) {
-        // After a test that failed, or one that has seen enough.
+        // The program still runs after a failed test, or if the test did not wait for its end.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -168,7 +168,7 @@ fn read(fixture: &str) -> String {
     fs::read_to_string(path(fixture)).expect(fixture)
 }
 
-/// The recording up to a moment.
+/// The lines of a recording up to a moment.
 fn until(fixture: &str, seconds: f64) -> String {
     let text = read(fixture);
     let is_before = |line: &&str| {
@@ -252,7 +252,7 @@ fn a_new_size_is_painted_anew() {
         assert!(tty.watch(QUIET));
         check(&tty.screen(), name);
         if name == "resized-60" {
-            // What the wrapped lines have pushed up is in the history, and nothing of the log was drawn over.
+            // The wrapped lines have pushed others into the history; no line of the log was overwritten.
             let all = tty.terminal.screen().text().join("\n");
             check(&(all.trim_end().to_owned() + "\n"), "resized-history");
         }
@@ -277,7 +277,7 @@ fn sigterm_leaves_the_terminal_in_order() {
         assert!(screen.ends_with("==========================================\n"), "{screen}");
         assert!(speed != "1" || screen.contains("\n1e8e54156f91 Downloading  ["), "what was under way: {screen}");
         let last = tty.reads.last().expect("a closing block").0;
-        // 100 ms on a machine that has nothing else to do.
+        // 100 ms on an idle machine.
         assert!(last - shown < Duration::from_millis(400), "{:?}", last - shown);
         tty.assert_in_order();
     }
@@ -313,7 +313,7 @@ fn a_complaint_in_the_middle_is_a_line_of_its_own() {
     let (first, all) = (until(RETRIES, 1.0), until(RETRIES, 18.0));
     tty.feed(&first);
     assert!(tty.watch(QUIET));
-    // The log cannot be opened again: this is no file.
+    // The log cannot be opened again, because there is a directory in its place.
     fs::remove_file(&log).expect("removed");
     fs::create_dir(&log).expect("a directory");
     tty.feed(&all[first.len()..]);
@@ -324,7 +324,7 @@ fn a_complaint_in_the_middle_is_a_line_of_its_own() {
     let complaint: Vec<_> = screen.lines().filter(|line| line.contains("docker-pull-with-progress")).collect();
     let [complaint] = complaint[..] else { panic!("{screen}") };
     assert!(complaint.starts_with("docker-pull-with-progress: log /"), "{screen}");
-    // It may be wrapped; it takes no other line away.
+    // The message may be wrapped, but must not replace another line.
     expected.retain(|c| c != '\n');
     let rest: String = screen.lines().filter(|line| expected.contains(line)).collect();
     assert_eq!(rest, expected, "{screen}");
@@ -339,7 +339,7 @@ fn a_terminal_that_is_gone_does_not_stop_the_session() {
     let first = until(RETRIES, 1.0);
     tty.feed(&first);
     assert!(tty.watch(QUIET));
-    // Hung up: the other side is closed.
+    // The terminal hangs up when the other side is closed.
     tty.master = File::open("/dev/null").expect("nothing");
     tty.feed(&read(RETRIES)[first.len()..]);
     tty.recording = None;
@@ -360,7 +360,7 @@ fn no_more_than_ten_frames_a_second_each_one_write() {
         let raw = tty.raw();
         let frames = raw.matches(HOLD).count();
         assert!((10..=26).contains(&frames), "{frames} frames in 2.5 s");
-        // How often the process has called write(2), as the kernel counts.
+        // The kernel counts the calls of write(2).
         let io = fs::read_to_string(format!("/proc/{}/io", tty.child.id())).expect("its counts");
         let writes = io.lines().find_map(|line| line.strip_prefix("syscw: ")).expect("the count");
         assert_eq!(writes, frames.to_string());
@@ -434,7 +434,7 @@ fn start_json(env: &[(&str, &str)]) -> Child {
         .expect("the program")
 }
 
-/// What `--progress json` says of a recording, as it is and understood, and the exit code.
+/// The output of `--progress json` for a recording, as text and parsed, and the exit code.
 fn json(recording: String, env: &[(&str, &str)]) -> (String, Vec<Value>, i32) {
     let mut child = start_json(env);
     let mut pipe = child.stdin.take().expect("the pipe");
@@ -490,7 +490,7 @@ fn the_words_of_json() {
     assert!(last["bytes"].as_u64() > Some(220_000_000), "{last}");
 }
 
-/// The progress of the whole, as often and as far as the log has it, in numbers.
+/// The overall progress in JSON has the same times and values as in the log.
 #[test]
 fn the_whole_in_json_is_the_whole_of_the_log() {
     let cases = [RETRIES, "dockerd-28.5.2-containerd/fresh-three.jsonl", "podman-5.4.2/reg-down-and-back.jsonl"];
@@ -501,7 +501,7 @@ fn the_whole_in_json_is_the_whole_of_the_log() {
         let overall: Vec<&Value> = rows.iter().filter(is_whole).collect();
         let log = read(&recording.replace(".jsonl", ".log"));
         let lines: Vec<&str> = log.lines().filter(|line| line.contains("Overall Progress: ")).collect();
-        // The last line of the log is that of its closing block.
+        // The last of these lines belongs to the closing block.
         let lines = &lines[..lines.len() - 1];
         assert!(!lines.is_empty() && overall.len() == lines.len(), "{lines:?}\n{overall:?}");
         for (row, line) in overall.iter().zip(lines) {
@@ -515,17 +515,17 @@ fn the_whole_in_json_is_the_whole_of_the_log() {
             assert!(line.contains(&total) || number("total") > Some(1_000_000_000), "{line}: {row}");
             assert_eq!(line.contains(" left)"), row["left"].is_u64(), "{line}: {row}");
             assert_eq!(line.contains("B/s"), row["rate"].is_u64(), "{line}: {row}");
-            // As the log has them, to the second.
+            // The same times as in the log, to the second.
             assert_eq!(row["time"].as_str().map(|time| &time[11..19]), Some(&line[12..20]), "{line}: {row}");
         }
     }
 }
 
-/// Whether each line of the terminal, those that have scrolled up too, came as it stands there.
+/// Checks that no line of the terminal was wrapped, including those that have scrolled up.
 fn assert_nothing_wraps(tty: &Tty, columns: usize) {
     let mut row = String::new();
     for line in tty.raw().replace("\x1b[32m", "").replace("\x1b[0m", "").replace('\r', "").lines() {
-        // As the emulator draws it.
+        // Drawn by the emulator.
         let mut terminal = Terminal::with_scrollback(columns, 4, None).expect("a terminal");
         terminal.feed(line);
         assert_eq!(terminal.cursor().row, 0, "{columns}: {line}");
@@ -541,7 +541,7 @@ fn the_viewer_fits_its_lines() {
     let log = log.to_str().expect("UTF-8");
     let torn = format!("{}{}\n", read("dockerd-20.10.24/kill9-dockerd-midpull.log"), "\0".repeat(3000));
     fs::write(log, torn).expect("a log");
-    // Its path is not part of what is compared.
+    // The path of the log is not compared.
     let heading = format!("Log of image pulls: {log}");
     for (columns, name) in [(60, "view-60"), (80, "view-80"), (200, "view-200")] {
         for (locale, suffix) in [("C.UTF-8", ""), ("C", "-ascii")] {

@@ -1,4 +1,4 @@
-//! The state file: what it says of pulls that go well, fail, are killed, and of checks.
+//! The state file of pulls that succeed, fail or are killed, and of checks.
 
 mod trouble;
 
@@ -20,7 +20,7 @@ const STATUS: &str = r#"{"status":"Status: Downloaded newer image for a:1"}"#;
 const ERROR: &str = r#"{"errorDetail":{"message":"no space left on device"},"error":"no space left on device"}"#;
 const GOOD: [&str; 6] = [FROM, LAYER, BAR, DONE, DIGEST, STATUS];
 
-/// A pull of the test's own image, once, whose state goes into the test's directory.
+/// A single attempt to pull the test's image, with its state in the test's directory.
 fn pull(temp: &Temp, engine: &Engine) -> Command {
     let mut command = program(temp);
     command.args(["--retries", "0", "--no-log", "--state", &temp.at("state"), "--host", &engine.host(), &temp.image()]);
@@ -31,7 +31,7 @@ fn file(temp: &Temp) -> String {
     format!("state/{}.json", temp.image().replace(':', "%3A").replace('/', "%2F"))
 }
 
-/// The state; null while there is none. It is whole whenever it is there.
+/// The state; null if there is none. Fails if the file is not complete.
 fn state(temp: &Temp) -> Value {
     match temp.read(&file(temp)) {
         text if text.is_empty() => Value::Null,
@@ -43,13 +43,13 @@ fn status(temp: &Temp, args: &[&str]) -> Ended {
     run(program(temp).args(["--status", "--state", &temp.at("state")]).args(args))
 }
 
-/// An engine that gets as far as a bar and then waits.
+/// An engine that sends a bar and then waits.
 fn waiting(temp: &Temp, rest: Vec<u8>) -> Engine {
     let begun = [head(), chunk(FROM), chunk(LAYER), chunk(BAR)].concat();
     Engine::new(temp, vec![Step::Write(begun), Step::Wait, Step::Write(rest)])
 }
 
-/// Starts a pull and waits until its state has the progress.
+/// Starts a pull and waits until its state shows progress.
 fn started(temp: &Temp, engine: &Engine) -> Running {
     let running = Running::start(&mut pull(temp, engine));
     assert!(eventually(LIMIT, || state(temp)["text"] == "Downloading"), "{}", state(temp));
@@ -116,7 +116,7 @@ fn failing_is_shown_with_its_beginning_and_its_attempts() {
         shown.stdout
     );
     assert!(shown.stdout.contains("  what to do: make room where"), "{}", shown.stdout);
-    // Interrupted: it is as long as before that nothing goes well.
+    // An interruption does not change since when the image fails.
     let engine = waiting(&temp, Vec::new());
     let mut running = started(&temp, &engine);
     running.signal(Signal::TERM);
@@ -136,7 +136,7 @@ fn failing_is_shown_with_its_beginning_and_its_attempts() {
 #[test]
 fn a_pull_by_dockers_command_line_writes_the_same() {
     let temp = Temp::new();
-    // It waits where a pull would load, so that it can be looked at.
+    // A shell that waits in the place of the pull, so that the state can be read meanwhile.
     rustix::fs::mknodat(rustix::fs::CWD, temp.at("go"), rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a pipe");
     let says =
         "printf '%s\\n' '1: Pulling from a' 'abc123: Pulling fs layer' 'abc123: Download complete'; read -r line <go
@@ -165,7 +165,7 @@ fn a_pull_by_dockers_command_line_writes_the_same() {
 #[test]
 fn a_retry_is_shown_with_its_reason_until_it_has_begun() {
     let temp = Temp::new();
-    // The first connection breaks off, the second goes on.
+    // The first connection breaks off, the second one continues.
     let pulls = std::sync::atomic::AtomicUsize::new(0);
     let engine = Engine::serve(std::path::Path::new(&temp.at("docker.sock")), move |request| match &request.line {
         line if line.contains("/_ping") => {
@@ -279,7 +279,7 @@ fn a_check_writes_what_it_found_and_never_undoes_a_pull() {
     assert_eq!((&unknown["text"], &unknown["kind"]), (&"Cannot tell".into(), &"unreachable".into()));
     assert!(unknown["failing_since"].is_string());
     assert_eq!(status(&temp, &[]).code, Some(0));
-    // While a pull goes on a check leaves its state alone.
+    // A check does not change the state while a pull is running.
     let engine = waiting(&temp, Vec::new());
     let running = started(&temp, &engine);
     fs::remove_file(&engine.socket).expect("a socket");

@@ -1,7 +1,7 @@
-//! What engines say in their many forms: numbers that mean nothing, layers that start again, captures that were cut, objects
-//! without a line end.
+//! Unusual streams of engines: numbers without meaning, layers that start again, captures that were cut, objects without a line
+//! end.
 //!
-//! Recordings, for the most part, with times that no test could wait for.
+//! Mostly recordings, with times that no test could wait for.
 
 use crate::goldens::{CASES, check_log, recording};
 use crate::support::{
@@ -29,7 +29,7 @@ fn bytes(current: u64, total: u64) -> String {
     downloading(format!("\"current\":{current},\"total\":{total}"))
 }
 
-/// A replay of these events, with their seconds, as a pull that goes on to success ten seconds later.
+/// Replays these events at these seconds, followed by a success ten seconds later.
 fn play(events: &[(u64, String)], more: &[&str]) -> (Ended, String) {
     let temp = Temp::new();
     let end = events.last().map_or(0, |(at, _)| at + 10);
@@ -44,13 +44,13 @@ fn play(events: &[(u64, String)], more: &[&str]) -> (Ended, String) {
     (ended, temp.read("log"))
 }
 
-/// The events of one layer from its announcement on, so many seconds apart.
+/// The events of one layer, beginning with its announcement, this many seconds apart.
 fn every(seconds: u64, lines: impl IntoIterator<Item = String>) -> Vec<(u64, String)> {
     let begin = [(0, FROM.to_owned()), (0, LAYER.to_owned())];
     begin.into_iter().chain((1..).map(|n| n * seconds).zip(lines)).collect()
 }
 
-/// The lines about the layer `abc`, without what they have in common.
+/// The lines about the layer `abc`, without their common beginning.
 fn of_abc(log: &str) -> Vec<String> {
     texts(log).iter().filter_map(|text| text.split_once("Layer abc")).map(|(_, what)| what.to_owned()).collect()
 }
@@ -155,11 +155,11 @@ fn a_layer_that_starts_again_says_so_once() {
         ": Complete (1/1), 50MB in 16s".to_owned(),
     ];
     assert_eq!(of_abc(&log), expected, "{log}");
-    // What came twice counts twice; the whole stands still meanwhile.
+    // Bytes that were downloaded twice are counted twice; the overall progress does not change during the second time.
     assert!(texts(&log).iter().any(|text| text.starts_with("Downloaded: 70MB in ")), "{log}");
     let whole: Vec<_> = texts(&log).into_iter().filter(|text| text.starts_with("Overall")).collect();
     assert!(whole[0].contains("28% (20MB / 50MB"), "{log}");
-    // With what remains as the total nothing starts again.
+    // If the total is only the rest, the layer does not start again.
     let lines = [bytes(20_000_000, 50_000_000)].into_iter().chain(retry(2)).chain([bytes(1_000_000, 29_000_000)]);
     let (_, log) = play(&every(2, lines), &[]);
     assert!(!log.contains("starts again") && log.contains("44% (22MB / 50MB)"), "{log}");
@@ -201,7 +201,7 @@ fn the_stall_limit_counts_movement_of_every_kind() {
     }
     let ended = running.end();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    // The same numbers again and again, as the containerd store says them: that is nothing.
+    // The containerd store repeats the same numbers: that is no movement.
     let temp = Temp::new();
     let begin = Step::Write([head(), chunk(FROM), chunk(LAYER)].concat());
     let engine = Engine::new(&temp, vec![begin, Step::Endless(chunk(line(5)))]);
@@ -210,12 +210,12 @@ fn the_stall_limit_counts_movement_of_every_kind() {
     assert!(ended.code == Some(1) && ended.stdout.contains("nothing has moved for 1s"), "{ended:?}");
 }
 
-/// A capture with nothing but these bytes, from standard input.
+/// Replays a capture with exactly these bytes from standard input.
 fn bare(temp: &Temp, capture: &[u8]) -> Ended {
     run_with(program(temp).args(["--replay", "-"]), capture)
 }
 
-/// Captures of every engine, cut before and behind.
+/// Captures of an engine, cut at their beginning and at their end.
 fn check_cut_captures(engine: &str) {
     let temp = Temp::new();
     for &(case, code) in CASES.iter().filter(|(case, _)| case.starts_with(engine)) {
@@ -238,16 +238,16 @@ fn check_cut_captures(engine: &str) {
                 }
                 let ended = bare(&temp, capture.as_bytes());
                 assert!(ended.code == Some(1) || is_shown(part), "{case}: {from}..{to}: {ended:?}");
-                // A capture that was cut says nothing of what its engine did.
+                // From a capture that was cut one cannot conclude what the engine did.
                 assert!(!ended.stdout.contains("the engine ended the pull"), "{case}: {from}..{to}: {ended:?}");
-                // In the middle of the next line.
+                // Cut in the middle of the next line.
                 let torn = format!("{capture}{}", &lines[to][..lines[to].len() / 2]);
                 let ended = bare(&temp, torn.as_bytes());
                 assert_eq!(ended.code, Some(1), "{case}: {from}..{to} and a half: {ended:?}");
             }
         }
-        // Without its first lines podman's says nothing either; that a layer was there already takes one line, and one
-        // that is twice in an image is announced twice.
+        // Without their first lines, captures of podman cannot be judged either: one line says that a layer was here already,
+        // and a layer that is in an image twice is announced twice.
         let is_podmans = engine == "podman" && lines[0].contains("Pulling fs layer");
         let is_missed = |from: usize| lines[..from].iter().any(|line| !lines[from..].contains(line));
         for from in (1..lines.len().min(8)).filter(|&from| is_podmans && is_missed(from)) {
@@ -278,7 +278,7 @@ fn a_capture_that_was_cut_is_no_success_podman() {
     check_cut_captures("podman");
 }
 
-/// With the mark that Windows begins a text with.
+/// With the byte order mark with which Windows begins a text.
 #[test]
 fn a_file_from_windows_is_read() {
     let temp = Temp::new();
@@ -336,7 +336,7 @@ fn objects_need_no_line_end_between_them() {
         let ended = bare(&temp, lines.join(between).as_bytes());
         assert_eq!((ended.code, closing(&ended)), (Some(0), closing(&expected)), "{between:?}");
     }
-    // In a recording, as one line that was no JSON, and as one event.
+    // In a recording: as a line that was not JSON, and as an event.
     let header = r#"{"version":1,"image":"a:1"}"#;
     for row in [
         format!("[0.5,\"r\",{}]", serde_json::to_string(&lines.concat()).expect("JSON")),
@@ -346,7 +346,7 @@ fn objects_need_no_line_end_between_them() {
         let ended = bare(&temp, recording.as_bytes());
         assert_eq!((ended.code, closing(&ended)), (Some(0), closing(&expected)), "{row}");
     }
-    // Over the socket: byte by byte, in chunks of any size; an object is shown when it ends and not with the next one.
+    // Over the socket: byte by byte and in chunks of any size. An object is shown when it ends, not with the next one.
     let body = lines.concat();
     let mut answers = vec![Step::Trickle(stream([&body]))];
     answers.extend([1, 7, 64, 1000, 100_000].map(|size| {

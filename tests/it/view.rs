@@ -1,6 +1,6 @@
 //! The viewer of the log.
 //!
-//! No test depends on speed: what must have happened is waited for, and limits are many times what is usual.
+//! No test depends on speed: every expected event is waited for, and limits are many times the usual duration.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fmt::Write as _;
@@ -20,7 +20,7 @@ const GREEN: &str = "[2025-11-19 10:30:17] ⬇️  Layer abc: \x1b[32m[██░
 const BARE: &str = "[2025-11-19 10:30:17] ⬇️  Layer abc: [██░░] 50% (5MB / 10MB)\n";
 const ASCII: &str = "[2025-11-19 10:30:17] DOWN Layer abc: [##..] 50% (5MB / 10MB)\n";
 
-/// A directory of one test, and the log in it.
+/// The directory of one test, with a log in it.
 struct Place(PathBuf);
 
 impl Place {
@@ -48,7 +48,7 @@ impl Place {
         append(&self.log(), text);
     }
 
-    /// `alm-pull` with these arguments, on this log, with no environment but a locale.
+    /// `alm-pull` with these arguments, for this log, with only a locale in the environment.
     fn alm(&self, args: &str) -> Command {
         let mut command = program("alm-pull", args);
         command.arg("--log").arg(self.log());
@@ -87,7 +87,7 @@ fn run(command: &mut Command) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-/// What `args` shows on a terminal.
+/// The output of `alm-pull` with `args` on a terminal.
 fn on_terminal(place: &Place, environment: &str, args: &str) -> String {
     let line = format!("{environment} exec -a alm-pull {EXE} --log {} {args}", place.log().display());
     let mut command = Command::new("script");
@@ -105,7 +105,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A viewer that goes on, and what it has shown.
+/// A viewer that follows the log, and its output so far.
 struct Follower {
     child: Child,
     shown: Arc<Mutex<String>>,
@@ -153,14 +153,14 @@ impl Follower {
         fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
     }
 
-    /// Whether it has this file open.
+    /// Whether the viewer has this file open.
     fn holds(&self, file: &Path) -> bool {
         let wanted = fs::metadata(file).unwrap();
         let open = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
         open.filter_map(|entry| fs::metadata(entry.ok()?.path()).ok()).any(|open| open.ino() == wanted.ino())
     }
 
-    /// Its largest resident size in KB.
+    /// The peak of its resident memory, in KB.
     fn peak(&self) -> u64 {
         let status = self.proc("status");
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
@@ -176,10 +176,10 @@ impl Follower {
         status.unwrap()
     }
 
-    /// Ends it; its exit code and what it said on stderr.
+    /// Ends the viewer with a signal. Returns its exit code and its output on stderr.
     fn end(&mut self, signal: Signal) -> (i32, String) {
         self.send(signal);
-        // A signal that comes before it is caught ends the program as any other.
+        // A signal that arrives before the program catches signals ends it like any other program.
         let status = self.exit();
         let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap();
         let mut stderr = String::new();
@@ -248,7 +248,7 @@ fn the_last_lines_without_the_raw_ones() {
     );
     place.append("[2025-11-19 10:30:17] half");
     place.shows("-n 2", &format!("{}[2025-11-19 10:30:17] half\n", lines(120..=120)));
-    // Just after a rotation.
+    // Right after a rotation.
     fs::rename(place.log(), place.old()).unwrap();
     fs::write(place.log(), lines(121..=122)).unwrap();
     place.shows("-n 2", &lines(121..=122));
@@ -374,7 +374,7 @@ fn huge_logs_take_little_memory_and_time() {
     follower.shows(&lines(11..=60));
     assert!(before.elapsed() < Duration::from_secs(5));
     assert!(follower.peak() < 8_000, "{} KB", follower.peak());
-    // A line of 100 MB, before which there are others.
+    // A line of 100 MB, with other lines before it.
     let log = File::create(place.log()).unwrap();
     log.write_at(format!("{}[2025-11-19 10:30:17] ", lines(1..=2)).as_bytes(), 0).unwrap();
     log.write_at(format!("\n{}", lines(3..=3)).as_bytes(), 100 << 20).unwrap();
@@ -395,7 +395,7 @@ fn follows_rotation_truncation_and_what_appears_later() {
     sleep(Duration::from_millis(300));
     fs::create_dir(&place.0).unwrap();
     sleep(Duration::from_millis(300));
-    // A log that appears is shown whole: all of it is new.
+    // A log that appears later is shown from its beginning: all of it is new.
     place.append(&lines(1..=3));
     follower.shows(&lines(1..=3));
     place.append("[2025-11-19 10:30:17] li");
@@ -403,7 +403,7 @@ fn follows_rotation_truncation_and_what_appears_later() {
     follower.shows(&lines(1..=3));
     place.append("ne 4\n[10:30:17] raw\n");
     follower.shows(&lines(1..=4));
-    // A writer that has not noticed the rotation yet, and lines in the new log already.
+    // A writer that has not noticed the rotation yet, while the new log already has lines.
     let late = OpenOptions::new().append(true).open(place.log()).unwrap();
     follower.send(Signal::STOP);
     fs::rename(place.log(), place.old()).unwrap();
@@ -413,7 +413,7 @@ fn follows_rotation_truncation_and_what_appears_later() {
     follower.shows(&lines(1..=6));
     (&late).write_all(lines(7..=7).as_bytes()).unwrap();
     follower.shows(&lines(1..=7));
-    // A generation that comes and goes between two looks, the first of three with a half line at its end.
+    // A generation that appears and is rotated away while the viewer is stopped; the first of three ends with half a line.
     follower.send(Signal::STOP);
     place.append("[2025-11-19 10:30:17] half");
     fs::rename(place.log(), place.old()).unwrap();
@@ -427,7 +427,7 @@ fn follows_rotation_truncation_and_what_appears_later() {
     sleep(Duration::from_millis(500));
     place.append(&lines(11..=11));
     follower.shows(&format!("{rotated}{}", lines(11..=11)));
-    // Deleted and made anew, long after the rotation: what lies in .1 is old.
+    // The log is deleted and created again, long after the rotation: the content of .1 is old.
     sleep(Duration::from_millis(2500));
     fs::remove_file(place.log()).unwrap();
     sleep(Duration::from_millis(300));
@@ -453,13 +453,13 @@ fn ends_quietly() {
         follower.shows(&lines(1..=1));
         assert_eq!(follower.end(signal), (code, String::new()));
     }
-    // A reader that goes, while nothing comes.
+    // A reader that ends while there is no output.
     let mut follower = Follower::unread(&mut place.alm("-f"));
     let mut line = [0; 10];
     follower.child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
     drop(follower.child.stdout.take());
     assert_eq!(follower.exit().code(), Some(0));
-    // A reader that goes in the middle.
+    // A reader that ends in the middle of the output.
     fs::write(place.log(), lines(1..=100_000)).unwrap();
     let mut follower = Follower::unread(&mut place.alm("-n 100000"));
     follower.child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
@@ -495,7 +495,7 @@ fn a_slow_reader_loses_nothing() {
     let place = Place::with("slow", lines(1..=20_000));
     let mut follower = Follower::unread(&mut place.alm("-f -n 20000"));
     for number in 20_001..=20_006 {
-        // Only the last generation is kept; the viewer must have seen each while its reader did not read.
+        // Only the last generation is kept, so the viewer must open each of them even though its reader does not read.
         wait_until("the generation is held", || follower.holds(&place.log()));
         fs::rename(place.log(), place.old()).unwrap();
         place.append(&lines(number..=number));
@@ -505,7 +505,7 @@ fn a_slow_reader_loses_nothing() {
     follower.shows(&lines(1..=20_006));
 }
 
-/// Writes lines as the log does: looks whether the file under the name is still its own, and opens it anew if not.
+/// Writes lines as the log does: checks whether the path still leads to its file, and opens the path again if not.
 fn write_like_the_log(path: &Path, name: char, written: &AtomicUsize, is_over: &AtomicBool) {
     let open = || OpenOptions::new().append(true).create(true).open(path).unwrap();
     let mut file = open();
@@ -531,8 +531,8 @@ fn a_thousand_rotations_lose_nothing() {
     wait_until("the log is held", || follower.holds(&place.log()));
     let written = [AtomicUsize::new(0), AtomicUsize::new(0)];
     let is_over = AtomicBool::new(false);
-    // How many lines of each writer are shown: their numbers have no gaps, which is checked at the end.
-    // Only what is new is read: the more there was to read, the more would be written meanwhile, and so on.
+    // The number of lines of each writer that are shown; the end of the test checks that there are no gaps. Only new output is
+    // read here: reading all of it each time takes longer and longer, and more would be written meanwhile.
     let (mut checked, mut counts) = (0, [0; 2]);
     let mut seen = || {
         let shown = follower.shown.lock().unwrap();
@@ -553,15 +553,15 @@ fn a_thousand_rotations_lose_nothing() {
         let now = || [&written[0], &written[1]].map(|written| written.load(Ordering::SeqCst));
         let (mut last, mut before_last) = ([0; 2], [0; 2]);
         for number in 0..1000 {
-            // Only `.1` is kept, so the generation that is overwritten must have been seen. The one that becomes `.1`
-            // need not: it may come and go between two looks.
+            // Only `.1` is kept, so the generation that is overwritten must have been seen. The one that becomes `.1` need not
+            // have been: the viewer may miss it and read it from `.1`.
             wait_until("the generation in .1 is seen", || reach(seen(), before_last));
             fs::rename(place.log(), place.old()).unwrap();
-            // Counted only now: the next line of a writer may be on its way to the old file, the one after it goes to the
-            // new one, however long this thread was kept waiting before the rename.
+            // Counted after the rename: a writer's next line may still go to the old file, but the one after it goes to the
+            // new file, however long this thread had to wait before the rename.
             (last, before_last) = (now().map(|count| count + 2), last);
             if number % 2 == 0 {
-                // As logrotate's `create` does it; else the writer makes it.
+                // As logrotate does with `create`; otherwise the writer creates the file.
                 append(&place.log(), "");
             }
             wait_until("the generation has a line of each", || reach(now(), last));

@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# Devices with a real systemd, for scripts to source. Each is booted as the first process of namespaces of its own: this
-# machine's files below a tmpfs that takes what is written, and no service of the machine. Needs root, cgroup v2, systemd.
-#   make_device NAME                    its files are below $devices/NAME/root, for the caller to add to
-#   boot_device NAME HOST [OLD NEW]...  HOST is its name; OLD is seen as NEW in it, as a console as /dev/tty1
-#   inside NAME COMMAND...              on the device
-#   end_device NAME                     and nothing is left of it
-# The caller sets $devices, a directory. With $network, a process's id, the devices are in the network of that process; else each
-# has one of its own, without any interface.
-# shellcheck disable=SC2154 # of the caller
+# Devices with a real systemd, for scripts to source. Each systemd is the first process of its own namespaces. A device has this
+# machine's files, but writes go to a tmpfs, and none of the machine's services run on it. Needs root, cgroup v2, systemd.
+#   make_device NAME                    creates its files below $devices/NAME/system, where the caller may add others
+#   boot_device NAME HOST [OLD NEW]...  boots it; HOST is its name; the file OLD appears as NEW on it (a console as /dev/tty1)
+#   inside NAME COMMAND...              runs a command on the device
+#   end_device NAME                     ends the device and removes everything of it
+# The caller sets $devices, a directory. If $network is the id of a process, the devices are in the network of that process;
+# otherwise each has its own network, without an interface.
+# shellcheck disable=SC2154 # set by the caller
 
 declare -A device_init
 
@@ -20,7 +20,7 @@ make_device() { # NAME
     mkdir "$at/top/upper" "$at/top/work"
     mount -t overlay none -o "lowerdir=/,upperdir=$at/top/upper,workdir=$at/top/work" "$at/system"
     rm -rf "$at/system"/etc/systemd/system/*.wants "$at/system"/etc/systemd/system/alm-* "$at/system/var/lib/alm"
-    # logind looks at the machine's own first console, finds it free, and would start a login on what is called so here.
+    # logind, masked below, would find the machine's first console free and start a login on the device's /dev/tty1.
     rm -f "$at/system/usr/sbin/policy-rc.d"
     systemctl --quiet --root="$at/system" mask systemd-logind.service console-getty.service systemd-networkd.service networking.service
 }
@@ -29,11 +29,11 @@ boot_device() { # NAME HOST [OLD NEW]...
     local at=$devices/$1 host=$2 group enter=(unshare --net)
     group=$(device_group "$1")
     mkdir "$group"
-    # systemd gives it the name that the file says.
+    # systemd sets the host name from this file.
     echo "$host" >"$at/system/etc/hostname"
     [ -z "${network-}" ] || enter=(nsenter -t "$network" -n)
-    # Its last command is the first process of the device.
-    # shellcheck disable=SC2016 # what is in quotes is for the shell in the namespaces
+    # The last command in it is the first process of the device.
+    # shellcheck disable=SC2016 # expanded by the shell in the namespaces
     (
         echo "$BASHPID" >"$group/cgroup.procs"
         exec "${enter[@]}" unshare --mount --pid --fork --kill-child --uts --ipc --cgroup sh -euc '
@@ -56,7 +56,7 @@ boot_device() { # NAME HOST [OLD NEW]...
                 mount --bind "$1" "$root$2"
                 shift 2
             done
-            # The credentials of services are mounted by a child of systemd, in namespaces that hear of each other.
+            # A child of systemd mounts the credentials of services in its own namespace: mounts must propagate.
             mount --make-rshared /
             hostname "$host"
             exec env -i container=proof PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$root" \
@@ -78,7 +78,7 @@ end_device() { # NAME
         kill -KILL "$init" || true
         wait "$init" || true
     fi 2>/dev/null
-    # Empty once the kernel has ended what the first process leaves.
+    # The group is empty when the kernel has ended the remaining processes.
     for _ in $(seq 50); do
         [ -d "$group" ] || break
         find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1

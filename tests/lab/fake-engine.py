@@ -38,5 +38,5 @@ while True:
     try:
         client.sendall(pull if b"/images/create?" in request else PING)
     except OSError:
-        pass  # it has left in mid-pull
+        pass  # the client has disconnected during the pull
     client.close()

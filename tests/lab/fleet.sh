@@ -1,7 +1,7 @@
 #!/bin/bash
-# A small fleet, from nothing: tests/demo.sh fleet [--seconds N]
-# A broker with the page, two devices with real pulls from a private Engine and registry, published by real agents, and 200
-# devices that are simulated. Goes on until Ctrl-C, or for N seconds, and leaves nothing behind.
+# Shows a small fleet, started from nothing: tests/demo.sh fleet [--seconds N]
+# A broker with the page; two devices with real pulls from a private Engine and registry, and with real agents; and 200 simulated
+# devices. Runs until Ctrl-C, or for N seconds, and leaves nothing behind.
 # PULL=/path/of/docker-pull-with-progress and AGENT=/path/of/alm-agent use those programs instead of building them.
 set -euo pipefail
 
@@ -38,11 +38,11 @@ clean_up() {
     exit $code
 }
 trap clean_up EXIT
-# Ctrl-C is how it is meant to end.
+# Ctrl-C is the normal end.
 trap 'exit 0' INT; trap 'exit 143' TERM
 
 child() { # NAME COMMAND...
-    # A session of its own: Ctrl-C is for this script, which then ends them in order.
+    # In its own session, so that Ctrl-C reaches only this script, which then ends the children in order.
     setsid "${@:2}" </dev/null >"$dir/$1.log" 2>&1 &
     children+=($!)
 }
@@ -146,7 +146,7 @@ player-berlin and player-hamburg are real: one has its image, the other asks for
 All others are simulated. ${seconds:+It ends after $seconds seconds; }Ctrl-C ends it.
 END
 end=$((SECONDS + ${seconds:-999999999}))
-# A pull now and then, so that something moves.
+# A pull from time to time, so that something changes.
 turn=0
 while [ $SECONDS -lt $end ]; do
     for pid in "${children[@]}"; do kill -0 "$pid" 2>/dev/null || fail "a part of the fleet has ended (pid $pid)"; done

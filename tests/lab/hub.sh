@@ -1,9 +1,9 @@
 #!/bin/bash
-# Runs a command where Docker Hub is a registry of our own, on loopback:
+# Runs a command with a local registry in the place of Docker Hub:
 #   tests/lab/hub.sh DIR COMMAND...    DIR is new or empty; the exit code is that of COMMAND
-# In mount, network and process namespaces of its own the Hub's names lead to 127.0.0.1, where docker-registry has a certificate
-# for them. Its authority is in DIR/ca.crt, for SSL_CERT_FILE; an Engine that believes it answers at DIR/docker.sock;
-# DIR/registry.log has what the registry was asked. All of it ends with the command.
+# In separate mount, network and process namespaces the Hub's names lead to 127.0.0.1, where docker-registry has a certificate
+# for them. The CA is in DIR/ca.crt, for SSL_CERT_FILE; an Engine that trusts it listens on DIR/docker.sock; DIR/registry.log has
+# the requests to the registry. All of it ends with the command.
 set -euo pipefail
 
 die() { echo "hub.sh: $*" >&2 && exit 1; }
@@ -34,7 +34,7 @@ openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout
 printf 'basicConstraints=CA:FALSE\nsubjectAltName=%s\n' "DNS:${names// /,DNS:}" >extensions
 openssl x509 -req -in hub.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out hub.crt 2>/dev/null
 
-await() { # LOG COMMAND...: until COMMAND succeeds, 30 seconds at most
+await() { # LOG COMMAND...: waits until COMMAND succeeds, at most 30 seconds
     local end=$((SECONDS + 30)) log=$1
     shift
     until "$@" >/dev/null 2>&1; do

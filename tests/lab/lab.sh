@@ -1,13 +1,14 @@
 #!/bin/bash
 # A private Docker Engine with two registries on loopback, for the tests and the demo:
-#   tests/lab/lab.sh install [PACKAGE...]   apt-get what is missing of docker.io, docker-registry, apache2-utils and these
-#   tests/lab/lab.sh start DIR [FROM]       start them in DIR (new or empty), push the images, write DIR/env; or only the
-#                                           registries, with a copy of what those of the lab FROM hold
-#   tests/lab/lab.sh image DIR NAME SIZE..  push an image to the open registry: a layer of random bytes a SIZE (5K, 20M)
-#   tests/lab/lab.sh kill DIR NAME          SIGKILL for one of engine, registry, private
-#   tests/lab/lab.sh revive DIR NAME        start that one again where it was
-#   tests/lab/lab.sh stop DIR               stop them, empty DIR and, if start made it, remove it
-# No other engine or registry of the machine is touched, and several labs may run at once.
+#   tests/lab/lab.sh install [PACKAGE...]   install docker.io, docker-registry, apache2-utils and these, if they are missing
+#   tests/lab/lab.sh start DIR [FROM]       start them in DIR (new or empty), push the images, write DIR/env; with FROM only the
+#                                           registries, with a copy of the content of the lab FROM
+#   tests/lab/lab.sh image DIR NAME SIZE..  push an image to the open registry, with a layer of random bytes for each SIZE
+#                                           (5K, 20M)
+#   tests/lab/lab.sh kill DIR NAME          send SIGKILL to NAME: engine, registry or private
+#   tests/lab/lab.sh revive DIR NAME        start it again at the same address
+#   tests/lab/lab.sh stop DIR               stop them, empty DIR, and remove it if start created it
+# Other engines and registries of the machine are not affected, and several labs may run at the same time.
 set -euo pipefail
 
 die() { echo "lab.sh: $*" >&2 && exit 1; }
@@ -27,7 +28,7 @@ install() {
         [ "$(dpkg-query -Wf '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
-    # Or the packages would start services. One with our mark was left by a run that was killed.
+    # This file keeps packages from starting services. One with our mark was left by a run that was killed.
     if [ ! -e $policy ] || grep -qsxF "$mark" $policy; then
         trap 'rm -f /usr/sbin/policy-rc.d' EXIT
         printf '#!/bin/sh\n%s\nexit 101\n' "$mark" >$policy
@@ -39,21 +40,21 @@ install() {
     command -v docker >/dev/null || apt_get install --no-install-recommends docker-cli # Debian 13
 }
 
-# When a process began, which with its pid names it for good; nothing once it has ended.
+# Prints when a process started, which identifies it together with its pid; nothing if it has ended.
 born() { awk '$3 != "Z" { print $22 }' "/proc/$1/stat" 2>/dev/null || true; }
 
 launch() { # NAME COMMAND...
-    # A session of its own: Ctrl-C is for the caller, who then stops the lab in order.
+    # In its own session, so that Ctrl-C reaches only the caller, who then stops the lab in order.
     setsid env -i PATH="$PATH" "${@:2}" </dev/null >"$dir/$1.log" 2>&1 &
     echo "$! $(born $!)" >"$dir/$1.pid"
 }
 
-running() { # NAME; leaves its pid in $pid
+running() { # NAME; sets $pid
     local start
     read -r pid start 2>/dev/null <"$dir/$1.pid" && [ -n "$start" ] && [ "$(born "$pid")" = "$start" ]
 }
 
-await() { # NAME COMMAND...: until COMMAND succeeds, 30 seconds at most
+await() { # NAME COMMAND...: waits until COMMAND succeeds, at most 30 seconds
     local end=$((SECONDS + 30))
     until "${@:2}"; do running "$1" && [ $SECONDS -lt $end ] && sleep 0.1 || return 1; done
 }
@@ -75,8 +76,8 @@ answers() { lab_docker version </dev/null >/dev/null 2>&1; } # its first request
 
 engine() { # STORAGE-DRIVER
     echo "$1" >"$dir/driver"
-    # Its mounts end with its mount namespace. The empty /run, /opt and /etc/docker in there keep it from
-    # the system's containerd, daemon.json and key.json. With no init the cgroups may not be mounted.
+    # The engine's mounts disappear with its mount namespace. In there /run, /opt and /etc/docker are empty, so that it does not
+    # use the system's containerd, daemon.json and key.json. On a machine without init the cgroups may not be mounted.
     # shellcheck disable=SC2016
     launch engine unshare --mount --propagation slave sh -ec '
         for d in /run /opt /etc/docker; do mkdir -p $d; mount -t tmpfs lab $d; done
@@ -86,13 +87,13 @@ engine() { # STORAGE-DRIVER
     await engine answers
 }
 
-registry() { # NAME [CONFIG-LINE]; the kernel picks a free port
+registry() { # NAME [CONFIG-LINE]; the kernel chooses a free port
     printf '%s\n' 'version: 0.1' "storage: {filesystem: {rootdirectory: $dir/store}}" \
         'http: {addr: "127.0.0.1:0", secret: lab}' "${@:2}" >"$dir/$1.yml"
     serve "$1"
 }
 
-serve() { # NAME; leaves its address in $address
+serve() { # NAME; sets $address
     launch "$1" docker-registry serve "$dir/$1.yml"
     await "$1" grep -qs 'listening on' "$dir/$1.log"
     address=$(grep -om1 '127\.0\.0\.1:[1-9][0-9]*' "$dir/$1.log")
@@ -100,7 +101,7 @@ serve() { # NAME; leaves its address in $address
 
 random() { head -c "$1" /dev/urandom; }
 
-push() { # IMAGE:TAG FILE...: a layer a file, from the current directory
+push() { # IMAGE:TAG FILE...: one layer for each file, from the current directory
     printf 'FROM scratch\n' >Dockerfile
     printf 'COPY %s /\n' "${@:2}" >>Dockerfile
     tar -c Dockerfile "${@:2}" | lab_docker build -q -t "$address/$1" -
@@ -120,7 +121,7 @@ images() {
     truncate -s 64M y; truncate -s 65M z # small to download, slow to extract
     push zeros:latest y z
     rm -r "$dir/build"
-    lab_docker image prune -af # so that every pull is fresh
+    lab_docker image prune -af # so that every pull downloads everything
 }
 
 image() { # NAME:TAG SIZE...
@@ -135,7 +136,7 @@ image() { # NAME:TAG SIZE...
 }
 
 start() {
-    # dockerd's own sockets lie below DIR, and the path of a socket has 107 bytes.
+    # dockerd's own sockets are below DIR, and the path of a socket can have only 107 bytes.
     [[ $dir =~ ^/[A-Za-z0-9._/-]{1,60}$ ]] || die "DIR has to be short and plain: $dir"
     [[ $dir/ != @(/run|/opt|/etc/docker)/* ]] || die "DIR cannot be below /run, /opt or /etc/docker: $dir"
     [ -z "$(ls -A "$dir" 2>/dev/null)" ] || die "$dir is not empty"
@@ -176,13 +177,13 @@ revive() { # NAME
     ! running "$1" || die "$1 is running"
     case $1 in
         engine)
-            # Where pid 1 does not reap, the pids in there look alive; its containerd died with the engine.
+            # If pid 1 does not reap, the pids in these files look alive; its containerd died with the engine.
             rm -f "$dir/docker.pid" "$dir/exec/containerd/containerd.pid"
             engine "$(cat "$dir/driver")" || { tail -n 20 "$dir/engine.log" >&2 && die 'the engine does not start'; }
             running engine
             sed -i "s/^ENGINE_PID=.*/ENGINE_PID=$pid/" "$dir/env" ;;
         *)
-            # On the port that it had.
+            # On the same port as before.
             address=$(grep -om1 '127\.0\.0\.1:[1-9][0-9]*' "$dir/$1.log")
             sed -i "s/127\.0\.0\.1:0/$address/" "$dir/$1.yml"
             serve "$1" || { tail -n 20 "$dir/$1.log" >&2 && die "$1 does not start"; } ;;

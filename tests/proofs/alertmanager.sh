@@ -1,5 +1,5 @@
 #!/bin/bash
-# Debian's Alertmanager with deploy/fleet/alertmanager.yml: many devices that fail are one message to a webhook on loopback.
+# Debian's Alertmanager with deploy/fleet/alertmanager.yml: many failing devices lead to one message to a webhook on loopback.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -34,7 +34,7 @@ for _ in $(seq 100); do [ -s "$dir/port" ] && break; sleep 0.1; done
 echo "http://127.0.0.1:$(cat "$dir/port")/services/x" >"$dir/webhook"
 sed -e "s|/etc/prometheus/slack-webhook|$dir/webhook|" -e 's/group_wait: .*/group_wait: 2s/' deploy/fleet/alertmanager.yml >"$dir/alertmanager.yml"
 
-# A port that was free a moment ago may be taken by now.
+# Several tries, because a port that was free may have been taken meanwhile.
 for _ in 1 2 3 4 5; do
     port=$((20000 + RANDOM % 10000))
     prometheus-alertmanager --config.file="$dir/alertmanager.yml" --storage.path="$dir/data" --cluster.listen-address= \

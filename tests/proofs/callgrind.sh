@@ -1,11 +1,11 @@
 #!/bin/bash
-# Instructions that the program spends on a progress event, counted by callgrind, against those in callgrind.txt:
-#   tests/proofs/callgrind.sh            with the same compiler and C library more than 5 % above them fails
-#   UPDATE=1 tests/proofs/callgrind.sh   makes the file anew: with others of these, or where the program is better now;
-#                                        and puts it into README.md here
-# Each figure is the difference of two runs, one with twice as many events, so that start and end drop out. Seconds and
-# what else runs on the machine do not matter. The file is for Cargo.toml's release profile, built as usual. valgrind is
-# installed (by apt-get) where it is missing.
+# Counts the instructions that the program needs for a progress event, with callgrind, and compares them with callgrind.txt:
+#   tests/proofs/callgrind.sh            fails if they are more than 5 % higher, with the same compiler and C library
+#   UPDATE=1 tests/proofs/callgrind.sh   writes the file again, for another compiler or after an improvement, and copies
+#                                        it into the README.md here
+# Each figure is the difference of two runs, one with twice as many events, so that start and end do not count. The load of the
+# machine does not matter. The file is for Cargo.toml's release profile, built as usual. valgrind is installed (by apt-get) if it
+# is missing.
 set -euo pipefail
 
 usage() { sed -n '2,/^[^#]/s/^# //p' "$0"; }
@@ -24,7 +24,7 @@ clean_up() {
     rm -rf "$dir" /run/alm/lock/*callgrind$$_*
 }
 
-# A pull of eight layers with COUNT progress events, 80 of them a second, that ends well.
+# A successful pull of eight layers with COUNT progress events, 80 per second.
 write_recording() { # COUNT
     python3 - "$1" <<'END'
 import json, sys
@@ -58,10 +58,10 @@ print(f'[{at:.3f},"x",{{"end":"complete","exit":0}}]')
 END
 }
 
-# The cases; each leaves in $count how many instructions it takes. TIMES is 1 or 2.
+# The cases; each sets $count to the number of instructions that it needs. TIMES is 1 or 2.
 bare() { run --replay "$dir/$1.bare" --no-log; }
 recording() { run --replay "$dir/$1.jsonl" --log "$dir/log"; }
-pull() { # TIMES: from an engine that is always ahead
+pull() { # TIMES: from an engine that always has more lines ready
     local socket=$dir/$1.sock
     python3 tests/lab/fake-engine.py "$socket" "$dir/$1.jsonl" &
     engine=$!

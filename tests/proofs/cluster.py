@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The fleet's page and 200 simulated devices, MQTT 3.1.1, on three nats-server nodes on loopback, one of which is killed:
-prints what held, and fails where the page does not live through it.
+"""The fleet's page and 200 simulated devices, with MQTT 3.1.1, on three nats-server nodes on loopback, one of which is killed:
+prints the results, and fails if the page does not survive it.
 
     tests/proofs/cluster.py
 
@@ -14,7 +14,7 @@ from ports import free_ports
 ROOT = os.path.abspath(f"{os.path.dirname(os.path.abspath(__file__))}/../..")
 
 
-# A page has to subscribe to `fleet` too, which `fleet/#` means as well, and to $MQTT.sub.
+# The page also needs to subscribe to `fleet`, because `fleet/#` includes it, and to $MQTT.sub.
 CONFIGURATION = """
 server_name: n{at}
 listen: 127.0.0.1:{client}
@@ -51,7 +51,7 @@ def main():
             with open(f"{directory}/n{at}.conf", "w") as file:
                 file.write(CONFIGURATION.format(at=at, directory=directory, client=client[at], route=route[at], routes=routes, mqtt=mqtt[at], web=web[at]))
             nodes.append(subprocess.Popen(["nats-server", "-c", f"{directory}/n{at}.conf"]))
-        # The three agree on a leader first.
+        # The nodes must elect a leader first.
         time.sleep(8)
         print(subprocess.run(["nats-server", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip(), flush=True)
         ports = [",".join(map(str, of)) for of in (mqtt, web)]

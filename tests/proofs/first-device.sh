@@ -1,11 +1,11 @@
 #!/bin/bash
-# From nothing to a page with the first device, by the lines of deploy/fleet/README.md, and what Puppet does for it later:
+# From nothing to a page with the first device, with the lines of deploy/fleet/README.md, and what Puppet does for it later:
 #   tests/proofs/first-device.sh [NUMBER]
-# A server and a device, each booted by a real systemd, in one network of their own, with certificates as Puppet's authority issues
-# them. `puppet apply` of this machine's Puppet does in them what the classes alm_pull::fleet, alm_pull::agent and alm_pull with
-# `monitor` say; the page is looked at in Chromium. The device's monitor is on /dev/ttyNUMBER [61].
+# A server and a device with a real systemd each, in a network of their own, with certificates like those of Puppet's CA. This
+# machine's Puppet applies the classes alm_pull::fleet, alm_pull::agent and alm_pull with `monitor` on them; Chromium shows the
+# page. The device's monitor is on /dev/ttyNUMBER [61].
 # PULL and AGENT name the executables [target/release/docker-pull-with-progress, alm-agent]. Needs root, cgroup v2 and consoles.
-# Two minutes. Nothing of this machine's own services is touched.
+# Takes two minutes. The services of this machine are not affected.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 die() { echo "first-device.sh: $*" >&2; exit 1; }
@@ -70,7 +70,7 @@ cp -r deploy/puppet "$dir/dist/alm_pull"
 
 # == Two machines, and their certificates ==
 
-certificates() { # as Puppet's authority has them
+certificates() { # like those of Puppet's CA
     local ca=$dir/ca name
     mkdir "$ca"
     openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj '/CN=Puppet CA: puppet.example.com' \
@@ -85,7 +85,7 @@ issue() { # NAME
     openssl x509 -req -in "$dir/ca/$1.csr" -CA "$dir/ca/ca.pem" -CAkey "$dir/ca/ca.key" -CAcreateserial -days 20 \
         -extfile <(echo "subjectAltName = DNS:$1") -out "$dir/ca/$1.pem" 2>/dev/null
 }
-place_certificate() { # MACHINE NAME: its certificate, where its Puppet keeps it
+place_certificate() { # MACHINE NAME: copies the certificate to where Puppet keeps it
     local ssl=$dir/$1/system/$ssldir
     mkdir -p "$ssl/certs" "$ssl/private_keys"
     cp "$dir/ca/ca.pem" "$ssl/certs/ca.pem"
@@ -101,7 +101,7 @@ machine() { # MACHINE NAME [OLD NEW]...
         "$root/${ssldir:?}" "$root/var/lib/mosquitto/mosquitto.db"
     chroot "$root" dpkg -P alm-fleet alm-agent docker-pull-with-progress >/dev/null 2>&1 || true
     echo '127.0.0.1 localhost broker.example.com pi-1.example.com' >"$root/etc/hosts"
-    # A root shell may have no sudo.
+    # A root shell may be on a system without sudo.
     printf '#!/bin/sh\nexec "$@"\n' >"$root/usr/local/bin/sudo"
     chmod 755 "$root/usr/local/bin/sudo"
     cp -r "$dir/dist" "$root/srv/dist"
@@ -118,12 +118,12 @@ tests/lab/lab.sh image "$dir/lab" app:latest 20K
 # shellcheck source=/dev/null
 . "$dir/lab/env"
 machine server broker.example.com
-# The device's engine is the lab's.
+# The device uses the engine of the lab.
 machine device pi-1.example.com "$console" /dev/tty0 "$console" /dev/tty1 "$dir/lab/docker.sock" /run/docker.sock
 
 # == The lines of the README ==
 
-lines() { # NUMBER: that block of the section
+lines() { # NUMBER: prints that code block of the section
     awk -v wanted="$1" '/^## /{ on = /From nothing/ } on && /^```bash$/ { block++; in_block = 1; next } /^```$/ { in_block = 0 } in_block && block == wanted' deploy/fleet/README.md
 }
 run_lines() { # MACHINE NUMBER [INPUT]
@@ -134,10 +134,10 @@ run_lines() { # MACHINE NUMBER [INPUT]
     # shellcheck disable=SC2016
     inside "$1" env -i HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         bash -euc 'cd /srv && . ./lines' <"$dir/input" >"$dir/out" 2>&1 || die "the lines for the $1 fail"
-    # Of a network without addresses Puppet says what it cannot find out.
+    # In a network without addresses Puppet warns about facts that it cannot determine.
     ! sed 's/\x1b\[[0-9;]*m//g' "$dir/out" | grep -E '^(Error|Warning): ' | grep -vE 'Facter:|serverip' || die "the lines for the $1 have warnings"
 }
-puppet_lines() { # MACHINE NUMBER: those of Puppet alone, which tell by their exit code whether anything changed
+puppet_lines() { # MACHINE NUMBER: runs only the lines of Puppet; their exit code says whether anything changed
     lines "$2" | grep '^sudo puppet apply' | sed 's/puppet apply/puppet apply --detailed-exitcodes/' >"$dir/$1/system/srv/lines"
     inside "$1" env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin bash -euc 'cd /srv && . ./lines' >"$dir/out" 2>&1
 }
@@ -145,7 +145,7 @@ settled() { # MACHINE NUMBER
     puppet_lines "$1" "$2" || die "$1: a second run of Puppet changes something"
     echo "$1: a second run of Puppet changes nothing"
 }
-again() { # MACHINE NUMBER: and one that may change something
+again() { # MACHINE NUMBER: a run that may change something
     puppet_lines "$1" "$2" || [ $? = 2 ] || die "$1: Puppet fails"
 }
 count=$({ lines 1; lines 2; lines 3; } | wc -l)

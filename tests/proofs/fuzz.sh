@@ -1,18 +1,18 @@
 #!/bin/bash
 # Fuzzing: tests/proofs/fuzz.sh [SECONDS] [TARGET...]
-# Feeds what the program reads of others with SECONDS of inputs each (30 unless told), two targets at a time:
+# Tries random inputs for everything that the programs read from outside, SECONDS for each target [30], two targets at a time:
 #   http       an engine's answer             event    one line of it
 #   recording  a recording                    pipeline an answer or a recording, to the lines of the log
 #   reference  an image reference             config   docker's config.json, a token file
-#   sizes      what alm-agent answers; and what alm-agent reads of registries:
-#   challenge  what one wants to see          manifest an index, or an image's layers
-#   platform   which entry of an index is taken, beside the program's own choice
-#   broker     what a broker sends to the service, on one connection after another
+#   sizes      an answer of alm-agent; and what alm-agent reads from registries:
+#   challenge  a request for a login          manifest an index, or an image's layers
+#   platform   which entry of an index is chosen, compared with the program's own choice
+#   broker     what a broker sends to the service, over several connections
 # Ten minutes each before a release: tests/proofs/fuzz.sh 600. A whole night on one: tests/proofs/fuzz.sh 28800 pipeline.
-# Prints a table, which WRITE=1 puts into README.md here; fails on any finding, and names the input that shows it.
-# What is learned is kept in the corpus in target/fuzz/corpus, which the next run goes on with; delete it to begin anew.
-# No sanitizer looks at memory: the program has no unsafe code, which would have to misuse it. SANITIZER=address has one,
-# for the libraries. Overflows and debug assertions are looked at in both cases.
+# Prints a table, which WRITE=1 puts into the README.md here; fails on any finding, and names the input that causes it.
+# Interesting inputs are kept in target/fuzz/corpus, with which the next run continues; delete it to begin again.
+# There is no memory sanitizer, because the program has no unsafe code. SANITIZER=address uses one, for the libraries.
+# Overflows and debug assertions are checked in both cases.
 set -euo pipefail
 
 cd "$(dirname "$0")/../.."
@@ -26,14 +26,14 @@ for target in "${targets[@]}"; do
     [ -f "fuzz/fuzz_targets/$target.rs" ] || { echo "fuzz.sh: no target $target; there are: ${all[*]}" >&2; exit 2; }
 done
 
-# Not `cargo +nightly`, which might fetch one.
+# Not `cargo +nightly`, which might download one.
 rustup toolchain list 2>/dev/null | grep -q ^nightly || {
     echo 'fuzz.sh: needs a nightly Rust: rustup toolchain install nightly --profile minimal' >&2
     exit 1
 }
 cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked
 
-# In memory where there is such a place: the targets write small files all the time.
+# In memory if possible, because the targets write small files all the time.
 work=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$work"' EXIT
 trap 'exit 130' INT; trap 'exit 143' TERM
@@ -51,7 +51,7 @@ bin=$out/$(rustc -vV | sed -n 's/^host: //p')/release
 # For sed: the engine's line in a row of a recording.
 engine_line='s/^\[[0-9.]*,"e",\(.*\)\]$/\1/p'
 
-# The deliveries that a stream is tried with: at once, in pieces, and with every flag.
+# The ways in which a stream is delivered: at once, in pieces, and with every flag.
 seed_streams() { # DIRECTORY FILE...
     local directory=$1 file name delivery
     shift
@@ -70,7 +70,7 @@ seed() { # TARGET
         http) seed_streams "$directory" fixtures/http/*.raw fuzz/seeds/http/* ;;
         pipeline)
             seed_streams "$directory" fixtures/http/*.raw fixtures/*/*.jsonl
-            # Without their times: what curl would have kept.
+            # Without the times, like the output of curl.
             for row in fixtures/*/*.jsonl; do
                 sed -n "$engine_line" "$row" >"$work/capture"
                 { printf '\x13\x20\x60\x10'; cat "$work/capture"; } >"$directory/capture-${row//\//-}"
@@ -95,7 +95,7 @@ seed() { # TARGET
 run() { # TARGET
     export TMPDIR=$work/$1.tmp
     mkdir -p "$TMPDIR" "$out/artifacts/$1"
-    # What the program says on standard error is not for us. libFuzzer has its own way out. Earlier findings come again.
+    # The program's standard error is discarded; libFuzzer uses its own descriptor. Earlier findings are tried again.
     exec "$bin/$1" -max_total_time="$seconds" -dict=fuzz/dictionary -max_len=8192 -timeout=10 -rss_limit_mb=2048 \
         -close_fd_mask=2 -print_final_stats=1 -artifact_prefix="$out/artifacts/$1/" \
         "$out/corpus/$1" "$work/$1.seeds" "$out/artifacts/$1" >"$work/$1.log" 2>&1
@@ -114,7 +114,7 @@ report() { # TARGET EXIT
     [ "$2" = 0 ] && return
     failed=1
     if [ -n "$found" ]; then
-        # Once more, to hear why.
+        # Once more, for the message.
         TMPDIR=$work/$1.tmp timeout 60 "$bin/$1" "$found" >"$work/why" 2>&1 || true
         { grep -a -m 1 -A 3 'panicked at\|ERROR: libFuzzer' "$work/why" || tail -3 "$work/why"; } | cut -c 1-2000
     else
@@ -137,7 +137,7 @@ while [ $next -lt ${#targets[@]} ] || [ ${#target_of[@]} -gt 0 ]; do
     report "${target_of[$pid]}" $code
     unset "target_of[$pid]"
 done
-# A run of some targets does not replace what one of all has found.
+# A run of some targets does not replace the results of a run of all targets.
 if [ -n "${WRITE-}" ] && [ ${#targets[@]} = ${#all[@]} ]; then
     { echo "$seconds s each"; cat "$work/table"; } | tests/proofs/section.py tests/proofs/README.md fuzz
 fi

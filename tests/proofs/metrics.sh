@@ -1,6 +1,6 @@
 #!/bin/bash
-# The metrics, read by the real programs: promtool checks the file, the alert rules and their tests; node_exporter collects
-# the file while pulls write it. PULL names the executable [target/release/docker-pull-with-progress].
+# The metrics with the real programs that read them: promtool checks the file, the alert rules and their tests; node_exporter
+# collects the file while pulls write it. PULL names the executable [target/release/docker-pull-with-progress].
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 pull=$(realpath "${PULL:-target/release/docker-pull-with-progress}")
@@ -19,13 +19,13 @@ metrics=$dir/textfiles/alm.prom
 promtool check rules deploy/fleet/rules.yml
 promtool test rules deploy/fleet/test.yml
 
-# Each a pull of another image: one that goes well, one that fails, one that is up to date and comes by another way.
+# Pulls of three images: one succeeds, one fails, one is up to date and was pulled by the fallback.
 replay() { "$pull" -q --state "$dir/state" --metrics "$metrics" --replay "fixtures/$1.jsonl" >/dev/null 2>&1 || [ $? = 1 ]; }
 recordings=(dockerd-20.10.24/fresh-three dockerd-20.10.24/disk-full-110m dockerd-28.5.2-containerd/fresh-eight-fast)
 for recording in "${recordings[@]}"; do replay "$recording"; done
 promtool check metrics <"$metrics"
 
-# A port that was free a moment ago may be taken by now.
+# Several tries, because a port that was free may have been taken meanwhile.
 for _ in 1 2 3 4 5; do
     port=$((20000 + RANDOM % 10000))
     prometheus-node-exporter --collector.disable-defaults --collector.textfile "--collector.textfile.directory=$dir/textfiles" \
@@ -52,7 +52,7 @@ expect '^node_textfile_scrape_error 0$'
 [ "$(grep -c '^alm_pull_last_exit_code{' "$dir/collected")" = ${#recordings[@]} ] || die 'not one row an image'
 
 writers=()
-# Collected again and again while three write at once: always whole, never with an error.
+# Collected repeatedly while three pulls write at the same time: always complete, never with an error.
 for _ in $(seq 20); do
     for recording in "${recordings[@]}"; do replay "$recording" & writers[${#writers[@]}]=$!; done
     for _ in 1 2 3; do
@@ -65,7 +65,7 @@ for _ in $(seq 20); do
 done
 promtool check metrics <"$metrics"
 [ "$(find "$dir/textfiles" -name 'alm.prom*' | wc -l)" = 1 ] || die 'something was left beside the file'
-# A broken file is noticed, or the above would show nothing.
+# A broken file must be noticed; otherwise the checks above would prove nothing.
 echo 'alm_pull_last_exit_code{' >"$dir/textfiles/broken.prom"
 collect
 expect '^node_textfile_scrape_error 1$'

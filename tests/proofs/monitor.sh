@@ -2,8 +2,7 @@
 # alm-monitor.service under a real systemd, on a real console of the kernel:
 #   tests/proofs/monitor.sh [NUMBER]    on /dev/ttyNUMBER [62], which is /dev/tty1 for that systemd
 # PULL names the executable [target/release/docker-pull-with-progress]. Needs root and a kernel with consoles and cgroup v2.
-# systemd is Debian's, booted as the first process of namespaces of its own: this machine's files below a tmpfs that takes
-# what is written, no network, and no other service of the machine. The console's own cells (/dev/vcsu*) are what it shows.
+# systemd runs on a device of tests/lab/device.sh, without a network. The screen is read from the console's cells (/dev/vcsu*).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 pull=$(realpath "${PULL:-target/release/docker-pull-with-progress}")
@@ -24,7 +23,7 @@ stop() {
 }
 trap stop EXIT
 
-# What the device has: this machine's files, and the package's.
+# The device has this machine's files, and those of the package.
 make_device pi
 dir=$devices/pi root=$devices/pi/system
 install -m 755 "$pull" "$root/usr/bin/docker-pull-with-progress"
@@ -54,7 +53,7 @@ eventually() { # WHAT COMMAND...
 }
 shows() { screen | grep -qF "$1"; }
 is() { [ "$(inside pi systemctl is-active "$1")" = "$2" ]; }
-write_state() { # TEXT JSON: a state, put in place as a pull does it
+write_state() { # TEXT JSON: writes a state as a pull does
     # shellcheck disable=SC2016
     inside pi sh -euc 'mkdir -p /run/alm/pull; cd /run/alm/pull; printf "{\"v\":1,\"id\":\"r.example/app:1\",\"time\":\"2026-11-25T02:18:33Z\",\"since\":\"2026-11-25T02:18:33Z\",%s}" "$1" >.new; mv .new r.example%2Fapp%3A1.json' sh "$1"
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Notices of alm-agent.service under a real systemd, with its sandbox: to a webhook, by mail through msmtp, and by mail through
-# exim4 with the drop-in that is shipped for it. AGENT names the executable [target/release/alm-agent].
+# exim4 with the drop-in of the package. AGENT names the executable [target/release/alm-agent].
 # Needs root and cgroup v2. The device (tests/lab/device.sh) has no network but its loopback; webhook and mail server run there.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -32,7 +32,7 @@ mkdir -p "$root/etc/alm"
 printf '%s\n' 'mailto:ops@example.com' "http://127.0.0.1:8080/notify/$secret" >"$root/etc/alm/notify"
 chmod 600 "$root/etc/alm/notify"
 printf 'account default\nhost 127.0.0.1\nport 2525\nfrom pi@example.com\n' >"$root/etc/msmtprc"
-# exim4 as Debian packages it, unpacked: its setuid bit is what this is about. It hands all mail to the server below.
+# Debian's package of exim4, unpacked: the test is about its setuid bit. It sends all mail to the server below.
 (cd "$dir/debs" && apt-get -qq download exim4-daemon-light exim4-base libidn12 libgnutls-dane0 libunbound8 libevent-2.1-7 2>/dev/null) || die 'apt-get download exim4-daemon-light'
 for deb in "$dir"/debs/*.deb; do dpkg -x "$deb" "$dir/exim"; done
 cp -a "$dir/exim/usr/." "$root/usr/"
@@ -62,7 +62,7 @@ smtp:
   driver = smtp
   hosts_avoid_tls = *
 END
-# The mail server and the webhook: what they get lies in /srv/got.
+# The mail server and the webhook write what they receive to /srv/got.
 mkdir -p "$root/srv/got"
 cat >"$root/srv/receivers.py" <<'END'
 import http.server, socketserver, threading, time
@@ -119,7 +119,7 @@ eventually() { # WHAT COMMAND...
 }
 is() { [ "$(inside pi-1 systemctl is-active "$1")" = "$2" ]; }
 has() { [ "$(got mail)" = "$1" ] && [ "$(got hook)" = "$1" ]; }
-state() { # JSON: in place as a pull does it
+state() { # JSON: writes a state as a pull does
     # shellcheck disable=SC2016
     inside pi-1 sh -euc 'mkdir -p /run/alm/pull; cd /run/alm/pull; printf "{\"v\":1,\"id\":\"r.example/app:1\",\"time\":\"2026-11-25T02:18:33Z\",\"since\":\"2026-11-25T02:18:33Z\",%s}" "$1" >.new; mv .new r.example%2Fapp%3A1.json' sh "$1"
 }
@@ -144,7 +144,7 @@ shown=$(journal; inside pi-1 sh -c 'cat /proc/[0-9]*/cmdline /proc/[0-9]*/enviro
 case $shown in *"$secret"*) die 'the secret is to be seen' ;; esac
 case $shown in *'was delivered'*) echo 'the journal names receivers, and the secret is in none of journal, arguments, environments, outbox' ;; *) die 'the journal says nothing' ;; esac
 
-# A sendmail that is setuid: refused its rights by the sandbox, it waits; with the drop-in it arrives.
+# A setuid sendmail: the sandbox refuses its privileges, so the mail waits; with the drop-in it arrives.
 inside pi-1 ln -sf exim4 /usr/sbin/sendmail
 state "$failing"
 mail_waits() { journal | grep 'notices wait for line 1, mail to example.com'; }

@@ -1,8 +1,8 @@
 #!/bin/bash
-# The fleet's page in Debian's Chromium against Debian's mosquitto, as root:
-#   tests/proofs/page.sh        every part of it, and 1,000 devices with 500 messages a second for a minute; three to four minutes
-#   tests/proofs/page.sh large  10,000 devices with 500 messages a second for a minute, with figures
-# Installs what it needs from Debian and npm. Pictures go to $PICTURES, else target/page.
+# Tests the fleet's page in Debian's Chromium with Debian's mosquitto, as root:
+#   tests/proofs/page.sh        every part, and 1,000 devices with 500 messages per second for a minute; takes 3 to 4 minutes
+#   tests/proofs/page.sh large  10,000 devices with 500 messages per second for a minute, with figures
+# Installs what it needs from Debian and npm. Pictures are written to $PICTURES [target/page].
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -4,7 +4,7 @@ import socket
 
 
 def free_ports(count):
-    """Ports that nobody listens on. They are held together, so that no two are the same, and free again on return."""
+    """Free ports. All of them are bound until the function returns, so that no two are the same."""
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
         one.bind(("127.0.0.1", 0))

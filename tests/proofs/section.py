@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Puts results into a document, between `<!-- begin NAME -->` and `<!-- end NAME -->`, so that nobody copies figures.
+"""Writes results into a document, between `<!-- begin NAME -->` and `<!-- end NAME -->`, so that nobody has to copy figures.
 
 usage: COMMAND | tests/proofs/section.py DOCUMENT NAME    plain text, as a block of code
        COMMAND | tests/proofs/section.py DOCUMENT NAME markdown

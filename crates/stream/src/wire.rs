@@ -1,7 +1,8 @@
 //! A line of the engine's JSON stream as it is written, before it is an [`Event`](super::event::Event).
 //!
 //! Separate from the events, because any JSON value can be in the place of a number or a text. Such a value must not make the
-//! line unreadable, and must not be lost if it means something.
+//! line unreadable, and must not be lost if it means something. A visitor and not `RawValue`, with which the values would be
+//! scanned twice: one progress event then took 1.0 to 1.4 % more instructions (`tests/proofs/callgrind.sh`).
 //!
 //! **Invariant:** a value of an unexpected type does not make a line unreadable, except for the keys that a line needs.
 

@@ -1,9 +1,9 @@
-//! Which characters an output may have, by the locale, the terminal and the options.
+//! Which characters an output may contain, depending on locale, terminal and options.
 
 use super::*;
 use std::process::Stdio;
 
-/// Pulls in this environment alone; how it ended, and the log.
+/// Pulls with exactly this environment. Returns how the program ended, and the log.
 fn pull_in(environment: &[(&str, &str)], options: &[&str], steps: Vec<Step>) -> (Ended, String) {
     let temp = Temp::new();
     let engine = Engine::new(&temp, steps);
@@ -62,7 +62,7 @@ fn errors_are_ascii_where_the_output_is() {
         assert!(ended.stderr.is_ascii() && ended.stderr.lines().count() == 2, "{}", ended.stderr);
         assert_eq!(ended.code, Some(1));
     }
-    // Wrong usage too, and what cannot be opened.
+    // The same for messages about wrong usage and about a log that cannot be opened.
     let temp = Temp::new();
     for args in [&["é"][..], &["--replay", "nön"], &["--progress", "ü", "a"], &["--ü"]] {
         let ended = run(program(&temp).env("LANG", "C").args(args));

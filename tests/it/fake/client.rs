@@ -1,24 +1,24 @@
-//! What docker's own client takes from its environment and its configuration, and what is tried again.
+//! Settings that docker's own client takes from its environment and configuration; and which failures are retried.
 
 use super::*;
 use crate::support::eventually;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Bytes have moved, and then the registry broke off. As the containerd store words it.
+/// The registry broke off after some bytes, in the words of the containerd store.
 const BROKEN: &str = r#"{"errorDetail":{"message":"failed to copy: read: connection reset by peer"},"error":"failed to copy: read: connection reset by peer"}"#;
-/// As a graphdriver does.
+/// The same in the words of a graphdriver store.
 const RESET: &str =
     r#"{"errorDetail":{"message":"read tcp: connection reset by peer"},"error":"read tcp: connection reset by peer"}"#;
 const EXISTS: &str = r#"{"status":"Already exists","progressDetail":{"hidecounts":true},"id":"def456"}"#;
 
-/// What an engine is asked by the pull itself, and by what comes after it.
+/// The requests that an engine got.
 fn lines(engine: &Engine) -> Vec<String> {
     engine.requests().into_iter().map(|request| request.line).collect()
 }
 
-/// An engine whose pulls end one after another as `pulls` says (the last one again and again), with `others` for what
-/// else is asked; the moments of the pulls.
+/// An engine that answers successive pulls with `pulls` (and all further ones with the last of them), and other requests with
+/// `others`. Returns also the times of the pulls.
 fn engine(temp: &Temp, pulls: Vec<Vec<Step>>, others: &[(&'static str, String)]) -> (Engine, Arc<Mutex<Vec<Instant>>>) {
     let (count, moments) = (AtomicUsize::new(0), Arc::new(Mutex::new(Vec::new())));
     let (others, noted) = (others.to_vec(), Arc::clone(&moments));
@@ -60,7 +60,7 @@ fn the_containerd_store_is_asked_again_at_once() {
         assert_eq!(between < Duration::from_secs(4), is_at_once, "{lines:?}: {between:?}");
         let asked = engine.requests();
         let pings = asked.iter().filter(|request| request.line.ends_with("/_ping")).count();
-        // With the version in hand, or asked again.
+        // The version is still known, or the engine is asked again.
         assert_eq!(pings, if is_at_once { 1 } else { 2 });
     };
     let store = |name: &str| ("/info", format!(r#"{{"DriverStatus":[["driver-type","io.containerd.{name}"]]}}"#));
@@ -70,11 +70,11 @@ fn the_containerd_store_is_asked_again_at_once() {
     check(&[FROM, LAYER, down, RESET], &[store("snapshotter.v1")], true);
     check(&[FROM, LAYER, down, RESET], &[store("none")], false);
     check(&[FROM, LAYER, down, RESET], &[], false);
-    // Nothing has moved, so nothing is lost.
+    // Nothing was downloaded, so nothing is lost.
     check(&[FROM, LAYER, BROKEN], &[store("snapshotter.v1")], false);
 }
 
-/// A slow device: its engine takes longer to say which store it has than the store keeps what came.
+/// A slow device: its engine takes longer to answer which store it has than that store keeps unfinished layers.
 #[test]
 fn a_slow_engine_is_asked_for_its_store_in_time() {
     for (driver, when) in [("io.containerd.snapshotter.v1", "at once"), ("none", "in 5s")] {
@@ -87,7 +87,7 @@ fn a_slow_engine_is_asked_for_its_store_in_time() {
                 return vec![Step::Write(head.into())];
             }
             if request.line.starts_with("POST ") {
-                // In words that no store has for itself alone, after a while of fetching.
+                // An error that both stores can report, some time after the download began.
                 let rest = [&chunk(RESET)[..], LAST_CHUNK].concat();
                 return match count.fetch_add(1, Ordering::Relaxed) {
                     0 => vec![begun(&[FROM, LAYER, BAR]), Step::Wait, Step::Write(rest)],
@@ -99,7 +99,7 @@ fn a_slow_engine_is_asked_for_its_store_in_time() {
         });
         std::fs::create_dir(temp.join(".docker")).expect("a directory");
         temp.write(".docker/config.json", r#"{"HttpHeaders":{"X-Site":"berlin"}}"#);
-        // Who asks for sizes learns it with them.
+        // Without a request for sizes, whose answer would contain the store.
         let running = Running::start(retrying(&temp, &engine, "1").args(["--sizes", "never"]));
         assert!(eventually(LIMIT, || lines(&engine).iter().any(|line| line.ends_with("/info"))));
         std::thread::sleep(Duration::from_millis(600));
@@ -107,14 +107,14 @@ fn a_slow_engine_is_asked_for_its_store_in_time() {
         let ended = running.end();
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert!(ended.stdout.contains(&format!("🔁 Retry 1/1 {when}: ")), "{driver}: {ended:?}");
-        // Once, and as every other request.
+        // Only once, and with the same API version as all other requests.
         let asked: Vec<_> = engine.requests().into_iter().filter(|request| request.line.ends_with("/info")).collect();
         assert_eq!((asked.len(), asked[0].header("x-site")), (1, Some("berlin")), "{asked:?}");
         replays_like(&temp, &ended, driver);
     }
 }
 
-/// As Docker 28.5 with its containerd store said it, when it was asked again while it deleted what had come.
+/// The error of Docker 28.5 with its containerd store when it was asked again while it deleted unfinished layers.
 #[test]
 fn a_deletion_that_was_met_is_no_end() {
     let deleted = "failed to check image sha256:0ff937e0: rpc error: code = NotFound desc = content digest sha256:0ff937e0: not found";
@@ -143,7 +143,7 @@ fn bytes_are_fetched_from_nothing_no_more_than_twice() {
     };
     let from_nothing = |error: &str| whole([FROM, LAYER, BAR, error]);
     let further = || whole([FROM, LAYER, &bar(1_000_000), BROKEN]);
-    // The same bytes again: the second attempt has fewer than the first had.
+    // The same bytes again: the second attempt has downloaded fewer than the first.
     let less = || whole([FROM, LAYER, &BAR.replace("12000000", "3000000"), BROKEN]);
     assert_eq!(retries_of(vec![from_nothing(RESET), less(), whole(GOOD)], "9"), (Some(1), "1/9 in 5s".into()));
     assert_eq!(retries_of(vec![from_nothing(BROKEN), less(), whole(GOOD)], "9"), (Some(1), "1/9 at once".into()));
@@ -211,7 +211,7 @@ fn headers_of_the_configuration_go_with_every_request() {
         assert!(!request.head.to_lowercase().contains("evil"), "{}", request.head);
         assert!(!request.head.to_lowercase().contains("chunked"), "{}", request.head);
     }
-    // Each that is left out is named, without its value.
+    // Each header that is left out is named, without its value.
     let warnings: Vec<_> = texts(&ended.stdout).into_iter().filter(|text| text.starts_with("⚠️")).collect();
     assert_eq!(warnings.len(), 8, "{warnings:?}");
     assert!(warnings.iter().all(|text| text.contains("is not sent") && !text.contains("evil")), "{warnings:?}");
@@ -242,7 +242,7 @@ fn the_platform_of_the_environment_counts_where_none_is_given() {
     assert_eq!(query("linux/arm/v7", &[]).as_deref(), Some("linux%2Farm%2Fv7"));
     assert_eq!(query("linux/arm/v7", &["--platform", "linux/arm64"]).as_deref(), Some("linux%2Farm64"));
     assert_eq!(query("", &[]), None);
-    // What is given counts, and what the variable says then does not.
+    // The option counts, and the variable is then ignored.
     assert_eq!(query("a b", &["--platform", "linux/arm64"]).as_deref(), Some("linux%2Farm64"));
     for wrong in ["a b", "linux/", "/", "x", "linux/arm/v7/x", "linux,arm", "\u{1b}[31m"] {
         for mode in ["--no-log", "--check"] {
@@ -257,7 +257,7 @@ fn the_platform_of_the_environment_counts_where_none_is_given() {
             assert!(engine.requests().is_empty());
         }
     }
-    // Nothing else is bothered by it.
+    // Nothing else depends on it.
     let temp = Temp::new();
     let replay = run(program(&temp)
         .args(["--replay", &format!("{FIXTURES}/dockerd-20.10.24/fresh-three.jsonl")])
@@ -291,7 +291,7 @@ fn signatures_that_cannot_be_checked_are_a_reason_not_to_pull() {
         let ended = run(pull(&temp, &engine).env("DOCKER_CONTENT_TRUST", value));
         assert_eq!(ended.code, Some(0), "{value:?}: {ended:?}");
     }
-    // A digest is its own proof, for docker too.
+    // A digest needs no signature, for docker too.
     let temp = Temp::new();
     let engine = Engine::new(&temp, whole(GOOD));
     let image = format!("{}@sha256:{}", temp.image(), "ab".repeat(32));
@@ -342,7 +342,7 @@ fn an_image_that_cannot_run_here_is_a_warning() {
     check(&image("linux", "amd64", "v3"), &engine_is("amd64"), &[], None);
     check(&image("linux", "amd64", ""), &engine_is("386"), &[], Some("linux/386"));
     check(&image("windows", "amd64", ""), &engine_is("amd64"), &[], Some("windows/amd64"));
-    // What is not known is not held against anybody.
+    // If a platform is not known, there is no warning.
     check(&image("", "", ""), &engine_is("amd64"), &[], None);
     check(&image("linux", "arm64", ""), "{}", &[], None);
     check("not JSON", &engine_is("amd64"), &[], None);

@@ -1,17 +1,17 @@
-//! The docker CLI in the place of an engine.
+//! The fallback: the docker CLI pulls if the engine's socket cannot be used.
 
 use super::*;
 use rustix::process::Signal;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-/// What `docker pull` says when it is not at a terminal.
+/// The output of `docker pull` without a terminal.
 const DOCKER_SAYS: &str = "\
 printf '%s\\n' 'Using default tag: latest' 'latest: Pulling from library/a' 'abc: Pulling fs layer' 'def: Already exists' \\
   'abc: Verifying Checksum' 'abc: Download complete' 'abc: Pull complete' 'Digest: sha256:00ff' \\
   'Status: Downloaded newer image for a:latest' 'docker.io/library/a:latest'";
 
-/// A pull over the socket at `host`, with a docker on PATH that does this.
+/// A pull over the socket at `host`, with the script `docker` on PATH as the CLI.
 fn fall_back(temp: &Temp, host: &str, docker: &str) -> Ended {
     temp.script("docker", docker);
     run(program(temp).args([
@@ -27,7 +27,7 @@ fn fall_back(temp: &Temp, host: &str, docker: &str) -> Ended {
     ]))
 }
 
-/// That `ended` is a pull by docker, for this reason.
+/// Checks that docker's CLI pulled, for this reason.
 #[track_caller]
 fn check_fallback(temp: &Temp, ended: &Ended, reason: &str) {
     let log = temp.read("log");
@@ -107,7 +107,7 @@ fn an_engine_that_does_not_answer_a_ping_is_a_reason() {
     check(vec![Step::Reset], "does not answer: the engine broke off");
     check(vec![Step::Write(answer(503, ""))], "answers a ping with HTTP status 503");
     check(vec![Step::Write(b"SSH-2.0-x\r\n\r\n".to_vec())], "does not answer: ");
-    // Bytes without end are no answer either.
+    // Endless bytes without an answer.
     check(vec![Step::Write(head()), Step::Stall], "does not answer: no answer in time");
 }
 
@@ -123,7 +123,7 @@ fn an_engine_that_takes_no_connection_is_a_reason() {
     connect(&first, &address).expect("room for one");
     let host = format!("unix://{}", temp.at("busy.sock"));
     check_fallback(&temp, &fall_back(&temp, &host, DOCKER_SAYS), "is busy and takes no connection");
-    // A signal does not wait for it.
+    // A signal does not wait for the answer.
     let mut running = Running::start(program(&temp).args(["--host", &host, "--no-log", &temp.image()]));
     std::thread::sleep(Duration::from_millis(200));
     running.signal(Signal::TERM);
@@ -154,7 +154,7 @@ fn docker_gets_what_was_asked_for_and_its_exit_code_is_ours() {
     assert_eq!(text_after(&ended.stdout, "❌ PULL FAILED: "), "docker pull ended with exit code 137");
     replays_like(&temp, &ended, "killed");
 
-    // What docker says does not count against its exit code.
+    // If docker's output and its exit code disagree, the exit code counts.
     let temp = Temp::new();
     let ended = fall_back(&temp, "tcp://127.0.0.1:1", "echo 'Status: Downloaded newer image for a'; exit 1");
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -179,13 +179,13 @@ fn without_docker_there_is_a_clear_error() {
     );
     assert!(text_after(&ended.stdout, "💡 ").contains("apt-get install docker.io"), "{ended:?}");
     assert!(texts(&ended.stdout)[0].contains("there is no Docker socket"), "{ended:?}");
-    // A docker that cannot be run is none, nor is one in a directory that is not named from the root.
+    // A docker that cannot be run is ignored, and so is one in a relative directory on PATH.
     temp.write("docker", "#!/bin/sh\nexit 0\n");
     for path in [temp.to_str().expect("UTF-8"), ".", ""] {
         let mut command = program(&temp);
         command.env("PATH", path).args(["--no-log", "--host", &host, &temp.image()]);
         if path.is_empty() {
-            // Then the system's own directories count, and a docker may be there.
+            // With this PATH the system's directories are searched, which may contain a docker.
             continue;
         }
         assert_eq!(run(&mut command).code, Some(1), "{path}");
@@ -198,7 +198,7 @@ fn a_forbidden_socket_is_no_reason_and_says_what_to_do() {
     temp.script("docker", "echo docker was run");
     let engine = Engine::new(&temp, whole(GOOD));
     let check = |temp: &Temp| {
-        // Another user, who may read the directory but not use the socket.
+        // As another user, who may read the directory but not use the socket.
         let mut command = crate::support::clean(Command::new("/usr/bin/setpriv"), temp);
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups", crate::support::PROGRAM]);
         let ended = run(command.args(["--no-log", "--host", &engine.host(), &temp.image()]));
@@ -212,7 +212,7 @@ fn a_forbidden_socket_is_no_reason_and_says_what_to_do() {
     allow_file(&engine.socket, 0o660);
     check(&temp);
     assert!(engine.requests().is_empty());
-    // The same where the directory is what forbids it.
+    // The same if the directory forbids it.
     let inner = temp.join("inner");
     std::fs::create_dir(&inner).expect("a directory");
     std::fs::rename(&engine.socket, inner.join("docker.sock")).expect("a socket");
@@ -243,7 +243,7 @@ fn docker_is_signalled_to_stop_and_waited_for() {
         running
     };
     let clear = || ["began", "told", "log", "log2"].map(|name| std::fs::remove_file(temp.join(name)).is_ok());
-    // It ends in its own time, and its last lines are shown.
+    // docker gets time to end, and its last lines are shown.
     let running = start(
         "trap 'echo TERM > told; echo \"abc: Pull complete\"; exit 3' TERM; echo 'abc: Pulling fs layer'; : > began; while :; do sleep 0.01; done",
     );
@@ -262,7 +262,7 @@ fn docker_is_signalled_to_stop_and_waited_for() {
     assert_eq!(running.end().code, Some(130));
     assert_eq!(temp.read("told"), "INT\n");
     clear();
-    // One that does not listen is given five seconds, no more.
+    // A docker that ignores the signal is killed after five seconds.
     let mut running = start("trap '' TERM; echo $$ > pid; : > began; while :; do sleep 0.1; done");
     running.signal(Signal::TERM);
     let (code, took) = running.wait();

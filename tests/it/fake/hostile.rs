@@ -1,9 +1,9 @@
-//! Text of an engine or a registry that would forge lines, move cursors or fill the memory.
+//! Text from an engine or a registry that tries to forge lines, to move the cursor or to fill the memory.
 
 use super::*;
 use std::collections::HashSet;
 
-/// What would do harm, and how it is shown.
+/// Harmful texts, and how they are shown.
 const HARM: [(&str, &str); 6] = [
     ("\\u001b[2J\\u001b[1;1H", "\\u{1b}[2J"),
     ("\\n[2025-11-19 10:30:15] ✅ PULL SUCCESSFUL", "\\u{a}[2025-11-19 10:30:15]"),
@@ -45,7 +45,7 @@ fn no_text_acts_on_the_reader() {
         let (_, log) = pull_of(vec![Step::Write(answer(500, &format!(r#"{{"message":"{harm}"}}"#)))]);
         check_harmless(&log);
         assert!(text_after(&log, "❌ PULL FAILED: ").contains(shown), "{log}");
-        // As bytes on the wire, where it is no JSON.
+        // As raw bytes, which are not JSON.
         let text: String = serde_json::from_str(&format!("\"{harm}\"")).expect("JSON");
         let (_, log) = pull_of(whole([FROM, &text, STATUS]));
         check_harmless(&log);
@@ -104,7 +104,7 @@ fn long_lines_are_cut_and_memory_is_not_filled() {
         ("nothing but brackets", "[".repeat(HUGE)),
     ] {
         let temp = Temp::new();
-        // It stays until it was looked at.
+        // The engine waits until the memory was measured.
         let engine = Engine::new(
             &temp,
             vec![Step::Write([head(), chunk(FROM), chunk(&line), chunk(WARNING)].concat()), Step::Wait],

@@ -1,4 +1,4 @@
-//! The log: where it is, who may read it, what becomes of a pull whose log is no good.
+//! The log: where it is, who may read it, and what happens to a pull whose log cannot be written.
 
 use super::*;
 use std::fs;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// A pull whose log cannot be had: it goes on, and one line says why.
+/// Checks a pull whose log cannot be opened: it continues, and one line says why.
 #[track_caller]
 fn check_refused(temp: &Temp, log: &str, reason: &str) {
     let engine = Engine::new(temp, whole(GOOD));
@@ -32,7 +32,7 @@ fn what_is_no_regular_file_is_refused() {
         |name, kind| rustix::fs::mknodat(rustix::fs::CWD, temp.join(name), kind, 0o644.into(), 0).expect("a file");
     make("fifo", rustix::fs::FileType::Fifo);
     check_refused(&temp, &temp.at("fifo"), "is a FIFO or socket, not a regular file");
-    // One that somebody reads can be opened.
+    // A FIFO with a reader can be opened.
     let _reader = fs::File::options().read(true).write(true).open(temp.join("fifo")).expect("a FIFO");
     check_refused(&temp, &temp.at("fifo"), "is a FIFO or socket, not a regular file");
     make("socket", rustix::fs::FileType::Socket);
@@ -98,7 +98,7 @@ fn a_log_by_a_relative_name_is_found() {
 #[test]
 fn a_line_that_was_left_torn_is_ended_first() {
     let temp = Temp::new();
-    // As a process leaves it that is killed, or a device that loses its power.
+    // The log after its writer was killed, or after a power cut.
     temp.write("log", "[2025-11-19 10:30:15] whole\n[2025-11-19 10:30:15] ⬇️  Layer a");
     let engine = Engine::new(&temp, whole(GOOD));
     let ended = run(&mut pull(&temp, &engine));
@@ -107,7 +107,7 @@ fn a_line_that_was_left_torn_is_ended_first() {
     assert!(human_lines(&log).ends_with(&ended.stdout), "{log}");
 }
 
-/// A pull that stops in the middle until [`finish`].
+/// Starts a pull that stops in the middle until [`finish`].
 pub(super) fn begin(temp: &Temp) -> (Engine, Running) {
     let rest = [chunk(DONE), chunk(STATUS), LAST_CHUNK.to_vec()].concat();
     let engine = Engine::new(temp, vec![begun(&GOOD[..3]), Step::Wait, Step::Write(rest)]);
@@ -176,12 +176,12 @@ fn a_thousand_rotations_in_mid_pull_lose_no_line() {
     const ROTATIONS: usize = 1000;
     const LINES: usize = 4 * ROTATIONS;
     let temp = Temp::new();
-    // Some lines at a time, so that the pull lasts for as long as there is something to rotate.
+    // A few lines at a time, so that the pull lasts as long as the rotations.
     let warning = |at| chunk(format!(r#"{{"status":"WARNING: number {at}"}}"#));
     let mut steps = vec![Step::Write([head(), chunk(FROM)].concat())];
     for first in (0..LINES).step_by(4) {
         let mut lines: Vec<u8> = (first..first + 4).flat_map(warning).collect();
-        // As much as one read takes, with a line that says nothing: after a full one the next comes without a rest.
+        // A line without content makes this as long as one read: after a full read the next one follows without a pause.
         let frame = chunk(" ".repeat(4096)).len() - 4096;
         lines.extend(chunk(" ".repeat(8192 - frame - lines.len())));
         steps.extend([Step::Write(lines), Step::Wait]);
@@ -204,7 +204,7 @@ fn a_thousand_rotations_in_mid_pull_lose_no_line() {
     assert!(logs.contains("✅ PULL SUCCESSFUL"));
 }
 
-/// That every line of a log is whole, but for the last one where `is_torn`.
+/// Checks that every line of a log is whole, except the last one if `is_torn`.
 #[track_caller]
 fn check_lines(log: &str, is_torn: bool) {
     let mut lines: Vec<&str> = log.split('\n').collect();
@@ -227,13 +227,13 @@ fn two_hundred_kills_leave_a_log_that_can_be_read_and_a_pull_that_can_be_made() 
     let endless = Arc::clone(&is_endless);
     let engine = Engine::serve(&temp.join("docker.sock"), move |request| match &request.line {
         line if line.ends_with("/_ping") => vec![Step::Write(answer(200, "OK"))],
-        // Never at its end, and always something to write, so that it is killed in the middle of that.
+        // Endless lines, so that the program is always writing when it is killed.
         _ if endless.load(Ordering::Relaxed) => {
             vec![Step::Write(body[..body.len() - 5].to_vec()), Step::Endless(chunk(WARNING).repeat(100))]
         }
         _ => vec![Step::Write(body.clone())],
     });
-    // All but what hangs on the time.
+    // Without everything that depends on the time.
     let without_times = |log: &str| {
         let texts = texts(log).into_iter().filter(|text| !text.starts_with("Downloaded:") && !text.contains('%'));
         texts.map(str::to_owned).collect::<Vec<_>>()
@@ -248,7 +248,7 @@ fn two_hundred_kills_leave_a_log_that_can_be_read_and_a_pull_that_can_be_made() 
     let expected = without_times(&whole());
     let (mut seed, mut was_writing) = (1_u64, false);
     for _ in 0..200 {
-        // Not to be foreseen, and the same in every run: a moment after its start or after its request.
+        // A pseudo-random time, the same in every run, after the start of the program or after its request.
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let (is_early, moment) = (seed >> 63 == 1, Duration::from_micros((seed >> 33) % 12_000));
         let (before, asked) = (log().len(), engine.requests().len());
@@ -271,7 +271,7 @@ fn two_hundred_kills_leave_a_log_that_can_be_read_and_a_pull_that_can_be_made() 
     assert!(was_writing, "none was killed while it wrote");
 }
 
-/// A file system that is taken away at the end.
+/// A mounted file system, unmounted at the end.
 struct Mounted(std::path::PathBuf);
 
 impl Mounted {
@@ -303,7 +303,7 @@ fn a_disk_that_can_no_longer_be_written_costs_the_rest_of_the_log() {
     let temp = Temp::new();
     let (engine, running) = begin(&temp);
     fs::create_dir(temp.join("before")).expect("a directory");
-    // The log is where it was, and its directory is of another file system now.
+    // The path of the log is the same, but its directory is on another file system now.
     let bound = Command::new("/bin/mount").arg("--bind").args([&*temp, &temp.join("before")]).status();
     assert!(bound.is_ok_and(|status| status.success()), "this test mounts a file system: run it as root");
     let _bound = Mounted(temp.join("before"));
@@ -338,7 +338,7 @@ fn a_full_disk_costs_the_log_and_not_the_pull() {
     );
     assert_eq!(ended.stderr, printed);
     let _ = fs::remove_file(temp.join("docker.sock"));
-    // The same disk for a recording.
+    // A recording on the same full disk.
     fs::remove_file(&log).expect("removed");
     while std::io::Write::write_all(&mut filler, &[0; 4096]).is_ok() {}
     let engine = Engine::new(&temp, whole(GOOD));
@@ -349,7 +349,7 @@ fn a_full_disk_costs_the_log_and_not_the_pull() {
 
 #[test]
 fn a_line_after_a_torn_one_is_a_line_of_its_own() {
-    // A limit on the size of files makes a short write, and then none. The kernel's signal for it would end us.
+    // A limit on the size of files leads to a short write, and then to failed ones. The signal for that would end the program.
     let temp = Temp::new();
     let engine = Engine::new(&temp, whole(GOOD));
     let mut command = crate::support::clean(Command::new("/bin/sh"), &temp);
@@ -410,7 +410,7 @@ fn the_second_pull_of_an_image_leaves_the_progress_to_the_first() {
     assert_eq!(again.stdout, second.stdout);
     assert_eq!(temp.read("log2"), log[before.len()..]);
     finish(&engine, first);
-    // The first has ended, and with it its lock.
+    // The first process has ended, so its lock is free.
     let third = run(&mut pull(&temp, &other));
     assert!(!third.stdout.contains("already"), "{}", third.stdout);
 }
@@ -439,7 +439,7 @@ fn a_recording_that_cannot_be_written_is_given_up() {
         );
         assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
     }
-    // What was there is overwritten.
+    // An existing recording is overwritten.
     temp.write("r", "x".repeat(100_000));
     assert_eq!(run(pull(&temp, &engine).args(["--record", &temp.at("r")])).code, Some(0));
     assert!(temp.read("r").starts_with("{\"version\":1,") && temp.read("r").len() < 10_000);

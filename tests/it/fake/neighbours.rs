@@ -1,5 +1,5 @@
-//! Another user of the device, who tries what he can: root's pull is logged in full all the same. Only root can be somebody else
-//! too, so these tests are run as root.
+//! Attacks by another user of the device: root's pull is nevertheless logged completely. Only root can act as another user, so
+//! these tests need root.
 
 use super::log::{begin, finish};
 use super::{GOOD, begun, pull, whole};
@@ -10,10 +10,10 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
 
-/// Where root's locks are.
+/// The directory of root's locks.
 const LOCKS: &str = "/run/alm/lock";
 
-/// A shell of nobody's, who can enter the directory of the test.
+/// A shell of the user nobody, who can enter the directory of the test.
 fn nobody(temp: &Temp, script: &str) -> Command {
     fs::set_permissions(&**temp, Permissions::from_mode(0o777)).expect("ours");
     let mut command = clean(Command::new("/usr/bin/setpriv"), temp);
@@ -26,12 +26,12 @@ fn nobody(temp: &Temp, script: &str) -> Command {
 fn a_neighbour_cannot_hold_fill_link_or_swell_anything() {
     let temp = Temp::new();
     let engine = Engine::new(&temp, whole(GOOD));
-    // The first pull makes the directory of the locks.
+    // The first pull creates the directory of the locks.
     assert_eq!(run(&mut pull(&temp, &engine)).code, Some(0));
     let before = temp.read("log");
     assert_eq!(fs::metadata(LOCKS).expect("made").mode() & 0o7777, 0o700);
 
-    // He opens and locks all that he can open, and tries to put something there.
+    // The user opens and locks every file that he can open, and tries to create files.
     let script = format!(
         "exec >{printed} 2>/dev/null
         touch {flag}
@@ -56,7 +56,7 @@ fn a_neighbour_cannot_hold_fill_link_or_swell_anything() {
     for attempt in ["no file\n", "no link\n", "no removal\n", "no move\n", "no file beside\n"] {
         assert!(printed.contains(attempt), "{attempt}: {printed}");
     }
-    // What all may read can be locked by all; nothing of ours depends on such a lock.
+    // A file that everyone may read can be locked by everyone; the program does not depend on such a lock.
     assert!(!printed.contains(&format!("held {LOCKS}")), "{printed}");
 
     let ended = run(&mut pull(&temp, &engine));
@@ -114,7 +114,7 @@ fn a_recording_is_not_written_through_a_neighbours_link_nor_read_by_him() {
     assert_eq!(mode("ours"), 0o600);
     assert_eq!(run(&mut nobody(&temp, "cat ours")).stdout, "");
     assert!(temp.read("ours").contains("Pulling fs layer"));
-    // A file of his is one that he can read, whatever its mode says.
+    // The owner of a file can always make it readable, whatever its mode is now.
     let ended = record("his");
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stderr.contains("belongs to another user"), "{ended:?}");
@@ -154,14 +154,14 @@ fn a_neighbour_cannot_touch_the_state_nor_the_engine() {
     for (attempt, count) in [("no file", 4), ("no link", 4), ("no fifo", 4), ("no move", 1), ("no engine", 1)] {
         assert_eq!(printed.matches(&format!("{attempt}\n")).count(), count, "{attempt}: {printed}");
     }
-    // How a pull stands is for all to read.
+    // Everyone may read the state of a pull.
     assert!(printed.contains("may look\n"), "{printed}");
     finish(&engine, pulling);
     let state: serde_json::Value = serde_json::from_str(&fs::read_to_string(&file).expect("kept")).expect("JSON");
     assert_eq!(state["text"], "Pulled", "{state}");
 }
 
-/// What docker's own client would read whole.
+/// Files that docker's own client would read completely.
 #[test]
 fn a_neighbours_configuration_swells_nothing() {
     let huge = |path: &str| {
@@ -204,7 +204,7 @@ fn a_neighbours_configuration_swells_nothing() {
     check("a FIFO", &fifo, none, &[], "is a FIFO or socket, not a regular file");
     let token = |temp: &Temp| huge(&temp.at("token"));
     check("a token", &token, none, &["--token-file", "TEMP/token"], "is larger than");
-    // What a context says: its directory is named by the hash of its name.
+    // The directory of a context is named by the hash of the context's name.
     let meta = |temp: &Temp| {
         let name = "ed9d7ebd2a0e1b8d6c0f2c5f3e2c0d2c";
         for hash in [name, "3fdba35f04dc8c462986c992bcf875546257113072a909c162f7e470e581e278"] {
@@ -215,7 +215,7 @@ fn a_neighbours_configuration_swells_nothing() {
     check("a context", &meta, ("DOCKER_CONTEXT", "his"), &["no host"], "was not found in");
 }
 
-/// The directory for docker's own configuration, which gets the token, is nobody else's.
+/// The directory with docker's configuration, which contains the token, is readable only for its owner.
 #[test]
 fn a_token_is_not_put_where_a_neighbour_could_take_its_place() {
     let temp = Temp::new();

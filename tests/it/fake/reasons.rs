@@ -1,4 +1,4 @@
-//! Why a pull failed: what the reason is taken for, what is advised, whether it is tried again; and that a replay says the same.
+//! Reasons of failures: their kind, the advice, whether they are retried; and that a replay reports the same.
 
 use super::{FROM, LAYER, pull, replays_like, text_after, whole};
 use crate::support::{Engine, LIMIT, Request, Running, Step, Temp, answer, eventually, program, run};
@@ -8,7 +8,7 @@ use std::path::Path;
 const FORBIDDEN: &str =
     "<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>\n";
 
-/// Pulls once from an engine that answers so, and plays the recording; the log.
+/// Pulls once from an engine that answers with these steps, and replays the recording. Returns the log.
 #[track_caller]
 fn log_of(steps: Vec<Step>, kind: &str) -> String {
     let temp = Temp::new();
@@ -22,13 +22,13 @@ fn log_of(steps: Vec<Step>, kind: &str) -> String {
     temp.read("log")
 }
 
-/// A stream that begins well and fails for this reason.
+/// A stream that begins normally and fails for this reason.
 fn fails(reason: &str) -> Vec<Step> {
     let reason = serde_json::to_string(reason).expect("a text");
     whole([FROM, LAYER, &format!(r#"{{"errorDetail":{{"message":{reason}}},"error":{reason}}}"#)])
 }
 
-/// Whether a pull that is answered so is tried again.
+/// Whether a pull with this answer is retried.
 fn is_tried_again(steps: Vec<Step>) -> bool {
     let temp = Temp::new();
     let engine = Engine::new(&temp, steps);
@@ -50,7 +50,7 @@ fn a_page_is_shown_as_its_status_and_title() {
     assert_eq!(text_after(&log, "❌ PULL FAILED: "), "502 Bad Gateway");
     let log = log_of(vec![Step::Write(answer(503, "<!DOCTYPE html>\n<title>\nBack soon\n</title>\n"))], "server-error");
     assert_eq!(text_after(&log, "❌ PULL FAILED: "), "503 Back soon");
-    // A registry's page, as an engine repeats it.
+    // An HTML page of a registry, as an engine repeats it.
     let printed = "error parsing HTTP 403 response body: invalid character '<' looking for beginning of value:";
     let page = "<!DOCTYPE html>\n<html lang=en>\n<title>Error 403 (Forbidden)!!1</title>\n<p>That's an error.</html>\n";
     let log = log_of(fails(&format!("{printed} {page:?}")), "login");
@@ -67,7 +67,7 @@ fn a_proxy_before_the_socket_is_named_with_the_call_that_it_forbids() {
             "{log}"
         );
     }
-    // Also where it forbids everything, and where it lets through a pull alone.
+    // Also with a proxy that forbids everything, and with one that allows only a pull.
     let serve = |temp: &Temp, pull: &'static str| {
         Engine::serve(Path::new(&temp.at("docker.sock")), move |request: &Request| {
             let is_pull = request.line.starts_with("POST /images/create?");
@@ -88,7 +88,7 @@ fn a_proxy_before_the_socket_is_named_with_the_call_that_it_forbids() {
     assert_eq!(text_after(&ended.stdout, "❌ PULL FAILED: "), "denied: denied");
 }
 
-/// Docker's command line repeats the page, a line each.
+/// The docker CLI repeats the lines of the page.
 #[test]
 fn a_page_from_docker_is_reported_as_one_from_the_engine() {
     let temp = Temp::new();

@@ -1,7 +1,7 @@
-//! Signals, whatever the program is waiting for.
+//! Signals end the program, whatever it is waiting for.
 //!
-//! The limit is 100 ms. A machine that runs many tests at once can hold any process up for longer, so what is held to
-//! it is the best of several tries; each of them must end in a time that no forgotten wait of ours would allow.
+//! The limit is 100 ms. A machine that runs many tests at once can delay any process for longer, so the best of several tries
+//! must meet it; each single try must end earlier than it could if some wait did not check for signals.
 
 use super::*;
 use rustix::process::Signal;
@@ -17,7 +17,7 @@ fn busy(temp: &Temp) -> Engine {
     Engine::new(temp, vec![begun(&GOOD[..3]), Step::Stall])
 }
 
-/// Interrupts what `start` starts, several times.
+/// Starts and interrupts the program several times.
 fn check(mut start: impl FnMut(&Temp) -> (Running, Option<Engine>), signal: Signal, code: i32) {
     let mut best = Duration::MAX;
     for _ in 0..5 {
@@ -68,7 +68,7 @@ fn during_a_ping() {
     check(start, Signal::TERM, 143);
 }
 
-/// An engine without a final status is asked for the image: no answer is no reason to say that it has none.
+/// After a stream without a final status the engine is asked for the image. No answer does not mean that it has none.
 #[test]
 fn while_the_engine_is_asked_for_the_image() {
     let start = |temp: &Temp| {
@@ -99,7 +99,7 @@ fn while_it_waits_to_try_again() {
     check(start, Signal::TERM, 143);
 }
 
-/// A pipe that is full and that nobody reads: both its ends.
+/// Both ends of a pipe that is full and that nobody reads.
 fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
     use rustix::fs::{OFlags, fcntl_setfl};
     let (reader, writer) = std::io::pipe().expect("a pipe");
@@ -114,7 +114,7 @@ fn while_standard_output_is_a_full_pipe() {
     let start = |temp: &Temp| {
         let engine = busy(temp);
         let (reader, writer) = full_pipe();
-        // Open for as long as the tests run, and read by nobody.
+        // Stays open as long as the tests run, and is never read.
         std::mem::forget(reader);
         let error = writer.try_clone().expect("a pipe");
         let running = Running::start_as_is(pull(temp, &engine).stdout(writer).stderr(error));
@@ -134,7 +134,7 @@ fn the_end_waits_a_while_for_a_slow_reader() {
     let mut printed = Vec::new();
     let _ = std::io::Read::read_to_end(&mut { reader }, &mut printed);
     assert_eq!(running.wait().0, Some(0));
-    // Whole lines only, and where any of the closing ones came in time, the last too.
+    // Only whole lines; and if one line of the closing block came in time, the last one did, too.
     let printed = String::from_utf8_lossy(&printed).trim_start_matches('x').to_owned();
     assert!(printed.is_empty() || printed.ends_with('\n'), "{printed}");
 }
@@ -171,7 +171,7 @@ fn during_a_replay_that_nobody_reads() {
     let (_reader, writer) = full_pipe();
     let path = format!("{FIXTURES}/dockerd-20.10.24/fresh-three.jsonl");
     let mut running = Running::start_as_is(program(&temp).args(["--replay", &path]).stdout(writer));
-    // It waits for its reader, however long that takes.
+    // A replay waits for its reader, however long that takes.
     std::thread::sleep(Duration::from_millis(300));
     assert!(!running.has_ended());
     running.signal(Signal::INT);

@@ -1,4 +1,4 @@
-//! What `alm-agent` says of the layers' sizes, and what comes of it when it says nothing or nonsense.
+//! The sizes of layers from `alm-agent`, and what happens if its answer is missing or wrong.
 
 use super::*;
 use std::fs;
@@ -24,7 +24,7 @@ fn finished() -> Vec<String> {
     lines
 }
 
-/// What a good agent answers: the second layer is said to have this many bytes.
+/// A correct answer of the agent, with this size of the second layer.
 fn good(bytes: u64) -> String {
     format!(
         "cat >question; echo '{{\"digest\":null,\"platform\":null,\"layers\":[[\"aaaaaaaaaaaa\",10000000],\
@@ -38,15 +38,16 @@ struct Pulled {
     requests: Vec<String>,
 }
 
-/// Pulls with an agent that is this script, none where it is empty. The engine goes on once it has had time to answer.
+/// Pulls with this script as the agent, or without an agent if it is empty. The engine continues after the agent has had time
+/// to answer.
 fn pull_with(agent: &str, info: &str, options: &[&str]) -> Pulled {
     pull_from(r#"{"Version":"20.10.24","Os":"linux","Arch":"arm"}"#, agent, info, options)
 }
 
-/// The same with an engine that says so of itself.
+/// The same with an engine of this version.
 fn pull_from(version: &'static str, agent: &str, info: &str, options: &[&str]) -> Pulled {
     let temp = Temp::new();
-    // Away from its neighbours, so that PATH decides which agent there is.
+    // A copy of the program in its own directory, so that PATH decides which agent is found.
     let own = temp.join("own");
     fs::create_dir(&own).expect("a directory");
     let program_ = own.join("pull");
@@ -79,7 +80,7 @@ fn pull_from(version: &'static str, agent: &str, info: &str, options: &[&str]) -
         &temp.at("r.jsonl"),
     ]);
     let running = Running::start(command.args(options).arg(temp.image()));
-    // More than the agent of each test takes.
+    // Longer than the agent of any test takes.
     std::thread::sleep(Duration::from_millis(1500));
     engine.go();
     let ended = running.end();
@@ -143,7 +144,7 @@ fn an_agent_that_fails_changes_nothing() {
     ] {
         check_unknown(&pull_with(agent, INFO, &[]));
     }
-    // Of another image, of a size that none has, and one with a failure after its answer.
+    // An answer for another image, one with an impossible size, and one from an agent that fails after its answer.
     check_unknown(&pull_with(&good(1 << 63), INFO, &[]));
     check_unknown(&pull_with(&format!("{}; exit 1", good(5)), INFO, &[]));
 }
@@ -177,14 +178,14 @@ fn it_is_asked_only_where_the_engine_is_this_host() {
     let pulled = pull_with(&good(5_000_000), INFO, &["--sizes", "never"]);
     check_unknown(&pulled);
     assert!(pulled.requests.iter().all(|line| !line.contains("/info")), "{:?}", pulled.requests);
-    // Without an agent nobody is asked anything.
+    // Without an agent there are no requests for sizes.
     let pulled = pull_with("", INFO, &["--sizes", "always"]);
     assert!(pulled.requests.iter().all(|line| !line.contains("/info")), "{:?}", pulled.requests);
 }
 
 #[test]
 fn what_cannot_fit_is_ended_before_it_is_paid_for() {
-    // Half a terabyte, which no /dev/shm has.
+    // Half a terabyte: no /dev/shm is that large.
     let pulled = pull_with(&good(1 << 39), &INFO.replace("ROOT", "/dev/shm"), &[]);
     assert_eq!(pulled.ended.code, Some(1));
     let reason = text_after(&pulled.ended.stdout, "❌ PULL FAILED: ");

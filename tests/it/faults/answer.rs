@@ -1,7 +1,7 @@
-//! A recorded answer of an engine as bytes, and what it comes to when only some of them arrive.
+//! A recorded answer of an engine as bytes, and the expected result if only a part of them arrives.
 //!
-//! **Invariant:** what is expected is worked out here, from the design and from what the engine was made to do, and with
-//! nothing of the program's own code.
+//! **Invariant:** the expectation is computed here, from the specification and from what the engine was made to do, without
+//! using the program's own code.
 
 use crate::goldens::CASES;
 use crate::support::{FIXTURES, LAST_CHUNK, answer, chunk, engine_lines, head};
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::sync::LazyLock;
 
-/// The answers that were kept byte by byte, and how the pulls ended.
+/// The answers that were captured byte by byte, and whether the pulls succeeded.
 const RAW: &[(&str, bool)] = &[
     ("dockerd-20.10.24-conn-refused", false),
     ("dockerd-20.10.24-fresh-tiny", true),
@@ -32,7 +32,7 @@ pub(super) static ANSWERS: LazyLock<Vec<Answer>> = LazyLock::new(|| {
     recorded.chain(raw).collect()
 });
 
-/// The answer of which a recording was made; of several attempts the last one's.
+/// The bytes of the answer from which a recording was made; with several attempts those of the last one.
 fn bytes(recording: &str) -> Vec<u8> {
     let rows: Vec<&str> = recording.lines().collect();
     let is_attempt = |row: &&str| row.split_once(',').is_some_and(|(_, row)| row.starts_with("\"a\","));
@@ -51,12 +51,12 @@ fn bytes(recording: &str) -> Vec<u8> {
 pub(super) struct Answer {
     pub(super) name: String,
     pub(super) status: u16,
-    /// Where the head ends.
+    /// The end of the head.
     pub(super) head: usize,
-    /// Where the chunks end.
+    /// The ends of the chunks.
     pub(super) chunks: Vec<usize>,
     lines: Vec<Line>,
-    /// Whether it says itself where it ends.
+    /// Whether the answer itself contains its end.
     pub(super) is_whole: bool,
     pub(super) succeeds: bool,
     pub(super) bytes: Vec<u8>,
@@ -64,9 +64,9 @@ pub(super) struct Answer {
 
 struct Line {
     begins: usize,
-    /// Where its text ends.
+    /// The end of its text.
     ends: usize,
-    /// Where its line end does.
+    /// The end of its line end.
     next: usize,
     event: Value,
 }
@@ -79,17 +79,17 @@ pub(super) enum Stop {
     Stall,
 }
 
-/// What a pull has to come to.
+/// The expected result of a pull.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Expected {
     Success,
-    /// For a reason in which one of these is found.
+    /// A failure whose reason contains one of these texts.
     Failure(Vec<String>),
-    /// Nothing as yet, since an extraction that cannot be seen may take an hour.
+    /// The pull is still waiting, because an extraction without progress may take an hour.
     Waiting,
 }
 
-/// A failure for this reason.
+/// The expectation of a failure with this reason.
 pub(super) fn failure(reason: impl Into<String>) -> Expected {
     Expected::Failure(vec![reason.into()])
 }
@@ -136,17 +136,17 @@ impl Answer {
         id.filter(|_| self.succeeds).unwrap_or_default().to_owned()
     }
 
-    /// What the engine calls an error in it, up to where a reason may be cut.
+    /// The errors that the engine reports in it, up to the length at which a reason may be cut.
     pub(super) fn errors(&self) -> Vec<String> {
         self.lines.iter().filter_map(|line| error(&line.event)).collect()
     }
 
-    /// What it comes to when nothing is wrong with it.
+    /// The expected result of the complete answer.
     pub(super) fn whole(&self) -> Expected {
         self.until(self.bytes.len(), Stop::Cut)
     }
 
-    /// What it comes to when it stops before the byte `place`.
+    /// The expected result if the answer stops before the byte `place`.
     pub(super) fn until(&self, place: usize, stop: Stop) -> Expected {
         let broken = if stop == Stop::Stall { "nothing has moved for 1s" } else { "the engine broke off" };
         let is_over = self.is_whole && place == self.bytes.len();
@@ -154,14 +154,14 @@ impl Answer {
             return failure(if stop == Stop::Cut { "the engine broke off before it answered" } else { broken });
         }
         if self.status != 200 {
-            // The status alone says that it has failed; why, is in what came.
+            // The HTTP status says that the pull failed; the reason is in the part of the body that arrived.
             return match start(String::from_utf8_lossy(&self.bytes[self.head..place]).trim_end()) {
                 _ if stop != Stop::Cut && !is_over => failure(broken),
                 message if message.is_empty() => failure(format!("HTTP status {}", self.status)),
                 message => failure(error(&json(&self.bytes[self.head..place])).unwrap_or(message)),
             };
         }
-        // An object ends with its last bracket; any other line without its end is one only when nothing more can come.
+        // A JSON object ends with its last bracket. Any other line without a line end counts only if nothing more can follow.
         let needs_end = |line: &Line| stop == Stop::Stall && !line.event.is_object();
         let is_here = |line: &&Line| place >= if needs_end(line) { line.next } else { line.ends };
         let lines: Vec<&Value> = self.lines.iter().take_while(is_here).map(|line| &line.event).collect();
@@ -183,7 +183,7 @@ impl Answer {
     }
 }
 
-/// Whether a stream that is properly ended and has these lines is a pull that has succeeded (`image`: what the engine has).
+/// Whether a stream with these lines and a proper end is a success; `image` is the image that the engine has.
 pub(super) fn succeeds(lines: &[&[u8]], image: &str) -> bool {
     let events: Vec<Value> = lines.iter().map(|line| json(line)).collect();
     let says = |event: &Value, word: &str| event["status"].as_str().is_some_and(|status| status.starts_with(word));
@@ -198,9 +198,9 @@ pub(super) fn succeeds(lines: &[&[u8]], image: &str) -> bool {
     last.is_some_and(|id| image.starts_with(id))
 }
 
-/// Whether all layers are there and nothing is to be seen of their extraction, which need not be over.
+/// Whether all layers are downloaded and their extraction shows no progress: then it may still be running.
 fn may_extract(events: &[&Value]) -> bool {
-    // By layer: whether it is downloaded, finished, seen being extracted.
+    // For each layer: whether it is downloaded, is finished, has shown progress of its extraction.
     let mut layers: HashMap<&str, (bool, bool, bool)> = HashMap::new();
     for event in events {
         let (status, detail) = (event["status"].as_str().unwrap_or_default(), &event["progressDetail"]);
@@ -229,7 +229,7 @@ fn error(line: &Value) -> Option<String> {
     [&line["errorDetail"]["message"], &line["error"], &line["message"]].into_iter().find_map(Value::as_str).map(start)
 }
 
-/// The start of a text, up to where a reason may leave something out.
+/// The beginning of a text, up to the length at which a reason may be cut.
 fn start(text: &str) -> String {
     text.chars().take_while(|c| *c != '?').take(60).collect()
 }

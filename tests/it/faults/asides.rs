@@ -1,4 +1,4 @@
-//! Faults of what is asked beside the pull, and of the socket itself.
+//! Faults in the answers to other requests than the pull, and faults of the socket itself.
 
 use super::answer::{ANSWERS, Answer, Expected, failure};
 use super::http::heads;
@@ -7,13 +7,13 @@ use crate::support::{Engine, FIXTURES, Request, Step, Temp, answer};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 
-/// An answer to the first question.
+/// An answer to the first request.
 pub(super) const PING: &str = "http/dockerd-28.5.2-containerd-_ping-GET";
 
-/// What is tried where no engine answers, and is not there either.
+/// The failure if no engine answers and there is no docker CLI.
 const NO_DOCKER: &str = "no docker command was found on PATH";
 
-/// What is said where the engine does not say whether it has the image, and where it says that it has none.
+/// The reasons if the engine does not answer whether it has the image, and if it answers that it does not have it.
 const NO_ANSWER: &str = "without saying that it succeeded, and gives no answer whether it has the image";
 const NO_IMAGE: &str = "without saying that it succeeded, and has no image";
 
@@ -21,7 +21,7 @@ fn case(name: &str) -> &'static Answer {
     ANSWERS.iter().find(|answer| answer.name == name).expect("a fixture")
 }
 
-/// A stop at every byte of an answer, and what it comes to. The last place is the end.
+/// Stops at every byte of an answer, and whether it is complete then.
 fn stops(bytes: &[u8]) -> impl Iterator<Item = (String, Vec<Step>, bool)> {
     (0..=bytes.len()).flat_map(move |place| {
         let begin = Step::Write(bytes[..place].to_vec());
@@ -33,7 +33,7 @@ fn stops(bytes: &[u8]) -> impl Iterator<Item = (String, Vec<Step>, bool)> {
     })
 }
 
-/// Bytes and lines that never end, after a head that is right.
+/// Endless bytes and lines after a correct head.
 fn endless() -> impl Iterator<Item = (String, Vec<Step>)> {
     ["x", "\n", "{", "{\"Id\":\"", " "].into_iter().flat_map(|piece| {
         ["", "Content-Length: 18446744073709551615\r\n", "Transfer-Encoding: chunked\r\n"].map(|framing| {
@@ -49,7 +49,7 @@ fn endless() -> impl Iterator<Item = (String, Vec<Step>)> {
     })
 }
 
-/// The same in the place of a pull. Whatever comes, nothing moves.
+/// The same as the answer to a pull. Nothing in it is movement.
 pub(super) fn streams() -> impl Iterator<Item = Fault> {
     let tiny = case("http/dockerd-20.10.24-fresh-tiny");
     endless().map(|(name, steps)| {
@@ -58,7 +58,7 @@ pub(super) fn streams() -> impl Iterator<Item = Fault> {
     })
 }
 
-/// The first question: whether there is an engine, and which.
+/// The first request: whether there is an engine, and its version.
 pub(super) fn pings() -> impl Iterator<Item = Fault> {
     let raw = std::fs::read(format!("{FIXTURES}/{PING}.raw")).expect("a fixture");
     let tiny = case("http/dockerd-20.10.24-fresh-tiny");
@@ -84,7 +84,7 @@ pub(super) fn pings() -> impl Iterator<Item = Fault> {
     faults.into_iter()
 }
 
-/// The last question, where the stream of podman does not say how it went: whether the image is there.
+/// The last request, whether the image is there: podman's stream does not report success.
 pub(super) fn inspections() -> impl Iterator<Item = Fault> {
     let pulled = case("podman-4.3.1/fresh-three");
     let id = pulled.image();
@@ -125,7 +125,7 @@ pub(super) fn inspections() -> impl Iterator<Item = Fault> {
     faults.into_iter()
 }
 
-/// Sockets that are none, or not an engine's. They last as long as this.
+/// Paths that are not sockets, or sockets that are not an engine's. They exist as long as this value.
 pub(super) struct Sockets {
     temp: Temp,
     _listening: (Vec<Engine>, UnixDatagram),

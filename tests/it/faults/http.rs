@@ -1,4 +1,4 @@
-//! Faults of HTTP: heads, lengths, chunks, statuses, and bodies that are packed.
+//! Faults of HTTP: heads, lengths, chunks, statuses, and compressed bodies.
 
 use super::answer::{ANSWERS, Answer, Expected, failure, succeeds};
 use super::{Fault, is_chosen};
@@ -19,10 +19,10 @@ pub(super) fn faults() -> impl Iterator<Item = Fault> {
     })
 }
 
-/// What a head is taken for.
+/// The name of a head, its bytes, and the reason of the failure, if it leads to one.
 pub(super) type Head = (String, Vec<Step>, Option<&'static str>);
 
-/// Heads before a chunked body: as they are sent, and what is wrong with them.
+/// Heads before a chunked body, and what is wrong with them.
 pub(super) fn heads() -> Vec<Head> {
     const LONG: &str = "header is longer than 64 KiB";
     let status = |line: &str| format!("{line}\r\n{FIELDS}{CHUNKED}\r\n");
@@ -82,7 +82,7 @@ pub(super) fn heads() -> Vec<Head> {
         );
     }
     for right in ["0", "5", "18446744073709551615"] {
-        // What is chunked has no other length.
+        // A chunked body must not have a length.
         add(&format!("chunked and of length {right}"), field(&format!("Content-Length: {right}")), None);
     }
     for wrong in ["-1", "+5", "", "abc", "1e3", "0x10", "5 5", "5, 5", "18446744073709551616", "\u{665}"] {
@@ -122,13 +122,13 @@ pub(super) fn heads() -> Vec<Head> {
     heads
 }
 
-/// With a head for chunks, and this body.
+/// A head for a chunked body, and this body.
 fn with_head(body: &[u8]) -> Vec<Step> {
     let head = format!("HTTP/1.1 200 OK\r\n{FIELDS}{CHUNKED}\r\n");
     vec![Step::Write([head.as_bytes(), body].concat())]
 }
 
-/// An answer taken apart, to be put together wrongly.
+/// The parts of an answer, from which faulty answers are made.
 struct Parts {
     answer: &'static Answer,
     lines: Vec<&'static [u8]>,
@@ -139,23 +139,23 @@ impl Parts {
         Fault::of("HTTP", self.answer, name, steps, expected)
     }
 
-    /// A failure for this reason, or for the error that the engine may have sent before it.
+    /// A fault that must lead to a failure with this reason, or with the error that the engine may have sent before.
     fn wrong(&self, name: &str, steps: Vec<Step>, reason: &str) -> Fault {
         let mut reasons = self.answer.errors();
         if !reasons.is_empty() {
-            // Cut short, it is shown as it came.
+            // An error that was cut is shown as it arrived.
             reasons.push("the engine reported an error in a form not understood: ".to_owned());
         }
         reasons.push(reason.to_owned());
         self.fault(name, steps, Expected::Failure(reasons))
     }
 
-    /// Lines as they stand in a body.
+    /// The lines of the body, without chunks.
     fn plain(&self) -> Vec<u8> {
         self.lines.iter().flat_map(|line| [line, &b"\r\n"[..]].concat()).collect()
     }
 
-    /// The body in chunks, the size of number `at` written otherwise.
+    /// The body in chunks, with the size of chunk `at` written by `write`.
     fn chunked(&self, at: usize, write: impl Fn(usize) -> String) -> Vec<u8> {
         let mut body = Vec::new();
         for (number, line) in self.lines.iter().chain([&&b""[..]]).enumerate() {
@@ -204,7 +204,7 @@ impl Parts {
             let chunk = |name: &str, write: &dyn Fn(usize) -> String| {
                 (format!("chunk {at} of {last}: {name}"), with_head(&self.chunked(at, write)))
             };
-            // How many more zeros, what follows.
+            // The number of leading zeros, and the text after the size.
             for (zeros, after) in
                 [(0, ";"), (0, ";a"), (0, ";a=b"), (0, "; a = \"x;y\\\"\""), (0, " "), (0, " ;\t"), (20, ""), (900, "")]
             {
@@ -240,7 +240,7 @@ impl Parts {
                 }
             }
         }
-        // At the end of its data.
+        // A fault at the end of a chunk's data.
         let body = String::from_utf8(self.body()).expect("UTF-8");
         let framed = |name: &str, body: String| self.wrong(name, with_head(body.as_bytes()), MALFORMED);
         faults.push(framed("no line end after a chunk", body.replacen("\r\n\r\n", "\r\n", 1)));
@@ -284,14 +284,14 @@ impl Parts {
         faults
     }
 
-    /// What a body that is properly ended comes to when it has these lines.
+    /// The expected result of a body with these lines and a proper end.
     fn complete(&self, lines: &[&[u8]]) -> Expected {
         if succeeds(lines, &self.answer.image()) {
             return Expected::Success;
         }
         let mut reasons = self.answer.errors();
         if !reasons.is_empty() {
-            // Of half a line.
+            // For an error line that was cut.
             reasons.push("reported an error in a form not understood".to_owned());
         }
         reasons.extend(["without saying that it succeeded", "something that is not understood"].map(str::to_owned));
@@ -363,7 +363,7 @@ impl Parts {
         faults
     }
 
-    /// Real gzip, said and not said.
+    /// Real gzip data, with and without the header that announces it.
     fn packed(&self) -> Vec<Fault> {
         let packed = gzip(&self.plain());
         let chunk = [format!("{:x}\r\n", packed.len()).as_bytes(), &packed, b"\r\n", LAST_CHUNK].concat();
@@ -381,7 +381,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("gzip");
     let mut stdin = child.stdin.take().expect("piped above");
     std::thread::scope(|scope| {
-        // Closed at its end, which is the end of the input.
+        // Dropped afterwards, which ends gzip's input.
         scope.spawn(move || stdin.write_all(bytes));
         child.wait_with_output().expect("gzip").stdout
     })

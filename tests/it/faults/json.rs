@@ -1,4 +1,4 @@
-//! Faults of JSON, in lines whose framing is right.
+//! Faults of JSON, in answers with correct HTTP framing.
 
 use super::answer::{ANSWERS, Answer, Expected, failure};
 use super::{Fault, is_chosen};
@@ -6,10 +6,10 @@ use crate::support::{Step, stream};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Deeper than any parser should follow.
+/// A depth of nesting that no parser should follow.
 const DEEP: usize = 100_000;
 
-/// What stands where something else should. Some of it is no JSON.
+/// Values of a wrong type. Some of them are not JSON.
 const WRONG: &[&str] = &[
     "NaN",
     "Infinity",
@@ -62,7 +62,7 @@ pub(super) fn faults() -> impl Iterator<Item = Fault> {
 struct Parts {
     answer: &'static Answer,
     lines: Vec<&'static [u8]>,
-    /// The line that decides.
+    /// The index of the line that decides the result.
     last: usize,
 }
 
@@ -71,13 +71,13 @@ impl Parts {
         Fault::of("JSON", self.answer, name, vec![Step::Write(stream(lines))], expected)
     }
 
-    /// The lines, each of which may be written otherwise.
+    /// The lines, after `write` has replaced some of them.
     fn lines(&self, mut write: impl FnMut(usize, &[u8]) -> Option<Vec<u8>>) -> Vec<Vec<u8>> {
         let line = |(at, line): (usize, &&[u8])| write(at, line).unwrap_or_else(|| line.to_vec());
         self.lines.iter().enumerate().map(line).collect()
     }
 
-    /// The wrong thing in every field of every line before the one that decides: none of them matters.
+    /// A wrong value in every field of every line before the one that decides. None of them may change the result.
     fn fields(&self) -> Vec<Fault> {
         let mut paths = BTreeSet::new();
         for line in &self.lines[..self.last] {
@@ -102,7 +102,7 @@ impl Parts {
         faults
     }
 
-    /// The final status written wrongly, which makes it none.
+    /// The final status with errors in it, so that it does not count.
     fn last_line(&self) -> Vec<Fault> {
         let last = self.lines[self.last];
         let Some(rest) = last.strip_prefix(b"{\"status\":\"Status: ") else { return Vec::new() };
@@ -141,7 +141,7 @@ impl Parts {
         }
         add("status and what is deep", with(&format!("\"x\":{}", nested())), true);
         add("status with blanks", format!(" \t{{ {} \r}} ", &text[1..text.len() - 1]).into_bytes(), true);
-        // Old engines end no line after an object.
+        // Old engines send no line end after an object.
         add("status twice in a line", [last, last].concat(), true);
         add("status with more behind it", [last, b"x"].concat(), false);
         add("status with a zero behind it", [last, b"\0"].concat(), false);
@@ -162,7 +162,7 @@ impl Parts {
         faults
     }
 
-    /// Lines that no engine sends, in the middle.
+    /// Lines that no engine sends, in the middle of the stream.
     fn inserted(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         let mut add = |name: &str, line: &[u8], expected: Expected| {
@@ -180,7 +180,7 @@ impl Parts {
             add(&format!("{:?}", line.escape_ascii().to_string()), line, self.answer.whole());
         }
         add("of 2 MB", "x".repeat(2_000_000).as_bytes(), self.answer.whole());
-        // A line with such a key is an error, whatever its value; the reason has to be something.
+        // A line with such a key is an error, whatever its value is, and there must be some reason.
         for wrong in WRONG {
             for error in
                 ["{\"error\":@}", "{\"errorDetail\":@}", "{\"errorDetail\":{\"message\":@}}", "{\"a\":[{}],\"error\":@"]
@@ -210,7 +210,7 @@ fn collect(value: &Value, path: &str, paths: &mut BTreeSet<String>) {
     }
 }
 
-/// The line with `wrong` in that field, if it has it.
+/// The line with `wrong` as the value of that field, if it has the field.
 fn replace(line: &[u8], path: &str, wrong: &str) -> Option<Vec<u8>> {
     let mut value: Value = serde_json::from_slice(line).ok()?;
     *value.pointer_mut(&format!("/{}", path.replace('.', "/")))? = Value::from("@");

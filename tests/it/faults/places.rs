@@ -1,18 +1,18 @@
-//! Answers that stop: at every end of a chunk, and at places thrown by dice.
+//! Answers that stop: at the end of each chunk, and at random places.
 
 use super::answer::{ANSWERS, Answer, Stop};
 use super::{Dice, Fault};
 use crate::support::Step;
 use std::collections::BTreeSet;
 
-/// Every answer that stops so somewhere, at `count` places beside the ends of its chunks.
+/// All answers, stopped at the ends of their chunks and at `count` other places.
 pub(super) fn faults(stop: Stop, count: usize) -> impl Iterator<Item = Fault> {
     ANSWERS
         .iter()
         .flat_map(move |answer| places(answer, count).into_iter().filter_map(move |place| at(answer, place, stop)))
 }
 
-/// The ends of head and chunks, and so many other places (fewer in an answer that has fewer).
+/// The ends of head and chunks, and `count` other places (fewer if the answer is shorter).
 fn places(answer: &Answer, count: usize) -> BTreeSet<usize> {
     let mut dice = Dice::new(&answer.name);
     let mut places: BTreeSet<usize> = answer.chunks.iter().copied().chain([answer.head]).collect();
@@ -25,7 +25,7 @@ fn places(answer: &Answer, count: usize) -> BTreeSet<usize> {
 
 fn at(answer: &Answer, place: usize, stop: Stop) -> Option<Fault> {
     let (kind, last) = match stop {
-        // An answer that is whole has not been cut.
+        // At its end a complete answer is not cut.
         Stop::Cut | Stop::Stall if answer.is_whole && place == answer.bytes.len() => return None,
         Stop::Cut => ("cut", None),
         Stop::Reset => ("reset", Some(Step::Reset)),
@@ -35,7 +35,7 @@ fn at(answer: &Answer, place: usize, stop: Stop) -> Option<Fault> {
     Some(Fault::of(kind, answer, &format!("at byte {place}"), steps, answer.until(place, stop)))
 }
 
-/// Every answer whole: at once, byte by byte, and in pieces of any size.
+/// All answers complete: at once, byte by byte, and in pieces of any size.
 pub(super) fn deliveries() -> impl Iterator<Item = Fault> {
     ANSWERS.iter().flat_map(|answer| {
         let mut dice = Dice::new(&answer.name);

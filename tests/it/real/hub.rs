@@ -1,4 +1,4 @@
-//! `--check` of Docker Hub's images with the real Engine, the real agent and a registry that has the Hub's names.
+//! `--check` of images of Docker Hub, with the real Engine, the real agent, and a registry under the Hub's names.
 
 use super::lab::{PROGRAM, succeed};
 use std::path::PathBuf;
@@ -7,16 +7,16 @@ use std::{env, fs};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/hub.sh");
 
-/// What happens there; `asked` prints which manifests the registry was asked for since it last did.
+/// The steps of the test. `asked` prints the requests for manifests that the registry got since its last call.
 const STEPS: &str = r#"
 docker() { command docker -H "unix://$PWD/docker.sock" "$@"; }
-alone() { # WHAT COMMAND...: its line, its exit code
+alone() { # WHAT COMMAND...: prints the command's exit code and line
     local output code=0
     output=$("${@:2}" 2>&1) || code=$?
     echo "$1: exit $code: $output"
 }
 asked() {
-    sleep 0.3 # the registry's log comes a little later than its answer
+    sleep 0.3 # the registry writes its log a little later than its answer
     local now
     now=$(wc -l <registry.log)
     echo "asked:" $(sed -n "$((seen + 1)),$now s|.*\"\([A-Z]*\) /v2/fleet/app/manifests/.*|\1|p" registry.log)
@@ -51,7 +51,7 @@ asked
 fn a_check_of_the_hubs_images_costs_no_get_of_a_manifest() {
     super::sizes::build_agent();
     let dir = PathBuf::from(format!("/tmp/pull-hub-{}", std::process::id()));
-    // Away from its neighbours, so that PATH decides whether there is an agent.
+    // A copy of the program in its own directory, so that PATH decides whether there is an agent.
     let (own, agent) = (dir.join("own"), dir.join("agent"));
     for (directory, from) in [(&own, PROGRAM.into()), (&agent, PathBuf::from(PROGRAM).with_file_name("alm-agent"))] {
         fs::create_dir_all(directory).expect("a directory");
@@ -71,13 +71,13 @@ fn a_check_of_the_hubs_images_costs_no_get_of_a_manifest() {
     };
     let manifests = |begin: &str| lines[at(begin) + 1..].iter().find(|line| line.starts_with("asked:")).expect("asked");
     assert!(lines[0].contains("Downloaded: 20KB in "), "{output}");
-    // The engine's own two: the Hub's images are not asked for their sizes.
+    // Only the two requests of the engine: sizes of the Hub's images are not requested.
     assert_eq!(*lines.iter().find(|line| line.starts_with("asked:")).expect("asked"), "asked: HEAD GET", "{output}");
     assert!(lines[at("current")].starts_with("current: exit 0: "), "{output}");
     assert_eq!(*manifests("current"), "asked: HEAD", "{output}");
     assert!(lines[at("newer")].starts_with("newer: exit 1: "), "{output}");
     assert_eq!(*manifests("newer"), "asked: HEAD", "{output}");
-    // Without the agent it is the engine that is asked, and that costs a GET.
+    // Without the agent the engine is asked, which sends a GET.
     assert!(lines[at("engine")].starts_with("engine: exit 1: "), "{output}");
     assert!(manifests("engine").contains("GET"), "{output}");
 }

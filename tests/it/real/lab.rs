@@ -1,7 +1,7 @@
-//! A laboratory: a private engine with two registries (`tests/lab/lab.sh`), pulls from it, and a link that can be slow.
+//! A laboratory: a private engine with two registries (`tests/lab/lab.sh`), pulls from them, and a link that can be slow.
 //!
-//! **Invariant:** a lab that cannot start fails the test with the reason. A lab ends with its test, however that ends:
-//! what cleans up waits for the end of a pipe that only the test holds.
+//! **Invariant:** if a lab cannot start, the test fails with the reason. A lab ends with its test, even if the test is killed:
+//! the process that cleans up waits for the end of a pipe that only the test has open.
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
@@ -22,11 +22,11 @@ const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub(super) const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/lab.sh");
 const LINK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/link.py");
 
-/// No pull of these tests takes as long.
+/// The limit for a pull; none of these tests takes that long.
 const LIMIT: Duration = Duration::from_secs(100);
 
 pub(super) struct Lab {
-    /// Short, for sockets lie below it.
+    /// A short path, because the paths of sockets below it are limited.
     pub(super) dir: PathBuf,
     pub(super) registry: String,
     pub(super) private: String,
@@ -41,7 +41,7 @@ impl Lab {
         Self::begin(name, None)
     }
 
-    /// With an engine and registries whose disk is a file system of its own, of `size` (`200M`).
+    /// A lab whose engine and registries are on a separate file system of this `size` (`200M`).
     pub(super) fn start_on_disk_of(name: &str, size: &str) -> Self {
         Self::begin(name, Some(size))
     }
@@ -55,7 +55,7 @@ impl Lab {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Ctrl-C, and a runner that ends a test which takes too long, are for the test alone.
+            // Signals from Ctrl-C, or from a runner that ends a slow test, must reach only the test.
             .process_group(0)
             .spawn()
             .expect("sh runs");
@@ -86,12 +86,12 @@ impl Lab {
         self.dir.join("lab/docker.sock")
     }
 
-    /// `kill` or `revive` for one of the lab's parts.
+    /// Kills (`kill`) or restarts (`revive`) a part of the lab.
     pub(super) fn order(&self, what: &str, part: &str) {
         succeed(Command::new(SCRIPT).arg(what).arg(self.dir.join("lab")).arg(part));
     }
 
-    /// What docker's CLI answers.
+    /// The output of docker's CLI.
     #[track_caller]
     pub(super) fn docker(&self, args: &[&str]) -> String {
         self.docker_at(&self.socket(), args)
@@ -102,7 +102,7 @@ impl Lab {
         succeed(self.command("docker").arg("-H").arg(format!("unix://{}", socket.display())).args(args))
     }
 
-    /// Fails unless `--check` or `--running` ends with `exit` and says `text`, in one line.
+    /// Fails unless `--check` or `--running` ends with `exit` and prints one line that contains `text`.
     #[track_caller]
     pub(super) fn state(&self, args: &[&str], exit: i32, text: &str) {
         let output = self.command(PROGRAM).arg("--host").arg(self.socket()).args(args).output().expect("it runs");
@@ -120,12 +120,12 @@ impl Lab {
         self.docker_at(socket, &["image", "ls", "-q", image]).lines().count() > 0
     }
 
-    /// Makes the next pull a fresh one.
+    /// Removes all images, so that the next pull downloads everything.
     pub(super) fn forget_images(&self) {
         self.docker(&["image", "prune", "-af"]);
     }
 
-    /// Makes `tiny:TAG` an index that has the image `tiny` for these architectures; its digest.
+    /// Pushes `tiny:TAG` as an index with the image `tiny` for these architectures. Returns its digest.
     #[track_caller]
     pub(super) fn push_index(&self, tag: &str, architectures: &[&str]) -> String {
         let url = format!("http://{}/v2/tiny/manifests", self.registry);
@@ -142,12 +142,12 @@ impl Lab {
         digest
     }
 
-    /// Pushes an image for a processor that no test runs on.
+    /// Pushes an image for an architecture on which no test runs.
     pub(super) fn push_foreign(&self, image: &str) {
         let tar = self.dir.join("foreign.tar");
         succeed(self.command("tar").args(["-cf", tar.to_str().expect("plain"), "-C", "/etc", "hostname"]));
         self.docker(&["import", tar.to_str().expect("plain"), image]);
-        // An old engine imports for no other processor, so the image's own words are changed.
+        // An old engine cannot import an image for another architecture, so the saved image is edited.
         let saved = self.dir.join("saved.tar");
         self.docker(&["save", "-o", saved.to_str().expect("plain"), image]);
         self.docker(&["rmi", image]);
@@ -159,7 +159,7 @@ impl Lab {
         self.docker(&["push", "-q", image]);
     }
 
-    /// Podman's service, with images of its own.
+    /// Starts podman's service, with its own image store.
     pub(super) fn podman(&self) -> Podman {
         let dir = self.dir.join("podman");
         let (socket, log) = (dir.join("podman.sock"), dir.join("log"));
@@ -191,7 +191,7 @@ impl Lab {
         podman
     }
 
-    /// A command with nothing of the environment that the tests run in but PATH.
+    /// A command with only PATH from the environment of the tests.
     pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         let path = std::env::var_os("PATH").expect("a PATH");
@@ -200,14 +200,14 @@ impl Lab {
         command
     }
 
-    /// Begins to pull with the engine of the lab; see [`Self::begin_with`].
+    /// Starts a pull with the engine of the lab; see [`Self::begin_with`].
     pub(super) fn begin_pull(&self, image: &str, options: &[&str]) -> Running {
         self.begin_with(image, |command| {
             command.arg("--host").arg(format!("unix://{}", self.socket().display())).args(options);
         })
     }
 
-    /// Begins to pull. Log and recording are written always, for [`Running::finish`] compares them.
+    /// Starts a pull. It always writes log and recording, because [`Running::finish`] compares them.
     pub(super) fn begin_with(&self, image: &str, setup: impl FnOnce(&mut Command)) -> Running {
         let number = self.runs.fetch_add(1, SeqCst);
         let path = |end: &str| self.dir.join(format!("{number}.{end}"));
@@ -225,7 +225,7 @@ impl Lab {
         self.begin_pull(image, options).finish()
     }
 
-    /// Fails if the password is in anything that was written by a pull.
+    /// Fails if the password is in any file that a pull has written.
     pub(super) fn keeps_the_secret(&self) {
         let pair = base64(format!("fleet:{}", self.password).as_bytes());
         let header = base64(format!("\"password\":\"{}", self.password).as_bytes());
@@ -247,7 +247,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         drop(self.janitor.stdin.take());
-        // It has its own limits.
+        // It limits its own waits.
         let _ = self.janitor.wait();
     }
 }
@@ -264,7 +264,7 @@ impl Drop for Podman {
     }
 }
 
-/// A pull that has begun.
+/// A running pull.
 pub(super) struct Running {
     name: String,
     stem: PathBuf,
@@ -310,8 +310,8 @@ impl Running {
         rustix::process::kill_process(pid, signal).expect("the pull is running");
     }
 
-    /// Waits for the end and compares what was written: the log without its raw lines is what stood on standard output,
-    /// and the recording played again gives the same output, log and exit code.
+    /// Waits for the end and compares the outputs: the log without raw lines must equal standard output, and a replay of the
+    /// recording must have the same output, log and exit code.
     pub(super) fn finish(mut self) -> Pulled {
         let exit = loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
@@ -324,7 +324,7 @@ impl Running {
         let took = self.began.elapsed();
         let (out, err, log) = (self.read("out"), self.read("err"), self.read("log"));
         let pulled = Pulled { name: self.name.clone(), exit, out, err, log, took };
-        println!("{pulled}"); // the history of a test that fails later
+        println!("{pulled}"); // shown if the test fails later
         pulled.check();
         let again = self.stem.with_extension("again.log");
         let replay = Command::new(PROGRAM)
@@ -345,7 +345,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Ended long ago, unless the test fails.
+        // It has ended already, unless the test failed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -369,7 +369,7 @@ impl std::fmt::Display for Pulled {
 }
 
 impl Pulled {
-    /// What holds for every pull.
+    /// Checks the rules that hold for every pull.
     fn check(&self) {
         let is_raw = |line: &&str| line.get(9..10) == Some("]");
         let human: String = self.log.lines().filter(|line| !is_raw(line)).flat_map(|line| [line, "\n"]).collect();
@@ -389,12 +389,12 @@ impl Pulled {
         }
     }
 
-    /// Without their stamps.
+    /// The lines without their time stamps.
     pub(super) fn lines(&self) -> impl Iterator<Item = &str> {
         self.out.lines().map(|line| &line[22..])
     }
 
-    /// What `line` says between `start` and `end`, for the first line that has `start`.
+    /// The text between `start` and `end` in the first line that contains `start`.
     pub(super) fn between(&self, start: &str, end: &str) -> &str {
         let found = self.lines().find_map(|line| line.split_once(start)?.1.split(end).next());
         found.unwrap_or_else(|| panic!("no {start:?} in {self}"))
@@ -406,7 +406,7 @@ impl Pulled {
         self
     }
 
-    /// These stand in the output, in this order.
+    /// Fails unless the output contains these texts, in this order.
     #[track_caller]
     pub(super) fn says(&self, texts: &[&str]) -> &Self {
         let mut rest = self.out.as_str();
@@ -425,14 +425,15 @@ impl Pulled {
         self
     }
 
-    /// A success of `count` layers, `cached` of which were there: each layer's lines in order, and the block at the end.
+    /// Fails unless this is a success with `count` layers, `cached` of which were here already: checks the order of each layer's
+    /// lines, and the closing block.
     #[track_caller]
     pub(super) fn pulled(&self, count: u32, cached: usize) -> &Self {
         self.ended_with(0);
         let layers: Vec<_> =
             self.lines().filter_map(|line| line.strip_prefix("📋 Layer ")?.split(' ').next()).collect();
         assert_eq!(layers.len(), usize::try_from(count).unwrap_or(0), "a queued line a layer: {self}");
-        // Of as many as were announced by then: a slow engine is not waited for longer than a quarter of a second.
+        // The total is the number of layers announced by then: lines wait for more announcements for only a quarter of a second.
         let totals: Vec<u32> = self
             .lines()
             .filter_map(|line| {
@@ -469,14 +470,14 @@ impl Pulled {
         self.never_says(&["PULL FAILED", "INTERRUPTED"])
     }
 
-    /// The phases of a layer come in order, of which the engine may leave some out, and their percents never fall.
+    /// Fails unless the phases of a layer are in order (the engine may leave some out), and percentages never fall.
     #[track_caller]
     fn never_goes_back(&self, layer: &str) {
         const PHASES: [&str; 6] =
             ["queued", ": [", ": Verifying", ": Download complete", ": Extracting...", ": Extracting ["];
         let phase = |line: &str| {
             let rest = line.split_once("Layer ")?.1.strip_prefix(layer)?.trim_start();
-            // A broken connection may come late in a download.
+            // A connection may break late in a download.
             let is_known = !rest.starts_with(": retrying");
             is_known.then(|| PHASES.iter().position(|start| rest.starts_with(start)).unwrap_or(PHASES.len()))
         };
@@ -491,12 +492,12 @@ impl Pulled {
 }
 
 fn counts(line: &str) -> (u32, u32) {
-    // What it came to and how long it took may follow.
+    // Size and duration may follow.
     let pair = line.split_once(" (").and_then(|(_, rest)| rest.split_once(')')?.0.split_once('/'));
     pair.and_then(|(n, of)| Some((n.parse().ok()?, of.parse().ok()?))).unwrap_or_else(|| panic!("no counts: {line}"))
 }
 
-/// What the command prints; it must succeed.
+/// The output of a command, which must succeed.
 #[track_caller]
 pub(super) fn succeed(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -521,7 +522,7 @@ pub(super) fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// A link between an engine and what it talks to: `tests/lab/link.py`, which says what it can do.
+/// A link between an engine and another host (`tests/lab/link.py`, which describes its commands).
 pub(super) struct Link {
     pub(super) address: String,
     child: Child,
@@ -529,19 +530,19 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Of `rate` bytes a second.
+    /// A link to a registry with `rate` bytes per second.
     pub(super) fn to(registry: &str, rate: u64) -> Self {
         Self::open(registry.as_ref(), rate)
     }
 
-    /// A Unix socket made reachable over TCP.
+    /// A link that makes a Unix socket reachable over TCP.
     pub(super) fn to_socket(path: &Path) -> Self {
         Self::open(path.as_os_str(), 0)
     }
 
     fn open(target: &OsStr, rate: u64) -> Self {
         let mut command = Command::new(LINK);
-        // It ends with its input, so with the test, however that ends.
+        // The link ends when its input ends, so it ends with the test even if that is killed.
         command.arg(target).arg(rate.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{LINK}: {error}"));
         let answers = RefCell::new(BufReader::new(child.stdout.take().expect("a pipe")));
@@ -575,7 +576,7 @@ impl Link {
         self.order("reset");
     }
 
-    /// How many bytes have come from the target.
+    /// The number of bytes that came from the target.
     pub(super) fn carried(&self) -> u64 {
         self.order("carried").parse().expect("a number")
     }

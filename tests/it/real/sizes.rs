@@ -1,4 +1,5 @@
-//! What `alm-agent` adds to a real pull from a real registry: the total before the bytes, and no byte where the image cannot fit.
+//! `alm-agent` in a real pull from a real registry: the total is known before the download, and nothing is downloaded if the image
+//! cannot fit.
 
 use super::MB;
 use super::lab::{Lab, Link, Pulled, succeed};
@@ -6,12 +7,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// The agent beside the program, which asks it: cargo builds it for its own tests alone.
+/// Builds the agent, so that it is beside the program: cargo builds it only for the agent's own tests.
 pub(super) fn build_agent() {
     let release = if cfg!(debug_assertions) { None } else { Some("--release") };
     let mut command = Command::new(env!("CARGO"));
     command.args(["build", "--locked", "-q", "-p", "alm-agent"]).args(release);
-    // What the environment says of the package under test would have ring built anew.
+    // With cargo's variables about the package under test, ring would be built again.
     let of_package = |name: &String| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for name in std::env::vars().map(|(name, _)| name).filter(of_package) {
         command.env_remove(name);
@@ -19,7 +20,7 @@ pub(super) fn build_agent() {
     succeed(&mut command);
 }
 
-/// The sizes of an image's layers, as its registry has them.
+/// The sizes of an image's layers, according to the registry.
 fn layers(lab: &Lab, name: &str) -> Vec<u64> {
     let kind = "application/vnd.docker.distribution.manifest.v2+json";
     let url = format!("http://{}/v2/{name}/manifests/latest", lab.registry);
@@ -40,7 +41,7 @@ fn sizes() {
     let sizes = layers(&lab, "three");
     let total: u64 = sizes.iter().sum();
 
-    // As it is without the agent: unknown to the end of the announcements, and not a word of it.
+    // Without the agent the total is unknown, and there is no line about it.
     let link = Link::to(&lab.registry, 2 * MB);
     let image = format!("{}/three", link.address);
     let without = lab.pull(&image, &["--sizes", "never"]);
@@ -60,13 +61,13 @@ fn sizes() {
     let carried = link.carried() - before;
     assert!(carried >= total && carried < total + total / 20, "{carried} came for {total}: {with}");
 
-    // What is here leaves the total.
+    // Layers that are here are not part of the total.
     let pulled = lab.pull(&format!("{}/three:v2", link.address), &[]);
     pulled.pulled(3, 2).says(&["📏 To download: ", " in 1 layer (2 cached)"]);
-    // Nothing new: nobody is asked, and nothing said.
+    // Nothing new: sizes are not requested, and there is no line about them.
     lab.pull(&image, &[]).ended_with(0).never_says(&["📏"]);
 
-    // A registry that wants a login, which the engine's user has.
+    // A registry that requires a login, which this user has.
     private(&lab);
     lab.keeps_the_secret();
 }
@@ -80,7 +81,7 @@ fn private(lab: &Lab) {
     lab.pull(&image, &options).pulled(3, 0).says(&["📏 To download: ", " in 3 layers"]);
 }
 
-/// Leaves so many bytes on the lab's file system.
+/// Leaves this number of free bytes on the lab's file system.
 fn leave(lab: &Lab, bytes: u64) {
     let filler = lab.dir.join("lab/filler");
     let _ = fs::remove_file(&filler);
@@ -105,7 +106,7 @@ fn room() {
     let link = Link::to(&lab.registry, 5 * MB);
     let image = format!("{}/ten", link.address);
 
-    // Half of it fits, or all but a little: ended before it has cost anything.
+    // There is space for a half, or for nearly all of it: the pull ends before anything is downloaded.
     for room in [need / 2, need - 4 * MB] {
         leave(&lab, room);
         let before = link.carried();
@@ -115,21 +116,21 @@ fn room() {
         let carried = link.carried() - before;
         assert!(carried * 20 < need, "{carried} of {need} came: {full}");
     }
-    // Without the agent it is the engine that finds out, at the price of all that fits.
+    // Without the agent the engine notices it, after it has downloaded as much as fits.
     leave(&lab, need / 2);
     let before = link.carried();
     let without = lab.pull(&image, &["--retries", "0", "--sizes", "never"]);
     without.ended_with(1).says(&["❌ PULL FAILED: ", "no space left on device"]).never_says(&[FULL]);
     assert!(link.carried() - before > need / 3, "{without}");
 
-    // What may fit is never refused by us, whatever comes of it; and it is said that it is tight.
+    // A pull that may fit is never refused, whatever its result; a warning says that space is short.
     leave(&lab, need + 2 * MB);
     tight(&lab.pull(&image, &["--retries", "0"]));
     lab.forget_images();
     leave(&lab, need + need / 2);
     let fits = lab.pull(&image, &["--retries", "0"]);
     tight(fits.ended_with(0));
-    // Where there is room enough not a word is said.
+    // With enough space there is no line about it.
     lab.forget_images();
     leave(&lab, need * 4);
     lab.pull(&image, &[]).pulled(3, 0).never_says(&["⚠️"]);

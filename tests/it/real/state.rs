@@ -1,4 +1,4 @@
-//! The state checks that Puppet runs, against a real engine and a real registry.
+//! The checks that Puppet runs, with a real engine and a real registry.
 
 use super::lab::{Lab, PROGRAM, succeed};
 use std::fs;
@@ -38,7 +38,7 @@ fn checks() {
             private
         }],
     );
-    // The same image under another name, which the registry does not have, and then has.
+    // The same image under another name: first the registry does not have that name, then it does.
     docker(&["tag", &three, &image("other:name")]);
     ask(3, "cannot tell: ", &["--check", &image("other:name")]);
     docker(&["push", "-q", &image("other:name")]);
@@ -63,12 +63,12 @@ fn checks() {
     ask(0, &digest, &["--check", &multi]);
     ask(0, "is here", &["--check", &pinned]);
 
-    // By digest the platform is looked at too; no other one of the index is here.
+    // With a digest the platform is checked, too; no other platform of the index is here.
     let own = docker(&["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"]);
     ask(0, "is here", &["--check", "--platform", own.trim(), &pinned]);
     ask(1, "another platform than linux/s390x", &["--check", "--platform", "linux/s390x", &pinned]);
 
-    // An image that no registry has given or got under its name: there is a cure.
+    // An image that was neither pulled nor pushed under its name: the message says what to do.
     lab.push_foreign(&image("built:there"));
     let tar = lab.dir.join("foreign.tar");
     docker(&["import", tar.to_str().expect("plain"), &image("built:there")]);
@@ -78,7 +78,7 @@ fn checks() {
     lab.pull(&image("built:there"), &[]).ended_with(0);
     ask(0, "yes:", &["--check", &image("built:there")]);
 
-    // Containers of images that have no program in them can be made, if not run.
+    // Containers of images without a program can be created, but not run.
     ask(1, "there is no container web", &["--running", "web", &three]);
     docker(&["create", "--name", "web", &three, "/nothing"]);
     ask(1, "container web does not run", &["--running", "web", &three]);
@@ -97,7 +97,7 @@ fn ask_dead(lab: &Lab, host: &str, image: &str) {
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
-/// `--running`: what a container runs against what is here.
+/// `--running` compares the image of a container with the local image.
 fn runs(lab: &Lab) {
     let dir = lab.dir.join("waits");
     fs::create_dir(&dir).expect("a directory");

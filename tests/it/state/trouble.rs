@@ -1,6 +1,6 @@
-//! The state file where a device is in trouble: full and read-only file systems, power cuts, crowds, clocks that jump.
+//! The state file on a device with problems: full and read-only file systems, power cuts, many pulls at once, clocks that jump.
 //!
-//! Needs root, for file systems of its own.
+//! Needs root, to mount file systems.
 
 use super::{BAR, ERROR, FROM, GOOD, LAYER, file, pull, rest, started, state, status, waiting};
 use crate::support::{
@@ -12,7 +12,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Runs a shell script with file systems of its own, in which `pull` pulls the test's image into the state of a device.
+/// Runs a shell script with its own mounts. In it `pull` pulls the test's image and writes the state of a device.
 fn with_mounts(temp: &Temp, engine: &Engine, script: &str) -> Ended {
     let script = format!(
         "set -eu\npull() {{ {PROGRAM} --retries 0 --no-log -q --host {} \"$@\" {}; }}\nstatus() {{ {PROGRAM} --status \"$@\"; }}\n{script}",
@@ -40,14 +40,14 @@ fn read_only_file_systems_and_directories_of_others_are_no_trouble_of_a_pull() {
     );
     assert_eq!((ended.code, &*ended.stdout), (Some(0), &*format!("{reference}\n")), "{ended:?}");
     assert!(ended.stderr.contains(": nothing is known of any image yet"), "{ended:?}");
-    // Only one of the two can be written: what is kept there is read.
+    // Only one of the two directories can be written: its state is read.
     let ended = with_mounts(
         &temp,
         &engine,
         "mount -t tmpfs none /run\nmount -t tmpfs none /var/lib\nmount -o remount,ro /run\npull\nls /var/lib/alm/pull\nstatus",
     );
     assert!(ended.code == Some(0) && ended.stdout.contains("up to date") && ended.stderr.is_empty(), "{ended:?}");
-    // Directories that another user has put there, or put links to in their place.
+    // Directories of another user, or links of another user in their place.
     for place in
         ["mkdir -p /run/alm/pull\nchown 12345 /run/alm/pull", "mkdir -p /run/alm other\nln -s $PWD/other /run/alm/pull"]
     {
@@ -80,23 +80,23 @@ fn metrics_that_cannot_be_written_are_named_and_change_nothing() {
 fn a_full_file_system_leaves_no_state_that_is_not_true() {
     let temp = Temp::new();
     let engine = good(&temp);
-    // Full to the last byte, with the state of a run that goes on in it, which ended long ago.
+    // A file system that is full to the last byte, with the state of a run that ended long ago but was not marked as ended.
     let script = "mkdir full\nmount -t tmpfs -o size=64k none full\npull --state full\n\
                   sed -i 's/\"Done\"/\"Working\"/' full/*.json\n\
                   cat /dev/zero >full/filler 2>/dev/null || true\n\
                   pull --state full\nls -A full | grep -v filler || true\nstatus --state full";
     let ended = with_mounts(&temp, &engine, script);
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{ended:?}");
-    // The place of the old one was all the room there was.
+    // The space of the old state was the only space.
     assert!(ended.stdout.contains("  up to date, checked ") && !ended.stdout.contains(".tmp"), "{ended:?}");
-    // Without a single inode to spare.
+    // A file system without a free inode.
     let script = "mkdir inodes\nmount -t tmpfs -o nr_inodes=2 none inodes\ntouch inodes/filler\npull --state inodes\nls -A inodes";
     let ended = with_mounts(&temp, &engine, script);
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{ended:?}");
     assert!(ended.stdout.ends_with("filler\n"), "{ended:?}");
 }
 
-/// Runs `command` under strace, which cuts the power (SIGKILL) instead of the `nth` call that renames a file.
+/// Runs `command` under strace, which kills it in place of the `nth` call that renames a file, like a power cut.
 fn cut(command: &Command, nth: usize) {
     let renames = "renameat,renameat2";
     let mut strace = Command::new("/usr/bin/strace");
@@ -104,7 +104,7 @@ fn cut(command: &Command, nth: usize) {
     strace.arg(format!("inject={renames}:error=EIO:signal=KILL:when={nth}"));
     strace.arg(command.get_program()).args(command.get_args());
     strace.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    // strace ends as its program did.
+    // strace ends in the same way as its program.
     assert_eq!(run(&mut strace).code, None, "the {nth}th rename never came");
 }
 
@@ -112,7 +112,7 @@ fn cut(command: &Command, nth: usize) {
 fn a_power_cut_between_writing_and_renaming_leaves_what_was_there() {
     let temp = Temp::new();
     let engine = good(&temp);
-    // Before anything was known, and when something was.
+    // Without an earlier state, and with one.
     cut(&pull(&temp, &engine), 1);
     assert_eq!(state(&temp), Value::Null);
     assert_eq!(status(&temp, &[]).code, Some(3));
@@ -120,7 +120,7 @@ fn a_power_cut_between_writing_and_renaming_leaves_what_was_there() {
     let before = state(&temp);
     cut(&pull(&temp, &engine), 1);
     assert_eq!(state(&temp), before);
-    // At the end of a run: that one is lost, once its beat is old.
+    // At the end of a run: the run counts as lost when its beat is old.
     cut(&pull(&temp, &engine), 2);
     assert_eq!(state(&temp)["status"], "Working");
     let is_temporary = |name: &str| name.starts_with('.');
@@ -180,7 +180,7 @@ fn ten_thousand_foreign_files_and_links_change_nothing() {
         temp.write(&format!("state/foreign%2F{at}.json"), "{\"v\":1");
         std::os::unix::fs::symlink(&secret, temp.join(format!("state/link%2F{at}.json"))).expect("a link");
     }
-    // In the place of the state, and of the file beside it.
+    // A link in the place of the state, and in the place of its temporary file.
     std::os::unix::fs::symlink(&secret, temp.at(&file(&temp))).expect("a link");
     let engine = good(&temp);
     let ended = run(&mut pull(&temp, &engine));
@@ -227,7 +227,7 @@ fn an_attached_run_that_is_interrupted_leaves_the_other_its_state() {
     attached.signal(Signal::INT);
     assert_eq!(attached.end().code, Some(130));
     assert_eq!((&state(&temp)["pid"], &state(&temp)["status"]), (&first.child.id().into(), &"Working".into()));
-    // A step for each of the two.
+    // One step for each of the two pulls.
     engine.go();
     engine.go();
     assert_eq!(first.end().code, Some(0));
@@ -245,7 +245,7 @@ fn a_clock_that_jumps_by_a_year_makes_nobody_fail_for_a_year() {
         state(&temp)
     };
     fail();
-    // All that was written by a clock that was a year ahead, or had not been set yet.
+    // States that were written while the clock was far ahead, or not yet set.
     for wrong in ["2099-01-01T00:00:00Z", "1970-01-01T00:00:07Z"] {
         let mut written = state(&temp);
         for key in ["time", "since", "failing_since"] {
@@ -263,7 +263,7 @@ fn a_clock_that_jumps_by_a_year_makes_nobody_fail_for_a_year() {
 #[test]
 fn a_pull_neither_waits_nor_fails_for_its_state() {
     let temp = Temp::new();
-    // A file where the directory is to be, a pipe in the place of the state, a link out of it.
+    // A file in the place of the directory, a pipe in the place of the state, and a link that leads elsewhere.
     let engine = || Engine::new(&temp, vec![Step::Write(stream(GOOD))]);
     temp.write("state", "");
     let served = engine();
@@ -289,7 +289,7 @@ fn a_pull_neither_waits_nor_fails_for_its_state() {
 #[test]
 fn many_pulls_at_once_leave_whole_states_and_one_file_of_metrics() {
     const PULLS: usize = 100;
-    // Two for each image, of which one attaches itself to the transfer of the other.
+    // Two pulls of each image, one of which attaches to the transfer of the other.
     const IMAGES: usize = PULLS / 2;
     let temp = Temp::new();
     let engine = Engine::new(&temp, vec![Step::Write(stream(GOOD))]);

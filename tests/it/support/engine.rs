@@ -1,4 +1,4 @@
-//! A fake engine: a real socket, at which each request is answered step by step.
+//! A fake engine: a real socket that answers each request step by step.
 
 use super::{LIMIT, Temp, eventually};
 use rustix::net::{RecvFlags, recv};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What the engine does next in a connection. After the last step it closes the connection.
+/// A step of the engine's answer. After the last one it closes the connection.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     /// Writes these bytes at once.
@@ -22,11 +22,11 @@ pub(crate) enum Step {
     Wait,
     /// Does nothing more until the client leaves or the engine ends.
     Stall,
-    /// Closes the connection so that the client's read fails (ECONNRESET). Must be the first step but for writes.
+    /// Closes the connection so that the client's read fails (ECONNRESET). Only writes may come before it.
     Reset,
 }
 
-/// A request as it came.
+/// A request that the engine got.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// `POST /v1.41/images/create?fromImage=…`
@@ -48,26 +48,26 @@ type Script = dyn Fn(&Request) -> Vec<Step> + Send + Sync;
 struct Shared {
     script: Box<Script>,
     requests: Mutex<Vec<Request>>,
-    /// How many waits may pass.
+    /// The number of waits that are allowed to end.
     gone: AtomicUsize,
-    /// How many clients have left while the engine stalled.
+    /// The number of clients that have left while the engine stalled.
     left: AtomicUsize,
     is_over: AtomicBool,
 }
 
-/// A fake engine. It ends with its value.
+/// A fake engine. It stops when it is dropped.
 pub(crate) struct Engine {
     pub(crate) socket: PathBuf,
     shared: Arc<Shared>,
 }
 
 impl Engine {
-    /// An engine like Docker 20.10 that answers a pull with `pull`, and any other question with 404.
+    /// An engine like Docker 20.10 that answers a pull with `pull`, and other requests with 404.
     pub(crate) fn new(temp: &Temp, pull: Vec<Step>) -> Self {
         Self::with(temp, "1.41", pull)
     }
 
-    /// The same with another `Api-Version`, none where it is empty.
+    /// The same with another `Api-Version`; with none if `api` is empty.
     pub(crate) fn with(temp: &Temp, api: &str, pull: Vec<Step>) -> Self {
         let ping = ping(api);
         Self::serve(&temp.join("docker.sock"), move |request| match &request.line {
@@ -77,7 +77,7 @@ impl Engine {
         })
     }
 
-    /// An engine that answers each request as `script` says.
+    /// An engine that answers each request with the steps that `script` returns.
     pub(crate) fn serve(socket: &Path, script: impl Fn(&Request) -> Vec<Step> + Send + Sync + 'static) -> Self {
         let listener = UnixListener::bind(socket).expect("a socket for the engine");
         let shared = Arc::new(Shared {
@@ -100,12 +100,12 @@ impl Engine {
         engine
     }
 
-    /// As `--host` takes it.
+    /// The value for `--host`.
     pub(crate) fn host(&self) -> String {
         format!("unix://{}", self.socket.display())
     }
 
-    /// Lets one [`Step::Wait`] pass.
+    /// Ends one [`Step::Wait`].
     pub(crate) fn go(&self) {
         self.shared.gone.fetch_add(1, Ordering::Relaxed);
     }
@@ -115,7 +115,7 @@ impl Engine {
         self.shared.requests.lock().expect("nobody panics with it").clone()
     }
 
-    /// The one request for a pull that there was.
+    /// The request for a pull. Fails if there was not exactly one.
     pub(crate) fn pull_request(&self) -> Request {
         let pulls: Vec<_> = self.requests().into_iter().filter(|request| request.line.starts_with("POST ")).collect();
         let [pull] = pulls.as_slice() else { panic!("not one pull but {pulls:?}") };
@@ -148,7 +148,7 @@ impl Shared {
         let request = Request { line, head: head.clone() };
         let steps = (self.script)(&request);
         self.requests.lock().expect("nobody panics with it").push(request);
-        // What is left unread makes the end a reset.
+        // Closing a socket with unread bytes resets the connection.
         let unread = usize::from(steps.iter().any(|step| matches!(step, Step::Reset)));
         let mut read = vec![0; head.len() - unread];
         let _ = stream.read_exact(&mut read);
@@ -228,7 +228,7 @@ pub(crate) fn head() -> Vec<u8> {
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec()
 }
 
-/// A line as the engine sends it: a chunk of its own.
+/// A line as the engine sends it: in its own chunk.
 pub(crate) fn chunk(line: impl AsRef<[u8]>) -> Vec<u8> {
     let line = line.as_ref();
     [format!("{:x}\r\n", line.len() + 2).as_bytes(), line, b"\r\n\r\n"].concat()
@@ -236,7 +236,7 @@ pub(crate) fn chunk(line: impl AsRef<[u8]>) -> Vec<u8> {
 
 pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// A stream of these lines with all that belongs to it.
+/// A complete answer: the head, these lines, the last chunk.
 pub(crate) fn stream<L: AsRef<[u8]>>(lines: impl IntoIterator<Item = L>) -> Vec<u8> {
     let mut stream = head();
     lines.into_iter().for_each(|line| stream.extend(chunk(line)));

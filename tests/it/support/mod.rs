@@ -1,8 +1,7 @@
-//! What several of the tests need: the executable in a clean environment, directories that remove themselves, and a fake
-//! engine on a real socket.
+//! Shared by several tests: the executable in a clean environment, temporary directories, and a fake engine on a real socket.
 //!
-//! **Invariant:** no test depends on how fast the machine is. What must happen is waited for with a generous limit; what
-//! must not happen is looked for after something that comes later.
+//! **Invariant:** no test depends on the speed of the machine. Events that must happen are waited for with a generous limit;
+//! that something does not happen is checked after a later event has happened.
 
 mod engine;
 mod traced;
@@ -18,19 +17,19 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long anything may take that must happen.
+/// The limit for every event that must happen.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// The executable under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_docker-pull-with-progress");
 
-/// The fixtures.
+/// The directory of the fixtures.
 pub(crate) const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
 
-/// A directory of a test's own, which goes with it.
+/// A temporary directory of one test, removed with its value.
 pub(crate) struct Temp {
     path: PathBuf,
-    /// Not to be found anywhere else: it is in the names of images too, since their locks are the whole machine's.
+    /// Unique on this machine. It is part of the names of images, too, because their locks are shared by all processes.
     name: String,
 }
 
@@ -48,18 +47,18 @@ impl Temp {
         format!("127.0.0.1:5000/{}:1", self.name)
     }
 
-    /// The file `name` in it, which need not exist.
+    /// The path of the file `name` in it, which need not exist.
     pub(crate) fn at(&self, name: &str) -> String {
         self.path.join(name).to_str().expect("a path in UTF-8").to_owned()
     }
 
-    /// Writes the file `name`; its path.
+    /// Writes the file `name`. Returns its path.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         fs::write(self.path.join(name), content).expect("a file for the test");
         self.at(name)
     }
 
-    /// Writes a shell script that can be run; its path.
+    /// Writes an executable shell script. Returns its path.
     pub(crate) fn script(&self, name: &str, script: &str) -> String {
         use std::os::unix::fs::PermissionsExt as _;
         let path = self.write(name, format!("#!/bin/sh\n{script}\n"));
@@ -86,7 +85,7 @@ impl Drop for Temp {
         for lock in locks.filter(|lock| lock.file_name().to_string_lossy().contains(&self.name.replace('-', "_"))) {
             let _ = fs::remove_file(lock.path());
         }
-        // Of a pull without `--state`.
+        // The states of pulls without `--state`.
         let states = ["/run/alm/pull", "/var/lib/alm/pull"].into_iter().flat_map(fs::read_dir).flatten().flatten();
         for state in states.filter(|state| state.file_name().to_string_lossy().contains(&self.name)) {
             let _ = fs::remove_file(state.path());
@@ -94,7 +93,7 @@ impl Drop for Temp {
     }
 }
 
-/// The executable, with an environment that holds nothing but what each test needs. There is no docker on its PATH.
+/// The executable, with an environment that contains only what every test needs. There is no docker on its PATH.
 pub(crate) fn program(temp: &Temp) -> Command {
     clean(Command::new(PROGRAM), temp)
 }
@@ -106,10 +105,10 @@ pub(crate) fn clean(mut command: Command, temp: &Temp) -> Command {
     command
 }
 
-/// How a program ended, and what it said.
+/// How a program ended, and its output.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// `None` where a signal ended it.
+    /// The exit code; `None` if a signal ended it.
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -130,13 +129,13 @@ pub(crate) fn run_with(command: &mut Command, input: &[u8]) -> Ended {
     })
 }
 
-/// A program on its way. It does not outlive the test.
+/// A running program. It is killed at the end of the test.
 pub(crate) struct Running {
     pub(crate) child: Child,
 }
 
 impl Running {
-    /// Starts `command`, its output kept in pipes unless the test has sent it elsewhere (see [`Running::start_as_is`]).
+    /// Starts `command` with its output in pipes, unless the test has redirected it (see [`Running::start_as_is`]).
     pub(crate) fn start(command: &mut Command) -> Self {
         Self::start_as_is(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
     }
@@ -145,14 +144,14 @@ impl Running {
         let begun = Instant::now();
         loop {
             match command.spawn() {
-                // A script just written is busy for as long as a child that another thread forks meanwhile holds it.
+                // A script that was just written is busy if another thread has forked meanwhile: that child still has it open.
                 Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy && begun.elapsed() < LIMIT => {}
                 child => return Self { child: child.expect("the program starts") },
             }
         }
     }
 
-    /// Sends a signal, which must reach it.
+    /// Sends a signal. Fails if the program has ended.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("the program still runs");
@@ -162,14 +161,14 @@ impl Running {
         self.child.try_wait().expect("a child of ours").is_some()
     }
 
-    /// Its exit code, once it has ended by itself, and after how long.
+    /// Waits until it ends by itself. Returns its exit code, and how long that took.
     pub(crate) fn wait(&mut self) -> (Option<i32>, Duration) {
         let begun = Instant::now();
         assert!(eventually(LIMIT, || self.has_ended()), "the program has not ended after {LIMIT:?}");
         (self.child.wait().expect("a child of ours").code(), begun.elapsed())
     }
 
-    /// All it says until it ends.
+    /// Waits for its end. Returns its whole output.
     pub(crate) fn end(mut self) -> Ended {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let (out, err) = (self.child.stdout.take(), self.child.stderr.take());
@@ -182,12 +181,12 @@ impl Running {
         Ended { code: self.wait().0, stdout: text(stdout), stderr: text(stderr) }
     }
 
-    /// The most memory it has had, in KB; to be asked while it runs.
+    /// The peak of its memory, in KB. Works only while it runs.
     pub(crate) fn peak_memory(&self) -> u64 {
         peak_memory(self.child.id())
     }
 
-    /// How often it has gone to sleep so far.
+    /// The number of times that it has gone to sleep.
     pub(crate) fn sleeps(&self) -> u64 {
         of_status(self.child.id(), "voluntary_ctxt_switches:")
     }
@@ -197,7 +196,7 @@ fn peak_memory(pid: u32) -> u64 {
     of_status(pid, "VmHWM:")
 }
 
-/// A number that `/proc` has of a process; 0 where there is none any more.
+/// A number from `/proc` about a process; 0 if the process has ended.
 fn of_status(pid: u32, key: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let value = status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or("0");
@@ -211,7 +210,7 @@ impl Drop for Running {
     }
 }
 
-/// Whether `condition` comes true within `limit`.
+/// Waits until `condition` is true. Returns whether that happened within `limit`.
 pub(crate) fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();
     loop {
@@ -225,18 +224,18 @@ pub(crate) fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -
     }
 }
 
-/// The human lines of a log, without the engine's own.
+/// The lines of a log for people, without the engine's own lines.
 pub(crate) fn human_lines(log: &str) -> String {
     // `[2025-11-19 10:30:15] ` and not `[10:30:15] `
     log.split_inclusive('\n').filter(|line| line.get(5..6) == Some("-")).collect()
 }
 
-/// The human lines without their stamps.
+/// The lines for people, without their time stamps.
 pub(crate) fn texts(log: &str) -> Vec<&str> {
     log.lines().filter(|line| line.get(5..6) == Some("-")).map(|line| &line[22..]).collect()
 }
 
-/// The engine's lines in a recording: all that is `"e"` or `"r"`, as they came.
+/// The engine's lines in a recording, unchanged: the data of all rows `e` and `r`.
 pub(crate) fn engine_lines(recording: &str) -> Vec<String> {
     let rows = recording.lines().skip(1);
     let data = |row: &str| {

@@ -1,7 +1,7 @@
-//! A program whose memory is looked at in the moment when it ends.
+//! A program whose memory is measured at the moment when it ends.
 //!
-//! What `wait4` says of a child begins with the memory of its parent, and what `/proc` says of it is gone with
-//! its end. So it is traced, and stopped for as long as it takes to look.
+//! The peak that `wait4` reports for a child includes the memory of its parent, and `/proc` has nothing about a process that
+//! has ended. Therefore the program is traced, and stopped at its end while its memory is read.
 
 use nix::sys::ptrace::{self, Event, Options};
 use nix::sys::signal::{Signal, kill};
@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-/// A program on its way. It does not outlive the thread that started it.
+/// A running program. It is killed when the thread that started it ends.
 pub(crate) struct Traced {
     child: Child,
     begun: Instant,
@@ -18,9 +18,9 @@ pub(crate) struct Traced {
 
 /// How it ended.
 pub(crate) struct TracedEnd {
-    /// `None` where a signal ended it.
+    /// The exit code; `None` if a signal ended it.
     pub(crate) code: Option<i32>,
-    /// The most memory it has had, in bytes; `None` where it ended before it could be traced.
+    /// The peak of its memory, in bytes; `None` if it ended before it could be traced.
     pub(crate) peak: Option<u64>,
     pub(crate) took: Duration,
 }
@@ -29,7 +29,7 @@ impl Traced {
     pub(crate) fn start(command: &mut Command) -> Self {
         let begun = Instant::now();
         let traced = Self { child: command.spawn().expect("the program starts"), begun };
-        // Refused where it has ended already.
+        // Fails if it has ended already.
         let _ = ptrace::seize(traced.pid(), Options::PTRACE_O_TRACEEXIT | Options::PTRACE_O_EXITKILL);
         traced
     }
@@ -38,10 +38,10 @@ impl Traced {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
-    /// Waits for its end, or brings it about after `limit`; SIGTERM is sent after so long where that is wanted.
+    /// Waits for its end, and kills it after `limit`. If `terminate` is given, sends SIGTERM after that time.
     pub(crate) fn end(self, limit: Duration, mut terminate: Option<Duration>) -> TracedEnd {
         let (pid, begun, mut peak) = (self.pid(), self.begun, None);
-        // What has been killed while it stood still needs nobody to send it on.
+        // Fails if the process was killed while it was stopped.
         let go_on = |signal| ptrace::cont(pid, signal).unwrap_or_default();
         loop {
             let took = begun.elapsed();
@@ -62,7 +62,7 @@ impl Traced {
                     if took > limit {
                         let _ = kill(pid, Signal::SIGKILL);
                     }
-                    // Short against what it takes anyway.
+                    // Short compared to the time that it takes anyway.
                     std::thread::sleep((took / 8).clamp(Duration::from_micros(100), Duration::from_millis(20)));
                 }
             }
