@@ -110,7 +110,7 @@ describe 'alm_pull::container' do
     it { is_expected.not_to contain_exec('docker-start app').that_requires('Exec[docker-start data]') }
   end
 
-  ['app.new', 'app.old', '-app', 'a/b', 'a', ''].each do |name|
+  ['app.new', 'app.old', '-app', 'a/b', ''].each do |name|
     context "by the name '#{name}'" do
       let(:run_args) { [] }
       let(:params) { super().merge('container' => name) }
