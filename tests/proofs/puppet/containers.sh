@@ -650,9 +650,9 @@ full_disk() { # before a change: nothing is touched; in the middle of it: the ol
 }
 
 dead() { # what the engine could not remove: it is in the way, but nothing else
-    local app held
+    local app
     app=$(container app)
-    held=$dir/lab/data/containers/$app/held
+    held=$dir/lab/data/containers/$app/held # not local: the trap needs it
     touch "$held"
     chattr +i "$held"
     trap 'chattr -i "$held" 2>/dev/null || true' EXIT
