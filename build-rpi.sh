@@ -128,6 +128,7 @@ build() { # PACKAGE, for the selected architecture; leaves its path in $built
         # With these zig builds the C library without tables for unwinding. Not for size (-Os): that saves 3 KB, but memcmp then
         # compares byte by byte, and a replay takes up to 50 % more instructions.
         flags+=(-Clink-self-contained=no -Clink-arg=-fno-unwind-tables -Clink-arg=-fno-asynchronous-unwind-tables)
+        [ "$1" != "$NAME" ] || flags+=("-Clink-arg=-Wl,-T,$PWD/deploy/cold.ld")
         command=(env PATH="/usr/bin:$PATH" RUSTC_BOOTSTRAP=1 "${command[@]}"
             "-Zbuild-std=std,panic_abort" "${std_features[@]}"
             # A bug ends the program at once (SIGILL) and without a message: messages and their source locations are a seventh

@@ -10,7 +10,7 @@ use crate::docker::inspect::Inspector;
 use crate::docker::reference::Reference;
 use crate::docker::{answer, base64};
 use crate::os::child::{self, Setup};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -71,27 +71,23 @@ pub(super) fn is_own(info: &Value) -> bool {
 pub(super) fn request(what: &str, query: &RegistryQuery<'_>, engine: &Reached<'_>, limit: Duration) -> Option<String> {
     let RegistryQuery { reference, platform, credentials } = query;
     // Podman follows its registries.conf, which can name other hosts; its /info has only a part of that.
-    if engine.version["Components"].to_string().contains("Podman") {
+    let components = serde_json::to_string(&engine.version["Components"]).ok()?;
+    if components.contains("Podman") {
         return None;
     }
     let auth = base64::decode(&credentials.replace('-', "+").replace('_', "/"))?;
-    let part = |name: &str| engine.info[name].clone();
-    let request = json!({
-        "do": what,
-        "image": reference.full(),
-        "platform": platform,
-        "engine": platform_of(engine.version),
-        "version": engine.version["Version"].as_str().unwrap_or(engine.ping),
-        "info": {
-            "RegistryConfig": part("RegistryConfig"),
-            "HttpProxy": part("HttpProxy"),
-            "HttpsProxy": part("HttpsProxy"),
-            "NoProxy": part("NoProxy"),
-        },
-        "auth": answer::parse(&auth)?,
-        "limit_ms": u64::try_from(limit.as_millis()).ok()?,
-    });
-    Some(request.to_string())
+    let part = |name: &'static str| (name, engine.info[name].clone());
+    let request = answer::object([
+        ("do", what.into()),
+        ("image", reference.full().into()),
+        ("platform", (*platform).into()),
+        ("engine", platform_of(engine.version).into()),
+        ("version", engine.version["Version"].as_str().unwrap_or(engine.ping).into()),
+        ("info", answer::object(["RegistryConfig", "HttpProxy", "HttpsProxy", "NoProxy"].map(part))),
+        ("auth", answer::parse(&auth)?),
+        ("limit_ms", u64::try_from(limit.as_millis()).ok()?.into()),
+    ]);
+    serde_json::to_string(&request).ok()
 }
 
 /// The digest of an image's tag in its registry, asked with a request that registries do not count as a pull. `None` if
@@ -134,6 +130,7 @@ fn platform_of(version: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn the_engines_own_platform() {

@@ -3,7 +3,7 @@
 //! **Invariant:** any received body is an answer; one that is not JSON is read as null.
 
 use crate::pull::failure::Failure;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// An answer that was received completely.
 #[derive(Debug)]
@@ -15,6 +15,15 @@ pub(crate) struct Answer {
 /// The JSON value that `bytes` are. As text throughout the program: serde's reader for bytes is code of its own.
 pub(crate) fn parse(bytes: &[u8]) -> Option<Value> {
     serde_json::from_str(std::str::from_utf8(bytes).ok()?).ok()
+}
+
+/// The JSON object with these fields. For a few fields; `json!` and `FromIterator` bring code for everything else.
+pub(crate) fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    let mut object = Map::new();
+    for (name, value) in fields {
+        object.insert(name.to_owned(), value);
+    }
+    Value::Object(object)
 }
 
 impl Answer {

@@ -14,9 +14,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::docker::base64;
 use crate::docker::config::{Config, field, json, object, read, text};
 use crate::docker::environment::Environment;
+use crate::docker::{answer, base64};
 use crate::os::child::{Setup, collect, program};
 use crate::os::wait::OnTick;
 
@@ -292,12 +292,14 @@ fn from_token_file(path: &Path, user: Option<&str>, registry: &str, config: &Con
     let credentials = Credentials::of(user.to_owned(), token.to_owned());
     let server = server(registry);
     let pair = base64::standard(format!("{user}:{token}").as_bytes());
-    let mut docker_config = serde_json::json!({ "auths": { server: { "auth": pair } } });
+    let auths = answer::object([(server, answer::object([("auth", pair.into())]))]);
     let headers = field(&config.root, "HttpHeaders");
-    if !headers.is_null() {
-        docker_config["HttpHeaders"] = headers.clone();
-    }
-    Ok(Found { docker_config: Some(docker_config.to_string()), ..found(credentials, server, place, warnings) })
+    let docker_config = match headers {
+        Value::Null => answer::object([("auths", auths)]),
+        headers => answer::object([("auths", auths), ("HttpHeaders", headers.clone())]),
+    };
+    let docker_config = serde_json::to_string(&docker_config).ok();
+    Ok(Found { docker_config, ..found(credentials, server, place, warnings) })
 }
 
 #[cfg(test)]

@@ -78,12 +78,9 @@ fn is_trust_wanted(value: Option<&OsStr>) -> bool {
     value.is_some_and(|value| !["", "0", "f", "F", "false", "False", "FALSE"].iter().any(|no| value == *no))
 }
 
-/// Under Puppet HOME is unset; std then asks the passwd database, but not if HOME is set and empty.
+/// Under Puppet HOME is unset. `std::env::home_dir` would then bring the C library's databases, network protocol included.
 fn home() -> Option<PathBuf> {
-    match env::var_os("HOME") {
-        Some(home) if home.is_empty() => user::home(),
-        _ => env::home_dir().filter(|home| !home.as_os_str().is_empty()),
-    }
+    variable("HOME").map(PathBuf::from).or_else(user::home)
 }
 
 #[cfg(test)]

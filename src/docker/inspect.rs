@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** every request has a deadline, and changes nothing. The caller decides what a missing answer means.
 
+use crate::docker::answer;
 use crate::docker::engine::{Answer, Engine, Error};
 use crate::docker::image::Image;
 use crate::docker::platform::{Platform, arm_variant};
@@ -34,7 +35,10 @@ impl Inspector<'_> {
             return self.image_at(reference, "");
         }
         let Platform { os, architecture, variant } = platform;
-        let platform = serde_json::json!({"os": os, "architecture": architecture, "variant": variant}).to_string();
+        let platform = [("os", os), ("architecture", architecture), ("variant", variant)];
+        let platform = answer::object(platform.map(|(name, value)| (name, value.as_str().into())));
+        // Text alone cannot fail to become JSON.
+        let platform = serde_json::to_string(&platform).unwrap_or_default();
         self.image_at(reference, &format!("?platform={}", percent_encode(&platform)))
     }
 

@@ -38,7 +38,7 @@ pub(crate) fn is_containerd(info: &Value) -> bool {
 }
 
 fn is_snapshotter(driver_status: &Value) -> bool {
-    driver_status.to_string().contains("io.containerd.snapshotter")
+    serde_json::to_string(driver_status).is_ok_and(|text| text.contains("io.containerd.snapshotter"))
 }
 
 /// After how many milliseconds of fetching the engine is asked for its store: most pulls are finished by then, and one

@@ -37,7 +37,8 @@ pub(crate) fn group_name(id: u32) -> String {
 
 /// The home directory of the current user in the table, whatever `HOME` says.
 pub(crate) fn home() -> Option<PathBuf> {
-    field_of(&table(USERS), rustix::process::getuid().as_raw(), 5).map(PathBuf::from)
+    let table = table(USERS);
+    field_of(&table, rustix::process::getuid().as_raw(), 5).filter(|home| !home.is_empty()).map(PathBuf::from)
 }
 
 /// The directory for files of this user's running programs: root's, or that of the user's session.

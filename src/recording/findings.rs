@@ -7,12 +7,13 @@
 use super::Entry;
 use crate::pull::room::Room;
 use crate::pull::sizes::{self, Sizes};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub(super) fn sizes(sizes: &Sizes) -> String {
     let total = sizes.iter().fold(0, |total: u64, (_, size)| total.saturating_add(*size));
-    // Not by serde_json, which would sort the keys.
-    format!(r#"{{"layers":{},"total":{total}}}"#, json!(sizes))
+    // Text and numbers cannot fail to become JSON. The keys not by serde_json, which would sort them.
+    let layers = serde_json::to_string(sizes).unwrap_or_default();
+    format!(r#"{{"layers":{layers},"total":{total}}}"#)
 }
 
 pub(super) fn room(room: &Room) -> String {

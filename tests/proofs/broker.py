@@ -19,6 +19,7 @@ uses that program and builds none. All is in a temporary directory, on free port
 import base64, json, os, random, re, shutil, signal, socket, ssl, struct, subprocess, sys, tempfile, threading, time
 
 from ports import free_ports
+from slowtls import SlowTls
 
 ROOT = os.path.abspath(f"{os.path.dirname(os.path.abspath(__file__))}/../..")
 TOPIC = "fleet/eu"
@@ -91,7 +92,7 @@ class Authority:
             self.openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", f"{stem}.key")
         else:
             self.openssl("genrsa", "-traditional", "-out", f"{stem}.key", kind)
-        self.openssl("req", "-new", "-key", f"{stem}.key", "-subj", f"/CN={name}", "-out", f"{stem}.csr")
+        self.openssl("req", "-new", "-key", f"{stem}.key", "-subj", "/CN=" + name.replace("+", "\\+"), "-out", f"{stem}.csr")
         with open(f"{stem}.ext", "w") as file:
             file.write(
                 "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature,keyEncipherment\nextendedKeyUsage=serverAuth,clientAuth\n"
@@ -415,6 +416,24 @@ def accounts(broker, agent, watch, at):
     must("secret" not in command, "its password is neither an argument nor in the environment")
     login.end()
     must("secret" not in login.journal(), "nor in the journal")
+    must("can be read by everybody" in login.journal(), "a file that is too open is named there")
+    os.chmod(f"{at}/password", 0o600)
+    print("-- names")
+    for name in "Pi.Example.COM", "pi-Ü", "hall 2", "x" * 200:
+        run("mosquitto_passwd", "-b", f"{broker.at}/etc/alm-fleet/devices.passwd", name, "secret")
+    broker.process.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    for number, name in enumerate(("Pi.Example.COM", "pi-Ü", "hall 2", "x" * 200)):
+        # As editors of Windows write it.
+        with open(f"{at}/password", "wb") as file:
+            file.write(b"\xef\xbb\xbfsecret\r\n")
+        named = Agent(at, broker, f"named-{number}", "--user", name, "--password-file", f"{at}/password", "--device", name, "--once", port=broker.password_port, identity=False)
+        code = named.process.wait(20)
+        must(code == 0 and until(lambda: watch.state(name).get("device") == name, 5), f"a device named {name[:20]!r} is seen under that name ({code})")
+    for name in "pi+1", "pi#1":
+        broker.authority.issue(name)
+        odd = Agent(at, broker, name, "--once")
+        must(odd.process.wait(20) == 1 and "as part of a topic" in odd.journal(), f"a certificate for {name} is refused: {odd.journal().strip()[:80]}")
     with open(f"{at}/password", "w") as file:
         file.write("wrong-secret\n")
     login.start()
@@ -509,6 +528,59 @@ def states(broker, agent, watch, at):
             os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
     agent.write(image("app:1", digest="sha256:1"))
     must(until(lambda: [row["id"] for row in watch.state("pi-1")["images"]] == ["app:1"], 25), "the removal of a state is published")
+    print("-- the directory of the states changes under it")
+    ids = lambda: sorted(row["id"] for row in watch.state("pi-1").get("images", []))
+    for number in range(10_000):
+        open(f"{agent.state}/foreign-{number}.txt", "w").close()
+    with open(f"{agent.state}/{state_name('sparse:1')}.json", "w") as file:
+        file.truncate(1 << 30)
+    agent.write(image("app:3"))
+    must(until(lambda: ids() == ["app:1", "app:3"], 25), "beside 10,000 foreign files and an empty one of 1 GB")
+    peak = int(re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{agent.process.pid}/status").read())[1])
+    must(peak < (12_000 if "debug" in AGENT else 5_000), f"     with {peak} KB of memory at most")
+    aside = f"{agent.state}.aside"
+    os.rename(agent.state, aside)
+    must(until(lambda: ids() == [], 25), "the directory is gone: no images")
+    os.symlink(aside, agent.state)
+    time.sleep(16)
+    must(ids() == [], "a link to one is not followed")
+    os.unlink(agent.state)
+    shutil.rmtree(aside)
+    os.makedirs(agent.state)
+    agent.write(image("app:1", digest="sha256:1"))
+    must(until(lambda: ids() == ["app:1"], 25), "a new one is read")
+    must(agent.process.poll() is None and agent.journal().count("\n") == 1, "with the same one line in the journal")
+
+
+def notices(broker, watch, at):
+    """With receivers of notices that hang and that refuse, the broker hears everything in time."""
+    print("-- a receiver of notices that hangs")
+    silent = socket.create_server(("127.0.0.1", 0))
+    asked = []
+    def accept():
+        while True:
+            asked.append(silent.accept()[0])
+    threading.Thread(target=accept, daemon=True).start()
+    file = f"{at}/notify"
+    with open(file, "w") as out:
+        out.write(f"http://127.0.0.1:{silent.getsockname()[1]}/hush\nhttp://127.0.0.1:{free_ports(1)[0]}/hush\n")
+    os.chmod(file, 0o600)
+    agent = Agent(at, broker, "pi-2", "--notify-file", file)
+    must(until(lambda: watch.online("pi-2") == "online"), "the device is there")
+    agent.write(image("bad:1", "Error", "Failed", kind="network", details="gone", failing_since=stamp(7200), attempts=3))
+    must(until(lambda: asked, 90), "the receiver is asked, and says nothing")
+    begun = time.monotonic()
+    agent.write(image("good:1"))
+    must(until(lambda: "good:1" in [row["id"] for row in watch.state("pi-2").get("images", [])], 12), f"a new state is at the broker after {time.monotonic() - begun:.1f} s")
+    count = len(watch.progress)
+    for current in range(0, 1000, 100):
+        agent.write(working("good:1", current))
+        time.sleep(0.5)
+    must(len(watch.progress) - count >= 3 and len(asked) == 1, f"and {len(watch.progress) - count} messages of progress in 5 s, while it is still asked")
+    begun = time.monotonic()
+    must(agent.end() == 0, f"ended by a signal, after {time.monotonic() - begun:.1f} s")
+    must(until(lambda: watch.online("pi-2") == "offline", 5), "it has published offline")
+    must("hush" not in agent.journal(), "the journal has no address")
 
 
 def lost(broker, agent, at):
@@ -596,6 +668,14 @@ def others(broker, at):
         ("one that announces 256 MB", b"\x20\xff\xff\xff\x7f" + b"x" * 100, "does not answer as a broker"),
         ("one that closes", b"", "closed"),
         ("one that reports another device", b"\x20\x03\x00\x00\x00\xe0\x01\x8e", "another connection came under the same name"),
+        ("one that moves its devices", b"\x20\x03\x00\x9d\x00", "has to use another broker (157)"),
+        ("one whose quota is used up", b"\x20\x03\x00\x97\x00", "too much at once (151)"),
+        ("one that gives no reason", b"\x20\x03\x00\x80\x00", "see the broker's own log (128)"),
+        ("one without retained messages", b"\x20\x05\x00\x00\x02\x25\x00", "keeps no messages for later"),
+        ("one without QoS 1", b"\x20\x05\x00\x00\x02\x24\x00", "confirms no messages"),
+        ("one that accepts 20 bytes", b"\x20\x08\x00\x00\x05\x27\x00\x00\x00\x14", "takes no messages of this size"),
+        ("one that sends another's retained message", b"\x20\x03\x00\x00\x00\x31\x05\x00\x01a\x00x", "what was not asked for"),
+        ("one that answers pings that were not sent", b"\x20\x03\x00\x00\x00" + b"\xd0\x00" * 500, "what was not asked for"),
     ):
         port, count = serve(answer)
         other = Agent(at, broker, "pi-2", port=port)
@@ -604,6 +684,20 @@ def others(broker, at):
         must(count[0] <= 2, f"     and is not run at ({count[0]} connections)")
         other.end()
         os.unlink(other.log)
+    # By the byte: no single wait of the agent is long, and yet all must end.
+    slow = SlowTls(f"{broker.authority.at}/broker.pem", f"{broker.authority.at}/broker.key", in_handshake=True)
+    other = Agent(at, broker, "pi-2", port=slow.port)
+    begun = time.monotonic()
+    must(until(lambda: "no answer to TLS" in other.journal()), f"a handshake by the byte is given up ({time.monotonic() - begun:.0f} s; the limit is 20)")
+    other.end()
+    os.unlink(other.log)
+    slow = SlowTls(f"{broker.authority.at}/broker.pem", f"{broker.authority.at}/broker.key", in_handshake=False)
+    other = Agent(at, broker, "pi-2", "--mqtt", "3.1.1", port=slow.port)
+    must(until(lambda: slow.is_trickling and "connected" in other.journal()), "a broker that sends a record by the byte")
+    other.write(image("slow:1"))
+    must(until(lambda: b"slow:1" in slow.received), "     gets a new state all the same")
+    begun = time.monotonic()
+    must(other.end() == 0, f"     and does not keep the agent from ending ({time.monotonic() - begun:.1f} s)")
     plain = socket.create_server(("127.0.0.1", 0))
     def answer_plain():
         while True:
@@ -816,6 +910,7 @@ def main():
             agent = Agent(at, broker, "pi-1", "--site", "Berlin / Küche")
             states(broker, agent, watch, at)
             accounts(broker, agent, watch, at)
+            notices(broker, watch, at)
             watch = lost(broker, agent, at)
             renewed(broker, agent, watch, at)
             others(broker, at)

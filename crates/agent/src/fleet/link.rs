@@ -9,10 +9,11 @@ use super::service::Identity;
 use alm_state::Time;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection, RootCertStore};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,9 +22,9 @@ use std::time::{Duration, Instant};
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long the TLS handshake may take after that.
 const HANDSHAKE: Duration = Duration::from_secs(20);
-/// How often the states are read, and how soon a signal is noticed.
+/// The longest that a read or a write of the socket blocks: how often the states are read, and how soon a signal is noticed.
 const TICK: Duration = Duration::from_millis(500);
-/// How long a write may block: on a dead connection it does so once the socket's buffer is full.
+/// How long sending may take: on a dead connection it blocks once the socket's buffer is full.
 const WRITE: Duration = Duration::from_secs(20);
 /// Bytes. The file with all authorities of a system is about a quarter of this.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -96,13 +97,26 @@ fn authorities(file: &Path) -> Result<RootCertStore, String> {
 
 fn password(file: &Path) -> Result<String, String> {
     let text = String::from_utf8(contents(file)?).unwrap_or_default();
-    let line = text.strip_suffix('\n').unwrap_or(&text);
+    // Editors of Windows put a byte order mark before the text, and a carriage return behind it.
+    let line = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let line = line.strip_suffix('\n').unwrap_or(line);
     let line = line.strip_suffix('\r').unwrap_or(line);
     // MQTT's limit is a length of 16 bits.
     if line.is_empty() || line.len() > usize::from(u16::MAX) || line.contains('\n') {
         return Err(format!("{} has no password: it has to be its only line, in UTF-8", file.display()));
     }
     Ok(line.to_owned())
+}
+
+/// The files with secrets that every user of this device may read: those of systemd's credentials never are, those that an
+/// administrator wrote may be.
+pub(super) fn open_secrets(options: &Options) -> Vec<&Path> {
+    let password = options.login.as_ref().map(|login| login.password_file.as_path());
+    let key = options.certificate.as_ref().map(|certificate| certificate.key.as_path());
+    let is_open = |file: &&Path| {
+        file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o007 != 0)
+    };
+    [password, key].into_iter().flatten().filter(is_open).collect()
 }
 
 /// What notices call this device: as the broker knows it, as far as that can be read.
@@ -117,8 +131,12 @@ fn host_name() -> String {
 }
 
 /// A TLS connection to the broker.
+///
+/// Each call ends at its limit even if the broker sends or accepts a byte now and then. rustls' own `Stream` has no such
+/// limit: its calls go on as long as any byte moves.
 pub(super) struct Link {
-    stream: StreamOwned<ClientConnection, TcpStream>,
+    tls: ClientConnection,
+    socket: TcpStream,
 }
 
 impl Link {
@@ -127,38 +145,88 @@ impl Link {
         let name =
             ServerName::try_from(address.host.clone()).map_err(|_| format!("{} is no name of a host", address.host))?;
         let socket = connect(&address.host, address.port)?;
-        let mut connection = ClientConnection::new(files.config.clone(), name).map_err(|error| error.to_string())?;
-        let mut socket = socket;
+        let tls = ClientConnection::new(files.config.clone(), name).map_err(|error| error.to_string())?;
+        let mut link = Self { tls, socket };
         let due = Instant::now() + HANDSHAKE;
-        while connection.is_handshaking() {
-            match connection.complete_io(&mut socket) {
-                Ok(_) => {}
-                Err(error) if is_tick(&error) && Instant::now() < due => {}
-                Err(error) if is_tick(&error) => return Err("no answer to TLS".into()),
-                Err(error) => return Err(explain(&error, now)),
+        while link.tls.is_handshaking() {
+            link.flush(due, "no answer to TLS")?;
+            if link.tls.is_handshaking() && link.fill(now)? == Some(0) {
+                return Err("the broker closed the connection within TLS".into());
+            }
+            if Instant::now() >= due {
+                return Err("no answer to TLS".into());
             }
         }
-        Ok(Self { stream: StreamOwned::new(connection, socket) })
+        // The client's last message of the handshake.
+        link.flush(due, "no answer to TLS")?;
+        Ok(link)
     }
 
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let sent = self.stream.write_all(bytes).and_then(|()| self.stream.flush());
-        sent.map_err(
-            |error| {
-                if is_tick(&error) { "nothing can be sent any more".into() } else { explain(&error, Time::now()) }
-            },
-        )
+        let due = Instant::now() + WRITE;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            // Accepts a part where its own buffer is full.
+            let count = self.tls.writer().write(rest).map_err(|error| plain(&error))?;
+            rest = &rest[count..];
+            self.flush(due, "nothing can be sent any more")?;
+        }
+        Ok(())
     }
 
+    /// The number of bytes received within one tick: `Some(0)` if none came, `None` if the broker closed the connection.
     pub(super) fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, String> {
-        match self.stream.read(buffer) {
-            Ok(0) => Ok(None),
-            Ok(count) => Ok(Some(count)),
-            Err(error) if is_tick(&error) => Ok(Some(0)),
-            // mosquitto closes the socket without TLS's close_notify.
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
-            Err(error) => Err(explain(&error, Time::now())),
+        let due = Instant::now() + TICK;
+        loop {
+            match self.tls.reader().read(buffer) {
+                Ok(0) => return Ok(None),
+                Ok(count) => return Ok(Some(count)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                // mosquitto closes the socket without TLS's close_notify.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+                Err(error) => return Err(plain(&error)),
+            }
+            if Instant::now() >= due {
+                return Ok(Some(0));
+            }
+            match self.fill(Time::now())? {
+                None => return Ok(Some(0)),
+                // The next read says that this is the end.
+                Some(0) => {}
+                // An answer of TLS itself may be due.
+                Some(_) => self.flush(Instant::now() + WRITE, "nothing can be sent any more")?,
+            }
         }
+    }
+
+    /// Reads once from the socket. The number of bytes, which is 0 at the end; `None` if none came within a tick.
+    fn fill(&mut self, now: Time) -> Result<Option<usize>, String> {
+        let count = match self.tls.read_tls(&mut self.socket) {
+            Ok(count) => count,
+            Err(error) if is_tick(&error) => return Ok(None),
+            Err(error) => return Err(plain(&error)),
+        };
+        if let Err(error) = self.tls.process_new_packets() {
+            // The broker's journal gets the reason, too.
+            let _ = self.tls.write_tls(&mut self.socket);
+            return Err(explain(&error, now));
+        }
+        Ok(Some(count))
+    }
+
+    /// Sends what TLS has to send; `late` is the error if that is not done when it is `due`.
+    fn flush(&mut self, due: Instant, late: &str) -> Result<(), String> {
+        while self.tls.wants_write() {
+            match self.tls.write_tls(&mut self.socket) {
+                Ok(_) => {}
+                Err(error) if is_tick(&error) => {}
+                Err(error) => return Err(plain(&error)),
+            }
+            if self.tls.wants_write() && Instant::now() >= due {
+                return Err(late.to_owned());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -173,7 +241,7 @@ fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
         match TcpStream::connect_timeout(&address, CONNECT) {
             Ok(socket) => {
                 let set = socket.set_nodelay(true).and_then(|()| socket.set_read_timeout(Some(TICK)));
-                set.and_then(|()| socket.set_write_timeout(Some(WRITE))).map_err(|error| error.to_string())?;
+                set.and_then(|()| socket.set_write_timeout(Some(TICK))).map_err(|error| error.to_string())?;
                 return Ok(socket);
             }
             Err(error) => last = format!("{address}: {}", plain(&error)),
@@ -188,15 +256,9 @@ fn plain(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-/// An error in words for an administrator who reads the journal.
-fn explain(error: &io::Error, now: Time) -> String {
-    let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
-        return match error.kind() {
-            ErrorKind::UnexpectedEof => "the broker closed the connection within TLS".into(),
-            _ => plain(error),
-        };
-    };
-    match inner {
+/// An error of TLS in words for an administrator who reads the journal.
+fn explain(error: &rustls::Error, now: Time) -> String {
+    match error {
         rustls::Error::InvalidCertificate(why) => match why {
             // A bad signature comes from another authority of the same name: a CA that was set up again.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {

@@ -51,6 +51,11 @@ pub(crate) fn run(options: &Options) -> u8 {
             return 1;
         }
     };
+    for file in link::open_secrets(options) {
+        // A warning and no error: the file works, and a device out of reach must not be lost for it.
+        let file = file.display();
+        let _ = writeln!(io::stderr(), "alm-agent: {file} can be read by everybody on this device: chmod 600 {file}");
+    }
     if let Some(file) = &options.notify_file {
         let outbox = options.state.as_deref().map_or_else(|| OUTBOX.into(), |state| state.join("outbox"));
         match Queue::open(file, &outbox, &link::device_name(options), options.site.as_deref(), options.once) {

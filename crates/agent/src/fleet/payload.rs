@@ -10,10 +10,9 @@ use serde::Serialize;
 pub(super) const ONLINE: &str = "online";
 pub(super) const OFFLINE: &str = "offline";
 
-/// Bytes of a packet besides its payload, with the longest possible topic.
-const OVERHEAD: usize = 1_024;
-/// Bytes. The package's configuration of mosquitto accepts 65,536, and so do the clusters'.
-const MAX_PACKET: usize = 65_536;
+/// Bytes. The package's configuration of mosquitto accepts packets of 65,536, and so do the clusters'; the rest is for the
+/// longest possible topic.
+const MAX_PAYLOAD: usize = 65_536 - 1_024;
 /// To how many characters a text is cut if the payload is too large.
 const SHORT: usize = 120;
 
@@ -122,11 +121,12 @@ fn row(seen: &Seen) -> Row {
     Row { clock: clock(image.time), image, lost: seen.lost }
 }
 
-/// The payload of the topic `state`, for a broker that accepts packets of `max_packet` bytes.
-pub(super) fn state(who: &Who, view: &View, max_packet: usize) -> Vec<u8> {
+/// The payload of the topic `state`, for a broker that accepts payloads of `max` bytes. If even a state without any
+/// image is larger, that is what it returns, and the broker's answer says why it has nothing.
+pub(super) fn state(who: &Who, view: &View, max: usize) -> Vec<u8> {
     let mut rows: Vec<Row> = view.images.iter().map(row).collect();
     let mut containers = view.containers.clone();
-    let max = max_packet.min(MAX_PACKET).saturating_sub(OVERHEAD);
+    let max = max.min(MAX_PAYLOAD);
     let mut left_out = 0;
     let mut payload = render(who, view.now, &rows, &containers, left_out);
     if payload.len() > max {
@@ -161,17 +161,21 @@ fn shorten(text: &mut String) {
     }
 }
 
-/// The payload of the topic `progress`; if it is too large for the broker, the last layers are left out.
-pub(super) fn progress(image: &Image, now: Time, max_packet: usize) -> Vec<u8> {
-    let max = max_packet.min(MAX_PACKET).saturating_sub(OVERHEAD);
+/// The payload of the topic `progress`; if it is larger than the `max` of the broker, the last layers are left out. `None` if
+/// it is too large without any.
+pub(super) fn progress(image: &Image, now: Time, max: usize) -> Option<Vec<u8>> {
+    let max = max.min(MAX_PAYLOAD);
     let mut layers = image.layers.as_slice();
     loop {
         let Image { id, text, current, total, percent, rate, left, .. } = image;
         let (current, total, percent, rate, left) = (*current, *total, *percent, *rate, *left);
         let progress = Progress { time: now, id, text, current, total, percent, rate, left, layers };
         let payload = serde_json::to_vec(&progress).unwrap_or_default();
-        if payload.len() <= max || layers.is_empty() {
-            return payload;
+        if payload.len() <= max {
+            return Some(payload);
+        }
+        if layers.is_empty() {
+            return None;
         }
         layers = &layers[..layers.len() / 2];
     }
@@ -252,7 +256,7 @@ mod tests {
     #[test]
     fn the_progress_to_the_byte() {
         let now = Time::parse("2026-11-25T02:18:34Z").expect("a time");
-        let text = String::from_utf8(progress(&image("app:1"), now, usize::MAX)).expect("text");
+        let text = String::from_utf8(progress(&image("app:1"), now, usize::MAX).expect("it fits")).expect("text");
         let expected = r#"{"time":"2026-11-25T02:18:34Z","id":"app:1","text":"Downloading","current":5,"total":9,"percent":44,"rate":3,"left":35,"layers":[{"id":"b5a0","text":"Downloading","current":5,"total":9,"percent":55}]}"#;
         assert_eq!(text, expected);
     }
@@ -279,14 +283,14 @@ mod tests {
         };
         let sixty_four = state(&who(), &full(64), usize::MAX);
         let json: Value = serde_json::from_slice(&sixty_four).expect("JSON");
-        assert!(sixty_four.len() <= MAX_PACKET - OVERHEAD);
+        assert!(sixty_four.len() <= MAX_PAYLOAD);
         assert_eq!(json["images"].as_array().map(Vec::len), Some(64));
         assert_eq!(json.get("left_out"), None);
         // A broker that accepts only small packets.
         let small = state(&who(), &full(64), 8_192);
         let json: Value = serde_json::from_slice(&small).expect("JSON");
         let shown = json["images"].as_array().map_or(0, Vec::len);
-        assert!(small.len() <= 8_192 - OVERHEAD && shown > 3, "{shown}");
+        assert!(small.len() <= 8_192 && shown > 3, "{shown}");
         assert_eq!(json["left_out"], 64 - shown);
         let none = state(&who(), &full(64), 0);
         assert_eq!(serde_json::from_slice::<Value>(&none).expect("JSON")["left_out"], 64);
@@ -297,9 +301,10 @@ mod tests {
         let mut image = image("app:1");
         let layer = Layer { id: "é".repeat(1_000), text: "Downloading".into(), ..Layer::default() };
         image.layers = vec![layer; 256];
-        let payload = progress(&image, Time(0), usize::MAX);
+        let payload = progress(&image, Time(0), usize::MAX).expect("it fits");
         let json: Value = serde_json::from_slice(&payload).expect("JSON");
-        assert!(payload.len() <= MAX_PACKET - OVERHEAD);
+        assert!(payload.len() <= MAX_PAYLOAD);
         assert!(json["layers"].as_array().is_some_and(|layers| layers.len() >= 16));
+        assert_eq!(progress(&image, Time(0), 50), None);
     }
 }

@@ -49,25 +49,17 @@ struct Published {
 }
 
 impl Planner {
-    /// The messages of `view` that are due, for a broker that accepts packets of `max_packet` bytes. A state is only among them
+    /// The messages of `view` that are due, for a broker that accepts payloads of `max` bytes. A state is only among them
     /// if `may_state`, which is false while the last one is not confirmed.
-    pub(super) fn plan(
-        &mut self,
-        who: &Who,
-        view: &View,
-        max_packet: usize,
-        may_state: bool,
-        at: Duration,
-    ) -> Vec<Message> {
+    pub(super) fn plan(&mut self, who: &Who, view: &View, max: usize, may_state: bool, at: Duration) -> Vec<Message> {
         let mut messages = Vec::new();
         if may_state && self.is_state_due(view, at) {
             self.published = Some(Published { at, urgent: urgent(view), all: all(view) });
             self.changed = None;
-            messages.push(Message::State(payload::state(who, view, max_packet)));
+            messages.push(Message::State(payload::state(who, view, max)));
         }
-        messages.extend(
-            self.next_progress(view, at).map(|image| Message::Progress(payload::progress(image, view.now, max_packet))),
-        );
+        let progress = self.next_progress(view, at).and_then(|image| payload::progress(image, view.now, max));
+        messages.extend(progress.map(Message::Progress));
         messages
     }
 
@@ -108,7 +100,7 @@ fn hash(bytes: &[u8]) -> u64 {
 
 /// The hash of an image's progress, without the time at which it is published.
 fn moving(image: &Image) -> u64 {
-    hash(&payload::progress(image, Time(0), usize::MAX))
+    hash(&payload::progress(image, Time(0), usize::MAX).unwrap_or_default())
 }
 
 /// The hash of the whole state, without the time at which it is published.

@@ -177,7 +177,6 @@ impl Service<'_> {
             world.send(&output)?;
         }
         let mut buffer = [0; 1024];
-        let was_accepted = connection.session.is_accepted();
         let received = world.receive(&mut buffer)?;
         let at = world.at();
         let result = match received {
@@ -186,7 +185,7 @@ impl Service<'_> {
                 connection.session.receive(&buffer[..count], at).and_then(|()| connection.session.advance(at))
             }
         };
-        result.map_err(|end| self.explain(&end, was_accepted))?;
+        result.map_err(|end| self.explain(&end, connection.session.is_accepted()))?;
         if !connection.session.is_accepted() {
             return Ok(world.is_stopped().then_some(Outcome::Ended));
         }
@@ -285,7 +284,9 @@ impl Connection {
             self.is_online_sent = true;
             return self.publish(self.topics.online.clone(), payload::ONLINE.as_bytes(), at);
         }
-        for message in self.planner.plan(&self.who, &world.view(), self.session.max_packet(), may_state, at) {
+        // The topic of the progress is the longer one.
+        let max = self.session.max_payload(&self.topics.progress);
+        for message in self.planner.plan(&self.who, &world.view(), max, may_state, at) {
             match message {
                 Message::State(payload) => self.publish(self.topics.state.clone(), &payload, at)?,
                 Message::Progress(payload) if !once => {

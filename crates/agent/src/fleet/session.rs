@@ -20,6 +20,10 @@ use std::time::Duration;
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// Seconds. MQTT lets the broker declare a device lost after one and a half times this.
 const KEEP_ALIVE: u16 = 120;
+/// Reasons of MQTT 5 that this side finds, too.
+const TOO_LARGE: u8 = 149;
+const NO_RETAIN: u8 = 154;
+const NO_QOS: u8 = 155;
 /// Bytes. Nothing is subscribed to, so a broker sends only answers, of a few bytes each.
 const MAX_RECEIVED: u32 = 4_096;
 
@@ -89,7 +93,10 @@ pub(super) struct Session {
     due: Option<Duration>,
     ping: Option<Duration>,
     pong: Option<Duration>,
+    /// Whether a ping was not answered before the packet that is being handled.
+    is_ping_open: bool,
     /// The largest packet that the broker accepts, in bytes.
+    /// Bytes. The largest packet that the broker accepts.
     max_packet: usize,
     /// The bytes that are to be sent.
     out: Vec<u8>,
@@ -115,6 +122,7 @@ impl Session {
             due: Some(at + ANSWER_LIMIT),
             ping: None,
             pong: None,
+            is_ping_open: false,
             max_packet: usize::MAX,
             out: Vec::new(),
         };
@@ -136,9 +144,10 @@ impl Session {
         self.answer.take()
     }
 
-    /// The largest packet that the broker accepts, in bytes.
-    pub(super) fn max_packet(&self) -> usize {
-        self.max_packet
+    /// The largest payload that the broker accepts on `topic`, in bytes.
+    pub(super) fn max_payload(&self, topic: &str) -> usize {
+        // The packet's type and length, the topic with its length, the packet's identifier, no properties.
+        self.max_packet.saturating_sub(1 + 4 + 2 + topic.len() + 2 + 1)
     }
 
     /// The bytes that are to be sent now; each is returned once.
@@ -150,6 +159,7 @@ impl Session {
     pub(super) fn receive(&mut self, bytes: &[u8], at: Duration) -> Result<(), End> {
         let mut cursor = mqtt::common::Cursor::new(bytes);
         while cursor.position() < bytes.len() as u64 {
+            self.is_ping_open = self.pong.is_some();
             let events = self.mqtt.recv(&mut cursor);
             self.apply(events, at)?;
         }
@@ -198,6 +208,10 @@ impl Session {
                 self.mqtt.checked_send(packet.payload(payload).build().map_err(broken)?)
             }
         };
+        // The library sends nothing that is larger than the broker has said it accepts.
+        if events.iter().any(|event| matches!(event, Event::NotifyError(MqttError::PacketTooLarge))) {
+            return Err(End::Refused(TOO_LARGE));
+        }
         self.apply(events, at)
     }
 
@@ -221,7 +235,7 @@ impl Session {
                     *self.timer(kind) = Some(at + Duration::from_millis(duration_ms));
                 }
                 Event::RequestTimerCancel(kind) => *self.timer(kind) = None,
-                Event::NotifyPacketReceived(packet) => self.handle(&packet)?,
+                Event::NotifyPacketReceived(packet) => self.handle(&packet, at)?,
                 Event::NotifyError(error) => return Err(broken(error)),
                 // A more exact error may follow among the events.
                 Event::RequestClose => end = Some(End::Closed(0)),
@@ -235,12 +249,24 @@ impl Session {
         if kind == TimerKind::PingreqSend { &mut self.ping } else { &mut self.pong }
     }
 
-    fn handle(&mut self, packet: &Packet) -> Result<(), End> {
+    fn handle(&mut self, packet: &Packet, at: Duration) -> Result<(), End> {
         match packet {
             Packet::V5_0Connack(packet) => {
                 for property in packet.props() {
-                    if let Property::MaximumPacketSize(size) = property {
-                        self.max_packet = size.val() as usize;
+                    match property {
+                        Property::MaximumPacketSize(size) => self.max_packet = size.val() as usize,
+                        // In the words of a broker that says the same only after a publish.
+                        Property::MaximumQos(qos) if qos.val() == 0 => return Err(End::Refused(NO_QOS)),
+                        Property::RetainAvailable(is_available) if is_available.val() == 0 => {
+                            return Err(End::Refused(NO_RETAIN));
+                        }
+                        // With none, or a long one, a connection that broke without a word would go unnoticed.
+                        Property::ServerKeepAlive(time) if !(1..=KEEP_ALIVE).contains(&time.val()) => {
+                            let interval = Duration::from_secs(KEEP_ALIVE.into());
+                            self.ping = Some(at + interval);
+                            self.mqtt.set_pingreq_send_interval(Some(interval.as_millis() as u64));
+                        }
+                        _ => {}
                     }
                 }
                 self.connected(packet.reason_code() as u8)
@@ -264,7 +290,7 @@ impl Session {
                 self.acknowledged(packet.packet_id(), 0);
                 Ok(())
             }
-            Packet::V5_0Pingresp(_) | Packet::V3_1_1Pingresp(_) => Ok(()),
+            Packet::V5_0Pingresp(_) | Packet::V3_1_1Pingresp(_) if self.is_ping_open => Ok(()),
             Packet::V5_0Disconnect(packet) => Err(End::Closed(packet.reason_code().map_or(0, |reason| reason as u8))),
             _ => Err(End::Broken("it sent what was not asked for".into())),
         }
@@ -329,13 +355,13 @@ pub(super) fn words(reason: u8) -> &'static str {
         141 => "it has heard nothing for too long",
         142 => "another connection came under the same name: are there two devices with one certificate?",
         144 => "it does not take this topic",
-        149 => "it takes no messages of this size",
+        TOO_LARGE => "it takes no messages of this size",
         150 | 151 | 159 => "too much at once",
         152 => "an administrator ended it",
-        154 => "it keeps no messages for later (retain), without which there is no fleet to be seen",
-        155 => "it confirms no messages (QoS 1)",
+        NO_RETAIN => "it keeps no messages for later (retain), without which there is no fleet to be seen",
+        NO_QOS => "it confirms no messages (QoS 1)",
         156 | 157 => "this device has to use another broker",
-        _ => "it gave no reason",
+        _ => "it gave no reason; see the broker's own log",
     }
 }
 
@@ -458,9 +484,72 @@ mod tests {
     }
 
     #[test]
-    fn the_brokers_limit_is_known() {
+    fn a_payload_of_the_largest_size_is_accepted_and_a_larger_one_never_sent() {
+        for topic in ["fleet/pi-1/state", &"x".repeat(300)] {
+            let mut session = session(Version::Five);
+            session.output();
+            session.receive(&[0x20, 8, 0, 0, 5, 39, 0, 0, 16, 0], S).expect("accepted");
+            let max = session.max_payload(topic);
+            session.publish(topic, &vec![b' '; max], S).expect("it fits");
+            let sent = session.output().len();
+            assert!((4_090..=4_096).contains(&sent), "{sent}");
+            session.receive(&[0x40, 2, 0, 1], S).expect("an answer");
+            let larger = session.publish(topic, &vec![b' '; max + 10], S);
+            assert_eq!((larger, session.output().len()), (Err(End::Refused(TOO_LARGE)), 0));
+        }
+    }
+
+    /// Accepted by a broker of MQTT 5, with these properties.
+    fn accepted_with(properties: &[u8]) -> Result<Session, End> {
         let mut session = session(Version::Five);
-        session.receive(&[0x20, 8, 0, 0, 5, 39, 0, 0, 16, 0], S).expect("accepted");
-        assert_eq!(session.max_packet(), 4_096);
+        session.output();
+        let length = u8::try_from(properties.len()).expect("short");
+        session.receive(&[&[0x20, length + 3, 0, 0, length], properties].concat(), S).map(|()| session)
+    }
+
+    #[test]
+    fn a_broker_that_cannot_do_what_is_needed_is_refused_before_anything_is_published() {
+        assert_eq!(accepted_with(&[36, 0]).err(), Some(End::Refused(NO_QOS)));
+        assert_eq!(accepted_with(&[37, 0]).err(), Some(End::Refused(NO_RETAIN)));
+        // No message may be sent, or none of any size: not to be said by a broker.
+        for zero in [&[33, 0, 0][..], &[39, 0, 0, 0, 0]] {
+            assert!(matches!(accepted_with(zero), Err(End::Broken(_))), "{zero:?}");
+        }
+        // A receive maximum of 1, another client identifier, an alias, an expiry, a text for people.
+        for fine in
+            [&[33, 0, 1][..], &[18, 0, 1, b'x'], &[34, 0, 9], &[17, 0, 0, 0, 9], &[31, 0, 1, b'x'], &[36, 1, 37, 1]]
+        {
+            let mut session = accepted_with(fine).expect("accepted");
+            for _ in 0..3 {
+                session.publish("fleet/pi-1/state", b"{}", S).expect("a publish");
+                let [high, low] = session.waiting.expect("its identifier").to_be_bytes();
+                session.receive(&[0x40, 2, high, low], S).expect("an answer");
+                assert_eq!(session.answer(), Some(Answer::Taken));
+            }
+        }
+    }
+
+    #[test]
+    fn the_brokers_keep_alive_holds_and_none_does_not_stop_the_pings() {
+        for (keep_alive, expected) in [(&[0, 30][..], 30), (&[0, 0], 120), (&[255, 255], 120)] {
+            let mut session = accepted_with(&[&[19][..], keep_alive].concat()).expect("accepted");
+            for ping in 1..=3 {
+                session.advance(S + (expected * ping - 1) * S).expect("quiet");
+                assert_eq!(session.output(), b"", "{keep_alive:?}");
+                session.advance(S + expected * ping * S).expect("a ping");
+                assert_eq!(session.output(), [0xc0, 0], "{keep_alive:?}");
+                session.receive(&[0xd0, 0], S + expected * ping * S).expect("an answer");
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_to_a_ping_that_was_not_sent_ends_the_session() {
+        for version in [Version::Five, Version::ThreeOneOne] {
+            assert!(matches!(accepted(version).receive(&[0xd0, 0], S), Err(End::Broken(_))));
+            let mut session = accepted(version);
+            session.advance(121 * S).expect("a ping");
+            assert!(session.receive(&[0xd0, 0, 0xd0, 0], 122 * S).is_err(), "two for one");
+        }
     }
 }

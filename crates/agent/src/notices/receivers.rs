@@ -45,8 +45,12 @@ pub(super) fn read(file: &Path) -> Result<Vec<Receiver>, String> {
     if metadata.is_file() && metadata.mode() & 0o007 != 0 {
         return Err(format!("{name} can be read by everybody, and its addresses are secrets: chmod 600 {name}"));
     }
-    let read = opened.by_ref().take(MAX_FILE).read_to_string(&mut text);
-    read.map_err(|_| format!("{name} cannot be read as text"))?;
+    let read = opened.by_ref().take(MAX_FILE + 1).read_to_string(&mut text);
+    if read.map_err(|_| format!("{name} cannot be read as text"))? as u64 > MAX_FILE {
+        return Err(format!("{name} is larger than {MAX_FILE} bytes"));
+    }
+    // Editors of Windows put a byte order mark before the text.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut receivers: Vec<Receiver> = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -110,7 +114,7 @@ fn parse(line: &str, number: usize) -> Result<Receiver, String> {
             return Err("ntfy needs a topic: ntfys://HOST/TOPIC".into());
         }
         Kind::Ntfy
-    } else if host == "hooks.slack.com" || uri.path().ends_with("/slack") {
+    } else if host == "hooks.slack.com" || host == "hooks.slack-gov.com" || uri.path().ends_with("/slack") {
         // Discord accepts Slack's JSON at addresses with this ending.
         Kind::Slack
     } else {
@@ -125,6 +129,21 @@ fn topic(url: &str) -> Option<(&str, &str, &str)> {
     let (path, query) = url.find('?').map_or((url, ""), |at| url.split_at(at));
     let (base, topic) = path.trim_end_matches('/').rsplit_once('/')?;
     (!topic.is_empty() && base.len() > "https:/".len()).then_some((base, topic, query))
+}
+
+/// `text` in which nobody is called: servers that accept Slack's JSON (Mattermost, Discord) take `@channel` in a plain text for
+/// a call to everybody. A digest (`app@sha256:…`) calls nobody, and stays as it is to be copied.
+fn silenced(text: &str) -> String {
+    let mut parts = text.split('@');
+    let mut silenced = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        silenced.push('@');
+        if !part.starts_with("sha256:") {
+            silenced.push('\u{200b}');
+        }
+        silenced.push_str(part);
+    }
+    silenced
 }
 
 /// Decodes percent-encoding.
@@ -150,7 +169,7 @@ impl Receiver {
         let (url, json) = match self.kind {
             Kind::Slack => {
                 let text = if body.is_empty() { title.clone() } else { format!("{title}\n{body}") };
-                let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+                let text = silenced(&text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
                 // Without formatting: characters in the name of an image would make parts of the text bold.
                 (self.url.clone(), serde_json::json!({"text": text, "mrkdwn": false}))
             }
@@ -163,6 +182,8 @@ impl Receiver {
                 (format!("{base}/{query}"), json)
             }
             Kind::Apprise | Kind::Mail => {
+                // Apprise's API refuses a message without a body (400).
+                let body = if body.is_empty() { title } else { body };
                 let json = serde_json::json!({"version": "1.0", "title": title, "message": body, "attachments": [],
                     "type": if *is_bad { "failure" } else { "success" }});
                 (self.url.clone(), json)
@@ -175,7 +196,8 @@ impl Receiver {
     pub(super) fn mail(&self, text: &Text) -> String {
         let subject = &text.title;
         let mut words: Vec<String> = Vec::new();
-        if subject.is_ascii() && subject.len() < 900 {
+        // What looks like an encoded word would be decoded, to a text that is not the one here.
+        if subject.is_ascii() && subject.len() < 900 && !subject.contains("=?") {
             words.push(subject.clone());
         } else {
             // RFC 2047: encoded words of at most 75 characters, without splitting a character.
@@ -302,6 +324,24 @@ mod tests {
         let empty = Text { body: String::new(), is_bad: false, ..text() };
         let (_, ntfy) = parsed("https://ntfy.sh/t").request(&empty);
         assert!(String::from_utf8_lossy(&ntfy).contains(r#""message":"pi (Köln): a_b <c> & d fails""#));
+        let (_, apprise) = parsed("https://a.test/notify/k").request(&empty);
+        assert!(String::from_utf8_lossy(&apprise).contains(r#""message":"pi (Köln): a_b <c> & d fails""#));
+    }
+
+    #[test]
+    fn nobody_is_called_by_what_a_registry_says() {
+        let hostile = "<!channel> <@U1> @channel @everyone a@sha256:12 https://x.test|y";
+        let evil = Text { title: hostile.into(), body: "b\r\nBcc: x@y".into(), is_bad: true };
+        let (_, slack) = parsed("https://discord.com/api/webhooks/1/X/slack").request(&evil);
+        let slack: serde_json::Value = serde_json::from_slice(&slack).expect("JSON");
+        assert_eq!(
+            slack["text"],
+            "&lt;!channel&gt; &lt;@\u{200b}U1&gt; @\u{200b}channel @\u{200b}everyone a@sha256:12 https://x.test|y\nb\r\nBcc: x@\u{200b}y"
+        );
+        // A header ends where this program ends it, and no text can look like an encoded one.
+        let mail = parsed("mailto:a@b.test").mail(&Text { title: "=?UTF-8?B?Zm9v?=".into(), ..evil });
+        let (head, body) = mail.split_once("\n\n").expect("head and body");
+        assert!(!head.contains("Bcc") && !body.contains("Bcc") && !head.contains("Zm9v"), "{mail}");
     }
 
     #[test]

@@ -126,20 +126,21 @@ pub(super) fn judge<'a>(
     let is_first = known.v == 0;
     known.v = 1;
     let mut notices = Vec::new();
-    for (image, lost) in images {
+    let images: Vec<_> = images.collect();
+    for (image, lost) in &images {
         let at = known.images.iter().position(|known| known.id == image.id).unwrap_or_else(|| {
-            forget_oldest(&mut known.images);
+            forget_oldest(&mut known.images, |known| images.iter().any(|(image, _)| image.id == known.id));
             // An image from before the agent, or one that was only found to be current, was not downloaded now.
             let is_old = is_first || image.text != "Pulled";
             let (pulled, digest) = if is_old { (image.pulled, image.digest.clone()) } else { (None, None) };
             known.images.push(KnownImage { id: image.id.clone(), pulled, digest, ..KnownImage::default() });
             known.images.len() - 1
         });
-        notices.extend(of_image(image, lost, now, &mut known.images[at]));
+        notices.extend(of_image(image, *lost, now, &mut known.images[at]));
     }
     for container in containers {
         let at = known.containers.iter().position(|known| known.name == container.name).unwrap_or_else(|| {
-            forget_oldest(&mut known.containers);
+            forget_oldest(&mut known.containers, |known| containers.iter().any(|other| other.name == known.name));
             known.containers.push(KnownContainer { name: container.name.clone(), bad: None });
             known.containers.len() - 1
         });
@@ -148,9 +149,11 @@ pub(super) fn judge<'a>(
     notices
 }
 
-fn forget_oldest<T>(list: &mut Vec<T>) {
+/// Makes room for one more. What is still here is kept, however old: forgotten, it would be noticed again.
+fn forget_oldest<T>(list: &mut Vec<T>, is_here: impl Fn(&T) -> bool) {
     if list.len() >= MAX_KNOWN {
-        list.remove(0);
+        let oldest = list.iter().position(|known| !is_here(known)).unwrap_or(0);
+        list.remove(oldest);
     }
 }
 
@@ -464,6 +467,15 @@ mod tests {
             judge([(&image, false)].into_iter(), &[], BUILT, &mut known);
         }
         assert_eq!(known.images.len(), MAX_KNOWN);
+        let mut failing = Image { v: 1, id: "a:old".into(), status: Status::Error, ..Image::default() };
+        (failing.kind, failing.failing_since, failing.attempts) = (Some("auth".into()), Some(BUILT), 9);
+        let mut known = Known::default();
+        let mut noticed = 0;
+        for at in 0..1_000 {
+            let image = Image { v: 1, id: format!("a:{at}"), status: Status::Done, ..Image::default() };
+            noticed += judge([(&failing, false), (&image, false)].into_iter(), &[], BUILT, &mut known).len();
+        }
+        assert_eq!((noticed, known.images.len()), (1, MAX_KNOWN), "what is still here is not forgotten");
         let mut sample = Sample::new();
         sample.fail("0");
         let count = (1..40).filter(|kind| !sample.fail(&kind.to_string()).is_empty()).count();

@@ -11,6 +11,9 @@ const MAX_NAME: usize = 200;
 const MAX_LINE: usize = 160;
 /// The maximum of lines in a digest, the message for several notices.
 pub(super) const MAX_LINES: usize = 12;
+/// Bytes of these lines, and how many different things to do are below them: together less than what ntfy shows as a message.
+const MAX_BYTES: usize = 2_700;
+const MAX_HINTS: usize = 2;
 
 /// A message, before it is put into the format of a receiver.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,10 +69,30 @@ pub(super) fn single(sender: &str, notice: &Notice) -> Text {
 pub(super) fn digest(sender: &str, notices: &[Notice]) -> Text {
     let count = notices.len();
     let bad = notices.iter().filter(|notice| notice.outcome.is_bad()).count();
-    let mut lines: Vec<String> =
-        notices.iter().take(MAX_LINES).map(|notice| short(&summary(notice), MAX_LINE)).collect();
+    let mut lines: Vec<String> = Vec::new();
+    let mut bytes = 0;
+    for notice in notices.iter().take(MAX_LINES) {
+        let line = short(&summary(notice), MAX_LINE);
+        bytes += line.len();
+        if bytes > MAX_BYTES {
+            break;
+        }
+        lines.push(line);
+    }
     if count > lines.len() {
         lines.push(format!("and {} more: see alm status", count - lines.len()));
+    }
+    // Many that fail at once mostly have one cause.
+    let mut hints: Vec<&str> = Vec::new();
+    for hint in notices.iter().filter_map(|notice| notice.hint.as_deref()) {
+        if hints.len() < MAX_HINTS && !hints.contains(&hint) {
+            hints.push(hint);
+        }
+    }
+    lines.extend(hints.into_iter().map(|hint| format!("What to do: {}", short(hint, MAX_LINE))));
+    let failing = notices.iter().filter(|notice| notice.outcome == Outcome::Failed);
+    if let Some(since) = failing.filter_map(|notice| notice.since).filter(|since| *since >= BUILT).min() {
+        lines.push(format!("Failing since {}.", when(since)));
     }
     let title = match bad {
         0 => format!("{sender}: {count} notices"),
@@ -209,11 +232,28 @@ mod tests {
         let long = Notice { details: Some("é".repeat(1_000)), image: "ü".repeat(1_000), ..failed() };
         let text = digest("pi", &vec![long.clone(); 50]);
         assert_eq!(text.title, "pi: 50 notices, 50 of failures");
-        assert_eq!(text.body.lines().count(), MAX_LINES + 1);
-        assert!(text.body.ends_with("and 38 more: see alm status"), "{}", text.body);
+        // The last three: how many more, what to do, since when.
+        let shown = text.body.lines().count() - 3;
+        assert!((6..=MAX_LINES).contains(&shown), "{}", text.body);
+        assert!(text.body.contains(&format!("\nand {} more: see alm status\nWhat to do: make room", 50 - shown)));
         assert!(text.body.len() < 4_096);
+        for c in ["é", "界", "😀"] {
+            let widest = |hint: String| Notice {
+                image: c.repeat(300),
+                details: Some(c.repeat(300)),
+                hint: Some(hint),
+                ..failed()
+            };
+            let many: Vec<Notice> = (0..50).map(|at| widest(format!("{at}{}", c.repeat(300)))).collect();
+            let text = digest("pi", &many);
+            assert!(text.body.len() < 4_096 && text.body.lines().count() >= 7, "{}: {}", text.body.len(), text.body);
+        }
         let text = digest("pi", &[failed(), notice(Outcome::NewImage)]);
-        assert_eq!(text.body, "player:stable cannot be pulled: no space left on device\nplayer:stable has a new image");
+        assert_eq!(
+            text.body,
+            "player:stable cannot be pulled: no space left on device\nplayer:stable has a new image\n\
+             What to do: make room where docker keeps its images\nFailing since 2026-11-24 23:31 UTC."
+        );
         assert_eq!(digest("pi", &[notice(Outcome::NewImage)]).title, "pi: 1 notices");
         let text = single("pi", &Notice { hint: Some("x".repeat(1_000)), ..long });
         assert!(text.title.len() + text.body.len() < 2_000);
