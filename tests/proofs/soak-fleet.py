@@ -319,6 +319,10 @@ def main():
     finally:
         for process in lab.started:
             process.poll() is None and process.kill()
+        # The registry's port is its own, and so are the locks of its images.
+        for line in open(f"{directory}/lab/env") if os.path.exists(f"{directory}/lab/env") else ():
+            for lock in glob.glob(f"/run/alm/lock/{line.strip().split('=')[1].replace(':', '_')}_*"):
+                os.remove(lock)
         subprocess.run([f"{lab.ROOT}/tests/lab/lab.sh", "stop", f"{directory}/lab"])
         shutil.rmtree(directory, ignore_errors=True)
     sys.exit(1 if lab.wrong else 0)
