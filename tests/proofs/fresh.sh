@@ -3,7 +3,7 @@
 #   tests/proofs/fresh.sh           a pull's demo, a fleet's for 30 seconds, then all tests: an hour on two cores
 #   tests/proofs/fresh.sh PART...   some of `demo`, `fleet`, `tests`, in that order
 # Cloned is what is committed here. The toolchain is this machine's, read-only; crates, npm's and Debian's packages are fetched
-# anew, by this machine's /etc/resolv.conf, /etc/apt and ~/.npmrc. Nothing of it stays.
+# anew, by this machine's /etc/resolv.conf, /etc/apt, ~/.npmrc and own certificate authorities. Nothing of it stays.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -28,7 +28,12 @@ unset FRESH_INSIDE FRESH_ROOT
 debootstrap --variant=minbase bookworm "$root" >"$root.log" || { tail "$root.log" >&2; rm -f "$root.log"; die 'debootstrap'; }
 rm -f "$root.log"
 cp -a /etc/resolv.conf "$root/etc/resolv.conf"
+# Others than root have to reach it, too: apt's downloads are theirs.
+chmod 755 "$root"
+rm -r "$root/etc/apt"
 cp -aT /etc/apt "$root/etc/apt"
+mkdir -p "$root/usr/local/share/ca-certificates"
+cp -aT /usr/local/share/ca-certificates "$root/usr/local/share/ca-certificates"
 [ ! -e ~/.npmrc ] || cp ~/.npmrc "$root/root/.npmrc"
 mkdir -p "$root"/{rust,source,common}
 mount --rbind /dev "$root/dev"
