@@ -13,13 +13,14 @@ and whose second half is nowhere higher than its first (files, sockets), both wi
 touched for the first time there. At the end each device's state files, the retained message of the broker and the page are compared
 field by field, and the rows that the page shows with them.
 
-Needs root, for the engine. Installs what is missing from Debian and npm. PULL and AGENT name programs that are built.
+WRITE=1 puts what a whole hour found into README.md here. Needs root, for the engine. Installs what is missing from Debian and npm. PULL and AGENT name programs that are built.
 """
 
 import glob, json, os, queue, random, shutil, signal, statistics, subprocess, sys, tempfile, threading, time
 
 sys.dont_write_bytecode = True
 import broker as lab
+import section
 
 sys.path.insert(0, f"{lab.ROOT}/tests/lab")
 from link import Link
@@ -314,8 +315,10 @@ def main():
     directory = tempfile.mkdtemp(prefix="soak", dir="/tmp")
     try:
         subprocess.run([f"{lab.ROOT}/tests/lab/lab.sh", "start", f"{directory}/lab"], check=True)
-        soak(60 if SHORT else int((sys.argv[1:] or ["3600"])[0]), directory, os.path.realpath(program))
-        print("\n".join(f"WRONG: {text}" for text in lab.wrong) or "all flat, nothing missed")
+        seconds = 60 if SHORT else int((sys.argv[1:] or ["3600"])[0])
+        with section.written("soak-fleet", is_markdown=False, is_whole=seconds >= 3600):
+            soak(seconds, directory, os.path.realpath(program))
+            print("\n".join(f"WRONG: {text}" for text in lab.wrong) or "all flat, nothing missed")
     finally:
         for process in lab.started:
             process.poll() is None and process.kill()
