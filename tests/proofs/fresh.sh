@@ -34,7 +34,7 @@ rm -r "$root/etc/apt"
 cp -aT /etc/apt "$root/etc/apt"
 mkdir -p "$root/usr/local/share/ca-certificates"
 cp -aT /usr/local/share/ca-certificates "$root/usr/local/share/ca-certificates"
-[ ! -e ~/.npmrc ] || cp ~/.npmrc "$root/root/.npmrc"
+[ ! -e ~/.npmrc ] || cp ~/.npmrc "$root/srv/.npmrc"
 mkdir -p "$root"/{rust,source,common}
 mount --rbind /dev "$root/dev"
 mount --rbind /sys "$root/sys"
@@ -44,10 +44,10 @@ for pair in "$toolchain:rust" "$source:source" "$common:common"; do
     mount --bind "${pair%%:*}" "$root/${pair#*:}"
     mount -o remount,bind,ro "$root/${pair#*:}"
 done
-in_it() { chroot "$root" env -i PATH=/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 "$@"; }
+in_it() { chroot "$root" env -i PATH=/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/srv LC_ALL=C.UTF-8 "$@"; }
 in_it sh -ec "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends ca-certificates git nodejs gcc libc6-dev >/dev/null
     git config --global --add safe.directory '*'
-    git clone -q /common /root/project && cd /root/project && git -c advice.detachedHead=false checkout -q $commit"
+    git clone -q /common /srv/project && cd /srv/project && git -c advice.detachedHead=false checkout -q $commit"
 [ $# -gt 0 ] || set -- demo fleet tests
 for part; do
     began=$SECONDS
@@ -57,6 +57,6 @@ for part; do
         tests) command='tests/run.sh' ;;
     esac
     echo "== $command =="
-    in_it sh -ec "cd /root/project && bash $command" </dev/null || die "$command: exit $?"
+    in_it sh -ec "cd /srv/project && bash $command" </dev/null || die "$command: exit $?"
     echo "== $command: ok after $((SECONDS - began)) s =="
 done

@@ -79,15 +79,15 @@ def sample(pids):
     return {"memory": memory, "files": files, "sockets": sockets}
 
 
-def flat(name, values, least=None):
-    """A row of figures, held to what flat is; `least` (of memory) is what it may rise by in any case."""
+def flat(name, values, allowance=None):
+    """A row of figures, held to what flat is; `allowance` (of memory) is what it may rise by in any case."""
     kept = values[len(values) // 4 :]
     if len(kept) < 4:
         must(False, f"{name}: {len(kept)} samples are too few to tell")
         return
     rise = (statistics.linear_regression(range(len(kept)), kept).slope if len(set(kept)) > 1 else 0.0) * (len(kept) - 1)
     middle, half = statistics.median(kept), len(kept) // 2
-    fine = rise <= max(0.05 * middle, least) if least is not None else max(kept[half:]) <= max(kept[:half])
+    fine = rise <= max(0.05 * middle, allowance) if allowance is not None else max(kept[half:]) <= max(kept[:half])
     must(fine, f"{name}: {len(kept)} samples, {min(kept)} to {max(kept)}, median {middle:.0f}, rises by {rise:+.1f}")
 
 
@@ -244,7 +244,7 @@ def soak(seconds, directory, program):
     found = dict(line.strip().split("=", 1) for line in open(f"{directory}/lab/env"))
     watch = lab.Watch(broker)
     all_back = lambda watch: all(watch.online(name) == "online" for name in names)
-    page_back = lambda: (look := page.ask("look"))["link"].startswith("live") and look["devices"] == DEVICES
+    page_back = lambda: (seen := page.ask("look"))["link"].startswith("live") and seen["devices"] == DEVICES
     must(until(lambda: all_back(watch), 120) and until(page_back, 60), f"{DEVICES} agents and the page are connected")
     writers = Writers(program, directory, agents, found)
     until(lambda: not differences(agents, broker, page)[0], 30)
@@ -258,9 +258,9 @@ def soak(seconds, directory, program):
                 # A broker that was started again begins its row again.
                 for what, value in sample(pids).items():
                     rows.setdefault((name, what), []).append(value)
-            look = page.ask("look")
-            rows.setdefault(("page", "heap"), []).append(look["heap"])
-            rows.setdefault(("page", "nodes"), []).append(look["nodes"])
+            seen = page.ask("look")
+            rows.setdefault(("page", "heap"), []).append(seen["heap"])
+            rows.setdefault(("page", "nodes"), []).append(seen["nodes"])
             ended = [agent.name for agent in agents if agent.process.poll() is not None] + ["monitor"] * (monitor.poll() is not None)
             if ended:
                 must(False, f"ended by themselves: {ended}: {open(f'{directory}/monitor.log').read()[-300:]}")
@@ -285,11 +285,11 @@ def soak(seconds, directory, program):
     must(not wrong, f"{writers.pulls} pulls, {writers.replays} replays, {turn} troubles in {time.monotonic() - began:.0f} s: {fields} fields of {DEVICES} devices are the same in file, broker and page ({len(wrong)} differ)")
     # The browser opens files and keeps memory as it likes, mosquitto's heap begins anew with each start: their figures are shown.
     for (name, what), values in rows.items():
-        least = {"memory": 16, "heap": 1_000_000, "nodes": 10}.get(what)
+        allowance = {"memory": 16, "heap": 1_000_000, "nodes": 10}.get(what)
         if name == "browser" or (name, what) == ("broker", "memory"):
             print(f"     {name}: {what}: {min(values)} to {max(values)}, first {values[0]}, last {values[-1]}")
         else:
-            flat(f"{name}: {what}", values, least)
+            flat(f"{name}: {what}", values, allowance)
     monitor.terminate()
     must(monitor.wait(10) == 143 or monitor.returncode == 0, f"the monitor ends when it is told to ({monitor.returncode})")
     page.process.stdin.close()
