@@ -305,10 +305,18 @@ exit code 1"
     inside dpkg -i /tmp/agent.deb >/dev/null
     same "$(inside $AGENT --version)" "$AGENT ${version%-*}"
     grep -q broker.example "$root/etc/default/$AGENT" || die "$1: the upgrade took the agent's options away"
+    # Notices that wait, as systemd keeps them for a service with a user of its own.
+    mkdir -p "$root/var/lib/private/alm/outbox" "$root/var/lib/alm/pull"
+    ln -s ../private/alm/outbox "$root/var/lib/alm/outbox"
+    echo '{}' >"$root/var/lib/private/alm/outbox/noticed.json"
     inside dpkg -r $AGENT >/dev/null
+    [ -e "$root/var/lib/alm/outbox/noticed.json" ] || die "$1: the removal took the agent's outbox away"
     [ -e "$root/etc/default/$AGENT" ] || die "$1: the removal took the agent's options away"
     inside dpkg -P $AGENT >/dev/null
     [ ! -e "$root/etc/default/$AGENT" ] || die "$1: the agent's options are left after the purge"
+    same "$(cd "$root/var/lib" && find alm private/alm 2>/dev/null)" $'alm\nalm/pull' 'after the purge: '
+    rmdir "$root/var/lib/alm/pull" "$root/var/lib/alm"
+    rmdir "$root/var/lib/private" 2>/dev/null || true
     # Two rotations: the last log is compressed a week later, a new one is there at once.
     inside logrotate -f /etc/logrotate.d/$NAME
     inside $NAME --replay /tmp/capture --log /$log >/dev/null

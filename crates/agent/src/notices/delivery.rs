@@ -220,8 +220,10 @@ fn proxy(scheme: &str, authority: &str) -> Result<Option<Proxy>, &'static str> {
 
 /// Reads `Retry-After`: seconds, or a date in the format of RFC 9110.
 fn seconds(text: &str, now: Time) -> Option<u64> {
-    if let Ok(seconds) = text.trim().parse() {
-        return Some(seconds);
+    let digits = text.trim();
+    if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than a number has: longer than any limit.
+        return Some(digits.parse().unwrap_or(u64::MAX));
     }
     if now < BUILT {
         // The clock is not set, so the time until a date is not known.
@@ -358,6 +360,9 @@ mod tests {
             ("Sat, 5 Dec 2026 21:00:00 GMT", Some(7 * 86_400)),
             ("Sat, 28 Nov 2026 20:00:00 GMT", Some(0)),
             ("-5", None),
+            ("", None),
+            ("+5", None),
+            ("99999999999999999999999", Some(u64::MAX)),
             ("soon", None),
             ("Sat, 28 nov 2026 20:00:00 GMT", None),
             ("Sat, 28 anF 2026 20:00:00 GMT", None),
