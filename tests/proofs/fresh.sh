@@ -36,6 +36,8 @@ mkdir -p "$root/usr/local/share/ca-certificates"
 cp -aT /usr/local/share/ca-certificates "$root/usr/local/share/ca-certificates"
 [ ! -e ~/.npmrc ] || cp ~/.npmrc "$root/srv/.npmrc"
 mkdir -p "$root"/{rust,source,common}
+# A root of its own, whose mounts can be set apart: the lab's engine does that.
+mount --bind "$root" "$root"
 mount --rbind /dev "$root/dev"
 mount --rbind /sys "$root/sys"
 mount -t proc proc "$root/proc"
