@@ -2,7 +2,7 @@
 """What alm-agent costs a device and its broker, in figures.
 
     tests/proofs/agents.py [N]    one agent beside mosquitto_pub and an agent in Python (paho-mqtt of PyPI), idle and while an
-                                  image is pulled; then N agents (200 unless told) on one mosquitto, and all of them coming back to a
+                                  image is pulled; then N agents (default 200) on one mosquitto, and all of them coming back to a
                                   broker that was killed and emptied: some five minutes
 
 AGENT=/path/of/alm-agent measures that program, as the static one in dist/; else one is built. WRITE=1 puts the tables into README.md

@@ -3,19 +3,19 @@
 
   tests/proofs/engines.py [OPTION...]
 
-Makes a small Debian of each release (debootstrap), starts each engine in one, pulls from the registries of tests/lab/lab.sh
-and asks the engine itself what it has then. Prints a table in Markdown, made from this run alone; exit code 1 when
-anything was wrong. Needs root, Rust (or --program), and 3 GB; installs what is missing by apt-get.
+Creates a small Debian of each release (debootstrap), starts each engine in one, pulls from the registries of
+tests/lab/lab.sh, and then asks the engine itself what it has. Prints a table in Markdown, made only from this run; exit code
+1 if anything was wrong. Needs root, Rust (or --program), and 3 GB; installs missing packages with apt-get.
 
   --cache DIR     keep the systems there for the next time (remove one to renew it); default: a temporary directory
-  --program FILE  pull with this program instead of building it; alm-agent lies beside it
-  --rows REGEX    only engines whose names it finds, as in «sid docker.io containerd»
-  --cases REGEX   only cases whose names it finds; some build upon those before them
+  --program FILE  pull with this program instead of building it; alm-agent must be beside it
+  --rows REGEX    only engines whose names match, as in «sid docker.io containerd»
+  --cases REGEX   only cases whose names match; some depend on earlier ones
   --keep DIR      keep logs and recordings there
-  --jobs N        so many engines at once; default: as many as there are processors
+  --jobs N        the number of engines at the same time; default: the number of processors
   --replayed      nothing of that, but replays what was recorded with engines that no Debian has; needs no root
 
-WRITE=1 puts the table into README.md here.
+WRITE=1 puts the table into the README.md here.
 """
 
 import argparse, concurrent.futures, gzip, hashlib, http.client, io, json, os, re, shutil, signal, socket
@@ -34,10 +34,10 @@ NAME = "docker-pull-with-progress"
 MB = 1_000_000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# Whatever the command mounts and starts ends with it.
+# Mounts and processes of the command end with it.
 ALONE = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
 
-# No pull takes as long, not even one whose registry is gone for good.
+# The limit for a pull; even one whose registry never returns does not take that long.
 LIMIT = 300
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -49,7 +49,7 @@ OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 ANY = ", ".join((DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST))
 
-# What an engine may say; anything else is news that the program should be taught.
+# The texts that engines are known to send. Any other text is new, and the program should learn it.
 KNOWN = re.compile(
     r"(Pulling fs layer|Waiting|Already exists|Downloading|Verifying Checksum|Download complete|Extracting)$"
     r"|Pull complete$|Pulling from |Retrying in \d+ seconds?$|Digest: sha256:|WARNING: "
@@ -75,7 +75,7 @@ def expect(truth, text):
         raise Wrong(text)
 
 
-# Set when all is to end at once; what runs then is ended by whoever set it.
+# Set when everything has to end at once; whoever sets it ends the running processes.
 STOP = threading.Event()
 CHILDREN = set()
 
@@ -113,7 +113,7 @@ def system(suite, cache):
     new = Path(tempfile.mkdtemp(prefix=f"{suite}.", dir=cache))
     try:
         run(*ALONE, "debootstrap", "--variant=minbase", suite, new)
-        # The packages are not to start anything.
+        # Keeps packages from starting services.
         policy = new / "usr/sbin/policy-rc.d"
         policy.write_text("#!/bin/sh\nexit 101\n")
         policy.chmod(0o755)
@@ -244,7 +244,7 @@ def push_images(registry, own):
     shared = layer(MB)
     registry.push("twice", "latest", [shared, layer(2 * MB), shared], own)
 
-    # Another image of the same layers.
+    # Another image with the same layers.
     manifest, _ = registry.manifest("three", "latest")
     config, _ = registry.ask("GET", f"three/blobs/{manifest['config']['digest']}")
     config = json.loads(config)
@@ -252,7 +252,7 @@ def push_images(registry, own):
     manifest["config"] |= registry.push_blob("three", json.dumps(config).encode())
     registry.push_manifest("three", "labelled", manifest)
 
-    # As buildx makes them: an index with a manifest for each platform and an attestation beside it.
+    # Like those of buildx: an index with a manifest and an attestation for each platform.
     tags = {tag: (own, other) for tag in ("both", "again", "checked", "asked", "sized", "reported")}
     tags["foreign"] = ("s390x", "ppc64le")
     for tag, platforms in tags.items():
@@ -275,11 +275,11 @@ def push_images(registry, own):
                 | {"annotations": {f"vnd.docker.reference.{key}": value for key, value in reference.items()}}
             )
         registry.push_manifest("multi", tag, {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries})
-    # For the oldest Pis alone.
+    # Only for the oldest Pis.
     pushed = registry.push("multi", "v6-only", [layer(MB)], "arm", oci=True, variant="v6")
     entry = pushed | {"platform": {"os": "linux", "architecture": "arm", "variant": "v6"}}
     registry.push_manifest("multi", "v6", {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]})
-    # One manifest, built for another machine.
+    # A single manifest, for another platform.
     registry.push("odd", "elsewhere", [layer(MB)], other)
     return other
 
@@ -339,7 +339,7 @@ class Engine:
         else:
             command = ["dockerd", "-H", "unix:///mnt/docker.sock", "--data-root", "/mnt/data", "-s", driver]
             command += ["--config-file", "/mnt/daemon.json", "--bridge=none", "--iptables=false", "--ip-forward=false"]
-        # Its mounts and processes end with their namespaces. With no init the cgroups may not be mounted.
+        # Mounts and processes of the engine end with its namespaces. On a machine without init the cgroups may not be mounted.
         script = """
             mount --bind "$0" "$0"
             mount -o remount,bind,ro "$0"
@@ -578,7 +578,7 @@ class Pull:
             found = [found.groups() for line in closing if (found := re.fullmatch(pattern, line))]
             return found[0] if found else default
 
-        # A pull that has failed stands where it stopped.
+        # After a failure the overall progress stays where it was.
         (percent,) = find(rf"{'Overall Progress' if self.success else 'Stopped at'}: \[[█░]{{50}}\] (\d+)%", ("-1",))
         expect((int(percent) == 100) == self.success and int(percent) >= 0, f"overall {percent}")
         self.n, self.total = map(int, find(r"Layers: (\d+)/(\d+) completed", (0, 0)))
@@ -616,7 +616,7 @@ class Pull:
         expect(is_broken or self.cached == cached, f"{self.cached} were cached, not {cached}")
         fetched = sum(image.sizes[digest] for digest in set(fetched))
         expect(fetched <= self.carried, f"{self.carried} bytes were transferred for {fetched}")
-        # Podman says of a layer that breaks off that it is complete, and counts as if it were.
+        # Podman reports an interrupted layer as complete, and counts it as complete.
         expect(self.moved <= self.carried or (is_podman and is_broken), f"{self.moved} shown, {self.carried} transferred")
         if not is_broken:
             # Podman fetches a layer as often as it is in the image.
@@ -713,7 +713,7 @@ class Row:
                 file.seek(at)
                 text = file.read().decode(errors="replace")
             found = re.findall(r'"GET /v2/\S+/blobs/sha256:([0-9a-f]{12})\S* HTTP/1.1" (20[06]) (\d+)', text)
-            # The rest of a layer that had begun to come in an earlier pull.
+            # The rest of a layer of which an earlier pull downloaded a part.
             if any(layer_id in ids and status == "206" for layer_id, status, _ in found):
                 return None
             count += sum(int(size) for layer_id, _, size in found if layer_id in ids)
@@ -1189,7 +1189,7 @@ def _(row):
     # What the store had kept is known by how the numbers go on, not by what is over in a tenth of a second.
     row.link.rate = 5 * MB
     after = row.pull(row.at("left:ended")).fetched_share(row.image("left:ended"))
-    # The containerd store goes on where it was.
+    # The containerd store continues the download.
     expect(before + after < 1.2 if row.store == "containerd" else after > 0.99, f"{before:.2f} and {after:.2f}")
     return f"{before:.2f} + {after:.2f} ×"
 
@@ -1313,7 +1313,7 @@ def _(row):
     pull.until_half()
     row.order("kill", "registry")
     row.link.down()
-    # The engine tries again, or we do.
+    # The engine or the program retries.
     pull.until("retrying in ", "/3 in 5s: ")
     row.order("revive", "registry")
     row.link.rate = 0
@@ -1344,7 +1344,7 @@ def _(row):
     summary = row.end(pull).pulled(image, 3, fetched=image.layers)
     size = sum(image.sizes.values())
     share = pull.carried / size
-    # The containerd store goes on where it was.
+    # The containerd store continues the download.
     expect(row.kind == "podman" or (share < 1.15) == (row.store == "containerd"), f"{before / size:.2f} of {share:.2f} ×")
     return f"{summary}, {share:.2f} ×"
 
@@ -1464,7 +1464,7 @@ def replayed(program):
 
 
 def main():
-    parser = argparse.ArgumentParser(add_help=False, usage="tests/proofs/engines.py [OPTION]... (--help tells which)")
+    parser = argparse.ArgumentParser(add_help=False, usage="tests/proofs/engines.py [OPTION]... (see --help)")
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--program", type=Path)

@@ -1,9 +1,9 @@
 #!/bin/bash
-# Tests the Debian packages in dist/, as build-rpi.sh leaves them:
-#   tests/proofs/packages.sh              quickly, as anybody: contents, lintian, man pages, completion, curl, routes
-#   tests/proofs/packages.sh DEB_ARCH...  as root, in a clean Debian each (amd64, armhf, arm64): install to purge
-#   tests/proofs/packages.sh fleet        as root, alm-fleet in a clean Debian with mosquitto: install to purge
-# The second and the third way install debootstrap and download 60 MB an architecture, kept below target/ for the next time.
+# Tests the Debian packages that build-rpi.sh has put into dist/:
+#   tests/proofs/packages.sh              quickly, as any user: contents, lintian, man pages, completion, curl, ways to build
+#   tests/proofs/packages.sh DEB_ARCH...  as root, each in a clean Debian (amd64, armhf, arm64): from installation to purge
+#   tests/proofs/packages.sh fleet        as root, alm-fleet in a clean Debian with mosquitto: from installation to purge
+# The second and the third install debootstrap and download 60 MB for each architecture, kept below target/ for the next time.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -36,7 +36,7 @@ package() { # ARCHITECTURE [NAME]
 RULES='weekly rotate 4 maxsize 1M compress delaycompress missingok notifempty create 0644 root root nocopytruncate noolddir dateformat -%Y%m%d-%s'
 rules() { grep -v '^#' "$1" | sed -n '/{$/,/^}/ { /[{}]/!p }' | xargs; }
 
-# Every option that the help text names, and no other, has its entry in the man page and is completed.
+# Exactly the options of the help text have an entry in the man page and are completed.
 options() { grep -oE -- '(^|[ ,])-(-[a-z-]+|[a-zA-Z]\b)' | tr -d ' ,' | sort -u; }
 completions() { # NAME WORD...
     # shellcheck source=/dev/null disable=SC2030
@@ -44,7 +44,7 @@ completions() { # NAME WORD...
      COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) && _docker_pull_with_progress "$1" && printf '%s\n' "${COMPREPLY[@]}")
 }
 
-# Which way build-rpi.sh takes, with tools that only say what they have and how they were called.
+# Which way of building build-rpi.sh chooses, with fake tools that only print what is installed and how they were called.
 routes() {
     local triple variable bin=$tmp/routes
     mkdir -p "$bin" "$tmp/has"
@@ -85,7 +85,7 @@ route: rustup's target $triple, linked by rust-lld
 cargo build --release --locked -p $NAME --target $triple --target-dir $tmp/build/static
 CARGO_TARGET_${variable//-/_}_LINKER=rust-lld" "rustup's route for $architecture: "
     done
-    # All of this machine's tools, except those for packages.
+    # All tools of this machine, except those for packages.
     mkdir "$tmp/tools"
     find /usr/bin/ -mindepth 1 -maxdepth 1 -exec ln -s -t "$tmp/tools" {} +
     rm "$tmp/tools/dpkg-parsechangelog"
@@ -101,7 +101,7 @@ build-rpi.sh: no Debian packages, executables alone: there is no dpkg-deb here
     echo "routes: rustup's target where there is one; without any, or without dpkg-dev, what to install"
 }
 
-# The README's lines for files of a release and for the link, into a shell as somebody pastes them.
+# The README's lines for the files of a release and for the link, run in a shell as if pasted.
 installation() {
     local executable
     executable=$NAME-$(dpkg --print-architecture)
@@ -133,7 +133,7 @@ installation() {
     echo 'installation by curl: as the README says, and nothing that is not what SHA256SUMS says'
 }
 
-clean_page() { # FILE: groff has nothing to say about it
+clean_page() { # FILE: groff prints no warning about it
     same "$(LC_ALL=C.UTF-8 man --warnings -l "$1" 2>&1 >/dev/null)" '' "${1##*/}: "
     [ -n "$(LC_ALL=C.UTF-8 man -l "$1")" ] || die "${1##*/} shows nothing"
 }
@@ -175,7 +175,7 @@ quick() {
     (cd dist && sha256sum --quiet --strict -c SHA256SUMS && same "$(cut -d ' ' -f 3 SHA256SUMS)" "$(LC_ALL=C ls -1 --ignore=SHA256SUMS)" SHA256SUMS:\ )
     while read -r file bytes; do
         real=$(stat -c %s "dist/$file")
-        # Another compiler may change them a little.
+        # Another compiler may lead to slightly different sizes.
         ((real * 20 < bytes * 21 && real * 20 > bytes * 19)) || die "$file has $real bytes; deploy/README.md says $bytes"
     done < <(sed -nE 's/^\| .((docker|alm)-[a-z0-9-]+). \| ([0-9,]+) \|.*/\1 \3/p' deploy/README.md | tr -d ,)
     same "$(rules deploy/debian/logrotate)" "$RULES" 'logrotate: '
@@ -247,10 +247,10 @@ emulate() { # ARCHITECTURE: programs for it can be started in a chroot
     registered+=("$entry")
 }
 
-# What dpkg and the tests themselves leave anywhere.
+# Files that dpkg and the tests themselves leave behind.
 files() { (cd "$root" && find . -xdev ! -path './var/lib/dpkg/*' ! -path './var/log/dpkg.log' ! -path './var/log/alternatives.log' \
     ! -path './tmp/*' ! -path './var/lib/logrotate/*' ! -path './run/*' | sort); }
-# With a /proc of its own, which systemd-tmpfiles asks for.
+# With its own /proc, which systemd-tmpfiles needs.
 inside() { unshare --mount --pid --fork "--mount-proc=$root/proc" chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME=/root "$@"; }
 
 clean() { # ARCHITECTURE
@@ -267,7 +267,7 @@ clean() { # ARCHITECTURE
     fi
     mkdir "$root"
     tar -C "$root" -xf "$base"
-    # The same package, as an older version.
+    # The same package with an older version number.
     dpkg-deb -R "$package" "$tmp/old"
     sed -i 's/^Version: .*/Version: 0.0.1-1/' "$tmp/old/DEBIAN/control"
     dpkg-deb --root-owner-group -Znone -b "$tmp/old" "$root/tmp/old.deb" >/dev/null
@@ -294,7 +294,7 @@ clean() { # ARCHITECTURE
     grep -q 'PULL SUCCESSFUL' "$root/$log" || die "$1: the upgrade took the log away"
     inside alm-pull --help | grep -q '^Usage: alm pull' || die "$1: alm-pull is not the viewer"
     ! inside dpkg -L $NAME | grep -qx '.*bin/alm' || die "$1: the package has an alm"
-    # The agent stands by itself, and comes and goes beside the other.
+    # The agent can be installed alone, and added to and removed from the other package.
     inside dpkg -i /tmp/agent.deb >/dev/null
     same "$(inside $AGENT --version)" "$AGENT ${version%-*}"
     same "$(inside $AGENT digest <<<'{}' || echo "exit code $?")" "\
@@ -317,7 +317,7 @@ exit code 1"
     same "$(cd "$root/var/lib" && find alm private/alm 2>/dev/null)" $'alm\nalm/pull' 'after the purge: '
     rmdir "$root/var/lib/alm/pull" "$root/var/lib/alm"
     rmdir "$root/var/lib/private" 2>/dev/null || true
-    # Two rotations: the last log is compressed a week later, a new one is there at once.
+    # Two rotations: the previous log is compressed a week later, a new one exists at once.
     inside logrotate -f /etc/logrotate.d/$NAME
     inside $NAME --replay /tmp/capture --log /$log >/dev/null
     inside logrotate -f /etc/logrotate.d/$NAME
@@ -325,7 +325,7 @@ exit code 1"
 -rw-r--r-- docker-pull.log
 -rw-r--r-- docker-pull.log.1
 -rw-r--r-- docker-pull.log.2.gz"
-    # /var/log on a tmpfs, after a start.
+    # /var/log on a tmpfs, after a boot.
     mv "$root/var/log/alm" "$root/tmp/alm"
     inside systemd-tmpfiles --create $NAME.conf
     same "$(inside stat -c '%A %U %G' /var/log/alm)" 'drwxr-xr-x root root'
@@ -366,7 +366,7 @@ fleet() { # mosquitto starts with what the package configures, before and after 
     deploy/fleet/package.sh "$tmp"
     lintian --fail-on error,warning --suppress-tags initial-upload-closes-no-bugs --allow-root "$tmp"/alm-fleet_*_all.deb
     mv "$tmp"/alm-fleet_*_all.deb "$root/tmp/new.deb"
-    # An older version, whose templates and settings are others.
+    # An older version with other templates and settings.
     dpkg-deb -R "$root/tmp/new.deb" "$old"
     sed -i 's/^Version: .*/Version: 0.0.1-1/' "$old/DEBIAN/control"
     sed -i 's/^autosave_interval 60/autosave_interval 61/' "$old/usr/share/alm-fleet/mosquitto/alm-fleet.conf"

@@ -1,23 +1,23 @@
 #!/usr/bin/env python3
-"""The race against what the program replaces, as Markdown. Needs root, for an Engine of its own.
+"""Compares the program with those that it replaces; prints Markdown. Needs root, to start an Engine.
 
 usage: tests/proofs/race.py [--rounds N] [--quick] [--program FILE] [--without NAME]...
 
-  --rounds N      so many rounds of everything (default 3: under 20 minutes on a quiet machine, and the build)
+  --rounds N      the number of rounds (default 3: less than 20 minutes on an idle machine, plus the build)
   --quick         a self check of a minute or two: one round, small images of 1 and 3 layers, the ordinary build
   --program FILE  race this executable instead of the static one that build-rpi.sh makes
   --without NAME  leave out a competitor, named as in the table's head
 
-WRITE=1 puts the result into README.md here.
+WRITE=1 puts the result into the README.md here.
 
-What is missing is installed: from Debian by apt-get, docker-py and dockerode below a temporary directory. That is a
-tmpfs with the Engine and its registry, so no disk is raced, and everything in it is gone at the end.
+Missing programs are installed: from Debian with apt-get; docker-py and dockerode below a temporary directory. That is a
+tmpfs, which also holds the Engine and its registry, so that no disk is measured; it is removed at the end.
 
-Each round lets all of them do the same pull one after the other, beginning with another one each time; figures are
-medians, ratios are medians of the ratios to this program in the same round. A budget is missed when the median is over
-it; within the noise when the better quarter of the samples keeps it. Exit code: 0, also with budgets that are missed
-within the noise; 1 when one is missed by more, or anything fails. The ordinary build, which does not ship, is not
-judged, nor is the clock by --quick.
+In each round all programs do the same pull one after the other, starting with a different one each time. Figures are
+medians; ratios are medians of the ratios to this program in the same round. A budget is missed if the median exceeds it;
+it is missed within the noise if the better quarter of the samples meets it. Exit code: 0, also if budgets are missed within
+the noise; 1 if one is missed by more, or if anything fails. The ordinary build, which is not released, is not judged, and
+with --quick neither are times.
 """
 
 import argparse

@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
-"""What fits where an engine keeps its images, and what is ended because it cannot: real pulls onto small file systems.
+"""Real pulls onto small file systems: which of them succeed, and which are ended early because the image cannot fit.
 
   tests/proofs/room.py [OPTION...]
 
-Takes the systems of engines.py, and starts each engine on an ext4 of its own (a loop device) and on a tmpfs, with the
-containerd that dockerd starts and with the system's, which keeps nothing in DockerRootDir. For each case so many bytes are
-left free there, and an image is pulled over a link whose bytes are counted. Prints a table in Markdown, made from this run
-alone; exit code 1 when anything was wrong. Needs root, Rust (or --program), loop devices, and 4 GB of disk.
+Uses the systems of engines.py. Each engine is started on its own ext4 (a loop device) and on a tmpfs, with the containerd that
+dockerd starts and with the system's containerd, which keeps nothing in DockerRootDir. Each case leaves a certain number of
+free bytes there, and pulls an image over a link that counts bytes. Prints a table in Markdown, made only from this run; exit
+code 1 if anything was wrong. Needs root, Rust (or --program), loop devices, and 4 GB of disk.
 
   --cache DIR     keep the systems there for the next time; default: a temporary directory
-  --program FILE  pull with this program instead of building it; alm-agent lies beside it
-  --rows REGEX    only engines whose names it finds, as in «sid containerd own ext4»
-  --cases REGEX   only cases whose names it finds
-  --jobs N        so many engines at once; default: as many as there are processors
+  --program FILE  pull with this program instead of building it; alm-agent must be beside it
+  --rows REGEX    only engines whose names match, as in «sid containerd own ext4»
+  --cases REGEX   only cases whose names match
+  --jobs N        the number of engines at the same time; default: the number of processors
 
-WRITE=1 puts the table into README.md here.
+WRITE=1 puts the table into the README.md here.
 """
 
 import argparse, concurrent.futures, json, os, re, shutil, signal, subprocess, sys, tempfile, time, traceback
@@ -35,7 +35,7 @@ FULL = re.compile(
 )
 TIGHT = "free where the engine keeps its images: unpacked they may not fit"
 
-# An image for each case, so that none finds what another left: sizes of its layers in MB, of random bytes.
+# Each case has its own image, so that it finds no layers of another case: the sizes of the layers in MB, of random bytes.
 THREE, TEN, UNEVEN = [40] * 3, [6] * 10, [30] * 3 + [1] * 20
 IMAGES = {"half": THREE, "short": THREE, "paid": THREE, "least": THREE, "least-ten": TEN, "fits": TEN, "uneven": UNEVEN}
 IMAGES |= {"tight": TEN, "wide": TEN}
@@ -317,7 +317,7 @@ def table(rows, cases):
 
 
 def main():
-    parser = argparse.ArgumentParser(add_help=False, usage="tests/proofs/room.py [OPTION]... (--help tells which)")
+    parser = argparse.ArgumentParser(add_help=False, usage="tests/proofs/room.py [OPTION]... (see --help)")
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--program", type=Path)

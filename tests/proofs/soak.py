@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Thousands of pulls in a row, and long ones: memory, open files and what is left behind have to stay flat.
+"""Thousands of pulls in a row, and long ones: memory, open files and files left behind must not grow.
 
-    tests/proofs/soak.py          10,000 replays, 300 pulls from a private engine, an hour's worth of events in one pull
-                                  that is broken off four times, alm pull -f through 200 rotations: 5 minutes and more
+    tests/proofs/soak.py          10,000 replays, 300 pulls from a private engine, the events of an hour in one pull that is
+                                  interrupted four times, alm pull -f through 200 rotations: 5 minutes or more
     tests/proofs/soak.py short    a part of each, in about a minute
 
 Needs root, for the engine: sudo -E env "PATH=$PATH" tests/proofs/soak.py
 
-A row of figures each: flat is what rises by no more than 5 % over the row (memory) or not at all (files). Installs what
-is missing for the engine (tests/lab/lab.sh); PULL=/path/of/docker-pull-with-progress uses that program and builds none.
-WRITE=1 puts the figures into README.md here.
+Each part prints a row of figures. They must not rise by more than 5 % over the row (memory), or not at all (files). Installs
+missing packages for the engine (tests/lab/lab.sh). PULL=/path/of/docker-pull-with-progress uses that program instead of building
+one. WRITE=1 puts the figures into the README.md here.
 """
 
 import ctypes, glob, math, os, select, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time
