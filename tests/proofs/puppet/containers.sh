@@ -628,6 +628,7 @@ full_disk() { # before a change: nothing is touched; in the middle of it: the ol
     cut_run current --state "$dir/full"
     [ "$(find "$dir/full" -name '*.tmp' | wc -l)" = 0 ]
     # Full from the moment at which the new one starts.
+    # shellcheck disable=SC2016 # for the shell that runs the file
     printf '#!/bin/sh\ncase $1 in start) %s ;; esac\nexec %s "$@"\n' "$fill" "$(type -P docker)" >"$dir/cut/docker"
     chmod 755 "$dir/cut/docker"
     rm "$dir/full/filled"
