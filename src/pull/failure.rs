@@ -395,6 +395,18 @@ mod tests {
     }
 
     #[test]
+    fn a_lack_of_processes_a_broken_mount_and_a_portal_have_their_kinds() {
+        let check = |text: &str, kind, may_pass| {
+            let failure = Failure::reported(text);
+            assert_eq!((failure.kind, failure.may_pass(true)), (kind, may_pass), "{text}");
+        };
+        check("fork/exec /usr/bin/unpigz: resource temporarily unavailable", Kind::Memory, false);
+        check("failed to mount overlay: invalid argument", Kind::Store, false);
+        check(r#"Get "https://reg.example/v2/": stopped after 10 redirects"#, Kind::ServerError, true);
+        check("lookup fork/exec: resource temporarily unavailable", Kind::Unreachable, true);
+    }
+
+    #[test]
     fn what_is_shown_of_a_page_is_its_title() {
         let failure = Failure::reported(
             r#"error parsing HTTP 503 response body: invalid character '<' looking for beginning of value: "<html>\n<title>Sorry</title>\n</html>\n""#,

@@ -30,7 +30,15 @@ pub(crate) const CAUSES: Rows = &[
             "stale file handle",
         ],
     ),
-    (Kind::Memory, &["cannot allocate memory", "out of memory", "not enough memory"]),
+    (
+        Kind::Memory,
+        &[
+            "cannot allocate memory",
+            "out of memory",
+            "not enough memory",
+            "fork/exec *: resource temporarily unavailable",
+        ],
+    ),
     (
         Kind::Platform,
         &[
@@ -90,6 +98,7 @@ pub(crate) const CAUSES: Rows = &[
             "parent snapshot",
             "snapshot",
             "failed to stat parent",
+            "failed to mount",
             "signal: killed",
             "file exists$",
             "directory not empty$",

@@ -194,6 +194,8 @@ pub(crate) const CAUSES: Rows = &[
             "unable to decode token response",
             "authorization server did not include a token",
             "text/html",
+            // A captive portal or a gateway that sends everyone to itself.
+            "stopped after 10 redirects",
         ],
     ),
     (
