@@ -26,7 +26,7 @@ NAME=docker-pull-with-progress
 AGENT=alm-agent
 # The maximum size of the static executables, in bytes, so that a large growth is noticed. The target for the puller is
 # 550,000; only arm64 meets it (deploy/README.md).
-declare -A MAX=([$NAME]=610000 [$AGENT]=1700000)
+declare -A MAX=([$NAME]=595000 [$AGENT]=1700000)
 target=${CARGO_TARGET_DIR:-target}
 target=$(realpath -m "$target")
 zig=$target/zig/ziglang/zig
@@ -129,6 +129,9 @@ build() { # PACKAGE, for the selected architecture; leaves its path in $built
         # compares byte by byte, and a replay takes up to 50 % more instructions.
         flags+=(-Clink-self-contained=no -Clink-arg=-fno-unwind-tables -Clink-arg=-fno-asynchronous-unwind-tables)
         [ "$1" != "$NAME" ] || flags+=("-Clink-arg=-Wl,-T,$PWD/deploy/cold.ld")
+        # Repeated sequences of instructions become functions: 3 % of the ARMv6 executable, whose instructions are large, and 1 %
+        # of the amd64 one, where 5 % more instructions in a pull are not worth it. On aarch64 it is the compiler's default.
+        [ "$deb" != armhf ] || flags+=(-Cllvm-args=-enable-machine-outliner=always)
         command=(env PATH="/usr/bin:$PATH" RUSTC_BOOTSTRAP=1 "${command[@]}"
             "-Zbuild-std=std,panic_abort" "${std_features[@]}"
             # A bug ends the program at once (SIGILL) and without a message: messages and their source locations are a seventh
@@ -190,7 +193,8 @@ prove_agent() { # EXECUTABLE
     kill "$engine"
     engine=''
     [[ $sizes = *'"layers":[["aaaaaaaaaaaa",5001727],["bbbbbbbbbbbb",300]],"total":5002027'* ]] || die "$1 sizes: $sizes"
-    [[ $digest = '{"digest":"sha256:dddd'* ]] || die "$1 digest: $digest"
+    # The registry names the digest; for the sizes it is calculated from the manifest's bytes.
+    [[ $digest = '{"digest":"sha256:'* && $sizes = "${digest%\}},"* ]] || die "$1 digest: $digest, sizes: $sizes"
     grep -q '"kind":"tls"' "$tmp/unknown" || die "$1: $(cat "$tmp/unknown")"
     echo "proved${run[0]+ under ${run[*]}}: static, --version, sizes and digest from a registry by TLS with a token, not from one of an unknown authority"
 }

@@ -47,9 +47,10 @@ impl Inspector<'_> {
         Ok(self.find(&path)?.map(Image))
     }
 
-    /// A container; `None` if there is none of that name.
+    /// A container; `None` if there is none of that name or id.
     pub(crate) fn container(&self, name: &str) -> Result<Option<Value>, Error> {
-        self.find(&format!("/containers/{}/json", percent_encode(name)))
+        let found = self.find(&format!("/containers/{}/json", percent_encode(name)))?;
+        Ok(found.filter(|container| is_meant(container, name)))
     }
 
     /// What the registry has under the reference; the engine asks it with these credentials.
@@ -97,5 +98,37 @@ impl Inspector<'_> {
     /// The JSON object at `path`; `None` if the engine answers 404.
     pub(super) fn find(&self, path: &str) -> Result<Option<Value>, Error> {
         self.engine.find(path, self.until, &mut || self.signals.go_on())
+    }
+}
+
+/// Whether this is the container that was asked for. If no container has the name `db`, an engine answers with one whose id
+/// begins with `db`. An id counts from the 12 digits on that docker prints.
+fn is_meant(container: &Value, name: &str) -> bool {
+    let named =
+        container["Name"].as_str().is_none_or(|found| found.trim_start_matches('/') == name.trim_start_matches('/'));
+    named || name.len() >= 12 && container["Id"].as_str().is_some_and(|id| id.starts_with(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_meant;
+    use serde_json::json;
+
+    #[test]
+    fn an_id_that_begins_like_the_name_is_another_container() {
+        let container = json!({"Id": "db1234567890abcdef", "Name": "/backup"});
+        for (name, meant) in [
+            ("backup", true),
+            ("/backup", true),
+            ("db", false),
+            ("db1234", false),
+            ("db1234567890", true),
+            ("db1234567890abcdef", true),
+            ("db1234567891", false),
+        ] {
+            assert_eq!(is_meant(&container, name), meant, "{name}");
+        }
+        // An engine that does not say is believed.
+        assert!(is_meant(&json!({"State": {}}), "db"));
     }
 }

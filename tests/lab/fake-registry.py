@@ -5,7 +5,7 @@ Makes an authority and its certificate with openssl, in DIR: ca.pem is the autho
 DIR/address. It has one image, app:latest, of two layers, for those who show a token; the token is for everybody.
 """
 
-import http.server, json, os, ssl, subprocess, sys
+import hashlib, http.server, json, os, ssl, subprocess, sys
 
 if len(sys.argv) != 2:
     print("usage: fake-registry.py DIR", file=sys.stderr)
@@ -32,7 +32,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif self.headers["Authorization"] != "Bearer for-everybody":
             self.answer(401, b"", {"WWW-Authenticate": f'Bearer realm="https://{host}/token",service="lab"'})
         elif self.path == "/v2/app/manifests/latest":
-            self.answer(200, MANIFEST, {"Content-Type": KIND, "Docker-Content-Digest": "sha256:" + "d" * 64})
+            self.answer(200, MANIFEST, {"Content-Type": KIND, "Docker-Content-Digest": "sha256:" + hashlib.sha256(MANIFEST).hexdigest()})
         else:
             self.answer(404, b"", {})
 

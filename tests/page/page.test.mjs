@@ -283,6 +283,26 @@ test('a pull that was lost is no pull, and what did not fit into a message is sa
   await tab.close();
 });
 
+test('a clock that is wrong: the device counts, is marked, and does not move the curve', async () => {
+  const tab = await opened(), before_ = expected(simulator).totals, now = Date.now(), points = () => tab.page.evaluate(() => [plot.data[0][0], plot.data[0].at(-1)]);
+  const [from] = await points(), { state } = [...simulator.devices.values()].find(one => one.online === 'online' && !one.pull && one.state.images[0].digest === simulator.goal(one.state.images[0].id));
+  for (const [name, at, more] of [['clock-past', '2019-02-14T10:11:12Z', { clock: 'wrong' }], ['clock-ahead', new Date(now + 3 * 3600e3).toISOString(), {}]]) {
+    const [image, other] = state.images.map(one => ({ ...one, since: at, pulled: at, checked: at }));
+    await simulator.publish(`${name}/state`, { ...state, device: name, time: at, images: [image, other], ...more });
+  }
+  await until('both count', async () => (await tab.totals()).current === before_.current + 2 || await tab.totals());
+  const [after_, end] = await points();
+  assert.ok(Math.abs(after_ - from) < 1 && end < now / 1000 + 90, `the curve is from ${from} to ${end}`);
+  await tab.page.type('#query', 'clock-past');
+  await tab.page.click('#space .row:not([hidden])');
+  await until('marked', async () => { const text = await tab.text('#device'); return text.includes('Clockwrong') && text.includes('2019-02-14T10:11:12Z (clock is wrong)') || text; });
+  await tab.picture('drawer-clock');
+  for (const name of ['clock-past', 'clock-ahead']) await simulator.publish(`${name}/state`, '');
+  await tab.live(simulator.devices.size);
+  await clean(tab);
+  await tab.close();
+});
+
 test('a device that never said it is online is not offline', async () => {
   const [name] = [...simulator.devices.keys()].slice(-1), device = simulator.devices.get(name), { state } = device, before_ = expected(simulator).totals;
   await simulator.publish('reporter/state', { ...state, device: 'reporter', images: [{ ...state.images[1] }] });

@@ -3,7 +3,7 @@
 issues them.
 
     tests/proofs/broker.py           who may write and read what, and what an agent makes of a broker that is killed, emptied,
-                                     stopped or refuses: a minute or two
+                                     stopped or refuses: four minutes
     tests/proofs/broker.py random    1,000 random changes of the states with the broker killed ten times: what the broker has
                                      in the end are the states
     tests/proofs/broker.py many N    N agents with TLS on one broker: their memory and CPU time, and what it costs when all come
@@ -537,12 +537,13 @@ def states(broker, agent, watch, at):
     agent.write(image("app:3"))
     must(until(lambda: ids() == ["app:1", "app:3"], 25), "beside 10,000 foreign files and an empty one of 1 GB")
     peak = int(re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{agent.process.pid}/status").read())[1])
-    must(peak < (12_000 if "debug" in AGENT else 5_000), f"     with {peak} KB of memory at most")
+    # What it needs for the 64 images above, and for pages of an executable with information for debuggers.
+    must(peak < (8_000 if os.path.getsize(AGENT) < 10_000_000 else 16_000), f"     with {peak} KB of memory at most")
     aside = f"{agent.state}.aside"
     os.rename(agent.state, aside)
     must(until(lambda: ids() == [], 25), "the directory is gone: no images")
     os.symlink(aside, agent.state)
-    time.sleep(16)
+    time.sleep(8)
     must(ids() == [], "a link to one is not followed")
     os.unlink(agent.state)
     shutil.rmtree(aside)
@@ -661,6 +662,10 @@ def others(broker, at):
                     pass
         threading.Thread(target=loop, daemon=True).start()
         return listener.getsockname()[1], count
+    # By the byte: no single wait of the agent is long, and yet all must end.
+    slow = SlowTls(f"{broker.authority.at}/broker.pem", f"{broker.authority.at}/broker.key", in_handshake=True)
+    patient = Agent(at, broker, "pi-1", port=slow.port)
+    os.truncate(patient.log, 0)
     for what, answer, expected in (
         ("a web server", b"HTTP/1.1 400 Bad Request\r\n\r\n" + b"<html>" * 20, "does not answer as a broker"),
         ("one that takes no devices now", b"\x20\x03\x00\x88\x00", "not able to serve now (136)"),
@@ -684,13 +689,8 @@ def others(broker, at):
         must(count[0] <= 2, f"     and is not run at ({count[0]} connections)")
         other.end()
         os.unlink(other.log)
-    # By the byte: no single wait of the agent is long, and yet all must end.
-    slow = SlowTls(f"{broker.authority.at}/broker.pem", f"{broker.authority.at}/broker.key", in_handshake=True)
-    other = Agent(at, broker, "pi-2", port=slow.port)
-    begun = time.monotonic()
-    must(until(lambda: "no answer to TLS" in other.journal()), f"a handshake by the byte is given up ({time.monotonic() - begun:.0f} s; the limit is 20)")
-    other.end()
-    os.unlink(other.log)
+    must(until(lambda: "no answer to TLS" in patient.journal()), f"a handshake by the byte is given up (the limit is 20 s)")
+    patient.end()
     slow = SlowTls(f"{broker.authority.at}/broker.pem", f"{broker.authority.at}/broker.key", in_handshake=False)
     other = Agent(at, broker, "pi-2", "--mqtt", "3.1.1", port=slow.port)
     must(until(lambda: slow.is_trickling and "connected" in other.journal()), "a broker that sends a record by the byte")

@@ -13,6 +13,7 @@ tests/lab/lab.sh, and then asks the engine itself what it has. Prints a table in
   --cases REGEX   only cases whose names match; some depend on earlier ones
   --keep DIR      keep logs and recordings there
   --jobs N        the number of engines at the same time; default: the number of processors
+  --replayed      nothing of that, but replays what was recorded with engines that no Debian has; needs no root
 
 WRITE=1 puts the table into the README.md here.
 """
@@ -1435,6 +1436,33 @@ def table(rows, cases):
         print("| " + " | ".join([name, *cells, sizes(name)]) + " |")
 
 
+# Engines that were built from their sources once, and what their recordings have to give, by what the engine was made to do then.
+RECORDED = ["30.0.0-dev", "30.0.0-dev-containerd"]
+OUTCOMES = {"fresh-3-layers-slow": 0, "slow-to-unpack": 0, "registry-killed-and-revived": 0, "private-no-login": 1, "engine-killed": 1}
+
+
+def replayed(program):
+    """A table of the recordings: exit code, layers, and whether the log is the one beside the recording; how many were wrong."""
+    wrong = 0
+    print("| | " + " | ".join(RECORDED) + " |")
+    print("|---" * (len(RECORDED) + 1) + "|")
+    with tempfile.TemporaryDirectory(prefix="engines-") as temporary:
+        for case, outcome in OUTCOMES.items():
+            cells = []
+            for engine in RECORDED:
+                stem, log = ROOT / f"fixtures/dockerd-{engine}/{case}", Path(temporary) / f"{engine}-{case}.log"
+                arguments = [program, "--replay", stem.with_suffix(".jsonl"), "--log", log, "--quiet"]
+                done = subprocess.run(arguments, env={"PATH": PATH, "LC_ALL": "C.UTF-8", "TZ": "UTC"}, capture_output=True, text=True)
+                text = log.read_text()
+                fine = done.returncode == outcome and text == stem.with_suffix(".log").read_text() and ("PULL SUCCESSFUL" in text) == (outcome == 0)
+                wrong += not fine
+                layers = re.findall(r"Layers: (\d+/\d+) completed", text)
+                cells.append(" ".join(filter(None, ["ok" if fine else "WRONG", f"exit {done.returncode}", *layers[-1:]])))
+            print(f"| {case.replace('-', ' ')} | " + " | ".join(cells) + " |")
+    print(f"\n{date.today()}: {len(OUTCOMES) * len(RECORDED)} recordings, {wrong} wrong")
+    return wrong
+
+
 def main():
     parser = argparse.ArgumentParser(add_help=False, usage="tests/proofs/engines.py [OPTION]... (see --help)")
     parser.add_argument("-h", "--help", action="store_true")
@@ -1444,10 +1472,15 @@ def main():
     parser.add_argument("--cases", default="")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--replayed", action="store_true")
     options = parser.parse_args()
     if options.help:
         print(__doc__)
         return
+    if options.replayed:
+        with section.written("engines-replayed", is_markdown=True, is_whole=True):
+            wrong = replayed((options.program or build()).resolve())
+        sys.exit(1 if wrong else 0)
     if os.geteuid() != 0:
         sys.exit('engines.py: needs root, for engines of its own: sudo -E env "PATH=$PATH" tests/proofs/engines.py')
     if not options.program and not shutil.which("cargo"):

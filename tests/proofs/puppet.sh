@@ -98,6 +98,21 @@ RUBY
 
 # == Engine, images, containers ==
 
+# Of containers of this lab's engine: an engine that is killed leaves them, and the next one does not know them.
+shims() {
+    local process
+    for process in /proc/[0-9]*; do
+        # The name of a process has 15 letters.
+        [ "$(cat "$process/comm" 2>/dev/null)" = containerd-shim ] || continue
+        ! tr '\0' ' ' <"$process/cmdline" 2>/dev/null | grep -qF " $dir/lab/exec/" || echo "${process#/proc/}"
+    done
+}
+end_shims() { # PIDS
+    local pid now
+    now=" $(shims | tr '\n' ' ')"
+    for pid in $1; do [[ $now != *" $pid "* ]] || kill -KILL "$pid"; done
+}
+
 docker() { env -i PATH="$PATH" DOCKER_CONFIG="$dir/lab/config" docker -H "unix://$ENGINE_SOCKET" "$@"; }
 
 publish() { # NAME [BYTES [COMMAND]]: a new image NAME:latest in the registry, and none of it in the engine
@@ -827,7 +842,8 @@ readme() {
 both_halves() {
     local code=0 first second
     exec 3>&1
-    HALF=1 PULL=$PULL "$self" > >(tee "$dir/half1" >&3) 2>&1 3>&- &
+    # Where both are ended by a signal, the first one still writes while it stops its lab.
+    HALF=1 PULL=$PULL "$self" > >(trap '' INT TERM; exec tee "$dir/half1" >&3) 2>&1 3>&- &
     first=$!
     HALF=2 PULL=$PULL "$self" 3>&- >"$dir/half2" 2>&1 &
     second=$!
@@ -850,7 +866,10 @@ clean_up() {
     code=$?
     trap '' INT TERM
     [ ! -e "$dir/lab/env" ] || docker ps -aq | while read -r id; do docker rm -f "$id" >/dev/null; done
-    "$lab" stop "$dir/lab" && rm -rf "$dir" || code=1
+    "$lab" stop "$dir/lab" || code=1
+    ! mountpoint -q "$dir/full" || umount "$dir/full"
+    end_shims "$(shims)"
+    rm -rf "$dir" || code=1
     exit $code
 }
 
@@ -960,6 +979,11 @@ try 'the name that a change needs is taken: nothing is touched' foreign
 try 'cut off after each step, the engine started again: one runs, the new one' cut_off ''
 try 'the same with an image that is no good: one runs, the old one' cut_off "$broken"
 try 'the journal lost in between: healed' journal_lost
+try 'the journal damaged, empty, of another node: nothing else is touched, healed' journal_damaged
+try 'rolled back, and wanted again after the one that runs: tried at once' lifted
+try 'a full disk: nothing is touched, or the old one runs again' full_disk
+try 'a dead container: told, and healed when the engine can remove it' dead
+try "a name that another container's id begins with: that one is left alone" begin_of_id
 in_half=1
 try 'LANG unset' locale
 try 'LANG=C' locale LANG=C

@@ -15,6 +15,9 @@ use serde::Deserialize;
 use crate::failure::{Failure, Kind, Result};
 use crate::reference::HUB;
 
+/// The host that engines ask for Docker Hub's images.
+const HUB_HOST: &str = "registry-1.docker.io";
+
 /// The part of `GET /info` that is used, under the engine's names.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
@@ -44,8 +47,8 @@ struct Index {
 pub(crate) struct Endpoint {
     /// `https://host:port`, with the path of a mirror; no slash at the end.
     pub(crate) base: String,
-    /// With the port, if the URL has one: the name of the host's directory in certs.d.
-    pub(crate) host: String,
+    /// The name of its directory in certs.d: the host, with the port if the URL has one. Docker Hub has none.
+    pub(crate) certs: Option<String>,
     /// Whether its certificate is verified.
     pub(crate) verify: bool,
     /// Whether it is a mirror, which belongs to somebody else and must not get the registry's credentials.
@@ -69,16 +72,19 @@ impl Info {
             for mirror in config.mirrors.iter().flatten() {
                 let (base, host) = mirror_of(mirror)?;
                 let verify = config.is_secure(&host, resolve)?;
-                list.push(Endpoint { base, host, verify, mirror: true });
+                list.push(Endpoint { base, certs: Some(host), verify, mirror: true });
             }
-            let host = "registry-1.docker.io".to_owned();
-            list.push(Endpoint { base: format!("https://{host}"), host, verify: true, mirror: false });
+            list.push(Endpoint { base: format!("https://{HUB_HOST}"), certs: None, verify: true, mirror: false });
             return Ok(list);
         }
         let verify = config.is_secure(host, resolve)?;
         for scheme in if verify { &["https"][..] } else { &["https", "http"] } {
-            let (base, host) = (format!("{scheme}://{host}"), host.to_owned());
-            list.push(Endpoint { base, host, verify, mirror: false });
+            list.push(Endpoint {
+                base: format!("{scheme}://{host}"),
+                certs: Some(host.to_owned()),
+                verify,
+                mirror: false,
+            });
         }
         Ok(list)
     }
@@ -129,7 +135,12 @@ pub(crate) fn host_name(host: &str) -> &str {
 
 pub(crate) fn network(text: &str) -> Option<(IpAddr, u8)> {
     let (address, bits) = text.split_once('/')?;
-    Some((address.parse().ok()?, bits.parse().ok()?))
+    let (address, bits): (IpAddr, u8) = (address.parse().ok()?, bits.parse().ok()?);
+    // A network of IPv4 addresses that is written as IPv6, too.
+    Some(match address.to_canonical() {
+        short @ IpAddr::V4(_) if address.is_ipv6() && bits >= 96 => (short, bits - 96),
+        _ => (address, bits),
+    })
 }
 
 pub(crate) fn is_within(address: IpAddr, (network, bits): (IpAddr, u8)) -> bool {
@@ -145,10 +156,22 @@ pub(crate) fn is_within(address: IpAddr, (network, bits): (IpAddr, u8)) -> bool 
     }
 }
 
-/// Whether there is a hosts.toml, with which an engine with the containerd store asks other hosts than `/info` names.
-pub(crate) fn has_hosts_file(host: &str, certs_d: &Path) -> bool {
-    let hosts = [host, "_default", if host == HUB { "registry-1.docker.io" } else { host }];
-    hosts.iter().any(|name| certs_d.join(name).join("hosts.toml").exists())
+/// Fails if there is a hosts.toml, with which an engine with the containerd store asks other hosts than `/info` names; or
+/// if it cannot be known, because the directory is closed to this user.
+pub(crate) fn rule_out_hosts_files(host: &str, certs_d: &Path) -> Result<()> {
+    let unsupported = |error: String| Err(Failure::new(Kind::Unsupported, error));
+    // containerd's name for the directory of a host with a port.
+    let with_port = host.rsplit_once(':').map(|(name, port)| format!("{name}_{port}_"));
+    let names = [host, "_default"].into_iter().chain(with_port.as_deref());
+    for name in names.chain(Some(HUB_HOST).filter(|_| host == HUB)) {
+        let file = certs_d.join(name).join("hosts.toml");
+        match file.try_exists() {
+            Ok(false) => {}
+            Ok(true) => return unsupported(format!("{} can send the engine to any host", file.display())),
+            Err(_) => return unsupported(format!("whether there is {} cannot be seen", file.display())),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -169,8 +192,9 @@ mod tests {
             Ok(list) => list,
             Err(failure) => return failure.error,
         };
-        let shown = list.iter().map(|Endpoint { base, host, verify, mirror }| {
-            format!("{base} {host}{}{}", if *verify { " verify" } else { "" }, if *mirror { " mirror" } else { "" })
+        let shown = list.iter().map(|Endpoint { base, certs, verify, mirror }| {
+            let certs = certs.as_deref().unwrap_or("-");
+            format!("{base} {certs}{}{}", if *verify { " verify" } else { "" }, if *mirror { " mirror" } else { "" })
         });
         shown.collect::<Vec<_>>().join("; ")
     }
@@ -204,8 +228,12 @@ mod tests {
     #[test]
     fn mirrors_are_for_the_hub_alone_and_come_first() {
         let expected = "http://m.test:5001 m.test:5001 verify mirror; https://n.test/cache n.test verify mirror; \
-            https://registry-1.docker.io registry-1.docker.io verify";
+            https://registry-1.docker.io - verify";
         assert_eq!(endpoints(INFO, "docker.io"), expected);
+        // A registry like any other, if an image names it.
+        for host in ["registry-1.docker.io", "mydocker.io"] {
+            assert_eq!(endpoints(INFO, host), format!("https://{host} {host} verify"));
+        }
         for mirror in ["ftp://m.test/", "https://u:p@m.test/", "https://", "http://m test/"] {
             let info = format!(r#"{{"RegistryConfig":{{"Mirrors":["{mirror}"]}}}}"#);
             assert_eq!(endpoints(&info, "docker.io"), "the engine has a mirror whose address is not understood here");
@@ -234,10 +262,41 @@ mod tests {
             ("::2", "::/0", true),
             ("::ffff:10.0.0.1", "10.0.0.0/8", true),
             ("::1", "127.0.0.0/8", false),
+            ("10.0.0.1", "::ffff:10.0.0.0/104", true),
+            ("192.0.2.4", "::ffff:10.0.0.0/104", false),
+            ("fe80::1", "fe80::/10", true),
         ] {
             assert_eq!(within(address, net), expected, "{address} {net}");
         }
-        assert!(["", "10.0.0.0", "x/8", "10.0.0.0/x", "10.0.0.0/256"].iter().all(|text| network(text).is_none()));
+        assert!(
+            ["", "10.0.0.0", "x/8", "10.0.0.0/x", "10.0.0.0/256", "fe80::1%eth0/64"]
+                .iter()
+                .all(|text| network(text).is_none())
+        );
+    }
+
+    #[test]
+    fn where_hosts_files_are() {
+        let directory = std::env::temp_dir().join(format!("alm-agent-{}-hosts-files", std::process::id()));
+        let check = |host: &str, name: &str, expected: bool| {
+            let place = directory.join(name);
+            std::fs::create_dir_all(&place).unwrap();
+            std::fs::write(place.join("hosts.toml"), "").unwrap();
+            let found = rule_out_hosts_files(host, &directory);
+            assert_eq!(found.is_err(), expected, "{host} {name}: {found:?}");
+            std::fs::remove_dir_all(&directory).unwrap();
+        };
+        check("r.test", "r.test", true);
+        check("r.test", "_default", true);
+        check("r.test", "s.test", false);
+        check("r.test:5000", "r.test:5000", true);
+        check("r.test:5000", "r.test_5000_", true);
+        check("r.test:5000", "r.test", false);
+        check("[::1]:5000", "[::1]_5000_", true);
+        check("docker.io", "docker.io", true);
+        check("docker.io", "registry-1.docker.io", true);
+        check("r.test", "registry-1.docker.io", false);
+        assert_eq!(rule_out_hosts_files("r.test", &directory), Ok(()));
     }
 
     #[test]

@@ -27,8 +27,8 @@ pub(crate) enum Manifest {
 #[derive(Deserialize)]
 pub(crate) struct Descriptor {
     pub(crate) digest: String,
-    #[serde(default)]
-    pub(crate) size: u64,
+    /// Every layer of an image has one.
+    pub(crate) size: Option<u64>,
     pub(crate) platform: Option<Platform>,
 }
 
@@ -49,7 +49,12 @@ impl Manifest {
         }
         let manifest = match serde_json::from_slice(text) {
             Ok(Text { manifests: Some(list), layers: None }) => Self::Index(list),
-            Ok(Text { manifests: None, layers: Some(list) }) => Self::Image(list),
+            Ok(Text { manifests: None, layers: Some(list) }) if list.iter().all(|layer| layer.size.is_some()) => {
+                Self::Image(list)
+            }
+            Ok(Text { manifests: None, layers: Some(_) }) => {
+                return wrong("the registry's manifest has a layer without a size");
+            }
             // A manifest of schema 1, which has no sizes, or one that is not of an image.
             Ok(Text { manifests: None, layers: None }) => {
                 return wrong("the registry's manifest has no layers with sizes");
@@ -132,7 +137,7 @@ mod tests {
                 format!("index {}", names.collect::<Vec<_>>().join(" "))
             }
             Ok(Manifest::Image(list)) => {
-                let sizes = list.iter().map(|entry| format!("{} {}", entry.id(), entry.size));
+                let sizes = list.iter().map(|entry| format!("{} {}", entry.id(), entry.size.unwrap()));
                 format!("image {}", sizes.collect::<Vec<_>>().join(" "))
             }
             Err(failure) => failure.error,
@@ -149,7 +154,7 @@ mod tests {
             ("application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"),
         ] {
             let text = format!(
-                r##"{{"schemaVersion":2,"mediaType":"{manifest}","config":{{"size":7,"digest":"#"}},"layers":[{{"size":5001727,"digest":"#"}},{{"digest":"#"}}]}}"##
+                r##"{{"schemaVersion":2,"mediaType":"{manifest}","config":{{"size":7,"digest":"#"}},"layers":[{{"size":5001727,"digest":"#"}},{{"size":0,"digest":"#"}}]}}"##
             );
             assert_eq!(parse(&text), "image 9760a0f4d2c5 5001727 9760a0f4d2c5 0");
             let text = format!(
@@ -170,6 +175,12 @@ mod tests {
         assert_eq!(parse(r#"{"schemaVersion":1,"fsLayers":[{"blobSum":"sha256:aa"}]}"#), none);
         assert_eq!(parse("{}"), none);
         assert_eq!(parse(r#"{"layers":[],"manifests":[]}"#), "the registry's manifest is two in one");
+        for layer in [r##"{"digest":"#"}"##, r##"{"digest":"#","size":null}"##] {
+            assert_eq!(
+                parse(&format!(r##"{{"layers":[{{"digest":"#","size":1}},{layer}]}}"##)),
+                "the registry's manifest has a layer without a size"
+            );
+        }
         let unread = "the registry's answer is no manifest (line 1, column";
         let at = |place: &str| format!("the registry's answer is no manifest ({place})");
         assert_eq!(parse("<html>login</html>"), at("line 1, column 1"));
@@ -179,14 +190,15 @@ mod tests {
         assert!(parse(r##"{"layers":[{"digest":"#","size":1e3}]}"##).starts_with(unread));
         assert!(parse(r##"{"layers":[{"digest":"#","size":18446744073709551616}]}"##).starts_with(unread));
         for digest in ["", "sha256:", "sha256:9760", "md5:9760a0f4d2c5e1b3a796857463524130", "9760a0f4d2c5"] {
-            let text = format!(r#"{{"layers":[{{"digest":"{digest}"}}]}}"#);
+            let text = format!(r#"{{"layers":[{{"digest":"{digest}","size":1}}]}}"#);
             assert_eq!(parse(&text), "the registry's manifest has a digest that is none", "{digest}");
         }
     }
 
     #[test]
     fn too_many_layers() {
-        let many = |count: usize| format!(r#"{{"layers":[{}]}}"#, vec![r##"{"digest":"#"}"##; count].join(","));
+        let many =
+            |count: usize| format!(r#"{{"layers":[{}]}}"#, vec![r##"{"digest":"#","size":0}"##; count].join(","));
         assert!(parse(&many(LIST_MAX)).starts_with("image 9760a0f4d2c5 0 "));
         assert!(parse(&many(LIST_MAX + 1)).starts_with("the registry's answer is no manifest"));
     }

@@ -37,7 +37,7 @@ impl Wanted {
         if host.architecture == "arm" && engine.split('/').count() < 3 {
             arm_variant(cpuinfo).clone_into(&mut host.variant);
         }
-        let old = version.split('.').next().and_then(|major| major.parse::<u16>().ok()).is_some_and(|major| major < 23);
+        let old = is_before_23(version);
         let Some(given) = given else {
             let any_amd64 = !old && host.architecture == "amd64" && host.variant.is_empty();
             return Ok(Self { platform: host, any_amd64, old });
@@ -161,6 +161,11 @@ impl Platform {
         }
         list
     }
+}
+
+/// Whether it is an engine that knows nothing of containerd's rules.
+pub(crate) fn is_before_23(version: &str) -> bool {
+    version.split('.').next().and_then(|major| major.parse::<u16>().ok()).is_some_and(|major| major < 23)
 }
 
 /// The variant of a 32-bit ARM processor, as the engine reads it from /proc/cpuinfo; v7 if it is not stated.

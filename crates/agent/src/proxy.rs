@@ -24,19 +24,21 @@ pub(crate) fn proxy_for(info: &Info, scheme: &str, authority: &str) -> Result<Op
     if address.contains("://") {
         return Err(Failure::new(Kind::Proxy, "the engine goes by a proxy that is not spoken to by http"));
     }
-    let proxy = ureq::Proxy::new(&format!("http://{address}"));
-    proxy.map(Some).map_err(|_| Failure::new(Kind::Proxy, "the engine goes by a proxy that has no address"))
+    // An address with a zone is one for Go alone.
+    let proxy = ureq::Proxy::new(&format!("http://{address}")).ok().filter(|_| !address.contains('%'));
+    proxy.map(Some).ok_or_else(|| Failure::new(Kind::Proxy, "the engine goes by a proxy that has no address"))
 }
 
 /// The rule of `golang.org/x/net/http/httpproxy`.
 pub(crate) fn goes_straight(no_proxy: &str, scheme: &str, authority: &str) -> bool {
-    let host = host_name(authority).trim_end_matches('.').to_ascii_lowercase();
+    let host = host_name(authority);
     let default = if scheme == "https" { "443" } else { "80" };
     let port = authority.rsplit_once(':').map_or(default, |(_, port)| if port.contains(']') { default } else { port });
     let address: Option<IpAddr> = host.parse().ok();
     if host == "localhost" || address.is_some_and(|address| address.to_canonical().is_loopback()) {
         return true;
     }
+    let host = host.to_ascii_lowercase();
     no_proxy.split(',').map(|entry| entry.trim().to_ascii_lowercase()).filter(|entry| !entry.is_empty()).any(|entry| {
         if entry == "*" {
             return true;
@@ -44,13 +46,17 @@ pub(crate) fn goes_straight(no_proxy: &str, scheme: &str, authority: &str) -> bo
         if let Some(network) = network(&entry) {
             return address.is_some_and(|address| is_within(address, network));
         }
-        let name = host_name(&entry);
-        let is_port_right = match entry.rsplit_once(':') {
-            Some((_, entry_port)) if name.len() != entry.len() && !entry_port.ends_with(']') => entry_port == port,
-            _ => true,
-        };
-        is_port_right && matches(name, &host, address)
+        let (name, entry_port) = split_port(&entry);
+        (entry_port.is_empty() || entry_port == port) && matches(name, &host, address)
     })
+}
+
+/// Host and port of an entry, as Go's `net.SplitHostPort`: only where a port follows are brackets taken from an address.
+fn split_port(entry: &str) -> (&str, &str) {
+    if let Some(address_and_port) = entry.strip_prefix('[').and_then(|rest| rest.split_once("]:")) {
+        return address_and_port;
+    }
+    entry.rsplit_once(':').filter(|(name, _)| !name.contains([':', '['])).unwrap_or((entry, ""))
 }
 
 fn matches(name: &str, host: &str, address: Option<IpAddr>) -> bool {
@@ -101,6 +107,21 @@ mod tests {
             ("[fd00::1]:5000", "https://[fd00::1]:5000", true),
             ("[fd00::1]:5000", "https://[fd00::1]:5001", false),
             (" a.test , r.test ,", "https://r.test", true),
+            ("a.test,*", "https://r.test", true),
+            ("*r.test", "https://r.test", false),
+            (".", "https://r.test", false),
+            (":443", "https://r.test", false),
+            ("r.test:", "https://r.test:5000", true),
+            ("R.TEST", "https://r.test", true),
+            // What is only nearly the same is not the same to Go, either.
+            ("r.test", "https://r.test.", false),
+            ("", "https://LOCALHOST:5000", false),
+            ("[fd00::1]", "https://[fd00::1]", false),
+            ("fe80::1%eth0", "https://[fe80::1]", false),
+            ("10.0.0.0/33", "https://10.1.2.3", false),
+            ("::ffff:10.0.0.0/104", "https://10.1.2.3", true),
+            ("10.1.2.3", "https://[::ffff:10.1.2.3]", true),
+            ("", "https://[::ffff:127.0.0.1]", true),
         ] {
             let (scheme, authority) = url.split_once("://").unwrap();
             assert_eq!(goes_straight(no_proxy, scheme, authority), expected, "{no_proxy} {url}");
@@ -118,6 +139,9 @@ mod tests {
             ("http://xxxxx:xxxxx@p.test:3128", "the engine goes by a proxy whose password it does not tell"),
             ("https://p.test:3128", "the engine goes by a proxy that is not spoken to by http"),
             ("socks5://p.test", "the engine goes by a proxy that is not spoken to by http"),
+            ("http://xxxxx@p.test:3128", "the engine goes by a proxy whose password it does not tell"),
+            ("http://[fd00::1]:3128", "[fd00::1]:3128"),
+            ("http://[fe80::1%25eth0]:3128", "the engine goes by a proxy that has no address"),
             ("http://p test", "the engine goes by a proxy that has no address"),
         ] {
             let info =

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ring::digest::{SHA256, SHA384, SHA512};
 use serde::Deserialize;
 use ureq::Body;
 use ureq::http::{Method, Response};
@@ -38,11 +39,17 @@ pub(crate) struct Registry<'a> {
 }
 
 impl Registry<'_> {
-    /// A manifest by its tag or digest; and its digest, if the registry reports it.
-    pub(crate) fn manifest(&mut self, version: &str) -> Result<(Option<String>, Manifest)> {
+    /// A manifest by its tag or digest, and its digest. Like the engine, it accepts no other bytes than those that the
+    /// digest names.
+    pub(crate) fn manifest(&mut self, version: &str) -> Result<(String, Manifest)> {
         let mut answer = self.ask(&Method::GET, version)?;
-        let manifest = Manifest::parse(&web::body(&mut answer, MANIFEST_MAX)?)?;
-        Ok((digest_of(&answer), manifest))
+        let text = web::body(&mut answer, MANIFEST_MAX)?;
+        let named = if version.contains(':') { Some(version.to_owned()) } else { digest_of(&answer) };
+        let digest = digest_like(named.as_deref(), &text);
+        if named.is_some_and(|named| named != digest) {
+            return Err(Failure::new(Kind::Format, "the registry's manifest is not the one that its digest names"));
+        }
+        Ok((digest, Manifest::parse(&text)?))
     }
 
     /// The digest only, by a request that registries do not count as a pull.
@@ -156,6 +163,22 @@ fn digest_of(answer: &Response<Body>) -> Option<String> {
     is_digest(value).then(|| value.to_owned())
 }
 
+/// The digest of these bytes, by the algorithm of `named`.
+fn digest_like(named: Option<&str>, bytes: &[u8]) -> String {
+    let name = named.and_then(|named| named.split_once(':')).map_or("sha256", |(name, _)| name);
+    let algorithm = match name {
+        "sha384" => &SHA384,
+        "sha512" => &SHA512,
+        _ => &SHA256,
+    };
+    let mut text = format!("{name}:");
+    for byte in ring::digest::digest(algorithm, bytes).as_ref() {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
 fn with_query(url: &str, parameters: &[(&str, Option<&str>)]) -> String {
     let mut url = url.split('#').next().unwrap_or_default().to_owned();
     for (name, value) in parameters.iter().filter_map(|(name, value)| value.map(|value| (name, value))) {
@@ -177,6 +200,21 @@ fn with_query(url: &str, parameters: &[(&str, Option<&str>)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digests() {
+        let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        for named in [None, Some(empty), Some("sha256:0")] {
+            assert_eq!(digest_like(named, b""), empty);
+        }
+        assert!(digest_like(Some("sha384:0"), b"").starts_with("sha384:38b060a751ac96384cd9327eb1b1e36a"));
+        assert!(digest_like(Some("sha512:0"), b"").starts_with("sha512:cf83e1357eefb8bdf1542850d66d8007"));
+        // Never equal to what it is to be compared with.
+        assert_ne!(
+            digest_like(Some("md5:d41d8cd98f00b204e9800998ecf8427e"), b""),
+            "md5:d41d8cd98f00b204e9800998ecf8427e"
+        );
+    }
 
     #[test]
     fn queries() {

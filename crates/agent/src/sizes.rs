@@ -9,10 +9,10 @@ use std::fs;
 
 use serde::Serialize;
 
-use crate::endpoint::has_hosts_file;
+use crate::endpoint::rule_out_hosts_files;
 use crate::failure::{Deadline, Failure, Kind, Result};
 use crate::manifest::Manifest;
-use crate::platform::{Platform, Wanted};
+use crate::platform::{Platform, Wanted, is_before_23};
 use crate::reference::Reference;
 use crate::registry::Registry;
 use crate::request::Request;
@@ -20,8 +20,8 @@ use crate::web::{self, Web};
 
 #[derive(Serialize)]
 pub(crate) struct Sizes {
-    /// The digest of the tag, as the engine reports it at the end; `None` if the registry does not report it.
-    digest: Option<String>,
+    /// The digest of the tag, as the engine reports it at the end.
+    digest: String,
     /// The platform of the chosen entry; `None` if the image has no index.
     platform: Option<String>,
     /// Each layer's id as engines show it, and its bytes to download; a layer that occurs twice in the image is listed
@@ -46,9 +46,9 @@ pub(crate) fn digest(request: &Request, deadline: Deadline) -> Result<String> {
 fn ask<T>(request: &Request, deadline: Deadline, ask: impl Fn(&mut Registry<'_>, &str) -> Result<T>) -> Result<T> {
     let reference = Reference::parse(&request.image)?;
     let certs_d = request.certs_d();
-    if has_hosts_file(&reference.host, &certs_d) {
-        let error = format!("a hosts.toml in {} can send the engine to any host", certs_d.display());
-        return Err(Failure::new(Kind::Unsupported, error));
+    // Older engines know no such files.
+    if !is_before_23(&request.version) {
+        rule_out_hosts_files(&reference.host, &certs_d)?;
     }
     let mut resolve = |host: &str| web::resolve(host, deadline);
     let mut last = Failure::new(Kind::Network, "the registry has no address");
@@ -61,8 +61,11 @@ fn ask<T>(request: &Request, deadline: Deadline, ask: impl Fn(&mut Registry<'_>,
             Err(failure) if endpoint.mirror && failure.kind == Kind::Auth && !request.auth.is_empty() => {
                 return Err(failure);
             }
-            // The engine continues with its next endpoint, too.
-            Err(failure) if endpoint.mirror || matches!(failure.kind, Kind::Network | Kind::Tls) => failure,
+            // The engine continues with its next endpoint, too; but not by http where https has answered.
+            Err(failure) if endpoint.mirror => failure,
+            Err(failure) if matches!(failure.kind, Kind::Network | Kind::Tls) && !registry.web.has_answered() => {
+                failure
+            }
             answer => return answer,
         };
         deadline.left()?;
@@ -75,10 +78,7 @@ fn digest_from(registry: &mut Registry, version: &str) -> Result<String> {
 }
 
 fn sizes_from(registry: &mut Registry, version: &str, wanted: &Wanted) -> Result<Sizes> {
-    let (mut digest, mut manifest) = registry.manifest(version)?;
-    if version.contains(':') {
-        digest = Some(version.to_owned());
-    }
+    let (digest, mut manifest) = registry.manifest(version)?;
     let mut platform = None;
     if let Manifest::Index(list) = &manifest {
         let entry = &list[wanted.choose(list.iter().map(|entry| entry.platform.as_ref()))?];
@@ -91,7 +91,7 @@ fn sizes_from(registry: &mut Registry, version: &str, wanted: &Wanted) -> Result
     let mut layers: Vec<(String, u64)> = Vec::with_capacity(list.len());
     for layer in &list {
         if !layers.iter().any(|(id, _)| id == layer.id()) {
-            layers.push((layer.id().to_owned(), layer.size));
+            layers.push((layer.id().to_owned(), layer.size.unwrap_or_default()));
         }
     }
     let total = layers.iter().fold(0, |total: u64, (_, size)| total.saturating_add(*size));

@@ -19,7 +19,7 @@ use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     StreamOwned,
 };
-use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use ureq::unversioned::transport::time::{Duration, Instant};
 use ureq::unversioned::transport::{
@@ -47,7 +47,8 @@ pub(crate) fn config(host_directory: Option<&Path>, verify: bool) -> Result<Arc<
     for path in files {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("crt") => trusted.extend(certificates(&path)?),
-            // The first of several, as docker does.
+            // The first of several. Engines take a later one if the server names only its authority: there this one is
+            // refused, and nobody else is asked.
             Some("cert") if identity.is_none() => {
                 identity = Some((certificates(&path)?, key(&path.with_extension("key"))?));
             }
@@ -71,7 +72,15 @@ fn wrong(error: &Error) -> Failure {
 /// The certificates in a file; a damaged one is skipped, as in other programs.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let unread = |_| Failure::new(Kind::Tls, format!("{} cannot be read as certificates", path.display()));
-    Ok(CertificateDer::pem_file_iter(path).map_err(unread)?.filter_map(std::result::Result::ok).collect())
+    let mut found = Vec::new();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(unread)? {
+        match certificate {
+            Ok(certificate) => found.push(certificate),
+            Err(error @ pem::Error::Io(_)) => return Err(unread(error)),
+            Err(_) => {}
+        }
+    }
+    Ok(found)
 }
 
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>> {

@@ -5,6 +5,7 @@
 //! **Invariant:** `Authorization` is sent to exactly the requested URL, and never to the target of a redirect. No
 //! redirect leads from https to http. Every request ends at the deadline.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -16,7 +17,6 @@ use ureq::{Agent, Body, Error, Proxy};
 use crate::endpoint::{Endpoint, Info};
 use crate::failure::{Deadline, Failure, Kind, Result};
 use crate::proxy::proxy_for;
-use crate::reference::HUB;
 use crate::tls::{self, TlsConnector};
 
 /// Bytes. Registries send about a kilobyte of headers.
@@ -28,6 +28,7 @@ pub(crate) struct Web<'a> {
     agent: Agent,
     info: &'a Info,
     deadline: Deadline,
+    has_answered: Cell<bool>,
 }
 
 /// The headers that a server gets.
@@ -40,9 +41,7 @@ pub(crate) struct Shown<'a> {
 impl<'a> Web<'a> {
     /// For requests to one endpoint: with its certificates, and one connection that is kept open.
     pub(crate) fn new(endpoint: &Endpoint, certs_d: &Path, info: &'a Info, deadline: Deadline) -> Result<Self> {
-        // The engine uses no directory of certificates for Docker Hub.
-        let is_hub = !endpoint.mirror && endpoint.host.ends_with(HUB);
-        let directory = Some(certs_d.join(&endpoint.host)).filter(|_| !is_hub);
+        let directory = endpoint.certs.as_ref().map(|name| certs_d.join(name));
         let tls = TlsConnector(tls::config(directory.as_deref(), endpoint.verify)?);
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -54,22 +53,33 @@ impl<'a> Web<'a> {
             .user_agent(concat!("alm-agent/", env!("CARGO_PKG_VERSION")))
             .build();
         let connector = ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default()).chain(tls);
-        Ok(Self { agent: Agent::with_parts(config, connector, DefaultResolver::default()), info, deadline })
+        let agent = Agent::with_parts(config, connector, DefaultResolver::default());
+        Ok(Self { agent, info, deadline, has_answered: Cell::new(false) })
     }
 
-    /// Sends a GET or HEAD, and follows redirects.
+    /// Whether any server has answered with HTTP, whatever it said.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.has_answered.get()
+    }
+
+    /// Sends a GET or HEAD, and follows redirects. What another server wants as authentication, to which the registry has
+    /// redirected, is not in the answer: it must not decide who gets the registry's credentials.
     pub(crate) fn get(&self, method: &Method, url: &str, shown: Shown) -> Result<Response<Body>> {
         let (mut url, mut shown) = (url.to_owned(), shown);
-        for _ in 0..=REDIRECTS_MAX {
+        for redirects in 0..=REDIRECTS_MAX {
             let request = if *method == Method::HEAD { self.agent.head(&url) } else { self.agent.get(&url) };
             let mut request = request.header("accept", shown.accept);
             if let Some(value) = shown.authorization {
                 request = request.header("authorization", value);
             }
             let (limit, proxy) = (self.deadline.left()?, self.proxy(&url)?);
-            let answer =
+            let mut answer =
                 request.config().timeout_global(Some(limit)).proxy(proxy).build().call().map_err(|e| failed(&e))?;
+            self.has_answered.set(true);
             if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+                if redirects > 0 {
+                    answer.headers_mut().remove("www-authenticate");
+                }
                 return Ok(answer);
             }
             let location = answer.headers().get("location").and_then(|value| value.to_str().ok()).unwrap_or_default();

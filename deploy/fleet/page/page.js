@@ -13,7 +13,8 @@ const NAMES = { current: 'Up to date', pulling: 'Pulling', failed: 'Failed', off
 const COLUMNS = { cls: 'State', name: 'Device', site: 'Site', image: 'Image', digest: 'Version', percent: 'Progress', since: 'For', detail: 'Detail' };
 const WATCHED = 45; // devices at once: with the two for all of them it is 47 of the 50 subscriptions that a broker may allow
 
-const fleet = new Fleet(), filter = { cls: '', kind: '', site: '', query: '' }, sort = { by: 'cls', up: true };
+const ALL = { cls: '', kind: '', site: '', query: '' };
+const fleet = new Fleet(), filter = { ...ALL }, sort = { by: 'cls', up: true };
 let rows = [], opened = '', cursor = '', link = '', dirty = false, drawn = 0;
 
 // --- Words and numbers.
@@ -24,7 +25,6 @@ const when = text => (time(text) ? `${new Date(text).toLocaleString()} (${ago(te
 const bytes = n => (n === undefined ? '?' : n < 1e6 ? `${Math.floor(n / 1e3)} KB` : n < 1e9 ? `${Math.floor(n / 1e6)} MB` : `${(Math.floor(n / 1e8) / 10).toFixed(1)} GB`);
 const brief = digest => digest?.replace(/^sha256:/, '').slice(0, 12);
 const count = n => n.toLocaleString('en');
-const few = (n, one, more) => `${count(n)} ${n === 1 ? one : more}`;
 const dots = (...parts) => parts.filter(Boolean).join(' · ');
 const size = one => one.current !== undefined && `${bytes(one.current)} of ${bytes(one.total)}`;
 const far = one => dots(one.percent !== undefined && `${Math.floor(one.percent)} %`, size(one), one.rate && `${bytes(one.rate)}/s`, one.left && `${span(one.left)} left`);
@@ -53,7 +53,7 @@ function choices(list, by, entries) {
 
 function totals({ classes, kinds }) {
   const all = fleet.devices.size;
-  put($('count'), `${count(all)} ${all === 1 ? 'device' : 'devices'}`);
+  put($('count'), `${count(all)} device${all === 1 ? '' : 's'}`);
   choices($('totals'), 'cls', Object.entries(NAMES).filter(([cls]) => cls !== 'unknown' || classes.get(cls))
     .map(([cls, name]) => [cls, count(classes.get(cls)), name, all ? `${(100 * classes.get(cls) / all).toFixed(1)} %` : '']));
   choices($('kinds'), 'kind', kinds.map(([kind, n]) => [kind, count(n), sentence(kind)]));
@@ -122,16 +122,12 @@ function paint() {
     Object.assign(element, { device: name, className: `row ${cls}`, ariaRowIndex: first + at + 2, ariaSelected: name === cursor });
     element.style.transform = `translateY(${(first + at) * height}px)`;
     if (name === cursor) box.setAttribute('aria-activedescendant', element.id);
-    const [state, device_, site, image, version, progress, since, detail] = element.children;
-    put(state, isPulling ? now.text || NAMES.pulling : cls === 'failed' && online === 'offline' ? 'Failed, offline' : NAMES[cls]);
-    put(device_, name);
-    put(site, device.site);
-    put(image, device.image.split('/').pop());
-    image.title = device.image;
-    put(version, brief(device.digest));
-    fill(progress.firstChild, now.percent).hidden = !isPulling;
-    put(since, ago(main.failing_since ?? main.since));
-    put(detail, isPulling ? far(now) : cls !== 'offline' ? device.detail : device.isWorking ? 'lost while pulling' : last && `last word ${last} ago`);
+    const texts = [isPulling ? now.text || NAMES.pulling : cls === 'failed' && online === 'offline' ? 'Failed, offline' : NAMES[cls], name, device.site, device.image.split('/').pop(),
+      brief(device.digest), null, ago(main.failing_since ?? main.since),
+      isPulling ? far(now) : cls !== 'offline' ? device.detail : device.isWorking ? 'lost while pulling' : last && `last word ${last} ago`];
+    texts.forEach((text, at) => { if (text !== null) put(element.children[at], text); });
+    element.children[3].title = device.image;
+    fill(element.children[5].firstChild, now.percent).hidden = !isPulling;
     if (isPulling && name !== opened) watch.push(name);
   });
   follow(watch.slice(0, WATCHED));
@@ -254,7 +250,7 @@ $('login').onsubmit = event => {
 $('close').onclick = () => open('');
 $('leave').onclick = () => { sessionStorage.removeItem('login'); location.reload(); };
 $('filter').onsubmit = event => event.preventDefault();
-$('filter').onreset = () => narrow({ cls: '', kind: '', site: '', query: '' });
+$('filter').onreset = () => narrow(ALL);
 $('query').oninput = () => narrow({ query: $('query').value });
 $('site').onchange = () => narrow({ site: $('site').value });
 $('image').onchange = () => { chosen = true; draw(); };

@@ -100,7 +100,7 @@ recreate() {
     code=0
     is_current "$@" || code=$?
     case $code in
-    0) if [ "$unsettled" = no ]; then settled; return; fi ;;
+    0) if [ "$unsettled" = no ]; then lift_mark; settled; return; fi ;;
     1) ;;
     *) say 'not touched: nobody can tell whether it is as it should be' >&2; exit $code ;;
     esac
@@ -126,6 +126,7 @@ if [ "$mode" = current ] || [ "$mode" = started ]; then
     if [ "$mode" = started ]; then is_started; exit; fi
     ! look . "$name.old" || { echo "no: a change of container $name was cut off"; exit 1; }
     is_current
+    lift_mark
     settled
     exit
 fi

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Pulls an image, and removes what the pull replaced; the Puppet define alm_pull::image runs it.
-#   image current [OPTION...] IMAGE CHECK...   exit 0 where there is nothing to pull, by CHECK... (docker-pull-with-progress)
-#   image pull [OPTION...] IMAGE PULL...       pull it by PULL..., and keep in mind that it was pulled here
-#   image clean [OPTION...] IMAGE              remove what was pulled under this name, was replaced, and is no longer used
-#   image cleaned [OPTION...] IMAGE            exit 0 where there is nothing of the kind
+# Pulls an image, and removes replaced images; the Puppet define alm_pull::image runs it.
+#   image current [OPTION...] IMAGE CHECK...   exit 0 if there is nothing to pull, according to the command CHECK...
+#   image pull [OPTION...] IMAGE PULL...       pull it with the command PULL..., and record that it was pulled here
+#   image clean [OPTION...] IMAGE              remove images that were pulled under this name, were replaced, and are not used
+#   image cleaned [OPTION...] IMAGE            exit 0 if there are no such images
 # Options:
-#   --when-unknown pull|skip   what `current` says where the image is here and the registry cannot be asked (skip)
+#   --when-unknown pull|skip   the answer of `current` if the image is here and the registry cannot be asked [skip]
 #   --remove-replaced          `pull` cleans, too
-#   --state DIR                where it is kept in mind (/var/lib/alm)
-#   --run DIR                  where the states of pulls are until the next start (/run/alm)
+#   --state DIR                where the record is kept [/var/lib/alm]
+#   --run DIR                  where the states of pulls are until the next boot [/run/alm]
 # shellcheck source-path=SCRIPTDIR
 set -eu
 
@@ -38,8 +38,8 @@ here=$(dirname "$(readlink -f "$0")")
 . "$here/common.sh"
 . "$here/images.sh"
 
-# An image that is under no digest of a registry: pulled for two platforms under one name on an old engine, or built here.
-# A pull heals the one and not the other; so it is tried once, and then once a day.
+# An image without a digest of a registry: an old engine has pulled two platforms under one name, or it was built here. A pull
+# corrects the first case, not the second; therefore it is tried once, and then once a day.
 is_without_digest() { [ "$(docker image inspect --format '{{len .RepoDigests}}' "$image" 2>/dev/null)" = 0 ]; }
 was_told() {
     image_id "$image" && told=$(sed -n "s/^told $answer //p" "$(record "$image")" 2>/dev/null) && [ -n "$told" ] || return 1
@@ -47,16 +47,16 @@ was_told() {
     [ "$now" -ge "$told" ] && [ "$now" -lt $((told + 24 * 3600)) ]
 }
 
-# Whether the last check could not tell for a reason that a pull would meet as well, by the state that it wrote.
+# Whether the last check failed for a reason for which a pull would fail, too; read from the state that the check wrote.
 is_passing() {
-    # As docker writes it: without what is understood, and with the tag.
+    # The name in docker's short form, and with the tag.
     id=${image#docker.io/} id=${id#index.docker.io/} id=${id#library/}
     case ${id##*/} in *[:@]*) ;; *) id=$id:latest ;; esac
     key='[{,]'
     for file in "$run"/pull/*.json "$state"/pull/*.json; do
-        # Other than small regular files are not states.
+        # Only small regular files can be states.
         if [ ! -f "$file" ] || [ -L "$file" ] || [ "$(stat -c %s "$file")" -gt 65536 ]; then continue; fi
-        # In a text a quote has a backslash before it, so that it cannot look like a key.
+        # Within a JSON text a quote follows a backslash, so a text cannot look like a key.
         text=$(tr -d '\n' <"$file" | sed 's/\([{,]\)[[:blank:]]*"/\1"/g; s/"[[:blank:]]*:[[:blank:]]*"/":"/g')
         case $text in *$key'"id":"'"$id"'"'*) ;; *) continue ;; esac
         case $text in *$key'"status":"Warning"'*) ;; *) return 1 ;; esac
@@ -74,7 +74,7 @@ pull() {
     lines=$(recorded "$image" | sed 's/^/pulled /')
     rewrite "$image" "$lines
 pulling $before"
-    # In the background, for the signal with which Puppet ends it to go on to it.
+    # In the background, so that the signal with which Puppet ends this script can be passed on to the pull.
     "$@" &
     child=$!
     trap 'kill -TERM $child 2>/dev/null' TERM INT

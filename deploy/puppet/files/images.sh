@@ -33,7 +33,11 @@ rewrite() { # NAME LINES: the record has these lines, and no others
     printf '%s\n' "$2" | grep . | sort -u | write 644 "$file"
 }
 
-used_images() { docker ps --all --quiet --no-trunc | xargs -r docker container inspect --format '{{.Image}}' 2>/dev/null; }
+used_images() {
+    all=$(docker ps --all --quiet --no-trunc) || return
+    # One may have gone meanwhile, as those that are run with --rm do.
+    printf '%s\n' "$all" | xargs -r docker container inspect --format '{{.Image}}' 2>/dev/null || :
+}
 
 # What was pulled under NAME and is something else now, has no tag left, and nothing uses.
 replaced() { # NAME

@@ -30,7 +30,13 @@ load_journal() {
         mark) mark=$value ;; reason) reason=$value ;; tries) tries=$value ;; marked) marked=$value ;;
         esac
     done <"$states/.$name.journal"
-    case $tries$marked in *[!0-9]*) mark='' ;; esac
+    # A leading zero is octal in arithmetic.
+    case $tries in '' | 0* | *[!0-9]*) mark='' ;; esac
+    case $marked in '' | 0* | *[!0-9]*) mark='' ;; esac
+    case $step:$new in
+    :* | proving:?* | good:?* | back:?*) ;;
+    *) say "its journal $states/.$name.journal is damaged, and not read"; step='' ;;
+    esac
 }
 
 save_journal() {
@@ -41,11 +47,24 @@ save_journal() {
     } | write 600 "$states/.$name.journal"
 }
 
+# Where the old container has to run again, a full disk is no reason to leave it stopped: a run that finds the journal as it was
+# before does the same once more.
+save_if_possible() { save_journal || say "its journal $states/.$name.journal cannot be written" >&2; }
+
 pair() { printf '%s\n' "$1" "$arguments" "$resolved" | sha256sum | cut -d ' ' -f 1; } # IMAGE-ID
 
 set_mark() { # what is tried was no good, because of $reason
     if [ "$mark" = "$pair" ]; then tries=$((tries + 1)); else tries=1; fi
     mark=$pair marked=$(date +%s)
+}
+
+# NAME is as it is wanted. What was rolled back is another image or other arguments then, and can be tried at once when it comes
+# again. Another run that holds the lock does it itself.
+lift_mark() {
+    [ -n "$mark" ] && image_id "$image" && [ "$mark" != "$(pair "$answer")" ] || return 0
+    mark=''
+    if [ "$mode" = current ]; then (lock && load_journal && [ -z "$step" ] && mark='' && save_journal) 2>/dev/null || :
+    else save_if_possible; fi
 }
 
 again() { # when it is tried again: after 1, 4 and 24 hours, then daily
@@ -72,5 +91,7 @@ publish() { # STATUS [DETAILS]: the state of design that everybody may read
     "$line"*'","details":"'"$details"'"}') return ;;
     *'"status":"'"$1"'","since":"'*) since=${before#*'"since":"'} since=${since%%'"'*} ;;
     esac
-    printf '%s\n' "$line$since"'","details":"'"$details"'"}' | write 644 "$states/$name.json"
+    # Nobody's container stops or stays stopped because this cannot be written.
+    printf '%s\n' "$line$since"'","details":"'"$details"'"}' | write 644 "$states/$name.json" ||
+        say "its state $states/$name.json cannot be written" >&2
 }

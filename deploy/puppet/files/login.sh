@@ -1,14 +1,14 @@
 #!/bin/sh
 # Logs docker in to a registry; the Puppet define alm_pull::login runs it.
-#   login current REGISTRY FILE [USER]   exit 0 where docker has this user and the password in FILE for REGISTRY
-#   login login REGISTRY FILE [USER]     make it so
-# The password is in no argument and no environment: shell builtins, pipes and standard input alone have it.
+#   login current REGISTRY FILE [USER]   exit 0 if docker has this user and the password in FILE for REGISTRY
+#   login login REGISTRY FILE [USER]     log in with this user and password
+# The password is in no argument and no environment variable: only in shell builtins, pipes and standard input.
 set -eu
 
 [ $# = 3 ] || [ $# = 4 ] || { echo 'usage: login current|login REGISTRY FILE [USER]' >&2; exit 2; }
 mode=$1 registry=$2 file=$3
 password=$(cat "$file")
-# As docker-pull-with-progress reads it, whatever an editor has left at its end.
+# Read as docker-pull-with-progress does: without blanks and line ends at the end of the file.
 blank=$(printf '\t\r\n ')
 while [ "$password" != "${password%["$blank"]}" ]; do password=${password%?}; done
 [ -n "$password" ] || { echo "login: the token file $file is empty" >&2; exit 1; }
@@ -24,7 +24,7 @@ current)
     key=$registry
     [ "$registry" != docker.io ] || key=https://index.docker.io/v1/
     auth=$(printf '%s:%s' "$user" "$password" | base64 --wrap 0)
-    # docker writes it so; where a credential store keeps the password, there is none here.
+    # The form in which docker writes it. If a credential store has the password, it is not in this file.
     config=${config#*"\"$key\": {"}
     case ${config%%\}*} in *"\"auth\": \"$auth\""*) exit 0 ;; esac
     exit 1

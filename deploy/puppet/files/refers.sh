@@ -1,17 +1,17 @@
 # shellcheck shell=sh
-# What a container's arguments refer to, as it is now: the words can stay while this changes. $refers has a line for each:
+# The things to which a container's arguments refer: they can change while the arguments stay the same. $refers has a line for each:
 #   network:NAME pid:NAME ipc:NAME     the container whose namespace is used
 #   volumes-from:NAME link:NAME        another container
-#   net:NAME                           a network that somebody created
-#   file:PATH                          a file that is read when the container is created or, by restart_on, by its program
-#   env-file:PATH                      the same, whose variables may have their values from the environment
-#   env:NAME                           a variable that has its value from there
+#   net:NAME                           a network that was created by a user
+#   file:PATH                          a file that is read when the container is created or, with restart_on, by its program
+#   env-file:PATH                      the same; its variables may get their values from the environment
+#   env:NAME                           a variable that gets its value from the environment
 # shellcheck disable=SC2154,SC2034,SC2030,SC2031 # variables of container.sh, and functions in subshells
 
 digest() { sha256sum | cut -d ' ' -f 1; }
 
-# The variables in a file for --env-file that have their values from the environment, as docker reads it: whatever the end of a line,
-# blanks before it, a mark of the byte order.
+# The variables in a file for --env-file that get their values from the environment. The file is read as docker does: with any line
+# end, with blanks before a variable, with a byte order mark.
 without_value() { # FILE
     bom=$(printf '\357\273\277')
     LC_ALL=C sed "1s/^$bom//; s/\r\$//; s/^[[:space:]]*//; /^#/d; /=/d; /^\$/d" "$1"
@@ -24,7 +24,7 @@ referred() { # KIND WHAT
     env) printenv -- "$2" | digest ;;
     file | env-file)
         [ -e "$2" ] || { echo none; return; }
-        # A directory is all its files.
+        # For a directory all of its files.
         {
             find -L "$2" -type f -exec sha256sum {} + | LC_ALL=C sort
             [ "$1" = file ] || without_value "$2" | while IFS= read -r variable; do printenv -- "$variable" || printf unset; done
@@ -33,7 +33,7 @@ referred() { # KIND WHAT
     esac
 }
 
-# A line for each, with what it is now: what stands in the container's label.
+# A line for each of them with its present value: the content of the container's label.
 resolve() {
     resolved=$(printf '%s' "$refers" | while IFS= read -r line; do
         echo "${line%%:*} $(referred "${line%%:*}" "${line#*:}") ${line#*:}"
@@ -57,7 +57,8 @@ $kind $id $what
     done | grep . || echo "container $name refers to something else than now"
 }
 
-# Whether those whose namespaces are to be used run: else the old one would be stopped for a new one that cannot start.
+# Whether the containers run whose namespaces are to be used: otherwise the old container would be stopped for a new one that cannot
+# start.
 namespaces_are_there() {
     printf '%s' "$refers" | while IFS= read -r line; do
         case $line in network:* | pid:* | ipc:*) ;; *) continue ;; esac
@@ -65,13 +66,13 @@ namespaces_are_there() {
     done
 }
 
-# Into $owners a line for each namespace that a container has from another one: net, pid or ipc, and the other's id.
+# Sets $owners: a line for each namespace that a container shares with another one: net, pid or ipc, and the other's id.
 owners_of() { # CONTAINER
     look 'net={{.HostConfig.NetworkMode}} pid={{.HostConfig.PidMode}} ipc={{.HostConfig.IpcMode}}' "$1" || return 1
     owners=$(printf '%s\n' "$answer" | tr ' ' '\n' | sed -n 's/=container:/ /p')
 }
 
-# Whether all of them run: else neither a start nor a restart can succeed.
+# Whether all of these containers run: otherwise neither a start nor a restart can succeed.
 owners_run() { # CONTAINER
     owners_of "$1" || return 1
     printf '%s\n' "$owners" | while read -r _ owner; do
@@ -79,7 +80,7 @@ owners_run() { # CONTAINER
     done
 }
 
-# Whether a container stays behind in a namespace whose own container has been started again since.
+# Whether a container is still in an old namespace of a container that was restarted since.
 namespace_is_dead() { # CONTAINER
     owners_of "$1" && look '{{.State.Pid}}' "$1" || return 1
     own=$answer

@@ -6,17 +6,31 @@
 # Into $answer what docker says of a container; 1 where there is none. Where docker does not say, the run ends here.
 look() { # FORMAT CONTAINER
     [ -n "$2" ] || return 1
-    answer=$(docker container inspect --format "$1" "$2" 2>/dev/null) && return
+    if answer=$(docker container inspect --format "{{.Name}} $1" "$2" 2>/dev/null); then
+        # Where there is no container `db`, docker takes the one whose id begins so.
+        case $2:$answer in
+        "$name:/$name "* | "$name.old:/$name.old "* | "$name.new:/$name.new "*) ;;
+        "$name:"* | "$name.old:"* | "$name.new:"*) return 1 ;;
+        esac
+        answer=${answer#* }
+        return
+    fi
     answer=$(docker container inspect --format . "$2" 2>&1 >/dev/null) || case $answer in *[Nn]o\ such*) return 1 ;; esac
     say "docker does not tell of $2: $answer" >&2
     exit 3
 }
 
 is_named() { look '{{.Name}}' "$1" && [ "${answer#/}" = "$2" ]; } # CONTAINER NAME
+is_strange() { look . "$1" && ! is_named "$1" "$name" && ! is_named "$1" "$name.old" && ! is_named "$1" "$name.new"; }
 is_ours() { look "{{index .Config.Labels \"$label.arguments\"}}" "$1" && [ -n "$answer" ]; }
 
 # What an earlier run left, also where the journal is lost, as on a node whose /var is not kept.
 finish_what_was_cut_off() {
+    if [ -n "$step" ]; then
+        # Under another name it is an operator's, or the journal another node's.
+        ! is_strange "$old" || { say "container $old has another name now, and is left alone" >&2; old=''; }
+        ! is_strange "$new" || { say "container $new has another name now, and is left alone" >&2; new=''; }
+    fi
     if [ -z "$step" ] && is_ours "$name.old"; then
         look '{{.Id}}' "$name.old" && old=$answer
         if look '{{.Id}}' "$name" || look '{{.Id}}' "$name.new"; then
@@ -51,20 +65,28 @@ create() { # ARGUMENT...; its id is in $new
 
 replace() {
     old='' policy='' was=''
+    # What the engine could not remove does not stop, start or change its name.
+    if look '{{.State.Dead}}' "$name" && [ "$answer" = true ]; then
+        docker rm --force "$name" >/dev/null || { say 'not touched: it is dead, and the engine cannot remove it' >&2; exit 1; }
+    fi
     if look '{{.Id}} {{.Image}} {{.Config.Image}}' "$name"; then
         old=${answer%% *} was=${answer#* }
         policy_of "$name"
     fi
     create "$@"
     step=proving pair=$wanted
-    save_journal
+    save_journal || {
+        docker rm --force --volumes "$new" >/dev/null
+        say "not touched: its journal $states/.$name.journal cannot be written" >&2
+        exit 1
+    }
     carry_on "$@"
 }
 
 carry_on() {
     if ! look . "$new"; then
         step=back reason='the new container is gone'
-        save_journal
+        save_if_possible
         back "$@"
         return
     fi
@@ -96,14 +118,15 @@ carry_on() {
     last=$(docker logs --tail 20 "$new" 2>&1) || last=
     set_mark
     step=back
-    save_journal
+    save_if_possible
     say "$image is no good: $reason" >&2
     [ -z "$last" ] || printf '%s\n' "$last" | plain | cut -c -500 | sed 's/^/its log: /' >&2
     back "$@"
     exit 1
 }
 
-# Whether the new one runs for $grace seconds without a restart, or is healthy where it has a health check.
+# Whether the new one runs for $grace seconds without a restart, or is healthy where it has a health check. An unhealthy one may
+# still become so: a program that starts slowly is called unhealthy by a check that allows it too little time.
 prove() {
     [ "$grace" -gt 0 ] || return 0
     began=''
@@ -117,11 +140,10 @@ prove() {
         [ -n "$began" ] || began=$((now - $(age "$4" "$now")))
         case $5 in
         healthy) return ;;
-        unhealthy) reason='it is unhealthy'; return 1 ;;
         none) [ $((now - began)) -lt "$grace" ] || [ "$1" != running ] || return 0 ;;
         esac
         [ $((now - began)) -lt "$grace_limit" ] || [ $((now - began)) -lt "$grace" ] ||
-            { reason="it is not healthy after $grace_limit seconds ($1)"; return 1; }
+            { reason="it is not healthy after $grace_limit seconds ($1, health: $5)"; return 1; }
         sleep 1
     done
 }
@@ -149,18 +171,18 @@ back() {
         # The new one stays as it is: its restart policy goes on trying.
         ! is_named "$new" "$name.new" || docker rename "$new" "$name"
         step=''
-        save_journal
+        save_if_possible
         publish Failed "$reason"
         return
     fi
     ! look . "$new" || docker rm --force --volumes "$new" >/dev/null
     is_named "$old" "$name" || docker rename "$old" "$name"
-    docker update --restart="$(policy_option)" "$old" >/dev/null
+    docker update --restart="$(policy_option)" "$old" >/dev/null || say "its restart policy is not $(policy_option) again" >&2
     if docker start "$old" >/dev/null; then
         say 'the old one runs again' >&2
         restart_dependents
         step=''
-        save_journal
+        save_if_possible
         publish 'Rolled back' "$reason"
         return
     fi
@@ -172,12 +194,12 @@ back() {
         docker rename "$before" "$name.old"
         old=$new new=$before
         policy_of "$old"
-        save_journal
+        save_if_possible
         back "$@"
         return
     fi
     step=''
-    save_journal
+    save_if_possible
     publish Failed "$reason"
     say 'the old one does not start either' >&2
 }

@@ -1,33 +1,33 @@
-# @summary The service that tells a broker, or people, how the images of this device stand
+# @summary The service that sends the states of this device's images to a broker, and notices to people
 #
-# Puppet's own host certificate is the device's identity: the key stays readable for root alone, systemd hands a copy of it to
-# the service, and a renewed certificate restarts it.
+# Puppet's own host certificate is the device's identity: only root can read the key, systemd passes a copy of it to
+# the service, and a renewed certificate restarts the service.
 #
 # @param broker
-#   The broker, as `mqtts://broker.example.com:8883`; where unset, only notices are sent.
+#   The broker, such as `mqtts://broker.example.com:8883`; if unset, only notices are sent.
 # @param notify_urls
 #   Who gets notices: Slack webhooks, `https://ntfy.sh/TOPIC`, other addresses of http(s) for Apprise's JSON, `mailto:NAME@HOST`.
-#   They are secrets: in a file for root alone, of which the service gets a copy.
+#   They are secrets: they are in a file that only root can read, and the service gets a copy.
 # @param setuid_mailer
 #   Whether `/usr/sbin/sendmail` is setuid or setgid, as exim4's and postfix's are, and the unit is relaxed for it.
 # @param site
-#   Where the device stands.
+#   The location of the device.
 # @param topic
-#   What all topics begin with.
+#   The beginning of all topics.
 # @param device
-#   The device's name in topics; where unset, the certificate's common name.
+#   The device's name in topics; if unset, the certificate's common name.
 # @param mqtt
 #   The version of MQTT.
 # @param ssldir
-#   Where Puppet keeps its certificates; where unset, as Puppet on the node says.
+#   Where Puppet keeps its certificates; if unset, the node's Puppet is asked.
 # @param ca
-#   The authority that the broker's certificate comes from; where unset, Puppet's.
+#   The CA of the broker's certificate; if unset, Puppet's.
 # @param cert
-#   The device's certificate; where unset, Puppet's own.
+#   The device's certificate; if unset, Puppet's host certificate.
 # @param key
-#   Its key; where unset, Puppet's own.
+#   The key of this certificate; if unset, that of Puppet's host certificate.
 # @param user
-#   The device's name at a broker that wants a login in place of a certificate; with `password_file`.
+#   The device's name at a broker that requires a login instead of a certificate; with `password_file`.
 # @param password_file
 #   The file on the device with its password.
 # @param package_ensure
@@ -69,7 +69,7 @@ class alm_pull::agent (
   if $broker == undef and $notify_urls == undef {
     fail('alm_pull::agent: neither broker nor notify_urls is given')
   }
-  # What is within a Sensitive that is empty has no type to be checked.
+  # The content of an empty Sensitive has no type that could be checked.
   if $notify_urls and $notify_urls.unwrap.empty {
     fail('alm_pull::agent: notify_urls has no address')
   }
@@ -88,7 +88,7 @@ class alm_pull::agent (
   $notify_credentials = $notify_urls ? { undef => {}, default => { 'notify' => $notify_file } }
   $credentials = $broker_credentials + $notify_credentials
   $mailer_ensure = $setuid_mailer ? { true => 'link', default => 'absent' }
-  # For notices alone there is no certificate that names the device.
+  # If only notices are sent, there is no certificate with the name of the device.
   $named = $broker ? { undef => alm_pull::first($device, $certname), default => $device }
 
   if $notify_urls {
@@ -172,7 +172,7 @@ class alm_pull::agent (
     require => Package['alm-agent'],
   }
 
-  # What systemd has handed out is a copy: one that has another content now is handed out anew.
+  # systemd passes copies to the service: it must be restarted to get the new content of a file.
   $credentials.each |$name, $path| {
     exec { "alm-agent: ${name} was renewed":
       command => 'systemctl restart alm-agent.service',

@@ -1,32 +1,31 @@
 # @summary Keeps a container on an image that an alm_pull::image pulls
 #
-# The container is recreated where it does not run well, runs another image than the local one of that name, or was created
-# with other arguments, or with the same that refer to something else by now. Each is a state and no event, so that a
-# recreate that failed is made up for by the next run. The new container has to prove itself before the old one is removed;
-# else the old one returns, and what was no good is not tried in every run. One that has stopped is started also where its
-# image could not be pulled.
+# The container is recreated if it does not run well, if it runs another image than the local one of that name, if it was
+# created with other arguments, or if these refer to something else now. These are states and not events, so the next run
+# repeats a failed recreate. The new container must pass a trial before the old one is removed; otherwise the old one runs
+# again, and the new one is not tried again in every run. A stopped container is started even if its image cannot be pulled.
 #
 # @param image
-#   The image, as an `alm_pull::image` has it.
+#   The image, as in an `alm_pull::image`.
 # @param container
 #   The container's name.
 # @param run_args
-#   Its options, as `docker run` takes them, one element a word, without those that cannot work here, as `--name`, `--rm`
-#   and `--cidfile`; a `-d` of its own is left out. They can be read in reports and in the process list: pass secrets with
-#   `--env-file`. Containers and files that they name come first, where the catalog has them.
+#   Its options, as for `docker run`, one element for each word, without those that cannot work here, such as `--name`, `--rm`
+#   and `--cidfile`; `-d` is removed. They are visible in reports and in the process list: pass secrets with
+#   `--env-file`. Containers and files that they name come first, if they are in the catalog.
 # @param command
-#   Its command and arguments, where the image's own will not do.
+#   Its command and arguments, if those of the image are not to be used.
 # @param restart_on
-#   Files and directories that the container's program reads: it is recreated where their contents have changed.
+#   Files and directories that the container's program reads: it is recreated if their contents have changed.
 # @param grace
-#   Seconds for which a new container has to run without a restart before the old one is removed; 0 is no proof at all.
-#   Where unset, as `alm_pull` says.
+#   A new container must run this number of seconds without a restart before the old one is removed; 0: no trial. If unset,
+#   as in `alm_pull`.
 # @param grace_limit
-#   Seconds after which a container with a health check has to be healthy; where unset, as `alm_pull` says.
+#   A new container with a health check must be healthy within this number of seconds; if unset, as in `alm_pull`.
 # @param remove_replaced
-#   Whether to remove the image that the container ran before; where unset, as `alm_pull` says.
+#   Whether to remove the image that the container ran before; if unset, as in `alm_pull`.
 # @param timeout
-#   Seconds after which Puppet ends the recreate; where unset, `grace_limit` and 300.
+#   Puppet ends the recreate after this number of seconds; if unset, `grace_limit` plus 300.
 define alm_pull::container (
   Alm_pull::Reference $image,
   Alm_pull::Containername $container = $title,
@@ -67,7 +66,7 @@ define alm_pull::container (
     *       => $defaults,
   }
 
-  # It waits for nothing that can fail: a registry that is away keeps no container from what is here.
+  # It depends on nothing that can fail: a container is started from local images even if the registry cannot be reached.
   exec { "docker-start ${container}":
     command => [$helper, 'start'] + $making + $arguments,
     unless  => [$alm_pull::where_installed + [$helper, 'started'] + $options + $arguments],

@@ -1,43 +1,43 @@
-# @summary Pulls one image, and keeps a container on it where one is named
+# @summary Pulls one image, and keeps a container on it if one is named
 #
-# The pull runs where `docker-pull-with-progress --check` does not say that the local image is what the registry has, so
-# that a run without news changes nothing. A pull that fails is a failed resource; nothing that needs the image goes on.
-# An image is pulled once: further containers on it are `alm_pull::container`s of their own.
+# The pull runs unless `docker-pull-with-progress --check` reports that the local image is the registry's, so a run without a
+# new image changes nothing. A failed pull is a failed resource, and everything that needs the image is skipped. An image is
+# pulled once: declare an `alm_pull::container` for each further container on it.
 #
 # @param image
 #   The image.
 # @param ensure
-#   `absent` makes the node forget how pulls of the image went, so that no status, monitor or metrics tell of it any more. The
-#   image and its containers stay: what runs is not removed by a line that is taken out of Hiera.
+#   `absent` removes the state of the image's pulls, so that status, monitor and metrics no longer show it. The image and its
+#   containers stay: removing a line from Hiera must not remove what runs.
 # @param container
-#   The container to keep on the image; where unset, the image is pulled and no more.
+#   The container to keep on the image; if unset, the image is only pulled.
 # @param run_args
-#   The container's options, as `docker run` takes them, one element a word. They can be read in reports and in the
+#   The container's options, as for `docker run`, one element for each word. They are visible in reports and in the
 #   process list: pass secrets with `--env-file`.
 # @param command
-#   The container's command and its arguments, where the image's own will not do.
+#   The container's command and its arguments, if those of the image are not to be used.
 # @param restart_on
-#   Files and directories that the container's program reads: it is recreated where their contents have changed.
+#   Files and directories that the container's program reads: it is recreated if their contents have changed.
 # @param grace
-#   Seconds for which a new container has to run without a restart before the old one is removed; 0 is no proof at all.
-#   Where unset, as `alm_pull` says.
+#   A new container must run this number of seconds without a restart before the old one is removed; 0: no trial. If unset,
+#   as in `alm_pull`.
 # @param grace_limit
-#   Seconds after which a container with a health check has to be healthy; where unset, as `alm_pull` says.
+#   A new container with a health check must be healthy within this number of seconds; if unset, as in `alm_pull`.
 # @param remove_replaced
-#   Whether to remove what a pull replaced, once nothing uses it and it has no name left; where unset, as `alm_pull` says.
+#   Whether to remove replaced images when nothing uses them and they have no name; if unset, as in `alm_pull`.
 # @param when_unknown
-#   What to do where the image is here and the check cannot tell because the registry is away, in trouble or limits pulls:
-#   `skip` the pull, which would fail alike, or `pull`; where unset, as `alm_pull` says.
+#   What to do if the image is here and the registry cannot be reached, has an error or limits pulls: `skip` the pull, which
+#   would fail too, or `pull`; if unset, as in `alm_pull`.
 # @param platform
 #   Pull for another platform than the engine's.
 # @param token_file
-#   A file that holds the registry's password; where unset, as `alm_pull` says.
+#   A file with the registry's password; if unset, as in `alm_pull`.
 # @param token_user
-#   The user that goes with it.
+#   The user for this password.
 # @param timeout
-#   Seconds after which Puppet ends the pull; where unset, as `alm_pull` says.
+#   Puppet ends the pull after this number of seconds; if unset, as in `alm_pull`.
 # @param logoutput
-#   Whether the progress goes into Puppet's log; where unset, as `alm_pull` says.
+#   Whether the progress is written into Puppet's log; if unset, as in `alm_pull`.
 #
 # @example An image with its container
 #   alm_pull::image { 'app':
@@ -64,7 +64,7 @@ define alm_pull::image (
 ) {
   include alm_pull
 
-  # Where the states are elsewhere than the program has them, it has to be told.
+  # Only if the states are not in the program's default directories, it needs the option.
   $states = $alm_pull::run ? { '/run/alm' => [], default => ['--state', "${alm_pull::run}/pull"] }
 
   if $ensure == 'absent' {
@@ -76,7 +76,7 @@ define alm_pull::image (
 
     exec { "docker-forget ${image}":
       command     => $status + ['--forget', $image],
-      # A container that runs the image has a row of its own, without an id, and is not forgotten here.
+      # A container that runs the image has its own line, without an id, and is not removed here.
       unless      => [['/bin/sh', '-c', '! [ -x "$0" ] || ! "$0" "$@" | grep -q \'"id":"\''] + $status + ['--json', $image]],
       environment => $alm_pull::command_environment,
       path        => $alm_pull::path,
@@ -88,7 +88,7 @@ define alm_pull::image (
     $password = alm_pull::first($token_file, $alm_pull::token_file)
     $user = alm_pull::first($token_user, $alm_pull::token_user)
 
-    # Pure ASCII, whatever the locale: any other byte fails the resource where Ruby's locale is C.
+    # Pure ASCII, whatever the locale: if Ruby's locale is C, any other byte fails the resource.
     $options = {
       '--metrics'    => $alm_pull::metrics,
       '--platform'   => $platform,
@@ -121,7 +121,7 @@ define alm_pull::image (
       require     => Class['alm_pull'],
     }
 
-    # What was still used when it was replaced, as by a container that somebody else has removed since.
+    # For images that were still used when they were replaced, for example by a container that was removed since.
     if $remove {
       exec { "docker-clean ${image}":
         command     => [$helper, 'clean'] + $state + [$image],
@@ -134,7 +134,7 @@ define alm_pull::image (
       }
     }
 
-    # Where the image's registry is logged in to, that comes first.
+    # A login to the image's registry comes first.
     $registry = $image ? {
       /\A(localhost|[^\/]*[.:][^\/]*)\// => $1,
       default                            => 'docker.io',

@@ -1,79 +1,79 @@
-# @summary Installs docker-pull-with-progress, and holds what all pulls have in common
+# @summary Installs docker-pull-with-progress, and has the defaults of all pulls
 #
-# The old script at `/usr/local/bin/docker-pull-with-progress` is replaced by a link to the executable, since it would
-# otherwise keep winning in PATH. Take the resources that download that script out of the catalog first.
+# The old script at `/usr/local/bin/docker-pull-with-progress` is replaced by a link to the executable, because it would
+# otherwise still come first in PATH. Before that, remove the resources that download the script from the catalog.
 #
 # @param install
-#   `package` installs a package of the node's package sources; `file` takes the executable from `source`; `none` leaves
-#   installing to somebody else.
+#   `package` installs a package of the node's package sources; `file` takes the executable from `source`; `none` does not
+#   install it.
 # @param package_name
 #   The package's name.
 # @param package_ensure
 #   `installed`, `latest`, or a version.
 # @param package_source
-#   The .deb on the node, where no package source has it.
+#   The path of the .deb on the node, if no package source has it.
 # @param source
 #   Where `install => 'file'` takes the executable from: any source that Puppet's `file` takes (`puppet:///…`, an absolute
 #   path, `https://…`), or a hash of them by dpkg's architecture (`amd64`, `arm64`, `armhf`).
 # @param checksum_value
 #   The executable's SHA-256, or a hash of them as in `source`. A `http` or `https` source needs it.
 # @param architecture
-#   The userland's architecture in dpkg's words.
+#   The architecture of the userland, as dpkg names it.
 # @param executable
 #   The executable's path.
 # @param libexec
-#   The directory for what this module puts onto the node.
+#   The directory for the scripts of this module.
 # @param bin
 #   The directory of the links.
 # @param manage_links
 #   Whether to put links to the executable into `bin`: `docker-pull-with-progress`, `alm-pull`, `alm-status`, and `alm`
-#   where there is no `alm`.
+#   if there is no `alm` yet.
 # @param manage_log
-#   Whether to manage the log's directory and its rotation; the package brings its own.
+#   Whether to manage the log's directory and its rotation; the package has its own configuration.
 # @param logrotate
-#   The file for logrotate.
+#   The path of logrotate's configuration file.
 # @param log
-#   The log.
+#   The path of the log.
 # @param host
-#   The engine's address, as `unix:///var/run/docker.sock`; where unset, docker's own way of finding it.
+#   The engine's address, such as `unix:///var/run/docker.sock`; if unset, it is found as docker finds it.
 # @param docker_config
-#   The directory of docker's `config.json`; where unset, `.docker` in root's home.
+#   The directory of docker's `config.json`; if unset, `.docker` in root's home.
 # @param token_file
-#   A file that holds the registry's password; where unset, docker's own credentials serve.
+#   A file with the registry's password; if unset, docker's own credentials are used.
 # @param token_user
-#   The user that goes with it; where unset, `oauth2accesstoken`, or `_json_key` for a service account's key.
+#   The user for this password; if unset, `oauth2accesstoken`, or `_json_key` for a service account's key.
 # @param retries
-#   Tries after a failure that may pass.
+#   The number of further attempts after a failure that may pass.
 # @param stall_timeout
-#   Seconds without any movement after which a pull gives up; 0 is never.
+#   A pull ends after this number of seconds without progress; 0: never.
 # @param timeout
-#   Seconds after which Puppet ends a pull, however well it moves; 0 is never. An engine with the classic image store
-#   throws away what a pull that was ended has fetched, so that a slow link would never get through.
+#   Puppet ends a pull after this number of seconds, even if it makes progress; 0: never. An engine with the classic image
+#   store discards what an ended pull has downloaded, so that a pull over a slow link would never succeed.
 # @param logoutput
-#   Whether the progress goes into Puppet's own log.
+#   Whether the progress is written into Puppet's log.
 # @param when_unknown
-#   What to do where an image is here and the check cannot tell whether it is the newest, because the registry is away, in
-#   trouble or limits pulls: `skip` the pull, which would fail alike, or `pull`.
+#   What to do if an image is here and the check cannot determine whether it is current, because the registry cannot be
+#   reached, has an error or limits pulls: `skip` the pull, which would fail too, or `pull`.
 # @param remove_replaced
-#   Whether to remove what a pull replaced, once nothing uses it and it has no name left.
+#   Whether to remove replaced images when nothing uses them and they have no name.
 # @param grace
-#   Seconds for which a new container has to run without a restart before the old one is removed; 0 is no proof at all.
+#   A new container must run this number of seconds without a restart before the old one is removed; 0: no trial.
 # @param grace_limit
-#   Seconds after which a container with a health check has to be healthy.
+#   A new container with a health check must be healthy within this number of seconds.
 # @param state
-#   The directory for what is kept across runs and starts: what was pulled, what was rolled back, how containers stand.
+#   The directory for data that survives a restart: pulled images, rollbacks, the states of containers.
 # @param run
-#   The directory where `docker-pull-with-progress` keeps the states of images until the next start.
+#   The directory where `docker-pull-with-progress` keeps the states of images until the next boot.
 # @param monitor
-#   Whether the first console shows how the images stand, for who stands before the device.
+#   Whether the first console shows the states of the images, for people in front of the device.
 # @param site
-#   Where the device stands, for the monitor.
+#   The location of the device, shown by the monitor.
 # @param metrics
-#   A text file for Prometheus' node_exporter, as `/var/lib/prometheus/node-exporter/alm.prom`; where unset, none.
+#   A text file for Prometheus' node_exporter, such as `/var/lib/prometheus/node-exporter/alm.prom`; if unset, none.
 # @param environment
-#   More environment for all commands, as `['NAME=value']`. It can be read in reports: no secrets here.
+#   Additional environment of all commands, such as `['NAME=value']`. It is visible in reports: no secrets here.
 # @param path
-#   PATH of all commands.
+#   The PATH of all commands.
 #
 # @example From the node's package sources
 #   include alm_pull
@@ -135,10 +135,10 @@ class alm_pull (
     Class['alm_pull::install'] -> Class['alm_pull::monitor']
   }
 
-  # In a first run under --noop the executable is not there yet; Puppet would call that an error of the check.
+  # In a first run with --noop the executable does not exist yet, which Puppet would report as an error of the check.
   $where_installed = ['/bin/sh', '-c', '[ -x "$0" ] && exec "$0" "$@"']
 
-  # What every command gets. Puppet has taken HOME away: the tool and docker find root's home by themselves.
+  # The environment of every command. Puppet removes HOME; the program and docker find root's home themselves.
   $command_environment = $environment + [
     $host ? { undef => [], default => ["DOCKER_HOST=${host}"] },
     $docker_config ? { undef => [], default => ["DOCKER_CONFIG=${docker_config}"] },

@@ -21,7 +21,7 @@ class alm_pull::install {
     }
   }
 
-  # What the helpers read.
+  # The configuration of the helper scripts.
   ['common', 'images', 'journal', 'refers', 'replace'].each |$part| {
     file { "${alm_pull::libexec}/${part}.sh":
       ensure => file,
@@ -73,7 +73,7 @@ class alm_pull::install {
   }
 
   if $alm_pull::manage_links {
-    # A link at the old script's place: a script there would keep winning in PATH.
+    # A link in the place of the old script, which would otherwise still come first in PATH.
     ['docker-pull-with-progress', 'alm-pull', 'alm-status'].each |$name| {
       file { "${alm_pull::bin}/${name}":
         ensure  => link,
@@ -82,7 +82,7 @@ class alm_pull::install {
       }
     }
 
-    # Whoever has an `alm` of another kind keeps it.
+    # An existing `alm` of another kind is kept.
     file { "${alm_pull::bin}/alm":
       ensure  => link,
       target  => $executable,
@@ -94,7 +94,7 @@ class alm_pull::install {
   if $alm_pull::manage_log {
     $directory = regsubst($alm_pull::log, '/[^/]+\z', '')
 
-    # As everybody may read it: the customers' users follow it with `alm pull -f`.
+    # Readable for everyone: customers follow it with `alm pull -f`.
     file { $directory:
       ensure => directory,
       owner  => 'root',

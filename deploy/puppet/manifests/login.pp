@@ -1,15 +1,15 @@
 # @summary Logs docker in to a registry, with a password from a file
 #
-# For where docker's own credentials are wanted; otherwise `alm_pull::token_file` hands the file to the pulls directly. It
-# runs where docker's `config.json` does not hold this user and password for the registry. The password is never in an
+# For nodes on which docker itself needs the credentials; otherwise `alm_pull::token_file` passes the file to the pulls
+# directly. It runs if docker's `config.json` does not have this user and password for the registry. The password is never in an
 # argument, in the environment or in a report. All pulls from this registry wait for it.
 #
 # @param registry
-#   The registry's host, with its port where it has one; `docker.io` is Docker Hub.
+#   The registry's host, with its port if it has one; `docker.io` is Docker Hub.
 # @param token_file
-#   The file that holds the password: an access token of the GCP Artifact Registry, or a service account's key.
+#   The file with the password: an access token of the GCP Artifact Registry, or a service account's key.
 # @param token_user
-#   The user that goes with it; where unset, `_json_key` for a service account's key, else `oauth2accesstoken`.
+#   The user for this password; if unset, `_json_key` for a service account's key, else `oauth2accesstoken`.
 #
 # @example The registry of a GCP project
 #   alm_pull::login { 'europe-west1-docker.pkg.dev': }

@@ -1,6 +1,6 @@
 # @summary The monitor on the first console
 #
-# The package brings the unit; where the executable is installed as a file, so is the unit.
+# The package contains the unit; if the executable is installed as a file, the unit is, too.
 #
 # @api private
 class alm_pull::monitor {

@@ -1,11 +1,11 @@
-# @summary What the profiles share: the module, and the flow of a node with the fleet's registry
+# @summary The common part of the profiles: the module, and the sequence on a node with the fleet's registry
 #
 # @param images
-#   The images by a name of their own.
+#   The images, each with a name.
 # @param references
 #   What this node pulls instead of the `image` of some of `images`, by the same names.
 # @param settings
-#   What else `alm_pull::update` takes.
+#   Other parameters of `alm_pull::update`.
 #
 # @api private
 define alm_pull::profile (

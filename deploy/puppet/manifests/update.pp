@@ -1,22 +1,22 @@
-# @summary The flow of a node: log in, pull all images, then recreate the containers whose image is new
+# @summary The sequence on a node: log in, pull all images, then recreate the containers whose image is new
 #
-# The profiles use it; it can stand in a profile of your own.
+# The profiles use it; you can use it in your own profile.
 #
 # @param images
-#   The images by a name of their own, in the order in which they are pulled.
+#   The images, each with a name, in the order in which they are pulled.
 # @param references
 #   What to pull instead of the `image` of some of `images`, by the same names.
 # @param registry
-#   The registry to log in to; where unset, none.
+#   The registry to log in to; if unset, none.
 # @param token_file
-#   The file that holds the registry's password; where unset, docker's own credentials serve.
+#   The file with the registry's password; if unset, docker's own credentials are used.
 # @param token_user
-#   The user that goes with it.
+#   The user for this password.
 # @param docker_login
-#   Whether docker itself is logged in, for everybody on the node who uses it; else the file goes to the pulls alone.
+#   Whether docker itself is logged in, for all its users on the node; otherwise only the pulls get the file.
 # @param remove_replaced
-#   Whether to remove what pulls replaced, once nothing uses it and it has no name left. An image of which any entry says
-#   otherwise is kept.
+#   Whether to remove replaced images when nothing uses them and they have no name. An image is kept if any of its entries
+#   says so.
 #
 # @example An image of one's own
 #   alm_pull::update { 'kiosk':
@@ -49,8 +49,8 @@ define alm_pull::update (
     $token = { 'token_file' => $token_file, 'token_user' => $token_user }
   }
 
-  # One container may stop for a moment only when all that can be fetched has been: pulls first. Each container needs its
-  # own image alone, so that an image that cannot be had does not hold up the others. Several may run the same one.
+  # Pulls come first: a container is stopped only after everything is downloaded. Each container needs only its own image, so
+  # an image that cannot be pulled does not delay the others. Several containers may run the same image.
   $pulls = $wanted.map |$pair| { $pair[1].filter |$key, $value| { $key in ['image', 'ensure', 'platform', 'timeout', 'when_unknown'] } }
 
   $pulls.unique.each |$pull| {
@@ -67,7 +67,7 @@ define alm_pull::update (
   $wanted.each |$pair| {
     $entry = $pair[1]
 
-    # Of an image that is absent, the container is left to whoever removes it.
+    # The container of an absent image is not removed here.
     if $entry['container'] and $entry['ensure'] != 'absent' {
       $settings = $entry.filter |$key, $value| { $key in ['run_args', 'command', 'restart_on', 'grace', 'grace_limit'] }
 

@@ -41,20 +41,34 @@ struct Pulled {
 /// Pulls with this script as the agent, or without an agent if it is empty. The engine continues after the agent has had time
 /// to answer.
 fn pull_with(agent: &str, info: &str, options: &[&str]) -> Pulled {
-    pull_from(r#"{"Version":"20.10.24","Os":"linux","Arch":"arm"}"#, agent, info, options)
+    pull_from(VERSION, agent, info, options)
 }
+
+const VERSION: &str = r#"{"Version":"20.10.24","Os":"linux","Arch":"arm"}"#;
 
 /// The same with an engine of this version.
 fn pull_from(version: &'static str, agent: &str, info: &str, options: &[&str]) -> Pulled {
+    pull_in(prepared(agent), version, info, options, |_| {
+        // Longer than the agent of any test takes.
+        std::thread::sleep(Duration::from_millis(1500));
+    })
+}
+
+/// A directory with the program and the agent.
+fn prepared(agent: &str) -> Temp {
     let temp = Temp::new();
     // A copy of the program in its own directory, so that PATH decides which agent is found.
     let own = temp.join("own");
     fs::create_dir(&own).expect("a directory");
-    let program_ = own.join("pull");
-    fs::copy(crate::support::PROGRAM, &program_).expect("a copy");
+    fs::copy(crate::support::PROGRAM, own.join("pull")).expect("a copy");
     if !agent.is_empty() {
         temp.script("alm-agent", &format!("PATH=/usr/bin:/bin; cd {}; {agent}", temp.display()));
     }
+    temp
+}
+
+/// Pulls there; the engine goes on after `meanwhile`.
+fn pull_in(temp: Temp, version: &'static str, info: &str, options: &[&str], meanwhile: impl FnOnce(&Temp)) -> Pulled {
     let info = info.replace("HOST", fs::read_to_string("/proc/sys/kernel/hostname").expect("a name").trim());
     let info = info.replace("ROOT", &temp.at(""));
     let engine = Engine::serve(&temp.join("docker.sock"), move |request| {
@@ -68,7 +82,7 @@ fn pull_from(version: &'static str, agent: &str, info: &str, options: &[&str]) -
             _ => vec![Step::Write([head(), begin].concat()), Step::Wait, Step::Write([rest, LAST_CHUNK.to_vec()].concat())],
         }
     });
-    let mut command = crate::support::clean(Command::new(&program_), &temp);
+    let mut command = crate::support::clean(Command::new(temp.join("own/pull")), &temp);
     command.args([
         "--retries",
         "0",
@@ -80,8 +94,7 @@ fn pull_from(version: &'static str, agent: &str, info: &str, options: &[&str]) -
         &temp.at("r.jsonl"),
     ]);
     let running = Running::start(command.args(options).arg(temp.image()));
-    // Longer than the agent of any test takes.
-    std::thread::sleep(Duration::from_millis(1500));
+    meanwhile(&temp);
     engine.go();
     let ended = running.end();
     let requests = engine.requests().into_iter().map(|request| request.line).collect();
@@ -128,9 +141,20 @@ fn the_agents_answer_is_shown_and_replayed() {
     assert!(!request.contains("DockerRootDir"), "{request}");
 }
 
+/// The text without what no two pulls have alike: names, times and speeds.
+fn comparable(pulled: &Pulled, text: &str) -> String {
+    let is_time = |word: &str| {
+        word.trim_matches(['[', ']', '(', ')', ',']).chars().all(|c| c.is_ascii_digit() || ".:-hmsKMGB/".contains(c))
+            && (word.contains(['[', ']']) || word.ends_with('s') || word.contains("B/s"))
+    };
+    let text = text.replace(&pulled.temp.image(), "IMAGE");
+    text.split_inclusive([' ', '\n']).map(|word| if is_time(word.trim()) { "TIME " } else { word }).collect()
+}
+
 #[test]
 fn an_agent_that_fails_changes_nothing() {
-    for agent in [
+    let good_5 = good(5_000_000);
+    let agents = [
         "",
         "exit 1",
         "kill -9 $$",
@@ -141,12 +165,128 @@ fn an_agent_that_fails_changes_nothing() {
         "head -c 1000000 /dev/zero",
         "exec >&-; sleep 30",
         "trap '' TERM; sleep 30 & wait",
-    ] {
-        check_unknown(&pull_with(agent, INFO, &[]));
+        "kill -STOP $$",
+        // A half answer, one that is not UTF-8, two, none, one among others, by the letter and never whole.
+        "printf '{\"layers\":[['; sleep 30",
+        r#"printf '{"layers":[["aaaaaaaaaaaa",1],["bbbbbbbbbbbb",1],["cccccccccccc",1]],"x":"\377"}\n'"#,
+        &format!("{good_5}; {good_5}"),
+        "true",
+        &format!("echo hello; {good_5}"),
+        "while printf '['; do sleep 0.01; done",
+        // Right, but it does not end; it is ended by a signal, or with a failure; of a size that none has.
+        &format!("{good_5}; sleep 30"),
+        &format!("{good_5}; exec >&-; sleep 30"),
+        &format!("{good_5}; kill -STOP $$"),
+        &format!("{good_5}; kill -9 $$"),
+        &format!("{good_5}; exit 1"),
+        &good(1 << 63),
+        &good(u64::MAX),
+        // It reads nothing, and its children hold its output.
+        "exec <&-; sleep 30 & sleep 30 & exit 1",
+    ];
+    // All files are written before the first program starts: a file that is open for writing cannot be started.
+    let temps: Vec<Temp> = agents.iter().map(|agent| prepared(agent)).chain([prepared(""), prepared("")]).collect();
+    // A program that cannot be started, and one whose interpreter is missing.
+    temps[agents.len()].script("alm-agent", "");
+    temps[agents.len()].write("alm-agent", [0x7f, b'E', b'L', b'F']);
+    temps[agents.len() + 1].script("alm-agent", "");
+    temps[agents.len() + 1].write("alm-agent", "#!/nonexistent\n");
+    let wait = |_: &Temp| std::thread::sleep(Duration::from_millis(1500));
+    let without = pull_in(prepared(""), VERSION, INFO, &["--sizes", "never"], wait);
+    check_unknown(&without);
+    let pulls: Vec<Pulled> = std::thread::scope(|scope| {
+        let running: Vec<_> =
+            temps.into_iter().map(|temp| scope.spawn(move || pull_in(temp, VERSION, INFO, &[], wait))).collect();
+        running.into_iter().map(|pull| pull.join().expect("a pull")).collect()
+    });
+    for (pulled, agent) in pulls.iter().zip(agents.iter().chain(&["no program", "no interpreter"])) {
+        check_unknown(pulled);
+        for file in ["log", "stdout"] {
+            let [with, without] = [pulled, &without].map(|pulled| match file {
+                "log" => comparable(pulled, &pulled.temp.read("log")),
+                _ => comparable(pulled, &pulled.ended.stdout),
+            });
+            assert_eq!(with, without, "{agent}: {file}");
+        }
     }
-    // An answer for another image, one with an impossible size, and one from an agent that fails after its answer.
-    check_unknown(&pull_with(&good(1 << 63), INFO, &[]));
-    check_unknown(&pull_with(&format!("{}; exit 1", good(5)), INFO, &[]));
+}
+
+#[test]
+fn an_agent_may_be_slow_and_leave_something_running() {
+    let answer = good(5_000_000);
+    let by_the_letter = format!(
+        "({answer}) | while IFS= read -r line; do while [ \"$line\" ]; do printf %.1s \"$line\"; line=${{line#?}}; done; sleep 0.3; done"
+    );
+    for agent in [&by_the_letter, &format!("{answer}; sleep 3 & exit 0")] {
+        let pulled = pull_with(agent, INFO, &[]);
+        assert!(
+            pulled.ended.stdout.contains("📏 To download: 15MB in 2 layers (1 cached)"),
+            "{agent}: {}",
+            pulled.ended.stdout
+        );
+        assert_eq!((pulled.ended.code, pulled.ended.stderr.as_str()), (Some(0), ""));
+    }
+}
+
+#[test]
+fn an_agent_that_hangs_is_killed_while_the_pull_goes_on() {
+    let agents = [
+        "trap '' TERM INT HUP; sleep 40 & echo $$ $! >pids; wait",
+        "sleep 40 & echo $$ $! >pids; kill -STOP $$",
+        "exec >&-; sleep 40 & echo $$ $! >pids; wait",
+    ];
+    let temps = agents.map(prepared);
+    std::thread::scope(|scope| {
+        for temp in temps {
+            scope.spawn(move || {
+                let is_alive = |pid: &&str| {
+                    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+                    // What has ended and is not waited for yet counts as gone: its grandchild is another's to wait for.
+                    !stat.is_empty() && !stat.contains(") Z ")
+                };
+                let pulled = pull_in(temp, VERSION, INFO, &[], |temp| {
+                    let begun = std::time::Instant::now();
+                    let pids = || temp.read("pids");
+                    while pids().split_whitespace().count() < 2 && begun.elapsed() < crate::support::LIMIT {
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                    let pids = pids();
+                    assert_eq!(pids.split_whitespace().filter(is_alive).count(), 2, "{pids}");
+                    while pids.split_whitespace().any(|pid| is_alive(&pid)) {
+                        assert!(begun.elapsed() < crate::support::LIMIT, "{pids} live on");
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                    assert!(begun.elapsed() > Duration::from_secs(3), "it had less than its time");
+                });
+                check_unknown(&pulled);
+            });
+        }
+    });
+}
+
+#[test]
+fn the_total_is_exact_in_the_state_and_in_json_too() {
+    let temp = prepared(&good(5_000_000));
+    let state_directory = temp.at("state");
+    let options = ["--progress", "json", "--state", &state_directory];
+    let states = |temp: &Temp| {
+        let files = fs::read_dir(temp.join("state")).into_iter().flatten().flatten();
+        files.map(|file| fs::read_to_string(file.path()).unwrap_or_default()).collect::<String>()
+    };
+    // The second layer has not begun, and the engine has not named its size.
+    let second = r#"{"id":"bbbbbbbbbbbb","text":"Waiting","current":0,"total":5000000,"percent":0}"#;
+    let parts = [r#""current":1000000,"total":15000000,"#, r#""exact":true,"#, second];
+    let pulled = pull_in(temp, VERSION, INFO, &options, |temp| {
+        let begun = std::time::Instant::now();
+        while !parts.iter().all(|part| states(temp).contains(part)) {
+            assert!(begun.elapsed() < crate::support::LIMIT, "{}", states(temp));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    assert_eq!(pulled.ended.code, Some(0), "{}", pulled.ended.stderr);
+    for part in [r#""text":"To download","details":"15MB in 2 layers (1 cached)""#, r#""bytes":15000000,"#] {
+        assert!(pulled.ended.stdout.contains(part), "{part}: {}", pulled.ended.stdout);
+    }
 }
 
 #[test]

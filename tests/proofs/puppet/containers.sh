@@ -336,13 +336,21 @@ not_well() { # what the engine calls running
 health() {
     node 'alm_pull::grace_limit: 4'
     # Longer than the grace, and healthy in the end.
-    local health="--health-interval, 1s, --health-retries, '20', --health-cmd"
+    local health="--health-interval, 1s, --health-retries, '1000', --health-cmd"
     app_with "run_args: [$kills, --network, none, $health, '/bin/busybox test -e /ready']" \
         'command: [/bin/busybox, sh, -c, "sleep 2; echo >/ready; sleep 100000"]'
     apply 2
     [ "$(docker container inspect -f '{{.State.Health.Status}}' app)" = healthy ]
     settled
+    # Called unhealthy, and healthy in the end.
+    node 'alm_pull::grace_limit: 20'
+    app_with "run_args: [$kills, --network, none, --health-interval, 1s, --health-retries, '1', --health-cmd, '/bin/busybox test -e /ready']" \
+        'command: [/bin/busybox, sh, -c, "sleep 4; echo >/ready; sleep 100000"]'
+    apply 2
+    [ "$(docker container inspect -f '{{.State.Health.Status}}' app)" = healthy ]
+    settled
     # Never within the limit.
+    node 'alm_pull::grace_limit: 4'
     app_with "run_args: [$kills, --network, none, $health, '/bin/busybox false']"
     apply 4
     said 'it is not healthy after 4 seconds'
@@ -449,7 +457,7 @@ cut_run() { # MODE OPTION...: of the helper, on app
 }
 
 cut_off() { # COMMAND-OF-THE-NEW-IMAGE: after each step, with the engine started again, until there are no more steps
-    local at old code
+    local at old code left
     mkdir -p "$dir/cut"
     cat_cutter docker "$(type -P docker)" >"$dir/cut/docker"
     cat_cutter mv "$(type -P mv)" >"$dir/cut/mv"
@@ -469,7 +477,9 @@ cut_off() { # COMMAND-OF-THE-NEW-IMAGE: after each step, with the engine started
         cut_run recreate --grace 1 --grace-limit 4 --remove-replaced || true
         echo 0 >"$dir/cut/at"
         "$lab" kill "$dir/lab" engine
+        left=$(shims)
         "$lab" revive "$dir/lab" engine
+        end_shims "$left"
         # As Puppet's next run would, which takes seconds longer.
         code=0
         cut_run recreate --grace 1 --grace-limit 4 --remove-replaced || code=$?
@@ -517,4 +527,144 @@ journal_lost() { # as on a node whose /var does not outlive a start
     done
     plain_app
     apply 2
+}
+
+# == What is in the way, by the helper itself ==
+
+no_good() { # of what the last helper has said
+    gone "$@" >"$dir/out" 2>&1
+    cat "$dir/out"
+}
+as_it_was() { [ "$(running app)" = "$1" ] && [ "$(container app)" = "$1" ] && no_leftovers; }
+
+begin_of_id() { # docker takes `db` for the id of another container where none has this name
+    local other name before
+    other=$(docker run -d --name other --network none --stop-signal SIGKILL "$HUB/app:latest")
+    for name in "${other:0:2}" "${other:0:4}"; do
+        before=$(docker ps -aq --no-trunc | wc -l)
+        for _ in 1 2; do
+            helper container recreate --state "$dir/state" --image-at 3 --grace 1 --remove-replaced "$PULL" "$name" "$HUB/app:latest" \
+                --network none "$HUB/app:latest"
+            [ "$(running other)" = "$other" ]
+            [ "$(docker ps -aq --no-trunc | wc -l)" = $((before + 1)) ]
+        done
+        helper container current --state "$dir/state" --image-at 3 "$PULL" "$name" "$HUB/app:latest" --network none "$HUB/app:latest"
+        docker rm -f "$(container "$name")"
+        # Nor is it said to run.
+        no_good "$PULL" --ascii --host "unix://$ENGINE_SOCKET" --running "$name" "$HUB/app:latest"
+        said '^no'
+        gone helper container current --state "$dir/state" --image-at 3 "$PULL" "$name" "$HUB/app:latest" --network none "$HUB/app:latest"
+    done
+    docker rm -f other
+}
+
+journal_damaged() { # empty, cut, nonsense, another node's: what runs goes on, and the next change goes well
+    local app telemetry text
+    app_with "run_args: [$kills, --network, none, --restart, always]"
+    apply 2
+    app=$(container app) telemetry=$(container telemetry)
+    for text in '' '\n\n' 'step' 'step dancing\nold a\nnew b\n' 'step proving\nold' 'mark x\ntries 08\nmarked 9x\n' '\0\1\377step\n' \
+        "step proving\nold $telemetry\nnew $telemetry\npolicy no:0\n" "step good\nold $telemetry\nnew $app\n" \
+        "step back\nold $telemetry\nnew $telemetry\npolicy rubbish\n" \
+        "step proving\nold $(printf '%064d' 1)\nnew $(printf '%064d' 2)\npolicy always:0\n"; do
+        # shellcheck disable=SC2059 # a text with escapes
+        printf "$text" >"$dir/state/container/.app.journal"
+        cut_run current || cut_run recreate --grace 1
+        cut_run current
+        as_it_was "$app"
+        [ "$(running telemetry)" = "$telemetry" ]
+        gone grep -q '^step' "$dir/state/container/.app.journal" || [[ $text == *dancing* || $text == step* ]]
+    done
+    settled
+    plain_app
+    apply 2
+    settled
+}
+
+lifted() { # by the image that runs, when it is what is wanted again
+    local good bad
+    app_with "run_args: [$kills, --network, none, --restart, always]"
+    apply 2
+    good=$(image app)
+    printf 'FROM %s\nCMD %s\n' "$HUB/app:latest" "$broken" | DOCKER_BUILDKIT=0 docker build -q -t "$HUB/app:latest" -
+    bad=$(image app)
+    no_good cut_run recreate --grace 1
+    said 'is no good'
+    no_good cut_run recreate --grace 1
+    said 'was rolled back and is tried again'
+    docker tag "$good" "$HUB/app:latest"
+    cut_run current
+    docker tag "$bad" "$HUB/app:latest"
+    no_good cut_run recreate --grace 1
+    said 'is no good'
+    docker tag "$good" "$HUB/app:latest"
+    cut_run recreate
+    docker tag "$bad" "$HUB/app:latest"
+    no_good cut_run recreate --grace 1
+    said 'is no good'
+    docker tag "$good" "$HUB/app:latest"
+    docker image rm "$bad"
+    cut_run current
+    plain_app
+    apply 2
+    settled
+}
+
+full_disk() { # before a change: nothing is touched; in the middle of it: the old one runs again
+    local app
+    app_with "run_args: [$kills, --network, none, --restart, always]"
+    apply 2
+    app=$(container app)
+    mkdir -p "$dir/full" "$dir/cut"
+    mount -t tmpfs -o size=64k full "$dir/full"
+    mkdir "$dir/full/container"
+    fill="cat /dev/zero >'$dir/full/filled' 2>/dev/null"
+    sh -c "$fill" || true
+    no_good helper container recreate --state "$dir/full" --image-at 5 --grace 1 "$PULL" app "$HUB/app:latest" \
+        --env a=b --network none "$HUB/app:latest"
+    said 'not touched: its journal .*container/.app.journal cannot be written'
+    as_it_was "$app"
+    # Where all is well nothing has to be written.
+    cut_run current --state "$dir/full"
+    [ "$(find "$dir/full" -name '*.tmp' | wc -l)" = 0 ]
+    # Full from the moment at which the new one starts.
+    # shellcheck disable=SC2016 # for the shell that runs the file
+    printf '#!/bin/sh\ncase $1 in start) %s ;; esac\nexec %s "$@"\n' "$fill" "$(type -P docker)" >"$dir/cut/docker"
+    chmod 755 "$dir/cut/docker"
+    rm "$dir/full/filled"
+    for _ in 1 2; do
+        no_good helper container recreate --state "$dir/full" --image-at 5 --grace 1 "$PULL" app "$HUB/app:latest" \
+            --entrypoint /missing --network none "$HUB/app:latest"
+        as_it_was "$app"
+    done
+    said 'not touched: its journal|cannot be written'
+    rm -r "$dir/cut" "$dir/full/filled"
+    # With room again it goes on as ever.
+    helper container recreate --state "$dir/full" --image-at 5 --grace 1 "$PULL" app "$HUB/app:latest" \
+        --env a=b --network none "$HUB/app:latest"
+    no_leftovers
+    [ "$(stat -c %a "$dir/full/container/app.json")" = 644 ]
+    umount "$dir/full"
+    plain_app
+    apply 2
+    settled
+}
+
+dead() { # what the engine could not remove: it is in the way, but nothing else
+    local app
+    app=$(container app)
+    held=$dir/lab/data/containers/$app/held # not local: the trap needs it
+    touch "$held"
+    chattr +i "$held"
+    trap 'chattr -i "$held" 2>/dev/null || true' EXIT
+    gone docker rm -f app
+    [ "$(docker container inspect -f '{{.State.Status}}' app)" = dead ]
+    apply 4
+    said 'the engine cannot remove it'
+    chattr -i "$held"
+    apply 2
+    did 'docker-recreate app'
+    runs app
+    no_leftovers
+    settled
 }

@@ -182,7 +182,7 @@ impl Receiver {
                 (format!("{base}/{query}"), json)
             }
             Kind::Apprise | Kind::Mail => {
-                // Apprise's API refuses a message without a body (400).
+                // Apprise's API, which takes `message` as its `body`, refuses a message without one (400).
                 let body = if body.is_empty() { title } else { body };
                 let json = serde_json::json!({"version": "1.0", "title": title, "message": body, "attachments": [],
                     "type": if *is_bad { "failure" } else { "success" }});
@@ -264,6 +264,12 @@ mod tests {
             ),
             ("ntfy://10.0.0.1:80/SECRET", Kind::Ntfy, "http://10.0.0.1:80/SECRET", "Ntfy at http://10.0.0.1"),
             ("https://Apprise.example.com/notify/SECRET", Kind::Apprise, "=", "Apprise at https://apprise.example.com"),
+            (
+                "https://apprise.example.com/notify/SECRET?:message=body",
+                Kind::Apprise,
+                "=",
+                "Apprise at https://apprise.example.com",
+            ),
             ("https://u:SECRET@a.test?k=SECRET", Kind::Apprise, "https://a.test?k=SECRET", "Apprise at https://a.test"),
             ("mailto:SECRET@example.com", Kind::Mail, "SECRET@example.com", "mail to example.com"),
             ("MAILTO:a@b.test,c%40d@e.test?subject=x", Kind::Mail, "a@b.test,c@d@e.test", "mail to e.test"),

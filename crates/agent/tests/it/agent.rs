@@ -1,6 +1,8 @@
 //! One request, one process, one answer.
 
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::{env, fs, process};
@@ -33,11 +35,27 @@ impl Drop for Scratch {
     }
 }
 
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").expect("/proc").uid() == 0
+}
+
+/// For tests of what root may do and others may not: another user, and a copy of the program that it may start. `None` if
+/// the test is not root itself.
+pub(crate) fn another_user(scratch: &Scratch) -> Option<(PathBuf, u32)> {
+    let program = scratch.0.join("alm-agent");
+    // By another process: a file that this one has open for writing would be busy when a test beside it forks.
+    let copied = Command::new("cp").args([Path::new(PROGRAM), &program]).status().expect("cp runs");
+    assert!(copied.success());
+    is_root().then_some((program, 65534))
+}
+
 pub(crate) struct Call {
     pub(crate) command: &'static str,
     pub(crate) body: Value,
     /// In place of the system's roots.
     pub(crate) roots: Option<PathBuf>,
+    /// Its file and the user as whom it runs, if that is not the test's.
+    pub(crate) user: Option<(PathBuf, u32)>,
 }
 
 #[derive(Debug)]
@@ -52,7 +70,7 @@ impl Call {
     pub(crate) fn sizes(image: &str) -> Self {
         let info = json!({"RegistryConfig": {"InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"], "IndexConfigs": {}, "Mirrors": []}});
         let body = json!({"do": "sizes", "image": image, "engine": "linux/amd64", "version": "28.5.2", "info": info, "auth": {}, "limit_ms": 4000});
-        Self { command: "sizes", body, roots: None }
+        Self { command: "sizes", body, roots: None, user: None }
     }
 
     pub(crate) fn digest(image: &str) -> Self {
@@ -82,7 +100,14 @@ impl Call {
     }
 
     pub(crate) fn start(&self) -> Child {
-        let mut command = Command::new(PROGRAM);
+        let mut command = match &self.user {
+            Some((program, user)) => {
+                let mut command = Command::new(program);
+                command.uid(*user).gid(*user);
+                command
+            }
+            None => Command::new(PROGRAM),
+        };
         command.arg(self.command).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.envs(self.roots.iter().map(|path| ("SSL_CERT_FILE", path)));
         let mut child = command.spawn().expect("the agent starts");

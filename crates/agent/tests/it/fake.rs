@@ -212,13 +212,34 @@ pub(crate) fn index(kinds: [&str; 2], entries: &[(&str, &str)]) -> String {
     format!(r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[{entries}]}}"#, kinds[0])
 }
 
+/// The digest of these bytes.
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
+    ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().iter().fold("sha256:".to_owned(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Manifests with the digests that they really have: an index names manifests that are behind it in the list by
+/// `digest(name)`.
+pub(crate) fn sealed(mut manifests: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
+    for at in (1..manifests.len()).rev() {
+        let (name, text) = &manifests[at];
+        let (placeholder, real) = (digest(name), digest_of(text.as_bytes()));
+        for (_, text) in &mut manifests[..at] {
+            *text = text.replace(&placeholder, &real);
+        }
+    }
+    manifests
+}
+
 /// Answers as a registry that has `manifests`, by the last part of the path.
 pub(crate) fn registry(manifests: &[(&str, String)], request: &Request) -> Vec<u8> {
     let path = request.path.split('?').next().unwrap_or_default();
     let version = path.rsplit('/').next().unwrap_or_default();
-    match manifests.iter().find(|(name, _)| version == *name || version == digest(name)) {
-        Some((name, text)) if path.contains("/manifests/") => {
-            let named = if version == *name { digest("d0") } else { version.to_owned() };
+    match manifests.iter().find(|(name, text)| version == *name || version == digest_of(text.as_bytes())) {
+        Some((_, text)) if path.contains("/manifests/") => {
+            let named = digest_of(text.as_bytes());
             answer("200 OK", &[("docker-content-digest", &named), ("content-type", DOCKER[1])], text)
         }
         _ => answer("404 Not Found", &[], r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#),
@@ -228,6 +249,10 @@ pub(crate) fn registry(manifests: &[(&str, String)], request: &Request) -> Vec<u
 /// An image of two layers under the tag `app`, without an index.
 pub(crate) fn simple() -> Vec<(&'static str, String)> {
     vec![("app", image(OCI[1], &[("aa11", 1000), ("bb22", 234)]))]
+}
+
+pub(crate) fn simple_digest() -> String {
+    digest_of(simple()[0].1.as_bytes())
 }
 
 pub(crate) fn simple_layers() -> Vec<(String, u64)> {

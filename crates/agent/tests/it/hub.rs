@@ -198,6 +198,74 @@ fn mirrors_come_first_and_get_no_credential() {
 }
 
 #[test]
+fn mirrors_of_every_kind() {
+    let hub = Hub::start("hub-mirror-kinds");
+    let call = |mirror: String| hub.ask(Call::sizes("a:app")).with("/info/RegistryConfig/Mirrors", json!([mirror]));
+    let hub_is_asked = || !hub.server.lines().is_empty();
+
+    // Below a path, and by TLS with an authority of its own.
+    let authority = Authority::new();
+    let mirror = Server::start(Some(authority.identity(&["127.0.0.1"]).server(None)), |r| registry(&simple(), r));
+    let certs = format!("certs.d/{}/ca.crt", mirror.address);
+    hub.scratch.write(&certs, &authority.pem);
+    let url = format!("https://{}/cache/hub/", mirror.address);
+    let with = call(url.clone()).verified().login("user", "secret").ask();
+    assert_eq!(with.layers(), simple_layers());
+    with.has("asked", url.trim_end_matches('/'));
+    assert_eq!(mirror.lines(), ["GET /cache/hub/v2/library/a/manifests/app"]);
+    assert_eq!(mirror.authorizations(), [""; 0]);
+    assert!(!hub_is_asked());
+    // The Hub itself has no directory there, whatever is in one of its name.
+    hub.scratch.write("certs.d/registry-1.docker.io/x.cert", "no certificate");
+    std::fs::remove_file(hub.scratch.0.join(certs)).expect("it was there");
+    call(url).verified().ask().has("asked", "https://registry-1.docker.io");
+
+    // What answers nothing in time has taken the time of all.
+    let silent = Server::listen("127.0.0.1:0", None, |_, _| {
+        thread::sleep(std::time::Duration::from_secs(2));
+        false
+    });
+    let before = hub.server.lines().len();
+    call(format!("http://{}/", silent.address)).with("/limit_ms", json!(700)).ask().is_kind("limit");
+    assert_eq!(hub.server.lines().len(), before);
+    // The engine goes on to the Hub after any other answer, and without any.
+    for (status, headers) in [
+        ("404 Not Found", &[][..]),
+        ("401 Unauthorized", &[("www-authenticate", "Negotiate")][..]),
+        ("403 Forbidden", &[]),
+        ("429 Too Many Requests", &[]),
+        ("500 Internal Server Error", &[]),
+        ("200 OK", &[("docker-content-digest", "sha256:x")]),
+        ("302 Found", &[("location", "http://127.0.0.1:1/")]),
+        ("302 Found", &[("location", "gopher://127.0.0.1:1/")]),
+    ] {
+        let mirror = Server::start(None, move |_| answer(status, headers, "<html>"));
+        call(format!("http://{}/", mirror.address)).ask().has("asked", "https://registry-1.docker.io");
+        assert_eq!(mirror.lines().len(), 1, "{status}");
+    }
+    call("http://127.0.0.1:1/".to_owned()).ask().has("asked", "https://registry-1.docker.io");
+}
+
+#[test]
+fn other_names_of_the_hub() {
+    let hub = Hub::start("hub-names");
+    let mirror = Server::start(None, |request| registry(&simple(), request));
+    let call =
+        |image: &str| hub.ask(Call::sizes(image)).with("/info/RegistryConfig/Mirrors", mirrors(&[&mirror.address]));
+    for (count, image) in ["index.docker.io/a:app", "docker.io/a:app", "library/a:app", "a:app"].iter().enumerate() {
+        assert_eq!(call(image).ask().layers(), simple_layers(), "{image}");
+        assert_eq!(mirror.lines().len(), count + 1, "{image}");
+    }
+    assert!(mirror.lines().iter().all(|line| line == "GET /v2/library/a/manifests/app"));
+    // By the name of its host it is a registry like any other: without mirrors, and with certs.d.
+    let name = "registry-1.docker.io/library/a:app";
+    assert_eq!(call(name).ask().layers(), simple_layers());
+    assert_eq!((mirror.lines().len(), hub.server.lines().len()), (4, 3));
+    hub.scratch.write("certs.d/registry-1.docker.io/x.cert", "no certificate");
+    call(name).ask().is_kind("tls");
+}
+
+#[test]
 fn a_mirrors_tokens_are_asked_for_without_a_name() {
     let mirror = Server::start(None, |request| {
         let host = request.header("host").unwrap_or_default();
@@ -216,7 +284,7 @@ fn a_mirrors_tokens_are_asked_for_without_a_name() {
         json!({"identitytoken": "secret"}),
         json!({"registrytoken": "secret"}),
     ] {
-        let call = Call { body: call.body.clone(), command: "sizes", roots: None }.with("/auth", auth);
+        let call = Call { body: call.body.clone(), command: "sizes", roots: None, user: None }.with("/auth", auth);
         assert_eq!(call.ask().layers(), simple_layers());
     }
     for request in mirror.requests() {

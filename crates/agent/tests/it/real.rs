@@ -2,7 +2,6 @@
 //!
 //! Needs `docker-registry` and `htpasswd`, which the repository's `tests` say how to install; fails without them.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::agent::{Call, Scratch};
-use crate::fake::{DOCKER, OCI};
+use crate::fake::{DOCKER, OCI, digest_of as digest};
 use crate::pki::Authority;
 
 struct Registry {
@@ -73,14 +72,6 @@ fn push(address: &str, method: &str, path: &str, kind: &str, body: &[u8]) -> ure
     let answer = ureq::run(request.expect("a request")).expect("the registry takes it");
     assert!(answer.status().is_success(), "{answer:?}");
     answer
-}
-
-fn digest(bytes: &[u8]) -> String {
-    let mut text = "sha256:".to_owned();
-    for byte in ring::digest::digest(&ring::digest::SHA256, bytes).as_ref() {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 fn push_blob(address: &str, bytes: &[u8]) -> String {
@@ -175,11 +166,11 @@ fn htpasswd() {
     Call::digest(&registry.image("app"))
         .login("user", "secret")
         .ask()
-        .has("digest", &digest_of(&registry, "user:secret"));
+        .has("digest", &served_digest(&registry, "user:secret"));
 }
 
 /// As the registry itself says it.
-fn digest_of(registry: &Registry, login: &str) -> String {
+fn served_digest(registry: &Registry, login: &str) -> String {
     use base64::Engine as _;
     let login = base64::engine::general_purpose::STANDARD.encode(login);
     let url = format!("http://{}/v2/lib/app/manifests/app", registry.address);

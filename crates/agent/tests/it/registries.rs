@@ -1,6 +1,7 @@
 //! Registries of every kind that engines are configured for, on loopback: by which address and scheme, and which manifest.
 
 mod login;
+mod manifests;
 mod tls;
 
 use std::path::Path;
@@ -8,7 +9,10 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::agent::{Call, Scratch};
-use crate::fake::{DOCKER, OCI, Server, answer, digest, image, index, registry, simple, simple_layers};
+use crate::fake::{
+    DOCKER, OCI, Server, answer, digest, digest_of, image, index, registry, sealed, simple, simple_digest,
+    simple_layers,
+};
 use crate::pki::Authority;
 
 fn plain() -> Server {
@@ -28,7 +32,7 @@ fn an_insecure_registry_by_its_address() {
     let answer = Call::sizes(&format!("{}/a/b:app", server.address)).ask();
     assert_eq!(answer.layers(), simple_layers());
     let asked = format!("http://{}", server.address);
-    answer.has("digest", &digest("d0")).has("asked", &asked);
+    answer.has("digest", &simple_digest()).has("asked", &asked);
     assert_eq!(answer.json["total"], 1234);
     assert_eq!(answer.json["platform"], json!(null));
     assert_eq!(server.lines(), ["GET /v2/a/b/manifests/app"]);
@@ -101,6 +105,8 @@ fn both_platform_rules_and_both_families_of_types() {
             ("a8", image(kinds[1], &[("88", 8)])),
             ("a9", image(kinds[1], &[("99", 9)])),
         ];
+        let manifests = sealed(manifests);
+        let digest = digest_of(manifests[0].1.as_bytes());
         let server = Server::start(None, move |request| registry(&manifests, request));
         for (platform, version, expected) in [
             ("linux/arm/v7", "28.5.2", "linux/arm/v6 666"),
@@ -115,7 +121,7 @@ fn both_platform_rules_and_both_families_of_types() {
             let id = layers[0].0.replace('0', "");
             assert_eq!(format!("{} {id}{}", answer.json["platform"].as_str().unwrap_or("none"), layers[0].1), expected);
             // The digest of what the tag names, and a layer that is there twice once.
-            answer.has("digest", &digest("d0"));
+            answer.has("digest", &digest);
             assert_eq!(layers.len(), 1);
             assert_eq!(answer.json["total"], layers[0].1);
         }
@@ -135,6 +141,7 @@ fn an_amd64_engine_chooses_by_its_processor() {
         ("a1", image(OCI[1], &[("11", 1)])),
         ("a3", image(OCI[1], &[("33", 3)])),
     ];
+    let manifests = sealed(manifests);
     let server = Server::start(None, move |request| registry(&manifests, request));
     let call = || Call::sizes(&format!("{}/a:app", server.address));
     call().ask().is_kind("unsupported");
@@ -153,6 +160,11 @@ fn hosts_files_of_the_containerd_store() {
         assert!(Path::new(&certs.0).exists());
     }
     assert_eq!(server.lines(), [""; 0]);
+    // Engines before 23 know no such files.
+    let certs = Scratch::new("hosts-old");
+    certs.write("_default/hosts.toml", "server = \"https://other.test\"\n");
+    let call = Call::sizes(&format!("{}/a:app", server.address)).certs(&certs.0);
+    assert_eq!(call.with("/version", json!("20.10.24")).ask().layers(), simple_layers());
 }
 
 #[test]
@@ -160,12 +172,15 @@ fn a_digest_by_head_alone() {
     let server = Server::start(None, |request| match request.path.as_str() {
         "/v2/silent/manifests/app" => answer("200 OK", &[], "{}"),
         "/v2/odd/manifests/app" => answer("200 OK", &[("docker-content-digest", "sha256:xyz")], "{}"),
+        "/v2/old/manifests/app" => answer("405 Method Not Allowed", &[("allow", "GET")], "{}"),
         _ => registry(&simple(), request),
     });
     let ask = |name: &str| Call::digest(&format!("{}/{name}:app", server.address)).ask();
     let answer = ask("a");
-    assert_eq!(answer.line, format!("{{\"digest\":\"{}\"}}\n", digest("d0")));
+    assert_eq!(answer.line, format!("{{\"digest\":\"{}\"}}\n", simple_digest()));
     ask("silent").is_kind("format");
     ask("odd").is_kind("format");
+    // Where HEAD is not known nothing is asked instead that would be counted.
+    assert!(ask("old").is_kind("network").line.contains("405"));
     assert!(server.lines().iter().all(|line| line.starts_with("HEAD ")), "{:?}", server.lines());
 }

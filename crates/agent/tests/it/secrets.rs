@@ -1,12 +1,16 @@
 //! Where a password is while it is used: nowhere but in memory and at the registry.
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::agent::Call;
+use crate::agent::{Call, PROGRAM, Scratch, another_user, is_root};
 use crate::fake::{Server, answer};
 
 const SECRET: &str = "hunter2-of-the-test";
@@ -59,21 +63,41 @@ fn none_is_in_arguments_environment_answers_or_errors() {
 }
 
 #[test]
-fn no_core_file_is_left() {
+fn no_core_file_is_left_and_nobody_reads_its_memory() {
     let server = Server::start(None, |_| {
         thread::sleep(Duration::from_secs(2));
         Vec::new()
     });
-    let mut child = Call::sizes(&format!("{}/a:app", server.address)).login("user", SECRET).start();
-    thread::sleep(Duration::from_millis(300));
-    // What is not dumpable belongs to root and has no memory that its own user may read.
-    let status = fs::read_to_string(format!("/proc/{}/coredump_filter", child.id()));
-    let owner =
-        std::os::unix::fs::MetadataExt::uid(&fs::metadata(format!("/proc/{}/mem", child.id())).expect("it lives"));
-    assert_eq!(owner, 0, "{status:?}");
-    let raised =
-        std::process::Command::new("kill").args(["-ABRT", &child.id().to_string()]).status().expect("kill runs");
-    assert!(raised.success());
-    let ended = child.wait().expect("it ends");
-    assert!(!std::os::unix::process::ExitStatusExt::core_dumped(&ended), "{ended:?}");
+    // Root would be allowed to do what its users are not.
+    let scratch = Scratch::new("core");
+    let another = another_user(&scratch);
+    fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o777)).expect("permissions");
+    let (program, user) = another.unwrap_or_else(|| (PROGRAM.into(), fs::metadata("/proc/self").expect("/proc").uid()));
+    let run = |words: &[&str]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -c unlimited 2>/dev/null || ulimit -c $(ulimit -Hc); exec \"$@\"", "sh"]);
+        command.args(["setpriv", &format!("--reuid={user}"), "--clear-groups"].iter().filter(|_| is_root()));
+        command.args(words).current_dir(&scratch.0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("sh")
+    };
+    let is_readable =
+        |pid: u32| run(&["head", "-c", "0", &format!("/proc/{pid}/mem")]).wait().expect("it ends").success();
+    let leaves_core = |mut child: Child| {
+        let raised = Command::new("kill").args(["-ABRT", &child.id().to_string()]).status().expect("kill runs");
+        assert!(raised.success());
+        child.wait().expect("it ends").core_dumped()
+    };
+    let mut child = run(&[program.to_str().expect("UTF-8"), "sizes"]);
+    let call = Call::sizes(&format!("{}/a:app", server.address)).login("user", SECRET);
+    let mut stdin = child.stdin.take().expect("its standard input");
+    stdin.write_all(call.body.to_string().as_bytes()).expect("the request is written");
+    drop(stdin);
+    let other = run(&["sleep", "20"]);
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(server.lines().len(), 1, "it waits for the registry");
+
+    // Another program of that user shows both, or this test would be of no use here.
+    assert!(is_readable(other.id()) && !is_readable(child.id()));
+    assert!(leaves_core(other), "no program leaves a core file here: ulimit -Hc is 0");
+    assert!(!leaves_core(child));
 }

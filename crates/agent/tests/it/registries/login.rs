@@ -1,11 +1,13 @@
 //! Who gets a password or a token: registries that want a login, token servers, and redirects from one to another.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::certs_d;
 use crate::agent::{Call, Scratch};
 use crate::fake::{Request, Server, answer, registry, simple, simple_layers};
-use crate::pki::Authority;
+use crate::pki::{Authority, self_signed};
 
 /// Basic, of `user` with `secret`.
 const BASIC: &str = "Basic dXNlcjpzZWNyZXQ=";
@@ -35,6 +37,39 @@ fn redirects_take_no_secret_along() {
     assert_eq!(server.authorizations().len(), 2);
     assert_eq!(target.authorizations(), [""; 0]);
     assert_eq!(target.lines()[1], "GET /v2/a/manifests/app?sig=1");
+}
+
+#[test]
+fn who_a_registry_redirects_to_gets_no_login() {
+    let tokens = Server::start(None, |_| answer("200 OK", &[], r#"{"token":"good"}"#));
+    let realm = format!("Bearer realm=\"http://{}/token\"", tokens.address);
+    let target = Server::start(None, move |request| {
+        let challenge = if request.path.contains("basic") { "Basic realm=\"r\"" } else { &realm };
+        answer("401 Unauthorized", &[("www-authenticate", challenge)], "{}")
+    });
+    let address = target.address.clone();
+    let server = Server::start(None, move |request| {
+        answer("307 Temporary Redirect", &[("location", &format!("http://{address}{}", request.path))], "")
+    });
+    for name in ["basic", "bearer"] {
+        Call::sizes(&format!("{}/{name}:app", server.address)).login("user", "secret").ask().is_kind("auth");
+        Call::digest(&format!("{}/{name}:app", server.address)).login("user", "secret").ask().is_kind("auth");
+    }
+    assert_eq!(tokens.lines(), [""; 0]);
+    for server in [&server, &target] {
+        assert_eq!((server.lines().len(), server.authorizations()), (4, vec![]));
+    }
+}
+
+#[test]
+fn what_has_answered_by_https_is_not_asked_by_http() {
+    let server = Server::start(Some(self_signed(&["127.0.0.1"], false).server(None)), |_| {
+        answer("500 Internal Server Error", &[], "")
+    });
+    // By http it would answer with status 400.
+    let answer = Call::sizes(&format!("{}/a:app", server.address)).login("user", "secret").ask();
+    assert!(answer.is_kind("network").line.contains("500"), "{answer:?}");
+    assert_eq!(server.lines(), ["GET /v2/a/manifests/app"]);
 }
 
 #[test]
@@ -135,6 +170,89 @@ fn token_servers() {
     let before = server.lines().len();
     assert_eq!(call().with("/auth", json!({"registrytoken": "registry-token"})).ask().layers(), simple_layers());
     assert_eq!(server.lines()[before..], [image.clone(), image]);
+}
+
+#[test]
+fn challenges_of_every_form() {
+    // The challenge in place of `HOST` has the server's address; each line of it is a header of its own.
+    let server = Server::start(None, |request| {
+        let host = request.header("host").unwrap_or_default();
+        let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+        if path == "/token" {
+            return answer(
+                "200 OK",
+                &[],
+                r#"{"expires_in":60,"issued_at":"2026-01-01T00:00:00Z","access_token":"good"}"#,
+            );
+        }
+        if matches!(request.header("authorization"), Some("Bearer good" | BASIC)) {
+            return registry(&simple(), request);
+        }
+        assert_eq!(query, "");
+        let forms: [&[&str]; 9] = [
+            &["Basic realm=\"a, b\", Bearer realm=\"http://HOST/token\",service=\"s\""],
+            &["Bearer realm=\"http://HOST/token\",service=\"s\", Basic realm=\"a \\\"b\\\"\""],
+            &["Basic realm=\"r\"", "Bearer realm=\"http://HOST/token\", service=s"],
+            &["Negotiate", "BEARER Realm = \"http://HOST/token\" , SERVICE = \"s\""],
+            &["Bearer realm=\"http://HOST/token\",service=\"s\",scope=\"repository:x:pull repository:y:pull,push\""],
+            &["Bearer realm=\"http://HOST/token\",service=\"s\",error=\"invalid_token\",error_description=\"a, b=c\""],
+            &["Bearer realm=\"http://HOST/token?x=1\",service=\"s\""],
+            &["Basic", "Digest realm=\"r\", nonce=\"n\", qop=\"auth,auth-int\""],
+            &["Digest realm=\"r\", nonce=\"n\"", "", "basic realm=r"],
+        ];
+        let form = forms[path.split('/').nth(2).and_then(|name| name.parse::<usize>().ok()).unwrap_or_default()];
+        let values: Vec<String> = form.iter().map(|value| value.replace("HOST", host)).collect();
+        let headers: Vec<_> = values.iter().map(|value| ("www-authenticate", value.as_str())).collect();
+        answer("401 Unauthorized", &headers, "{}")
+    });
+    for form in 0..9 {
+        let before = server.lines().len();
+        let call = || Call::sizes(&format!("{}/{form}:app", server.address));
+        if form < 7 {
+            // Bearer is preferred, and its scope is the one repository, whatever the challenge names.
+            assert_eq!(call().ask().layers(), simple_layers(), "{form}");
+            let more = if form == 6 { "x=1&" } else { "" };
+            let token = format!("GET /token?{more}scope=repository%3A{form}%3Apull&service=s");
+            assert_eq!(server.lines()[before + 1], token, "{form}");
+        } else {
+            call().ask().is_kind("auth");
+        }
+        assert_eq!(call().login("user", "secret").ask().layers(), simple_layers(), "{form}");
+    }
+}
+
+#[test]
+fn logins_of_artifact_registry() {
+    let key = r#"{"type":"service_account","private_key":"-----BEGIN PRIVATE KEY-----\nMII+/=\n-----END PRIVATE KEY-----\n","client_email":"a@b.test"}"#;
+    for (user, password) in
+        [("oauth2accesstoken", "ya29.c.b0AX-_x"), ("_json_key", key), ("_json_key_base64", "eyJ0eXBlIg==")]
+    {
+        let basic = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+        let expected = basic.clone();
+        let server = Server::start(None, move |request| {
+            let host = request.header("host").unwrap_or_default();
+            match (request.path.split('?').next(), request.header("authorization")) {
+                (Some("/v2/token"), Some(shown)) if shown == expected => answer(
+                    "200 OK",
+                    &[("content-type", "application/json; charset=utf-8")],
+                    r#"{"token":"good.e30.x","expires_in":3599}"#,
+                ),
+                (_, Some("Bearer good.e30.x")) => registry(&simple(), request),
+                _ => {
+                    let challenge = format!(
+                        "Bearer realm=\"http://{host}/v2/token\",service=\"{host}\",scope=\"repository:p/r/i:pull\""
+                    );
+                    answer("401 Unauthorized", &[("www-authenticate", &challenge)], "{}")
+                }
+            }
+        });
+        let call = Call::sizes(&format!("{}/p/r/i:app", server.address)).login(user, password);
+        assert_eq!(call.ask().layers(), simple_layers(), "{user}");
+        assert_eq!(server.authorizations(), [basic, "Bearer good.e30.x".to_owned()]);
+        assert!(server.lines()[1].starts_with(&format!(
+            "GET /v2/token?account={user}&scope=repository%3Ap%2Fr%2Fi%3Apull&service=127.0.0.1%3A"
+        )));
+    }
 }
 
 #[test]

@@ -1,9 +1,14 @@
 //! Registries that are spoken to by TLS: who signed their certificate, and which certificate they want of a client.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
 
 use super::{certs_d, plain};
-use crate::agent::{Call, Scratch};
+use crate::agent::{Call, Scratch, another_user};
 use crate::fake::{Server, answer, registry, simple, simple_layers};
 use crate::pki::{Authority, self_signed};
 
@@ -89,6 +94,86 @@ fn a_client_certificate() {
     fs::remove_file(certs.0.join(&server.address).join("client.key")).expect("it was there");
     let answer = call().ask();
     assert!(answer.is_kind("tls").line.contains("client.key cannot be read as a key"), "{answer:?}");
+    assert_eq!(server.lines().len(), 1);
+}
+
+/// The same key in another form, by `openssl`.
+fn converted(scratch: &Scratch, key: &str, words: &[&str]) -> String {
+    let file = scratch.write("key", key);
+    let output = Command::new("openssl").args(words).arg("-in").arg(file).output().expect("openssl");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("PEM")
+}
+
+#[test]
+fn files_of_certs_d_in_every_state() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let server = tls_registry(&authority, Some(&clients));
+    let (client, scratch) = (clients.identity(&["pi"]), Scratch::new("states"));
+    let key = client.key.serialize_pem();
+    let certs = Scratch::new("states-certs");
+    let call = || Call::sizes(&format!("{}/a:app", server.address)).verified().certs(&certs.0);
+    let write = |files: &[(&str, &str)]| certs_d(&certs, &server, files);
+    write(&[("ca.crt", &authority.pem), ("client.cert", &client.pem), ("client.key", &key)]);
+    assert_eq!(call().ask().layers(), simple_layers());
+
+    // A key as older tools write it, with what openssl writes before it; one that wants a password.
+    let old = converted(&scratch, &key, &["ec"]);
+    assert!(old.contains("BEGIN EC PRIVATE KEY"), "{old}");
+    write(&[(
+        "client.key",
+        &format!("-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n{old}"),
+    )]);
+    assert_eq!(call().ask().layers(), simple_layers());
+    let locked = converted(&scratch, &key, &["pkcs8", "-topk8", "-passout", "pass:x"]);
+    assert!(locked.contains("ENCRYPTED"), "{locked}");
+    write(&[("client.key", &locked)]);
+    assert!(call().ask().is_kind("tls").line.contains("client.key cannot be read as a key"));
+    write(&[("client.key", &key)]);
+
+    // Authorities that are none beside one that is; others' files; a chain after the client's certificate.
+    let broken = "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n";
+    let text = format!("a comment\r\n{}{}", client.pem, clients.pem);
+    write(&[("a.crt", broken), ("b.crt", ""), ("c.crt", "no PEM"), ("README", "x"), ("client.cert", &text)]);
+    assert_eq!(call().ask().layers(), simple_layers());
+    fs::create_dir(certs.0.join(&server.address).join("z.crt")).expect("a directory");
+    call().ask().is_kind("tls");
+    fs::remove_dir(certs.0.join(&server.address).join("z.crt")).expect("it was there");
+
+    // Certificates that are none.
+    for text in [broken, "", "no PEM"] {
+        write(&[("client.cert", text)]);
+        call().ask().is_kind("tls");
+    }
+    write(&[("client.cert", &client.pem), ("ca.crt", broken)]);
+    call().ask().is_kind("tls");
+    assert_eq!(server.lines().len(), 3);
+}
+
+#[test]
+fn files_of_certs_d_that_another_user_may_not_read() {
+    let authority = Authority::new();
+    let server = tls_registry(&authority, None);
+    let certs = Scratch::new("closed");
+    certs_d(&certs, &server, &[("ca.crt", &authority.pem)]);
+    let directory = certs.0.join(&server.address);
+    let another = another_user(&certs);
+    let call = |version: &str| {
+        let mut call = Call::sizes(&format!("{}/a:app", server.address)).verified().certs(&certs.0);
+        call.user.clone_from(&another);
+        call.with("/version", json!(version))
+    };
+    let set = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).expect("permissions");
+    assert_eq!(call("28.5.2").ask().layers(), simple_layers());
+    set(&directory.join("ca.crt"), 0o000);
+    let answer = call("28.5.2").ask();
+    assert!(answer.is_kind("tls").line.contains("ca.crt cannot be read as certificates"), "{answer:?}");
+    // Which files are there cannot be known, nor where a hosts.toml would send the engine.
+    set(&directory, 0o000);
+    let answer = call("28.5.2").ask();
+    assert!(answer.is_kind("unsupported").line.contains("hosts.toml cannot be seen"), "{answer:?}");
+    call("20.10.24").ask().is_kind("tls");
+    set(&directory, 0o755);
     assert_eq!(server.lines().len(), 1);
 }
 

@@ -30,6 +30,8 @@ Puppet::Functions.create_function(:'alm_pull::run_arguments') do
       name, value, words_of_value = option(container, word, words)
       arguments.push(word, *words_of_value)
       refuse(container, word, reasons[name]) if reasons.key?(name)
+      refuse(container, word, 'no shell reads these words, and its quotes would be part of the value') if quoted?(name, value)
+      refuse(container, word, 'docker has --uts host alone') if name == 'uts' && !['host', ''].include?(value)
       refuse(container, word, 'labels that begin with alm_pull. are this module\'s') if name == 'label' && value.start_with?('alm_pull.')
       refers.concat(referred(name, value))
     end
@@ -84,11 +86,18 @@ Puppet::Functions.create_function(:'alm_pull::run_arguments') do
 
       name = long_names[letters[index]] || letters[index]
       value = letters[(index + 1)..-1].delete_prefix('=')
+      refuse(container, word, 'each word is an element of its own') if value.match?(%r{\A\s})
       return [name, value, []] unless value.empty?
     end
     refuse(container, word, 'its value is missing') if words.empty?
     value = words.shift
     [name, value, [value]]
+  end
+
+  # Of values that cannot begin and end with quotes; others, as of `--health-cmd`, may.
+  def quoted?(name, value)
+    unquoted = ['env-file', 'hostname', 'ipc', 'label-file', 'link', 'net', 'network', 'pid', 'publish', 'restart', 'user', 'volume', 'volumes-from']
+    unquoted.include?(name) && value.match?(%r{\A(["']).*\1\z}m)
   end
 
   # `docker run` takes several letters as one word.
