@@ -8,6 +8,8 @@ use crate::pull::failure::Kind;
 use crate::pull::failure::causes::Rows;
 
 pub(crate) const CAUSES: Rows = &[
+    // A policy of the registry (Harbor) refuses the image to everybody, though it says `denied`: no login helps.
+    (Kind::Other, &["projectpolicyviolation", "current image with"]),
     // A TLS message that was damaged in transit has nothing to do with certificates.
     (
         Kind::Unreachable,
