@@ -426,12 +426,13 @@ docker\ create\ * | docker\ update\ * | docker\ stop\ * | docker\ rename\ * | do
     echo \$count >$dir/cut/count
     if [ \$count = "\$(cat $dir/cut/at)" ]; then
         echo "$1 \$*" | sed 's/--label.*//' >$dir/cut/step
-        pid=\$PPID
+        pids='' pid=\$PPID
         while tr '\\0' ' ' </proc/\$pid/cmdline | grep -q "libexec/container"; do
-            parent=\$(sed 's/.*) . //' /proc/\$pid/stat | cut -d ' ' -f 1)
-            kill -9 \$pid
-            pid=\$parent
+            pids="\$pid \$pids"
+            pid=\$(sed 's/.*) . //' /proc/\$pid/stat | cut -d ' ' -f 1)
         done
+        # The outermost first: it must not see that a part of it has ended, and tidy up.
+        kill -9 \$pids
     fi
     ;;
 esac
