@@ -17,7 +17,7 @@ toolchain=$(rustc --print sysroot) || die 'needs Rust: https://rustup.rs'
 
 if [ "${FRESH_INSIDE-}" != yes ]; then
     tests/lab/lab.sh install debootstrap git
-    root=$(mktemp -d /var/tmp/fresh.XXXXXX)
+    root=$(mktemp -d -p /var/tmp)
     # Its mounts end with its mount namespace, what it starts with its process namespace.
     trap 'rm -rf --one-file-system "$root"' EXIT
     FRESH_INSIDE=yes FRESH_ROOT=$root unshare --mount --pid --fork --kill-child "$0" "$@"
