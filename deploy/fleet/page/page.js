@@ -205,12 +205,12 @@ function heard({ data }) {
     if (link === 'refused') ask('The broker refused this user or password.');
     return;
   }
+  for (const [name, change] of data.changed) fleet.apply(name, change);
+  for (const [name, live] of data.live) if (fleet.devices.has(name)) fleet.devices.get(name).live = live;
   if (data.settled) fleet.sweep();
-  for (const [name, change] of data.changed ?? []) fleet.apply(name, change);
-  for (const [name, live] of data.live ?? []) if (fleet.devices.has(name)) fleet.devices.get(name).live = live;
   show('main');
   // What comes when a page opens is seen at once.
-  if (data.settled || data.changed.size > fleet.devices.size / 50) draw(); else dirty = true;
+  if (data.settling) draw(); else dirty = true;
 }
 
 // --- In and out.
@@ -274,5 +274,7 @@ setInterval(() => {
   if (document.hidden || !$('login').hidden) return;
   if (performance.now() - drawn > (dirty ? 1000 : 15_000)) draw(); else if (dirty) paint();
 }, 250);
+// The curve comes last: nothing waits for these two files.
+document.head.append(make('link', { rel: 'stylesheet', href: 'uPlot.min.css' }), make('script', { src: 'uPlot.iife.min.js', onload() { dirty = true; } }));
 login = JSON.parse(sessionStorage.getItem('login'));
 if (login) connect(); else ask('');

@@ -87,14 +87,10 @@ function open(url, protocols) {
 }
 
 setInterval(() => {
-  const now = performance.now(), pours = now - kept < 100;
-  if (settling && now - kept > SETTLED) {
-    settling = false;
-    postMessage({ settled: true });
-  }
-  if (now - posted < (pours ? 1000 : 250) || !changed.size && !live.size) return;
-  postMessage({ changed, live });
-  [changed, live, posted] = [new Map(), new Map(), now];
+  const now = performance.now(), settled = settling && now - kept > SETTLED;
+  if (!settled && (now - posted < (now - kept < 100 ? 1000 : 250) || !changed.size && !live.size)) return;
+  postMessage({ changed, live, settling, settled });
+  [changed, live, posted, settling] = [new Map(), new Map(), now, settling && !settled];
 }, 50);
 
 function leave() {
