@@ -159,6 +159,7 @@ run_lines device 3
 for unit in alm-agent alm-monitor; do
     check "device: $unit is enabled" is_enabled device $unit
     eventually "device: $unit runs" is device $unit active
+    check "device: $unit: systemd-analyze security is under 4.0, as Puppet has configured it" inside device systemd-analyze --no-pager --threshold=40 security $unit
 done
 
 # == The page ==
