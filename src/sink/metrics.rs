@@ -104,7 +104,7 @@ const METRICS: [Metric; 9] = [
         help: "How long the last pull of this image took that fetched anything, or failed.",
         // As the state file has it. std's own formatting of a float would be a hundredth of the executable.
         sample: |found, sample| {
-            sample.push_known(found.image.seconds.and_then(|time| serde_json::to_string(&time).ok()))
+            sample.push_known(found.image.seconds.and_then(|time| serde_json::to_string(&time).ok()));
         },
     },
     Metric {
