@@ -5,13 +5,13 @@
 //! matters.
 
 use crate::pull::failure::Kind;
-use crate::pull::failure::causes::Rows;
+use crate::pull::failure::causes::{Rows, words};
 
 pub(crate) const CAUSES: Rows = &[
     // A TLS message that was damaged in transit has nothing to do with certificates.
     (
         Kind::Unreachable,
-        &[
+        words![
             "bad record mac",
             "unexpected eof reading trailer",
             "local error: tls",
@@ -22,7 +22,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::RateLimit,
-        &[
+        words![
             "you have reached your pull rate limit",
             "you have reached your * rate limit",
             "pull rate limit",
@@ -31,7 +31,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::BadReference,
-        &[
+        words![
             "invalid reference",
             "repository name * must be",
             "repository name must",
@@ -49,7 +49,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::Damaged,
-        &[
+        words![
             "filesystem layer verification failed",
             "layer verification failed",
             "image verification failed",
@@ -90,7 +90,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::PlainHttp,
-        &[
+        words![
             "server gave http response to https client",
             "first record does not look like a tls handshake",
             "oversized record received",
@@ -98,7 +98,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::Certificate,
-        &[
+        words![
             "x509$",
             "failed to verify certificate",
             "certificate has expired",
@@ -125,7 +125,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::Login,
-        &[
+        words![
             "no basic auth credentials",
             "denied$",
             "unauthorized$",
@@ -158,7 +158,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::NotFound,
-        &[
+        words![
             "failed to fetch _ from request",
             "manifest unknown",
             "name unknown",
@@ -179,7 +179,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::ServerError,
-        &[
+        words![
             "bad gateway",
             "service unavailable",
             "service temporarily unavailable",
@@ -199,7 +199,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::Unreachable,
-        &[
+        words![
             "connection refused",
             // A firewall or a sandbox of the engine, whatever it says.
             "connect$",
