@@ -21,8 +21,8 @@ class alm_pull::install {
     }
   }
 
-  # The configuration of the helper scripts.
-  ['common', 'images', 'journal', 'refers', 'replace'].each |$part| {
+  # The parts that these helpers include.
+  ['common', 'images', 'journal', 'references', 'replace'].each |$part| {
     file { "${alm_pull::libexec}/${part}.sh":
       ensure => file,
       owner  => 'root',
