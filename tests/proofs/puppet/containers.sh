@@ -2,7 +2,8 @@
 # Cases of tests/proofs/puppet.sh: when a container is recreated.
 # shellcheck disable=SC2154 # variables of tests/proofs/puppet.sh
 
-app_beside_friend() { # OPTION...: app with these, beside a container friend
+# Sets app with run_args that refer to another container of the profile, `friend`.
+app_beside_friend() { # RUN-ARGS
     profile_images "friend: {image: $HUB/telemetry:latest, container: friend, run_args: [$sigkill, --network, none, --ipc, shareable${friend-}]}" \
         "app: {image: $HUB/app:latest, container: app, run_args: [$sigkill, $1]}"
 }
@@ -14,13 +15,13 @@ other_container() {
         app_beside_friend "$option"
         apply 2
         changes_nothing
-        # By hand, and made anew by the same run: the words are the same, and the container is another.
+        # The arguments stay the same, but `friend` is another container afterwards.
         docker rm -f friend
         apply 2
         executed_only 'docker-recreate friend' 'docker-recreate app'
         changes_nothing
     done
-    # With other arguments, in the same run.
+    # Other arguments of `friend`: the same run recreates both.
     app_beside_friend '--network, "container:friend"'
     apply 2
     friend=', --env, a=b' app_beside_friend '--network, "container:friend"'
@@ -30,7 +31,8 @@ other_container() {
     changes_nothing
 }
 
-made_by_hand() { # with options that this module refuses: replaced once, whatever it was made with
+# Also containers with options that this module refuses are replaced.
+made_by_hand() {
     local options
     for options in --rm '--restart on-failure:3' '--pid host'; do
         docker rm -f app
@@ -42,7 +44,7 @@ made_by_hand() { # with options that this module refuses: replaced once, whateve
         runs app
         no_leftovers
         changes_nothing
-        # And where the new one failed its trial: what was there before runs again, or nothing can.
+        # If the new one fails its trial, the old one runs again, except with --rm: then docker has removed it.
         docker rm -f app
         # shellcheck disable=SC2086
         docker run -d --name app --network none --stop-signal SIGKILL $options "$HUB/telemetry:latest"
@@ -61,13 +63,13 @@ made_by_hand() { # with options that this module refuses: replaced once, whateve
 dead_namespace() {
     app_beside_friend '--network, "container:friend"'
     apply 2
-    # The same container, with a network of its own that is another now.
+    # `friend` is still the same container, but has a new network namespace.
     docker restart friend
     [ "$(namespace app)" != "$(namespace friend)" ]
     apply 2
     [ "$(namespace app)" = "$(namespace friend)" ]
     changes_nothing
-    # One that does not run is no reason to stop what runs; nothing can be reached in there, and that is told.
+    # If `friend` does not run, a new app could not start, so the old one is not stopped. The run reports it.
     docker stop friend
     local before
     before=$(container app)
@@ -103,7 +105,7 @@ both_start() {
     changes_nothing
 }
 
-owner_rolled_back() { # who lives in its network goes on living there
+owner_rolled_back() {
     app_beside_friend '--network, "container:friend"'
     apply 2
     local app
@@ -113,7 +115,8 @@ owner_rolled_back() { # who lives in its network goes on living there
     output_has 'docker-recreate app\]: Skipping because of failed dependencies'
     [ "$(container app)" = "$app" ]
     [ "$(namespace app)" = "$(namespace friend)" ]
-    # Both new, the other one good and this one not: the old image runs, where it can run now.
+    # Both images are new, and that of app fails: app's old container cannot start in a namespace that is gone, so its old image
+    # gets a new container.
     publish telemetry
     publish app 1000 "$broken_command"
     app=$(docker container inspect -f '{{.Image}}' app)
@@ -164,14 +167,14 @@ files_changed() {
     rm "$dir/files/on/two"
     apply 2
     executed_only 'docker-recreate app'
-    # Written by the same run: seen by it.
+    # A `file` resource of the same run comes before the container.
     echo "file { '$dir/files/env': content => 'a=3' }" >>"$dir/conf/site.pp"
     apply 2
     executed_only 'docker-recreate app'
     docker container inspect -f '{{.Config.Env}}' app | grep 'a=3'
     changes_nothing
     sed -i '$d' "$dir/conf/site.pp"
-    # No secret is in a label.
+    # The contents are in no label.
     fails grep -r 'a=3' "$dir/state"
     docker container inspect -f '{{json .Config.Labels}}' app >"$dir/labels"
     fails grep 'a=3' "$dir/labels"
@@ -179,9 +182,10 @@ files_changed() {
     apply 2
 }
 
-variable_changed() { # `--env NAME` and a line without value in a file have theirs from the environment of the run
+# `--env NAME`, and a line without a value in the file of --env-file, take the value from the environment of the run.
+variable_changed() {
     mkdir -p "$dir/files"
-    # As editors of other systems write it; docker reads it all the same.
+    # As editors of other systems write it: docker accepts this.
     printf '\357\273\277# secrets\r\nother=1\r\n  SECOND\r\n' >"$dir/files/env"
     app_with "run_args: [$sigkill, --network, none, --env, FIRST, --env-file, $dir/files/env]"
     local first second
@@ -193,7 +197,7 @@ variable_changed() { # `--env NAME` and a line without value in a file have thei
         docker container inspect -f '{{.Config.Env}}' app | grep "FIRST=$first" | grep "SECOND=$second"
         changes_nothing
     done
-    # One that is gone is another value, too.
+    # Unset is another value, too.
     node 'alm_pull::environment: [FIRST=b]'
     apply 2
     executed_only 'docker-recreate app'
@@ -204,7 +208,8 @@ variable_changed() { # `--env NAME` and a line without value in a file have thei
     apply 2
 }
 
-paused_or_unhealthy() { # what the engine calls running
+# The engine calls both of them running.
+paused_or_unhealthy() {
     docker pause app
     apply 2
     executed_only 'docker-recreate app'

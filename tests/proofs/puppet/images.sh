@@ -2,7 +2,7 @@
 # Cases of tests/proofs/puppet.sh: which replaced images are removed.
 # shellcheck disable=SC2154 # variables of tests/proofs/puppet.sh
 
-image_without_container() { # an image without a container leaves nothing behind
+image_without_container() {
     local old
     for _ in 1 2; do
         old=$(image init)
@@ -16,7 +16,7 @@ image_without_container() { # an image without a container leaves nothing behind
     [ -z "$(docker image ls -q --filter dangling=true)" ]
 }
 
-operators_tag() { # stays, with its image
+operators_tag() {
     local old app
     old=$(image init) app=$(image app)
     docker tag "$old" backup:keep
@@ -27,7 +27,7 @@ operators_tag() { # stays, with its image
     executed_only "docker-pull $HUB/"{init,app}:latest 'docker-recreate app'
     [ "$(local_id backup:keep) $(local_id backup:app)" = "$old $app" ]
     changes_nothing
-    # Without their tags they go, by name and by the record, in the next run.
+    # When the tags are gone, the next run removes the images.
     docker tag "$old" backup:other
     docker image rm backup:keep
     changes_nothing
@@ -40,7 +40,7 @@ operators_tag() { # stays, with its image
     changes_nothing
 }
 
-used_by_another() { # until it is not any more, in the next run
+used_by_another() {
     local old
     old=$(image init)
     docker create --name others --network none "$old"
@@ -57,7 +57,8 @@ used_by_another() { # until it is not any more, in the next run
     changes_nothing
 }
 
-base_of_another() { # docker refuses, and is not asked in every run
+# docker refuses to remove it: that is not tried again in every run.
+base_of_another() {
     local old
     old=$(image init)
     printf 'FROM %s\nENV a=b\n' "$HUB/init:latest" | DOCKER_BUILDKIT=0 docker build -q -t child:1 -
@@ -72,7 +73,8 @@ base_of_another() { # docker refuses, and is not asked in every run
     changes_nothing
 }
 
-foreign_image() { # what somebody else pulled, built or replaced under the name
+# An image that somebody else pulled or built under the name is never removed.
+foreign_image() {
     local own
     pull_by_hand init
     publish init
@@ -84,11 +86,12 @@ foreign_image() { # what somebody else pulled, built or replaced under the name
     local_id "$own"
     changes_nothing
     docker image rm "$own"
-    # Nor an image that nobody uses and this module never saw.
+    # An image of another name was not touched either.
     [ -n "$(local_id "$HUB/telemetry:latest")" ]
 }
 
-interrupted_pull() { # what a pull that was cut off has brought, was brought by it
+# The image of an interrupted pull counts as pulled by this module.
+interrupted_pull() {
     local old middle
     old=$(image init)
     publish init
@@ -105,7 +108,7 @@ interrupted_pull() { # what a pull that was cut off has brought, was brought by 
     changes_nothing
 }
 
-failed_and_replaced() { # images that were no good, too
+failed_and_replaced() {
     local one two
     publish app 1000 "$broken_command"
     apply 6
@@ -121,7 +124,7 @@ failed_and_replaced() { # images that were no good, too
     changes_nothing
 }
 
-versions() { # where each version has a tag of its own
+versions() {
     local version id
     for version in 1 2 3; do
         publish "app-$version"
@@ -139,7 +142,7 @@ versions() { # where each version has a tag of its own
     changes_nothing
 }
 
-images_kept() { # where the images are not to be removed
+images_kept() {
     local old
     echo 'alm_pull::profile::raspberry_pi::settings: {remove_replaced: false}' >>"$dir/conf/data/override.yaml"
     old=$(image init)
@@ -147,7 +150,7 @@ images_kept() { # where the images are not to be removed
     apply 2
     local_id "$old"
     changes_nothing
-    # And later they are: all that was pulled here.
+    # With remove_replaced all images are removed that were pulled here before.
     default_app
     apply 2
     executed_only "docker-clean $HUB/init:latest"

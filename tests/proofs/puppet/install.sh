@@ -5,7 +5,7 @@
 old_script_replaced() {
     [ "$("$dir/bin/docker-pull-with-progress" --version)" = "$("$PULL" --version)" ]
     [ "$(readlink "$dir/bin/alm-pull")" = "$dir/libexec/docker-pull-with-progress" ]
-    # Somebody's own alm stays; where there is none, it comes.
+    # Somebody else's alm is kept; if there is none, the link is created.
     [ ! -L "$dir/bin/alm" ]
     rm "$dir/bin/alm"
     apply 2
@@ -20,7 +20,7 @@ rotation() {
     for site in '' dateext $'dateext\ncompress\nolddir old' $'olddir old\nnodelaycompress\ncopytruncate'; do
         rm -rf "$dir/log of"
         node "alm_pull::log: '$log'"
-        # The node's data has a log already.
+        # The node's usual data sets the log, too.
         sed -i "\|^alm_pull::log: $dir/log/|d" "$dir/conf/data/node.yaml"
         apply 2 || changes_nothing
         printf '%s\ninclude %s\n' "$site" "$dir/logrotate" >"$dir/site.logrotate"
@@ -31,10 +31,10 @@ rotation() {
             cp "$log" "$dir/generation"
             "$logrotate" --force --state "$dir/logrotate.state" "$dir/site.logrotate"
             [ ! -s "$log" ]
-            # The viewer shows what was there before.
+            # The viewer must still show the lines that were rotated.
             "$PULL" --view -n 100000 --raw --log "$log" >"$dir/viewed"
             cmp "$dir/generation" "$dir/viewed"
-            # A second later, as a name may have a time.
+            # With dateext the name has the time in seconds: two rotations in one second would have one name.
             sleep 1
         done
         ls -l "$dir/log of"
@@ -49,8 +49,8 @@ rotation() {
 from_url() {
     mkdir "$dir/www"
     cp "$PULL" "$dir/www/executable"
-    # A free port of the kernel's choice, let go a moment before it is used.
-    local port promised=$sum
+    # busybox cannot bind port 0: the kernel chooses a port, which is closed just before it is used.
+    local port original_sum=$sum
     port=$(ruby -rsocket -e 'puts TCPServer.new("127.0.0.1", 0).addr[1]')
     busybox httpd -f -p "127.0.0.1:$port" -h "$dir/www" &
     httpd=$!
@@ -61,14 +61,14 @@ from_url() {
     apply 2
     "$dir/libexec/docker-pull-with-progress" --version
     changes_nothing
-    # Another file than was promised is refused, and what was there stays.
+    # A file with another checksum is refused, and the old one stays.
     printf '\n' >>"$dir/www/executable"
     sum=$(sha256sum <"$dir/lab/env" | cut -d ' ' -f 1)
     node
     apply 4 || apply 6
     cmp "$dir/libexec/docker-pull-with-progress" "$PULL"
-    # With the file in place nobody is asked for it: a server that is gone stops no pull.
-    sum=$promised
+    # If the file is there, Puppet does not ask the server, so a server that is down prevents no pull.
+    sum=$original_sum
     kill $httpd
     node
     changes_nothing
@@ -77,7 +77,8 @@ from_url() {
     changes_nothing
 }
 
-in_overlay() { # FUNCTION: where nothing lasts that it changes in the system's directories, the node's data and dist/
+# Runs a function on overlays: its changes of the system's directories, the node's data and dist/ are discarded.
+in_overlay() { # FUNCTION
     mkdir -p "$dir/overlay" dist
     # shellcheck disable=SC2016 # expanded in there
     unshare --mount --propagation slave sh -euc '
@@ -89,8 +90,7 @@ in_overlay() { # FUNCTION: where nothing lasts that it changes in the system's d
             mount -t overlay -o "lowerdir=$directory,upperdir=$upper/new$directory,workdir=$upper/work$directory" \
                 overlay "$directory"
         done
-        # Where pulls beside this one write: an overlay does not bear that what is under it changes. The rest of /run has the
-        # sockets.
+        # Pulls in the other half write here, and the lower layer of an overlay must not change. The rest of /run has the sockets.
         for directory in /run/alm /var/lib/alm; do
             mkdir -p "$directory"
             mount -t tmpfs aside "$directory"
@@ -100,13 +100,13 @@ in_overlay() { # FUNCTION: where nothing lasts that it changes in the system's d
         /etc /usr /var "$dir/conf" "$PWD/dist"
 }
 
-# An archive with two versions of the package, and the paths that the module has by itself.
+# A package source with two versions of the package, and all paths of the module at their defaults.
 packaged() {
     local version archive=/var/local/archive name=docker-pull-with-progress
     rm -rf /etc/apt/sources.list /etc/apt/sources.list.d /usr/local/lib/alm-pull /usr/local/bin/alm{,-pull}
     dpkg -P $name 2>/dev/null || true
     mkdir -p $archive
-    # PULL may have another name, and the package is called as the program is.
+    # The package gets the name of the executable, and PULL may have another.
     install -D "$PULL" /var/local/$name
     deploy/debian/package.sh "$PULL" "$architecture" /var/local/$name $archive
     dpkg-deb -R $archive/*.deb /var/local/old
@@ -116,7 +116,7 @@ packaged() {
     (cd $archive && dpkg-scanpackages -m . >Packages)
     echo "deb [trusted=yes] file:$archive ./" >/etc/apt/sources.list
     apt-get -qq update
-    # As the old script has left it.
+    # The old script is there before.
     printf '#!/bin/bash\nexit 99\n' >/usr/local/bin/$name
     chmod 755 /usr/local/bin/$name
     echo '--- {}' >"$dir/conf/data/node.yaml"
@@ -146,7 +146,7 @@ PP
     executed_only
     has "$version"
     changes_nothing
-    # Without an archive, from the file.
+    # Without a package source, from the .deb.
     dpkg -P $name
     rm /etc/apt/sources.list
     apt-get -qq update
@@ -164,14 +164,14 @@ package_installed() {
     return $code
 }
 
-# The block of commands in the README, as it stands but for its REGISTRY.
+# The block of commands in the README; only REGISTRY is replaced.
 from_readme() {
     awk '/^```bash$/ { on = 1; next } /^```$/ { on = 0 } on' README.md | sed "s|REGISTRY|$REGISTRY|g" >"$dir/conf/readme"
     cat "$dir/conf/readme"
     head -n 1 "$dir/conf/readme" | grep -q '\./build-rpi\.sh'
     tail -n 1 "$dir/conf/readme" | grep -q 'sudo puppet apply'
     [ "$(wc -l <"$dir/conf/readme")" -le 10 ]
-    # On a machine that has an engine of its own that one would be asked.
+    # Otherwise it would use the engine of this machine.
     export DOCKER_HOST=unix://$ENGINE_SOCKET DOCKER_CONFIG=$dir/lab/config
     # A root shell may have no sudo.
     printf '#!/bin/sh\nexec "$@"\n' >/usr/local/bin/sudo
@@ -180,7 +180,7 @@ from_readme() {
     runs app
     grep -q 'PULL SUCCESSFUL' /var/log/alm/docker-pull.log
     [ "$(docker container inspect -f '{{.Config.Image}}' app)" = "$REGISTRY/app:latest" ]
-    # It has converged.
+    # A second run changes nothing.
     echo "$(tail -n 1 "$dir/conf/readme") --detailed-exitcodes" >"$dir/conf/readme"
     PATH=/usr/local/bin:$PATH bash -euo pipefail "$dir/conf/readme"
 }
@@ -194,7 +194,7 @@ readme() {
     return $code
 }
 
-# Puppet 8 from Debian trixie, kept beside the build for the next run, seen through a chroot in which nothing lasts.
+# Sets up Puppet 8 of Debian trixie. The installation is kept beside the build; each run is in a chroot on an overlay of it.
 make_puppet_8() {
     local base
     mkdir -p "${CARGO_TARGET_DIR:-target}"
@@ -229,7 +229,8 @@ SH
     chmod 755 "$dir/puppet8"
 }
 
-puppet_8() { # from nothing to a node that has converged, and what a node goes through
+# From nothing to a converged node, and the main cases.
+puppet_8() {
     make_puppet_8
     PUPPET=$dir/puppet8
     env -i "${environment[@]}" "$PUPPET" --version | grep '^8\.'

@@ -2,7 +2,9 @@
 # Cases of tests/proofs/puppet.sh: a change that is interrupted or prevented, and its journal.
 # shellcheck disable=SC2154 # variables of tests/proofs/puppet.sh
 
-interrupting_command() { # a command that does its work, and then ends the helper that has called it, where that was step number `at`
+# A wrapper of docker or mv. It runs the command, counts the calls that change something, and kills the helper that called it after
+# the call whose number is in the file `at`.
+interrupting_command() { # NAME PATH
     cat <<CUT
 #!/bin/sh
 $2 "\$@"
@@ -18,7 +20,7 @@ docker\ create\ * | docker\ update\ * | docker\ stop\ * | docker\ rename\ * | do
             pids="\$pid \$pids"
             pid=\$(sed 's/.*) . //' /proc/\$pid/stat | cut -d ' ' -f 1)
         done
-        # The outermost first: it must not see that a part of it has ended, and tidy up.
+        # The outermost shell first: otherwise it would see that a subshell has ended, and clean up.
         kill -9 \$pids
     fi
     ;;
@@ -27,7 +29,8 @@ exit \$code
 CUT
 }
 
-record_max_running() { # how many run at most, until it is ended
+# Writes the maximum of containers app* that run at the same time, until it is killed.
+record_max_running() {
     local max=0 now
     while :; do
         now=$(running_ids app 2>/dev/null | wc -l) || now=0
@@ -36,13 +39,15 @@ record_max_running() { # how many run at most, until it is ended
     done
 }
 
-helper_on_app() { # MODE OPTION...: of the helper, on app
+# The helper, with the arguments that the catalog has for app.
+helper_on_app() { # MODE OPTION...
     helper container "$1" --state "$dir/state" --image-at 7 "${@:2}" \
         "$dir/libexec/docker-pull-with-progress" app "$HUB/app:latest" \
         --stop-signal SIGKILL --network none --restart always "$HUB/app:latest"
 }
 
-interrupted_change() { # COMMAND-OF-THE-NEW-IMAGE: after each step, with the engine started again, until there are no more steps
+# Interrupts a change after step 1, 2, …, each time with a restart of the engine, until the change has no more steps.
+interrupted_change() { # COMMAND-OF-THE-NEW-IMAGE
     local at old code left
     mkdir -p "$dir/interrupt"
     interrupting_command docker "$(type -P docker)" >"$dir/interrupt/docker"
@@ -66,7 +71,7 @@ interrupted_change() { # COMMAND-OF-THE-NEW-IMAGE: after each step, with the eng
         left=$(list_shims)
         "$lab" revive "$dir/lab" engine
         kill_shims "$left"
-        # As Puppet's next run would, which takes seconds longer.
+        # The next run, without Puppet, whose start takes seconds.
         code=0
         helper_on_app recreate --grace 1 --grace-limit 4 --remove-replaced || code=$?
         kill $watcher
@@ -89,14 +94,15 @@ interrupted_change() { # COMMAND-OF-THE-NEW-IMAGE: after each step, with the eng
     done
     [ "$at" -gt 10 ]
     rm -r "$dir/interrupt"
-    # And Puppet sees it as the helper does; telemetry has ended with the engine.
+    # Puppet comes to the same result; telemetry ended with the engine and is started.
     if [ -z "$1" ]; then apply 2; changes_nothing; else apply 6; is_on_hold; fi
     publish app
     default_app
     apply 2
 }
 
-journal_lost() { # as on a node whose /var does not outlive a start
+# As on a node whose /var is empty after each boot.
+journal_lost() {
     app_with "run_args: [$sigkill, --network, none, --env, n=1]"
     apply 2
     local left
@@ -115,14 +121,16 @@ journal_lost() { # as on a node whose /var does not outlive a start
     apply 2
 }
 
-fails_with_output() { # of what the last helper has said
+# Runs a command that must fail; its output is in $dir/out.
+fails_with_output() { # COMMAND...
     fails "$@" >"$dir/out" 2>&1
     cat "$dir/out"
 }
 
 only_runs() { [ "$(running_ids app)" = "$1" ] && [ "$(container app)" = "$1" ] && no_leftovers; }
 
-id_prefix() { # docker takes `db` for the id of another container where none has this name
+# If no container has the name `db`, docker takes it for the beginning of an id.
+id_prefix() {
     local other name before
     other=$(docker run -d --name other --network none --stop-signal SIGKILL "$HUB/app:latest")
     for name in "${other:0:2}" "${other:0:4}"; do
@@ -135,7 +143,7 @@ id_prefix() { # docker takes `db` for the id of another container where none has
         done
         helper container current --state "$dir/state" --image-at 3 "$PULL" "$name" "$HUB/app:latest" --network none "$HUB/app:latest"
         docker rm -f "$(container "$name")"
-        # Nor is it said to run.
+        # The check must not report the other container as this one.
         fails_with_output "$PULL" --ascii --host "unix://$ENGINE_SOCKET" --running "$name" "$HUB/app:latest"
         output_has '^no'
         fails helper container current --state "$dir/state" --image-at 3 "$PULL" "$name" "$HUB/app:latest" --network none "$HUB/app:latest"
@@ -143,7 +151,7 @@ id_prefix() { # docker takes `db` for the id of another container where none has
     docker rm -f other
 }
 
-journal_damaged() { # empty, cut, nonsense, another node's: what runs goes on, and the next change goes well
+journal_damaged() {
     local app telemetry text
     app_with "run_args: [$sigkill, --network, none, --restart, always]"
     apply 2
@@ -166,7 +174,7 @@ journal_damaged() { # empty, cut, nonsense, another node's: what runs goes on, a
     changes_nothing
 }
 
-wanted_again() { # by the image that runs, when it is what is wanted again
+wanted_again() {
     local good bad
     app_with "run_args: [$sigkill, --network, none, --restart, always]"
     apply 2
@@ -195,7 +203,7 @@ wanted_again() { # by the image that runs, when it is what is wanted again
     changes_nothing
 }
 
-full_disk() { # before a change: nothing is touched; in the middle of it: the old container runs again
+full_disk() {
     local app
     app_with "run_args: [$sigkill, --network, none, --restart, always]"
     apply 2
@@ -209,10 +217,10 @@ full_disk() { # before a change: nothing is touched; in the middle of it: the ol
         --env a=b --network none "$HUB/app:latest"
     output_has 'not touched: its journal .*container/.app.journal cannot be written'
     only_runs "$app"
-    # Where all is well nothing has to be written.
+    # A container that is current needs no journal.
     helper_on_app current --state "$dir/full"
     [ "$(find "$dir/full" -name '*.tmp' | wc -l)" = 0 ]
-    # Full from the moment at which the new one starts.
+    # The disk becomes full when the new container is started.
     # shellcheck disable=SC2016 # for the shell that runs the file
     printf '#!/bin/sh\ncase $1 in start) %s ;; esac\nexec %s "$@"\n' "$fill" "$(type -P docker)" >"$dir/interrupt/docker"
     chmod 755 "$dir/interrupt/docker"
@@ -224,7 +232,7 @@ full_disk() { # before a change: nothing is touched; in the middle of it: the ol
     done
     output_has 'not touched: its journal|cannot be written'
     rm -r "$dir/interrupt" "$dir/full/filled"
-    # With room again it goes on as ever.
+    # With free space the change succeeds.
     helper container recreate --state "$dir/full" --image-at 5 --grace 1 "$PULL" app "$HUB/app:latest" \
         --env a=b --network none "$HUB/app:latest"
     no_leftovers
@@ -235,10 +243,11 @@ full_disk() { # before a change: nothing is touched; in the middle of it: the ol
     changes_nothing
 }
 
-dead_container() { # what the engine could not remove: it is in the way, but nothing else
+# A dead container is one whose files the engine could not remove.
+dead_container() {
     local app
     app=$(container app)
-    held=$dir/lab/data/containers/$app/held # not local: the trap needs it
+    held=$dir/lab/data/containers/$app/held # not local, for the trap
     touch "$held"
     chattr +i "$held"
     trap 'chattr -i "$held" 2>/dev/null || true' EXIT

@@ -14,7 +14,7 @@ wrong_password() {
     is_unchanged "$before"
     output_lacks nonsense-4711
     tr -d '\n' <"$dir/lab/password" >"$dir/token"
-    # What docker holds is still right: the file alone was wrong.
+    # docker's own credentials are still right: only the file was wrong.
     apply 2
     executed_only "docker-pull $HUB/app:latest" 'docker-recreate app'
 }
@@ -30,7 +30,7 @@ logged_out() {
 
 token_without_login() {
     log_out
-    # Hiera's levels are merged.
+    # The levels of Hiera are merged: the other settings stay.
     echo 'alm_pull::profile::raspberry_pi::settings: {docker_login: false}' >>"$dir/conf/data/override.yaml"
     publish app
     pulls_and_recreates
@@ -45,13 +45,13 @@ token_with_blanks() {
     local end
     for end in '\r\n' ' \t\n\n' '\n\r \n'; do
         { cat "$dir/lab/password"; printf '%b' "$end"; } >"$dir/token"
-        # Docker's own login.
+        # docker login.
         log_out
         arguments --network none
         publish app
         apply 2
         executed_only "docker-login $HUB" "docker-pull $HUB/app:latest" 'docker-recreate app'
-        # The pulls and the check alone.
+        # Pull and check without docker login.
         log_out
         echo 'alm_pull::profile::raspberry_pi::settings: {docker_login: false}' >>"$dir/conf/data/override.yaml"
         publish app
@@ -67,7 +67,7 @@ token_with_blanks() {
 }
 
 no_secrets() {
-    # What docker is started with, too.
+    # Records the arguments and the environment of every docker command, too.
     mkdir "$dir/spy"
     printf '#!/bin/sh\n{ echo "docker $*"; env; } >>%s\nexec %s "$@"\n' "$dir/spy/seen" "$(type -P docker)" >"$dir/spy/docker"
     chmod 755 "$dir/spy/docker"

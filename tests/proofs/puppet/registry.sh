@@ -16,7 +16,7 @@ registry_down() {
     is_unchanged "$before"
 }
 
-start_without_registry() { # what has stopped runs again, and so does what was removed: the image is here
+start_without_registry() {
     docker stop app
     apply 6
     executed_only 'docker-start app'
@@ -37,15 +37,18 @@ start_without_registry() { # what has stopped runs again, and so does what was r
 
 registry_back() { link up; node; apply 2; executed_only "docker-pull $HUB/app:latest" 'docker-recreate app'; runs app; changes_nothing; }
 
-image_state() { # the state that the check and the pull have written, by the program itself
-    "$PULL" --status --state "$dir/states/pull" --json "$HUB/${1-app}:latest" || true # it tells in its exit code how it is
+# The image's state, which check and pull have written, as the program reads it.
+image_state() { # [NAME]
+    "$PULL" --status --state "$dir/states/pull" --json "$HUB/${1-app}:latest" || true # the exit code depends on the state
 }
 
-set_failure_kind() { # KIND: in what the last check has written
+# Changes the kind of failure in the state that the last check wrote.
+set_failure_kind() { # KIND
     sed -i "s/\"kind\":\"[a-z-]*\"/\"kind\":\"$1\"/" "$dir/states/pull/"*app*.json
 }
 
-check_exits() { # EXIT-CODE: the helper's own answer, after a check that leaves the state as it is
+# The exit code of the helper after a check without an answer that leaves the state as it is.
+check_exits() { # EXIT-CODE
     local code=0
     image_helper current --state "$dir/state" --run "$dir/states" "$HUB/app:latest" sh -c 'exit 3' || code=$?
     [ $code = "$1" ] || { echo "exit $code instead of $1"; image_state; return 1; }
@@ -56,28 +59,28 @@ registry_unreachable() {
     link down
     local before kind
     before=$(engine_state)
-    # By the state that the check itself has written.
+    # With the state of the real check.
     changes_nothing
     image_state | grep '"text":"Cannot tell".*"kind":"unreachable"'
     is_unchanged "$before"
-    # What has stopped is healed in the ordinary way.
+    # A stopped container is recreated as usual.
     docker stop app
     apply 2
     executed_only 'docker-recreate app'
     changes_nothing
-    # Where it is to be pulled all the same.
+    # With when_unknown pull the pull is tried.
     node 'alm_pull::when_unknown: pull'
     apply 4
     output_has 'PULL FAILED'
     node
     changes_nothing
-    # The other kinds, in the file of that check: what would pass, and what a pull has to tell of.
+    # Other kinds of failure: those that may pass are skipped, the others must be reported by a pull.
     for kind in rate-limit unreachable server-error; do set_failure_kind $kind; check_exits 0; done
     for kind in login certificate not-found other; do set_failure_kind $kind; check_exits 3; done
     set_failure_kind unreachable
     sed -i 's/"text":"Cannot tell"/"text":"Failed"/' "$dir/states/pull/"*app*.json
     check_exits 3
-    # Another image's state says nothing of this one; nor do links.
+    # The state of another image does not count, and neither does a link.
     changes_nothing
     sed -i 's/app:latest/application:latest/' "$dir/states/pull/"*app*.json
     check_exits 3
@@ -86,7 +89,7 @@ registry_unreachable() {
     mv "$dir/states/pull/"*app*.json "$dir/elsewhere"
     ln -s "$dir/elsewhere/"* "$dir/states/pull"
     check_exits 3
-    # The state that outlives a start, where there is no newer one.
+    # The state from before the last boot counts if there is no newer one.
     rm "$dir/states/pull/"*app*.json
     mkdir -p "$dir/state/pull"
     mv "$dir/elsewhere/"* "$dir/state/pull"
@@ -99,7 +102,8 @@ registry_unreachable() {
     image_state | grep '"status":"Done"'
 }
 
-login_refused() { # and not passed over, as a registry that is away is
+# A refused login is reported, not skipped like a registry that cannot be reached.
+login_refused() {
     publish app
     log_out
     echo 'alm_pull::profile::raspberry_pi::settings: {docker_login: false}' >>"$dir/conf/data/override.yaml"
@@ -113,7 +117,7 @@ login_refused() { # and not passed over, as a registry that is away is
     changes_nothing
 }
 
-absent() { # what is known of an image is forgotten, and what runs goes on
+absent() {
     local before
     profile_images "app: {image: $HUB/app:latest, container: app, run_args: [$sigkill, --network, none]}" \
         "telemetry: {image: $HUB/telemetry:latest, container: telemetry, ensure: absent}"
@@ -131,23 +135,24 @@ absent() { # what is known of an image is forgotten, and what runs goes on
 
 digests() { docker image inspect -f '{{len .RepoDigests}}' "$HUB/app:latest"; }
 
-lose_digest() { # as an image that was loaded or built has none
+# An image that was loaded or built has no digest of a registry.
+lose_digest() {
     docker rm -f app
     docker image rm "$HUB/app:latest"
     docker load -i "$dir/app.tar"
     [ "$(digests)" = 0 ]
 }
 
-without_digest() { # built, loaded, or pulled for two platforms under one name
+without_digest() {
     docker save "$HUB/app:latest" -o "$dir/app.tar"
     lose_digest
-    # A pull finds it in the registry, and it is as it should be.
+    # A pull gives it its digest.
     apply 2
     executed_only "docker-pull $HUB/app:latest" 'docker-recreate app'
     [ "$(digests)" = 1 ]
     output_lacks 'no digest of a registry'
     changes_nothing
-    # As old engines leave it, where a pull does not help: the program says so of app alone, and pulls nothing.
+    # With old engines a pull may not help. A wrapper of the program imitates that for app.
     cat >"$dir/bin/never" <<'SH'
 #!/bin/sh
 case " $* " in
@@ -165,8 +170,8 @@ SH
         "alm_pull::environment: ['REAL=$PULL', 'PULLS=$dir/pulls', 'CHECK_CODE=$dir/check-code']"
     sed -i '/^alm_pull::install: file/d' "$dir/conf/data/node.yaml"
     pulls() { [ "$(wc -l <"$dir/pulls")" = "$1" ] || { echo "pulled $(wc -l <"$dir/pulls") times, not $1"; return 1; }; }
-    # Told once, with its cure, and the container runs on what is here; not pulled again, whatever the check says and whether or not
-    # a pull is wanted in doubt.
+    # It is reported once, with the correction, and the container runs the local image. It is not pulled again, whatever the check
+    # returns and whatever when_unknown is.
     apply 2
     executed_only "docker-pull $HUB/app:latest" 'docker-recreate app'
     output_has "no digest of a registry is known for it here.*docker image rm $HUB/app:latest"
@@ -178,7 +183,7 @@ SH
     sed -i '1a alm_pull::when_unknown: pull' "$dir/conf/data/node.yaml"
     changes_nothing
     pulls 1
-    # A day later, once.
+    # A day later it is pulled once more.
     # shellcheck disable=SC2016 # expanded by the shell that sed starts
     sed -i -E 's/^(reported [^ ]+) .*/echo "\1 $(($(date +%s) - 90000))"/e' "$(record_of app)"
     apply 2
@@ -186,7 +191,7 @@ SH
     output_has 'no digest of a registry is known'
     pulls 2
     changes_nothing
-    # The cure helps.
+    # The correction from the message works.
     rm "$dir/bin/never" "$dir/app.tar"
     node
     arguments --network none

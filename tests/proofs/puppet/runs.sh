@@ -13,7 +13,7 @@ fresh_noop() {
 }
 
 first_run() {
-    # As the old script and somebody's own alm have left it.
+    # The old script, and an alm of somebody else, are there before.
     printf '#!/bin/bash\nexit 99\n' | tee "$dir/bin/docker-pull-with-progress" >"$dir/bin/alm"
     chmod 755 "$dir"/bin/*
     apply 2
@@ -43,7 +43,8 @@ noop_pulls_nothing() {
     is_unchanged "$before"
 }
 
-pulls_and_recreates() { # ENVIRONMENT...
+# A run that pulls the new image of app and recreates only app, without a leftover and in pure ASCII.
+pulls_and_recreates() {
     local old telemetry
     old=$(image app) telemetry=$(container telemetry)
     apply 2
@@ -75,8 +76,8 @@ stopped_by_hand() { docker stop app; apply 2; executed_only 'docker-recreate app
 
 slow_engine_script() {
     cat <<'RUBY'
-# An engine's socket, the first argument, before the real one, the second: while there is the file that the third names,
-# nothing is heard of container app for longer than the program's check waits; each such question is a line in the file.
+# Relays the socket ARGV[0] to the engine's socket ARGV[1]. While the file ARGV[2] exists, a request about the container app is
+# delayed for longer than the program's check waits, and the file gets a line.
 require 'socket'
 server = UNIXServer.new(ARGV[0])
 loop do
@@ -114,7 +115,7 @@ engine_too_slow() {
     for _ in {1..100}; do [ ! -S "$dir/slow.sock" ] || break; sleep 0.1; done
     ENGINE_SOCKET=$dir/slow.sock node
     apply 4
-    # Asked by the checks, and by the recreate once more.
+    # By the check, and by the recreate once more.
     [ "$(wc -l <"$dir/slow")" -ge 2 ]
     output_has 'cannot tell'
     output_has 'container app: not touched'
@@ -125,7 +126,7 @@ engine_too_slow() {
 }
 
 recreate_when_current() {
-    # By hand, where all is well.
+    # An operator may run the helper, too.
     local before
     before=$(engine_state)
     DOCKER_HOST=unix://$ENGINE_SOCKET "$dir/libexec/container" recreate --state "$dir/state" \
@@ -133,7 +134,7 @@ recreate_when_current() {
     is_unchanged "$before"
 }
 
-image_missing() { # one image that cannot be had does not hold up another's container
+image_missing() {
     publish telemetry
     node "alm_pull::profile::raspberry_pi::references: {app: $HUB/missing:latest}"
     local app
@@ -154,7 +155,7 @@ create_fails_once() {
     apply 6
     executed_only "docker-pull $HUB/app:latest"
     output_has 'bind source path does not exist'
-    [ "$(docker container inspect -f '{{.State.Running}} {{.Id}}' app)" = "true $before" ] # not stopped for a moment
+    [ "$(docker container inspect -f '{{.State.Running}} {{.Id}}' app)" = "true $before" ]
     mkdir "$dir/data"
     apply 2
     executed_only 'docker-recreate app'
@@ -190,7 +191,8 @@ cron() { environment=(PATH=/usr/bin:/bin HOME=/root LOGNAME=root SHELL=/bin/sh);
 
 no_home() { environment=(PATH=/usr/bin:/bin); publish app; pulls_and_recreates; changes_nothing; }
 
-long_pull() { # BYTES RATE: without the module's own timeout of 0 it would end after 3 seconds
+# Without the module's own timeout of 0, the pull would be ended after 3 seconds.
+long_pull() { # BYTES RATE [SECONDS]
     publish app "$1"
     rate "$2"
     cp "$dir/conf/site.pp" "$dir/site.pp.was"
@@ -230,7 +232,7 @@ puppet_ended() { # SIGNAL
     before=$(container app)
     : >"$dir/log/docker-pull.log"
     run_puppet &
-    # The subshell that waits, and below it Puppet.
+    # $! is a subshell; Puppet is its child.
     for _ in {1..300}; do ! grep -q 'queued' "$dir/log/docker-pull.log" || break; sleep 0.1; done
     agent=$(pgrep -P $! -f 'puppet apply' || echo $!)
     kill -s "$1" "$agent"

@@ -2,7 +2,8 @@
 # Cases of tests/proofs/puppet.sh: the trial of a new container, and the rollback.
 # shellcheck disable=SC2154 # variables of tests/proofs/puppet.sh
 
-bad_image() { # COMMAND REASON: everything of it
+# A new image that fails its trial: all that must hold in this run and in the next.
+bad_image() { # COMMAND REASON
     local before old
     before=$(container app) old=$(docker container inspect -f '{{.Image}}' app)
     publish app 1000 "$1"
@@ -18,7 +19,7 @@ bad_image() { # COMMAND REASON: everything of it
     [ "$(stat -c %a "$dir"/state/container/{app.json,.app.journal} | xargs)" = '644 600' ]
     no_leftovers
     [ -n "$(docker image inspect -f '{{.Id}}' "$old")" ]
-    # Once, and not in every run: one line, and all as it was.
+    # The next run does not try it again: it prints one line and changes nothing.
     local state
     state=$(engine_state)
     apply 4
@@ -45,12 +46,12 @@ restarts_for_ever() {
     app_with "run_args: [$sigkill, --network, none, --restart, always]"
     apply 2
     with_policy=always bad_image "$broken_command" 'it (was restarted|ended)'
-    # What was good before, under other arguments: at once.
+    # Other arguments are tried at once.
     app_with "run_args: [$sigkill, --network, none, --restart, always]" 'command: [/bin/busybox, sleep, "100000"]'
     apply 2
     executed_only 'docker-recreate app'
     changes_nothing
-    # And as it was: at once again, as another was tried since.
+    # The first arguments are tried at once, too, because others were tried in between.
     app_with "run_args: [$sigkill, --network, none, --restart, always]"
     apply 4
     output_has 'failed its trial'
@@ -61,7 +62,8 @@ restarts_for_ever() {
     apply 2
 }
 
-age_mark() { # SECONDS: as if what was rolled back had been so long ago
+# Moves the time of the rollback into the past.
+age_mark() { # SECONDS
     local marked
     marked=$(sed -n 's/^marked //p' "$dir/state/container/.app.journal")
     sed -i "s/^marked .*/marked $((marked - $1))/" "$dir/state/container/.app.journal"
@@ -84,7 +86,7 @@ tried_again() {
     "$dir/libexec/container" retry --state "$dir/state" app
     is_tried_again
     is_on_hold
-    # A clock that was wrong tells nothing.
+    # A mark in the future: the clock was wrong, so the mark does not count.
     age_mark -200000
     is_tried_again
     publish app
@@ -94,26 +96,26 @@ tried_again() {
 
 health_checks() {
     node 'alm_pull::grace_limit: 4'
-    # Longer than the grace, and healthy in the end.
+    # Healthy later than after the grace.
     local health="--health-interval, 1s, --health-retries, '1000', --health-cmd"
     app_with "run_args: [$sigkill, --network, none, $health, '/bin/busybox test -e /ready']" \
         'command: [/bin/busybox, sh, -c, "sleep 2; echo >/ready; sleep 100000"]'
     apply 2
     [ "$(docker container inspect -f '{{.State.Health.Status}}' app)" = healthy ]
     changes_nothing
-    # Called unhealthy, and healthy in the end.
+    # Unhealthy first, and healthy later.
     node 'alm_pull::grace_limit: 20'
     app_with "run_args: [$sigkill, --network, none, --health-interval, 1s, --health-retries, '1', --health-cmd, '/bin/busybox test -e /ready']" \
         'command: [/bin/busybox, sh, -c, "sleep 4; echo >/ready; sleep 100000"]'
     apply 2
     [ "$(docker container inspect -f '{{.State.Health.Status}}' app)" = healthy ]
     changes_nothing
-    # Never within the limit.
+    # Not within the limit.
     node 'alm_pull::grace_limit: 4'
     app_with "run_args: [$sigkill, --network, none, $health, '/bin/busybox false']"
     apply 4
     output_has 'it is not healthy after 4 seconds'
-    # No proof is asked for; what was rolled back waits all the same, unless it is told not to.
+    # Without a trial. A rolled back image would still be on hold; retry ends that.
     "$dir/libexec/container" retry --state "$dir/state" app
     app_with "run_args: [$sigkill, --network, none, $health, '/bin/busybox false']" 'grace: 0'
     apply 2
@@ -124,7 +126,8 @@ health_checks() {
     apply 2
 }
 
-first_fails() { # nothing to go back to: it stays, and may still come to itself
+# Without an old container the new one stays: its restart policy may start it successfully later.
+first_fails() {
     docker rm -f app
     publish app 1000 "$broken_command"
     app_with "run_args: [$sigkill, --network, none, --restart, always]"
@@ -140,7 +143,7 @@ first_fails() { # nothing to go back to: it stays, and may still come to itself
     changes_nothing
 }
 
-name_taken() { # another's container under a name that a change needs is left alone
+name_taken() {
     docker create --name app.old --network none "$HUB/telemetry:latest"
     local before
     before=$(container app)
@@ -153,7 +156,7 @@ name_taken() { # another's container under a name that a change needs is left al
     changes_nothing
 }
 
-another_platform() { # warned of, and never refused: it runs here
+another_platform() {
     local other=arm64
     [ "$architecture" != arm64 ] || other=arm
     other_architecture=$other publish app
@@ -163,7 +166,7 @@ another_platform() { # warned of, and never refused: it runs here
     runs app
     changes_nothing
     output_lacks 'warning:'
-    # What cannot run here is found by the proof.
+    # An image that cannot run here fails the trial.
     bad_image '["/content"]' '.*[Ee]xec format error|it ended with exit code'
     grep -qi 'exec format error' "$dir/first"
     publish app
