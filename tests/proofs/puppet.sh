@@ -7,6 +7,7 @@
 #   SLOW=1 tests/proofs/puppet.sh       also a pull that takes longer than Puppet's own limit of 300 seconds
 #   PUPPET8=1 tests/proofs/puppet.sh    also Puppet 8, in a chroot of Debian trixie that debootstrap makes once, in the
 #                                       build's directory
+#   UPDATE=1 tests/proofs/puppet.sh 'static: documentation'   writes deploy/puppet/REFERENCE.md anew
 # PULL=/path/of/docker-pull-with-progress uses this executable instead of building one; PUPPET=/path/of/puppet uses another
 # Puppet for the runs.
 # It changes nothing of the machine's own Puppet, Docker and logs.

@@ -11,11 +11,17 @@ parse() {
 
 lint() { (cd "$module" && puppet-lint --fail-on-warnings --relative .); }
 
+# REFERENCE.md is what puppet-strings of Debian 12 makes of the comments, without blanks at the end of a line.
 documented() {
-    # It leaves a .yardoc where it runs.
-    (cd "$dir" && puppet strings generate "$module/**/*.pp" --format json --out "$dir/strings.json") 2>&1 | tee "$dir/strings.log"
+    local sources="$module/{manifests,functions,types,lib}/**/*.{pp,rb}"
+    cd "$dir" # it leaves a .yardoc where it runs
+    puppet strings generate "$sources" --format json --out "$dir/strings.json" 2>&1 | tee "$dir/strings.log"
     grep -q alm_pull::by_architecture "$dir/strings.json"
     fails grep '\[warn\]' "$dir/strings.log"
+    puppet strings generate "$sources" --format markdown --out "$dir/strings.md"
+    sed -i 's/ *$//' "$dir/strings.md"
+    [ -z "${UPDATE-}" ] || cp "$dir/strings.md" "$module/REFERENCE.md"
+    diff "$module/REFERENCE.md" "$dir/strings.md" || { echo "To renew it: UPDATE=1 tests/proofs/puppet.sh 'static: documentation'"; return 1; }
 }
 
 scripts() { shellcheck -x -P SCRIPTDIR "$module"/files/*.sh; }
