@@ -503,8 +503,8 @@ start_fails_once() {
     arguments --network none --entrypoint /missing
     apply 6
     did "docker-pull $HUB/app:latest"
-    said 'is no good: .*no such file or directory'
-    said 'the old one runs again'
+    said 'failed its trial: .*no such file or directory'
+    said 'the old container runs again'
     [ "$(docker container inspect -f '{{.State.Running}} {{.Id}}' app)" = "true $before" ]
     no_leftovers
     arguments --network none

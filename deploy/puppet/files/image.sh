@@ -1,12 +1,12 @@
 #!/bin/sh
 # Pulls an image, and removes replaced images; the Puppet define alm_pull::image runs it.
-#   image current [OPTION...] IMAGE CHECK...   exit 0 if there is nothing to pull, according to the command CHECK...
+#   image current [OPTION...] IMAGE CHECK...   exit 0 if the command CHECK... reports that there is nothing to pull
 #   image pull [OPTION...] IMAGE PULL...       pull it with the command PULL..., and record that it was pulled here
-#   image clean [OPTION...] IMAGE              remove images that were pulled under this name, were replaced, and are not used
+#   image clean [OPTION...] IMAGE              remove unused images that were pulled under this name and replaced later
 #   image cleaned [OPTION...] IMAGE            exit 0 if there are no such images
 # Options:
-#   --when-unknown pull|skip   the answer of `current` if the image is here and the registry cannot be asked [skip]
-#   --remove-replaced          `pull` cleans, too
+#   --when-unknown pull|skip   what to do if the image is here and the registry cannot be asked [skip]
+#   --remove-replaced          `pull` does what `clean` does, too
 #   --state DIR                where the record is kept [/var/lib/alm]
 #   --run DIR                  where the states of pulls are until the next boot [/run/alm]
 # shellcheck source-path=SCRIPTDIR
@@ -38,25 +38,26 @@ here=$(dirname "$(readlink -f "$0")")
 . "$here/common.sh"
 . "$here/images.sh"
 
-# An image without a digest of a registry: an old engine has pulled two platforms under one name, or it was built here. A pull
-# corrects the first case, not the second; therefore it is tried once, and then once a day.
+# An image has no digest of a registry if it was built here, or if an old engine has pulled two platforms under one name. A pull
+# may correct this or not; therefore it is pulled once, and then once a day.
 is_without_digest() { [ "$(docker image inspect --format '{{len .RepoDigests}}' "$image" 2>/dev/null)" = 0 ]; }
-was_told() {
-    image_id "$image" && told=$(sed -n "s/^told $answer //p" "$(record "$image")" 2>/dev/null) && [ -n "$told" ] || return 1
+was_reported_today() {
+    image_id "$image" && reported=$(sed -n "s/^told $answer //p" "$(record "$image")" 2>/dev/null) && [ -n "$reported" ] || return 1
     now=$(date +%s)
-    [ "$now" -ge "$told" ] && [ "$now" -lt $((told + 24 * 3600)) ]
+    [ "$now" -ge "$reported" ] && [ "$now" -lt $((reported + 24 * 3600)) ]
 }
 
-# Whether the last check failed for a reason for which a pull would fail, too; read from the state that the check wrote.
-is_passing() {
-    # The name in docker's short form, and with the tag.
+# Whether the last check failed for a reason that passes by itself, and for which a pull would fail too. The check wrote the reason
+# into the state of the image.
+is_temporary_failure() {
+    # The state has the name in docker's short form, with the tag.
     id=${image#docker.io/} id=${id#index.docker.io/} id=${id#library/}
     case ${id##*/} in *[:@]*) ;; *) id=$id:latest ;; esac
     key='[{,]'
     for file in "$run"/pull/*.json "$state"/pull/*.json; do
-        # Only small regular files can be states.
+        # A state is a small regular file; anything else is not read.
         if [ ! -f "$file" ] || [ -L "$file" ] || [ "$(stat -c %s "$file")" -gt 65536 ]; then continue; fi
-        # Within a JSON text a quote follows a backslash, so a text cannot look like a key.
+        # A quote inside of a JSON string follows a backslash, so a string cannot be mistaken for a key.
         text=$(tr -d '\n' <"$file" | sed 's/\([{,]\)[[:blank:]]*"/\1"/g; s/"[[:blank:]]*:[[:blank:]]*"/":"/g')
         case $text in *$key'"id":"'"$id"'"'*) ;; *) continue ;; esac
         case $text in *$key'"status":"Warning"'*) ;; *) return 1 ;; esac
@@ -72,9 +73,9 @@ is_passing() {
 pull() {
     if image_id "$image"; then before=$answer; else before=none; fi
     lines=$(recorded "$image" | sed 's/^/pulled /')
-    rewrite "$image" "$lines
+    write_record "$image" "$lines
 pulling $before"
-    # In the background, so that the signal with which Puppet ends this script can be passed on to the pull.
+    # The pull is in the background, so that this script can pass on the signal with which Puppet ends it.
     "$@" &
     child=$!
     trap 'kill -TERM $child 2>/dev/null' TERM INT
@@ -92,11 +93,11 @@ pulled $answer"
         elif [ $code = 0 ] && is_without_digest; then
             lines="$lines
 told $answer $(date +%s)"
-            say 'no digest of a registry is known for it here, so that nobody can tell whether it is the newest, and a pull' \
-                "does not change that. It is pulled once a day. To mend it: docker image rm $image, and let it be pulled again"
+            say 'no digest of a registry is known for it here, so it cannot be checked whether it is the newest, and a pull' \
+                "does not change that. It is pulled once a day. To correct it: docker image rm $image, and let the next run pull it"
         fi
     fi
-    rewrite "$image" "$lines"
+    write_record "$image" "$lines"
     [ -z "$remove" ] || remove_replaced "$image"
     exit $code
 }
@@ -105,10 +106,10 @@ case $mode in
 current)
     code=0
     "$@" || code=$?
-    case $code in 1 | 3) ! is_without_digest || ! was_told || exit 0 ;; esac
+    case $code in 1 | 3) ! is_without_digest || ! was_reported_today || exit 0 ;; esac
     [ $code = 3 ] || exit $code
-    [ "$when_unknown" = skip ] && image_id "$image" && is_passing || exit 3
-    say 'not pulled: the registry could not be asked, and a pull would fail alike'
+    [ "$when_unknown" = skip ] && image_id "$image" && is_temporary_failure || exit 3
+    say 'not pulled: the registry could not be asked, and a pull would fail too'
     ;;
 pull) pull "$@" ;;
 clean) remove_replaced "$image" ;;

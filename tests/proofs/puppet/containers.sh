@@ -70,7 +70,7 @@ made_by_hand() { # with options that this module refuses: replaced once, whateve
         docker run -d --name app --network none --stop-signal SIGKILL $options "$HUB/telemetry:latest"
         app_with "run_args: [$kills, --network, none, --env, 'a=$options', --entrypoint, /missing]"
         apply 4
-        said 'is no good'
+        said 'failed its trial'
         no_leftovers
         [[ $options == *--rm* ]] || [ "$(docker container inspect -f '{{.State.Running}} {{.Image}}' app)" = "true $(image telemetry)" ]
         plain_app
@@ -140,7 +140,7 @@ friend_rolled_back() { # who lives in its network goes on living there
     publish app 1000 "$broken"
     app=$(docker container inspect -f '{{.Image}}' app)
     apply 6
-    said "container app: $HUB/app:latest is no good"
+    said "container app: $HUB/app:latest failed its trial"
     [ "$(docker container inspect -f '{{.Image}} {{.State.Status}}' app)" = "$app running" ]
     [ "$(namespace app)" = "$(namespace friend)" ]
     no_leftovers
@@ -235,9 +235,9 @@ bad_image() { # COMMAND REASON: everything of it
     apply 6
     did "docker-pull $HUB/app:latest"
     cp "$dir/out" "$dir/first"
-    said "container app: $HUB/app:latest is no good: ($2)"
+    said "container app: $HUB/app:latest failed its trial: ($2)"
     [[ $1 == *news* ]] || said 'its log: (I am broken|done)'
-    said 'the old one runs again'
+    said 'the old container runs again'
     well "$before"
     [ "$(docker container inspect -f '{{.HostConfig.RestartPolicy.Name}}' app)" = "${with_policy:-no}" ]
     told_status 'Rolled back'
@@ -279,7 +279,7 @@ restarts_for_ever() {
     # And as it was: at once again, as another was tried since.
     app_with "run_args: [$kills, --network, none, --restart, always]"
     apply 4
-    said 'is no good'
+    said 'failed its trial'
     publish app
     apply 2
     settled
@@ -292,8 +292,8 @@ age_mark() { # SECONDS: as if what was rolled back had been so long ago
     marked=$(sed -n 's/^marked //p' "$dir/state/container/.app.journal")
     sed -i "s/^marked .*/marked $((marked - $1))/" "$dir/state/container/.app.journal"
 }
-holds() { apply 4; said 'was rolled back and is tried again'; unsaid 'is no good'; }
-tries() { apply 4; said 'is no good'; }
+holds() { apply 4; said 'was rolled back and is tried again'; unsaid 'failed its trial'; }
+tries() { apply 4; said 'failed its trial'; }
 
 tried_again() {
     bad_image "$broken" 'it ended with exit code 3'
@@ -370,7 +370,7 @@ first_is_bad() { # nothing to go back to: it stays, and may still come to itself
     publish app 1000 "$broken"
     app_with "run_args: [$kills, --network, none, --restart, always]"
     apply 6
-    said 'is no good'
+    said 'failed its trial'
     told_status Failed
     [ -n "$(container app)" ]
     apply 4
@@ -590,19 +590,19 @@ lifted() { # by the image that runs, when it is what is wanted again
     printf 'FROM %s\nCMD %s\n' "$HUB/app:latest" "$broken" | DOCKER_BUILDKIT=0 docker build -q -t "$HUB/app:latest" -
     bad=$(image app)
     no_good cut_run recreate --grace 1
-    said 'is no good'
+    said 'failed its trial'
     no_good cut_run recreate --grace 1
     said 'was rolled back and is tried again'
     docker tag "$good" "$HUB/app:latest"
     cut_run current
     docker tag "$bad" "$HUB/app:latest"
     no_good cut_run recreate --grace 1
-    said 'is no good'
+    said 'failed its trial'
     docker tag "$good" "$HUB/app:latest"
     cut_run recreate
     docker tag "$bad" "$HUB/app:latest"
     no_good cut_run recreate --grace 1
-    said 'is no good'
+    said 'failed its trial'
     docker tag "$good" "$HUB/app:latest"
     docker image rm "$bad"
     cut_run current
