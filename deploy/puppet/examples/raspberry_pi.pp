@@ -1,2 +1,2 @@
-# All of it from Hiera: see hiera.yaml and data/ beside this file.
+# All settings are in Hiera: see hiera.yaml and data/ beside this file.
 include alm_pull::profile::raspberry_pi

@@ -1,4 +1,4 @@
-# @summary The node's own value of a parameter that may differ by architecture
+# @summary The value, for this node, of a parameter that may differ by architecture
 #
 # @param parameter
 #   The parameter's name, for the error.

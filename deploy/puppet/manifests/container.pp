@@ -41,13 +41,13 @@ define alm_pull::container (
 
   $parsed = alm_pull::run_arguments($container, $run_args)
   $limit = alm_pull::first($grace_limit, $alm_pull::grace_limit)
-  $proof = alm_pull::first($grace, $alm_pull::grace)
+  $trial = alm_pull::first($grace, $alm_pull::grace)
   $refers = $parsed['refers'] + $restart_on.map |$file| { "file:${file}" }
   $remove = alm_pull::first($remove_replaced, $alm_pull::remove_replaced) ? { true => ['--remove-replaced'], default => [] }
 
   $options = ['--state', $alm_pull::state, '--image-at', String($parsed['arguments'].length + 1)]
   + $refers.unique.map |$item| { ['--refers', $item] }.flatten
-  $making = $options + ['--grace', String($proof), '--grace-limit', String($limit)] + $remove
+  $recreate_options = $options + ['--grace', String($trial), '--grace-limit', String($limit)] + $remove
   $arguments = [$alm_pull::executable, $container, $image] + $parsed['arguments'] + [$image] + $command
   $helper = "${alm_pull::libexec}/container"
 
@@ -55,12 +55,12 @@ define alm_pull::container (
     environment => $alm_pull::command_environment,
     path        => $alm_pull::path,
     cwd         => '/',
-    timeout     => alm_pull::first($timeout, max($limit, $proof) + 300),
+    timeout     => alm_pull::first($timeout, max($limit, $trial) + 300),
     logoutput   => true,
   }
 
   exec { "docker-recreate ${container}":
-    command => [$helper, 'recreate'] + $making + $arguments,
+    command => [$helper, 'recreate'] + $recreate_options + $arguments,
     unless  => [$alm_pull::where_installed + [$helper, 'current'] + $options + $arguments],
     require => Exec["docker-pull ${image}"],
     *       => $defaults,
@@ -68,7 +68,7 @@ define alm_pull::container (
 
   # It depends on nothing that can fail: a container is started from local images even if the registry cannot be reached.
   exec { "docker-start ${container}":
-    command => [$helper, 'start'] + $making + $arguments,
+    command => [$helper, 'start'] + $recreate_options + $arguments,
     unless  => [$alm_pull::where_installed + [$helper, 'started'] + $options + $arguments],
     require => Class['alm_pull'],
     *       => $defaults,
@@ -77,7 +77,7 @@ define alm_pull::container (
   $parsed['containers'].each |$other| {
     Exec <| title == "docker-recreate ${other}" |> -> Exec["docker-recreate ${container}"]
   }
-  # Without those it cannot start.
+  # A container cannot start before the owners of its namespaces run.
   $parsed['namespaces'].each |$other| {
     Exec <| title == "docker-start ${other}" |> -> Exec["docker-start ${container}"]
   }

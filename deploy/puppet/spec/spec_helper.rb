@@ -1,4 +1,4 @@
-# Needs rspec-puppet alone. The module is found under its own name wherever it is checked out.
+# Needs only rspec-puppet. A link makes the module known as alm_pull, whatever the name of its directory is.
 require 'rspec-puppet'
 require 'tmpdir'
 

@@ -1,4 +1,4 @@
-# An image of a profile, as it stands in Hiera. With `container` the container is kept on the image.
+# An image of a profile, as it is written in Hiera. If it has `container`, this container is kept on the image.
 type Alm_pull::Imagespec = Struct[{
   image                     => Alm_pull::Reference,
   Optional[ensure]          => Enum['present', 'absent'],

@@ -1,14 +1,14 @@
 # @summary A server: log in, pull the init, main app and telemetry images, then recreate what has a new image
 #
-# As on a Raspberry Pi; a server of its own kind in Hiera.
+# Like `alm_pull::profile::raspberry_pi`, with its own name in Hiera.
 #
 # @param images
-#   The images by a name of their own, in the order in which they are pulled. Hiera's levels are merged, an image of a
-#   more particular one taking the place of the whole image of the same name.
+#   The images, each with a name, in the order in which they are pulled. Hiera's levels are merged: an image of a more
+#   specific level replaces the whole image of the same name.
 # @param references
 #   What this node pulls instead of the `image` of some of `images`, by the same names.
 # @param settings
-#   What else `alm_pull::update` takes, where it is to be other than said above; Hiera's levels are merged.
+#   Other parameters of `alm_pull::update`, if they differ from the above; Hiera's levels are merged.
 #
 # @example
 #   include alm_pull::profile::amd_server

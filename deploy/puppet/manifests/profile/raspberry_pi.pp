@@ -1,15 +1,15 @@
 # @summary A Raspberry Pi: log in, pull the init, main app and telemetry images, then recreate what has a new image
 #
-# Docker is logged in to the GCP Artifact Registry with the token in `/opt/alm/config/gcp-registry-token`. Images that have
-# been replaced are removed: an SD card fills with them.
+# Docker is logged in to the GCP Artifact Registry with the token in `/opt/alm/config/gcp-registry-token`. Replaced
+# images are removed, because they would fill the SD card.
 #
 # @param images
-#   The images by a name of their own, in the order in which they are pulled. Hiera's levels are merged, an image of a
-#   more particular one taking the place of the whole image of the same name.
+#   The images, each with a name, in the order in which they are pulled. Hiera's levels are merged: an image of a more
+#   specific level replaces the whole image of the same name.
 # @param references
 #   What this node pulls instead of the `image` of some of `images`, by the same names.
 # @param settings
-#   What else `alm_pull::update` takes, where it is to be other than said above; Hiera's levels are merged.
+#   Other parameters of `alm_pull::update`, if they differ from the above; Hiera's levels are merged.
 #
 # @example
 #   include alm_pull::profile::raspberry_pi

@@ -10,10 +10,10 @@ describe 'alm_pull::container' do
     ['--rm=false']                       => 'named and removed',
     ['--name', 'other']                  => 'named and removed',
     ['--name=other']                     => 'named and removed',
-    ['--cidfile', '/run/app.cid']        => 'once only',
-    ['--cidfile=/run/app.cid']           => 'once only',
-    ['--pull', 'always']                 => 'never on the way',
-    ['--pull=always']                    => 'never on the way',
+    ['--cidfile', '/run/app.cid']        => 'only once',
+    ['--cidfile=/run/app.cid']           => 'only once',
+    ['--pull', 'always']                 => 'never when a container',
+    ['--pull=always']                    => 'never when a container',
     ['--detach']                         => 'leave it out',
     ['--detach=false']                   => 'leave it out',
     ['--detach-keys', 'ctrl-a']          => 'always detached',
@@ -26,7 +26,7 @@ describe 'alm_pull::container' do
     ['-d=true']                          => '-d in it',
     ['-ip', '80:80']                     => 'write -i as a word of its own',
     ['-tp80:80']                         => 'write -t as a word of its own',
-    ['-q']                               => 'no pull',
+    ['-q']                               => 'does not pull',
     ['--help']                           => 'create nothing',
     ['--label', 'alm_pull.arguments=1']  => 'this module',
     ['-lalm_pull.arguments=1']           => 'this module',
@@ -37,11 +37,11 @@ describe 'alm_pull::container' do
     ['-itp', '80:80']                    => 'write -i as a word of its own',
     ['--rm=true']                        => 'named and removed',
     ['-d=false']                         => '-d in it',
-    ['--quiet=false']                    => 'no pull',
+    ['--quiet=false']                    => 'does not pull',
     ['--name=']                          => 'named and removed',
     ['--network="host"']                 => 'its quotes would be part',
     ['-v', "'/opt/data:/data'"]          => 'its quotes would be part',
-    ['--uts', 'container:friend']        => '--uts host alone',
+    ['--uts', 'container:friend']        => 'only has --uts host',
     ['--init', 'nginx']                  => 'an element of its own',
     ['--']                               => 'an element of its own',
     ['-']                                => 'an element of its own',
@@ -57,7 +57,7 @@ describe 'alm_pull::container' do
   end
 
   {
-    # What looks like such an option and is the value of another.
+    # Words that look like refused options, but are the values of other options.
     ['--env', '--rm', '-e', '-d', '--label', '--name=x', '--entrypoint=', '-v', '--pull'] => ['env:--rm', 'env:-d'],
     ['-it', '-i', '-t', '-ti', '-d', '-p80:80', '-P']              => [],
     ['-p=80:80', '--uts', 'host', '--cgroupns=host', '--health-cmd', '"/a b" "c"', '-e', '"A"="b"'] => [],
@@ -76,7 +76,7 @@ describe 'alm_pull::container' do
     context "with #{words.join(' ')}" do
       let(:run_args) { words }
 
-      it 'looks at what they refer to, in check and recreate alike' do
+      it 'passes what they refer to, to check and recreate alike' do
         command = catalogue.resource('exec', 'docker-recreate app')[:command]
         unless_ = catalogue.resource('exec', 'docker-recreate app')[:unless].flatten
         arguments = command.drop(command.index('a:1') + 1)
@@ -87,7 +87,7 @@ describe 'alm_pull::container' do
     end
   end
 
-  context 'that depends on what else is in the catalog' do
+  context 'that depends on other resources of the catalog' do
     let(:run_args) { ['--network', 'container:friend', '--volumes-from', 'data', '--env-file', '/etc/app.env'] }
     let(:params) { super().merge('restart_on' => ['/etc/app.yaml']) }
     let(:pre_condition) do

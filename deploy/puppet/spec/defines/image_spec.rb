@@ -6,7 +6,7 @@ describe 'alm_pull::image' do
 
   it { is_expected.to compile.with_all_deps }
 
-  it 'pulls where the check does not say that there is nothing to pull' do
+  it 'pulls unless the check reports that there is nothing to pull' do
     is_expected.to contain_exec("docker-pull #{title}").with(
       'command' => IMAGE + ['pull'] + STATES + [title, PULLER, '--ascii', '--retries', '3', '--stall-timeout', '600',
                                                 '--log', '/var/log/alm/docker-pull.log', title],
@@ -33,12 +33,12 @@ describe 'alm_pull::image' do
     end
   end
 
-  context 'that is to remove what it replaced' do
+  context 'that removes replaced images' do
     let(:params) { { 'remove_replaced' => true } }
 
     it { is_expected.to contain_exec("docker-pull #{title}").with_command(words('pull', '--remove-replaced')) }
 
-    it 'looks in each run, whether or not the pull succeeds' do
+    it 'checks in each run, whether or not the pull succeeds' do
       is_expected.to contain_exec("docker-clean #{title}").with(
         'command' => IMAGE + ['clean'] + STATES + [title],
         'unless' => [WHERE_INSTALLED + IMAGE + ['cleaned'] + STATES + [title]],
@@ -47,7 +47,7 @@ describe 'alm_pull::image' do
     end
   end
 
-  context 'with all that the class can say' do
+  context 'with all parameters of the class' do
     let(:pre_condition) do
       "class { 'alm_pull':
         install => 'package', host => 'unix:///run/d.sock', docker_config => '/etc/alm/docker', environment => ['A=b'],
@@ -68,7 +68,7 @@ describe 'alm_pull::image' do
       )
     end
 
-    context 'and the image otherwise' do
+    context 'and other parameters of the image' do
       let(:params) { { 'token_file' => '/own', 'timeout' => 0, 'logoutput' => false, 'platform' => 'linux/arm/v6' } }
 
       it do
@@ -85,7 +85,7 @@ describe 'alm_pull::image' do
     it { is_expected.to contain_exec("docker-pull #{title}").that_requires('Exec[docker-login registry.example.com:5000]') }
   end
 
-  context 'with a login to Docker Hub and an image of it' do
+  context 'with a login to Docker Hub and an image from there' do
     let(:title) { 'team/app:1' }
     let(:pre_condition) { "class { 'alm_pull': install => 'package' } alm_pull::login { 'docker.io': token_user => 'me' }" }
 
@@ -98,7 +98,7 @@ describe 'alm_pull::image' do
     let(:making) { options + ['--grace', '30', '--grace-limit', '600'] }
     let(:arguments) { [PULLER, 'app', title, '--network', 'host', title, 'serve', '--all'] }
 
-    it 'recreates it where it is not as it should be' do
+    it 'recreates the container unless it is as it should be' do
       is_expected.to contain_exec('docker-recreate app').with(
         'command' => CONTAINER + ['recreate'] + making + arguments,
         'unless' => [WHERE_INSTALLED + CONTAINER + ['current'] + options + arguments],
@@ -106,7 +106,7 @@ describe 'alm_pull::image' do
       ).that_requires("Exec[docker-pull #{title}]")
     end
 
-    it 'starts what is here, whether or not it could be pulled' do
+    it 'starts the container, whether or not the image could be pulled' do
       is_expected.to contain_exec('docker-start app').with(
         'command' => CONTAINER + ['start'] + making + arguments,
         'unless' => [WHERE_INSTALLED + CONTAINER + ['started'] + options + arguments],
@@ -114,13 +114,13 @@ describe 'alm_pull::image' do
       )
     end
 
-    context 'that is to remove the replaced image' do
+    context 'that removes the replaced image' do
       let(:params) { super().merge('remove_replaced' => true) }
 
       it { is_expected.to contain_exec('docker-recreate app').with_command(words('--remove-replaced')) }
     end
 
-    context 'that is to prove itself otherwise' do
+    context 'with another trial' do
       let(:params) { super().merge('grace' => 0, 'grace_limit' => 60, 'restart_on' => ['/etc/app.yaml']) }
 
       it do
@@ -133,7 +133,7 @@ describe 'alm_pull::image' do
     end
   end
 
-  context 'pulled by another already' do
+  context 'that another resource pulls already' do
     let(:params) { { 'image' => 'app:1' } }
     let(:pre_condition) { "class { 'alm_pull': install => 'package' } alm_pull::image { 'app:1': }" }
 

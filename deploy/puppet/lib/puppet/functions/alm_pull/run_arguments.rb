@@ -1,16 +1,16 @@
-# @summary Reads the options of `docker run`: what `docker create` gets of them, and what they refer to
+# @summary Reads the options of `docker run`: which of them `docker create` gets, and what they refer to
 #
-# Options that cannot work here fail the catalog, in whatever spelling: else each run would fail on the node.
+# An option that cannot work here fails the catalog, however it is written: otherwise each run would fail on the node.
 #
 # @api private
 Puppet::Functions.create_function(:'alm_pull::run_arguments') do
   # @param container
   #   The container's name.
   # @param run_args
-  #   Its options, one element a word.
+  #   Its options, one element for each word.
   # @return [Hash]
-  #   `arguments` for `docker create`; `refers`, the things referred to as `KIND:WHAT`; `containers`, those whose `namespaces` are used, and
-  #   `files` among them.
+  #   `arguments` for `docker create`; `refers`, what the options refer to, as `KIND:WHAT`; and of these by name all `containers`, those
+  #   whose `namespaces` are used, and the `files`.
   dispatch :read do
     param 'String', :container
     param 'Array[String]', :run_args
@@ -23,15 +23,15 @@ Puppet::Functions.create_function(:'alm_pull::run_arguments') do
     words = run_args.dup
     until words.empty?
       word = words.shift
-      # As it stands in many a line of `docker run`.
+      # Most people write it, since they copy their line of `docker run`.
       next if word == '-d'
 
-      refuse(container, word, 'it is no option; each word is an element of its own') unless word.start_with?('-') && word !~ %r{\A--?\z}
+      refuse(container, word, 'it is not an option; each word is an element of its own') unless word.start_with?('-') && word !~ %r{\A--?\z}
       name, value, words_of_value = option(container, word, words)
       arguments.push(word, *words_of_value)
       refuse(container, word, reasons[name]) if reasons.key?(name)
       refuse(container, word, 'no shell reads these words, and its quotes would be part of the value') if quoted?(name, value)
-      refuse(container, word, 'docker has --uts host alone') if name == 'uts' && !['host', ''].include?(value)
+      refuse(container, word, 'docker only has --uts host') if name == 'uts' && !['host', ''].include?(value)
       refuse(container, word, 'labels that begin with alm_pull. are this module\'s') if name == 'label' && value.start_with?('alm_pull.')
       refers.concat(referred(name, value))
     end
@@ -60,13 +60,13 @@ Puppet::Functions.create_function(:'alm_pull::run_arguments') do
 
   def reasons
     @reasons ||= {
-      'cidfile'     => 'docker writes it once only, and fails where it is there already',
+      'cidfile'     => 'docker writes it only once, and fails if the file exists',
       'detach'      => 'it is always detached: leave it out',
       'detach-keys' => 'it is always detached',
       'help'        => 'docker would show its help and create nothing',
       'name'        => 'it is named and removed by this module',
-      'pull'        => 'the image is pulled by alm_pull::image, and never on the way',
-      'quiet'       => 'there is no pull that could be quiet',
+      'pull'        => 'the image is pulled by alm_pull::image, never when a container is created',
+      'quiet'       => 'this does not pull, so there is nothing to be quiet about',
       'rm'          => 'it is named and removed by this module',
       'sig-proxy'   => 'it is always detached',
     }
@@ -94,13 +94,13 @@ Puppet::Functions.create_function(:'alm_pull::run_arguments') do
     [name, value, [value]]
   end
 
-  # Of values that cannot begin and end with quotes; others, as of `--health-cmd`, may.
+  # Only for options whose values cannot begin and end with quotes; the value of `--health-cmd`, for example, can.
   def quoted?(name, value)
     unquoted = ['env-file', 'hostname', 'ipc', 'label-file', 'link', 'net', 'network', 'pid', 'publish', 'restart', 'user', 'volume', 'volumes-from']
     unquoted.include?(name) && value.match?(%r{\A(["']).*\1\z}m)
   end
 
-  # `docker run` takes several letters as one word.
+  # `docker run` accepts several one-letter options in one word.
   def cluster(container, word, before, size)
     refused = before.chars.find { |letter| reasons.key?(long_names[letter]) }
     refuse(container, word, "-#{refused} in it: #{reasons[long_names[refused]]}") if refused
