@@ -18,7 +18,7 @@ describe 'alm_pull::agent' do
 
   it 'gets Puppet\'s own certificate from systemd' do
     is_expected.to contain_file(drop_in).with_content(<<~END).that_notifies('Exec[alm-agent: read the unit]')
-      # Managed by Puppet. The service has no rights to read these itself: systemd hands it copies.
+      # Managed by Puppet. The service has no right to read these files: systemd passes it copies.
       [Service]
       LoadCredential=ca:#{ssl}/certs/ca.pem
       LoadCredential=cert:#{ssl}/certs/pi-2.example.com.pem
