@@ -35,7 +35,7 @@
 # @param package_ensure
 #   `installed`, `latest`, or a version.
 #
-# @example
+# @example With Puppet's certificates
 #   include alm_pull::fleet
 class alm_pull::fleet (
   Pattern[/\A[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*\z/] $topic = 'fleet',

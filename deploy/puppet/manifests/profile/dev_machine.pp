@@ -12,7 +12,7 @@
 #   Other parameters of `alm_pull::update`: `registry`, `token_file`, `token_user`, `docker_login`, `remove_replaced`. The levels of
 #   Hiera are merged.
 #
-# @example
+# @example With the images in Hiera
 #   include alm_pull::profile::dev_machine
 class alm_pull::profile::dev_machine (
   Hash[String[1], Alm_pull::Imagespec] $images,
