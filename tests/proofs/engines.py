@@ -1039,7 +1039,7 @@ def _(row):
 @docker_case("--check: only the other platform is here")
 def _(row):
     row.pull(row.at("multi:checked"), "--platform", f"linux/{row.other}")
-    # A pull would fetch this machine's. An engine that shows one of what may be several does not tell of the others.
+    # A pull would fetch this machine's. An engine that shows one of several platforms may have others, too.
     unknown = 1 if row.reports_platforms else 3
     row.checks("multi:checked", unknown, unknown, 0)
     digest = row.image("multi:checked").digest

@@ -29,7 +29,7 @@ SHORT = sys.argv[1:] == ["short"]
 DEVICES, PULLERS = 200, 4
 TAGS = ["three:latest", "three:v2", "eight:latest", "tiny:latest", "three:missing"]
 PAGE_KNOWS = set("id status text time since digest latest pulled checked kind details hint failing_since current total percent attempt attempts bytes seconds lost".split())
-# A change of these alone is told at most every 6 hours (design of the topics: deploy/fleet/README.md).
+# A change of only these is published at most every 6 hours (design of the topics: deploy/fleet/README.md).
 LAZY = {"time", "checked"}
 lab.TOPIC = "fleet"
 must, until = lab.must, lab.until
