@@ -71,7 +71,7 @@ fn layers_that_cannot_be_summed() {
 #[test]
 fn indexes_of_every_kind() {
     let image = |start| image(OCI[1], &[(start, 1)]);
-    // An index with attestations only, and one with an image and an attestation; the second attestation has no platform.
+    // An index with attestations only.
     let attested = |entries: &[(&str, &str)]| index(OCI, entries);
     let (answer, server) =
         ask(vec![("app", attested(&[("a0", "unknown/unknown")])), ("a0", image("aa"))], None, "28.5.2");
