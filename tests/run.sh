@@ -10,7 +10,7 @@ command -v cargo >/dev/null || { echo 'run.sh: needs Rust: https://rustup.rs' >&
     echo 'run.sh: needs root, for an Engine of its own: sudo -E env "PATH=$PATH" tests/run.sh' >&2
     exit 1
 }
-tests/lab/lab.sh install curl podman procps python3 strace tmux
+tests/lab/lab.sh install curl iproute2 openssl podman procps python3 strace tmux
 # The developer's own settings for Docker must not influence the tests.
 unset "${!DOCKER_@}" "${!CONTAINERS_@}"
 # Each crate separately: built together, each would have the features that any of them needs.

@@ -11,7 +11,7 @@ use kind::{Kind, refuse};
 use lexopt::prelude::*;
 use status::status;
 pub(crate) use status::{MonitorOptions, Show, StatusOptions};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use usage::{ALM_USAGE, USAGE, VIEW_USAGE};
 use value::{choice, color, number, path, text};
@@ -174,7 +174,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Mode, Mi
     match program {
         ALM => alm(parser),
         ALM_PULL | VIEWER => view(parser, ViewOptions { program, ..ViewOptions::default() }),
-        ALM_STATUS | STATUS => status(parser, StatusOptions::default()),
+        ALM_STATUS | STATUS => status(parser, StatusOptions { program, ..StatusOptions::default() }),
         _ => puller(parser),
     }
     .map_err(|error| Mistake { program, reason: error.to_string() })
@@ -212,10 +212,23 @@ fn view(mut parser: lexopt::Parser, mut view: ViewOptions) -> Result<Mode, lexop
             Long("view") => {}
             Short('h') | Long("help") => return Ok(Mode::Say(VIEW_USAGE.into())),
             Short('V') | Long("version") => return Ok(version()),
+            Value(value) => {
+                let value = value.display();
+                return Err(format!(
+                    "unexpected argument '{value}': this shows the log of all pulls, and pulls nothing"
+                )
+                .into());
+            }
             other => return Err(other.unexpected()),
         }
     }
     Ok(Mode::View(view))
+}
+
+/// Somebody wrote `docker-pull-with-progress pull IMAGE`, or two images.
+fn one_too_many(value: &OsStr, image: Option<&str>) -> lexopt::Error {
+    let image = image.map_or_else(String::new, |image| format!(": the image is '{image}', and it is one at a time"));
+    format!("unexpected argument '{}'{image}", value.display()).into()
 }
 
 fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
@@ -290,7 +303,7 @@ fn puller(mut parser: lexopt::Parser) -> Result<Mode, lexopt::Error> {
             Short('h') | Long("help") => return Ok(Mode::Say(USAGE.into())),
             Short('V') | Long("version") => return Ok(version()),
             Value(value) if image.is_none() && !matches!(kind, Kind::Replay(_)) => image = Some(value.string()?),
-            Value(value) => return Err(format!("unexpected argument '{}'", value.display()).into()),
+            Value(value) => return Err(one_too_many(&value, image.as_deref())),
             other => return Err(other.unexpected()),
         }
     }
@@ -434,7 +447,7 @@ mod tests {
         check("p", "no image was named");
         check("p --check", "no image was named");
         check("p --running web", "no image was named");
-        check("p a b", "unexpected argument 'b'");
+        check("p pull b", "unexpected argument 'b': the image is 'pull', and it is one at a time");
         check("p --frobnicate a", "--frobnicate");
         check("p -x a", "-x");
         check("p --log", "--log");
@@ -458,8 +471,8 @@ mod tests {
         check("p --replay f --check a", "exclude each other");
         check("p --check --view", "--view goes with no image and no other mode");
         check("p a --view", "--view goes with no image and no other mode");
-        check("p --view a", "a");
-        check("alm-pull a", "a");
+        check("p --view a", "unexpected argument 'a': this shows the log");
+        check("alm-pull a", "unexpected argument 'a': this shows the log");
         check("alm-pull --lines x", "--lines takes a whole number, not 'x'");
         check("alm frobnicate", "unknown command 'frobnicate'");
         check("alm -x", "-x");

@@ -4,7 +4,7 @@
 
 use crate::args::usage::STATUS_USAGE;
 use crate::args::value::{path, text};
-use crate::args::{Mode, version};
+use crate::args::{Mode, NAME, version};
 use lexopt::prelude::*;
 use std::path::PathBuf;
 
@@ -19,12 +19,20 @@ pub(crate) enum Show {
 }
 
 /// The options of the status.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StatusOptions {
+    /// The name by which the program was started, for its messages.
+    pub(crate) program: &'static str,
     pub(crate) show: Show,
     pub(crate) image: Option<String>,
     pub(crate) state: Option<PathBuf>,
     pub(crate) ascii: bool,
+}
+
+impl Default for StatusOptions {
+    fn default() -> Self {
+        Self { program: NAME, show: Show::default(), image: None, state: None, ascii: false }
+    }
 }
 
 /// The options of the monitor.
@@ -108,8 +116,8 @@ mod tests {
     fn the_status_and_the_monitor() {
         let check =
             |line: &str, expected: StatusOptions| assert_eq!(parse_line(line), Ok(Mode::Status(expected)), "{line}");
-        let plain = StatusOptions::default;
-        for line in ["alm status", "alm-status", "p --status"] {
+        for (line, program) in [("alm status", "alm status"), ("alm-status", "alm-status"), ("p --status", NAME)] {
+            let plain = || StatusOptions { program, ..StatusOptions::default() };
             check(line, plain());
             check(&format!("{line} -f"), StatusOptions { show: Show::Follow, ..plain() });
             check(
@@ -125,7 +133,8 @@ mod tests {
                 StatusOptions { state: Some("/s".into()), ascii: true, ..plain() },
             );
         }
-        check("p --state /s --ascii --status", StatusOptions { state: Some("/s".into()), ascii: true, ..plain() });
+        let expected = StatusOptions { state: Some("/s".into()), ascii: true, ..StatusOptions::default() };
+        check("p --state /s --ascii --status", expected);
         let check = |line: &str, console: &str, site: Option<&str>| {
             let expected = MonitorOptions { console: console.into(), site: site.map(str::to_owned), state: None };
             assert_eq!(parse_line(line), Ok(Mode::Monitor(expected)), "{line}");

@@ -14,7 +14,7 @@ use crate::pull::signal_exit_code;
 use crate::report::fit;
 use crate::report::moment::Moment;
 use crate::report::status::{self, Health};
-use crate::sink::complaint::complain;
+use crate::sink::complaint::complain_as;
 use alm_state::{States, Store};
 use rustix::event::PollFlags;
 use std::fmt::Write as _;
@@ -32,18 +32,18 @@ const NOTHING_KNOWN: u8 = 3;
 
 /// Shows the states; returns the exit code.
 pub(crate) fn status(options: &StatusOptions) -> u8 {
-    let charset = Charset::from_environment(options.ascii);
+    let (program, charset) = (options.program, Charset::from_environment(options.ascii));
     let store = options.state.as_deref().map_or_else(Store::of_device, Store::at);
     let reference = match options.image.as_deref().map(Reference::parse).transpose() {
         Ok(reference) => reference,
         Err(error) => {
-            complain(&error.to_string(), charset);
+            complain_as(program, &error.to_string(), charset);
             return crate::args::EXIT_USAGE;
         }
     };
     let shown = match (options.show, &reference) {
-        (Show::Forget, Some(reference)) => return forget(&store, reference, charset),
-        (Show::Follow, _) => return follow(&store, reference.as_ref(), charset),
+        (Show::Forget, Some(reference)) => return forget(&store, reference, program, charset),
+        (Show::Follow, _) => return follow(&store, reference.as_ref(), program, charset),
         (Show::Json, _) => json(&read(&store, reference.as_ref())),
         (Show::Once | Show::Forget, _) => Ok(read(&store, reference.as_ref())).map(|states| {
             let text = text(&states, charset, columns());
@@ -53,7 +53,7 @@ pub(crate) fn status(options: &StatusOptions) -> u8 {
     let written = shown.and_then(|(states, text)| {
         let mut output = Output::stdout()?;
         if is_empty(&states) && options.show == Show::Once {
-            complain(&nothing_known(reference.as_ref()), charset);
+            complain_as(program, &nothing_known(reference.as_ref()), charset);
         }
         output.write(text.as_bytes(), TICK, &mut || ControlFlow::Continue(()))?;
         Ok(exit_code(&states))
@@ -63,7 +63,7 @@ pub(crate) fn status(options: &StatusOptions) -> u8 {
         // The reader closed the pipe (`| head`).
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => WELL,
         Err(error) => {
-            complain(&format!("standard output: {error}"), charset);
+            complain_as(program, &format!("standard output: {error}"), charset);
             BAD
         }
     }
@@ -137,15 +137,15 @@ fn json(states: &States) -> io::Result<(States, String)> {
     Ok((states.clone(), text))
 }
 
-fn forget(store: &Store, reference: &Reference, charset: Charset) -> u8 {
+fn forget(store: &Store, reference: &Reference, program: &str, charset: Charset) -> u8 {
     match store.forget(&reference.full()) {
         Ok(true) => WELL,
         Ok(false) => {
-            complain(&format!("nothing is known of {reference}"), charset);
+            complain_as(program, &format!("nothing is known of {reference}"), charset);
             NOTHING_KNOWN
         }
         Err(error) => {
-            complain(&format!("{reference} is not forgotten: {error}"), charset);
+            complain_as(program, &format!("{reference} is not forgotten: {error}"), charset);
             BAD
         }
     }
@@ -153,7 +153,7 @@ fn forget(store: &Store, reference: &Reference, charset: Charset) -> u8 {
 
 /// Shows the states until a signal comes or the reader closes stdout: redrawn on a terminal, printed again after each
 /// change into a pipe.
-fn follow(store: &Store, reference: Option<&Reference>, charset: Charset) -> u8 {
+fn follow(store: &Store, reference: Option<&Reference>, program: &str, charset: Charset) -> u8 {
     let signals = Signals::catch(false);
     let followed = Output::stdout().and_then(|mut output| {
         let is_terminal = io::stdout().is_terminal();
@@ -193,7 +193,7 @@ fn follow(store: &Store, reference: Option<&Reference>, charset: Charset) -> u8 
         (_, Some(signal)) => signal_exit_code(signal),
         (Ok(()), None) => WELL,
         (Err(error), None) => {
-            complain(&format!("standard output: {error}"), charset);
+            complain_as(program, &format!("standard output: {error}"), charset);
             BAD
         }
     }

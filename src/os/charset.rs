@@ -41,10 +41,11 @@ impl Charset {
 
 /// What replaces a character in ASCII: a word for each emoji. The console of a Pi has none of these emoji, either. Two
 /// blanks after an emoji become one after a word.
-const WORDS: [(&str, &str); 21] = [
+const WORDS: [(&str, &str); 24] = [
     ("📦 ", "BEGIN "),
     ("🔄 ", "SOURCE "),
     ("📋 ", "QUEUE "),
+    ("📏 ", "TOTAL "),
     ("⬇️  ", "DOWN "),
     ("🔍 ", "CHECK "),
     ("✅ ", "OK "),
@@ -63,10 +64,12 @@ const WORDS: [(&str, &str); 21] = [
     ("…", "..."),
     ("≥", ">="),
     ("×", "x"),
+    ("«", "'"),
+    ("»", "'"),
 ];
 
 /// How many rows of [`WORDS`] are emoji; the characters of the other rows are in a console's font.
-const EMOJI: usize = 16;
+const EMOJI: usize = 17;
 
 /// Appends `text` with a word in place of the emoji that it begins with.
 pub(crate) fn without_emoji(text: &str, out: &mut String) {
@@ -115,5 +118,36 @@ mod tests {
         assert_eq!(show("⚠️  café ≥1KB…"), "WARNING caf\\u{e9} >=1KB...");
         assert!(WORDS.iter().all(|(_, word)| word.is_ascii()));
         assert!(WORDS.iter().enumerate().all(|(at, (from, _))| from.ends_with(' ') == (at < EMOJI)));
+    }
+
+    /// What a new line says that was not thought of here would be shown as `\u{1f4cf}`.
+    #[test]
+    fn every_character_of_the_source_has_a_word() {
+        let (mut files, mut seen) = (vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))], 0);
+        while let Some(file) = files.pop() {
+            if file.is_dir() {
+                files.extend(std::fs::read_dir(&file).unwrap().map(|entry| entry.unwrap().path()));
+                continue;
+            }
+            // The pages of the monitor are for the console of Linux alone.
+            if file.ends_with("report/page.rs") || file.ends_with("report/pages.rs") {
+                continue;
+            }
+            let source = std::fs::read_to_string(&file).unwrap();
+            let code = source.split("#[cfg(test)]").next().unwrap();
+            for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+                for text in line.split('"').filter(|text| !text.is_ascii()) {
+                    // Some emoji are written apart from the blanks that follow them.
+                    let is_shown = ["", " ", "  "].iter().any(|blanks| {
+                        let mut out = String::new();
+                        ascii(&format!("{text}{blanks}"), &mut out);
+                        out.matches("\\u{").count() == text.matches("\\u{").count()
+                    });
+                    assert!(is_shown, "{}: {text}", file.display());
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 30, "only {seen} lines were looked at");
     }
 }

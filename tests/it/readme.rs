@@ -144,5 +144,5 @@ fn the_signs_of_the_man_page_are_those_of_the_program() {
         assert!(shown.contains(&format!("Status: {word} x")), "{sign} is not {word}: {shown}");
         count += 1;
     }
-    assert_eq!(count, 16);
+    assert_eq!(count, 17);
 }

@@ -9,6 +9,7 @@ use crate::support::{
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 const FROM: &str = r#"{"status":"Pulling from a","id":"1"}"#;
@@ -304,6 +305,10 @@ fn what_is_forgotten_is_not_known() {
     let shown = status(&temp, &[]);
     assert_eq!((shown.code, &*shown.stdout), (Some(3), ""));
     assert!(shown.stderr.contains("nothing is known of any image yet"), "{}", shown.stderr);
+    // Who was started speaks.
+    let shown =
+        run(program(&temp).arg0("/usr/bin/alm").args(["status", "--forget", "app", "--state", &temp.at("state")]));
+    assert_eq!((shown.code, &*shown.stderr), (Some(3), "alm status: nothing is known of app:latest\n"));
     assert_eq!(status(&temp, &["--json"]).stdout, "[]\n");
     let engine = Engine::new(&temp, vec![Step::Write(stream(GOOD))]);
     assert_eq!(run(&mut pull(&temp, &engine)).code, Some(0));

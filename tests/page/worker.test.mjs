@@ -1,5 +1,6 @@
 // What the page's worker reads of a WebSocket itself, and what it leaves to mqtt.js: its own file, without a browser.
 import assert from 'node:assert/strict';
+import { webcrypto as crypto } from 'node:crypto'; // no global in Node 18, Debian 12's
 import fs from 'node:fs';
 import { test } from 'node:test';
 import vm from 'node:vm';

@@ -16,7 +16,7 @@ As root it installs what it needs from Debian: mosquitto, mosquitto-clients, ope
 uses that program instead of building it. All files are in a temporary directory, all ports are free ports of loopback.
 """
 
-import base64, json, os, random, re, shutil, signal, socket, ssl, struct, subprocess, sys, tempfile, threading, time
+import base64, http.server, json, os, random, re, shutil, signal, socket, ssl, struct, subprocess, sys, tempfile, threading, time
 
 from ports import free_ports
 from slowtls import SlowTls
@@ -804,6 +804,22 @@ class Device:
         self.shell.wait()
 
 
+class Hook(http.server.ThreadingHTTPServer):
+    """A webhook on loopback; what it is sent is appended to `posted`."""
+
+    def __init__(self, posted):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                posted.append(self.rfile.read(int(self.headers["content-length"])).decode())
+                self.send_response(204)
+                self.end_headers()
+
+            log_message = lambda *_: None
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
 def unit(broker, at, watch):
     """The unit of the package, under a real systemd."""
     print("-- the unit under systemd")
@@ -818,9 +834,14 @@ def unit(broker, at, watch):
         for end in "pem", "key":
             shutil.copy(f"{broker.authority.at}/pi-1.{end}", f"{root}/etc/alm-keys/cert.{end}")
             os.chmod(f"{root}/etc/alm-keys/cert.{end}", 0o600)
+        posted = []
+        hook = Hook(posted)
+        with open(os.open(f"{root}/etc/alm-keys/notify", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(f"http://127.0.0.1:{hook.server_port}/hook\n")
         with open(f"{root}/etc/systemd/system/alm-agent.service.d/credentials.conf", "w") as file:
-            file.write("[Service]\nLoadCredential=ca:/etc/alm-keys/ca.pem\nLoadCredential=cert:/etc/alm-keys/cert.pem\nLoadCredential=key:/etc/alm-keys/cert.key\nExecStart=\n"
-                       "ExecStart=/usr/bin/alm-agent --ca ${CREDENTIALS_DIRECTORY}/ca --cert ${CREDENTIALS_DIRECTORY}/cert --key ${CREDENTIALS_DIRECTORY}/key $ALM_AGENT_OPTIONS\n")
+            file.write("[Service]\nLoadCredential=ca:/etc/alm-keys/ca.pem\nLoadCredential=cert:/etc/alm-keys/cert.pem\nLoadCredential=key:/etc/alm-keys/cert.key\n"
+                       "LoadCredential=notify:/etc/alm-keys/notify\nExecStart=\nExecStart=/usr/bin/alm-agent --ca ${CREDENTIALS_DIRECTORY}/ca "
+                       "--cert ${CREDENTIALS_DIRECTORY}/cert --key ${CREDENTIALS_DIRECTORY}/key --notify-file ${CREDENTIALS_DIRECTORY}/notify $ALM_AGENT_OPTIONS\n")
         write_state(f"{root}/var/lib/alm/pull", image("app:1", digest="sha256:unit"))
         verified = run("systemd-analyze", f"--root={root}", "verify", "alm-agent.service")
         must(all("man alm-agent(1)" in line for line in verified.stdout.splitlines()), f"systemd-analyze verify {verified.stdout.strip()[:200]}")
@@ -838,6 +859,14 @@ def unit(broker, at, watch):
         pid = re.search(r"MainPID=(\d+)", shown())[1]
         who = inside("sh", "-c", f"grep -E '^(Uid|CapEff|NoNewPrivs|Seccomp):' /proc/{pid}/status").stdout.split()
         must("0" not in who[1:5] and "0000000000000000" in who, f"without rights, as a user of its own: {' '.join(who)}")
+        write_state(f"{root}/var/lib/alm/pull", image("bad:1", "Error", "Failed", kind="network", details="gone", failing_since=stamp(7200), attempts=3))
+        must(until(lambda: any("bad:1 cannot be pulled: gone" in text for text in posted), 90), f"out of the same sandbox a notice is delivered {posted}")
+        broker.kill()
+        time.sleep(2)
+        broker.start()
+        began, watch = time.monotonic(), Watch(broker)
+        is_back = until(lambda: watch.online("pi-1") == "online" and len(watch.state("pi-1").get("images", [])) == 2, 60)
+        must(is_back and f"MainPID={pid}" in shown(), f"the broker was killed: the same process is connected again after {time.monotonic() - began:.1f} s")
         inside("systemctl", "stop", "alm-agent")
         must(until(lambda: watch.online("pi-1") == "offline", 10), "stopped, it says offline")
         with open(f"{root}/etc/default/alm-agent", "w") as file:

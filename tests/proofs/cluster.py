@@ -4,7 +4,7 @@ prints the results, and fails if the page does not survive it.
 
     tests/proofs/cluster.py
 
-Needs Debian's nats-server, chromium, nodejs and npm.
+Needs root; installs Debian's nats-server and chromium, and nodejs and npm if there are none.
 """
 
 import os, shutil, subprocess, sys, tempfile, time
@@ -38,9 +38,8 @@ log_file: "{directory}/n{at}.log"
 
 
 def main():
-    for program in ("nats-server", "chromium", "node"):
-        if not shutil.which(program):
-            sys.exit(f"cluster.py: {program} is missing: apt-get install {program.replace('node', 'nodejs')}")
+    missing = ["nats-server", "chromium"] + [{"node": "nodejs"}.get(name, name) for name in ("node", "npm") if not shutil.which(name)]
+    subprocess.run([f"{ROOT}/tests/lab/lab.sh", "install", *missing], check=True)
     subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"], cwd=f"{ROOT}/deploy/fleet", check=True)
     directory = tempfile.mkdtemp(prefix="alm-cluster-")
     client, route, mqtt, web = (free_ports(3) for _ in range(4))

@@ -10,11 +10,11 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 die() { echo "first-device.sh: $*" >&2; exit 1; }
 case "$*" in '' | [1-9] | [1-9][0-9]) ;; *) sed -n '2,/^[^#]/s/^# //p' "$0" >&2; exit 2 ;; esac
-pull=$(realpath "${PULL:-target/release/docker-pull-with-progress}")
-agent=$(realpath "${AGENT:-target/release/alm-agent}")
+pull=$(realpath -m "${PULL:-target/release/docker-pull-with-progress}")
+agent=$(realpath -m "${AGENT:-target/release/alm-agent}")
 console=/dev/tty${1:-61}
 [ "$(id -u)" = 0 ] || die 'needs root'
-for file in "$pull" "$agent"; do [ -x "$file" ] || die "there is no $file: cargo build --release -p docker-pull-with-progress -p alm-agent"; done
+for file in "$pull" "$agent"; do [ -x "$file" ] || die "there is no $file: cargo build --release --locked -p ${file##*/}"; done
 [ -c "$console" ] || die "there is no $console: needs a kernel with consoles"
 [ -n "$(findmnt -nt cgroup2 -o TARGET)" ] || die 'needs cgroup v2'
 missing=(systemd procps util-linux iproute2 openssl curl puppet-agent mosquitto nginx chromium dpkg-dev)
@@ -159,6 +159,7 @@ run_lines device 3
 for unit in alm-agent alm-monitor; do
     check "device: $unit is enabled" is_enabled device $unit
     eventually "device: $unit runs" is device $unit active
+    check "device: $unit: systemd-analyze security is under 4.0, as Puppet has configured it" inside device systemd-analyze --no-pager --threshold=40 security $unit
 done
 
 # == The page ==

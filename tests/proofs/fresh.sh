@@ -1,14 +1,16 @@
 #!/bin/bash
-# The commands of README.md in a Debian 12 made for this, as root, with nothing but Rust, git, and node from Debian:
-#   tests/proofs/fresh.sh           a pull's demo, a fleet's for 30 seconds, then all tests: an hour on two cores
-#   tests/proofs/fresh.sh PART...   some of `demo`, `fleet`, `tests`, in that order
+# The commands of README.md and deploy/fleet/README.md in a Debian 12 made for this, as root, with nothing but Rust, git, and
+# node from Debian:
+#   tests/proofs/fresh.sh           a pull's demo, a fleet's for 30 seconds, all tests, the lines of "Trying it": an hour on two cores
+#   tests/proofs/fresh.sh PART...   some of `demo`, `fleet`, `tests`, `trying`, in that order
+# Of "Trying it" (deploy/fleet/README.md) those that only measure are left out (agents.py, page.sh large).
 # Cloned is what is committed here. The toolchain is this machine's, read-only; crates, npm's and Debian's packages are fetched
 # anew, by this machine's /etc/resolv.conf, /etc/apt, ~/.npmrc and own certificate authorities. Nothing of it stays.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 die() { echo "fresh.sh: $*" >&2; exit 1; }
-for part; do case $part in demo | fleet | tests) ;; *) sed -n '2,/^[^#]/s/^# //p' "$0" >&2; exit 2 ;; esac; done
+for part; do case $part in demo | fleet | tests | trying) ;; *) sed -n '2,/^[^#]/s/^# //p' "$0" >&2; exit 2 ;; esac; done
 [ "$(id -u)" = 0 ] || die 'needs root, for a chroot and an Engine in it'
 PATH=$PATH:/usr/sbin:/sbin
 source=$(git rev-parse --show-toplevel) common=$(realpath "$(git rev-parse --git-common-dir)") commit=$(git rev-parse HEAD)
@@ -50,15 +52,28 @@ in_it() { chroot "$root" env -i PATH=/rust/bin:/usr/local/sbin:/usr/local/bin:/u
 in_it sh -ec "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends ca-certificates git nodejs gcc libc6-dev >/dev/null
     git config --global --add safe.directory '*'
     git clone -q /common /srv/project && cd /srv/project && git -c advice.detachedHead=false checkout -q $commit"
-[ $# -gt 0 ] || set -- demo fleet tests
+[ $# -gt 0 ] || set -- demo fleet tests trying
+trying() { # prints the commands of that section
+    awk '/^## /{ on = /Trying it/ } on && /^    /' deploy/fleet/README.md | sed -E 's/^ +//; s/ +#.*//' |
+        grep -vE '^tests/(demo\.sh|proofs/agents\.py|proofs/page\.sh large)|simulator'
+}
+run() { # COMMAND
+    local began=$SECONDS code=0
+    echo "== $1 =="
+    in_it bash -ec "cd /srv/project && $1" </dev/null || code=$?
+    [ $code = 0 ] || { echo "fresh.sh: $1: exit $code" >&2; wrong=1; return; }
+    echo "== $1: ok after $((SECONDS - began)) s =="
+}
+wrong=0
 for part; do
-    began=$SECONDS
     case $part in
-        demo) command='tests/demo.sh' ;;
-        fleet) command='tests/demo.sh fleet --seconds 30' ;;
-        tests) command='tests/run.sh' ;;
+        demo) run 'bash tests/demo.sh' ;;
+        fleet) run 'bash tests/demo.sh fleet --seconds 30' ;;
+        tests) run 'bash tests/run.sh' ;;
+        trying)
+            mapfile -t commands < <(trying)
+            [ ${#commands[@]} -ge 7 ] || die "deploy/fleet/README.md names only ${#commands[@]} commands"
+            for command in "${commands[@]}"; do run "$command"; done ;;
     esac
-    echo "== $command =="
-    in_it sh -ec "cd /srv/project && bash $command" </dev/null || die "$command: exit $?"
-    echo "== $command: ok after $((SECONDS - began)) s =="
 done
+exit $wrong

@@ -3,9 +3,10 @@
 # collects the file while pulls write it. PULL names the executable [target/release/docker-pull-with-progress].
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-pull=$(realpath "${PULL:-target/release/docker-pull-with-progress}")
+pull=$(realpath -m "${PULL:-target/release/docker-pull-with-progress}")
 
 die() { echo "metrics.sh: $*" >&2; exit 1; }
+[ -x "$pull" ] || die "there is no $pull: cargo build --release --locked -p docker-pull-with-progress"
 tests/lab/lab.sh install curl prometheus prometheus-node-exporter
 dir=$(mktemp -d) exporter=
 stop() {

@@ -5,10 +5,11 @@
 # Needs root and cgroup v2. The device (tests/lab/device.sh) has no network but its loopback; webhook and mail server run there.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-agent=$(realpath "${AGENT:-target/release/alm-agent}")
+agent=$(realpath -m "${AGENT:-target/release/alm-agent}")
 secret=hunter2OfTheProof
 
 die() { echo "notices.sh: $*" >&2; exit 1; }
+[ -x "$agent" ] || die "there is no $agent: cargo build --release --locked -p alm-agent"
 case $* in '' | short) ;; *) die 'usage: notices.sh [short]' ;; esac
 [ "$(id -u)" = 0 ] || die 'needs root'
 tests/lab/lab.sh install systemd procps util-linux iproute2 python3 msmtp

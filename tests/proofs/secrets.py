@@ -10,11 +10,14 @@ its forms: as it is, in base64 (each of the three alignments, both alphabets), p
 That the search would find something is tried first. PULL and AGENT name programs that are built.
 """
 
-import base64, glob, os, shutil, subprocess, sys, tempfile, threading, time, urllib.parse
+import base64, glob, os, shlex, shutil, subprocess, sys, tempfile, threading, time, urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 sys.dont_write_bytecode = True
 import broker as lab
+
+sys.path.append(f"{lab.ROOT}/tests/lab")
+from link import Link
 
 must, until = lab.must, lab.until
 lab.TOPIC = "fleet"
@@ -124,6 +127,16 @@ def pulls(at, search, program):
     wrong = search.add("wrong token")
     docker("rmi", image)
     execute(at, "a wrong token", program, *common, "--token-file", write_private(f"{at}/wrong", wrong), "--token-user", "fleet", image, expected=1)
+    execute(at, "--running", program, "--host", host, "--running", "nobody", image, environment=login, expected=1)
+    on_terminal = shlex.join([program, *common, "--token-file", token, "--token-user", "fleet", image])
+    execute(at, "a terminal", "script", "--quiet", "--return", "--command", on_terminal, "/dev/null", environment={"TERM": "xterm"})
+    docker("rmi", image)
+    # An engine that only docker's CLI can reach gets the token through a configuration directory of its own.
+    link = Link(found["ENGINE_SOCKET"])
+    through_docker = ["--host", f"tcp://{link.address}", "--log", f"{at}/out/log", "--state", f"{at}/out/state", "--record", f"{at}/out/record-cli.jsonl"]
+    execute(at, "docker's CLI, a token file", program, *through_docker, "--token-file", token, "--token-user", "fleet", image)
+    execute(at, "docker's CLI, a wrong token", program, *through_docker, "--token-file", f"{at}/wrong", "--token-user", "fleet", image, expected=1)
+    must(until(lambda: not glob.glob("/run/docker-pull-with-progress-*") + glob.glob("/dev/shm/docker-pull-with-progress-*")), "no such directory is left")
     execute(at, "the states", program, "--status", "--json", "--state", f"{at}/out/state", expected=1)
     execute(at, "the log, viewed", program, "--view", "--log", f"{at}/out/log")
     return found

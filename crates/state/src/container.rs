@@ -87,6 +87,8 @@ mod tests {
         let container = Container::parse(text.as_bytes()).expect("a container");
         assert_eq!(container.status, Standing::RolledBack);
         assert_eq!(serde_json::to_string(&container).expect("JSON"), text);
+        let container = Container::parse(text.replace("unhealthy", "").as_bytes()).expect("a container");
+        assert_eq!(container.details, None);
         for (from, to) in [("\"v\":1", "\"v\":2"), ("Rolled back", "Rolling"), ("web", ""), ("unhealthy", "\\u0007")] {
             assert_eq!(Container::parse(text.replacen(from, to, 1).as_bytes()), None, "{to}");
         }
