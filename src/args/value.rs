@@ -38,7 +38,7 @@ pub(super) fn choice<T: Copy>(
     if let Some((_, choice)) = words.iter().find(|(word, _)| *word == given) {
         return Ok(*choice);
     }
-    let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    let names: Vec<String> = words.iter().map(|(word, _)| (*word).to_owned()).collect();
     let (last, others) = names.split_last().ok_or("no choice")?;
     Err(format!("{option} takes {} or {last}, not '{given}'", others.join(", ")).into())
 }

@@ -72,7 +72,8 @@ impl PrivateConfig {
     }
 
     fn link(&self, user: Option<&Path>) {
-        let entries = user.and_then(|user| std::fs::read_dir(std::path::absolute(user).ok()?).ok());
+        // A link needs an absolute target.
+        let entries = user.and_then(|user| std::fs::read_dir(std::env::current_dir().ok()?.join(user)).ok());
         for entry in entries.into_iter().flatten().flatten().filter(|entry| entry.file_name() != "config.json") {
             // docker itself reports what it misses.
             let _ = std::os::unix::fs::symlink(entry.path(), self.0.join(entry.file_name()));

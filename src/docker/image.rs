@@ -72,10 +72,15 @@ fn is_index(descriptor: &Value) -> Option<bool> {
     ends(&["manifest.v2+json", "image.manifest.v1+json"]).then_some(false)
 }
 
+/// A digest or an id without `sha256:`, if it has that.
+pub(crate) fn without_algorithm(digest: &str) -> &str {
+    digest.strip_prefix("sha256:").unwrap_or(digest)
+}
+
 impl Image {
     /// The id without its algorithm, which podman leaves out.
     pub(crate) fn id(&self) -> Option<&str> {
-        Some(self.0["Id"].as_str()?.trim_start_matches("sha256:"))
+        self.0["Id"].as_str().map(without_algorithm)
     }
 
     /// The digests under which registries have the image. With the containerd store the image's id is one of them; the
@@ -107,7 +112,7 @@ impl Image {
 
     /// Whether the image is in the containerd store.
     fn is_of_containerd(&self) -> bool {
-        self.id().is_some_and(|id| self.digests().iter().any(|digest| digest.trim_start_matches("sha256:") == id))
+        self.id().is_some_and(|id| self.digests().iter().any(|digest| without_algorithm(digest) == id))
     }
 
     /// The entries of its index, if the engine reports them.
@@ -161,7 +166,7 @@ impl Image {
         let known_index = registry.and_then(|registry| registry.is_index).or_else(|| is_index(&self.0["Descriptor"]));
         let is_one_manifest = match (known_index, &entries[..]) {
             (Some(is_index), _) => !is_index,
-            (None, [only]) => self.id() == Some(only.digest.trim_start_matches("sha256:")),
+            (None, [only]) => self.id() == Some(without_algorithm(&only.digest)),
             (None, _) => false,
         };
         if let [first, ..] = &entries[..] {

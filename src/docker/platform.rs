@@ -218,9 +218,12 @@ impl Platform {
 
 impl std::fmt::Display for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let parts = [&self.os, &self.architecture, &self.variant];
-        let known: Vec<&str> = parts.into_iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
-        f.write_str(&known.join("/"))
+        let mut separator = "";
+        for part in [&self.os, &self.architecture, &self.variant].into_iter().filter(|part| !part.is_empty()) {
+            write!(f, "{separator}{part}")?;
+            separator = "/";
+        }
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::docker::client::{Client, ClientOptions};
 use crate::docker::container;
 use crate::docker::engine::Error;
 use crate::docker::environment::Environment;
-use crate::docker::image::{Distribution, Here, Image, Wanted};
+use crate::docker::image::{Distribution, Here, Image, Wanted, without_algorithm};
 use crate::docker::inspect::Inspector;
 use crate::docker::platform::Platform;
 use crate::docker::reference::Reference;
@@ -252,7 +252,7 @@ impl Checker<'_> {
         let (is, wanted, is_same) = match (container["ImageManifestDescriptor"]["digest"].as_str(), image.manifest()) {
             (Some(is), Some(wanted)) => (is, wanted, is == wanted),
             // podman writes `sha256:` before one of the two only.
-            _ => (is, wanted, Some(is.trim_start_matches("sha256:")) == image.id()),
+            _ => (is, wanted, Some(without_algorithm(is)) == image.id()),
         };
         Ok(if is_same {
             Answer::Yes(format!("container {name} runs {reference} ({wanted})"))

@@ -189,12 +189,13 @@ impl Tail {
         let (Some(directory), Some(name)) = (self.path.parent(), self.path.file_name()) else { return Vec::new() };
         let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
         let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
-        let mut dated: Vec<_> = entries
-            .flatten()
-            .filter(|entry| is_dated(entry.file_name().as_bytes(), name.as_bytes()))
-            .filter_map(|entry| Some((changed(&entry.path())?, entry.path())))
-            .collect();
-        dated.sort_unstable_by(|one, other| other.cmp(one));
+        let mut dated = Vec::new();
+        for entry in entries.flatten().filter(|entry| is_dated(entry.file_name().as_bytes(), name.as_bytes())) {
+            if let Some(time) = changed(&entry.path()) {
+                let generation = (time, entry.path());
+                dated.insert(dated.partition_point(|newer| *newer > generation), generation);
+            }
+        }
         let numbered = changed(&self.numbered(1));
         if dated.first().is_none_or(|newest| numbered.is_some_and(|numbered| numbered > newest.0)) {
             return Vec::new();

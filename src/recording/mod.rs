@@ -34,12 +34,12 @@ use crate::pull::failure::{Failure, Kind};
 use crate::pull::room::Room;
 use crate::pull::sizes::Sizes;
 use crate::report::line::{Method, Opening, Retry};
+use alm_state::parse_rfc3339;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// The largest time in a recording, in milliseconds: a year. Larger times are set to it: no pull takes that long, and
 /// `started` plus such a time might be a date that cannot be expressed.
@@ -94,7 +94,7 @@ pub(crate) fn header(line: &[u8]) -> Result<Option<Header>, String> {
     match std::str::from_utf8(line).ok().map(serde_json::from_str::<Fields<'_>>) {
         Some(Ok(top)) => Ok(top.raw("version").is_some_and(|version| version != "null").then(|| Header {
             image: top.text("image"),
-            started: OffsetDateTime::parse(&top.text("started"), &Rfc3339).ok(),
+            started: parse_rfc3339(&top.text("started")),
             engine: top.text("engine"),
             api: top.text("api"),
         })),
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_the_format() {
-        let started = OffsetDateTime::parse("2025-11-19T10:30:15.250+05:30", &Rfc3339).ok();
+        let started = parse_rfc3339("2025-11-19T10:30:15.250+05:30");
         let header = Header { image: "a\"\u{1b}:1".into(), started, engine: "20.10".into(), api: "1.41".into() };
         let check = |text: String, expected: &str| assert_eq!(text, format!("{expected}\n"));
         check(

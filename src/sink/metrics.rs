@@ -102,7 +102,10 @@ const METRICS: [Metric; 9] = [
         name: "alm_pull_last_duration_seconds",
         kind: "gauge",
         help: "How long the last pull of this image took that fetched anything, or failed.",
-        sample: |found, sample| sample.push_known(found.image.seconds),
+        // As the state file has it. std's own formatting of a float would be a hundredth of the executable.
+        sample: |found, sample| {
+            sample.push_known(found.image.seconds.and_then(|time| serde_json::to_string(&time).ok()));
+        },
     },
     Metric {
         name: "alm_pull_received_bytes_total",

@@ -1,14 +1,14 @@
 //! Times as they are written in a state file: RFC 3339 in UTC, whole seconds.
 //!
-//! A type of its own beside that of the `time` crate, because states only compare and write seconds.
+//! A type of its own beside that of the `time` crate, because states only compare and write seconds. RFC 3339 is read by hand,
+//! because the reader of the `time` crate would be a hundredth of the executable.
 //!
 //! **Invariant:** a written time is read back as the same time; nothing here fails if the clock is far off.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::{Date, Month, OffsetDateTime, UtcOffset};
 
 /// A time, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -36,8 +36,48 @@ impl Time {
     /// Reads RFC 3339 with any offset.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Some(Self(OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp()))
+        Some(Self(parse_rfc3339(text)?.unix_timestamp()))
     }
+}
+
+/// Reads a time in RFC 3339, such as `2026-11-25T02:18:33.250+01:00`; of its fraction nanoseconds are kept. `None` if it is no
+/// such time. A leap second is none either: the clocks of devices do not show them.
+#[must_use]
+pub fn parse_rfc3339(text: &str) -> Option<OffsetDateTime> {
+    let (seconds, rest) = text.split_at_checked("YYYY-MM-DDThh:mm:ss".len())?;
+    // RFC 3339 §5.6 allows a small letter or a space, too.
+    let [b'-', b'-', b'T' | b't' | b' ', b':', b':'] = [4, 7, 10, 13, 16].map(|at| seconds.as_bytes()[at]) else {
+        return None;
+    };
+    let year = i32::from(pair(seconds, 0)?) * 100 + i32::from(pair(seconds, 2)?);
+    let date = Date::from_calendar_date(year, Month::try_from(pair(seconds, 5)?).ok()?, pair(seconds, 8)?).ok()?;
+    let [hour, minute, second] = [11, 14, 17].map(|at| pair(seconds, at));
+    let (nanoseconds, offset) = match rest.strip_prefix('.') {
+        None => (0, rest),
+        Some(rest) => {
+            let (fraction, offset) =
+                rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).filter(|length| *length > 0)?);
+            let digits = fraction.bytes().chain(*b"000000000").take(9);
+            (digits.fold(0, |number, digit| number * 10 + u32::from(digit - b'0')), offset)
+        }
+    };
+    let offset = match offset.as_bytes() {
+        b"Z" | b"z" => UtcOffset::UTC,
+        [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
+            let sign = if *sign == b'-' { -1 } else { 1 };
+            let [hours, minutes] = [1, 4].map(|at| pair(offset, at).map(|number| number.cast_signed() * sign));
+            UtcOffset::from_hms(hours.filter(|hours| hours.abs() < 24)?, minutes?, 0).ok()?
+        }
+        _ => return None,
+    };
+    Some(date.with_hms_nano(hour?, minute?, second?, nanoseconds).ok()?.assume_offset(offset))
+}
+
+/// The number that two digits from `at` on are.
+fn pair(text: &str, at: usize) -> Option<u8> {
+    let digits = text.get(at..at + 2)?;
+    // `parse` would accept a sign, too.
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 impl From<SystemTime> for Time {
@@ -100,6 +140,41 @@ mod tests {
         }
         for far in [i64::MIN, i64::MAX] {
             assert_eq!(Time(far).to_string(), "1970-01-01T00:00:00Z");
+        }
+    }
+
+    /// The same text with one character replaced or left out, or cut, is read as the `time` crate reads it.
+    #[test]
+    fn rfc_3339_is_read_as_by_the_time_crate() {
+        let check = |text: &str| {
+            let expected = OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok();
+            // That crate accepts any separator, and another second for a leap second.
+            let is_strict = text.as_bytes().get(10).is_none_or(|byte| b"Tt ".contains(byte)) && !text.contains(":60");
+            let expected = expected.filter(|_| is_strict);
+            assert_eq!(parse_rfc3339(text), expected, "{text}");
+            assert_eq!(parse_rfc3339(text).map(OffsetDateTime::offset), expected.map(OffsetDateTime::offset), "{text}");
+        };
+        let texts = [
+            "2026-11-25T02:18:33Z",
+            "2024-02-29t23:59:59z",
+            "2023-02-29T00:00:00Z",
+            "0000-01-01T00:00:00+00:00",
+            "9999-12-31T23:59:59-23:59",
+            "2026-11-25T02:18:33.250+05:30",
+            "2026-11-25T02:18:33.000000001Z",
+            "2026-11-25T02:18:33.1234567899-00:30",
+            "2026-11-25T02:18:33,5Z",
+        ];
+        for text in texts {
+            check(text);
+            for at in 0..text.len() {
+                check(&text[..at]);
+                check(&format!("{}{}", &text[..at], &text[at + 1..]));
+                for other in "0123456789+-.:TtZz ä".chars() {
+                    check(&format!("{}{other}{}", &text[..at], &text[at + 1..]));
+                    check(&format!("{}{other}{}", &text[..at], &text[at..]));
+                }
+            }
         }
     }
 

@@ -33,7 +33,7 @@ mod store;
 mod sweep;
 
 pub use alive::{boottime, born};
-pub use clock::Time;
+pub use clock::{Time, parse_rfc3339};
 pub use container::{Container, Standing};
 pub use history::{Checked, Failure, Pulled};
 pub use image::{Image, Layer, Status, is_hostile};

@@ -151,7 +151,10 @@ pub fn parse(line: &[u8]) -> Event<'_> {
 }
 
 /// Parses one line that `docker pull` writes without a terminal.
+///
+/// Compiled for size, as cold code is: docker's CLI writes a few lines for each layer.
 #[must_use]
+#[cold]
 pub fn parse_cli(line: &[u8]) -> Event<'_> {
     const ERRORS: [&str; 3] = ["Error response from daemon: ", "Error: ", "error: "];
     // A recording has the replacement character where the line was not UTF-8. A replay must not understand such a line if
@@ -228,6 +231,7 @@ fn after<'a>(text: Cow<'a, str>, prefix: &str) -> Cow<'a, str> {
 /// The event of a line that is not JSON in UTF-8. It is an error if its object has a key `error` or `errorDetail` at the top
 /// level, and otherwise unknown.
 #[must_use]
+#[cold]
 pub fn malformed(line: &[u8]) -> Event<'_> {
     if has_error_key(line) {
         let line = String::from_utf8_lossy(&line[..line.len().min(MAX_MALFORMED)]);
@@ -265,7 +269,9 @@ fn has_error_key(line: &[u8]) -> bool {
 
 /// Whether the text in quotes is such a key. JSON allows many spellings, such as `"\u0065rror"`.
 fn is_error(quoted: &[u8]) -> bool {
-    serde_json::from_slice::<String>(quoted).is_ok_and(|name| name == "error" || name == "errorDetail")
+    // As text throughout the program: serde_json's reader for bytes is code of its own.
+    let name = std::str::from_utf8(quoted).ok().and_then(|quoted| serde_json::from_str::<String>(quoted).ok());
+    name.is_some_and(|name| name == "error" || name == "errorDetail")
 }
 
 #[cfg(test)]
