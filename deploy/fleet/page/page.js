@@ -228,7 +228,8 @@ function ask(why) {
   open('');
   show('login');
   put($('refused'), why);
-  $('user').focus();
+  // Who was refused most likely mistyped the password, which is gone.
+  $($('user').value ? 'password' : 'user').focus();
 }
 
 async function connect() {
