@@ -225,7 +225,8 @@ function ask(why) {
   open('');
   show(false);
   put($('refused'), why);
-  $('user').focus();
+  // Who was refused most likely mistyped the password, which is gone.
+  $($('user').value ? 'password' : 'user').focus();
 }
 
 async function connect() {
