@@ -10,13 +10,7 @@
 use crate::pull::failure::reason::{Reason, matches};
 use crate::pull::failure::{Kind, device, precise, registry};
 
-/// Words as one text, a line each: the pointers of an array of texts would be a hundredth of the executable.
-macro_rules! words {
-    ($($word:literal),+ $(,)?) => { concat!($($word, "\n"),+) };
-}
-pub(crate) use words;
-
-/// Kinds, with the [`words!`] that determine them.
+/// Kinds, with the words that determine them, a line each ([`words!`]).
 pub(crate) type Rows = &'static [(Kind, &'static str)];
 
 /// Who was spoken to, which decides whatever the cause was.
@@ -105,6 +99,8 @@ const STORING: &str = words![
     "failed to prepare extraction snapshot",
     "failed to commit snapshot",
     "failed to apply",
+    "failed to convert whiteout file",
+    "unable to initialize unpacker",
     "apply layer",
     "applylayer",
     "error processing tar file",
@@ -118,7 +114,7 @@ const STORING: &str = words![
 ];
 
 /// What podman was doing when a layer could not be fetched.
-const BLOB: &str = words!["reading blob", "fetching blob", "error fetching blob"];
+const BLOB: [&str; 3] = ["reading blob", "fetching blob", "error fetching blob"];
 
 /// Kinds that stay the same while a layer is stored.
 const KEPT: [Kind; 6] = [Kind::DiskFull, Kind::DiskBroken, Kind::Memory, Kind::Version, Kind::Platform, Kind::Damaged];
@@ -150,7 +146,7 @@ const WEAK: Rows = &[
         ],
     ),
     // A page or a text where JSON should be.
-    (Kind::ServerError, words!["invalid character"]),
+    (Kind::ServerError, words!["invalid character", "unavailable$"]),
     // The registry's login service was reached, and said something else than that it is not well.
     (Kind::Login, words!["failed to authorize"]),
     (Kind::NotFound, words!["not found$", "does not exist$"]),
@@ -182,7 +178,7 @@ pub(crate) fn kind(reason: &Reason) -> Kind {
     }
     match cause {
         // A manifest that names a blob that the registry does not have.
-        Kind::NotFound if reason.is_about_blob || BLOB.lines().any(|pattern| reason.has(pattern)) => Kind::Damaged,
+        Kind::NotFound if reason.is_about_blob || BLOB.iter().any(|pattern| reason.has(pattern)) => Kind::Damaged,
         cause => cause,
     }
 }
@@ -214,7 +210,7 @@ fn precise_at(tail: &str, status: Option<u16>) -> Option<&'static precise::Row> 
 
 /// Whether a reason is only the text of an HTTP status.
 pub(crate) fn is_bare_status(reason: &Reason) -> bool {
-    const TEXTS: &str = words![
+    const TEXTS: [&str; 10] = [
         "forbidden$",
         "unauthorized$",
         "not found$",
@@ -229,7 +225,7 @@ pub(crate) fn is_bare_status(reason: &Reason) -> bool {
     reason.clauses().len() == 1 && {
         let text = reason.tails().next().unwrap_or_default();
         let text = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
-        text.is_empty() || TEXTS.lines().any(|pattern| matches(text, pattern))
+        text.is_empty() || TEXTS.iter().any(|pattern| matches(text, pattern))
     }
 }
 

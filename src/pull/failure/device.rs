@@ -4,7 +4,7 @@
 //! matters.
 
 use crate::pull::failure::Kind;
-use crate::pull::failure::causes::{Rows, words};
+use crate::pull::failure::causes::Rows;
 
 pub(crate) const CAUSES: Rows = &[
     (
@@ -36,6 +36,8 @@ pub(crate) const CAUSES: Rows = &[
             "cannot allocate memory",
             "out of memory",
             "not enough memory",
+            "pthread_create failed",
+            "failed to create new os thread",
             "fork/exec *: resource temporarily unavailable",
         ],
     ),
@@ -52,7 +54,6 @@ pub(crate) const CAUSES: Rows = &[
             "cannot download * on this platform",
             "operating system is not supported",
             "unknown operating system or architecture",
-            "exec format error",
             "no image satisfying requirements",
             "unsupported os",
             "image's platform * does not match",
@@ -78,6 +79,7 @@ pub(crate) const CAUSES: Rows = &[
             // A registry that converts nothing, asked by an engine that does not know OCI images.
             "oci index found",
             "oci manifest found",
+            "unknown service",
             "404 page not found$",
             "page not found$",
         ],
@@ -102,6 +104,10 @@ pub(crate) const CAUSES: Rows = &[
             "failed to stat parent",
             "failed to mount",
             "signal: killed",
+            // Of a helper of the engine: nothing of the image is run.
+            "exec format error",
+            "database is locked",
+            "readlink",
             "file exists$",
             "directory not empty$",
             "too many open files",

@@ -7,10 +7,12 @@
 //! status. These rows are looked at before those of the kinds.
 
 use crate::pull::failure::Kind;
-use crate::pull::failure::causes::words;
 
-/// A kind, the [`words!`] or statuses that determine it, and what to do.
+/// A kind, the words or statuses that determine it, and what to do.
 pub(crate) type Row = (Kind, &'static str, &'static str);
+
+const WEB_PAGE: &str = "a web page came instead of the registry's answer: check whether this network wants a login of its own (a captive portal), \
+     then the web filter or proxy on the way, and the registry's address";
 
 pub(crate) const ROWS: &[Row] = &[
     (
@@ -51,7 +53,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     (
         Kind::Other,
-        words!["client with ip"],
+        words!["client with ip", "* allow list", "* not whitelisted"],
         "the registry's firewall does not admit this device's address: have it allowed there; no login helps",
     ),
     (
@@ -65,8 +67,9 @@ pub(crate) const ROWS: &[Row] = &[
             "405",
             "406",
             "410",
+            "the operation is unsupported",
             "received unexpected http status: 400",
-            "unexpected status from head request to _: 400"
+            "unexpected status from head request to _: 400",
         ],
         "what answers there is not an image registry, or a gateway before it forbids the call: check the registry's address and port \
          in the image's name, and registry-mirrors in /etc/docker/daemon.json",
@@ -101,9 +104,10 @@ pub(crate) const ROWS: &[Row] = &[
             "missing or empty content-*",
             "stopped after 10 redirects",
         ],
-        "a web page came instead of the registry's answer: check whether this network wants a login of its own (a captive portal), \
-         then the web filter or proxy on the way, and the registry's address",
+        WEB_PAGE,
     ),
+    // The page was stored as if it were the manifest.
+    (Kind::Damaged, words!["unexpected media type text/html"], WEB_PAGE),
     (
         // A registry refuses in JSON, whose words the engine passes on.
         Kind::Login,

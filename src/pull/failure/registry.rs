@@ -5,7 +5,7 @@
 //! matters.
 
 use crate::pull::failure::Kind;
-use crate::pull::failure::causes::{Rows, words};
+use crate::pull::failure::causes::Rows;
 
 pub(crate) const CAUSES: Rows = &[
     // A TLS message that was damaged in transit has nothing to do with certificates.
@@ -43,6 +43,10 @@ pub(crate) const CAUSES: Rows = &[
             "parsing reference",
             "invalid checksum digest",
             "invalid image reference",
+            "cannot parse * as reference",
+            "repository can only contain",
+            "object required",
+            "no host in request url",
             // Podman's names without a registry.
             "short-name",
         ],
@@ -83,7 +87,7 @@ pub(crate) const CAUSES: Rows = &[
             "deprecation notice",
             "docker image manifest version 2, schema 1 support",
             "media type * is no longer supported",
-            "failed size validation",
+            "*failed size validation",
             "mismatched image rootfs",
             "number of layers and diffids don't match",
         ],
@@ -153,6 +157,7 @@ pub(crate) const CAUSES: Rows = &[
             "invalid_token$",
             "not authorized",
             "must be logged in",
+            "invalid header field value",
             "forbidden$",
         ],
     ),
@@ -175,6 +180,8 @@ pub(crate) const CAUSES: Rows = &[
             "the repository with name",
             "repository name not known to registry",
             "repository does not exist",
+            "resource not found",
+            "unable to find specified resource",
         ],
     ),
     (
@@ -195,6 +202,9 @@ pub(crate) const CAUSES: Rows = &[
             "remote auto blocked",
             "remote manually blocked",
             "failed to fetch$",
+            "failed to fetch * from upstream",
+            "upstream registry",
+            "an internal error",
         ],
     ),
     (
@@ -257,6 +267,8 @@ pub(crate) const CAUSES: Rows = &[
             "server closed the connection",
             "http/1.x transport connection broken",
             "malformed http response",
+            "malformed http version",
+            "malformed http status",
             "response body closed",
             "error occurred during read",
         ],
