@@ -264,7 +264,7 @@ def follow(program, directory, environment):
         try:
             for rotation in range(ROTATIONS):
                 first = rotation * LINES
-                # The first line shows that it follows the log.
+                # At the beginning the viewer may not follow the log yet.
                 with open(log, "a") as to:
                     if rotation == 0:
                         signal.alarm(LIMIT)

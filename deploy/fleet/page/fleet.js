@@ -57,14 +57,15 @@ class Fleet {
     const behind = images.find(image => this.isBehind(image));
     const main = failed ?? working ?? behind ?? images[0] ?? {};
     device.main = main;
-    device.isWorking = Boolean(working);
+    // What was told of a pull that is over is nothing to begin the next one with.
+    if (!working) device.live = null;
     device.cls = failed || broken ? 'failed' : device.online === 'offline' ? 'offline' : working ? 'pulling'
       : behind ? 'behind' : images.length ? 'current' : 'unknown';
     device.kind = failed ? failed.kind || 'other' : broken?.status === 'Failed' ? 'container' : broken ? 'rolled-back' : '';
     device.detail = !failed && broken ? `container ${broken.name}: ${broken.details ?? broken.status}` : main.details ?? '';
     device.image = main.id ?? '';
     device.digest = main.digest ?? '';
-    device.since = -Date.parse(main.failing_since ?? main.since) || 0;
+    device.since = -time(main.failing_since ?? main.since) || 0;
     device.percent = device.cls === 'pulling' ? this.latest(device, main).percent ?? 0 : -1;
   }
 
@@ -85,6 +86,8 @@ class Fleet {
         if (this.isBehind(image)) behind.add(image.id);
       }
     }
+    // A device that told of ever new images would fill this.
+    for (const id of this.goals.keys()) if (!images.has(id)) this.goals.delete(id);
     return { classes, kinds: largest(kinds), sites: [...sites].sort(), images: largest(images).map(([id]) => id), behind };
   }
 
@@ -98,21 +101,20 @@ class Fleet {
       if (image.digest && image.digest === this.goals.get(id) && time(image.pulled)) had.push(time(image.pulled));
       if (image.status === 'Error' && time(image.failing_since)) failing.push(time(image.failing_since));
     }
-    if (!had.length) return null;
     const from = had.reduce((a, b) => Math.min(a, b), now - 60e3), step = (now - from) / POINTS;
     const percent = times => {
       const counts = new Array(POINTS + 1).fill(0);
       for (const at of times) counts[Math.min(POINTS, Math.max(0, Math.ceil((at - from) / step)))]++;
       let sum = 0;
-      return counts.map(n => 100 * (sum += n) / all);
+      return counts.map(n => 100 * (sum += n) / (all || 1));
     };
     return [Array.from({ length: POINTS + 1 }, (_, at) => (from + at * step) / 1000), percent(had), percent(failing)];
   }
 
   // The rows that `filter` leaves, sorted.
   rows(filter, { by, up }) {
-    const query = filter.query.trim().toLowerCase(), rank = new Map(CLASSES.map((cls, at) => [cls, at]));
-    const key = device => (by === 'cls' ? rank.get(device.cls) : device[by]);
+    const query = filter.query.trim().toLowerCase();
+    const key = device => (by === 'cls' ? CLASSES.indexOf(device.cls) : device[by]);
     const has = device => [device.name, device.site, device.detail, ...device.containers.map(one => one.name),
       ...device.images.flatMap(({ id, digest, details, kind }) => [id, digest, details, kind])].join('\n').toLowerCase().includes(query);
     return [...this.devices.values()].filter(device => ['cls', 'kind', 'site'].every(name => !filter[name] || device[name] === filter[name])

@@ -1,5 +1,5 @@
 // The connection to the broker, in a worker so that a busy fleet does not hold up the page. Messages are parsed, checked, and
-// handed over four times a second; once a second while what the broker has kept pours in.
+// handed over four times a second; less often while what the broker has kept pours in, as each time costs a drawing.
 'use strict';
 const LARGEST = 64 << 10; // bytes of a message; the agent's own are far smaller
 const LONGEST = 1000; // characters of a text
@@ -21,11 +21,15 @@ function checked(from) {
   const to = {};
   for (const name in from) {
     const value = from[name];
-    if (typeof value === TYPES.get(name)) to[name] = typeof value === 'string' ? clean(value) : value;
+    // None is below zero; JSON has no infinity, but 1e999.
+    if (typeof value !== TYPES.get(name) || value < 0 || value === Infinity) continue;
+    to[name] = typeof value === 'string' ? clean(value) : value;
   }
   return to;
 }
 const list = from => (Array.isArray(from) ? from.slice(0, 256).map(checked) : []);
+// Each once: a device has one vote for what an image should be.
+const known = (from, by) => [...new Map(list(from).filter(one => one[by]).map(one => [one[by], one])).values()];
 
 const decoder = new TextDecoder();
 function parse(bytes) {
@@ -34,19 +38,16 @@ function parse(bytes) {
 
 function onMessage(topic, bytes, { retain }) {
   if (retain) kept = performance.now();
-  const [device, what, more] = topic.slice(root.length + 1).split('/');
+  const [device, what, more] = topic.slice(root.length + 1).split('/'), name = clean(device);
   if (!device || more !== undefined || !topic.startsWith(`${root}/`)) return;
-  const name = clean(device);
+  const change = part => changed.set(name, { ...changed.get(name), ...part });
+  if (what === 'online') return change({ online: decoder.decode(bytes.subarray(0, 16)) });
   // An empty message removes the device.
-  const message = what === 'online' ? decoder.decode(bytes.subarray(0, 16)) : bytes.length ? parse(bytes) : null;
-  if (what === 'progress') {
-    if (message) live.set(name, { ...checked(message), layers: list(message.layers) });
-    return;
-  }
-  if (message === null && bytes.length || typeof message !== (what === 'online' ? 'string' : 'object')) return;
-  if (!changed.has(name)) changed.set(name, {});
-  changed.get(name)[what] = what === 'online' ? message : message && { site: '', time: '', clock: '', left_out: 0, ...checked(message),
-    images: list(message.images).filter(image => image.id), containers: list(message.containers) };
+  if (what === 'state' && !bytes.length) return change({ state: null });
+  const message = parse(bytes);
+  if (message === null || typeof message !== 'object') return;
+  if (what === 'progress') live.set(name, { ...checked(message), layers: list(message.layers) });
+  else change({ state: { site: '', time: '', clock: '', left_out: 0, ...checked(message), images: known(message.images, 'id'), containers: known(message.containers, 'name') } });
 }
 
 // The messages of a frame that consists of whole messages of QoS 0; an empty list if it is one other packet; otherwise null.
@@ -87,14 +88,10 @@ function open(url, protocols) {
 }
 
 setInterval(() => {
-  const now = performance.now(), pours = now - kept < 100;
-  if (settling && now - kept > SETTLED) {
-    settling = false;
-    postMessage({ settled: true });
-  }
-  if (now - posted < (pours ? 1000 : 250) || !changed.size && !live.size) return;
-  postMessage({ changed, live });
-  [changed, live, posted] = [new Map(), new Map(), now];
+  const now = performance.now(), settled = settling && now - kept > SETTLED;
+  if (!settled && (now - posted < (now - kept < 100 ? 1500 : 250) || !changed.size && !live.size)) return;
+  postMessage({ changed, live, settling, settled });
+  [changed, live, posted, settling] = [new Map(), new Map(), now, settling && !settled];
 }, 50);
 
 function leave() {
@@ -121,7 +118,7 @@ function connect({ brokers, user, password, ...settings }) {
   on('connect', () => {
     watched = new Set();
     settling = true;
-    kept = performance.now();
+    kept = posted = performance.now();
     client.subscribe([`${root}/+/state`, `${root}/+/online`], { qos: 0 });
     postMessage({ link: 'up', host });
   });
@@ -148,6 +145,5 @@ function watch(names) {
 
 onmessage = ({ data }) => {
   if (data.connect) connect(data.connect);
-  if (data.disconnect) leave();
   if (data.watch && client?.connected) watch(data.watch);
 };

@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# Functions that the scripts for containers and for images share.
+# What the helpers for containers and for images share.
 
-# Writes stdin to a file: completely or not at all, also if the power fails or the disk is full.
-write_atomically() { # MODE FILE
+# Writes standard input into a file: completely or not at all, also if the power fails or the disk is full.
+write_file() { # MODE FILE
     if (umask 077 && cat >"$2.$$.tmp") && chmod "$1" "$2.$$.tmp" && sync "$2.$$.tmp" && mv "$2.$$.tmp" "$2"; then sync "${2%/*}"
     else
         rm -f "$2.$$.tmp"
@@ -10,5 +10,6 @@ write_atomically() { # MODE FILE
     fi
 }
 
-# Text of another program, for Puppet's log and for JSON: if Ruby's locale is C, Puppet fails a resource because of other bytes.
-printable_ascii() { LC_ALL=C tr '\t\r' '  ' | LC_ALL=C tr -c '\n\40-\176' '?'; }
+# Makes output of other programs safe for Puppet's log and for JSON. If Ruby's locale is C, Puppet fails a resource whose output
+# has bytes outside of ASCII.
+to_ascii() { LC_ALL=C tr '\t\r' '  ' | LC_ALL=C tr -c '\n\40-\176' '?'; }

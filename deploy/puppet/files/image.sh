@@ -1,19 +1,19 @@
 #!/bin/sh
 # Pulls an image, and removes replaced images; the Puppet define alm_pull::image runs it.
-#   image current [OPTION...] IMAGE CHECK...   exit 0 if the command CHECK... reports that there is nothing to pull
+#   image current [OPTION...] IMAGE CHECK...   exit 0 if there is nothing to pull, according to the command CHECK...
 #   image pull [OPTION...] IMAGE PULL...       pull it with the command PULL..., and record that it was pulled here
-#   image clean [OPTION...] IMAGE              remove unused images that were pulled under this name and replaced later
+#   image clean [OPTION...] IMAGE              remove images that were pulled under this name, were replaced, and are not used
 #   image cleaned [OPTION...] IMAGE            exit 0 if there are no such images
 # Options:
-#   --when-unknown pull|skip   what to do if the image is here and the registry cannot be asked [skip]
-#   --remove-replaced          `pull` does what `clean` does, too
+#   --when-unknown pull|skip   the answer of `current` if the image is here and the registry cannot be asked [skip]
+#   --remove-replaced          `pull` cleans, too
 #   --state DIR                where the record is kept [/var/lib/alm]
 #   --run DIR                  where the states of pulls are until the next boot [/run/alm]
 # shellcheck source-path=SCRIPTDIR
 set -eu
 
 usage() { sed -n 's/^#   image/image/p' "$0" >&2; exit 2; }
-say() { echo "image $image: $*"; }
+report() { echo "image $image: $*"; }
 
 [ $# -ge 1 ] || usage
 mode=$1
@@ -38,26 +38,25 @@ here=$(dirname "$(readlink -f "$0")")
 . "$here/common.sh"
 . "$here/images.sh"
 
-# An image has no digest of a registry if it was built here, or if an old engine has pulled two platforms under one name. A pull
-# may correct this or not; therefore it is pulled once, and then once a day.
-is_without_digest() { [ "$(docker image inspect --format '{{len .RepoDigests}}' "$image" 2>/dev/null)" = 0 ]; }
+# An image has no digest of a registry if an old engine pulled two platforms under one name, or if it was built here. A pull
+# corrects the first case, not the second; therefore it is tried once, and then once a day.
+has_no_digest() { [ "$(docker image inspect --format '{{len .RepoDigests}}' "$image" 2>/dev/null)" = 0 ]; }
 was_reported_today() {
-    image_id "$image" && reported=$(sed -n "s/^told $answer //p" "$(record "$image")" 2>/dev/null) && [ -n "$reported" ] || return 1
+    image_id "$image" && reported=$(sed -n "s/^reported $answer //p" "$(record_of "$image")" 2>/dev/null) && [ -n "$reported" ] || return 1
     now=$(date +%s)
     [ "$now" -ge "$reported" ] && [ "$now" -lt $((reported + 24 * 3600)) ]
 }
 
-# Whether the last check failed for a reason that passes by itself, and for which a pull would fail too. The check wrote the reason
-# into the state of the image.
-is_temporary_failure() {
-    # The state has the name in docker's short form, with the tag.
+# Whether the last check failed for a reason for which a pull would fail, too; read from the state that the check wrote.
+would_pull_fail() {
+    # The name in docker's short form, and with the tag.
     id=${image#docker.io/} id=${id#index.docker.io/} id=${id#library/}
     case ${id##*/} in *[:@]*) ;; *) id=$id:latest ;; esac
     key='[{,]'
     for file in "$run"/pull/*.json "$state"/pull/*.json; do
-        # A state is a small regular file; anything else is not read.
+        # Only small regular files can be states.
         if [ ! -f "$file" ] || [ -L "$file" ] || [ "$(stat -c %s "$file")" -gt 65536 ]; then continue; fi
-        # A quote inside of a JSON string follows a backslash, so a string cannot be mistaken for a key.
+        # Within a JSON string every quote follows a backslash, so the content of a string cannot look like a key.
         text=$(tr -d '\n' <"$file" | sed 's/\([{,]\)[[:blank:]]*"/\1"/g; s/"[[:blank:]]*:[[:blank:]]*"/":"/g')
         case $text in *$key'"id":"'"$id"'"'*) ;; *) continue ;; esac
         case $text in *$key'"status":"Warning"'*) ;; *) return 1 ;; esac
@@ -72,10 +71,10 @@ is_temporary_failure() {
 
 pull() {
     if image_id "$image"; then before=$answer; else before=none; fi
-    lines=$(recorded "$image" | sed 's/^/pulled /')
+    lines=$(recorded_ids "$image" | sed 's/^/pulled /')
     write_record "$image" "$lines
 pulling $before"
-    # The pull is in the background, so that this script can pass on the signal with which Puppet ends it.
+    # In the background, so that the signal with which Puppet ends this script can be passed on to the pull.
     "$@" &
     child=$!
     trap 'kill -TERM $child 2>/dev/null' TERM INT
@@ -90,11 +89,11 @@ pulling $before"
         if [ "$answer" != "$before" ]; then
             lines="$lines
 pulled $answer"
-        elif [ $code = 0 ] && is_without_digest; then
+        elif [ $code = 0 ] && has_no_digest; then
             lines="$lines
-told $answer $(date +%s)"
-            say 'no digest of a registry is known for it here, so it cannot be checked whether it is the newest, and a pull' \
-                "does not change that. It is pulled once a day. To correct it: docker image rm $image, and let the next run pull it"
+reported $answer $(date +%s)"
+            report 'no digest of a registry is known for it here, so it cannot be compared with the registry, and a pull does not' \
+                "change that. It is pulled once a day. To correct this: docker image rm $image, and let Puppet pull it again"
         fi
     fi
     write_record "$image" "$lines"
@@ -106,16 +105,16 @@ case $mode in
 current)
     code=0
     "$@" || code=$?
-    case $code in 1 | 3) ! is_without_digest || ! was_reported_today || exit 0 ;; esac
+    case $code in 1 | 3) ! has_no_digest || ! was_reported_today || exit 0 ;; esac
     [ $code = 3 ] || exit $code
-    [ "$when_unknown" = skip ] && image_id "$image" && is_temporary_failure || exit 3
-    say 'not pulled: the registry could not be asked, and a pull would fail too'
+    [ "$when_unknown" = skip ] && image_id "$image" && would_pull_fail || exit 3
+    report 'not pulled: the registry could not be asked, and a pull would fail, too'
     ;;
 pull) pull "$@" ;;
 clean) remove_replaced "$image" ;;
 cleaned)
-    kept=$(sed -n 's/^kept //p' "$(record "$image")" 2>/dev/null) || kept=''
-    ! replaced "$image" | grep -qvxF "${kept:-none}"
+    kept=$(sed -n 's/^kept //p' "$(record_of "$image")" 2>/dev/null) || kept=''
+    ! replaced_ids "$image" | grep -qvxF "${kept:-none}"
     ;;
 *) usage ;;
 esac

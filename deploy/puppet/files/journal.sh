@@ -1,103 +1,111 @@
 # shellcheck shell=sh
-# The files that survive an interrupted run: the journal of a change, with the mark of what was rolled back, and the public state.
+# What must survive an interrupted run: the journal of a change, the mark of an image that was rolled back, the public state.
 #
-# Each line of the journal `.NAME.journal` (mode 0600) is a key and its value. If it has a `step`, a change is under way:
-#   step   proving: the new container is taking the place of the old one, or is in its trial
-#          good: the new one has passed    back: the old one returns
-#   old, new, policy   the ids of the containers (`old` is empty if there was none), and the restart policy of the old one
-#   was    the image that the old one ran, and the name of this image
-#   pair   the fingerprint of the attempt: a digest of image, arguments and what these refer to
-# The rest is about the last attempt that failed its trial; it stays until another image or other arguments are tried:
-#   mark, reason    its fingerprint, and why it failed
-#   tries, marked   the number of its attempts, and the time of the last one (seconds since 1970)
+# The journal `.NAME.journal` (0600) has a line `KEY VALUE` for each key. While a change is under way it has a `step`:
+#   step        proving: the old container is being replaced, or the new one is in its trial
+#               good: the new container passed its trial and stays    back: the old container is being restored
+#   old, new    the ids of the containers; `old` is empty if there was none
+#   policy      the restart policy of the old container
+#   old_image   the id of the image that the old container ran, and the name under which it ran it
+#   candidate   what is being tried: the digest of the image, the arguments, and what they refer to
+# What failed its trial last has a mark, until another image or other arguments have passed theirs:
+#   mark, reason    its `candidate`, and why it failed
+#   tries, marked   how often it was tried, and when it was tried last (seconds since 1970)
 # shellcheck disable=SC2154,SC2034,SC2030,SC2031 # variables of container.sh, and functions in subshells
 
 label=alm_pull
 
 lock() {
     mkdir -p "$states"
-    # Programs that a killed run has started inherit the lock, so it stays locked while one of them is still at work.
+    # Programs that a killed run has started inherit the lock: it is held until the last of them has ended.
     exec 9>"$states/.$name.lock"
-    flock -n 9 || { say 'another run is changing it' >&2; exit 1; }
+    flock -n 9 || { report 'not touched: another run is changing it' >&2; exit 1; }
 }
 
 load_journal() {
-    step='' old='' new='' policy='' was='' attempt='' mark='' reason='' tries='' marked=''
+    step='' old='' new='' policy='' old_image='' candidate='' mark='' reason='' tries='' marked=''
     [ -e "$states/.$name.journal" ] || return 0
     while read -r key value; do
         case $key in
         step) step=$value ;; old) old=$value ;; new) new=$value ;;
-        policy) policy=$value ;; was) was=$value ;; pair) attempt=$value ;;
+        policy) policy=$value ;; old_image) old_image=$value ;; candidate) candidate=$value ;;
         mark) mark=$value ;; reason) reason=$value ;; tries) tries=$value ;; marked) marked=$value ;;
         esac
     done <"$states/.$name.journal"
-    # The shell would read a number with a leading zero as octal.
+    # A number with a leading zero would be octal in arithmetic.
     case $tries in '' | 0* | *[!0-9]*) mark='' ;; esac
     case $marked in '' | 0* | *[!0-9]*) mark='' ;; esac
     case $step:$new in
     :* | proving:?* | good:?* | back:?*) ;;
-    *) say "its journal $states/.$name.journal is damaged, and is ignored"; step='' ;;
+    *) report "its journal $states/.$name.journal is damaged and is ignored"; step='' ;;
     esac
 }
 
 save_journal() {
     if [ -z "$step$mark" ]; then rm -f "$states/.$name.journal"; sync "$states"; return; fi
     {
-        [ -z "$step" ] || printf '%s\n' "step $step" "old $old" "new $new" "policy $policy" "was $was" "pair $attempt"
+        [ -z "$step" ] || printf '%s\n' "step $step" "old $old" "new $new" "policy $policy" "old_image $old_image" "candidate $candidate"
         [ -z "$mark" ] || printf '%s\n' "mark $mark" "tries $tries" "marked $marked" "reason $reason"
-    } | write_atomically 600 "$states/.$name.journal"
+    } | write_file 600 "$states/.$name.journal"
 }
 
-# A full disk must not keep the old container stopped. If the journal could not be written, the next run finds the earlier one and
-# repeats the same step.
-save_if_possible() { save_journal || say "its journal $states/.$name.journal cannot be written" >&2; }
+# For steps on the way back to the old container: a full disk must not keep it stopped. The next run then finds the earlier
+# journal, and does the same once more.
+save_journal_if_possible() { save_journal || report "its journal $states/.$name.journal cannot be written" >&2; }
 
-# What identifies an attempt: the image, the arguments and what they refer to.
-fingerprint() { printf '%s\n' "$1" "$arguments" "$resolved" | sha256sum | cut -d ' ' -f 1; } # IMAGE-ID
+candidate_of() { printf '%s\n' "$1" "$arguments" "$resolved" | sha256sum | cut -d ' ' -f 1; } # IMAGE-ID
 
-# Marks this attempt as failed, because of $reason.
+# Marks the candidate, which failed because of $reason.
 set_mark() {
-    if [ "$mark" = "$attempt" ]; then tries=$((tries + 1)); else tries=1; fi
-    mark=$attempt marked=$(date +%s)
+    if [ "$mark" = "$candidate" ]; then tries=$((tries + 1)); else tries=1; fi
+    mark=$candidate marked=$(date +%s)
 }
 
-# Called when NAME is as it should be. A mark of another image or of other arguments is removed: if these are wanted again, they are
-# tried at once. If another run holds the lock, that run does this.
+# The container is current, so what was rolled back is not wanted any more. If it is wanted later, it can be tried at once. If
+# another run holds the lock, that run does this itself.
 clear_mark() {
-    [ -n "$mark" ] && image_id "$image" && [ "$mark" != "$(fingerprint "$answer")" ] || return 0
+    [ -n "$mark" ] && image_id "$image" && [ "$mark" != "$(candidate_of "$answer")" ] || return 0
     mark=''
     if [ "$mode" = current ]; then (lock && load_journal && [ -z "$step" ] && mark='' && save_journal) 2>/dev/null || :
-    else save_if_possible; fi
+    else save_journal_if_possible; fi
 }
 
-# The time of the next try, in seconds since 1970: after 1, 4 and 24 hours, then daily.
+# The time of the next try (seconds since 1970): after 1, 4 and 24 hours, then daily.
 next_try() {
     case $tries in 1) echo $((marked + 3600)) ;; 2) echo $((marked + 4 * 3600)) ;; *) echo $((marked + 24 * 3600)) ;; esac
 }
-utc() { date -u -d "@$1" +%Y-%m-%dT%H:%MZ; } # SECONDS
+describe_next_try() { echo "after $(date -u -d "@$(next_try)" +%Y-%m-%dT%H:%MZ)"; }
 
-# Whether this attempt has failed before and it is too early to try it again.
-is_held_back() { # FINGERPRINT
+# Whether this candidate was rolled back, and it is too early for the next try.
+is_on_hold() { # CANDIDATE
     [ -n "$mark" ] && [ "$mark" = "$1" ] || return 1
     now=$(date +%s)
-    # If the clock is more than a day behind the mark, it was wrong then or is wrong now, so the times cannot be compared.
+    # If the clock is more than a day behind the mark, it is wrong now or was wrong then: the candidate is tried.
     [ "$now" -lt "$(next_try)" ] && [ "$now" -gt $((marked - 24 * 3600)) ]
 }
 
-# Writes the state of the container for `alm status` and the agent; everybody may read it.
+# Writes the container's public state, for `alm status` and the monitor.
 publish() { # STATUS [DETAILS]
     digest='' since=$(date -u +%Y-%m-%dT%H:%M:%SZ)
     if inspect '{{.Image}}' "$name"; then
         digest=$(docker image inspect --format '{{if .RepoDigests}}{{index .RepoDigests 0}}{{else}}{{.Id}}{{end}}' "$answer" 2>/dev/null) || digest=
     fi
-    details=$(printf '%s' "${2-}" | printable_ascii | tr '\n' ' ' | cut -c -1000 | sed 's/["\\]/\\&/g')
+    details=$(printf '%s' "${2-}" | to_ascii | tr '\n' ' ' | cut -c -1000 | sed 's/["\\]/\\&/g')
     line='{"v":1,"name":"'$name'","image":"'$image'","digest":"'${digest##*@}'","status":"'$1'","since":"'
     before=$(cat "$states/$name.json" 2>/dev/null) || before=
     case $before in
     "$line"*'","details":"'"$details"'"}') return ;;
     *'"status":"'"$1"'","since":"'*) since=${before#*'"since":"'} since=${since%%'"'*} ;;
     esac
-    # A failure here is only reported: no container is stopped, or stays stopped, because of it.
-    printf '%s\n' "$line$since"'","details":"'"$details"'"}' | write_atomically 644 "$states/$name.json" ||
-        say "its state $states/$name.json cannot be written" >&2
+    # A container must not be stopped, or stay stopped, because its state cannot be written.
+    printf '%s\n' "$line$since"'","details":"'"$details"'"}' | write_file 644 "$states/$name.json" ||
+        report "its state $states/$name.json cannot be written" >&2
+}
+
+# The container is current: its public state must say so, also if an operator or the engine corrected it.
+publish_running() {
+    case $(cat "$states/$name.json" 2>/dev/null) in
+    *'"image":"'"$image"'",'*'"status":"Running",'*) ;;
+    *) mkdir -p "$states" && publish Running ;;
+    esac
 }

@@ -3,7 +3,7 @@
 # @param values
 #   The values, the most specific first.
 # @return [Any]
-#   The first that is not undef; undef if there is none.
+#   The first value that is not undef; undef if there is none.
 #
 # @api private
 function alm_pull::first(Any *$values) >> Any {

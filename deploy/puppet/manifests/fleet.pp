@@ -1,40 +1,41 @@
 # @summary The broker of a fleet, and its page
 #
-# It installs mosquitto, with the configuration that `alm-fleet-configure` of the package `alm-fleet` writes, and nginx, which serves
-# the page. By default the broker uses Puppet's certificate of this host and Puppet's list of revoked certificates. To add viewers
-# and their passwords, run `mosquitto_passwd /etc/mosquitto/alm-fleet/viewers.passwd NAME` and `systemctl reload mosquitto`.
+# Sets up mosquitto with the configuration that `alm-fleet-configure` of the package `alm-fleet` writes, and nginx with the page.
+# By default the broker uses Puppet's certificate of this host and Puppet's list of revoked certificates. Add the people who may
+# open the page with `mosquitto_passwd /etc/mosquitto/alm-fleet/viewers.passwd NAME` and `systemctl reload mosquitto`.
 #
 # @param topic
-#   The beginning of all topics.
+#   The beginning of all topics; the same as `topic` of `alm_pull::agent`.
 # @param devices
-#   The highest number of devices.
+#   The number of devices to expect: it determines how many messages mosquitto queues for a viewer.
 # @param device_port
 #   The port for devices with certificates; 0: none.
 # @param password_port
 #   The port for devices with passwords; 0: none.
 # @param viewer_port
-#   The port for viewers (WebSocket), to which nginx forwards; 0: none.
+#   The port where mosquitto listens for viewers (WebSocket), to which nginx forwards them; 0: none.
 # @param page_port
-#   The port of the page (https); it needs `viewer_port`. 0: nginx is not managed, and the page is served in another way.
+#   The port where nginx serves the page (HTTPS); 0: this class does not manage nginx. It needs a `viewer_port`.
 # @param page_cert
-#   The page's certificate with its intermediate certificates; if unset, the broker's. Browsers do not know Puppet's CA and
-#   warn about its certificates.
+#   The page's certificate, with its intermediate certificates; if unset, the broker's. Browsers do not know Puppet's CA and
+#   warn of its certificates.
 # @param page_key
-#   The key of the page's certificate.
+#   The key of `page_cert`.
 # @param ssldir
 #   Where Puppet keeps its certificates; if unset, the node's Puppet is asked.
 # @param cert
-#   The broker's certificate; if unset, Puppet's host certificate. With an EC key each connection takes a quarter of the time.
+#   The broker's certificate; if unset, Puppet's host certificate. With an EC key each connection takes a quarter of the time
+#   of an RSA key.
 # @param key
-#   The key of the broker's certificate; if unset, that of Puppet's host certificate.
+#   The key of `cert`; if unset, the key of Puppet's host certificate.
 # @param ca
 #   The CA of the devices' certificates; if unset, Puppet's.
 # @param crl
-#   The CA's list of revoked certificates; if unset, Puppet's.
+#   The list of certificates that this CA has revoked; if unset, Puppet's.
 # @param package_ensure
 #   `installed`, `latest`, or a version.
 #
-# @example
+# @example With Puppet's certificates
 #   include alm_pull::fleet
 class alm_pull::fleet (
   Pattern[/\A[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*\z/] $topic = 'fleet',
@@ -59,7 +60,7 @@ class alm_pull::fleet (
     fail('alm_pull::fleet: page_cert and page_key belong together')
   }
   if $page_port > 0 and $viewer_port == 0 {
-    fail('alm_pull::fleet: a page_port needs a viewer_port, through which the page gets the states')
+    fail('alm_pull::fleet: a page_port needs a viewer_port: the page gets the states from there')
   }
 
   $certname = $trusted['certname']
@@ -119,7 +120,7 @@ class alm_pull::fleet (
     require => Package['alm-fleet'],
   }
 
-  # It also runs if somebody has edited the files that it writes.
+  # --check compares the files themselves, so changes by hand are reverted.
   exec { 'alm-fleet-configure':
     command => 'alm-fleet-configure',
     unless  => 'alm-fleet-configure --check',
@@ -155,12 +156,12 @@ class alm_pull::fleet (
       notify  => Service['nginx'],
     }
 
-    # nginx reads the files once: it must be reloaded to use their new content.
+    # nginx uses the certificate that it read at its start until it is reloaded.
     if $page_cert == undef {
       File["${etc}/broker.pem", "${etc}/broker.key"] ~> Service['nginx']
     }
 
-    # A reload, not a restart: it keeps the connections of viewers and of other sites.
+    # A restart would interrupt the other sites and the connected viewers.
     service { 'nginx':
       ensure  => running,
       enable  => true,

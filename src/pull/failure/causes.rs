@@ -8,16 +8,22 @@
 //! **Invariant:** all words are in lower case; the first matching row decides.
 
 use crate::pull::failure::reason::{Reason, matches};
-use crate::pull::failure::{Kind, device, registry};
+use crate::pull::failure::{Kind, device, precise, registry};
 
-/// Kinds, with the words that determine them.
-pub(crate) type Rows = &'static [(Kind, &'static [&'static str])];
+/// Words as one text, a line each: the pointers of an array of texts would be a hundredth of the executable.
+macro_rules! words {
+    ($($word:literal),+ $(,)?) => { concat!($($word, "\n"),+) };
+}
+pub(crate) use words;
+
+/// Kinds, with the [`words!`] that determine them.
+pub(crate) type Rows = &'static [(Kind, &'static str)];
 
 /// Who was spoken to, which decides whatever the cause was.
 const STAGES: Rows = &[
     (
         Kind::SocketDenied,
-        &[
+        words![
             "permission denied while trying to connect to the docker",
             "got permission denied while trying to connect to the docker",
             "dial unix *docker.sock: connect: permission denied",
@@ -26,7 +32,7 @@ const STAGES: Rows = &[
     ),
     (
         Kind::SocketForbidden,
-        &[
+        words![
             "authorization denied by plugin",
             // Docker's CLI, of a page in the place of the engine's answer.
             "request returned *forbidden for api route",
@@ -35,7 +41,7 @@ const STAGES: Rows = &[
     ),
     (
         Kind::EngineDown,
-        &[
+        words![
             "cannot connect to the docker daemon",
             "is the docker daemon running",
             "error during connect",
@@ -46,7 +52,7 @@ const STAGES: Rows = &[
     ),
     (
         Kind::EngineGone,
-        &[
+        words![
             "dial unix",
             "ttrpc",
             "containerd is not running",
@@ -64,7 +70,7 @@ const STAGES: Rows = &[
     ),
     (
         Kind::Proxy,
-        &[
+        words![
             "proxyconnect",
             "socks connect",
             "proxy authentication required",
@@ -77,15 +83,21 @@ const STAGES: Rows = &[
             "post _: forbidden$",
             "get _: method not allowed$",
             "head _: method not allowed$",
+            "get _: access denied$",
+            "head _: access denied$",
+            "get _: blocked$",
+            "head _: blocked$",
+            "get _: url blocked$",
+            "head _: url blocked$",
         ],
     ),
-    (Kind::Version, &["client version"]),
+    (Kind::Version, words!["client version"]),
     // The registry API's own code; a gateway has none.
-    (Kind::RateLimit, &["toomanyrequests$"]),
+    (Kind::RateLimit, words!["toomanyrequests$"]),
 ];
 
 /// A layer was being extracted or registered: its checksum was right by then.
-const STORING: &[&str] = &[
+const STORING: &str = words![
     "failed to register layer",
     "error registering layer",
     "failed to extract",
@@ -106,7 +118,7 @@ const STORING: &[&str] = &[
 ];
 
 /// What podman was doing when a layer could not be fetched.
-const BLOB: [&str; 3] = ["reading blob", "fetching blob", "error fetching blob"];
+const BLOB: &str = words!["reading blob", "fetching blob", "error fetching blob"];
 
 /// Kinds that stay the same while a layer is stored.
 const KEPT: [Kind; 6] = [Kind::DiskFull, Kind::DiskBroken, Kind::Memory, Kind::Version, Kind::Platform, Kind::Damaged];
@@ -116,15 +128,15 @@ const CAUSES: [Rows; 2] = [device::CAUSES, registry::CAUSES];
 /// Words with which many reasons end, and that mean little alone.
 const WEAK: Rows = &[
     // An engine that is being stopped cancels its pulls.
-    (Kind::EngineGone, &["context canceled$"]),
+    (Kind::EngineGone, words!["context canceled$"]),
     (
         Kind::Unreachable,
-        &["http2", "eof$", "eof (", "dial tcp", "dial udp", "lookup", "read tcp", "write tcp", "read udp"],
+        words!["http2", "eof$", "eof (", "dial tcp", "dial udp", "lookup", "read tcp", "write tcp", "read udp"],
     ),
-    (Kind::Certificate, &["tls$"]),
+    (Kind::Certificate, words!["tls$"]),
     (
         Kind::Store,
-        &[
+        words![
             "no such file or directory$",
             "permission denied$",
             "operation not permitted$",
@@ -138,26 +150,26 @@ const WEAK: Rows = &[
         ],
     ),
     // A page or a text where JSON should be.
-    (Kind::ServerError, &["invalid character"]),
+    (Kind::ServerError, words!["invalid character"]),
     // The registry's login service was reached, and said something else than that it is not well.
-    (Kind::Login, &["failed to authorize"]),
-    (Kind::NotFound, &["not found$", "does not exist$"]),
+    (Kind::Login, words!["failed to authorize"]),
+    (Kind::NotFound, words!["not found$", "does not exist$"]),
 ];
 
 /// The reasons of earlier versions of this program, whose recordings have no kind.
 const OUR_OWN: Rows = &[
-    (Kind::SocketDenied, &["permission denied on the engine's socket"]),
-    (Kind::NoDocker, &["no docker command was found"]),
-    (Kind::EngineDown, &["there is no docker socket at", "nothing listens on the docker socket"]),
-    (Kind::EngineGone, &["the engine broke off", "the engine's socket", "the engine at"]),
-    (Kind::Stalled, &["nothing has moved for"]),
-    (Kind::Other, &["docker pull ended with", "the engine ended the pull", "after its final status"]),
+    (Kind::SocketDenied, words!["permission denied on the engine's socket"]),
+    (Kind::NoDocker, words!["no docker command was found"]),
+    (Kind::EngineDown, words!["there is no docker socket at", "nothing listens on the docker socket"]),
+    (Kind::EngineGone, words!["the engine broke off", "the engine's socket", "the engine at"]),
+    (Kind::Stalled, words!["nothing has moved for"]),
+    (Kind::Other, words!["docker pull ended with", "the engine ended the pull", "after its final status"]),
 ];
 
 /// The kind of a reason.
 pub(crate) fn kind(reason: &Reason) -> Kind {
     for (kind, patterns) in STAGES {
-        if patterns.iter().any(|pattern| reason.has(pattern)) {
+        if patterns.lines().any(|pattern| reason.has(pattern)) {
             return *kind;
         }
     }
@@ -165,12 +177,12 @@ pub(crate) fn kind(reason: &Reason) -> Kind {
         return Kind::EngineDown;
     }
     let cause = cause(reason);
-    if !KEPT.contains(&cause) && STORING.iter().any(|pattern| reason.has(pattern)) {
+    if !KEPT.contains(&cause) && STORING.lines().any(|pattern| reason.has(pattern)) {
         return Kind::Store;
     }
     match cause {
         // A manifest that names a blob that the registry does not have.
-        Kind::NotFound if reason.is_about_blob || BLOB.iter().any(|pattern| reason.has(pattern)) => Kind::Damaged,
+        Kind::NotFound if reason.is_about_blob || BLOB.lines().any(|pattern| reason.has(pattern)) => Kind::Damaged,
         cause => cause,
     }
 }
@@ -178,18 +190,31 @@ pub(crate) fn kind(reason: &Reason) -> Kind {
 /// The kind of the innermost known clause.
 pub(crate) fn cause(reason: &Reason) -> Kind {
     let of = |rows: Rows, tail: &str| {
-        rows.iter().find(|(_, patterns)| patterns.iter().any(|pattern| matches(tail, pattern))).map(|(kind, _)| *kind)
+        rows.iter().find(|(_, patterns)| patterns.lines().any(|pattern| matches(tail, pattern))).map(|(kind, _)| *kind)
     };
     let strong = reason.tails().zip(reason.statuses()).find_map(|(tail, status)| {
+        if let Some((kind, ..)) = precise_at(tail, status) {
+            return Some(*kind);
+        }
         let by_status = || status.map(Kind::of_status).filter(|kind| *kind != Kind::Other);
         CAUSES.iter().find_map(|rows| of(rows, tail)).or_else(by_status)
     });
     strong.or_else(|| reason.tails().find_map(|tail| of(WEAK, tail))).unwrap_or(Kind::Other)
 }
 
+/// The innermost cause that has advice of its own.
+pub(crate) fn precise(reason: &Reason) -> Option<&'static precise::Row> {
+    reason.tails().zip(reason.statuses()).find_map(|(tail, status)| precise_at(tail, status))
+}
+
+fn precise_at(tail: &str, status: Option<u16>) -> Option<&'static precise::Row> {
+    let is = |word: &str| word.parse().map_or_else(|_| matches(tail, word), |number: u16| status == Some(number));
+    precise::ROWS.iter().find(|(_, words, _)| words.lines().any(is))
+}
+
 /// Whether a reason is only the text of an HTTP status.
 pub(crate) fn is_bare_status(reason: &Reason) -> bool {
-    const TEXTS: [&str; 10] = [
+    const TEXTS: &str = words![
         "forbidden$",
         "unauthorized$",
         "not found$",
@@ -204,14 +229,14 @@ pub(crate) fn is_bare_status(reason: &Reason) -> bool {
     reason.clauses().len() == 1 && {
         let text = reason.tails().next().unwrap_or_default();
         let text = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
-        text.is_empty() || TEXTS.iter().any(|pattern| matches(text, pattern))
+        text.is_empty() || TEXTS.lines().any(|pattern| matches(text, pattern))
     }
 }
 
 /// The kind of a reason of this program, in the words of versions that recorded no kind.
 pub(crate) fn of_our_own(text: &str) -> Option<Kind> {
     let text = text.to_ascii_lowercase();
-    OUR_OWN.iter().find(|(_, starts)| starts.iter().any(|start| text.starts_with(start))).map(|(kind, _)| *kind)
+    OUR_OWN.iter().find(|(_, starts)| starts.lines().any(|start| text.starts_with(start))).map(|(kind, _)| *kind)
 }
 
 #[cfg(test)]
@@ -221,7 +246,8 @@ mod tests {
     #[test]
     fn all_words_are_in_lower_case_and_stand_once() {
         let rows = [STAGES, CAUSES[0], CAUSES[1], WEAK, OUR_OWN].concat();
-        let all: Vec<&str> = rows.iter().flat_map(|(_, patterns)| patterns.iter().copied()).collect();
+        let all: Vec<&str> = rows.iter().flat_map(|(_, patterns)| patterns.lines()).collect();
+        let all = [all, precise::ROWS.iter().flat_map(|(_, words, _)| words.lines()).collect()].concat();
         for (at, pattern) in all.iter().enumerate() {
             assert_eq!(*pattern, pattern.to_lowercase());
             assert!(!all[at + 1..].contains(pattern), "twice: {pattern}");

@@ -4,12 +4,12 @@
 //! matters.
 
 use crate::pull::failure::Kind;
-use crate::pull::failure::causes::Rows;
+use crate::pull::failure::causes::{Rows, words};
 
 pub(crate) const CAUSES: Rows = &[
     (
         Kind::DiskFull,
-        &[
+        words![
             "no space left on device",
             "disk quota exceeded",
             "not enough space",
@@ -19,7 +19,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::DiskBroken,
-        &[
+        words![
             "read-only file system",
             "input/output error",
             "structure needs cleaning",
@@ -32,7 +32,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::Memory,
-        &[
+        words![
             "cannot allocate memory",
             "out of memory",
             "not enough memory",
@@ -41,7 +41,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::Platform,
-        &[
+        words![
             "no matching manifest for",
             "image with reference * was found but",
             "no match for platform",
@@ -61,7 +61,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::Version,
-        &[
+        words![
             // An engine older than 23 reports a layer packed with zstd as an invalid tar.
             "archive/tar: invalid tar header",
             "archive/tar: unknown file mode",
@@ -75,16 +75,18 @@ pub(crate) const CAUSES: Rows = &[
             "mediatype in manifest should be",
             "unsupported manifest media type",
             "no processor for media-type",
+            // A registry that converts nothing, asked by an engine that does not know OCI images.
+            "oci index found",
+            "oci manifest found",
             "404 page not found$",
             "page not found$",
         ],
     ),
     (
         Kind::Store,
-        &[
+        words![
             "layer does not exist",
             "layer not known",
-            "max depth exceeded",
             "content digest",
             "content sha256",
             "failed to get content",

@@ -5,15 +5,13 @@
 //! matters.
 
 use crate::pull::failure::Kind;
-use crate::pull::failure::causes::Rows;
+use crate::pull::failure::causes::{Rows, words};
 
 pub(crate) const CAUSES: Rows = &[
-    // A policy of the registry (Harbor) refuses the image to everybody, though it says `denied`: no login helps.
-    (Kind::Other, &["projectpolicyviolation", "current image with"]),
     // A TLS message that was damaged in transit has nothing to do with certificates.
     (
         Kind::Unreachable,
-        &[
+        words![
             "bad record mac",
             "unexpected eof reading trailer",
             "local error: tls",
@@ -24,7 +22,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::RateLimit,
-        &[
+        words![
             "you have reached your pull rate limit",
             "you have reached your * rate limit",
             "pull rate limit",
@@ -33,7 +31,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::BadReference,
-        &[
+        words![
             "invalid reference",
             "repository name * must be",
             "repository name must",
@@ -51,7 +49,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::Damaged,
-        &[
+        words![
             "filesystem layer verification failed",
             "layer verification failed",
             "image verification failed",
@@ -92,7 +90,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::PlainHttp,
-        &[
+        words![
             "server gave http response to https client",
             "first record does not look like a tls handshake",
             "oversized record received",
@@ -100,7 +98,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::Certificate,
-        &[
+        words![
             "x509$",
             "failed to verify certificate",
             "certificate has expired",
@@ -127,7 +125,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::Login,
-        &[
+        words![
             "no basic auth credentials",
             "denied$",
             "unauthorized$",
@@ -147,7 +145,6 @@ pub(crate) const CAUSES: Rows = &[
             "incorrect username or password",
             "invalid username",
             "unable to retrieve auth token",
-            "error getting credentials",
             "unauthenticated",
             "permission * denied on resource",
             "you don't have the needed permissions",
@@ -161,7 +158,8 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::NotFound,
-        &[
+        words![
+            "failed to fetch _ from request",
             "manifest unknown",
             "name unknown",
             "manifest * not found",
@@ -181,7 +179,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::ServerError,
-        &[
+        words![
             "bad gateway",
             "service unavailable",
             "service temporarily unavailable",
@@ -191,18 +189,17 @@ pub(crate) const CAUSES: Rows = &[
             "too many requests",
             "request timeout$",
             "request time-out$",
-            // What answered is no registry, or not well.
-            "missing or empty content-*",
             "unable to decode token response",
             "authorization server did not include a token",
-            "text/html",
-            // A captive portal or a gateway that sends everyone to itself.
-            "stopped after 10 redirects",
+            // A registry that passes images on (Nexus), and does not ask its own one for some time.
+            "remote auto blocked",
+            "remote manually blocked",
+            "failed to fetch$",
         ],
     ),
     (
         Kind::Unreachable,
-        &[
+        words![
             "connection refused",
             // A firewall or a sandbox of the engine, whatever it says.
             "connect$",
