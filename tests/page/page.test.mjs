@@ -210,6 +210,7 @@ test('login: wrong, then right; kept for the tab, never in the address', async (
   await until('refused', async () => (await tab.text('#refused')).includes('refused'));
   assert.equal(await tab.text('#link'), 'login refused');
   await tab.picture('login-refused');
+  assert.equal(await tab.page.evaluate(() => document.activeElement.id), 'password');
   assert.equal(await tab.visible('#totals'), false);
   assert.equal(await tab.page.evaluate(() => sessionStorage.length + localStorage.length), 0);
   await sleep(3500);

@@ -15,9 +15,9 @@ const add = (counts, key) => counts.set(key, (counts.get(key) ?? 0) + 1);
 const largest = counts => [...counts].sort(([a, n], [b, m]) => m - n || (a < b ? -1 : 1));
 
 class Fleet {
-  devices = new Map(); // name → what its state says, online ('' where it never said so), live, and what judge() finds
+  devices = new Map(); // name → its state, online ('' if it never published it), live, and what judge() adds
   goals = new Map(); // image → the digest that it should have
-  connection = 0; // the broker tells all that it keeps in each
+  connection = 0; // its number: the broker sends all retained messages in each
 
   apply(name, { online, state }) {
     const device = this.devices.get(name) ?? { online: '', images: [], containers: [], site: '' };
@@ -27,12 +27,12 @@ class Fleet {
     if (isGone) this.devices.delete(name); else this.devices.set(name, device);
   }
 
-  // Who was removed while there was no connection is not told of in this one.
+  // A device that was removed while there was no connection has no message in this one, so it is removed here.
   sweep() {
     for (const [name, { connection }] of this.devices) if (connection !== this.connection) this.devices.delete(name);
   }
 
-  // What most found, not the newest that was pulled: one test device would turn the whole fleet to behind.
+  // The digest that most devices found, not the newest one: a single test device would turn the whole fleet to behind.
   findGoals() {
     const found = new Map(), after = Date.now() - WITHIN;
     for (const { images } of this.devices.values()) for (const { id, latest, checked, pulled } of images) {
@@ -48,7 +48,7 @@ class Fleet {
     return Boolean(goal && digest && digest !== goal) || text === 'Newer image';
   }
 
-  // The class of a device, which of its images says why, and what the table has of it.
+  // Sets the class of a device, the image that is the reason for it, and the fields of its row.
   judge(device) {
     const { images, containers } = device;
     const failed = images.find(image => image.status === 'Error');
@@ -69,10 +69,10 @@ class Fleet {
     device.percent = device.cls === 'pulling' ? this.latest(device, main).percent ?? 0 : -1;
   }
 
-  // An image with what was heard of its pull since the last state.
+  // An image with the progress that was received since its last state.
   latest({ live }, image) { return image.status === 'Working' && live?.id === image.id ? { ...image, ...live } : image; }
 
-  // Everything that is summed, in one pass, so that no two sums on the page can differ.
+  // All sums, in one pass over the devices, so that no two sums on the page can contradict each other.
   tally() {
     this.findGoals();
     const classes = new Map(CLASSES.map(cls => [cls, 0])), kinds = new Map(), sites = new Set(), images = new Map(), behind = new Set();

@@ -147,7 +147,7 @@ function open(name) {
   if (!wasOpen) $('device').focus(); else if (!name) $('table').focus();
 }
 
-// What is told of a device, an image or a container, where there is something to tell.
+// The labels of the fields of a device, an image or a container; a field without a value is not shown.
 const FACTS = { online: ['Connection'], site: ['Site'], time: ['Last word', when], clock: ['Clock'], left_out: ['Images left out'], name: ['Name'], text: ['State'],
   far: ['So far'], details: ['Why'], hint: ['What to do'], failing_since: ['Failing since', when], attempts: ['Tries'], image: ['Image'], digest: ['Version here'],
   latest: ['In the registry'], since: ['Since', when], pulled: ['Pulled', when], bytes: ['Size', bytes], seconds: ['Took', span], checked: ['Last looked', when] };
@@ -193,7 +193,7 @@ function narrow(change) {
 }
 
 const LINKS = { up: 'live · ', down: 'connection lost: showing what was last known', refused: 'login refused', none: 'no connection to the broker' };
-function heard({ data }) {
+function onWorkerMessage({ data }) {
   if (data.link) {
     link = data.link;
     $('link').className = link;
@@ -207,7 +207,7 @@ function heard({ data }) {
   for (const [name, live] of data.live) if (fleet.devices.has(name)) fleet.devices.get(name).live = live;
   if (data.settled) fleet.sweep();
   show(true);
-  // What comes when a page opens is seen at once.
+  // The states that arrive when the page opens are shown at once.
   if (data.settling) draw(); else dirty = true;
 }
 
@@ -225,14 +225,15 @@ function ask(why) {
   open('');
   show(false);
   put($('refused'), why);
-  $('user').focus();
+  // Who was refused most likely mistyped the password, which is gone.
+  $($('user').value ? 'password' : 'user').focus();
 }
 
 async function connect() {
   const [settings, ...parts] = await files, { brokers = ['/'], root = 'fleet', version = 5 } = JSON.parse(settings);
-  // mosquitto's http_dir sends no Content-Type, and a worker's script wants one: put together here.
+  // A worker's script needs a Content-Type, which mosquitto's http_dir does not send; so the script is made here.
   worker ??= new Worker(URL.createObjectURL(new Blob([parts.join('\n;\n')], { type: 'text/javascript' })));
-  worker.onmessage = heard;
+  worker.onmessage = onWorkerMessage;
   put($('link'), 'connecting…');
   worker.postMessage({ connect: { root, version, ...login, brokers: brokers.map(broker => new URL(broker, location.href).href.replace(/^http/, 'ws')) } });
 }

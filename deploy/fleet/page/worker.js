@@ -36,13 +36,13 @@ function parse(bytes) {
   try { return bytes.length <= LARGEST ? JSON.parse(decoder.decode(bytes)) : null; } catch { return null; }
 }
 
-function heard(topic, bytes, { retain }) {
+function onMessage(topic, bytes, { retain }) {
   if (retain) kept = performance.now();
   const [device, what, more] = topic.slice(root.length + 1).split('/'), name = clean(device);
   if (!device || more !== undefined || !topic.startsWith(`${root}/`)) return;
   const change = part => changed.set(name, { ...changed.get(name), ...part });
   if (what === 'online') return change({ online: decoder.decode(bytes.subarray(0, 16)) });
-  // An empty message removes.
+  // An empty message removes the device.
   if (what === 'state' && !bytes.length) return change({ state: null });
   const message = parse(bytes);
   if (message === null || typeof message !== 'object') return;
@@ -50,7 +50,7 @@ function heard(topic, bytes, { retain }) {
   else change({ state: { site: '', time: '', clock: '', left_out: 0, ...checked(message), images: known(message.images, 'id'), containers: known(message.containers, 'name') } });
 }
 
-// The messages of a frame that is made of whole ones of QoS 0; none, where it is one other packet; null in any other case.
+// The messages of a frame that consists of whole messages of QoS 0; an empty list if it is one other packet; otherwise null.
 function read(bytes) {
   const messages = [];
   let at = 0;
@@ -71,18 +71,18 @@ function read(bytes) {
   return messages;
 }
 
-// mqtt.js spends more on a message than all else here together, and a broker sends 20,000 of them to a page that opens. So what can
-// be read at once is read here. Where mqtt.js has to read one, it reads all that follow on that connection: they keep their order.
+// mqtt.js takes more time for a message than everything else here together, and a broker sends 20,000 messages to a page that opens.
+// So simple frames are read here. Once mqtt.js has to read one, it reads all later ones of that connection, to keep their order.
 function open(url, protocols) {
   const socket = new WebSocket(url, protocols);
   let isOurs = true;
-  // It comes before mqtt.js's own listener.
+  // It is added, and so called, before mqtt.js's own listener.
   socket.addEventListener('message', event => {
     const messages = isOurs && read(new Uint8Array(event.data));
     isOurs = Boolean(messages);
     if (!messages?.length) return;
     event.stopImmediatePropagation();
-    for (const message of messages) heard(...message);
+    for (const message of messages) onMessage(...message);
   });
   return socket;
 }
@@ -113,7 +113,7 @@ function connect({ brokers, user, password, ...settings }) {
       return url;
     },
   });
-  // What a client says that was left for another, or refused, is of no interest any more.
+  // Events of an earlier client, or of one that was refused, are ignored.
   const on = (event, act) => client.on(event, (...data) => { if (client === own) act(...data); });
   on('connect', () => {
     watched = new Set();
@@ -122,7 +122,7 @@ function connect({ brokers, user, password, ...settings }) {
     client.subscribe([`${root}/+/state`, `${root}/+/online`], { qos: 0 });
     postMessage({ link: 'up', host });
   });
-  on('message', heard);
+  on('message', onMessage);
   on('error', ({ code }) => {
     const isRefused = [4, 5, 134, 135].includes(code);
     if (isRefused) leave();
@@ -134,12 +134,12 @@ function connect({ brokers, user, password, ...settings }) {
   });
 }
 
-// Single devices are followed only where the page asks for them.
+// The progress of a single device is subscribed to only while the page shows the device.
 function watch(names) {
   const wanted = new Set(names.map(name => `${root}/${name}/progress`));
-  const tell = (how, topics) => { for (let at = 0; at < topics.length; at += TOPICS) client[how](topics.slice(at, at + TOPICS)); };
-  tell('unsubscribe', [...watched.difference(wanted)]);
-  tell('subscribe', [...wanted.difference(watched)]);
+  const request = (method, topics) => { for (let at = 0; at < topics.length; at += TOPICS) client[method](topics.slice(at, at + TOPICS)); };
+  request('unsubscribe', [...watched].filter(topic => !wanted.has(topic)));
+  request('subscribe', [...wanted].filter(topic => !watched.has(topic)));
   watched = wanted;
 }
 
