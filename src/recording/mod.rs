@@ -101,6 +101,9 @@ pub(crate) fn header(line: &[u8]) -> Result<Option<Header>, String> {
         _ if line.starts_with(b"HTTP/") => {
             Err("an HTTP response with its head; only the body can be replayed (curl without -i)".into())
         }
+        _ if [b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{"].iter().any(|start| line.starts_with(*start)) => {
+            Err("UTF-16, as PowerShell's > writes it; convert the file to UTF-8: iconv -f UTF-16 -t UTF-8".into())
+        }
         // A line that begins like an engine's line but is broken is still part of a session, so it is no error here.
         _ if line.starts_with(b"{\"") && !line.starts_with(b"{\"version\"") => Ok(None),
         _ => Err("neither the header of a recording nor an engine's JSON line".into()),

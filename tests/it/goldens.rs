@@ -417,6 +417,10 @@ fn damaged_recordings_are_reported_with_their_line() {
     check_damaged([0x89, b'P', b'N', b'G', 0, 0, 0xff], 1, "neither");
     check_damaged("HTTP/1.1 200 OK\r\n\r\n", 1, "HTTP response");
     check_damaged(&HEADER[..50], 1, "neither");
+    let utf_16: Vec<u8> = HEADER.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    check_damaged([&[0xff, 0xfe], &utf_16[..]].concat(), 1, "convert the file to UTF-8");
+    check_damaged(utf_16, 1, "UTF-16");
+    check_damaged(HEADER.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>(), 1, "UTF-16");
     let whole = recorded(&[FROM, STATUS], COMPLETE);
     // The last line cut at every place.
     let last = whole.trim_end().rfind('\n').expect("several lines") + 1;

@@ -1,10 +1,10 @@
 //! What to do about a failure: the text after 💡.
 //!
-//! **Invariant:** advice depends only on the kind, the registry, whether credentials were sent and where the engine is, of
-//! which a replay knows as much as the pull; plain ASCII.
+//! **Invariant:** advice depends only on the kind, the words of the cause (`precise`), the registry, whether credentials were
+//! sent and where the engine is, of which a replay knows as much as the pull; plain ASCII.
 
 use crate::pull::failure::reason::Reason;
-use crate::pull::failure::{Failure, Kind, PULL_CALL};
+use crate::pull::failure::{Failure, Kind, PULL_CALL, causes};
 
 /// How docker's CLI names an engine that it reaches over a network.
 const REMOTE: [&str; 4] = ["daemon at tcp://", "daemon at ssh://", "API at tcp://", "API at ssh://"];
@@ -22,10 +22,10 @@ impl Failure {
                         .into(),
                 );
             }
-            Kind::Store if Reason::new(&self.text).has("max depth exceeded") => {
-                "this image has more layers than the engine can stack: build it with fewer".into()
-            }
-            _ => self.advice_here(registry)?,
+            kind => match causes::precise(&Reason::new(&self.text)) {
+                Some((of, _, advice)) if *of == kind => (*advice).into(),
+                _ => self.advice_here(registry)?,
+            },
         };
         // What is to be looked at there; the rest is the image's or the registry's.
         let is_anywhere = matches!(

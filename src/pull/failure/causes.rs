@@ -8,7 +8,7 @@
 //! **Invariant:** all words are in lower case; the first matching row decides.
 
 use crate::pull::failure::reason::{Reason, matches};
-use crate::pull::failure::{Kind, device, registry};
+use crate::pull::failure::{Kind, device, precise, registry};
 
 /// Kinds, with the words that determine them.
 pub(crate) type Rows = &'static [(Kind, &'static [&'static str])];
@@ -77,6 +77,12 @@ const STAGES: Rows = &[
             "post _: forbidden$",
             "get _: method not allowed$",
             "head _: method not allowed$",
+            "get _: access denied$",
+            "head _: access denied$",
+            "get _: blocked$",
+            "head _: blocked$",
+            "get _: url blocked$",
+            "head _: url blocked$",
         ],
     ),
     (Kind::Version, &["client version"]),
@@ -181,10 +187,23 @@ pub(crate) fn cause(reason: &Reason) -> Kind {
         rows.iter().find(|(_, patterns)| patterns.iter().any(|pattern| matches(tail, pattern))).map(|(kind, _)| *kind)
     };
     let strong = reason.tails().zip(reason.statuses()).find_map(|(tail, status)| {
+        if let Some((kind, ..)) = precise_at(tail, status) {
+            return Some(*kind);
+        }
         let by_status = || status.map(Kind::of_status).filter(|kind| *kind != Kind::Other);
         CAUSES.iter().find_map(|rows| of(rows, tail)).or_else(by_status)
     });
     strong.or_else(|| reason.tails().find_map(|tail| of(WEAK, tail))).unwrap_or(Kind::Other)
+}
+
+/// The innermost cause that has advice of its own.
+pub(crate) fn precise(reason: &Reason) -> Option<&'static precise::Row> {
+    reason.tails().zip(reason.statuses()).find_map(|(tail, status)| precise_at(tail, status))
+}
+
+fn precise_at(tail: &str, status: Option<u16>) -> Option<&'static precise::Row> {
+    let is = |word: &str| word.parse().map_or_else(|_| matches(tail, word), |number: u16| status == Some(number));
+    precise::ROWS.iter().find(|(_, words, _)| words.iter().any(|word| is(word)))
 }
 
 /// Whether a reason is only the text of an HTTP status.
@@ -222,6 +241,7 @@ mod tests {
     fn all_words_are_in_lower_case_and_stand_once() {
         let rows = [STAGES, CAUSES[0], CAUSES[1], WEAK, OUR_OWN].concat();
         let all: Vec<&str> = rows.iter().flat_map(|(_, patterns)| patterns.iter().copied()).collect();
+        let all = [all, precise::ROWS.iter().flat_map(|(_, words, _)| words.iter().copied()).collect()].concat();
         for (at, pattern) in all.iter().enumerate() {
             assert_eq!(*pattern, pattern.to_lowercase());
             assert!(!all[at + 1..].contains(pattern), "twice: {pattern}");

@@ -75,6 +75,9 @@ pub(crate) const CAUSES: Rows = &[
             "mediatype in manifest should be",
             "unsupported manifest media type",
             "no processor for media-type",
+            // A registry that converts nothing, asked by an engine that does not know OCI images.
+            "oci index found",
+            "oci manifest found",
             "404 page not found$",
             "page not found$",
         ],
@@ -84,7 +87,6 @@ pub(crate) const CAUSES: Rows = &[
         &[
             "layer does not exist",
             "layer not known",
-            "max depth exceeded",
             "content digest",
             "content sha256",
             "failed to get content",

@@ -36,6 +36,20 @@ pub(crate) fn cut_pages(text: &str) -> String {
     short
 }
 
+/// A text in which a registry's errors, quoted as JSON, are replaced by the first one: `code: message`.
+pub(crate) fn cut_json(text: &str) -> String {
+    let Some(start) = text.find("{\"errors\":[") else { return text.to_owned() };
+    let value = |key: &str| {
+        let (_, rest) = text[start..].split_once(key)?;
+        // Up to the first quotation mark that is not escaped.
+        let end = rest.match_indices('"').map(|(at, _)| at).find(|at| !rest[..*at].ends_with('\\'))?;
+        serde_json::from_str::<String>(&format!("\"{}\"", &rest[..end])).ok()
+    };
+    let code = value("\"code\":\"").unwrap_or_default().to_ascii_lowercase().replace('_', " ");
+    let message = value("\"message\":\"").unwrap_or_default();
+    format!("{}{code}: {message}", &text[..start])
+}
+
 /// The title of a page, else its heading, else its text.
 pub(crate) fn title(page: &str) -> String {
     let lower = page.to_ascii_lowercase();
@@ -110,6 +124,21 @@ mod tests {
         assert_eq!(cut_pages("StatusCode: 503, <html><h1>Sorry</h1></html>"), "StatusCode: 503, Sorry");
         assert_eq!(cut_pages("no page: a < b > c"), "no page: a < b > c");
         assert!(!is_page("error: <html>"));
+    }
+
+    #[test]
+    fn errors_in_json_become_words() {
+        let check = |text: &str, expected: &str| assert_eq!(cut_json(text), expected, "{text}");
+        check(
+            r#"unknown: {"errors":[{"code":"MANIFEST_UNKNOWN","message":"Unknown \"manifest\""}]}"#,
+            "unknown: manifest unknown: Unknown \"manifest\"",
+        );
+        check(
+            r#"denied: {"errors":[{"code":"DENIED","message":"client with IP \u0027::1\u0027 is not"}]}*"#,
+            "denied: denied: client with IP '::1' is not",
+        );
+        check(r#"x: {"errors":[{"message":"cut off"#, "x: : ");
+        check(r#"no errors: {"errors":null}"#, r#"no errors: {"errors":null}"#);
     }
 
     #[test]

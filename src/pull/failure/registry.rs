@@ -8,8 +8,6 @@ use crate::pull::failure::Kind;
 use crate::pull::failure::causes::Rows;
 
 pub(crate) const CAUSES: Rows = &[
-    // A policy of the registry (Harbor) refuses the image to everybody, though it says `denied`: no login helps.
-    (Kind::Other, &["projectpolicyviolation", "current image with"]),
     // A TLS message that was damaged in transit has nothing to do with certificates.
     (
         Kind::Unreachable,
@@ -147,7 +145,6 @@ pub(crate) const CAUSES: Rows = &[
             "incorrect username or password",
             "invalid username",
             "unable to retrieve auth token",
-            "error getting credentials",
             "unauthenticated",
             "permission * denied on resource",
             "you don't have the needed permissions",
@@ -162,6 +159,7 @@ pub(crate) const CAUSES: Rows = &[
     (
         Kind::NotFound,
         &[
+            "failed to fetch _ from request",
             "manifest unknown",
             "name unknown",
             "manifest * not found",
@@ -191,13 +189,12 @@ pub(crate) const CAUSES: Rows = &[
             "too many requests",
             "request timeout$",
             "request time-out$",
-            // What answered is no registry, or not well.
-            "missing or empty content-*",
             "unable to decode token response",
             "authorization server did not include a token",
-            "text/html",
-            // A captive portal or a gateway that sends everyone to itself.
-            "stopped after 10 redirects",
+            // A registry that passes images on (Nexus), and does not ask its own one for some time.
+            "remote auto blocked",
+            "remote manually blocked",
+            "failed to fetch$",
         ],
     ),
     (

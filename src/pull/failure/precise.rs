@@ -1,0 +1,130 @@
+//! Causes that need advice of their own, because the advice of their kind would send a reader the wrong way.
+//!
+//! No kind is added for them: kinds are part of recordings and state files, and most of these causes are rare. Where a
+//! login cannot help, the kind is [`Kind::Other`] although the registry says `denied`.
+//!
+//! **Invariant:** only data, in lower case; [`causes`](super::causes) says how words are read. Three digits are an HTTP
+//! status. These rows are looked at before those of the kinds.
+
+use crate::pull::failure::Kind;
+
+/// A kind, the words or statuses that determine it, and what to do.
+pub(crate) type Row = (Kind, &'static [&'static str], &'static str);
+
+pub(crate) const ROWS: &[Row] = &[
+    (
+        Kind::Other,
+        &[
+            // Harbor. It refuses the image to everybody; of a HEAD only the status is known.
+            "projectpolicyviolation",
+            "current image with*",
+            "the image is not signed",
+            "the severity of vulnerability",
+            "412",
+            // Artifactory with Xray or Curation, Nexus Firewall, Docker Trusted Registry and Docker Desktop.
+            "artifact download request rejected",
+            "package * is blocked by",
+            "requested item is quarantined",
+            "image is quarantined",
+            "image pull blocked by",
+            "blocked by enforcement policy",
+            "blocked by docker scout",
+            "* not allowed by your organization",
+            // Podman, with its policy.json.
+            "source image rejected",
+            "open /etc/containers/policy.json",
+            "error loading trust policy",
+            "no policy.json file found",
+            "unable to load policy",
+            "invalid policy in",
+            // A verifier of containerd.
+            "image verifier blocked",
+            // Docker Content Trust.
+            "remote trust data does not exist",
+            "no valid trust data",
+            "no trust data",
+            "could not validate the path to a trusted root",
+        ],
+        "a policy forbids this image, and no login helps: one of the registry (scanned, signed, quarantined) or of this host \
+         (/etc/containers/policy.json, content trust); have the image scanned or signed, or the policy changed",
+    ),
+    (
+        Kind::Other,
+        &["client with ip"],
+        "the registry's firewall does not admit this device's address: have it allowed there; no login helps",
+    ),
+    (
+        Kind::Other,
+        &["402", "payment required", "* has been disabled", "* has been suspended", "* is suspended"],
+        "the registry has closed this account or repository: ask those who run it",
+    ),
+    (
+        Kind::Other,
+        &["405", "406", "410", "received unexpected http status: 400", "unexpected status from head request to _: 400"],
+        "what answers there is not an image registry, or a gateway before it forbids the call: check the registry's address and port \
+         in the image's name, and registry-mirrors in /etc/docker/daemon.json",
+    ),
+    (
+        Kind::Other,
+        &["413", "431", "request entity too large"],
+        "a proxy, web filter or gateway on the way to the registry does not pass what is so large: have its limit raised",
+    ),
+    (
+        Kind::Other,
+        &["451", "unavailable for legal reasons"],
+        "this image may not be delivered here for legal reasons: ask its publisher, or pull it from another registry",
+    ),
+    (
+        Kind::Unreachable,
+        &["511", "network authentication required"],
+        "this network wants a login of its own (a captive portal) before it lets anything through: log in there, then pull again",
+    ),
+    (
+        Kind::ServerError,
+        &["507", "insufficient storage"],
+        "the registry's own storage is full, not this device's: tell those who run the registry",
+    ),
+    (
+        Kind::ServerError,
+        &[
+            "invalid character <",
+            "error parsing http 200",
+            "200 ok",
+            "text/html",
+            "missing or empty content-*",
+            "stopped after 10 redirects",
+        ],
+        "a web page came instead of the registry's answer: check whether this network wants a login of its own (a captive portal), \
+         then the web filter or proxy on the way, and the registry's address",
+    ),
+    (
+        // A registry refuses in JSON, whose words the engine passes on.
+        Kind::Login,
+        &[
+            "error parsing http 403",
+            "status 403 trying to pull",
+            // Containerd, when the registry's manifest is at hand.
+            "failed open: unexpected status from get request to _: 403",
+            "failed open: unexpected status code _: 403",
+        ],
+        "a web page or a storage server refused, not the registry itself: check for a web filter, firewall or regional block on the \
+         way, and this device's clock (date); if there is none, check that the login may pull the image (docker login)",
+    ),
+    (
+        Kind::Login,
+        &["error getting credentials"],
+        "docker's credential helper failed: check credsStore and credHelpers in ~/.docker/config.json, and that the helper is installed",
+    ),
+    (Kind::Store, &["max depth exceeded"], "this image has more layers than the engine can stack: build it with fewer"),
+    (
+        Kind::Store,
+        &["lsetxattr"],
+        "this image has file attributes that the engine's file system refuses: build it anew with a newer tool, or update Docker",
+    ),
+    (
+        Kind::Store,
+        &["failed to lchown * (try increasing", "*potentially insufficient uids", "*cannot be mapped to a host id"],
+        "the image's files belong to users that this engine, run without root, has no ids for: add more in /etc/subuid and \
+         /etc/subgid, then restart the engine (podman: podman system migrate)",
+    ),
+];
