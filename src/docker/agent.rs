@@ -8,7 +8,7 @@
 
 use crate::docker::inspect::Inspector;
 use crate::docker::reference::Reference;
-use crate::docker::{answer, base64};
+use crate::docker::{base64, value};
 use crate::os::child::{self, Setup};
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
@@ -77,14 +77,14 @@ pub(super) fn request(what: &str, query: &RegistryQuery<'_>, engine: &Reached<'_
     }
     let auth = base64::decode(&credentials.replace('-', "+").replace('_', "/"))?;
     let part = |name: &'static str| (name, engine.info[name].clone());
-    let request = answer::object([
+    let request = value::object([
         ("do", what.into()),
         ("image", reference.full().into()),
         ("platform", (*platform).into()),
         ("engine", platform_of(engine.version).into()),
         ("version", engine.version["Version"].as_str().unwrap_or(engine.ping).into()),
-        ("info", answer::object(["RegistryConfig", "HttpProxy", "HttpsProxy", "NoProxy"].map(part))),
-        ("auth", answer::parse(&auth)?),
+        ("info", value::object(["RegistryConfig", "HttpProxy", "HttpsProxy", "NoProxy"].map(part))),
+        ("auth", value::parse(&auth)?),
         ("limit_ms", u64::try_from(limit.as_millis()).ok()?.into()),
     ]);
     serde_json::to_string(&request).ok()
@@ -108,7 +108,7 @@ pub(crate) fn digest(inspector: &Inspector<'_>, query: &RegistryQuery<'_>) -> Op
 
 /// The digest in the agent's answer; `None` if the answer is malformed.
 pub(crate) fn parse(answer: &[u8]) -> Option<String> {
-    let answer = answer::parse(answer)?;
+    let answer = value::parse(answer)?;
     let digest = answer["digest"].as_str()?;
     let hex = digest.strip_prefix("sha256:")?;
     (hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))).then(|| digest.to_owned())

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::docker::config::{Config, field, json, object, read, text};
 use crate::docker::environment::Environment;
-use crate::docker::{answer, base64};
+use crate::docker::{base64, value};
 use crate::os::child::{Setup, collect, program};
 use crate::os::wait::OnTick;
 
@@ -292,11 +292,11 @@ fn from_token_file(path: &Path, user: Option<&str>, registry: &str, config: &Con
     let credentials = Credentials::of(user.to_owned(), token.to_owned());
     let server = server(registry);
     let pair = base64::standard(format!("{user}:{token}").as_bytes());
-    let auths = answer::object([(server, answer::object([("auth", pair.into())]))]);
+    let auths = value::object([(server, value::object([("auth", pair.into())]))]);
     let headers = field(&config.root, "HttpHeaders");
     let docker_config = match headers {
-        Value::Null => answer::object([("auths", auths)]),
-        headers => answer::object([("auths", auths), ("HttpHeaders", headers.clone())]),
+        Value::Null => value::object([("auths", auths)]),
+        headers => value::object([("auths", auths), ("HttpHeaders", headers.clone())]),
     };
     let docker_config = serde_json::to_string(&docker_config).ok();
     Ok(Found { docker_config, ..found(credentials, server, place, warnings) })

@@ -2,12 +2,12 @@
 //!
 //! **Invariant:** every request has a deadline, and changes nothing. The caller decides what a missing answer means.
 
-use crate::docker::answer;
 use crate::docker::engine::{Answer, Engine, Error};
 use crate::docker::image::Image;
 use crate::docker::platform::{Platform, arm_variant};
 use crate::docker::reference::{Reference, percent_encode};
 use crate::docker::store::{self, Store};
+use crate::docker::value;
 use crate::os::signals::Signals;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ impl Inspector<'_> {
         }
         let Platform { os, architecture, variant } = platform;
         let platform = [("os", os), ("architecture", architecture), ("variant", variant)];
-        let platform = answer::object(platform.map(|(name, value)| (name, value.as_str().into())));
+        let platform = value::object(platform.map(|(name, value)| (name, value.as_str().into())));
         // Text alone cannot fail to become JSON.
         let platform = serde_json::to_string(&platform).unwrap_or_default();
         self.image_at(reference, &format!("?platform={}", percent_encode(&platform)))

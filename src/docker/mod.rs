@@ -21,6 +21,7 @@ pub(crate) mod platform;
 pub(crate) mod reference;
 pub(crate) mod sizes;
 pub(crate) mod store;
+mod value;
 
 #[cfg(fuzzing)]
 pub(crate) use auth::{Found, Search};

@@ -7,9 +7,9 @@
 //! **Invariant:** nothing here waits or fails. Secrets go to the agent's standard input and nowhere else.
 
 use crate::docker::agent::{self, Reached, RegistryQuery};
-use crate::docker::answer;
 use crate::docker::engine::{Connection, Engine};
 use crate::docker::store::{self, Store};
+use crate::docker::value;
 use crate::os::child::{Child, Read, Setup};
 use crate::pull::Pull;
 use crate::pull::room::Room;
@@ -211,7 +211,7 @@ fn read_output(child: &mut Child, output: &mut Vec<u8>) -> Output {
 
 /// The layers in the agent's answer; `None` if the answer is malformed.
 pub(crate) fn parse(answer: &[u8]) -> Option<Sizes> {
-    let answer = answer::parse(answer)?;
+    let answer = value::parse(answer)?;
     let layers = sizes::from_json(&answer["layers"])?;
     let is_id = |id: &str| id.len() == 12 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let total = layers.iter().fold(0, |total: u64, (_, size)| total.saturating_add(*size));

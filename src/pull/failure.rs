@@ -6,6 +6,11 @@
 //!
 //! **Invariant:** pure; a reason without a matching row is [`Kind::Other`], and gets no advice rather than a wrong one.
 
+/// A list of words as one text, a line each: a list of texts would take two more words of memory for each.
+macro_rules! words {
+    ($first:literal $(, $word:literal)* $(,)?) => { concat!($first $(, "\n", $word)*) };
+}
+
 mod advice;
 mod causes;
 mod device;
@@ -319,6 +324,36 @@ mod tests {
                     _ => (format!("{host}.{host}"), format!("team/{name}")),
                 };
                 wrong.extend(mistaken(row, &registry, &repository, tag).filter(|_| wrong.len() < 4000));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong}");
+    }
+
+    /// Nor does a number that is an HTTP status, as a port, a host, a path, a tag or a digest.
+    #[test]
+    fn no_number_changes_a_kind() {
+        let rows = wordings();
+        let mut wrong = String::new();
+        for row in rows.iter().filter(|(.., wording)| wording.contains('{')) {
+            let (kind, is_retried, words, wording) = row;
+            let by_digest = (*kind, *is_retried, *words, wording.replace(":{T}", "@{T}"));
+            for status in
+                [200, 400, 401, 402, 403, 404, 405, 407, 408, 410, 412, 413, 416, 429, 451, 500, 502, 503, 507, 511]
+            {
+                let digest = format!("sha256:{}", status.to_string().repeat(22).split_at(64).0);
+                for (row, registry, repository, tag) in [
+                    (row, format!("reg.example:{status}"), "team/app".to_owned(), "1.2".to_owned()),
+                    (row, format!("{status}.example:5000"), format!("{status}"), format!("{status}")),
+                    (
+                        row,
+                        format!("10.0.{}.1", status % 256),
+                        format!("{status}/{status}"),
+                        format!("v{status}-http-{status}"),
+                    ),
+                    (&by_digest, "reg.example".to_owned(), format!("http-{status}/code-{status}"), digest),
+                ] {
+                    wrong.extend(mistaken(row, &registry, &repository, &tag).filter(|_| wrong.len() < 4000));
+                }
             }
         }
         assert!(wrong.is_empty(), "{wrong}");

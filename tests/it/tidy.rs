@@ -272,14 +272,16 @@ fn names_and_comments_are_in_the_terms_of_the_field() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The names that a script of the shell or of Python defines: functions and variables.
+/// The names that a script of the shell, of Python, Ruby or Puppet defines: functions and variables.
 fn defined(script: &str) -> BTreeSet<&str> {
     let lines = script.lines().map(str::trim_start).filter(|line| !line.starts_with('#'));
     lines
         .flat_map(|line| line.split("; "))
         .filter_map(|part| {
-            let part =
-                ["def ", "class ", "local ", "for "].iter().find_map(|word| part.strip_prefix(word)).unwrap_or(part);
+            let part = ["def ", "class ", "local ", "for ", "$"]
+                .iter()
+                .find_map(|word| part.strip_prefix(word))
+                .unwrap_or(part);
             let end = part.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))?;
             let (name, rest) = part.split_at(end);
             ["()", "(", "=", " = ", " += ", " in ", ", "].iter().any(|next| rest.starts_with(next)).then_some(name)
@@ -289,26 +291,30 @@ fn defined(script: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn scripts_define_names_in_the_terms_of_the_field() {
+fn names_and_comments_of_scripts_are_in_the_terms_of_the_field() {
     let in_names =
         "story tell tells told give gives pace glyphs patience question came look looks least most heard said";
-    // Puppet's own scripts and what checks them.
-    let apart = ["deploy/puppet", "tests/proofs/puppet", "node_modules"];
+    let in_comments = "story stories tell tells told telling pace paces glyph glyphs patience";
     let mut wrong = Vec::new();
     let mut count = 0;
     let top = root().join("build-rpi.sh");
     for path in ["deploy", "tests"].iter().flat_map(|folder| files(&root().join(folder))).chain([top]) {
         let shown = path.strip_prefix(root()).expect("below it").display().to_string();
-        let is_script = path.extension().is_some_and(|end| end == "sh" || end == "py") || shown.ends_with("-configure");
-        if !is_script || apart.iter().any(|folder| shown.starts_with(folder)) {
+        let ends = ["sh", "py", "rb", "pp", "epp"];
+        let is_script =
+            path.extension().is_some_and(|end| ends.iter().any(|known| end == *known)) || shown.ends_with("-configure");
+        if !is_script || shown.contains("node_modules") {
             continue;
         }
         count += 1;
         let text = fs::read_to_string(&path).expect("a script");
-        let names = defined(&text)
-            .into_iter()
-            .filter(|name| parts(name).iter().any(|part| in_names.split_whitespace().any(|listed| listed == part)));
+        let has = |list: &str, word: &str| list.split_whitespace().any(|listed| listed == word);
+        let names = defined(&text).into_iter().filter(|name| parts(name).iter().any(|part| has(in_names, part)));
         wrong.extend(names.map(|name| format!("{shown}: the name {name}")));
+        let comments = text.lines().filter_map(|line| line.trim_start().strip_prefix('#'));
+        let words = comments.flat_map(|comment| comment.split(|c: char| !c.is_alphanumeric()));
+        let words = words.filter(|word| has(in_comments, &word.to_lowercase()));
+        wrong.extend(words.map(|word| format!("{shown}: a comment with «{word}»")));
     }
     assert!(count > 20, "{count} scripts");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -316,8 +322,8 @@ fn scripts_define_names_in_the_terms_of_the_field() {
 
 #[test]
 fn names_of_scripts_are_found() {
-    let script = "# tell() {\nlook() { # X\n    local told=1; came=2\n    look x\ndef is_said(a):\n    least, most = 1, 2\n    for pace in x:\n";
-    assert_eq!(defined(script), ["came", "is_said", "least", "look", "pace", "told"].into());
+    let script = "# tell() {\nlook() { # X\n    local told=1; came=2\n    look x\ndef is_said(a):\n    least, most = 1, 2\n    for pace in x:\n$heard = 1\n";
+    assert_eq!(defined(script), ["came", "heard", "is_said", "least", "look", "pace", "told"].into());
 }
 
 #[test]

@@ -128,7 +128,8 @@ echo '== two real devices =='
 for device in player-berlin player-hamburg; do
     certificate $device basicConstraints=CA:FALSE
     mkdir -p "$dir/state/$device"
-    child $device "$AGENT" --broker "mqtts://localhost:$devices" --ca "$dir/ca.pem" --cert "$dir/$device.pem" --key "$dir/$device.key" --site "${device#player-}" --state "$dir/state/$device"
+    site=${device#player-}
+    child $device "$AGENT" --broker "mqtts://localhost:$devices" --ca "$dir/ca.pem" --cert "$dir/$device.pem" --key "$dir/$device.key" --site "${site^}" --state "$dir/state/$device"
 done
 pull player-berlin three:latest || fail 'the first pull failed'
 ! pull player-hamburg three:missing || fail 'a tag that does not exist was pulled'

@@ -113,7 +113,7 @@ test('the drawer shows layers while pulling, and what to do where it fails', asy
   });
   const layers = await tab.page.$$eval('#device tr', rows => rows.map(row => row.cells[0].textContent));
   assert.deepEqual(layers, ['b9bf3f3b8299', '12414bf0d23c', 'b5a0d1a0b112', '3c9fd1a5a1e0', '77ae0c11d9aa']);
-  const shown = await tab.page.$eval('#device section .bar i', bar => parseFloat(bar.style.width));
+  const shown = await tab.page.$eval('#device section > progress', bar => bar.value);
   assert.equal(shown, Math.floor(70 * pulling.pull.done / 214e6));
   await tab.picture('drawer-pulling');
   await clean(tab);
@@ -141,9 +141,9 @@ test('the rollout curve ends where the fleet is', async () => {
 test('keyboard: through the table into the drawer and back', async () => {
   const tab = await opened();
   await tab.page.click('#head .c-name button');
-  await tab.page.focus('#scroll');
+  await tab.page.focus('#table');
   const key = name => tab.page.keyboard.press(name);
-  const at = () => tab.page.$eval('#scroll', box => document.getElementById(box.getAttribute('aria-activedescendant'))?.children[1].textContent);
+  const at = () => tab.page.$eval('#table', grid => document.getElementById(grid.getAttribute('aria-activedescendant'))?.children[1].textContent);
   await key('ArrowDown');
   assert.equal(await at(), 'pi-00001');
   await key('ArrowDown');
@@ -163,12 +163,12 @@ test('keyboard: through the table into the drawer and back', async () => {
   await tab.picture('keyboard');
   await key('Escape');
   assert.equal(await tab.visible('#device'), false);
-  assert.equal(await tab.page.evaluate(() => document.activeElement.id), 'scroll');
+  assert.equal(await tab.page.evaluate(() => document.activeElement.id), 'table');
   // Everything else by Tab alone.
   await tab.page.focus('#leave');
   const reached = new Set();
   for (let press = 0; press < 40; press++) { await key('Tab'); reached.add(await tab.page.evaluate(() => document.activeElement.id || document.activeElement.parentElement.className || document.activeElement.value)); }
-  for (const wanted of ['failed', 'image', 'query', 'site', 'c-since', 'scroll']) assert.ok(reached.has(wanted), `${wanted} is not reached: ${[...reached]}`);
+  for (const wanted of ['failed', 'image', 'query', 'site', 'c-since', 'table']) assert.ok(reached.has(wanted), `${wanted} is not reached: ${[...reached]}`);
   await clean(tab);
   await tab.close();
 });
@@ -187,11 +187,12 @@ test('390 px: nothing is wider than the screen, and dark has contrast', async ()
   await tab.close();
   for (const scheme of ['dark', 'light']) {
     const wide = await opened({ scheme });
+    await wide.page.click('#space .row:not([hidden])');
     // WCAG AA of every colour that text has, against the ground it stands on.
     const poor = await wide.page.evaluate(() => {
       const parts = color => color.match(/[\d.]+/g).map(Number), light = color => { const [r, g, b] = parts(color).slice(0, 3).map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; };
       const ground = light(getComputedStyle(document.body).backgroundColor);
-      return [...document.querySelectorAll('#link, #count, #totals *, #kinds *, #space .row:not([hidden]) *')].map(element => {
+      return [...document.querySelectorAll('#link, #count, #totals *, #kinds *, #space .row:not([hidden]) *, #device:not([hidden]) *')].map(element => {
         const own = light(getComputedStyle(element).color), [low, high] = [own, ground].sort((a, b) => a - b);
         return [element.className, (high + .05) / (low + .05)];
       }).filter(([, contrast]) => contrast < 4.5);
@@ -209,6 +210,7 @@ test('login: wrong, then right; kept for the tab, never in the address', async (
   await until('refused', async () => (await tab.text('#refused')).includes('refused'));
   assert.equal(await tab.text('#link'), 'login refused');
   await tab.picture('login-refused');
+  assert.equal(await tab.page.evaluate(() => document.activeElement.id), 'password');
   assert.equal(await tab.visible('#totals'), false);
   assert.equal(await tab.page.evaluate(() => sessionStorage.length + localStorage.length), 0);
   await sleep(3500);
@@ -318,6 +320,96 @@ test('a device that never said it is online is not offline', async () => {
   await simulator.publish('reporter/state', '');
   await tab.live(simulator.devices.size);
   await tab.close();
+});
+
+test('what a device says wrongly of itself: one vote an image, no number below zero, no endless one, no old progress', async () => {
+  const now = new Date().toISOString(), fake = `sha256:${'f'.repeat(64)}`, tab = await opened(), { images } = simulator.devices.get('pi-00001').state;
+  const told = (name, state) => simulator.publish(`${name}/state`, typeof state === 'string' ? state : { v: 1, device: name, time: now, ...state });
+  // As often as a message holds, which is more often than the fleet has it.
+  await told('votes', { site: 'Rome', images: Array(200).fill({ id: 'rare:1', status: 'Done', digest: fake, latest: fake, checked: now }) });
+  for (const name of ['honest-1', 'honest-2']) await told(name, { images: [{ id: 'rare:1', status: 'Done', digest: images[0].latest, latest: images[0].latest, checked: now, pulled: now }] });
+  const names = ['votes', 'honest-1', 'honest-2'];
+  await tab.live(simulator.devices.size + 3);
+  await until('the goal is that of two', () => tab.page.evaluate(goal => { draw(); return fleet.goals.get('rare:1') === goal || fleet.goals.get('rare:1'); }, images[0].latest));
+  await tab.page.select('#image', 'rare:1');
+  await until('two of three have it', () => tab.page.evaluate(() => Math.round(plot.data[1].at(-1)) === 67 && fleet.tally().behind.has('rare:1') && fleet.devices.get('votes').cls === 'behind'));
+  // Another site, and in its place nothing of the old one; the image that it no longer has is no goal any more.
+  await told('votes', { site: 'Wien', images: [{ id: 'gone:1', latest: fake, checked: now }] });
+  await told('votes', { site: 'Graz', images: [] });
+  for (const name of ['honest-1', 'honest-2']) await told(name, '');
+  await until('Graz', () => tab.page.evaluate(() => { draw(); return [...document.querySelectorAll('#site option')].some(one => one.value === 'Graz') && ![...document.querySelectorAll('#site option')].some(one => one.value === 'Rome'); }));
+  await until('no goals of images that nobody has', () => tab.page.evaluate(() => { draw(); return ![...fleet.goals.keys()].some(id => !id.startsWith('europe-west1')) || [...fleet.goals.keys()]; }));
+  // Numbers.
+  const working = { id: 'n:1', status: 'Working', text: 'Downloading', since: now };
+  await told('numbers', `{"v":1,"time":"${now}","left_out":-3,"images":[{"id":"n:1","status":"Working","text":"Downloading","percent":-40,"current":-1,"total":1e999,"rate":"7","left":-9}]}`);
+  names.push('numbers');
+  await tab.page.type('#query', 'numbers');
+  await until('the row', async () => (await tab.text('#shown')) === '1 shown');
+  assert.equal((await tab.rows())[0].detail, '');
+  await tab.page.click('#space .row:not([hidden])');
+  assert.ok(!/-|Infinity|NaN|undefined/.test(await tab.page.$eval('#device section dl', list => list.textContent)));
+  // More layers than a message holds are no message; what it holds is shown up to 256.
+  const layers = n => Array.from({ length: n }, (_, at) => ({ id: `layer${at}`, text: 'Waiting', percent: at }));
+  await told('numbers', { images: [working] });
+  await until('layers', async () => {
+    await simulator.publish('numbers/progress', { time: now, id: 'n:1', text: 'Downloading', percent: 55, layers: layers(1000) }, false, 0);
+    await sleep(300);
+    return (await tab.page.$$('#device tr')).length === 256;
+  });
+  assert.equal(await tab.page.$eval('#device tr:nth-child(200) progress', bar => bar.value), 100);
+  // The pull is over, and another one begins: at nothing, not at 55 %.
+  await told('numbers', { images: [{ ...working, status: 'Done', text: 'Pulled' }] });
+  await until('pulled', async () => (await tab.text('#device')).includes('Pulled'));
+  await told('numbers', { images: [working] });
+  await until('again', async () => (await tab.text('#device section')).includes('Downloading'));
+  assert.equal(await tab.page.$eval('#device section > progress', bar => bar.value), 0);
+  // The failing image comes first, whatever the order in the message.
+  await told('numbers', { images: [{ id: 'a:1', status: 'Done', digest: fake, pulled: new Date(Date.now() - 5_400_000).toISOString() }, { id: 'z:1', status: 'Error', text: 'Failed', kind: 'login' }] });
+  await until('z:1', async () => (await tab.text('#device h3')) === 'z:1');
+  assert.match(await tab.text('#device .pulled'), /\(1 h 30 min ago\)$/);
+  assert.match(await tab.page.$eval('#device .digest', digest => getComputedStyle(digest).fontFamily), /monospace/);
+  await clean(tab);
+  for (const name of names) await told(name, '');
+  await tab.close();
+});
+
+test('in the background nothing is drawn, and all of it when the page is looked at again', async () => {
+  const tab = await opened();
+  await agrees(tab);
+  await sleep(3500);
+  await tab.page.evaluate(() => { window.isHidden = true; Object.defineProperty(document, 'hidden', { get: () => window.isHidden }); });
+  const before_ = await tab.totals(), online = [...simulator.devices.values()].filter(one => one.online === 'online' && one.state.images[0].status === 'Done').slice(0, 40);
+  for (const device of online) await simulator.publish(`${device.name}/online`, device.online = 'offline');
+  await sleep(1500);
+  assert.deepEqual(await tab.totals(), before_);
+  await tab.page.evaluate(() => { window.isHidden = false; });
+  await agrees(tab, 2000);
+  for (const device of online) await simulator.publish(`${device.name}/online`, device.online = 'online');
+  await agrees(tab);
+  await tab.close();
+});
+
+test('an empty fleet, and a broker that is not there at the login', async () => {
+  const empty = await Broker.start(), tab = await Tab.open(browser, empty.page);
+  try {
+    await tab.login();
+    await tab.live(0);
+    await tab.page.waitForSelector('#none', { visible: true });
+    assert.deepEqual(await tab.totals(), { current: 0, pulling: 0, failed: 0, offline: 0, behind: 0, unknown: 0 });
+    await tab.picture('empty');
+    await clean(tab);
+    await tab.page.click('#leave');
+    await tab.page.waitForSelector('#user', { visible: true });
+    await empty.end();
+    await tab.login();
+    await until('said', async () => (await tab.text('#link')) === 'no connection to the broker');
+    await tab.picture('no-broker');
+    await empty.run();
+    await tab.live(0);
+  } finally {
+    await tab.close();
+    await empty.close();
+  }
 });
 
 test('a restart of the broker: said, then live again with the same sums', async () => {

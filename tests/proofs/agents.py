@@ -11,7 +11,7 @@ here. Fails where a budget is not kept: resident 3,500 KB, CPU idle 0.1 %, all b
 
 import glob, os, re, shutil, signal, subprocess, sys, tempfile, threading, time
 
-# The modules beside this one leave nothing there.
+# The imported modules beside this file must not leave a __pycache__ there.
 sys.dont_write_bytecode = True
 import broker as lab
 import section
@@ -20,7 +20,7 @@ PAHO = "paho-mqtt==2.1.0"
 # KB (1,000 bytes); percent of a core; seconds.
 BUDGET_MEMORY, BUDGET_CPU, BUDGET_BACK = 3500, 0.1, 60
 
-# As short as such an agent gets: looks every half second, publishes what has changed.
+# A minimal agent for comparison: it checks the file every half second, and publishes changes.
 PAHO_AGENT = """
 import json, os, sys, time
 import paho.mqtt.client as mqtt
@@ -55,7 +55,7 @@ def busy(pid):
 
 
 def kilobytes(pid, name):
-    """As the budgets count: 1,000 bytes."""
+    """In the unit of the budgets: 1,000 bytes."""
     return round(lab.figure(pid, name) * 1.024)
 
 
@@ -66,7 +66,7 @@ def percent(pids, seconds):
 
 
 def socket_counts(pid):
-    """What the kernel has counted of the process's one connection: bytes of TLS both ways, segments both ways."""
+    """The kernel's counters of the process's only connection: bytes of TLS and segments, in both directions."""
     shown = lab.run("ss", "-tinpH", "state", "established").stdout
     lines = shown.splitlines()
     at = next(number for number, line in enumerate(lines) if f"pid={pid}," in line)
@@ -75,12 +75,12 @@ def socket_counts(pid):
 
 
 def beside(broker, at):
-    """One of each, at the same broker at the same time."""
+    """One agent of each kind, at the same time with the same broker."""
     for name in "pi-roots", "pi-pub", "pi-paho":
         broker.authority.issue(name)
     credentials = lambda name: [broker.authority.ca, f"{broker.authority.at}/{name}.pem", f"{broker.authority.at}/{name}.key"]
     agent = lab.Agent(at, broker, "pi-1")
-    # Without --ca: all the system's authorities, and the fleet's among them.
+    # Without --ca it loads all CAs of the system, among them the fleet's.
     bundle = "/etc/ssl/certs/ca-certificates.crt"
     with open(f"{at}/bundle.pem", "wb") as out:
         for file in bundle, broker.authority.ca:
@@ -110,7 +110,7 @@ def beside(broker, at):
     publish(lab.image("app:1", digest="sha256:1"))
     watch = lab.Watch(broker)
     names = ["pi-1", "pi-roots", "pi-pub", "pi-paho"]
-    budget(lab.until(lambda: all(watch.state(name).get("images") for name in names)), "all four are heard")
+    budget(lab.until(lambda: all(watch.state(name).get("images") for name in names)), "all four have published")
     pids = [agent.process.pid, roots.process.pid, pub.pid, paho.pid]
     time.sleep(2)
     first = socket_counts(pids[0])
@@ -148,7 +148,7 @@ def beside(broker, at):
 
 
 def budget(holds, text):
-    """Not among what is printed into the README."""
+    """Like must(), but on stderr, so that it is not part of the text for the README."""
     print(f"{'ok   ' if holds else 'WRONG'} {text}", file=sys.stderr, flush=True)
     if not holds:
         lab.wrong.append(text)

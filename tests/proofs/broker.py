@@ -2,18 +2,18 @@
 """The device agent against a real mosquitto, configured as the package alm-fleet does it, with certificates as Puppet's CA
 issues them.
 
-    tests/proofs/broker.py           who may write and read what, and what an agent makes of a broker that is killed, emptied,
-                                     stopped or refuses: four minutes
-    tests/proofs/broker.py random    1,000 random changes of the states with the broker killed ten times: what the broker has
-                                     in the end are the states
-    tests/proofs/broker.py many N    N agents with TLS on one broker: their memory and CPU time, and what it costs when all come
-                                     back to a broker that was killed and emptied
+    tests/proofs/broker.py           the rights of devices and viewers, and how an agent reacts to a broker that is killed,
+                                     emptied, stopped, or refuses it: four minutes
+    tests/proofs/broker.py random    1,000 random changes of the states while the broker is killed ten times: at the end the
+                                     broker must have the states of the files
+    tests/proofs/broker.py many N    N agents with TLS on one broker: their memory and CPU time, and the cost when all reconnect
+                                     to a broker that was killed and emptied
 
     tests/proofs/broker.py unit      alm-agent.service under a real systemd: silent, connected, stopped, with wrong options; needs
                                      root and cgroup v2
 
 As root it installs what it needs from Debian: mosquitto, mosquitto-clients, openssl and iproute2 (ss). AGENT=/path/of/alm-agent
-uses that program and builds none. All is in a temporary directory, on free ports of loopback.
+uses that program instead of building it. All files are in a temporary directory, all ports are free ports of loopback.
 """
 
 import base64, http.server, json, os, random, re, shutil, signal, socket, ssl, struct, subprocess, sys, tempfile, threading, time
@@ -24,7 +24,7 @@ from slowtls import SlowTls
 ROOT = os.path.abspath(f"{os.path.dirname(os.path.abspath(__file__))}/../..")
 TOPIC = "fleet/eu"
 wrong = []
-# Every process that was started: whatever happens, none of them stays.
+# Every process that was started; all are ended at the end, whatever happens.
 started = []
 
 
@@ -35,7 +35,7 @@ def must(holds, text):
 
 
 def until(what, limit=60.0):
-    """What this gives once it is true, or the last that it gave."""
+    """Calls `what` until its value is true or the time is over; returns the last value."""
     end = time.monotonic() + limit
     while True:
         value = what()
@@ -86,7 +86,7 @@ class Authority:
         self.openssl("ca", "-config", f"{self.at}/openssl.cnf", "-keyfile", f"{self.at}/ca.key", "-cert", self.ca, "-gencrl", "-out", self.crl)
 
     def issue(self, name, kind="ec", end=None):
-        """The certificate's and the key's files."""
+        """Returns the files of the certificate and of its key."""
         stem = f"{self.at}/{name}"
         if kind == "ec":
             self.openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", f"{stem}.key")
@@ -109,7 +109,7 @@ class Authority:
 
 
 class Broker:
-    """mosquitto, as alm-fleet-configure has it run."""
+    """mosquitto with the configuration of alm-fleet-configure."""
 
     def __init__(self, directory, authority, devices=1000):
         self.at, self.authority, self.process = directory, authority, None
@@ -132,7 +132,7 @@ class Broker:
         for file, user, password in ("viewers", "viewer", "look"), ("devices", "pi-password", "secret"):
             run("mosquitto_passwd", "-b", f"{directory}/etc/alm-fleet/{file}.passwd", user, password)
         os.makedirs(f"{directory}/db")
-        # What Debian's own mosquitto.conf has, and a listener for nobody else.
+        # The settings of Debian's own mosquitto.conf, and a listener that only this test uses.
         with open(f"{directory}/mosquitto.conf", "w") as file:
             user = "user root\n" if os.geteuid() == 0 else ""
             file.write(f"persistence true\npersistence_location {directory}/db/\nlog_dest file {directory}/log\n{user}include_dir {directory}/etc/conf.d\n")
@@ -162,14 +162,14 @@ class Broker:
         os.makedirs(f"{self.at}/db")
 
     def publish(self, name, topic, payload="x", version="5"):
-        """With the certificate of this device; what mosquitto_pub says."""
+        """Publishes with the certificate of this device; returns the output of mosquitto_pub."""
         at = self.authority.at
         return run("mosquitto_pub", "-h", "localhost", "-p", str(self.port), "--cafile", self.authority.ca, "--cert", f"{at}/{name}.pem",
                    "--key", f"{at}/{name}.key", "-V", version, "-q", "1", "-r", "-t", topic, "-m", payload)
 
 
 class WebSocket:
-    """MQTT over a websocket with TLS, as the page speaks it."""
+    """MQTT over a websocket with TLS, as the page uses it."""
 
     def __init__(self, broker, user, password):
         context = ssl.create_default_context(cafile=broker.authority.ca)
@@ -232,7 +232,7 @@ class WebSocket:
 
 
 class Watch:
-    """What a viewer hears, by mosquitto_sub over the devices' TLS listener of passwords is not to be had: by websocket."""
+    """All messages that a viewer receives. It connects by websocket, because viewers have no other listener."""
 
     def __init__(self, broker):
         self.retained, self.progress, self.seen = {}, [], []
@@ -275,7 +275,7 @@ class Watch:
 
 
 def install():
-    """For anybody else the programs have to be there."""
+    """Installs the programs as root; for other users they must be installed already."""
     if os.geteuid() == 0:
         subprocess.run([f"{ROOT}/tests/lab/lab.sh", "install", "mosquitto", "mosquitto-clients", "openssl", "iproute2"], check=True)
 
@@ -345,17 +345,17 @@ def working(name, current, pid=None):
                  percent=current // 10, rate=5, left=9, layers=[layer])
 
 
-LEFT_AT_HOME = {"layers", "pid", "born", "beat", "rate", "left"}
+UNPUBLISHED = {"layers", "pid", "born", "beat", "rate", "left"}
 
 
 def published_fields(state):
     """The fields of an image that the agent publishes."""
-    return {key: value for key, value in state.items() if key not in LEFT_AT_HOME}
+    return {key: value for key, value in state.items() if key not in UNPUBLISHED}
 
 
 def accounts(broker, agent, watch, at):
-    """What each may do, and what not."""
-    print("-- who may do what")
+    """The rights of devices and viewers."""
+    print("-- the rights of devices and viewers")
     listening = run("ss", "-ltnpH").stdout
     own = [line for line in listening.splitlines() if f"pid={broker.process.pid}," in line]
     ports = {int(re.search(r":(\d+)$", line.split()[3])[1]) for line in own}
@@ -424,7 +424,7 @@ def accounts(broker, agent, watch, at):
     broker.process.send_signal(signal.SIGHUP)
     time.sleep(1)
     for number, name in enumerate(("Pi.Example.COM", "pi-Ü", "hall 2", "x" * 200)):
-        # As editors of Windows write it.
+        # With the line ends of Windows.
         with open(f"{at}/password", "wb") as file:
             file.write(b"\xef\xbb\xbfsecret\r\n")
         named = Agent(at, broker, f"named-{number}", "--user", name, "--password-file", f"{at}/password", "--device", name, "--once", port=broker.password_port, identity=False)
@@ -537,7 +537,7 @@ def states(broker, agent, watch, at):
     agent.write(image("app:3"))
     must(until(lambda: ids() == ["app:1", "app:3"], 25), "beside 10,000 foreign files and an empty one of 1 GB")
     peak = int(re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{agent.process.pid}/status").read())[1])
-    # What it needs for the 64 images above, and for pages of an executable with information for debuggers.
+    # Enough for the 64 images above, and for the larger executable of a debug build.
     must(peak < (8_000 if os.path.getsize(AGENT) < 10_000_000 else 16_000), f"     with {peak} KB of memory at most")
     aside = f"{agent.state}.aside"
     os.rename(agent.state, aside)
@@ -554,7 +554,7 @@ def states(broker, agent, watch, at):
 
 
 def notices(broker, watch, at):
-    """With receivers of notices that hang and that refuse, the broker hears everything in time."""
+    """Receivers of notices that hang or refuse do not delay what is published to the broker."""
     print("-- a receiver of notices that hangs")
     silent = socket.create_server(("127.0.0.1", 0))
     asked = []
@@ -639,7 +639,7 @@ def renewed(broker, agent, watch, at):
 
 
 def others(broker, at):
-    """Things that are no broker, or a bad one."""
+    """Servers that are not brokers, or broken ones."""
     print("-- what is no broker")
     def serve(answer):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -662,7 +662,7 @@ def others(broker, at):
                     pass
         threading.Thread(target=loop, daemon=True).start()
         return listener.getsockname()[1], count
-    # By the byte: no single wait of the agent is long, and yet all must end.
+    # It sends single bytes: no single read takes long, but the whole handshake must have a limit.
     slow = SlowTls(f"{broker.authority.at}/broker.pem", f"{broker.authority.at}/broker.key", in_handshake=True)
     patient = Agent(at, broker, "pi-1", port=slow.port)
     os.truncate(patient.log, 0)
@@ -739,7 +739,7 @@ def random_changes(broker, at):
         if change % 100 == 60:
             broker.start()
         time.sleep(dice.random() * 0.08)
-    # A working one would be published again every 15 seconds with another beat, so all of them end.
+    # The state of a pull is published again every 15 seconds, with another `beat`; so all pulls end before the comparison.
     for agent in agents:
         for number in range(6):
             agent.write(image(f"app:{number}", text=dice.choice(["Pulled", "Up to date"]), digest=f"sha256:{dice.randrange(9):064x}", failures=number + 1))
@@ -757,7 +757,7 @@ def random_changes(broker, at):
                 wrong.append(agent.name)
         return wrong
 
-    # Windows grow while no connection lasts a minute, up to five minutes.
+    # The waits grow up to five minutes, until a connection lasts for a minute.
     until(lambda: not difference(), 330)
     must(killed == 10 and difference() == [], f"what the broker has of {len(agents)} agents are their files, field by field (killed {killed} times; other: {difference()})")
     for agent in agents:
@@ -767,10 +767,10 @@ def random_changes(broker, at):
 
 
 class Device:
-    """A device with a real systemd (tests/lab/device.sh), in the network of this process. Its files are below `root`, where they can
-    be changed before `boot`."""
+    """A device with a real systemd (tests/lab/device.sh) in the network of this process. Its files are below `root`, and can be
+    changed there before `boot`."""
 
-    # One step for each line that comes in; the end of the input ends the device.
+    # Each line of input is one step; the end of the input ends the device.
     STEPS = """
         . "$1"
         trap 'end_device pi-1' EXIT
@@ -964,7 +964,7 @@ def main():
 
 if __name__ == "__main__":
     install()
-    # Ended from outside, it cleans up as well.
+    # A signal ends this script in the ordinary way, so that it cleans up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     AGENT = agent_program()
     main()

@@ -34,10 +34,10 @@ NAME = "docker-pull-with-progress"
 MB = 1_000_000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# Mounts and processes of the command end with it.
+# The mounts and processes of a command end with the command.
 ALONE = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
 
-# The limit for a pull; even one whose registry never returns does not take that long.
+# Seconds. The limit for a pull: even one whose registry never answers again ends before.
 LIMIT = 300
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -49,7 +49,7 @@ OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 ANY = ", ".join((DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST))
 
-# The texts that engines are known to send. Any other text is new, and the program should learn it.
+# The texts that engines are known to send. Any other text is new, and must be added to the program.
 KNOWN = re.compile(
     r"(Pulling fs layer|Waiting|Already exists|Downloading|Verifying Checksum|Download complete|Extracting)$"
     r"|Pull complete$|Pulling from |Retrying in \d+ seconds?$|Digest: sha256:|WARNING: "
@@ -67,7 +67,7 @@ ENGINE = "look at Docker"
 
 
 class Wrong(Exception):
-    """Something is not as it should be."""
+    """An expectation that is not met."""
 
 
 def expect(truth, text):
@@ -75,13 +75,13 @@ def expect(truth, text):
         raise Wrong(text)
 
 
-# Set when everything has to end at once; whoever sets it ends the running processes.
+# Set when all rows must end at once; the code that sets it also ends the running processes.
 STOP = threading.Event()
 CHILDREN = set()
 
 
 def run(*command, **options):
-    """What it prints; it must succeed."""
+    """Runs a command that must succeed; returns its output."""
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, **output, **options) as child:
         CHILDREN.add(child)
@@ -96,7 +96,7 @@ def sha256(data):
 
 
 def build():
-    """The program, and alm-agent beside it. One after the other: together they would have each other's features."""
+    """Builds the program and alm-agent. In two builds: in one build cargo would unite the features of both."""
     for package in (NAME, "alm-agent"):
         run("cargo", "build", "--release", "--locked", "-p", package, cwd=ROOT)
     return Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "release" / NAME
@@ -106,7 +106,7 @@ def build():
 
 
 def system(suite, cache):
-    """A Debian of that release with docker.io and podman, made where it is not there yet."""
+    """A Debian of that release with docker.io and podman; it is created if it does not exist yet."""
     root = cache / suite
     if root.is_dir():
         return root
@@ -117,8 +117,8 @@ def system(suite, cache):
         policy = new / "usr/sbin/policy-rc.d"
         policy.write_text("#!/bin/sh\nexit 101\n")
         policy.chmod(0o755)
-        # Debian 13 has docker's command in a package of its own; it is not needed here. A mirror of sid that lags behind
-        # is good enough: what it has is signed all the same.
+        # Debian 13 has docker's command line in a separate package, which is not needed here. The expiry date of a mirror of sid
+        # is ignored: its packages are signed even if it is out of date.
         script = """
             apt-get -qq -o Acquire::Check-Valid-Until=false update
             apt-get -qq -y --no-install-recommends install docker.io podman
@@ -139,7 +139,7 @@ def system(suite, cache):
 
 
 class Registry:
-    """Spoken to directly, not over a link."""
+    """The registry, used directly and not over the slow link."""
 
     def __init__(self, address):
         self.address = address
@@ -164,7 +164,7 @@ class Registry:
         return {"mediaType": manifest["mediaType"], "digest": sha256(data), "size": len(data)}
 
     def push(self, repository, tag, layers, arch, oci=False, variant=None, **more):
-        """An image of these layers, each (compressed, digest of the plain)."""
+        """Pushes an image of these layers, each (compressed bytes, digest of the uncompressed)."""
         variant = {"variant": variant} if variant else {}
         config = {"os": "linux", "architecture": arch, **variant, "config": more, "rootfs": {"type": "layers"}}
         config["created"] = "2026-11-25T04:37:12Z"
@@ -179,7 +179,7 @@ class Registry:
         return self.push_manifest(repository, tag, manifest)
 
     def push_index(self, repository, tag, entries):
-        """An index of what was pushed, each (pushed, architecture)."""
+        """Pushes an index of pushed manifests, each (manifest, architecture)."""
         entries = [pushed | {"platform": {"os": "linux", "architecture": arch}} for pushed, arch in entries]
         index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
         return self.push_manifest(repository, tag, index)
@@ -190,7 +190,7 @@ class Registry:
 
 
 class Image:
-    """What the registry has under a name: as it should be in the engine after a pull."""
+    """An image in the registry; after a pull the engine must have the same."""
 
     def __init__(self, registry, repository, tag, arch):
         manifest, self.digest = registry.manifest(repository, tag)
@@ -223,7 +223,7 @@ def layer_of(name, content, mode=0o644):
 
 
 def waits(directory):
-    """A program that waits, as a layer: something that a container can run."""
+    """A layer with a program that waits, so that a container can run it."""
     source, program = directory / "waits.c", directory / "waits"
     source.write_text("int pause(void); int main(void) { return pause(); }\n")
     run("cc", "-static", "-o", program, source)
@@ -231,7 +231,7 @@ def waits(directory):
 
 
 def push_images(registry, own):
-    """What the images of tests/lab/lab.sh leave out. Whatever is to break in the middle has layers of its own."""
+    """Pushes what the images of tests/lab/lab.sh do not cover. Images whose pulls are interrupted have their own layers."""
     other = "arm64" if own != "arm64" else "amd64"
     for tag in ("lost", "revived", "killed", "back", "reset", "reset-again"):
         registry.push("long", tag, [layer(size * MB) for size in (9, 6, 3)], own)
@@ -252,7 +252,7 @@ def push_images(registry, own):
     manifest["config"] |= registry.push_blob("three", json.dumps(config).encode())
     registry.push_manifest("three", "labelled", manifest)
 
-    # Like those of buildx: an index with a manifest and an attestation for each platform.
+    # Like images of buildx: an index with a manifest and an attestation for each platform.
     tags = {tag: (own, other) for tag in ("both", "again", "checked", "asked", "sized", "reported")}
     tags["foreign"] = ("s390x", "ppc64le")
     for tag, platforms in tags.items():
@@ -275,7 +275,7 @@ def push_images(registry, own):
                 | {"annotations": {f"vnd.docker.reference.{key}": value for key, value in reference.items()}}
             )
         registry.push_manifest("multi", tag, {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries})
-    # Only for the oldest Pis.
+    # Only for the platform of the oldest Raspberry Pis.
     pushed = registry.push("multi", "v6-only", [layer(MB)], "arm", oci=True, variant="v6")
     entry = pushed | {"platform": {"os": "linux", "architecture": "arm", "variant": "v6"}}
     registry.push_manifest("multi", "v6", {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]})
@@ -299,7 +299,7 @@ class OverSocket(http.client.HTTPConnection):
 
 
 class Engine:
-    """An engine in a system of its own, of which it changes nothing."""
+    """An engine in its own system; the system itself is not changed."""
 
     def __init__(self, kind, store, root, state, registries):
         self.kind, self.store, self.root, self.state = kind, store, root, state
@@ -316,7 +316,7 @@ class Engine:
             (state / "daemon.json").write_text(json.dumps({"features": features}))
 
     def start(self):
-        # Where a directory cannot be an overlay's there is the plain way.
+        # If overlay does not work in this directory, the driver that copies does.
         drivers = {"podman": ("overlay", "vfs"), "containerd": ("overlayfs", "native")}
         drivers = drivers.get(self.kind) or drivers.get(self.store) or ("overlay2", "vfs")
         for driver in [self.driver] if self.driver else drivers:
@@ -339,7 +339,7 @@ class Engine:
         else:
             command = ["dockerd", "-H", "unix:///mnt/docker.sock", "--data-root", "/mnt/data", "-s", driver]
             command += ["--config-file", "/mnt/daemon.json", "--bridge=none", "--iptables=false", "--ip-forward=false"]
-        # Mounts and processes of the engine end with its namespaces. On a machine without init the cgroups may not be mounted.
+        # The mounts and processes of the engine end with its namespaces. On a machine without init the cgroups may not be mounted.
         script = """
             mount --bind "$0" "$0"
             mount -o remount,bind,ro "$0"
@@ -359,7 +359,7 @@ class Engine:
             self.process = subprocess.Popen(command, **output, env=environment, start_new_session=True)
 
     def kill(self):
-        """SIGKILL, and with it everything that it started."""
+        """Kills the engine and everything that it started with SIGKILL."""
         pid = self.process.pid
         try:
             for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
@@ -370,7 +370,7 @@ class Engine:
             self.process.wait(30)
 
     def stop(self):
-        """SIGTERM for the engine itself, which takes its time."""
+        """Ends the engine with SIGTERM, which takes some seconds."""
         pid = self.process.pid
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             os.kill(int(child), signal.SIGTERM)
@@ -397,7 +397,7 @@ class Engine:
             connection.close()
 
     def describe(self):
-        """Name and version; it must be the store that was wanted."""
+        """Returns name and version; the engine must use the requested store."""
         version = json.loads(self.ask("GET", "/version")[1])
         info = json.loads(self.ask("GET", "/info")[1])
         is_containerd = "io.containerd.snapshotter" in json.dumps(info.get("DriverStatus"))
@@ -412,12 +412,12 @@ class Engine:
         return json.loads(body) if status == 200 else None
 
     def order(self, method, path, body=None):
-        """What it must do."""
+        """Sends a request that must succeed."""
         status, answer = self.ask(method, path, body)
         expect(status < 300, f"{method} {path}: {status} {answer[:300]}")
 
     def unfinished(self):
-        """How many bytes lie there of layers that have not come whole."""
+        """The bytes of incomplete layers in the store."""
         if self.store == "containerd":
             files = (self.state / "data/containerd/daemon/io.containerd.content.v1.content/ingest").glob("*/data")
         else:
@@ -425,7 +425,7 @@ class Engine:
         return sum(file.stat().st_size for file in files)
 
     def has_all(self, name, image):
-        """Its digest, its platform, and every layer's bytes, as the engine hands them out."""
+        """Compares the digest, the platform and the bytes of all layers with those that the engine exports."""
         found = self.inspect(name)
         expect(found, f"the engine does not have {name}")
         digests = {digest.split("@")[1] for digest in found["RepoDigests"]}
@@ -435,7 +435,7 @@ class Engine:
         expect(found["Architecture"] == image.arch, f"{found['Architecture']}, not {image.arch}")
         expect(found["RootFS"]["Layers"] == image.plain, f"layers {found['RootFS']['Layers']}, not {image.plain}")
         if self.store == "containerd":
-            # It hands out no image of another platform than its own.
+            # It does not export an image of another platform than its own.
             blobs = self.state / "data/containerd/daemon/io.containerd.content.v1.content/blobs/sha256"
             for digest in image.layers:
                 path = blobs / digest.removeprefix("sha256:")
@@ -461,7 +461,7 @@ class Engine:
 
 
 class Pull:
-    """The program at work."""
+    """A pull with the program."""
 
     def __init__(self, row, image, *options):
         self.row, self.image, self.began = row, image, time.monotonic()
@@ -481,7 +481,7 @@ class Pull:
         return self.path(end).read_text()
 
     def until(self, *texts):
-        """Waits until one of these stands on standard output; which one."""
+        """Waits until one of these texts is on standard output; returns this text."""
         while True:
             ended = self.process.poll() is not None
             out = self.read("out")
@@ -493,7 +493,7 @@ class Pull:
             time.sleep(0.02)
 
     def until_half(self):
-        """Waits until a layer has come far, and none is whole."""
+        """Waits until one layer is mostly downloaded, and none completely."""
         self.until(*(f"] {percent}% " for percent in range(30, 90)))
 
     def finish(self):
@@ -508,7 +508,7 @@ class Pull:
         return self
 
     def check_recording(self):
-        """Played again it is the same; and the engine said nothing that is not known."""
+        """A replay must print the same log, and the engine must have sent known texts only."""
         again = self.path("again.log")
         again.unlink(missing_ok=True)
         played = subprocess.run(
@@ -528,7 +528,7 @@ class Pull:
                 expect(KNOWN.match(event.get("status", "")), f"a status that is not known: {event}")
 
     def check_log(self):
-        """What holds for every pull, whatever became of it."""
+        """Checks what must hold for the log of every pull, whatever its result."""
         expect(self.read("err") == "", f"standard error: {self.read('err')}")
         human = "".join(line + "\n" for line in self.log.splitlines() if line[9:10] != "]")
         expect(human == self.out, "the log is not what stood on standard output")
@@ -551,7 +551,7 @@ class Pull:
                 expect(len(bar[1]) == 40, f"the bar's width: {line}")
                 key = (layer_id, line[0])
                 expect(bars.get(key, 0) <= int(bar[2]) <= 100, f"it goes back: {line}")
-                # The percentage is floored, and so are the cells.
+                # The percentage and the cells of the bar are both rounded down.
                 low, high = int(bar[2]) * 40 // 100, (int(bar[2]) + 1) * 40 // 100
                 expect(low <= bar[1].count("█") <= high, f"the bar is not its percentage: {line}")
                 bars[key] = int(bar[2])
@@ -563,7 +563,7 @@ class Pull:
         self.check_end(len(counted))
 
     def check_end(self, counted):
-        """The closing block."""
+        """Checks the closing block."""
         rule = self.lines[-1]
         expect(rule.startswith("====="), "no closing block")
         closing = self.out.rsplit(rule, 2)[1]
@@ -578,7 +578,7 @@ class Pull:
             found = [found.groups() for line in closing if (found := re.fullmatch(pattern, line))]
             return found[0] if found else default
 
-        # After a failure the overall progress stays where it was.
+        # After a failure the closing block has the last overall progress.
         (percent,) = find(rf"{'Overall Progress' if self.success else 'Stopped at'}: \[[█░]{{50}}\] (\d+)%", ("-1",))
         expect((int(percent) == 100) == self.success and int(percent) >= 0, f"overall {percent}")
         self.n, self.total = map(int, find(r"Layers: (\d+)/(\d+) completed", (0, 0)))
@@ -588,18 +588,18 @@ class Pull:
         self.grain = {"B": 1, "KB": 1000, "MB": MB, "GB": 1000 * MB}[unit]
         self.is_minimum, self.moved = bool(is_minimum), int(float(number) * self.grain)
 
-    # What is expected of it.
+    # Expected results.
 
     def fetched_share(self, image):
-        """It has succeeded; returns the bytes transferred as a share of the image's size, which cannot be known beforehand."""
+        """Checks that it has succeeded; returns the downloaded bytes as a share of the image's size."""
         expect(self.exit == 0, f"exit {self.exit}: {self.reason}")
         self.row.engine.has_all(self.image, image)
         size = sum(image.sizes.values())
-        # The containerd store reports a layer from its first write on, of a mebibyte: whether that was transferred or was there
-        # cannot be known.
+        # The containerd store reports a layer only after its first write of a mebibyte, so it cannot be known whether these bytes
+        # were downloaded or were there before.
         unknown = len(image.sizes) * (1 << 20) if self.row.store == "containerd" else 0
         expect(self.moved <= self.carried + unknown, f"{self.moved} shown, {self.carried} transferred")
-        # What is shown is what was transferred, except for what no event reported: a tenth of a second, and a write of a megabyte.
+        # The log shows the downloaded bytes, except for those that no event reported: of a tenth of a second, or a write of a megabyte.
         is_near = self.moved + self.grain + 1.5 * MB + size / 10 >= self.carried
         expect(self.is_minimum or is_near, f"{self.moved} shown, {self.carried} transferred")
         return self.carried / size
@@ -631,13 +631,13 @@ class Pull:
         return self.outcome()
 
     def refused(self, advice, reason):
-        """It has failed for that reason."""
+        """Checks that it has failed for this reason, with this advice."""
         expect(self.exit == 1, f"exit {self.exit}, which is not 1")
         expect(re.search(reason, self.reason, re.IGNORECASE), f"the reason is {self.reason}")
         expect(any(line.startswith(f"💡 {advice}") for line in self.lines), f"no advice to {advice}")
 
     def failed(self, advice, reason):
-        """And the image is not there."""
+        """The same, and the engine does not have the image."""
         self.refused(advice, reason)
         if not self.row.engine.answers():
             self.row.engine.start()
@@ -645,7 +645,7 @@ class Pull:
         return self.outcome()
 
     def outcome(self):
-        """For the table."""
+        """The result, for the table."""
         parts = []
         if self.total and self.success:
             parts.append(f"{self.n}/{self.total}")
@@ -670,7 +670,7 @@ def case(name):
 
 
 def docker_case(name):
-    """One that podman has no part in: it cannot be asked what a registry has, and keeps to rules of its own."""
+    """A case without podman, which cannot be asked about a registry and has other rules."""
 
     def add(function):
         case(name)(lambda row: "not asked" if row.kind == "podman" else function(row))
@@ -680,7 +680,7 @@ def docker_case(name):
 
 
 class Row:
-    """One engine with one store, and all cases with it."""
+    """One engine with one store, and the results of all its cases."""
 
     def __init__(self, suite, kind, store, program):
         self.suite, self.kind, self.store, self.program = suite, kind, store, program
@@ -706,14 +706,14 @@ class Row:
         return pull
 
     def served(self, ids):
-        """How many bytes of these layers the registries have sent since a pull began, by their own logs."""
+        """The bytes of these layers that the registries have sent since the pull began, according to their logs."""
         count = 0
         for log, at in self.logged.items():
             with open(log, "rb") as file:
                 file.seek(at)
                 text = file.read().decode(errors="replace")
             found = re.findall(r'"GET /v2/\S+/blobs/sha256:([0-9a-f]{12})\S* HTTP/1.1" (20[06]) (\d+)', text)
-            # The rest of a layer of which an earlier pull downloaded a part.
+            # The remaining part of a layer that an earlier pull had downloaded partly.
             if any(layer_id in ids and status == "206" for layer_id, status, _ in found):
                 return None
             count += sum(int(size) for layer_id, _, size in found if layer_id in ids)
@@ -726,7 +726,7 @@ class Row:
         """
         rows = [json.loads(line) for line in pull.read("jsonl").splitlines()][1:]
         answers = [data["layers"] for _, code, data in rows if code == "s" and "layers" in data]
-        expect(not answers or self.kind != "podman", "podman does not tell how it reaches registries")
+        expect(not answers or self.kind != "podman", "podman does not report how it reaches registries")
         if not answers:
             return None
         sizes = dict(answers[-1])
@@ -760,7 +760,7 @@ class Row:
         return Image(self.registry, repository, tag or "latest", arch or self.arch)
 
     def layer_file(self, name):
-        """Where the registry keeps an image's last layer."""
+        """The registry's file of an image's last layer."""
         digest = self.image(name).layers[-1].removeprefix("sha256:")
         return self.lab / "store/docker/registry/v2/blobs/sha256" / digest[:2] / digest / "data"
 
@@ -768,14 +768,14 @@ class Row:
         run(LAB, what, self.lab, part)
 
     def entries(self, image):
-        """The digests of an index: its own, that of this machine's manifest, that of the other one's."""
+        """The digests of an index, of its manifest for this machine, and of its manifest for the other platform."""
         repository, _, tag = image.partition(":")
         manifest, digest = self.registry.manifest(repository, tag)
         by_arch = {entry["platform"]["architecture"]: entry["digest"] for entry in manifest["manifests"]}
         return digest, by_arch[self.arch], by_arch[self.other]
 
     def push_run(self, own, other):
-        """An image whose program waits, for two platforms: another one for every word."""
+        """Pushes an image for two platforms, whose program waits; each word results in another image."""
         pushed = [
             (self.registry.push("run", f"{arch}-{word}", [self.waits], arch, True, Entrypoint=["/waits"], User="0", Labels={"is": word}), arch)
             for word, arch in ((own, self.arch), (other, self.other))
@@ -783,7 +783,7 @@ class Row:
         self.registry.push_index("run", "latest", pushed)
 
     def requests(self, act):
-        """What the registry was asked meanwhile: method and path, without the names of blobs and manifests."""
+        """The requests to the registry while `act` runs: method and path, without the digests of blobs and manifests."""
         log = self.lab / "registry.log"
         before = log.stat().st_size
         act()
@@ -796,7 +796,7 @@ class Row:
         return sorted(f"{method} {what(path)}" for method, path in asked)
 
     def ended(self, image):
-        """A pull of it that SIGTERM ends half way; how much was transferred."""
+        """Pulls the image and ends the pull half way with SIGTERM; returns the downloaded bytes."""
         self.link.rate = 3 * MB
         pull = self.begin(self.at(image))
         pull.until(*(f"({megabytes}MB / 12MB)" for megabytes in range(4, 12)))
@@ -808,7 +808,7 @@ class Row:
 
     @property
     def names_cached(self):
-        """Whether it tells of layers that it has already."""
+        """Whether the engine reports layers that it already has."""
         return self.store != "containerd"
 
     def start(self, base, directory, root, arch, other, waits):
@@ -835,7 +835,7 @@ class Row:
             self.engine.kill()
 
     def check(self, image, *options, env=None):
-        """What `--check` answers: its exit code and its line."""
+        """Runs `--check`; returns its exit code and its line."""
         command = [self.program, "--host", f"unix://{self.engine.socket}", "--check", *options, self.at(image)]
         environment = self.environment() | (env or {})
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
@@ -843,7 +843,7 @@ class Row:
         return done.returncode, done.stdout
 
     def runs(self, image, name="app"):
-        """What `--running` answers: its exit code and its line."""
+        """Runs `--running`; returns its exit code and its line."""
         command = [self.program, "--host", f"unix://{self.engine.socket}", "--running", name, self.at(image)]
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=self.environment()
@@ -852,7 +852,7 @@ class Row:
         return done.returncode, done.stdout
 
     def checks(self, image, *expected):
-        """`--check` for no platform, this machine's, the other one: the exit codes are these."""
+        """Runs `--check` without a platform, for this machine's and for the other one; these exit codes are expected."""
         own, other = f"linux/{self.arch}", f"linux/{self.other}"
         checked = [self.check(image), self.check(image, "--platform", own), self.check(image, "--platform", other)]
         checked += [self.check(image, env={"DOCKER_DEFAULT_PLATFORM": other})]
@@ -862,12 +862,12 @@ class Row:
 
     @property
     def release(self):
-        """The engine's."""
+        """The engine's release."""
         return int(re.search(r"\d+", self.version)[0])
 
     @property
     def reports_platforms(self):
-        """Whether the engine says which platforms of an index are here: the containerd store does since API 1.48."""
+        """Whether the engine reports which platforms of an index are local: the containerd store does since API 1.48."""
         return self.store != "containerd" or self.release >= 28
 
     def token(self, text):
@@ -1006,7 +1006,7 @@ def _(row):
 
 @case("one platform, another asked for")
 def _(row):
-    # The engines do not agree, and the program says what its engine does.
+    # Engines differ here, and the program must agree with its engine.
     pull = row.pull(row.at("odd:single"), "--platform", f"linux/{row.other}")
     if pull.exit == 0:
         return pull.pulled(row.image("odd:single"), 2, fetched=row.image("odd:single").layers)
@@ -1029,9 +1029,9 @@ def _(row):
 
 @case("--check before and after")
 def _(row):
-    # The first has not been pulled, the last is unknown to the registry.
+    # The first image has not been pulled, and the registry does not have the last one.
     codes = [row.check(image)[0] for image in ("long:back", "three:latest", "multi:both", "three:missing")]
-    # Podman cannot be asked what the registry has.
+    # Podman has no request for the registry's digest.
     expect(codes == ([3] * 4 if row.kind == "podman" else [1, 0, 0, 3]), f"exit codes {codes}")
     return "cannot tell" if row.kind == "podman" else ""
 
@@ -1039,7 +1039,7 @@ def _(row):
 @docker_case("--check: only the other platform is here")
 def _(row):
     row.pull(row.at("multi:checked"), "--platform", f"linux/{row.other}")
-    # A pull would fetch this machine's. An engine that shows one of what may be several does not tell of the others.
+    # A pull would get this machine's platform. An engine that reports only one local platform does not report the others.
     unknown = 1 if row.reports_platforms else 3
     row.checks("multi:checked", unknown, unknown, 0)
     digest = row.image("multi:checked").digest
@@ -1053,7 +1053,7 @@ def _(row):
     if row.store == "containerd":
         row.checks("multi:checked", 0, 0, 0 if row.reports_platforms else 3)
         return
-    # The graphdriver keeps the last one, and has forgotten where it came from.
+    # The graphdriver keeps only the last platform, without its registry's digest.
     checked = row.checks("multi:checked", 3, 3, 1)
     names = row.at("multi:checked"), row.at(f"multi@{row.image('multi:checked').digest}")
     expect(f"docker image rm {' '.join(names)}" in checked[0][1], f"no cure: {checked[0]}")
@@ -1073,7 +1073,7 @@ def _(row):
 
 @docker_case("--check: one platform, another asked for")
 def _(row):
-    # The image that an earlier case pulled so, whatever its engine said of it.
+    # An earlier case has pulled this image, with whatever result.
     checked = row.check("odd:single", "--platform", f"linux/{row.other}")
     expect(checked[0] == 0, f"{checked}")
 
@@ -1083,9 +1083,9 @@ def _(row):
     index = "GET manifests"
     new = row.requests(lambda: row.pull(row.at("multi:asked"), "--sizes", "never"))
     base = [] if row.store == "containerd" else ["GET base"]
-    # The index and the manifest, the configuration and two layers.
+    # The requests for the index, the manifest, the configuration and two layers.
     expect(new == sorted(["HEAD manifests", index, index, *["GET blobs"] * 3, *base]), f"new: {new}")
-    # A pull that finds nothing new is no pull to a registry that counts.
+    # A registry that counts pulls does not count a pull that finds nothing new.
     again = row.requests(lambda: row.pull(row.at("multi:asked")))
     expect(again == sorted(["HEAD manifests", *base]), f"up to date: {again}")
     for _ in range(2):
@@ -1098,16 +1098,16 @@ def _(row):
     row.link.rate = 3 * MB
     new = row.requests(lambda: row.pull(row.at("multi:sized")))
     base, index = [] if row.store == "containerd" else ["GET base"], "GET manifests"
-    # Twice for the engine, and twice for the agent.
+    # Two requests of the engine, and two of the agent.
     expect(new == sorted(["HEAD manifests", *[index] * 4, *["GET blobs"] * 3, *base]), f"new: {new}")
-    # A pull that finds nothing new costs nothing more.
+    # A pull that finds nothing new causes no other requests.
     again = row.requests(lambda: row.pull(row.at("multi:sized")))
     expect(again == sorted(["HEAD manifests", *base]), f"up to date: {again}")
 
 
 @docker_case("what the engine reports of an image of the other platform")
 def _(row):
-    # What the rules of `--check` and `--running` rest on; an engine that reports something else is news.
+    # The rules of `--check` and `--running` depend on these; this fails if an engine reports something else.
     name, other = row.at("multi:reported"), f"linux/{row.other}"
     row.pull(name, "--platform", other)
     row.pull(row.at("multi:v6"), "--platform", "linux/arm/v6")
@@ -1120,13 +1120,13 @@ def _(row):
     )
     asked = {arch: row.engine.inspect(name, platform("linux", arch)) for arch in (row.arch, row.other)}
     if row.release < 28:
-        # Passed over.
+        # These engines ignore the parameter.
         expect(all(found and found["Id"] == image["Id"] for image in asked.values()), f"{asked}")
     else:
         expect(asked[row.arch] is None and asked[row.other], f"{asked}")
         if row.store == "containerd":
             expect(asked[row.other]["Id"] == asked[row.other]["Descriptor"]["digest"] == entry, f"{asked}, not {entry}")
-        # Loosely, by what would run, or strictly.
+        # Engines compare platforms loosely (what could run here) or strictly.
         loosely = row.engine.inspect(row.at("multi:v6"), platform("linux", "arm", "v7")) is not None
         expect(loosely == (row.store != "containerd"), f"arm/v7 finds arm/v6: {loosely}")
     manifests = row.engine.inspect(name, "?manifests=1").get("Manifests") or []
@@ -1164,7 +1164,7 @@ def _(row):
         row.push_run("1", "4")
         expect(row.pull(row.at("run:latest")).exit == 0, "a pull fails")
         checked = row.runs("run:latest")
-        # The containerd store of Docker 26 has only the digest of the index, and nothing more of the former one.
+        # The containerd store of Docker 26 keeps only the digest of the new index, and nothing of the previous one.
         is_unknown = row.store == "containerd" and row.release < 28
         expect(checked[0] == is_unknown, f"what it runs is as it was: {checked}")
         row.push_run("2", "4")
@@ -1186,7 +1186,7 @@ def _(row):
 def _(row):
     before = row.ended("left:ended")
     time.sleep(1)
-    # What the store had kept is known by how the numbers go on, not by what is over in a tenth of a second.
+    # The next numbers show what the store had kept; the first tenth of a second does not.
     row.link.rate = 5 * MB
     after = row.pull(row.at("left:ended")).fetched_share(row.image("left:ended"))
     # The containerd store continues the download.
@@ -1221,11 +1221,11 @@ def _(row):
     row.link.rate = 0
     row.end(pull)
     if row.store != "containerd":
-        # Its own matter: it asks for the rest.
+        # The engine itself requests the remaining bytes.
         return f"{pull.fetched_share(image):.2f} ×"
     pull.failed(UNREACHABLE, "reset by peer|EOF")
     time.sleep(2)
-    # What had come is thrown away by then: hence a retry at once.
+    # By then the store has deleted the downloaded bytes, so the program retries at once.
     after = row.pull(row.at("left:late")).fetched_share(image)
     expect(after > 0.99, f"{after:.2f}")
     return f"{after:.2f} ×"
@@ -1262,8 +1262,8 @@ def _(row):
 @docker_case("a connection is reset")
 def _(row):
     shares = []
-    # The containerd store deletes what was transferred 0.1 to 0.4 s after the error, on a busy machine perhaps before it is asked
-    # again: rarely, and hardly twice.
+    # The containerd store deletes the downloaded bytes 0.1 to 0.4 s after the error. On a busy machine this may be before the
+    # retry: rarely, and hardly ever twice in a row.
     for tag in ("reset", "reset-again"):
         row.link.rate = 2 * MB
         image = row.image(f"long:{tag}")
@@ -1276,7 +1276,7 @@ def _(row):
         expect(("🔁 Retry 1/3 at once: " in pull.out) == (row.store == "containerd"), "a retry at once, or none")
         summary = pull.pulled(image, 3, fetched=image.layers)
         shares.append(pull.fetched_share(image))
-        # What had come is not fetched again.
+        # The bytes that were downloaded before are not downloaded again.
         if shares[-1] <= 1.1:
             break
     expect(shares[-1] <= 1.1, f"{shares} × transferred")
@@ -1298,7 +1298,7 @@ def _(row):
         row.link.up()
     if row.kind == "podman":
         return summary
-    # Nothing is kept of what had come, whole layers included; the containerd store takes a moment to delete it.
+    # Nothing is kept, not even complete layers; the containerd store needs a moment to delete them.
     time.sleep(2)
     share = row.pull(row.at("long:lost")).fetched_share(row.image("long:lost"))
     expect(share > 0.99, f"{share:.2f} × transferred")
@@ -1380,7 +1380,7 @@ ROWS = [
 
 
 def work(row, cases, start, keep):
-    """Runs the cases; a failed case is reported with its log."""
+    """Runs the cases of a row; a failed case is reported with its log."""
     began = time.monotonic()
     try:
         row.start(*start)
@@ -1436,13 +1436,13 @@ def table(rows, cases):
         print("| " + " | ".join([name, *cells, sizes(name)]) + " |")
 
 
-# Engines that were built from their sources once, and what their recordings have to give, by what the engine was made to do then.
+# The recordings of engines that were built from source; and the expected results, by what the engine had to do.
 RECORDED = ["30.0.0-dev", "30.0.0-dev-containerd"]
 OUTCOMES = {"fresh-3-layers-slow": 0, "slow-to-unpack": 0, "registry-killed-and-revived": 0, "private-no-login": 1, "engine-killed": 1}
 
 
 def replayed(program):
-    """A table of the recordings: exit code, layers, and whether the log is the one beside the recording; how many were wrong."""
+    """Returns a table of the recordings (exit code, layers, whether the log is the same as beside it), and how many were wrong."""
     wrong = 0
     print("| | " + " | ".join(RECORDED) + " |")
     print("|---" * (len(RECORDED) + 1) + "|")

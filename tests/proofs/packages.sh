@@ -32,7 +32,7 @@ package() { # ARCHITECTURE [NAME]
     printf '%s\n' "${found[0]}"
 }
 
-# What logrotate is told, comments and the log's path aside.
+# The rules of a logrotate configuration, without comments and the log's path.
 RULES='weekly rotate 4 maxsize 1M compress delaycompress missingok notifempty create 0644 root root nocopytruncate noolddir dateformat -%Y%m%d-%s'
 rules() { grep -v '^#' "$1" | sed -n '/{$/,/^}/ { /[{}]/!p }' | xargs; }
 

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Tests the fleet's page in Debian's Chromium with Debian's mosquitto, as root:
 #   tests/proofs/page.sh        every part, and 1,000 devices with 500 messages per second for a minute; takes 3 to 4 minutes
-#   tests/proofs/page.sh large  10,000 devices with 500 messages per second for a minute, with figures
+#   tests/proofs/page.sh large  10,000 devices with 500 messages per second for a minute, with figures; WRITE=1 puts them into
+#                               README.md here
 # Installs what it needs from Debian and npm. Pictures are written to $PICTURES [target/page].
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -12,6 +13,12 @@ command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 tests/lab/lab.sh install "${missing[@]}"
 (cd deploy/fleet && npm ci --no-audit --no-fund --ignore-scripts)
-if [ "$*" = large ]; then exec timeout 300 node tests/page/load.mjs 10000 5 60; fi
+if [ "$*" = large ]; then
+    figures=$(mktemp)
+    trap 'rm -f "$figures"' EXIT
+    timeout 300 node tests/page/load.mjs 10000 5 60 | tee "$figures"
+    [ -z "${WRITE-}" ] || tests/proofs/section.py tests/proofs/README.md page <"$figures"
+    exit
+fi
 timeout 400 node --test tests/page/
 timeout 120 node tests/page/load.mjs 1000 60 60

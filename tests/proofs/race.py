@@ -66,15 +66,15 @@ ALL = [OURS, OURS_TTY, OURS_SIZES, DOCKER, DOCKER_TTY, CURL, DOCKER_PY, DOCKEROD
 # Sizes of layers in KB. The three are those of the README's first example; at RATE they take 10 seconds.
 IMAGES = {1: [30_000], 3: [5_000, 20_000, 50_000], 8: [4_000] * 8, 40: [800] * 40}
 QUICK = {1: [6_000], 3: [1_000, 4_000, 10_000]}
-RATE = 7_500_000  # bytes a second, of the throttled link
+RATE = 7_500_000  # bytes per second of the throttled link
 LINKS = ["fast", "throttled"]
 
-LIMIT = 300  # seconds; nothing here takes as long
-STARTS = 20  # a round
+LIMIT = 300  # seconds; no run takes as long
+STARTS = 20  # per round
 
 
 class Failure(Exception):
-    """What ends the race, with a reason."""
+    """The reason why the race cannot continue."""
 
 
 def say(text):
@@ -82,7 +82,7 @@ def say(text):
 
 
 def succeed(*command, **options):
-    """What the command prints; it must succeed."""
+    """Runs a command that must succeed; returns its output."""
     done = subprocess.run([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, errors="replace", **options)
     if done.returncode != 0:
@@ -95,10 +95,10 @@ def succeed(*command, **options):
 
 @contextlib.contextmanager
 def place():
-    """A tmpfs that is gone with the engine in it however this process ends."""
-    path = Path(tempfile.mkdtemp(prefix="race-", dir="/tmp"))  # short, for sockets lie below it
+    """A tmpfs that disappears, with the engine in it, however this process ends."""
+    path = Path(tempfile.mkdtemp(prefix="race-", dir="/tmp"))  # short, because paths of sockets are limited
     end = 'cat; "$0" stop "$1/lab"; ! mountpoint -q "$1" || umount "$1" || umount -l "$1"; rmdir "$1"'
-    # It waits for the end of a pipe that only we hold, in a session of its own: Ctrl-C is for us.
+    # It waits for the end of a pipe that only this process holds; in its own session, so that Ctrl-C only reaches this process.
     janitor = subprocess.Popen(["sh", "-c", end, LAB, path], stdin=subprocess.PIPE, start_new_session=True)
     try:
         succeed("mount", "-t", "tmpfs", "-o", "mode=0755", "race", path)
@@ -109,7 +109,7 @@ def place():
 
 
 class Engine:
-    """The engine of the lab, spoken to without a client that is in the race."""
+    """The engine of the lab, used without any of the clients that are compared."""
 
     def __init__(self, path):
         self.path = path
@@ -137,11 +137,11 @@ class Engine:
             raise Failure(f"images are left: {left}")
 
 
-# The measuring
+# Measuring
 
 
 class Cost:
-    """What a run cost: seconds, CPU seconds, peak memory and what was written in bytes."""
+    """The cost of a run: seconds, CPU seconds, peak memory and written bytes."""
 
     def __init__(self, line, written):
         code, wall, cpu, peak = line.split()
@@ -150,7 +150,7 @@ class Cost:
 
 
 class Terminal:
-    """A terminal that takes what it gets at once and counts it."""
+    """A terminal that reads its input at once and counts the bytes."""
 
     def __init__(self):
         self.master, self.slave = pty.openpty()
@@ -183,7 +183,7 @@ class Race:
         self.events = 100_000 if options.quick else 1_000_000
         self.pulls = [(link, layers) for link in LINKS for layers in self.images]
 
-    # Before the start
+    # Preparation
 
     def install(self):
         needed = {"curl": "curl", "jq": "jq", "cc": "gcc libc6-dev", "node": "nodejs", "npm": "npm", "ldd": "libc-bin"}
@@ -202,7 +202,7 @@ class Race:
             (self.place / "node").mkdir()
             succeed("npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "dockerode",
                     cwd=self.place / "node")
-        # That of the engine's package, where another one is installed beside it.
+        # docker's command line from the engine's package, even if another one is installed.
         self.docker = "/usr/bin/docker" if Path("/usr/bin/docker").exists() else shutil.which("docker")
 
     def build(self):
@@ -225,8 +225,8 @@ class Race:
         self.ordinary, self.bare = target / "release" / NAME, target / "release/examples/bare"
         if self.options.quick and not self.options.program:
             self.program = self.ordinary
-        # A copy, so that no build can get in between; and on the same file system for all.
         agent = self.program.with_name(self.program.name.replace(NAME, "alm-agent"))
+        # Copies, so that no build can replace a program during the race; and all on the same file system.
         self.program = Path(shutil.copy2(self.program, self.place / NAME))
         # Beside an agent, which it then asks for the sizes of layers.
         self.with_agent = self.place / "with-agent" / NAME
@@ -269,7 +269,7 @@ class Race:
         }[name]
 
     def run(self, command, is_tty=False):
-        """Runs it alone; what it cost."""
+        """Runs a command while nothing else runs; returns its cost."""
         self.log.unlink(missing_ok=True)
         result = self.place / "result"
         terminal = Terminal() if is_tty else None
@@ -280,7 +280,7 @@ class Race:
             try:
                 child.wait(LIMIT)
             finally:
-                child.kill()  # and what it measures, should that not have ended
+                child.kill()  # and the measured program, if it has not ended
                 child.wait()
                 if terminal:
                     terminal.close()
@@ -309,7 +309,7 @@ class Race:
         self.log_sizes.clear()
         for number in range(self.options.rounds):
             for link, layers in self.pulls:
-                # So short that there can be more of them.
+                # These runs are short, so there are more of them.
                 for again in range(3 if link == "fast" and not self.options.quick else 1):
                     say(f"round {number + 1} of {self.options.rounds}: {layers} layers, {link}")
                     first = (number + again) % len(self.names)
@@ -317,7 +317,7 @@ class Race:
                         self.costs[link, layers, name].append(self.pull(name, link, layers))
 
     def race_ordinary(self):
-        """What the ordinary build costs in memory."""
+        """The memory of the ordinary build."""
         self.ordinary_costs = []
         program, self.program = self.program, self.ordinary
         try:
@@ -420,12 +420,12 @@ class Race:
                     child.wait()
                 if self.engine.has(image):
                     raise Failure(f"{name} was done before it was stopped")
-                time.sleep(0.3)  # for the engine to give up as well
+                time.sleep(0.3)  # until the engine has ended the pull, too
 
-    # What came of it
+    # Results
 
     def ratios(self, link, layers, name, what):
-        """To ours, of each round."""
+        """The ratios to our program, round by round."""
         pairs = zip(self.costs[link, layers, name], self.costs[link, layers, OURS])
         return [getattr(theirs, what) / getattr(ours, what) for theirs, ours in pairs]
 
@@ -455,9 +455,9 @@ class Race:
                 f"load {load:.1f} before. {'; '.join(words)}.")
 
     def sizes(self):
-        """Bytes of what has to be there: the files, and the shared libraries that ldd names."""
+        """The bytes that must be installed: the files, and the shared libraries that ldd lists."""
         def libraries(program):
-            done = subprocess.run(["ldd", program], capture_output=True, text=True)  # of a static one it fails
+            done = subprocess.run(["ldd", program], capture_output=True, text=True)  # it fails for a static executable
             return {Path(found).resolve() for found in re.findall(r"(/\S+) \(", done.stdout)}
 
         def tree(top):
@@ -498,7 +498,7 @@ def named(link, layers):
 
 
 def quarter(samples, is_upper):
-    """The quartile; of few samples the sample that is nearest to it."""
+    """The quartile: the sample that is nearest to it."""
     ordered = sorted(samples)
     at = (len(ordered) - 1) * (0.75 if is_upper else 0.25)
     return ordered[round(at)]
@@ -509,7 +509,7 @@ MEASURES = [("cpu", "CPU", "ms", 1e3), ("peak", "Peak memory", "KB", 1e-3), ("wr
 
 
 def pull_tables(race):
-    """A table a measure, and the comparisons that we lose."""
+    """A table for each measure, and the comparisons in which our program is worse."""
     lost = []
     for what, title, unit, scale in MEASURES:
         print(f"\n| {title} ({unit}) | " + " | ".join(race.names) + " |")
@@ -533,7 +533,7 @@ def pull_tables(race):
 
 
 def other_table(race):
-    """Replay, start, stop and size; and what of it we lose."""
+    """The table of replay, start, stop and size; and the comparisons in which our program is worse."""
     lost = []
     print("\n| what | this program | others, and how many times ours |\n|---|---|---|")
 
@@ -573,7 +573,7 @@ def other_table(race):
 
 
 def budgets(race):
-    """Says of each budget whether it is kept; whether none is missed by more than the noise."""
+    """Prints whether each budget is kept; returns whether none is exceeded by more than the noise."""
     rows = []
 
     def check_max(what, samples, limit, unit="", is_judged=True):
@@ -585,7 +585,7 @@ def budgets(race):
         rows.append((what, f"{number(limit)}{unit}", f"{number(value)}{unit}", state))
 
     def worst(what, samples_of, *limit):
-        """The samples of the pull in which ours comes off worst."""
+        """The samples of the pull with our worst result."""
         samples = {pull: samples_of(pull) for pull in race.pulls}
         pull = max(samples, key=lambda pull: statistics.median(samples[pull]))
         check_max(f"{what} (worst: {named(*pull)})", samples[pull], *limit)

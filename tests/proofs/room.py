@@ -25,7 +25,7 @@ sys.dont_write_bytecode = True
 import engines, section
 from engines import ALONE, CHILDREN, LAB, MB, NAME, PATH, ROOT, STOP, Engine, Link, Registry, Wrong, expect, layer, run
 
-# Of each file system; some more than five times the image of the widest case.
+# The size of each file system: more than five times the largest image.
 DISK = 700 * MB
 
 FULL = re.compile(
@@ -95,7 +95,7 @@ class SmallEngine(Engine):
 
     @property
     def pid(self):
-        """Of the engine itself, in whose namespace all of it is to be seen."""
+        """The process of the engine itself: its mount namespace has all file systems of the engine."""
         return int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0])
 
     def free(self):
@@ -104,10 +104,10 @@ class SmallEngine(Engine):
         return disk.f_bfree * disk.f_frsize
 
     def leave(self, room):
-        """So many bytes free where the images are."""
+        """Leaves so many bytes free on the file system of the images."""
         path = Path(f"/proc/{self.pid}/root{self.directory}/filler")
         path.unlink(missing_ok=True)
-        # What was deleted is free a little later; what came of a pull that was ended the containerd store keeps for hours.
+        # Space becomes free some time after a deletion; the containerd store keeps the data of an ended pull for hours.
         until = time.monotonic() + 30
         while self.free() < self.empty - 30 * MB and time.monotonic() < until:
             time.sleep(0.5)
@@ -115,18 +115,18 @@ class SmallEngine(Engine):
         expect(fill > 0, f"{self.free()} bytes are free, not {room}")
         with open(path, "wb") as file:
             os.posix_fallocate(file.fileno(), 0, fill)
-        # The file system's own lists of so large a file.
+        # The file system needs some blocks for the metadata of such a large file.
         expect(abs(self.free() - room) < MB, f"{self.free()} bytes are free, not {room}")
 
     def forget(self):
-        """All images."""
+        """Removes all images."""
         for image in json.loads(self.ask("GET", "/images/json")[1]):
             self.order("DELETE", f"/images/{image['Id']}?force=1")
         self.order("POST", "/images/prune")
 
 
 class Pulled:
-    """How a pull ended, and what it cost."""
+    """A pull: its result, its duration and the bytes downloaded."""
 
     def __init__(self, row, name, rate, *options):
         row.count += 1
@@ -145,7 +145,7 @@ class Pulled:
         found = FULL.search(self.out)
         self.full = found and found.groups()
         self.is_tight = TIGHT in self.out
-        # The sizes must have come, or nothing was judged at all.
+        # Without the sizes the program would not have decided anything.
         expect("--sizes" in options or "📏 To download: " in self.out, "the sizes were not known")
 
     def is_whole(self):
@@ -168,7 +168,7 @@ def ended(row, name, room):
     row.engine.leave(room)
     pulled = Pulled(row, name, 5 * MB)
     if not row.is_known:
-        # Nothing is known, nothing is said: it is for the engine to find out.
+        # If nothing is known, the program says nothing, and the engine fails by itself.
         expect(not pulled.full and not pulled.is_tight, "a judgement without knowledge")
         return f"not judged, {percent(pulled.share)} came"
     expect(pulled.exit == 1 and pulled.full, f"exit {pulled.exit}, and not ended by us")
@@ -247,9 +247,9 @@ class Row:
         self.name = " ".join(filter(None, (suite, store, containerd, kind, where)))
         self.program, self.count, self.results, self.said, self.version = program, 0, {}, "", ""
         self.engine = None
-        # Docker 26 does not say which containerd keeps its images: then only where it makes no difference.
+        # Docker 26 does not report the directory of its containerd, so the program can only decide if it makes no difference.
         self.is_known = not (suite == "trixie" and store) or where == "both"
-        # In images, as the program may count: twice only where it knows that the file system does not compress.
+        # The space in multiples of the image: the program counts the image twice only if the file system does not compress.
         self.least = 2 if store and kind == "ext4" else 1
 
     def start(self, address, sizes, directory, root):

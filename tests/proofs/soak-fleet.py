@@ -29,14 +29,14 @@ SHORT = sys.argv[1:] == ["short"]
 DEVICES, PULLERS = 200, 4
 TAGS = ["three:latest", "three:v2", "eight:latest", "tiny:latest", "three:missing"]
 PAGE_KNOWS = set("id status text time since digest latest pulled checked kind details hint failing_since current total percent attempt attempts bytes seconds lost".split())
-# A change of these alone is told at most every 6 hours (design of the topics: deploy/fleet/README.md).
+# A change of only these fields is published at most every 6 hours (deploy/fleet/README.md).
 LAZY = {"time", "checked"}
 lab.TOPIC = "fleet"
 must, until = lab.must, lab.until
 
 
 class Page:
-    """tests/page/soak.mjs, asked line by line."""
+    """tests/page/soak.mjs: one line of input for each request, one line of output for each answer."""
 
     def __init__(self, port):
         self.process = lab.begin(["node", f"{lab.ROOT}/tests/page/soak.mjs", f"https://localhost:{port}/index.html", "viewer", "look"],
@@ -50,7 +50,7 @@ class Page:
 
 
 def tree(pid):
-    """A process and all below it."""
+    """A process and all its descendants."""
     parents = {}
     for status in glob.glob("/proc/[0-9]*/stat"):
         try:
@@ -65,7 +65,7 @@ def tree(pid):
 
 
 def sample(pids):
-    """Memory of their own in KB, open files, and sockets among these; of all together."""
+    """The sums over these processes: private memory in KB, open files, and sockets among these."""
     memory = files = sockets = 0
     for pid in pids:
         try:
@@ -80,7 +80,7 @@ def sample(pids):
 
 
 def flat(name, values, allowance=None):
-    """A row of figures, held to what flat is; `allowance` (of memory) is what it may rise by in any case."""
+    """Prints a row of figures and checks that it is flat; a rise of up to `allowance` is always accepted."""
     kept = values[len(values) // 4 :]
     if len(kept) < 4:
         must(False, f"{name}: {len(kept)} samples are too few to tell")
@@ -88,20 +88,20 @@ def flat(name, values, allowance=None):
     rise = (statistics.linear_regression(range(len(kept)), kept).slope if len(set(kept)) > 1 else 0.0) * (len(kept) - 1)
     middle, half = statistics.median(kept), len(kept) // 2
     quarters = [round(statistics.median(kept[len(kept) * at // 4 : len(kept) * (at + 1) // 4])) for at in range(4)]
-    # A file is open for a moment where states are read: what leaks is never closed again, and lifts the least.
+    # Files are open for a moment while states are read. A leak is never closed, so it raises the minimum.
     fine = rise <= max(0.05 * middle, allowance) if allowance is not None else min(kept[half:]) <= min(kept[:half])
     must(fine, f"{name}: {len(kept)} samples, {min(kept)} to {max(kept)}, medians of its quarters {quarters}, rises by {rise:+.1f}")
 
 
 class Writers:
-    """What moves: pulls on the first devices, replays on the others, until `stop` is set."""
+    """Changes the states until `stop` is set: with pulls on the first devices, and with replays on the others."""
 
     def __init__(self, program, directory, agents, found):
         self.program, self.at, self.agents, self.found = program, directory, agents, found
         self.stop, self.pulls, self.replays, self.errors = threading.Event(), 0, 0, queue.Queue()
         self.recordings = sorted(glob.glob(f"{lab.ROOT}/fixtures/*/*.jsonl"))
         self.environment = {"PATH": os.environ["PATH"], "HOME": directory, "DOCKER_CONFIG": f"{directory}/lab/config", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
-        # Always the same few images on a device, and all of them from the beginning: more of them would be more memory.
+        # A device has the same few images from the beginning, because additional images would need additional memory.
         self.own = {agent.name: [self.recordings[(number * 3 + more) % len(self.recordings)] for more in range(3)] for number, agent in enumerate(agents)}
         for agent in agents[PULLERS:]:
             for recording in self.own[agent.name]:
@@ -156,7 +156,7 @@ class Writers:
 
 
 def disturb(turn, broker, networks):
-    """One of the troubles, over before an agent waits for more than a minute."""
+    """Causes one of the failures, for so short a time that no agent waits for more than a minute afterwards."""
     kind = ("broker killed and emptied", "network cut", "broker ended", "network stalled", "connections reset")[turn % 5]
     print(f"     {time.strftime('%H:%M:%S')} {kind}", flush=True)
     if kind == "broker killed and emptied":
@@ -179,13 +179,13 @@ def disturb(turn, broker, networks):
 
 
 def states(agent):
-    """The state files of a device, by image, in the fields that are sent."""
+    """The states of a device from its files, by image, with the fields that are published."""
     images = [json.load(open(file)) for file in glob.glob(f"{glob.escape(agent.state)}/*.json")]
     return {image["id"]: lab.published_fields(image) for image in images}
 
 
 def differences(agents, broker, page):
-    """What is not the same in file, broker and page; and how many fields were compared."""
+    """The differences between files, broker and page; and the number of compared fields."""
     watch = lab.Watch(broker)
     until(lambda: all(watch.online(agent.name) and watch.state(agent.name) for agent in agents), 10)
     shown, found, fields = page.ask("all"), [], 0
@@ -219,7 +219,7 @@ def soak(seconds, directory, program):
     os.makedirs(f"{directory}/site")
     subprocess.run([f"{lab.ROOT}/deploy/fleet/site.sh", f"{directory}/site"], check=True)
     broker = lab.Broker(f"{directory}/broker", lab.Authority(f"{directory}/ca"), DEVICES)
-    # The page with what it takes from npm, as the package has it.
+    # The page with its npm packages, as the Debian package has it.
     os.remove(f"{directory}/broker/share/page")
     os.symlink(f"{directory}/site", f"{directory}/broker/share/page")
     names = [f"pi-{number:03}" for number in range(1, DEVICES + 1)]
@@ -257,7 +257,7 @@ def soak(seconds, directory, program):
     try:
         while time.monotonic() < began + seconds:
             for name, pids in (("agents", [agent.process.pid for agent in agents]), ("broker", [broker.process.pid]), ("monitor", [monitor.pid]), ("browser", tree(page.pid))):
-                # A broker that was started again begins its row again.
+                # After a restart of the broker its row of figures begins again.
                 for what, value in sample(pids).items():
                     rows.setdefault((name, what), []).append(value)
             seen = page.ask("look")
@@ -285,7 +285,7 @@ def soak(seconds, directory, program):
     for text in wrong[:10]:
         print(f"     {text}")
     must(not wrong, f"{writers.pulls} pulls, {writers.replays} replays, {turn} troubles in {time.monotonic() - began:.0f} s: {fields} fields of {DEVICES} devices are the same in file, broker and page ({len(wrong)} differ)")
-    # The browser opens files and keeps memory as it likes, mosquitto's heap begins anew with each start: their figures are shown.
+    # The figures of the browser and of mosquitto are only printed: a browser's memory varies, mosquitto's heap is new after each start.
     for (name, what), values in rows.items():
         allowance = {"memory": 16, "heap": 1_000_000, "nodes": 10}.get(what)
         if name == "browser" or (name, what) == ("broker", "memory"):
@@ -324,7 +324,7 @@ def main():
     finally:
         for process in lab.started:
             process.poll() is None and process.kill()
-        # The registry's port is its own, and so are the locks of its images.
+        # The names of these locks contain the registry's port, so no other test uses them.
         for line in open(f"{directory}/lab/env") if os.path.exists(f"{directory}/lab/env") else ():
             for lock in glob.glob(f"/run/alm/lock/{line.strip().split('=')[1].replace(':', '_')}_*"):
                 os.remove(lock)

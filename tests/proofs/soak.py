@@ -33,9 +33,9 @@ wrong = []
 
 
 def flat(name, values, max_rise):
-    """Prints a row of figures, and holds it to what flat is: the straight line through it rises by so many percent.
+    """Prints a row of figures and checks that it is flat: its regression line must not rise by more than so many percent.
 
-    Returns what it rises by from one value to the next."""
+    Returns the slope: the rise from one value to the next."""
     if len(values) < 2:
         must(False, f"{name}: {len(values)} values are too few to tell")
         return 0.0
@@ -78,8 +78,8 @@ def ptrace(request, pid, data=0):
 
 
 def watch(command, environment):
-    """Runs a program; its exit code, peak memory and open files. These are read while the kernel holds it at its exit:
-    the figures that wait() gives are no less than those of the parent."""
+    """Runs a program; returns its exit code, peak memory and open files. They are read while ptrace stops it at its exit,
+    because the peak that wait() returns includes that of the parent before exec."""
     pid = os.fork()
     if pid == 0:
         null = os.open("/dev/null", os.O_RDWR)
@@ -116,7 +116,7 @@ def left(kind):
 
 
 def replays(program, directory, environment):
-    """Each recording of the fixtures in turn, all into one log."""
+    """Replays all recordings of the fixtures in turn, into one log."""
     recordings = left(f"{ROOT}/fixtures/*/*.jsonl")
     log, exits, rows = f"{directory}/replay.log", {}, []
     for number in range(REPLAYS):
@@ -126,14 +126,14 @@ def replays(program, directory, environment):
         code, *row = watch([program, "--replay", recording, "--log", log], environment)
         rows.append(row)
         must(exits.setdefault(recording, code) == code, f"{recording}: exit {code}, and before {exits[recording]}")
-    # The rest of a turn would make a slope of its own.
+    # An incomplete turn would have another mean, and so a slope.
     rows = rows[: len(rows) // len(recordings) * len(recordings)]
     for what, values, rise in zip(("peak memory (KB)", "open files at the end"), zip(*rows), (MAX_RISE, 0)):
         flat(f"replays: {what}", values, rise)
 
 
 def pulls(program, directory, environment):
-    """Fresh pulls from a private engine, each image removed before it is pulled again."""
+    """Pulls from a private engine; each image is removed before it is pulled again."""
     lab = f"{directory}/lab"
     subprocess.run([LAB, "start", lab], check=True)
     try:
@@ -151,7 +151,7 @@ def pulls(program, directory, environment):
             code, *row = watch([program, "--host", host, "--log", log, image], environment)
             must(code == 0, f"pull {number} of {image}: exit {code}")
             subprocess.run([*docker, "rmi", image], check=True, stdout=subprocess.DEVNULL)
-            # Connections end when the other side has seen it.
+            # A connection is closed only after the other side has noticed the end.
             connected = 1
             for _ in range(100):
                 connected = sum(found["ENGINE_SOCKET"] in line for line in open("/proc/net/unix"))
@@ -163,11 +163,11 @@ def pulls(program, directory, environment):
         columns = list(zip(*rows))
         for name, values, rise in zip(names, columns, (MAX_RISE, 0, 0)):
             flat(f"pulls: {name}", values, rise)
-        # These keep connections to each other open for a while, more or fewer of them; a leak is one or more a pull.
+        # Engine and registry keep a varying number of connections to each other open; a leak would be one or more per pull.
         for name, values in zip(("engine", "registry"), columns[3:]):
             rises = flat(f"pulls: open files of the {name}", values, math.inf)
             must(rises < 0.5, f"the {name} keeps {rises:.2f} more open files with each pull")
-        # One for each image stays; the port is this registry's own, and so are they.
+        # One lock for each image stays. The names contain this registry's port, so no other test uses them.
         locks = left(f"/run/alm/lock/{found['REGISTRY'].replace(':', '_')}_*")
         must(len(locks) == len(images), f"lock files: {locks}")
         must(not os.listdir(environment["TMPDIR"]), f"temporary files: {os.listdir(environment['TMPDIR'])}")
@@ -191,7 +191,7 @@ PONG = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\nConnection
 
 
 def long_pull(program, directory, environment):
-    """One pull from an engine that breaks off again and again; it is sampled while events come."""
+    """One pull from an engine that ends its answer again and again; figures are taken while events arrive."""
     path, log, image = f"{directory}/engine.sock", f"{directory}/long.log", f"127.0.0.1:5000/soak{os.getpid()}:1"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
@@ -204,7 +204,7 @@ def long_pull(program, directory, environment):
         client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
         send(b'{"status":"Pulling from soak","id":"1"}')
         send(*(b'{"status":"Pulling fs layer","progressDetail":{},"id":"%s"}' % id for id in ids))
-        # The mark of the store that keeps what has come: it is worth trying again there.
+        # The mark of the store that keeps incomplete layers: with it the program tries again.
         send(b'{"status":"Download complete","progressDetail":{"hidecounts":true},"id":"c0ff1g"}')
         for second in range(each // 80):
             current = 500_000_000 * second // (each // 80)
@@ -255,7 +255,7 @@ def long_pull(program, directory, environment):
 
 
 def follow(program, directory, environment):
-    """alm pull -f, while the log grows and is rotated; every line comes once and in order."""
+    """alm pull -f while the log grows and is rotated: every line is shown once and in order."""
     log, rows, files = f"{directory}/followed.log", [], []
     open(log, "w").close()
     command = [program, "--view", "-f", "-n", "0", "--log", log]
@@ -264,7 +264,7 @@ def follow(program, directory, environment):
         try:
             for rotation in range(ROTATIONS):
                 first = rotation * LINES
-                # The first of all tells that it follows.
+                # At the beginning the viewer may not follow the log yet.
                 with open(log, "a") as to:
                     if rotation == 0:
                         signal.alarm(LIMIT)
@@ -281,7 +281,7 @@ def follow(program, directory, environment):
                 rows.append(sample(process.pid)[0])
                 rotate(log)
                 open(log, "w").close()
-                # A file is held for two seconds after it was deleted: a writer may be late.
+                # It keeps a deleted file open for two seconds, because a writer may still append to it.
                 if rotation % 10 == 9:
                     end = time.monotonic() + LIMIT
                     while time.monotonic() < end and files and sample(process.pid)[1] > files[0]:
@@ -297,7 +297,7 @@ def follow(program, directory, environment):
 
 
 def started_to_follow(process, to):
-    """Whether a line that is written now is shown; lines from before it follows are none of its business."""
+    """Waits until a line that is written now is shown; earlier lines may be missing."""
     print("[2026-01-01 00:00:00] to begin with", file=to, flush=True)
     return bool(select.select([process.stdout], [], [], 0.2)[0])
 

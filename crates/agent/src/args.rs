@@ -87,7 +87,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
             other => return Err(other.unexpected()),
         }
     }
-    command.ok_or_else(|| "say what to do".into())
+    command.ok_or_else(|| "nothing to do: give a command, --broker or --notify-file".into())
 }
 
 #[cfg(test)]
@@ -115,7 +115,7 @@ mod tests {
         check("digest", "Digest");
         check("--version", concat!("alm-agent ", env!("CARGO_PKG_VERSION")));
         check("sizes --help", HELP.lines().next().unwrap());
-        check("", "say what to do");
+        check("", "nothing to do: give a command, --broker or --notify-file");
         check("size", "there is no command size");
         check("sizes digest", "unexpected argument \"digest\"");
         check("--password x", "invalid option '--password'");

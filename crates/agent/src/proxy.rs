@@ -18,7 +18,7 @@ pub(crate) fn proxy_for(info: &Info, scheme: &str, authority: &str) -> Result<Op
     }
     // `GET /info` hides user and password: `http://xxxxx:xxxxx@host:port`.
     if proxy.contains('@') {
-        return Err(Failure::new(Kind::Proxy, "the engine goes by a proxy whose password it does not tell"));
+        return Err(Failure::new(Kind::Proxy, "the engine uses a proxy whose password it does not report"));
     }
     let address = proxy.strip_prefix("http://").unwrap_or(proxy);
     if address.contains("://") {
@@ -136,10 +136,10 @@ mod tests {
             ("http://p.test:3128/", "p.test:3128"),
             ("p.test:3128", "p.test:3128"),
             ("http://p.test", "p.test:80"),
-            ("http://xxxxx:xxxxx@p.test:3128", "the engine goes by a proxy whose password it does not tell"),
+            ("http://xxxxx:xxxxx@p.test:3128", "the engine uses a proxy whose password it does not report"),
             ("https://p.test:3128", "the engine goes by a proxy that is not spoken to by http"),
             ("socks5://p.test", "the engine goes by a proxy that is not spoken to by http"),
-            ("http://xxxxx@p.test:3128", "the engine goes by a proxy whose password it does not tell"),
+            ("http://xxxxx@p.test:3128", "the engine uses a proxy whose password it does not report"),
             ("http://[fd00::1]:3128", "[fd00::1]:3128"),
             ("http://[fe80::1%25eth0]:3128", "the engine goes by a proxy that has no address"),
             ("http://p test", "the engine goes by a proxy that has no address"),

@@ -55,7 +55,7 @@ impl Registry<'_> {
     /// The digest only, by a request that registries do not count as a pull.
     pub(crate) fn digest(&mut self, version: &str) -> Result<String> {
         let answer = self.ask(&Method::HEAD, version)?;
-        digest_of(&answer).ok_or_else(|| Failure::new(Kind::Format, "the registry does not tell the image's digest"))
+        digest_of(&answer).ok_or_else(|| Failure::new(Kind::Format, "the registry does not report the image's digest"))
     }
 
     fn ask(&mut self, method: &Method, version: &str) -> Result<Response<Body>> {

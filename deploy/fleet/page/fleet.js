@@ -15,9 +15,9 @@ const add = (counts, key) => counts.set(key, (counts.get(key) ?? 0) + 1);
 const largest = counts => [...counts].sort(([a, n], [b, m]) => m - n || (a < b ? -1 : 1));
 
 class Fleet {
-  devices = new Map(); // name → what its state says, online ('' where it never said so), live, and what judge() finds
+  devices = new Map(); // name → its state, online ('' if it never published it), live, and what judge() adds
   goals = new Map(); // image → the digest that it should have
-  connection = 0; // the broker tells all that it keeps in each
+  connection = 0; // its number: the broker sends all retained messages in each
 
   apply(name, { online, state }) {
     const device = this.devices.get(name) ?? { online: '', images: [], containers: [], site: '' };
@@ -27,12 +27,12 @@ class Fleet {
     if (isGone) this.devices.delete(name); else this.devices.set(name, device);
   }
 
-  // Who was removed while there was no connection is not told of in this one.
+  // A device that was removed while there was no connection has no message in this one, so it is removed here.
   sweep() {
     for (const [name, { connection }] of this.devices) if (connection !== this.connection) this.devices.delete(name);
   }
 
-  // What most found, not the newest that was pulled: one test device would turn the whole fleet to behind.
+  // The digest that most devices found, not the newest one: a single test device would turn the whole fleet to behind.
   findGoals() {
     const found = new Map(), after = Date.now() - WITHIN;
     for (const { images } of this.devices.values()) for (const { id, latest, checked, pulled } of images) {
@@ -48,7 +48,7 @@ class Fleet {
     return Boolean(goal && digest && digest !== goal) || text === 'Newer image';
   }
 
-  // The class of a device, which of its images says why, and what the table has of it.
+  // Sets the class of a device, the image that is the reason for it, and the fields of its row.
   judge(device) {
     const { images, containers } = device;
     const failed = images.find(image => image.status === 'Error');
@@ -57,21 +57,22 @@ class Fleet {
     const behind = images.find(image => this.isBehind(image));
     const main = failed ?? working ?? behind ?? images[0] ?? {};
     device.main = main;
-    device.isWorking = Boolean(working);
+    // What was told of a pull that is over is nothing to begin the next one with.
+    if (!working) device.live = null;
     device.cls = failed || broken ? 'failed' : device.online === 'offline' ? 'offline' : working ? 'pulling'
       : behind ? 'behind' : images.length ? 'current' : 'unknown';
     device.kind = failed ? failed.kind || 'other' : broken?.status === 'Failed' ? 'container' : broken ? 'rolled-back' : '';
     device.detail = !failed && broken ? `container ${broken.name}: ${broken.details ?? broken.status}` : main.details ?? '';
     device.image = main.id ?? '';
     device.digest = main.digest ?? '';
-    device.since = -Date.parse(main.failing_since ?? main.since) || 0;
+    device.since = -time(main.failing_since ?? main.since) || 0;
     device.percent = device.cls === 'pulling' ? this.latest(device, main).percent ?? 0 : -1;
   }
 
-  // An image with what was heard of its pull since the last state.
+  // An image with the progress that was received since its last state.
   latest({ live }, image) { return image.status === 'Working' && live?.id === image.id ? { ...image, ...live } : image; }
 
-  // Everything that is summed, in one pass, so that no two sums on the page can differ.
+  // All sums, in one pass over the devices, so that no two sums on the page can contradict each other.
   tally() {
     this.findGoals();
     const classes = new Map(CLASSES.map(cls => [cls, 0])), kinds = new Map(), sites = new Set(), images = new Map(), behind = new Set();
@@ -85,6 +86,8 @@ class Fleet {
         if (this.isBehind(image)) behind.add(image.id);
       }
     }
+    // A device that told of ever new images would fill this.
+    for (const id of this.goals.keys()) if (!images.has(id)) this.goals.delete(id);
     return { classes, kinds: largest(kinds), sites: [...sites].sort(), images: largest(images).map(([id]) => id), behind };
   }
 
@@ -98,21 +101,20 @@ class Fleet {
       if (image.digest && image.digest === this.goals.get(id) && time(image.pulled)) had.push(time(image.pulled));
       if (image.status === 'Error' && time(image.failing_since)) failing.push(time(image.failing_since));
     }
-    if (!had.length) return null;
     const from = had.reduce((a, b) => Math.min(a, b), now - 60e3), step = (now - from) / POINTS;
     const percent = times => {
       const counts = new Array(POINTS + 1).fill(0);
       for (const at of times) counts[Math.min(POINTS, Math.max(0, Math.ceil((at - from) / step)))]++;
       let sum = 0;
-      return counts.map(n => 100 * (sum += n) / all);
+      return counts.map(n => 100 * (sum += n) / (all || 1));
     };
     return [Array.from({ length: POINTS + 1 }, (_, at) => (from + at * step) / 1000), percent(had), percent(failing)];
   }
 
   // The rows that `filter` leaves, sorted.
   rows(filter, { by, up }) {
-    const query = filter.query.trim().toLowerCase(), rank = new Map(CLASSES.map((cls, at) => [cls, at]));
-    const key = device => (by === 'cls' ? rank.get(device.cls) : device[by]);
+    const query = filter.query.trim().toLowerCase();
+    const key = device => (by === 'cls' ? CLASSES.indexOf(device.cls) : device[by]);
     const has = device => [device.name, device.site, device.detail, ...device.containers.map(one => one.name),
       ...device.images.flatMap(({ id, digest, details, kind }) => [id, digest, details, kind])].join('\n').toLowerCase().includes(query);
     return [...this.devices.values()].filter(device => ['cls', 'kind', 'site'].every(name => !filter[name] || device[name] === filter[name])

@@ -18,8 +18,11 @@ const fleet = new Fleet(), filter = { ...ALL }, sort = { by: 'cls', up: true };
 let rows = [], opened = '', cursor = '', link = '', dirty = false, drawn = 0;
 
 // --- Words and numbers.
-const span = seconds => (seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min`
-  : seconds < 172800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} days`);
+// Rounded down, as `alm status` does.
+const span = seconds => {
+  const minutes = Math.floor(seconds / 60), hours = Math.floor(minutes / 60), days = Math.floor(hours / 24);
+  return minutes < 2 ? `${Math.floor(seconds)} s` : hours < 1 ? `${minutes} min` : days < 1 ? `${hours} h ${minutes % 60} min` : `${days} day${days === 1 ? '' : 's'}`;
+};
 const ago = text => (time(text) ? span(Math.max(0, Date.now() - time(text)) / 1000) : '');
 const when = text => (time(text) ? `${new Date(text).toLocaleString()} (${ago(text)} ago)` : text && `${text} (clock is wrong)`);
 const bytes = n => (n === undefined ? '?' : n < 1e6 ? `${Math.floor(n / 1e3)} KB` : n < 1e9 ? `${Math.floor(n / 1e6)} MB` : `${(Math.floor(n / 1e8) / 10).toFixed(1)} GB`);
@@ -28,13 +31,7 @@ const count = n => n.toLocaleString('en');
 const dots = (...parts) => parts.filter(Boolean).join(' · ');
 const size = one => one.current !== undefined && `${bytes(one.current)} of ${bytes(one.total)}`;
 const far = one => dots(one.percent !== undefined && `${Math.floor(one.percent)} %`, size(one), one.rate && `${bytes(one.rate)}/s`, one.left && `${span(one.left)} left`);
-const sentence = name => name[0].toUpperCase() + name.slice(1).replaceAll('-', ' ');
-const fill = (bar, percent) => {
-  bar.ariaValueNow = Math.floor(Math.min(100, Math.max(0, percent ?? 0)));
-  bar.firstChild.style.width = `${bar.ariaValueNow}%`;
-  return bar;
-};
-const bar = percent => fill(make('div', { className: 'bar', role: 'progressbar' }, make('i')), percent);
+const bar = (percent = 0) => make('progress', { max: 100, value: percent, ariaLabel: 'Progress' });
 
 // --- Totals, reasons, sites and curve.
 // Buttons that filter, each with its count. They stay where they are, so that a press and the focus do not miss.
@@ -56,34 +53,35 @@ function totals({ classes, kinds }) {
   put($('count'), `${count(all)} device${all === 1 ? '' : 's'}`);
   choices($('totals'), 'cls', Object.entries(NAMES).filter(([cls]) => cls !== 'unknown' || classes.get(cls))
     .map(([cls, name]) => [cls, count(classes.get(cls)), name, all ? `${(100 * classes.get(cls) / all).toFixed(1)} %` : '']));
-  choices($('kinds'), 'kind', kinds.map(([kind, n]) => [kind, count(n), sentence(kind)]));
-  put($('none'), kinds.length ? '' : 'Nothing fails.');
+  choices($('kinds'), 'kind', kinds.map(([kind, n]) => [kind, count(n), kind.replaceAll('-', ' ')]));
+  $('none').hidden = kinds.length;
 }
 
 function options(select, values, names = values) {
-  if (values.join('\n') === [...select.options].map(option => option.value).join('\n')) return;
+  if (values.length === select.length && values.every((value, at) => value === select[at].value)) return;
   const { value } = select;
   select.replaceChildren(...values.map((value, at) => make('option', { value }, names[at])));
   select.value = values.includes(value) ? value : values[0];
 }
 
-let plot = null, plotted = '', chosen = false;
+let plot = null, chosen = false;
 function curve({ images, behind }) {
   options($('image'), images.slice(0, 40));
   // Of most interest is the one that not everybody has.
   if (!chosen) $('image').value = images.find(id => behind.has(id)) ?? images[0];
-  const id = $('image').value, data = fleet.rollout(id);
-  put($('goal'), brief(fleet.goals.get(id)) ?? 'no device has asked its registry in the last hour');
-  const box = $('plot'), color = (of, property = 'borderLeftColor') => getComputedStyle(document.querySelector(of))[property];
-  const text = color('#count', 'color'), line = color('#scroll', 'borderTopColor'), look = `${box.clientWidth} ${text} ${Boolean(data)}`;
-  if (look === plotted) return plot?.setData(data);
-  if (!globalThis.uPlot) return;
-  plotted = look;
-  plot?.destroy();
-  const axis = { stroke: text, grid: { stroke: line }, ticks: { stroke: line } };
-  plot = data && new uPlot({ width: box.clientWidth, height: 140, legend: { live: false }, scales: { y: { range: [0, 100] } },
+  const id = $('image').value, goal = fleet.goals.get(id), box = $('plot');
+  put($('goal'), brief(goal) ?? (id && 'no device has asked its registry in the last hour'));
+  box.hidden = !goal;
+  if (!goal || !globalThis.uPlot) return;
+  // Asked for at each drawing: the browser may turn dark.
+  const color = (of, property) => () => getComputedStyle(document.querySelector(of))[property];
+  const stroke = color('#scroll', 'borderTopColor'), axis = { stroke: color('#count', 'color'), grid: { stroke }, ticks: { stroke } };
+  const line = (label, cls) => ({ label, stroke: color(`#totals [value=${cls}]`, 'borderLeftColor'), width: 2 });
+  plot ??= new uPlot({ width: 0, height: 140, legend: { live: false }, scales: { y: { range: [0, 100] } },
     axes: [{ ...axis, size: 30 }, { ...axis, size: 56, values: (_, values) => values.map(value => `${value} %`) }],
-    series: [{}, { label: 'have it', stroke: color('#totals [value=current]'), width: 2 }, { label: 'failing', stroke: color('#totals [value=failed]'), width: 2 }] }, data, box);
+    series: [{}, line('have it', 'current'), line('failing', 'failed')] }, [], box);
+  if (plot.width !== box.clientWidth) plot.setSize({ width: box.clientWidth, height: 140 });
+  plot.setData(fleet.rollout(id));
 }
 
 // --- The table: as many rows as fit, moved to where the reader is.
@@ -107,27 +105,27 @@ function row() {
 
 function paint() {
   const height = rowHeight(), box = $('scroll'), all = rows.length;
-  put($('shown'), all === fleet.devices.size ? '' : `${count(all)} shown`);
+  put($('shown'), !fleet.devices.size ? 'No device has reported yet.' : all === fleet.devices.size ? '' : `${count(all)} shown`);
   $('all').hidden = !Object.values(filter).some(Boolean);
   $('space').style.height = `${all * height}px`;
   $('table').ariaRowCount = all + 1;
   const first = Math.max(0, Math.min(Math.floor(box.scrollTop / height) - 3, all)), n = Math.min(all - first, Math.ceil(box.clientHeight / height) + 6);
   while (pool.length < n) row();
   const watch = opened ? [opened] : [];
-  box.removeAttribute('aria-activedescendant');
+  $('table').removeAttribute('aria-activedescendant');
   pool.forEach((element, at) => {
     element.hidden = at >= n;
     if (element.hidden) return;
     const device = rows[first + at], { name, cls, main, online } = device, isPulling = cls === 'pulling', now = fleet.latest(device, main), last = ago(device.time);
     Object.assign(element, { device: name, className: `row ${cls}`, ariaRowIndex: first + at + 2, ariaSelected: name === cursor });
     element.style.transform = `translateY(${(first + at) * height}px)`;
-    if (name === cursor) box.setAttribute('aria-activedescendant', element.id);
+    if (name === cursor) $('table').setAttribute('aria-activedescendant', element.id);
     const texts = [isPulling ? now.text || NAMES.pulling : cls === 'failed' && online === 'offline' ? 'Failed, offline' : NAMES[cls], name, device.site, device.image.split('/').pop(),
       brief(device.digest), null, ago(main.failing_since ?? main.since),
-      isPulling ? far(now) : cls !== 'offline' ? device.detail : device.isWorking ? 'lost while pulling' : last && `last word ${last} ago`];
+      isPulling ? far(now) : cls !== 'offline' ? device.detail : main.status === 'Working' ? 'lost while pulling' : last && `last word ${last} ago`];
     texts.forEach((text, at) => { if (text !== null) put(element.children[at], text); });
     element.children[3].title = device.image;
-    fill(element.children[5].firstChild, now.percent).hidden = !isPulling;
+    Object.assign(element.children[5].firstChild, { value: now.percent ?? 0, hidden: !isPulling });
     if (isPulling && name !== opened) watch.push(name);
   });
   follow(watch.slice(0, WATCHED));
@@ -146,10 +144,10 @@ function open(name) {
   opened = name;
   drawer();
   paint();
-  if (!wasOpen) $('device').focus(); else if (!name) $('scroll').focus();
+  if (!wasOpen) $('device').focus(); else if (!name) $('table').focus();
 }
 
-// What is told of a device, an image or a container, where there is something to tell.
+// The labels of the fields of a device, an image or a container; a field without a value is not shown.
 const FACTS = { online: ['Connection'], site: ['Site'], time: ['Last word', when], clock: ['Clock'], left_out: ['Images left out'], name: ['Name'], text: ['State'],
   far: ['So far'], details: ['Why'], hint: ['What to do'], failing_since: ['Failing since', when], attempts: ['Tries'], image: ['Image'], digest: ['Version here'],
   latest: ['In the registry'], since: ['Since', when], pulled: ['Pulled', when], bytes: ['Size', bytes], seconds: ['Took', span], checked: ['Last looked', when] };
@@ -170,7 +168,7 @@ function drawer() {
   if (!device) { opened = ''; return; }
   const { online, site, time, clock, left_out, images, containers } = device;
   $('facts').replaceChildren(make('h2', {}, opened), facts({ online: online || 'comes only to report (--once)', site, time, clock, left_out }),
-    ...images.map(image => section(device, image)), make('h3', {}, containers.length ? 'What runs' : ''),
+    ...images.toSorted((a, b) => (b.status === 'Error') - (a.status === 'Error')).map(image => section(device, image)), make('h3', {}, containers.length ? 'What runs' : ''),
     ...containers.map(one => facts({ ...one, text: one.status })));
   box.scrollTop = scrollTop;
 }
@@ -194,48 +192,48 @@ function narrow(change) {
   draw();
 }
 
-const LINKS = { up: 'live · ', down: 'connection lost: showing what was last known', refused: 'login refused' };
-function heard({ data }) {
+const LINKS = { up: 'live · ', down: 'connection lost: showing what was last known', refused: 'login refused', none: 'no connection to the broker' };
+function onWorkerMessage({ data }) {
   if (data.link) {
     link = data.link;
     $('link').className = link;
-    put($('link'), LINKS[link] + (data.host ?? ''));
+    put($('link'), LINKS[link === 'down' && $('leave').hidden ? 'none' : link] + (data.host ?? ''));
     followed = '';
     if (link === 'up') { fleet.connection++; sessionStorage.setItem('login', JSON.stringify(login)); }
     if (link === 'refused') ask('The broker refused this user or password.');
     return;
   }
+  for (const [name, change] of data.changed) fleet.apply(name, change);
+  for (const [name, live] of data.live) if (fleet.devices.has(name)) fleet.devices.get(name).live = live;
   if (data.settled) fleet.sweep();
-  for (const [name, change] of data.changed ?? []) fleet.apply(name, change);
-  for (const [name, live] of data.live ?? []) if (fleet.devices.has(name)) fleet.devices.get(name).live = live;
-  show('main');
-  // What comes when a page opens is seen at once.
-  if (data.settled || data.changed.size > fleet.devices.size / 50) draw(); else dirty = true;
+  show(true);
+  // The states that arrive when the page opens are shown at once.
+  if (data.settling) draw(); else dirty = true;
 }
 
 // --- In and out.
 let login = null, worker = null;
-const get = file => fetch(file).then(answer => answer.text());
-const files = Promise.all(['settings.json', 'mqtt.min.js', 'worker.js'].map(get));
+const files = Promise.all(['settings.json', 'mqtt.min.js', 'worker.js'].map(async file => (await fetch(file)).text()));
 
-function show(what) {
-  $('login').hidden = what !== 'login';
-  document.querySelector('main').hidden = $('leave').hidden = what !== 'main';
+function show(isIn) {
+  $('login').hidden = isIn;
+  document.querySelector('main').hidden = $('leave').hidden = !isIn;
 }
 
 function ask(why) {
   sessionStorage.removeItem('login');
   open('');
-  show('login');
+  show(false);
   put($('refused'), why);
-  $('user').focus();
+  // Who was refused most likely mistyped the password, which is gone.
+  $($('user').value ? 'password' : 'user').focus();
 }
 
 async function connect() {
   const [settings, ...parts] = await files, { brokers = ['/'], root = 'fleet', version = 5 } = JSON.parse(settings);
-  // mosquitto's http_dir sends no Content-Type, and a worker's script wants one: put together here.
+  // A worker's script needs a Content-Type, which mosquitto's http_dir does not send; so the script is made here.
   worker ??= new Worker(URL.createObjectURL(new Blob([parts.join('\n;\n')], { type: 'text/javascript' })));
-  worker.onmessage = heard;
+  worker.onmessage = onWorkerMessage;
   put($('link'), 'connecting…');
   worker.postMessage({ connect: { root, version, ...login, brokers: brokers.map(broker => new URL(broker, location.href).href.replace(/^http/, 'ws')) } });
 }
@@ -257,10 +255,10 @@ $('image').onchange = () => { chosen = true; draw(); };
 $('scroll').onscroll = paint;
 onresize = () => { dirty = true; };
 
-$('scroll').onkeydown = event => {
+$('table').onkeydown = event => {
   const box = $('scroll'), height = rowHeight(), page = Math.max(1, Math.floor(box.clientHeight / height) - 1), at = rows.findIndex(device => device.name === cursor);
   const to = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + page, PageUp: at - page, Home: 0, End: rows.length - 1, Enter: at }[event.key];
-  if (to === undefined || !rows.length) return;
+  if (to === undefined || !rows.length || event.target.closest('#head')) return;
   event.preventDefault();
   const next = Math.min(rows.length - 1, Math.max(0, to));
   cursor = rows[next].name;
@@ -274,5 +272,7 @@ setInterval(() => {
   if (document.hidden || !$('login').hidden) return;
   if (performance.now() - drawn > (dirty ? 1000 : 15_000)) draw(); else if (dirty) paint();
 }, 250);
+// The curve comes last: nothing waits for these two files.
+document.head.append(make('link', { rel: 'stylesheet', href: 'uPlot.min.css' }), make('script', { src: 'uPlot.iife.min.js', onload() { dirty = true; } }));
 login = JSON.parse(sessionStorage.getItem('login'));
 if (login) connect(); else ask('');

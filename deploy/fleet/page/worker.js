@@ -1,5 +1,5 @@
 // The connection to the broker, in a worker so that a busy fleet does not hold up the page. Messages are parsed, checked, and
-// handed over four times a second; once a second while what the broker has kept pours in.
+// handed over four times a second; less often while what the broker has kept pours in, as each time costs a drawing.
 'use strict';
 const LARGEST = 64 << 10; // bytes of a message; the agent's own are far smaller
 const LONGEST = 1000; // characters of a text
@@ -21,35 +21,36 @@ function checked(from) {
   const to = {};
   for (const name in from) {
     const value = from[name];
-    if (typeof value === TYPES.get(name)) to[name] = typeof value === 'string' ? clean(value) : value;
+    // None is below zero; JSON has no infinity, but 1e999.
+    if (typeof value !== TYPES.get(name) || value < 0 || value === Infinity) continue;
+    to[name] = typeof value === 'string' ? clean(value) : value;
   }
   return to;
 }
 const list = from => (Array.isArray(from) ? from.slice(0, 256).map(checked) : []);
+// Each once: a device has one vote for what an image should be.
+const known = (from, by) => [...new Map(list(from).filter(one => one[by]).map(one => [one[by], one])).values()];
 
 const decoder = new TextDecoder();
 function parse(bytes) {
   try { return bytes.length <= LARGEST ? JSON.parse(decoder.decode(bytes)) : null; } catch { return null; }
 }
 
-function heard(topic, bytes, { retain }) {
+function onMessage(topic, bytes, { retain }) {
   if (retain) kept = performance.now();
-  const [device, what, more] = topic.slice(root.length + 1).split('/');
+  const [device, what, more] = topic.slice(root.length + 1).split('/'), name = clean(device);
   if (!device || more !== undefined || !topic.startsWith(`${root}/`)) return;
-  const name = clean(device);
-  // An empty message removes.
-  const message = what === 'online' ? decoder.decode(bytes.subarray(0, 16)) : bytes.length ? parse(bytes) : null;
-  if (what === 'progress') {
-    if (message) live.set(name, { ...checked(message), layers: list(message.layers) });
-    return;
-  }
-  if (message === null && bytes.length || typeof message !== (what === 'online' ? 'string' : 'object')) return;
-  if (!changed.has(name)) changed.set(name, {});
-  changed.get(name)[what] = what === 'online' ? message : message && { site: '', time: '', clock: '', left_out: 0, ...checked(message),
-    images: list(message.images).filter(image => image.id), containers: list(message.containers) };
+  const change = part => changed.set(name, { ...changed.get(name), ...part });
+  if (what === 'online') return change({ online: decoder.decode(bytes.subarray(0, 16)) });
+  // An empty message removes the device.
+  if (what === 'state' && !bytes.length) return change({ state: null });
+  const message = parse(bytes);
+  if (message === null || typeof message !== 'object') return;
+  if (what === 'progress') live.set(name, { ...checked(message), layers: list(message.layers) });
+  else change({ state: { site: '', time: '', clock: '', left_out: 0, ...checked(message), images: known(message.images, 'id'), containers: known(message.containers, 'name') } });
 }
 
-// The messages of a frame that is made of whole ones of QoS 0; none, where it is one other packet; null in any other case.
+// The messages of a frame that consists of whole messages of QoS 0; an empty list if it is one other packet; otherwise null.
 function read(bytes) {
   const messages = [];
   let at = 0;
@@ -70,31 +71,27 @@ function read(bytes) {
   return messages;
 }
 
-// mqtt.js spends more on a message than all else here together, and a broker sends 20,000 of them to a page that opens. So what can
-// be read at once is read here. Where mqtt.js has to read one, it reads all that follow on that connection: they keep their order.
+// mqtt.js takes more time for a message than everything else here together, and a broker sends 20,000 messages to a page that opens.
+// So simple frames are read here. Once mqtt.js has to read one, it reads all later ones of that connection, to keep their order.
 function open(url, protocols) {
   const socket = new WebSocket(url, protocols);
   let isOurs = true;
-  // It comes before mqtt.js's own listener.
+  // It is added, and so called, before mqtt.js's own listener.
   socket.addEventListener('message', event => {
     const messages = isOurs && read(new Uint8Array(event.data));
     isOurs = Boolean(messages);
     if (!messages?.length) return;
     event.stopImmediatePropagation();
-    for (const message of messages) heard(...message);
+    for (const message of messages) onMessage(...message);
   });
   return socket;
 }
 
 setInterval(() => {
-  const now = performance.now(), pours = now - kept < 100;
-  if (settling && now - kept > SETTLED) {
-    settling = false;
-    postMessage({ settled: true });
-  }
-  if (now - posted < (pours ? 1000 : 250) || !changed.size && !live.size) return;
-  postMessage({ changed, live });
-  [changed, live, posted] = [new Map(), new Map(), now];
+  const now = performance.now(), settled = settling && now - kept > SETTLED;
+  if (!settled && (now - posted < (now - kept < 100 ? 1500 : 250) || !changed.size && !live.size)) return;
+  postMessage({ changed, live, settling, settled });
+  [changed, live, posted, settling] = [new Map(), new Map(), now, settling && !settled];
 }, 50);
 
 function leave() {
@@ -116,16 +113,16 @@ function connect({ brokers, user, password, ...settings }) {
       return url;
     },
   });
-  // What a client says that was left for another, or refused, is of no interest any more.
+  // Events of an earlier client, or of one that was refused, are ignored.
   const on = (event, act) => client.on(event, (...data) => { if (client === own) act(...data); });
   on('connect', () => {
     watched = new Set();
     settling = true;
-    kept = performance.now();
+    kept = posted = performance.now();
     client.subscribe([`${root}/+/state`, `${root}/+/online`], { qos: 0 });
     postMessage({ link: 'up', host });
   });
-  on('message', heard);
+  on('message', onMessage);
   on('error', ({ code }) => {
     const isRefused = [4, 5, 134, 135].includes(code);
     if (isRefused) leave();
@@ -137,17 +134,16 @@ function connect({ brokers, user, password, ...settings }) {
   });
 }
 
-// Single devices are followed only where the page asks for them.
+// The progress of a single device is subscribed to only while the page shows the device.
 function watch(names) {
   const wanted = new Set(names.map(name => `${root}/${name}/progress`));
-  const tell = (how, topics) => { for (let at = 0; at < topics.length; at += TOPICS) client[how](topics.slice(at, at + TOPICS)); };
-  tell('unsubscribe', [...watched].filter(topic => !wanted.has(topic)));
-  tell('subscribe', [...wanted].filter(topic => !watched.has(topic)));
+  const request = (method, topics) => { for (let at = 0; at < topics.length; at += TOPICS) client[method](topics.slice(at, at + TOPICS)); };
+  request('unsubscribe', [...watched].filter(topic => !wanted.has(topic)));
+  request('subscribe', [...wanted].filter(topic => !watched.has(topic)));
   watched = wanted;
 }
 
 onmessage = ({ data }) => {
   if (data.connect) connect(data.connect);
-  if (data.disconnect) leave();
   if (data.watch && client?.connected) watch(data.watch);
 };

@@ -1,2 +1,2 @@
-# All of it from Hiera: see hiera.yaml and data/ beside this file.
+# Everything comes from Hiera: see hiera.yaml and data/ beside this file.
 include alm_pull::profile::raspberry_pi

@@ -13,7 +13,7 @@
 set -eu
 
 usage() { sed -n 's/^#   image/image/p' "$0" >&2; exit 2; }
-say() { echo "image $image: $*"; }
+report() { echo "image $image: $*"; }
 
 [ $# -ge 1 ] || usage
 mode=$1
@@ -38,17 +38,17 @@ here=$(dirname "$(readlink -f "$0")")
 . "$here/common.sh"
 . "$here/images.sh"
 
-# An image without a digest of a registry: an old engine has pulled two platforms under one name, or it was built here. A pull
+# An image has no digest of a registry if an old engine pulled two platforms under one name, or if it was built here. A pull
 # corrects the first case, not the second; therefore it is tried once, and then once a day.
-is_without_digest() { [ "$(docker image inspect --format '{{len .RepoDigests}}' "$image" 2>/dev/null)" = 0 ]; }
-was_told() {
-    image_id "$image" && told=$(sed -n "s/^told $answer //p" "$(record "$image")" 2>/dev/null) && [ -n "$told" ] || return 1
+has_no_digest() { [ "$(docker image inspect --format '{{len .RepoDigests}}' "$image" 2>/dev/null)" = 0 ]; }
+was_reported_today() {
+    image_id "$image" && reported=$(sed -n "s/^reported $answer //p" "$(record_of "$image")" 2>/dev/null) && [ -n "$reported" ] || return 1
     now=$(date +%s)
-    [ "$now" -ge "$told" ] && [ "$now" -lt $((told + 24 * 3600)) ]
+    [ "$now" -ge "$reported" ] && [ "$now" -lt $((reported + 24 * 3600)) ]
 }
 
 # Whether the last check failed for a reason for which a pull would fail, too; read from the state that the check wrote.
-is_passing() {
+would_pull_fail() {
     # The name in docker's short form, and with the tag.
     id=${image#docker.io/} id=${id#index.docker.io/} id=${id#library/}
     case ${id##*/} in *[:@]*) ;; *) id=$id:latest ;; esac
@@ -56,7 +56,7 @@ is_passing() {
     for file in "$run"/pull/*.json "$state"/pull/*.json; do
         # Only small regular files can be states.
         if [ ! -f "$file" ] || [ -L "$file" ] || [ "$(stat -c %s "$file")" -gt 65536 ]; then continue; fi
-        # Within a JSON text a quote follows a backslash, so a text cannot look like a key.
+        # Within a JSON string every quote follows a backslash, so the content of a string cannot look like a key.
         text=$(tr -d '\n' <"$file" | sed 's/\([{,]\)[[:blank:]]*"/\1"/g; s/"[[:blank:]]*:[[:blank:]]*"/":"/g')
         case $text in *$key'"id":"'"$id"'"'*) ;; *) continue ;; esac
         case $text in *$key'"status":"Warning"'*) ;; *) return 1 ;; esac
@@ -71,8 +71,8 @@ is_passing() {
 
 pull() {
     if image_id "$image"; then before=$answer; else before=none; fi
-    lines=$(recorded "$image" | sed 's/^/pulled /')
-    rewrite "$image" "$lines
+    lines=$(recorded_ids "$image" | sed 's/^/pulled /')
+    write_record "$image" "$lines
 pulling $before"
     # In the background, so that the signal with which Puppet ends this script can be passed on to the pull.
     "$@" &
@@ -89,14 +89,14 @@ pulling $before"
         if [ "$answer" != "$before" ]; then
             lines="$lines
 pulled $answer"
-        elif [ $code = 0 ] && is_without_digest; then
+        elif [ $code = 0 ] && has_no_digest; then
             lines="$lines
-told $answer $(date +%s)"
-            say 'no digest of a registry is known for it here, so that nobody can tell whether it is the newest, and a pull' \
-                "does not change that. It is pulled once a day. To mend it: docker image rm $image, and let it be pulled again"
+reported $answer $(date +%s)"
+            report 'no digest of a registry is known for it here, so it cannot be compared with the registry, and a pull does not' \
+                "change that. It is pulled once a day. To correct this: docker image rm $image, and let Puppet pull it again"
         fi
     fi
-    rewrite "$image" "$lines"
+    write_record "$image" "$lines"
     [ -z "$remove" ] || remove_replaced "$image"
     exit $code
 }
@@ -105,16 +105,16 @@ case $mode in
 current)
     code=0
     "$@" || code=$?
-    case $code in 1 | 3) ! is_without_digest || ! was_told || exit 0 ;; esac
+    case $code in 1 | 3) ! has_no_digest || ! was_reported_today || exit 0 ;; esac
     [ $code = 3 ] || exit $code
-    [ "$when_unknown" = skip ] && image_id "$image" && is_passing || exit 3
-    say 'not pulled: the registry could not be asked, and a pull would fail alike'
+    [ "$when_unknown" = skip ] && image_id "$image" && would_pull_fail || exit 3
+    report 'not pulled: the registry could not be asked, and a pull would fail, too'
     ;;
 pull) pull "$@" ;;
 clean) remove_replaced "$image" ;;
 cleaned)
-    kept=$(sed -n 's/^kept //p' "$(record "$image")" 2>/dev/null) || kept=''
-    ! replaced "$image" | grep -qvxF "${kept:-none}"
+    kept=$(sed -n 's/^kept //p' "$(record_of "$image")" 2>/dev/null) || kept=''
+    ! replaced_ids "$image" | grep -qvxF "${kept:-none}"
     ;;
 *) usage ;;
 esac

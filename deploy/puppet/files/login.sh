@@ -2,7 +2,7 @@
 # Logs docker in to a registry; the Puppet define alm_pull::login runs it.
 #   login current REGISTRY FILE [USER]   exit 0 if docker has this user and the password in FILE for REGISTRY
 #   login login REGISTRY FILE [USER]     log in with this user and password
-# The password is in no argument and no environment variable: only in shell builtins, pipes and standard input.
+# Other users can see arguments, and reports the environment. So the password is only in shell builtins, pipes and standard input.
 set -eu
 
 [ $# = 3 ] || [ $# = 4 ] || { echo 'usage: login current|login REGISTRY FILE [USER]' >&2; exit 2; }
@@ -24,7 +24,7 @@ current)
     key=$registry
     [ "$registry" != docker.io ] || key=https://index.docker.io/v1/
     auth=$(printf '%s:%s' "$user" "$password" | base64 --wrap 0)
-    # The form in which docker writes it. If a credential store has the password, it is not in this file.
+    # Exactly as docker writes it. If docker uses a credential store, the password is not in this file.
     config=${config#*"\"$key\": {"}
     case ${config%%\}*} in *"\"auth\": \"$auth\""*) exit 0 ;; esac
     exit 1

@@ -1,9 +1,9 @@
 # @summary The first of some values that is set
 #
 # @param values
-#   The values, the most particular first.
+#   The values, the most specific first.
 # @return [Any]
-#   The first that is not undef; undef where none is.
+#   The first value that is not undef; undef if there is none.
 #
 # @api private
 function alm_pull::first(Any *$values) >> Any {

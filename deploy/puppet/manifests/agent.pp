@@ -33,13 +33,13 @@
 # @param package_ensure
 #   `installed`, `latest`, or a version.
 #
-# @example
+# @example A device of a fleet
 #   class { 'alm_pull::agent':
 #     broker => 'mqtts://broker.example.com:8883',
 #     site   => 'Berlin',
 #   }
 #
-# @example Notices alone, for a few devices
+# @example Only notices, for a few devices
 #   class { 'alm_pull::agent':
 #     notify_urls => Sensitive(['https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXX']),
 #   }

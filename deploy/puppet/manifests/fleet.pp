@@ -1,40 +1,41 @@
 # @summary The broker of a fleet, and its page
 #
-# mosquitto, with the configuration that `alm-fleet-configure` of the package `alm-fleet` makes, and nginx with the page. The
-# broker's own host certificate of Puppet, and Puppet's list of revoked ones, serve where nothing else is said. Viewers and their
-# passwords are added by `mosquitto_passwd /etc/mosquitto/alm-fleet/viewers.passwd NAME` and `systemctl reload mosquitto`.
+# Sets up mosquitto with the configuration that `alm-fleet-configure` of the package `alm-fleet` writes, and nginx with the page.
+# By default the broker uses Puppet's certificate of this host and Puppet's list of revoked certificates. Add the people who may
+# open the page with `mosquitto_passwd /etc/mosquitto/alm-fleet/viewers.passwd NAME` and `systemctl reload mosquitto`.
 #
 # @param topic
-#   What all topics begin with.
+#   The beginning of all topics; the same as `topic` of `alm_pull::agent`.
 # @param devices
-#   How many devices there may be.
+#   The number of devices to expect: it determines how many messages mosquitto queues for a viewer.
 # @param device_port
-#   Where devices with certificates come; 0 is nowhere.
+#   The port for devices with certificates; 0: none.
 # @param password_port
-#   Where devices with passwords come; 0 is nowhere.
+#   The port for devices with passwords; 0: none.
 # @param viewer_port
-#   Where mosquitto listens for viewers (WebSocket), which nginx passes on to; 0 is nowhere.
+#   The port where mosquitto listens for viewers (WebSocket), to which nginx forwards them; 0: none.
 # @param page_port
-#   Where nginx serves the page (https); 0 leaves that to somebody else, and nginx alone. Needs `viewer_port`.
+#   The port where nginx serves the page (HTTPS); 0: this class does not manage nginx. It needs a `viewer_port`.
 # @param page_cert
-#   The page's certificate, with those between it and its authority; where unset, the broker's. Browsers do not know Puppet's
-#   authority and warn of it.
+#   The page's certificate, with its intermediate certificates; if unset, the broker's. Browsers do not know Puppet's CA and
+#   warn of its certificates.
 # @param page_key
-#   Its key.
+#   The key of `page_cert`.
 # @param ssldir
-#   Where Puppet keeps its certificates; where unset, as Puppet on the node says.
+#   Where Puppet keeps its certificates; if unset, the node's Puppet is asked.
 # @param cert
-#   The broker's certificate; where unset, Puppet's own. One with an EC key costs a quarter of the time at each connection.
+#   The broker's certificate; if unset, Puppet's host certificate. With an EC key each connection takes a quarter of the time
+#   of an RSA key.
 # @param key
-#   Its key; where unset, Puppet's own.
+#   The key of `cert`; if unset, the key of Puppet's host certificate.
 # @param ca
-#   The authority of the devices' certificates; where unset, Puppet's.
+#   The CA of the devices' certificates; if unset, Puppet's.
 # @param crl
-#   Its list of revoked certificates; where unset, Puppet's.
+#   The list of certificates that this CA has revoked; if unset, Puppet's.
 # @param package_ensure
 #   `installed`, `latest`, or a version.
 #
-# @example
+# @example With Puppet's certificates
 #   include alm_pull::fleet
 class alm_pull::fleet (
   Pattern[/\A[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*\z/] $topic = 'fleet',
@@ -59,7 +60,7 @@ class alm_pull::fleet (
     fail('alm_pull::fleet: page_cert and page_key belong together')
   }
   if $page_port > 0 and $viewer_port == 0 {
-    fail('alm_pull::fleet: a page_port needs a viewer_port, from where the page has its news')
+    fail('alm_pull::fleet: a page_port needs a viewer_port: the page gets the states from there')
   }
 
   $certname = $trusted['certname']
@@ -82,7 +83,7 @@ class alm_pull::fleet (
     require => Package['mosquitto'],
   }
 
-  # mosquitto reads them as its own user, which may not look into Puppet's directory.
+  # mosquitto reads them as its own user, which has no access to Puppet's directory.
   $files = {
     'broker.pem' => alm_pull::first($cert, "${ssldir}/certs/${certname}.pem"),
     'broker.key' => alm_pull::first($key, "${ssldir}/private_keys/${certname}.pem"),
@@ -119,7 +120,7 @@ class alm_pull::fleet (
     require => Package['alm-fleet'],
   }
 
-  # Also where somebody has changed what it makes.
+  # --check compares the files themselves, so changes by hand are reverted.
   exec { 'alm-fleet-configure':
     command => 'alm-fleet-configure',
     unless  => 'alm-fleet-configure --check',
@@ -155,12 +156,12 @@ class alm_pull::fleet (
       notify  => Service['nginx'],
     }
 
-    # nginx has read them, and goes on with what it has read.
+    # nginx uses the certificate that it read at its start until it is reloaded.
     if $page_cert == undef {
       File["${etc}/broker.pem", "${etc}/broker.key"] ~> Service['nginx']
     }
 
-    # Reloaded: pages of other sites and viewers that are connected are not cut off.
+    # A restart would interrupt the other sites and the connected viewers.
     service { 'nginx':
       ensure  => running,
       enable  => true,

@@ -5,7 +5,7 @@
 # pulled once: declare an `alm_pull::container` for each further container on it.
 #
 # @param image
-#   The image.
+#   The image: `[REGISTRY/]NAME[:TAG][@DIGEST]`.
 # @param ensure
 #   `absent` removes the state of the image's pulls, so that status, monitor and metrics no longer show it. The image and its
 #   containers stay: removing a line from Hiera must not remove what runs.
@@ -15,7 +15,7 @@
 #   The container's options, as for `docker run`, one element for each word. They are visible in reports and in the
 #   process list: pass secrets with `--env-file`.
 # @param command
-#   The container's command and its arguments, if those of the image are not to be used.
+#   The container's command and its arguments; if empty, those of the image.
 # @param restart_on
 #   Files and directories that the container's program reads: it is recreated if their contents have changed.
 # @param grace
@@ -29,11 +29,11 @@
 #   What to do if the image is here and the registry cannot be reached, has an error or limits pulls: `skip` the pull, which
 #   would fail too, or `pull`; if unset, as in `alm_pull`.
 # @param platform
-#   Pull for another platform than the engine's.
+#   The platform to pull for, such as `linux/arm/v7`; if unset, the engine's.
 # @param token_file
 #   A file with the registry's password; if unset, as in `alm_pull`.
 # @param token_user
-#   The user for this password.
+#   The user for this password; if unset, as in `alm_pull`.
 # @param timeout
 #   Puppet ends the pull after this number of seconds; if unset, as in `alm_pull`.
 # @param logoutput
@@ -64,19 +64,19 @@ define alm_pull::image (
 ) {
   include alm_pull
 
-  # Only if the states are not in the program's default directories, it needs the option.
+  # The program needs the option only if the states are not in its default directories.
   $states = $alm_pull::run ? { '/run/alm' => [], default => ['--state', "${alm_pull::run}/pull"] }
 
   if $ensure == 'absent' {
     if $container {
-      fail("alm_pull: ${image} is absent, and the container ${container} cannot be kept on it")
+      fail("alm_pull: ${image} has ensure => absent, so the container ${container} cannot be kept on it: remove one of the two")
     }
 
     $status = [$alm_pull::executable, '--status', '--ascii'] + $states
 
     exec { "docker-forget ${image}":
       command     => $status + ['--forget', $image],
-      # A container that runs the image has its own line, without an id, and is not removed here.
+      # The status may also have a line of a container that runs the image: it has no id, and stays.
       unless      => [['/bin/sh', '-c', '! [ -x "$0" ] || ! "$0" "$@" | grep -q \'"id":"\''] + $status + ['--json', $image]],
       environment => $alm_pull::command_environment,
       path        => $alm_pull::path,
@@ -95,24 +95,25 @@ define alm_pull::image (
       '--token-file' => $password,
       '--token-user' => $password ? { undef => undef, default => $user },
     }.filter |$option, $value| { $value =~ NotUndef }
-    $asking = [$alm_pull::executable, '--ascii', $states, Array($options)].flatten
+    $puller = [$alm_pull::executable, '--ascii', $states, Array($options)].flatten
     $limits = { '--retries' => $alm_pull::retries, '--stall-timeout' => $alm_pull::stall_timeout, '--log' => $alm_pull::log }
-    $pulling = Array($limits).flatten.map |$word| { String($word) }
+    $pull_options = Array($limits).flatten.map |$word| { String($word) }
 
     if defined(Exec["docker-pull ${image}"]) {
-      fail("alm_pull: ${image} is pulled already, so not by '${title}' too; a further container on it is an alm_pull::container")
+      fail("alm_pull: '${title}': another alm_pull::image pulls ${image}; for a further container declare an alm_pull::container")
     }
 
     $helper = "${alm_pull::libexec}/image"
     $state = ['--state', $alm_pull::state, '--run', $alm_pull::run]
-    $unknown = ['--when-unknown', alm_pull::first($when_unknown, $alm_pull::when_unknown)]
+    $unknown = alm_pull::first($when_unknown, $alm_pull::when_unknown)
+    $check = [$helper, 'current'] + $state + ['--when-unknown', $unknown, $image] + $puller + ['--check', $image]
     $remove = alm_pull::first($remove_replaced, $alm_pull::remove_replaced)
-    $removing = $remove ? { true => ['--remove-replaced'], default => [] }
+    $remove_option = $remove ? { true => ['--remove-replaced'], default => [] }
 
-    # `journalctl -u puppet -f | grep docker-pull` finds the progress by this title.
+    # The title is an interface: operators run `journalctl -u puppet -f | grep docker-pull`.
     exec { "docker-pull ${image}":
-      command     => [$helper, 'pull'] + $state + $removing + [$image] + $asking + $pulling + [$image],
-      unless      => [$alm_pull::where_installed + [$helper, 'current'] + $state + $unknown + [$image] + $asking + ['--check', $image]],
+      command     => [$helper, 'pull'] + $state + $remove_option + [$image] + $puller + $pull_options + [$image],
+      unless      => [$alm_pull::where_installed + $check],
       environment => $alm_pull::command_environment,
       path        => $alm_pull::path,
       cwd         => '/',

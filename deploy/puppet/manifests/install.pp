@@ -1,4 +1,4 @@
-# @summary The executable, its links, the helpers, the log's directory and rotation
+# @summary The executable and its links, the helper scripts, the log's directory and rotation
 #
 # @api private
 class alm_pull::install {
@@ -21,8 +21,8 @@ class alm_pull::install {
     }
   }
 
-  # The configuration of the helper scripts.
-  ['common', 'images', 'journal', 'refers', 'replace'].each |$part| {
+  # The parts that these helpers include.
+  ['common', 'images', 'journal', 'references', 'replace'].each |$part| {
     file { "${alm_pull::libexec}/${part}.sh":
       ensure => file,
       owner  => 'root',
@@ -49,10 +49,10 @@ class alm_pull::install {
       $sum = alm_pull::by_architecture('checksum_value', $alm_pull::checksum_value)
 
       if $source == undef {
-        fail("alm_pull: install => 'file' needs a source")
+        fail("alm_pull: install => 'file' needs a source, such as 'puppet:///modules/site/docker-pull-with-progress'")
       }
       if $source =~ /\Ahttps?:/ and $sum == undef {
-        fail("alm_pull: ${source} needs a checksum_value")
+        fail("alm_pull: the source ${source} needs a checksum_value: the SHA-256 of the executable")
       }
 
       file { $executable:

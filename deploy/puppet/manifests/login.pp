@@ -1,7 +1,7 @@
 # @summary Logs docker in to a registry, with a password from a file
 #
 # For nodes on which docker itself needs the credentials; otherwise `alm_pull::token_file` passes the file to the pulls
-# directly. It runs if docker's `config.json` does not have this user and password for the registry. The password is never in an
+# directly. It logs in if docker's `config.json` does not have this user and password for the registry. The password is never in an
 # argument, in the environment or in a report. All pulls from this registry wait for it.
 #
 # @param registry

@@ -1,11 +1,11 @@
-# @summary The common part of the profiles: the module, and the sequence on a node with the fleet's registry
+# @summary The common part of the profiles: the module, and alm_pull::update with the fleet's registry and token file
 #
 # @param images
 #   The images, each with a name.
 # @param references
 #   What this node pulls instead of the `image` of some of `images`, by the same names.
 # @param settings
-#   Other parameters of `alm_pull::update`.
+#   Other parameters of `alm_pull::update`; they override the fleet's registry and token file.
 #
 # @api private
 define alm_pull::profile (

@@ -35,7 +35,7 @@ define alm_pull::update (
 
   $unknown = $references.keys - $images.keys
   unless $unknown.empty {
-    fail("alm_pull: references names ${unknown.join(', ')}, which images does not have")
+    fail("alm_pull: references names ${unknown.join(', ')}, which are not in images")
   }
   $wanted = $images.map |$name, $entry| { [$name, $entry + { 'image' => alm_pull::first($references[$name], $entry['image']) }] }
 

@@ -1,4 +1,4 @@
-# Needs rspec-puppet alone. The module is found under its own name wherever it is checked out.
+# Needs only rspec-puppet. Puppet finds a module by the name of its directory, which is not alm_pull here: hence the link.
 require 'rspec-puppet'
 require 'tmpdir'
 
@@ -14,13 +14,13 @@ CONTAINER = ['/usr/local/lib/alm-pull/container'].freeze
 IMAGE = ['/usr/local/lib/alm-pull/image'].freeze
 STATES = ['--state', '/var/lib/alm', '--run', '/run/alm'].freeze
 
-# Matches a command that has all of the words.
+# Matches a command that contains all of these words.
 def words(*expected)
   ->(command) { (expected - command.flatten).empty? }
 end
 
 RSpec.configure do |config|
-  config.setup_fixtures = false # it would link the module into itself
+  config.setup_fixtures = false # rspec-puppet would link the module into itself
   config.module_path = modules
   config.hiera_config = File.join(module_root, 'examples/hiera.yaml')
   config.strict_variables = true

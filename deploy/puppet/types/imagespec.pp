@@ -1,4 +1,4 @@
-# An image of a profile, as it stands in Hiera. With `container` the container is kept on the image.
+# @summary An entry of `images` in Hiera; the keys are parameters of alm_pull::image and alm_pull::container
 type Alm_pull::Imagespec = Struct[{
   image                     => Alm_pull::Reference,
   Optional[ensure]          => Enum['present', 'absent'],

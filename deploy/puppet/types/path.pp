@@ -1,2 +1,2 @@
-# An absolute path.
+# @summary An absolute path
 type Alm_pull::Path = Pattern[/\A\/[^\0\n]*\z/]

@@ -10,14 +10,14 @@
 use crate::pull::failure::reason::{Reason, matches};
 use crate::pull::failure::{Kind, device, precise, registry};
 
-/// Kinds, with the words that determine them.
-pub(crate) type Rows = &'static [(Kind, &'static [&'static str])];
+/// Kinds, with the words that determine them, a line each ([`words!`]).
+pub(crate) type Rows = &'static [(Kind, &'static str)];
 
 /// Who was spoken to, which decides whatever the cause was.
 const STAGES: Rows = &[
     (
         Kind::SocketDenied,
-        &[
+        words![
             "permission denied while trying to connect to the docker",
             "got permission denied while trying to connect to the docker",
             "dial unix *docker.sock: connect: permission denied",
@@ -26,7 +26,7 @@ const STAGES: Rows = &[
     ),
     (
         Kind::SocketForbidden,
-        &[
+        words![
             "authorization denied by plugin",
             // Docker's CLI, of a page in the place of the engine's answer.
             "request returned *forbidden for api route",
@@ -35,7 +35,7 @@ const STAGES: Rows = &[
     ),
     (
         Kind::EngineDown,
-        &[
+        words![
             "cannot connect to the docker daemon",
             "is the docker daemon running",
             "error during connect",
@@ -46,7 +46,7 @@ const STAGES: Rows = &[
     ),
     (
         Kind::EngineGone,
-        &[
+        words![
             "dial unix",
             "ttrpc",
             "containerd is not running",
@@ -64,7 +64,7 @@ const STAGES: Rows = &[
     ),
     (
         Kind::Proxy,
-        &[
+        words![
             "proxyconnect",
             "socks connect",
             "proxy authentication required",
@@ -85,13 +85,13 @@ const STAGES: Rows = &[
             "head _: url blocked$",
         ],
     ),
-    (Kind::Version, &["client version"]),
+    (Kind::Version, words!["client version"]),
     // The registry API's own code; a gateway has none.
-    (Kind::RateLimit, &["toomanyrequests$"]),
+    (Kind::RateLimit, words!["toomanyrequests$"]),
 ];
 
 /// A layer was being extracted or registered: its checksum was right by then.
-const STORING: &[&str] = &[
+const STORING: &str = words![
     "failed to register layer",
     "error registering layer",
     "failed to extract",
@@ -99,6 +99,8 @@ const STORING: &[&str] = &[
     "failed to prepare extraction snapshot",
     "failed to commit snapshot",
     "failed to apply",
+    "failed to convert whiteout file",
+    "unable to initialize unpacker",
     "apply layer",
     "applylayer",
     "error processing tar file",
@@ -122,15 +124,15 @@ const CAUSES: [Rows; 2] = [device::CAUSES, registry::CAUSES];
 /// Words with which many reasons end, and that mean little alone.
 const WEAK: Rows = &[
     // An engine that is being stopped cancels its pulls.
-    (Kind::EngineGone, &["context canceled$"]),
+    (Kind::EngineGone, words!["context canceled$"]),
     (
         Kind::Unreachable,
-        &["http2", "eof$", "eof (", "dial tcp", "dial udp", "lookup", "read tcp", "write tcp", "read udp"],
+        words!["http2", "eof$", "eof (", "dial tcp", "dial udp", "lookup", "read tcp", "write tcp", "read udp"],
     ),
-    (Kind::Certificate, &["tls$"]),
+    (Kind::Certificate, words!["tls$"]),
     (
         Kind::Store,
-        &[
+        words![
             "no such file or directory$",
             "permission denied$",
             "operation not permitted$",
@@ -144,26 +146,26 @@ const WEAK: Rows = &[
         ],
     ),
     // A page or a text where JSON should be.
-    (Kind::ServerError, &["invalid character"]),
+    (Kind::ServerError, words!["invalid character", "unavailable$"]),
     // The registry's login service was reached, and said something else than that it is not well.
-    (Kind::Login, &["failed to authorize"]),
-    (Kind::NotFound, &["not found$", "does not exist$"]),
+    (Kind::Login, words!["failed to authorize"]),
+    (Kind::NotFound, words!["not found$", "does not exist$"]),
 ];
 
 /// The reasons of earlier versions of this program, whose recordings have no kind.
 const OUR_OWN: Rows = &[
-    (Kind::SocketDenied, &["permission denied on the engine's socket"]),
-    (Kind::NoDocker, &["no docker command was found"]),
-    (Kind::EngineDown, &["there is no docker socket at", "nothing listens on the docker socket"]),
-    (Kind::EngineGone, &["the engine broke off", "the engine's socket", "the engine at"]),
-    (Kind::Stalled, &["nothing has moved for"]),
-    (Kind::Other, &["docker pull ended with", "the engine ended the pull", "after its final status"]),
+    (Kind::SocketDenied, words!["permission denied on the engine's socket"]),
+    (Kind::NoDocker, words!["no docker command was found"]),
+    (Kind::EngineDown, words!["there is no docker socket at", "nothing listens on the docker socket"]),
+    (Kind::EngineGone, words!["the engine broke off", "the engine's socket", "the engine at"]),
+    (Kind::Stalled, words!["nothing has moved for"]),
+    (Kind::Other, words!["docker pull ended with", "the engine ended the pull", "after its final status"]),
 ];
 
 /// The kind of a reason.
 pub(crate) fn kind(reason: &Reason) -> Kind {
     for (kind, patterns) in STAGES {
-        if patterns.iter().any(|pattern| reason.has(pattern)) {
+        if patterns.lines().any(|pattern| reason.has(pattern)) {
             return *kind;
         }
     }
@@ -171,7 +173,7 @@ pub(crate) fn kind(reason: &Reason) -> Kind {
         return Kind::EngineDown;
     }
     let cause = cause(reason);
-    if !KEPT.contains(&cause) && STORING.iter().any(|pattern| reason.has(pattern)) {
+    if !KEPT.contains(&cause) && STORING.lines().any(|pattern| reason.has(pattern)) {
         return Kind::Store;
     }
     match cause {
@@ -184,7 +186,7 @@ pub(crate) fn kind(reason: &Reason) -> Kind {
 /// The kind of the innermost known clause.
 pub(crate) fn cause(reason: &Reason) -> Kind {
     let of = |rows: Rows, tail: &str| {
-        rows.iter().find(|(_, patterns)| patterns.iter().any(|pattern| matches(tail, pattern))).map(|(kind, _)| *kind)
+        rows.iter().find(|(_, patterns)| patterns.lines().any(|pattern| matches(tail, pattern))).map(|(kind, _)| *kind)
     };
     let strong = reason.tails().zip(reason.statuses()).find_map(|(tail, status)| {
         if let Some((kind, ..)) = precise_at(tail, status) {
@@ -203,7 +205,7 @@ pub(crate) fn precise(reason: &Reason) -> Option<&'static precise::Row> {
 
 fn precise_at(tail: &str, status: Option<u16>) -> Option<&'static precise::Row> {
     let is = |word: &str| word.parse().map_or_else(|_| matches(tail, word), |number: u16| status == Some(number));
-    precise::ROWS.iter().find(|(_, words, _)| words.iter().any(|word| is(word)))
+    precise::ROWS.iter().find(|(_, words, _)| words.lines().any(is))
 }
 
 /// Whether a reason is only the text of an HTTP status.
@@ -230,7 +232,7 @@ pub(crate) fn is_bare_status(reason: &Reason) -> bool {
 /// The kind of a reason of this program, in the words of versions that recorded no kind.
 pub(crate) fn of_our_own(text: &str) -> Option<Kind> {
     let text = text.to_ascii_lowercase();
-    OUR_OWN.iter().find(|(_, starts)| starts.iter().any(|start| text.starts_with(start))).map(|(kind, _)| *kind)
+    OUR_OWN.iter().find(|(_, starts)| starts.lines().any(|start| text.starts_with(start))).map(|(kind, _)| *kind)
 }
 
 #[cfg(test)]
@@ -240,8 +242,8 @@ mod tests {
     #[test]
     fn all_words_are_in_lower_case_and_stand_once() {
         let rows = [STAGES, CAUSES[0], CAUSES[1], WEAK, OUR_OWN].concat();
-        let all: Vec<&str> = rows.iter().flat_map(|(_, patterns)| patterns.iter().copied()).collect();
-        let all = [all, precise::ROWS.iter().flat_map(|(_, words, _)| words.iter().copied()).collect()].concat();
+        let all: Vec<&str> = rows.iter().flat_map(|(_, patterns)| patterns.lines()).collect();
+        let all = [all, precise::ROWS.iter().flat_map(|(_, words, _)| words.lines()).collect()].concat();
         for (at, pattern) in all.iter().enumerate() {
             assert_eq!(*pattern, pattern.to_lowercase());
             assert!(!all[at + 1..].contains(pattern), "twice: {pattern}");

@@ -9,7 +9,7 @@ use crate::pull::failure::causes::Rows;
 pub(crate) const CAUSES: Rows = &[
     (
         Kind::DiskFull,
-        &[
+        words![
             "no space left on device",
             "disk quota exceeded",
             "not enough space",
@@ -19,7 +19,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::DiskBroken,
-        &[
+        words![
             "read-only file system",
             "input/output error",
             "structure needs cleaning",
@@ -32,16 +32,18 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::Memory,
-        &[
+        words![
             "cannot allocate memory",
             "out of memory",
             "not enough memory",
+            "pthread_create failed",
+            "failed to create new os thread",
             "fork/exec *: resource temporarily unavailable",
         ],
     ),
     (
         Kind::Platform,
-        &[
+        words![
             "no matching manifest for",
             "image with reference * was found but",
             "no match for platform",
@@ -52,7 +54,6 @@ pub(crate) const CAUSES: Rows = &[
             "cannot download * on this platform",
             "operating system is not supported",
             "unknown operating system or architecture",
-            "exec format error",
             "no image satisfying requirements",
             "unsupported os",
             "image's platform * does not match",
@@ -61,7 +62,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::Version,
-        &[
+        words![
             // An engine older than 23 reports a layer packed with zstd as an invalid tar.
             "archive/tar: invalid tar header",
             "archive/tar: unknown file mode",
@@ -78,13 +79,14 @@ pub(crate) const CAUSES: Rows = &[
             // A registry that converts nothing, asked by an engine that does not know OCI images.
             "oci index found",
             "oci manifest found",
+            "unknown service",
             "404 page not found$",
             "page not found$",
         ],
     ),
     (
         Kind::Store,
-        &[
+        words![
             "layer does not exist",
             "layer not known",
             "content digest",
@@ -102,6 +104,10 @@ pub(crate) const CAUSES: Rows = &[
             "failed to stat parent",
             "failed to mount",
             "signal: killed",
+            // Of a helper of the engine: nothing of the image is run.
+            "exec format error",
+            "database is locked",
+            "readlink",
             "file exists$",
             "directory not empty$",
             "too many open files",

@@ -9,12 +9,15 @@
 use crate::pull::failure::Kind;
 
 /// A kind, the words or statuses that determine it, and what to do.
-pub(crate) type Row = (Kind, &'static [&'static str], &'static str);
+pub(crate) type Row = (Kind, &'static str, &'static str);
+
+const WEB_PAGE: &str = "a web page came instead of the registry's answer: check whether this network wants a login of its own (a captive portal), \
+     then the web filter or proxy on the way, and the registry's address";
 
 pub(crate) const ROWS: &[Row] = &[
     (
         Kind::Other,
-        &[
+        words![
             // Harbor. It refuses the image to everybody; of a HEAD only the status is known.
             "projectpolicyviolation",
             "current image with*",
@@ -50,43 +53,50 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     (
         Kind::Other,
-        &["client with ip"],
+        words!["client with ip", "* allow list", "* not whitelisted"],
         "the registry's firewall does not admit this device's address: have it allowed there; no login helps",
     ),
     (
         Kind::Other,
-        &["402", "payment required", "* has been disabled", "* has been suspended", "* is suspended"],
+        words!["402", "payment required", "* has been disabled", "* has been suspended", "* is suspended"],
         "the registry has closed this account or repository: ask those who run it",
     ),
     (
         Kind::Other,
-        &["405", "406", "410", "received unexpected http status: 400", "unexpected status from head request to _: 400"],
+        words![
+            "405",
+            "406",
+            "410",
+            "the operation is unsupported",
+            "received unexpected http status: 400",
+            "unexpected status from head request to _: 400",
+        ],
         "what answers there is not an image registry, or a gateway before it forbids the call: check the registry's address and port \
          in the image's name, and registry-mirrors in /etc/docker/daemon.json",
     ),
     (
         Kind::Other,
-        &["413", "431", "request entity too large"],
+        words!["413", "431", "request entity too large"],
         "a proxy, web filter or gateway on the way to the registry does not pass what is so large: have its limit raised",
     ),
     (
         Kind::Other,
-        &["451", "unavailable for legal reasons"],
+        words!["451", "unavailable for legal reasons"],
         "this image may not be delivered here for legal reasons: ask its publisher, or pull it from another registry",
     ),
     (
         Kind::Unreachable,
-        &["511", "network authentication required"],
+        words!["511", "network authentication required"],
         "this network wants a login of its own (a captive portal) before it lets anything through: log in there, then pull again",
     ),
     (
         Kind::ServerError,
-        &["507", "insufficient storage"],
+        words!["507", "insufficient storage"],
         "the registry's own storage is full, not this device's: tell those who run the registry",
     ),
     (
         Kind::ServerError,
-        &[
+        words![
             "invalid character <",
             "error parsing http 200",
             "200 ok",
@@ -94,13 +104,14 @@ pub(crate) const ROWS: &[Row] = &[
             "missing or empty content-*",
             "stopped after 10 redirects",
         ],
-        "a web page came instead of the registry's answer: check whether this network wants a login of its own (a captive portal), \
-         then the web filter or proxy on the way, and the registry's address",
+        WEB_PAGE,
     ),
+    // The page was stored as if it were the manifest.
+    (Kind::Damaged, words!["unexpected media type text/html"], WEB_PAGE),
     (
         // A registry refuses in JSON, whose words the engine passes on.
         Kind::Login,
-        &[
+        words![
             "error parsing http 403",
             "status 403 trying to pull",
             // Containerd, when the registry's manifest is at hand.
@@ -112,18 +123,26 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     (
         Kind::Login,
-        &["error getting credentials"],
+        words!["error getting credentials"],
         "docker's credential helper failed: check credsStore and credHelpers in ~/.docker/config.json, and that the helper is installed",
     ),
-    (Kind::Store, &["max depth exceeded"], "this image has more layers than the engine can stack: build it with fewer"),
     (
         Kind::Store,
-        &["lsetxattr"],
+        words!["max depth exceeded"],
+        "this image has more layers than the engine can stack: build it with fewer",
+    ),
+    (
+        Kind::Store,
+        words!["lsetxattr"],
         "this image has file attributes that the engine's file system refuses: build it anew with a newer tool, or update Docker",
     ),
     (
         Kind::Store,
-        &["failed to lchown * (try increasing", "*potentially insufficient uids", "*cannot be mapped to a host id"],
+        words![
+            "failed to lchown * (try increasing",
+            "*potentially insufficient uids",
+            "*cannot be mapped to a host id"
+        ],
         "the image's files belong to users that this engine, run without root, has no ids for: add more in /etc/subuid and \
          /etc/subgid, then restart the engine (podman: podman system migrate)",
     ),

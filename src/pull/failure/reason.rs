@@ -163,10 +163,12 @@ fn status(clause: &str, before: &str) -> Option<u16> {
     {
         return Some(status);
     }
-    let mut led = LEADS.contains(&first);
+    let (mut led, mut last) = (LEADS.contains(&first), first);
     words.find_map(|word| {
-        let found = number(word).filter(|_| led);
+        // After this word it is a tag: `unexpected status code [manifests 503]`.
+        let found = number(word).filter(|_| led && !last.starts_with("manifest"));
         led |= LEADS.contains(&word);
+        last = word;
         found
     })
 }
@@ -261,6 +263,8 @@ mod tests {
         check("StatusCode: 404, \"404 page not found\"", Some(404));
         check("Error 403 (Forbidden)!!1", Some(403));
         check("manifest for x:503 not found", None);
+        check("unexpected status code [manifests 503]: EOF", None);
+        check("Error reading manifest 503 in x", None);
         check("dial tcp 10.0.0.1:443", None);
         check("received unexpected HTTP status: 200 OK", None);
     }

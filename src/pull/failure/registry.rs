@@ -11,7 +11,7 @@ pub(crate) const CAUSES: Rows = &[
     // A TLS message that was damaged in transit has nothing to do with certificates.
     (
         Kind::Unreachable,
-        &[
+        words![
             "bad record mac",
             "unexpected eof reading trailer",
             "local error: tls",
@@ -22,7 +22,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::RateLimit,
-        &[
+        words![
             "you have reached your pull rate limit",
             "you have reached your * rate limit",
             "pull rate limit",
@@ -31,7 +31,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::BadReference,
-        &[
+        words![
             "invalid reference",
             "repository name * must be",
             "repository name must",
@@ -43,13 +43,17 @@ pub(crate) const CAUSES: Rows = &[
             "parsing reference",
             "invalid checksum digest",
             "invalid image reference",
+            "cannot parse * as reference",
+            "repository can only contain",
+            "object required",
+            "no host in request url",
             // Podman's names without a registry.
             "short-name",
         ],
     ),
     (
         Kind::Damaged,
-        &[
+        words![
             "filesystem layer verification failed",
             "layer verification failed",
             "image verification failed",
@@ -83,14 +87,14 @@ pub(crate) const CAUSES: Rows = &[
             "deprecation notice",
             "docker image manifest version 2, schema 1 support",
             "media type * is no longer supported",
-            "failed size validation",
+            "*failed size validation",
             "mismatched image rootfs",
             "number of layers and diffids don't match",
         ],
     ),
     (
         Kind::PlainHttp,
-        &[
+        words![
             "server gave http response to https client",
             "first record does not look like a tls handshake",
             "oversized record received",
@@ -98,7 +102,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::Certificate,
-        &[
+        words![
             "x509$",
             "failed to verify certificate",
             "certificate has expired",
@@ -125,7 +129,7 @@ pub(crate) const CAUSES: Rows = &[
     ),
     (
         Kind::Login,
-        &[
+        words![
             "no basic auth credentials",
             "denied$",
             "unauthorized$",
@@ -153,12 +157,13 @@ pub(crate) const CAUSES: Rows = &[
             "invalid_token$",
             "not authorized",
             "must be logged in",
+            "invalid header field value",
             "forbidden$",
         ],
     ),
     (
         Kind::NotFound,
-        &[
+        words![
             "failed to fetch _ from request",
             "manifest unknown",
             "name unknown",
@@ -175,11 +180,13 @@ pub(crate) const CAUSES: Rows = &[
             "the repository with name",
             "repository name not known to registry",
             "repository does not exist",
+            "resource not found",
+            "unable to find specified resource",
         ],
     ),
     (
         Kind::ServerError,
-        &[
+        words![
             "bad gateway",
             "service unavailable",
             "service temporarily unavailable",
@@ -195,11 +202,14 @@ pub(crate) const CAUSES: Rows = &[
             "remote auto blocked",
             "remote manually blocked",
             "failed to fetch$",
+            "failed to fetch * from upstream",
+            "upstream registry",
+            "an internal error",
         ],
     ),
     (
         Kind::Unreachable,
-        &[
+        words![
             "connection refused",
             // A firewall or a sandbox of the engine, whatever it says.
             "connect$",
@@ -257,6 +267,8 @@ pub(crate) const CAUSES: Rows = &[
             "server closed the connection",
             "http/1.x transport connection broken",
             "malformed http response",
+            "malformed http version",
+            "malformed http status",
             "response body closed",
             "error occurred during read",
         ],

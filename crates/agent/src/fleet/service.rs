@@ -85,7 +85,7 @@ pub(super) fn run(options: &Options, world: &mut impl World) -> u8 {
             Outcome::Ended | Outcome::Published => return 0,
             Outcome::Refused => return 1,
             Outcome::Lost { why, .. } if options.once => {
-                world.log(&format!("nothing told to {broker}: {why}"));
+                world.log(&format!("nothing was published to {broker}: {why}"));
                 return 1;
             }
             Outcome::Lost { why, was_good } => {

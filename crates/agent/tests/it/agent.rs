@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_alm-agent");
 
-/// A directory that goes with its test.
+/// A directory that is removed at the end of its test.
 pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
@@ -39,11 +39,12 @@ pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").expect("/proc").uid() == 0
 }
 
-/// For tests of what root may do and others may not: another user, and a copy of the program that it may start. `None` if
-/// the test is not root itself.
+/// For tests of what other users than root cannot do: another user, and a copy of the program that this user can start.
+/// `None` if the test itself does not run as root.
 pub(crate) fn another_user(scratch: &Scratch) -> Option<(PathBuf, u32)> {
     let program = scratch.0.join("alm-agent");
-    // By another process: a file that this one has open for writing would be busy when a test beside it forks.
+    // Another process copies it: if a parallel test forks while this process has the file open for writing, it is busy
+    // and cannot be executed.
     let copied = Command::new("cp").args([Path::new(PROGRAM), &program]).status().expect("cp runs");
     assert!(copied.success());
     is_root().then_some((program, 65534))
@@ -52,9 +53,9 @@ pub(crate) fn another_user(scratch: &Scratch) -> Option<(PathBuf, u32)> {
 pub(crate) struct Call {
     pub(crate) command: &'static str,
     pub(crate) body: Value,
-    /// In place of the system's roots.
+    /// Root certificates instead of the system's.
     pub(crate) roots: Option<PathBuf>,
-    /// Its file and the user as whom it runs, if that is not the test's.
+    /// The program's file and the user that it runs as, if not the test's own.
     pub(crate) user: Option<(PathBuf, u32)>,
 }
 
@@ -66,7 +67,7 @@ pub(crate) struct Answer {
 }
 
 impl Call {
-    /// To an engine 28 on amd64, whose /info has nothing but its networks of insecure registries, as every engine has them.
+    /// A request for an engine 28 on amd64. Its /info only has the insecure networks that every engine reports.
     pub(crate) fn sizes(image: &str) -> Self {
         let info = json!({"RegistryConfig": {"InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"], "IndexConfigs": {}, "Mirrors": []}});
         let body = json!({"do": "sizes", "image": image, "engine": "linux/amd64", "version": "28.5.2", "info": info, "auth": {}, "limit_ms": 4000});
@@ -79,14 +80,14 @@ impl Call {
         call.with("/do", json!("digest"))
     }
 
-    /// Sets what `pointer` names.
+    /// Sets the value at the JSON pointer.
     pub(crate) fn with(mut self, pointer: &str, value: Value) -> Self {
         let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
         self.body.pointer_mut(parent).expect("a parent")[name] = value;
         self
     }
 
-    /// No registry is insecure: what listens on loopback is verified too.
+    /// No registry is insecure, so certificates of registries on loopback are verified too.
     pub(crate) fn verified(self) -> Self {
         self.with("/info/RegistryConfig/InsecureRegistryCIDRs", json!([]))
     }
@@ -127,7 +128,7 @@ impl Call {
 }
 
 impl Answer {
-    /// The layers in their order, as `id size`.
+    /// The layers in order, as `id size`.
     pub(crate) fn layers(&self) -> Vec<(String, u64)> {
         assert_eq!(self.code, Some(0), "{self:?}");
         serde_json::from_value(self.json["layers"].clone()).expect("layers")

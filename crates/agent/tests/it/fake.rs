@@ -1,4 +1,4 @@
-//! A registry in memory: answers what the test says, and keeps what it was asked.
+//! A registry in memory: it answers as the test defines, and keeps the requests.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read, Write};
@@ -14,7 +14,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) path: String,
-    /// Names in lower case.
+    /// The names are in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
 }
@@ -29,7 +29,7 @@ impl Request {
     }
 }
 
-/// The bytes of an answer: a head and a body, or anything else.
+/// The bytes of an answer: usually a head and a body, but a test can send anything.
 pub(crate) fn answer(status: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     let mut text = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
@@ -41,7 +41,7 @@ pub(crate) fn answer(status: &str, headers: &[(&str, &str)], body: &str) -> Vec<
 pub(crate) trait Both: Read + Write + Send {}
 impl<T: Read + Write + Send> Both for T {}
 
-/// Answers, and says whether the connection stays open.
+/// Answers a request; returns whether the connection stays open.
 type Handler = dyn Fn(&Request, &mut dyn Both) -> bool + Send + Sync;
 
 pub(crate) struct Server {
@@ -52,7 +52,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Answers each request with what `reply` makes of it.
+    /// Answers each request with the result of `reply`.
     pub(crate) fn start(
         tls: Option<Arc<ServerConfig>>,
         reply: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static,
@@ -67,7 +67,7 @@ impl Server {
         })
     }
 
-    /// Gives each request to `handler`, which writes what it likes.
+    /// Passes each request to `handler`, which writes the answer itself.
     pub(crate) fn listen(
         address: &str,
         tls: Option<Arc<ServerConfig>>,
@@ -98,12 +98,12 @@ impl Server {
         self.requests.lock().expect("the requests").clone()
     }
 
-    /// `METHOD PATH` of each.
+    /// `METHOD PATH` of each request.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.requests().iter().map(Request::line).collect()
     }
 
-    /// What any request has had in `Authorization`.
+    /// The `Authorization` headers of all requests.
     pub(crate) fn authorizations(&self) -> Vec<String> {
         self.requests().iter().filter_map(|request| request.header("authorization").map(str::to_owned)).collect()
     }
@@ -121,7 +121,7 @@ fn serve(stream: TcpStream, tls: Option<Arc<ServerConfig>>, log: &Mutex<Vec<Requ
     let stream: Box<dyn Both> = match tls {
         None => Box::new(stream),
         Some(config) => {
-            // As Go's servers answer who speaks to them without TLS, and the other way round.
+            // Like servers in Go: to plain HTTP on a TLS port they answer 400, and TLS on a plain port fails.
             let mut first = [0];
             match stream.peek(&mut first) {
                 Ok(1) if first[0] == 22 => {}
@@ -150,7 +150,7 @@ fn read(reader: &mut BufReader<Box<dyn Both>>) -> Option<Request> {
     let mut line = String::new();
     let mut next = |reader: &mut BufReader<Box<dyn Both>>| {
         line.clear();
-        // A TLS hello to a server without TLS is no text.
+        // A TLS hello at a server without TLS is not text.
         let is_line = reader.read_line(&mut line).is_ok_and(|count| count > 0);
         is_line.then(|| line.trim_end().to_owned())
     };
@@ -172,7 +172,7 @@ fn read(reader: &mut BufReader<Box<dyn Both>>) -> Option<Request> {
     Some(Request { method, path, headers, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
-/// 64 digits that begin with `start`.
+/// A digest's 64 digits, beginning with `start`.
 pub(crate) fn digest(start: &str) -> String {
     format!("sha256:{start:0<64}")
 }
@@ -184,7 +184,7 @@ pub(crate) const DOCKER: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
 
-/// A manifest with layers of these digests' beginnings and sizes.
+/// A manifest whose layers have these sizes, and digests that begin so.
 pub(crate) fn image(kind: &str, layers: &[(&str, u64)]) -> String {
     let layers =
         layers.iter().map(|(start, size)| format!(r#"{{"mediaType":"x","digest":"{}","size":{size}}}"#, digest(start)));
@@ -195,7 +195,7 @@ pub(crate) fn image(kind: &str, layers: &[(&str, u64)]) -> String {
     )
 }
 
-/// An index of digests' beginnings and `os/architecture[/variant]`.
+/// An index; each entry is the beginning of a digest and `os/architecture[/variant]`.
 pub(crate) fn index(kinds: [&str; 2], entries: &[(&str, &str)]) -> String {
     let entries = entries.iter().map(|(start, platform)| {
         let mut parts = platform.split('/');
@@ -220,8 +220,7 @@ pub(crate) fn digest_of(bytes: &[u8]) -> String {
     })
 }
 
-/// Manifests with the digests that they really have: an index names manifests that are behind it in the list by
-/// `digest(name)`.
+/// Manifests with their real digests: in an index, `digest(name)` stands for the digest of a later manifest in the list.
 pub(crate) fn sealed(mut manifests: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
     for at in (1..manifests.len()).rev() {
         let (name, text) = &manifests[at];
@@ -233,7 +232,7 @@ pub(crate) fn sealed(mut manifests: Vec<(&'static str, String)>) -> Vec<(&'stati
     manifests
 }
 
-/// Answers as a registry that has `manifests`, by the last part of the path.
+/// Answers like a registry with these manifests, which are found by the last part of the path.
 pub(crate) fn registry(manifests: &[(&str, String)], request: &Request) -> Vec<u8> {
     let path = request.path.split('?').next().unwrap_or_default();
     let version = path.rsplit('/').next().unwrap_or_default();

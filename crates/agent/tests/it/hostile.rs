@@ -1,4 +1,5 @@
-//! Registries that mean harm, or are no registries: within the limit, within 8 MB, and with a line that says what was wrong.
+//! Registries that are hostile, or are not registries: the agent ends within its time limit and 8 MB of memory, and one line
+//! says what was wrong.
 
 use std::fs;
 use std::thread;
@@ -11,10 +12,10 @@ use crate::fake::{Both, OCI, Server, digest, image};
 
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// In KiB: 8 MB, and what a build with all its debugging information takes more.
+/// In KiB: 8 MB, and the additional memory of a build with debugging information.
 const MEMORY_MAX: u64 = if cfg!(debug_assertions) { 12_000 } else { 7_812 };
 
-/// The answer to one request, whose handler writes whatever it likes.
+/// The agent's answer, if the registry's answer is written by `handler`.
 struct Case {
     name: &'static str,
     kind: &'static str,
@@ -32,7 +33,7 @@ fn case(name: &'static str, kind: &'static str, handler: impl Fn(&mut dyn Both) 
     }
 }
 
-/// `start`, and then `more` until nobody takes it, with a rest between.
+/// Sends `start`, and then `more` again and again, with pauses, until the connection ends.
 fn endless(name: &'static str, kind: &'static str, start: &'static str, more: &'static [u8], rest: Duration) -> Case {
     case(name, kind, move |stream| {
         let mut is_taken = stream.write_all(start.as_bytes()).is_ok();
@@ -43,7 +44,7 @@ fn endless(name: &'static str, kind: &'static str, start: &'static str, more: &'
     })
 }
 
-/// These bytes and then the end.
+/// Sends these bytes and closes the connection.
 fn bytes(name: &'static str, kind: &'static str, bytes: impl Into<Vec<u8>>) -> Case {
     let bytes = bytes.into();
     case(name, kind, move |stream| {
@@ -51,7 +52,7 @@ fn bytes(name: &'static str, kind: &'static str, bytes: impl Into<Vec<u8>>) -> C
     })
 }
 
-/// A proper answer with this body.
+/// A correct answer with this body.
 fn body(name: &'static str, kind: &'static str, text: &str) -> Case {
     bytes(name, kind, format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len()))
 }
@@ -98,7 +99,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// The answer, and the most memory that was seen to be taken, in KiB.
+/// The answer, and the peak memory in KiB.
 fn measured(call: &Call) -> (String, u64) {
     let child = call.start();
     let status = format!("/proc/{}/status", child.id());

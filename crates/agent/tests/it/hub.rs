@@ -1,4 +1,4 @@
-//! Docker Hub as it is asked through a proxy, and its mirrors. The proxy is the test's: whoever is asked for, a server of its own
+//! Docker Hub through a proxy, and its mirrors. The proxy belongs to the test: whatever host is requested, a server of the test
 //! answers.
 
 use std::io::{Read as _, Write as _};
@@ -12,7 +12,7 @@ use crate::agent::{Call, Scratch};
 use crate::fake::{Server, answer, registry, simple, simple_layers};
 use crate::pki::Authority;
 
-/// A proxy that connects every host it is asked for to one address.
+/// A proxy that connects to one address, whatever host is requested.
 pub(crate) struct Proxy {
     pub(crate) address: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -54,7 +54,7 @@ fn connect(mut client: TcpStream, target: &str, log: &Mutex<Vec<String>>) {
     let _ = up.join();
 }
 
-/// Docker Hub: registry and token server behind one proxy.
+/// Docker Hub: its registry and token server, behind one proxy.
 struct Hub {
     server: Server,
     proxy: Proxy,
@@ -137,7 +137,8 @@ fn proxies_that_cannot_be_used_are_not_gone_around() {
     assert_eq!(hub.proxy.asked(), [""; 0]);
     assert_eq!(hub.server.lines(), [""; 0]);
 
-    // Straight to whom the engine reaches so, through the proxy to others; our own environment does not count.
+    // Hosts that the engine reaches directly are connected directly, others through the proxy. The agent's own environment
+    // does not count.
     let plain = Server::start(None, |request| registry(&simple(), request));
     let other = Proxy::start(&plain.address);
     let through = Call::sizes(&format!("registry.test:{}/a:app", plain.port()))
@@ -172,12 +173,12 @@ fn mirrors_come_first_and_get_no_credential() {
     assert_eq!(mirror.lines(), ["GET /v2/library/a/manifests/app"]);
     assert_eq!(hub.server.lines(), [""; 0]);
 
-    // In their order, and the Hub after them.
+    // Mirrors are asked in their order, and the Hub after them.
     call(&[&empty.address, &mirror.address]).ask().has("asked", &format!("http://{}", mirror.address));
     call(&["127.0.0.1:1", &empty.address]).ask().has("asked", "https://registry-1.docker.io");
     call(&[&locked.address]).ask().has("asked", "https://registry-1.docker.io");
 
-    // One that an engine with credentials may get into, which it is then that answers the engine: nobody else is asked.
+    // A mirror that wants a login: an engine with credentials could get its answer there, so no other host is asked.
     let before = hub.server.lines().len();
     call(&[&locked.address]).login("user", "secret").ask().is_kind("auth");
     call(&[&locked.address]).with("/auth", json!({"identitytoken": "secret"})).ask().is_kind("auth");
@@ -187,7 +188,7 @@ fn mirrors_come_first_and_get_no_credential() {
         assert!(server.requests().iter().all(|request| !format!("{request:?}").contains("secret")));
     }
 
-    // Mirrors are for the Hub alone.
+    // Mirrors are only for the Hub.
     let before = mirror.lines().len();
     let other = Server::start(None, |request| registry(&simple(), request));
     let call = Call::sizes(&format!("{}/a:app", other.address));
@@ -203,7 +204,7 @@ fn mirrors_of_every_kind() {
     let call = |mirror: String| hub.ask(Call::sizes("a:app")).with("/info/RegistryConfig/Mirrors", json!([mirror]));
     let hub_is_asked = || !hub.server.lines().is_empty();
 
-    // Below a path, and by TLS with an authority of its own.
+    // A mirror below a path, and one with its own CA.
     let authority = Authority::new();
     let mirror = Server::start(Some(authority.identity(&["127.0.0.1"]).server(None)), |r| registry(&simple(), r));
     let certs = format!("certs.d/{}/ca.crt", mirror.address);
@@ -215,12 +216,12 @@ fn mirrors_of_every_kind() {
     assert_eq!(mirror.lines(), ["GET /cache/hub/v2/library/a/manifests/app"]);
     assert_eq!(mirror.authorizations(), [""; 0]);
     assert!(!hub_is_asked());
-    // The Hub itself has no directory there, whatever is in one of its name.
+    // The Hub has no directory in certs.d: one with its name is ignored.
     hub.scratch.write("certs.d/registry-1.docker.io/x.cert", "no certificate");
     std::fs::remove_file(hub.scratch.0.join(certs)).expect("it was there");
     call(url).verified().ask().has("asked", "https://registry-1.docker.io");
 
-    // What answers nothing in time has taken the time of all.
+    // A mirror that does not answer uses up the time limit of the whole request.
     let silent = Server::listen("127.0.0.1:0", None, |_, _| {
         thread::sleep(std::time::Duration::from_secs(2));
         false
@@ -228,7 +229,7 @@ fn mirrors_of_every_kind() {
     let before = hub.server.lines().len();
     call(format!("http://{}/", silent.address)).with("/limit_ms", json!(700)).ask().is_kind("limit");
     assert_eq!(hub.server.lines().len(), before);
-    // The engine goes on to the Hub after any other answer, and without any.
+    // After any other answer, and without an answer, the engine goes on to the Hub.
     for (status, headers) in [
         ("404 Not Found", &[][..]),
         ("401 Unauthorized", &[("www-authenticate", "Negotiate")][..]),
@@ -257,7 +258,7 @@ fn other_names_of_the_hub() {
         assert_eq!(mirror.lines().len(), count + 1, "{image}");
     }
     assert!(mirror.lines().iter().all(|line| line == "GET /v2/library/a/manifests/app"));
-    // By the name of its host it is a registry like any other: without mirrors, and with certs.d.
+    // With the name of its host in the reference it is an ordinary registry: no mirrors, but certs.d.
     let name = "registry-1.docker.io/library/a:app";
     assert_eq!(call(name).ask().layers(), simple_layers());
     assert_eq!((mirror.lines().len(), hub.server.lines().len()), (4, 3));

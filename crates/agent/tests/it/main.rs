@@ -1,4 +1,4 @@
-//! `alm-agent` as its callers use it: a process each, with a request on its standard input, and registries on loopback.
+//! `alm-agent` as its callers use it: one process for each request on its standard input, and registries on loopback.
 
 mod agent;
 mod fake;

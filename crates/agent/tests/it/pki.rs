@@ -8,7 +8,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// An authority of the test's own.
+/// The test's own CA.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
@@ -46,7 +46,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), certificate: der, pem }
     }
 
-    /// Names and addresses alike.
+    /// Names or addresses.
     pub(crate) fn identity(&self, names: &[&str]) -> Identity {
         let key = KeyPair::generate().expect("a key");
         let certificate = params(names).signed_by(&key, &self.issuer).expect("a certificate");
@@ -55,7 +55,7 @@ impl Authority {
 }
 
 impl Identity {
-    /// For a server; with `clients` it wants certificates of that authority.
+    /// A server's settings; with `clients` it requires certificates of that CA.
     pub(crate) fn server(&self, clients: Option<&Authority>) -> Arc<ServerConfig> {
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone());

@@ -1,6 +1,6 @@
-//! Debian's docker-registry, whose answers are the real thing: plain, with htpasswd, by TLS, and with client certificates.
+//! Debian's docker-registry, for real answers: with plain HTTP, htpasswd, TLS, and client certificates.
 //!
-//! Needs `docker-registry` and `htpasswd`, which the repository's `tests` say how to install; fails without them.
+//! Needs `docker-registry` and `htpasswd`, which `tests/run.sh` installs; fails without them.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -27,7 +27,7 @@ impl Drop for Registry {
 }
 
 impl Registry {
-    /// `http` are lines of its configuration below that key, `beside` others; `{dir}` in them is the scratch directory.
+    /// `http` are the lines of its configuration below that key, `beside` other lines; `{dir}` is the scratch directory.
     fn start(scratch: Rc<Scratch>, http: &str, beside: &str) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
         let address = format!("127.0.0.1:{port}");
@@ -64,7 +64,7 @@ impl Registry {
     }
 }
 
-/// Pushes by plain HTTP, as the content of a registry that may be started anew with other settings.
+/// Pushes by plain HTTP; the registry can then be restarted with other settings over the same content.
 fn push(address: &str, method: &str, path: &str, kind: &str, body: &[u8]) -> ureq::http::Response<ureq::Body> {
     let url = if path.starts_with("http") { path.to_owned() } else { format!("http://{address}/v2/lib/app/{path}") };
     let request =
@@ -83,7 +83,7 @@ fn push_blob(address: &str, bytes: &[u8]) -> String {
     digest
 }
 
-/// Pushes an image of blobs of these sizes; its digest and length, and what the agent has to say of it.
+/// Pushes an image with blobs of these sizes; returns its digest and length, and the answer that the agent must give.
 fn push_image(address: &str, kind: &str, tag: &str, sizes: &[usize]) -> (String, usize, Vec<(String, u64)>) {
     let config = push_blob(address, format!("{{\"tag\":\"{tag}{kind}\"}}").as_bytes());
     let (mut layers, mut expected) = (Vec::new(), Vec::new());
@@ -131,7 +131,7 @@ fn plain_with_indexes_of_both_families() {
         let answer = Call::sizes(&registry.image(family)).with("/engine", "linux/arm/v7".into()).ask();
         assert_eq!(answer.layers(), arm_layers);
         assert_eq!(answer.json["total"], 1020);
-        // By its own name it has no platform.
+        // Requested by its digest it has no platform.
         let answer = Call::sizes(&format!("{}/lib/app@{arm}", registry.address)).ask();
         assert_eq!(answer.layers(), arm_layers);
         answer.has("digest", &arm);
@@ -141,7 +141,7 @@ fn plain_with_indexes_of_both_families() {
     Call::sizes(&registry.image("none")).ask().is_kind("not-found");
 }
 
-/// Two runs of one registry over the same content: plain, to push to, and then as it is to be asked.
+/// Starts a registry twice over the same content: with plain HTTP to push to, and then with the settings of the test.
 fn restarted(name: &str, http: &str, beside: &str, files: &[(&str, &str)]) -> (Registry, Vec<(String, u64)>) {
     let scratch = Rc::new(Scratch::new(name));
     for (name, text) in files {
@@ -169,7 +169,7 @@ fn htpasswd() {
         .has("digest", &served_digest(&registry, "user:secret"));
 }
 
-/// As the registry itself says it.
+/// The digest, as the registry itself reports it.
 fn served_digest(registry: &Registry, login: &str) -> String {
     use base64::Engine as _;
     let login = base64::engine::general_purpose::STANDARD.encode(login);

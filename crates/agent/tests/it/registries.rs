@@ -1,4 +1,4 @@
-//! Registries of every kind that engines are configured for, on loopback: by which address and scheme, and which manifest.
+//! Registries with each kind of engine configuration, on loopback: which address, scheme and manifest the agent requests.
 
 mod login;
 mod manifests;
@@ -19,7 +19,7 @@ fn plain() -> Server {
     Server::start(None, |request| registry(&simple(), request))
 }
 
-/// Writes the certificates to where the engine has those of a registry: a directory that is named after its address.
+/// Writes the certificates where the engine searches for them: in a directory named after the registry's address.
 fn certs_d(scratch: &Scratch, server: &Server, files: &[(&str, &str)]) {
     for (name, text) in files {
         scratch.write(&format!("{}/{name}", server.address), text);
@@ -38,7 +38,7 @@ fn an_insecure_registry_by_its_address() {
     assert_eq!(server.lines(), ["GET /v2/a/b/manifests/app"]);
     assert_eq!(server.authorizations(), [""; 0]);
 
-    // Of `name:tag@digest` the digest counts.
+    // In `name:tag@digest` only the digest counts.
     let answer = Call::sizes(&format!("{}/a/b:x@{}", server.address, digest("ab"))).ask();
     answer.is_kind("not-found");
     assert_eq!(server.lines()[1], format!("GET /v2/a/b/manifests/{}", digest("ab")));
@@ -54,12 +54,12 @@ fn an_insecure_registry_by_its_name() {
     let index = json!({ host.clone(): {"Name": host, "Secure": false} });
     let answer = call().with("/info/RegistryConfig/IndexConfigs", index).ask();
     assert_eq!(answer.layers(), simple_layers());
-    // The engine's own entry stands above the networks.
+    // The engine's entry for a registry overrides its entries for networks.
     let index = json!({ host.clone(): {"Name": host, "Secure": true} });
     let call = Call::sizes(&format!("{host}/a:app"));
     call.with("/info/RegistryConfig/IndexConfigs", index).ask().is_kind("tls");
     assert_eq!(server.lines().len(), 1);
-    // By the network that its name leads to.
+    // The network of the address to which the name resolves.
     let answer = Call::sizes(&format!("{host}/a:app")).ask();
     assert_eq!(answer.layers(), simple_layers());
 }
@@ -120,7 +120,7 @@ fn both_platform_rules_and_both_families_of_types() {
             let layers = answer.layers();
             let id = layers[0].0.replace('0', "");
             assert_eq!(format!("{} {id}{}", answer.json["platform"].as_str().unwrap_or("none"), layers[0].1), expected);
-            // The digest of what the tag names, and a layer that is there twice once.
+            // The digest of the tag; a layer that is in the image twice is listed once.
             answer.has("digest", &digest);
             assert_eq!(layers.len(), 1);
             assert_eq!(answer.json["total"], layers[0].1);
@@ -160,7 +160,7 @@ fn hosts_files_of_the_containerd_store() {
         assert!(Path::new(&certs.0).exists());
     }
     assert_eq!(server.lines(), [""; 0]);
-    // Engines before 23 know no such files.
+    // Engines before version 23 do not read such files.
     let certs = Scratch::new("hosts-old");
     certs.write("_default/hosts.toml", "server = \"https://other.test\"\n");
     let call = Call::sizes(&format!("{}/a:app", server.address)).certs(&certs.0);
@@ -180,7 +180,7 @@ fn a_digest_by_head_alone() {
     assert_eq!(answer.line, format!("{{\"digest\":\"{}\"}}\n", simple_digest()));
     ask("silent").is_kind("format");
     ask("odd").is_kind("format");
-    // Where HEAD is not known nothing is asked instead that would be counted.
+    // If the registry does not support HEAD, no other request follows, since it would count as a pull.
     assert!(ask("old").is_kind("network").line.contains("405"));
     assert!(server.lines().iter().all(|line| line.starts_with("HEAD ")), "{:?}", server.lines());
 }

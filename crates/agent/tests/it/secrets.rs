@@ -1,4 +1,4 @@
-//! Where a password is while it is used: nowhere but in memory and at the registry.
+//! A password is only in memory and at the registry, and nowhere else.
 
 use std::fs;
 use std::io::Write as _;
@@ -19,7 +19,7 @@ const SECRET: &str = "hunter2-of-the-test";
 fn none_is_in_arguments_environment_answers_or_errors() {
     let server = Server::start(None, |request| {
         thread::sleep(Duration::from_millis(300));
-        // Says back what it was shown, in every place that there is.
+        // This registry returns the credentials in every part of its answer.
         let shown = request.header("authorization").unwrap_or_default().to_owned();
         if request.path.starts_with("/token") || request.path.contains("/json/") {
             return answer(
@@ -56,7 +56,7 @@ fn none_is_in_arguments_environment_answers_or_errors() {
             }
         }
     }
-    // In a request that is none, too.
+    // Also if the request is invalid.
     let call = Call::sizes("a").with("/auth", json!(SECRET));
     let answer = call.ask();
     assert!(!answer.is_kind("request").line.contains(SECRET));
@@ -68,7 +68,7 @@ fn no_core_file_is_left_and_nobody_reads_its_memory() {
         thread::sleep(Duration::from_secs(2));
         Vec::new()
     });
-    // Root would be allowed to do what its users are not.
+    // Not as root, which could read the memory of any process.
     let scratch = Scratch::new("core");
     let another = another_user(&scratch);
     fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o777)).expect("permissions");
@@ -96,7 +96,7 @@ fn no_core_file_is_left_and_nobody_reads_its_memory() {
     thread::sleep(Duration::from_millis(500));
     assert_eq!(server.lines().len(), 1, "it waits for the registry");
 
-    // Another program of that user shows both, or this test would be of no use here.
+    // The same attempt must succeed for another program of that user, or this test would prove nothing.
     assert!(is_readable(other.id()) && !is_readable(child.id()));
     assert!(leaves_core(other), "no program leaves a core file here: ulimit -Hc is 0");
     assert!(!leaves_core(child));

@@ -1,5 +1,5 @@
-# The architecture of the userland, in dpkg's words: amd64, arm64, armhf, …
-# The kernel's would be wrong: a 32-bit Raspberry Pi OS runs on a 64-bit kernel.
+# The architecture of the userland, as dpkg names it: amd64, arm64, armhf, …
+# The kernel's architecture would be wrong: a 32-bit Raspberry Pi OS may have a 64-bit kernel.
 Facter.add(:alm_pull_architecture) do
   confine kernel: 'Linux'
   setcode do

@@ -1,16 +1,18 @@
-# @summary A developer's machine: pull the images with the developer's own credentials, recreate what has a new image
+# @summary A developer's machine: pulls the images, then recreates the containers whose image is new
 #
-# No login, and no image is removed: who works there logs in with `docker login`, and compares with what ran before.
+# Such a machine has no token file: the pulls use docker's own credentials (`sudo docker login`, or `alm_pull::docker_config`).
+# Replaced images are kept, so that a developer can run them again. `settings` overrides all of this.
 #
 # @param images
-#   The images by a name of their own, in the order in which they are pulled. Hiera's levels are merged, an image of a
-#   more particular one taking the place of the whole image of the same name.
+#   The images, each with a name, in the order in which they are pulled. The levels of Hiera are merged by these names: the
+#   entry of the more specific level replaces the whole entry of the other.
 # @param references
-#   What this node pulls instead of the `image` of some of `images`, by the same names.
+#   What this node pulls instead of the `image` of some of `images`, by the same names. The levels of Hiera are merged.
 # @param settings
-#   What else `alm_pull::update` takes, where it is to be other than said above; Hiera's levels are merged.
+#   Other parameters of `alm_pull::update`: `registry`, `token_file`, `token_user`, `docker_login`, `remove_replaced`. The levels of
+#   Hiera are merged.
 #
-# @example
+# @example With the images in Hiera
 #   include alm_pull::profile::dev_machine
 class alm_pull::profile::dev_machine (
   Hash[String[1], Alm_pull::Imagespec] $images,

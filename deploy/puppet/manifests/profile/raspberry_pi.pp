@@ -1,17 +1,18 @@
-# @summary A Raspberry Pi: log in, pull the init, main app and telemetry images, then recreate what has a new image
+# @summary A Raspberry Pi: logs in, pulls the images, then recreates the containers whose image is new
 #
-# Docker is logged in to the GCP Artifact Registry with the token in `/opt/alm/config/gcp-registry-token`. Images that have
-# been replaced are removed: an SD card fills with them.
+# docker is logged in to `europe-west1-docker.pkg.dev` with the token in `/opt/alm/config/gcp-registry-token`. Replaced images are
+# removed, because an SD card has no room for them. `settings` overrides all of this.
 #
 # @param images
-#   The images by a name of their own, in the order in which they are pulled. Hiera's levels are merged, an image of a
-#   more particular one taking the place of the whole image of the same name.
+#   The images, each with a name, in the order in which they are pulled. The levels of Hiera are merged by these names: the
+#   entry of the more specific level replaces the whole entry of the other.
 # @param references
-#   What this node pulls instead of the `image` of some of `images`, by the same names.
+#   What this node pulls instead of the `image` of some of `images`, by the same names. The levels of Hiera are merged.
 # @param settings
-#   What else `alm_pull::update` takes, where it is to be other than said above; Hiera's levels are merged.
+#   Other parameters of `alm_pull::update`: `registry`, `token_file`, `token_user`, `docker_login`, `remove_replaced`. The levels of
+#   Hiera are merged.
 #
-# @example
+# @example With the images in Hiera
 #   include alm_pull::profile::raspberry_pi
 class alm_pull::profile::raspberry_pi (
   Hash[String[1], Alm_pull::Imagespec] $images,

@@ -7,7 +7,7 @@ describe 'alm_pull' do
     it { is_expected.to compile.with_all_deps }
     it { is_expected.to contain_package('docker-pull-with-progress').with_ensure('installed').without_provider }
 
-    it 'takes the old script\'s place' do
+    it 'replaces the old script by a link' do
       is_expected.to contain_file('/usr/local/bin/docker-pull-with-progress')
         .with('ensure' => 'link', 'target' => PULLER).that_requires('Package[docker-pull-with-progress]')
     end
@@ -27,7 +27,7 @@ describe 'alm_pull' do
 
     it { is_expected.to compile.with_all_deps }
 
-    it 'takes the userland\'s' do
+    it 'takes the file of the userland\'s architecture' do
       is_expected.to contain_file(executable).with(
         'source' => %r{-arm64$}, 'checksum' => 'sha256', 'checksum_value' => '0' * 64, 'mode' => '0755',
       )
@@ -38,26 +38,26 @@ describe 'alm_pull' do
     it { is_expected.to contain_file('/etc/logrotate.d/docker-pull-with-progress').with_content(%r{^"/var/log/alm/docker-pull\.log" \{}) }
     it { is_expected.to contain_file('/etc/logrotate.d/docker-pull-with-progress').without_content(%r{^\s*copytruncate}) }
 
-    context 'of which there is none' do
+    context 'on an architecture without a file' do
       let(:facts) { { 'alm_pull_architecture' => 'riscv64' } }
 
-      it { is_expected.to compile.and_raise_error(%r{nothing for the architecture 'riscv64', only for arm64, armhf, amd64}) }
+      it { is_expected.to compile.and_raise_error(%r{no value for the architecture 'riscv64', only for arm64, armhf, amd64}) }
     end
 
-    context 'where the fact has not come yet' do
+    context 'without the fact, as before pluginsync' do
       let(:facts) { { 'alm_pull_architecture' => nil } }
 
-      it { is_expected.to compile.and_raise_error(%r{nothing for the architecture ''}) }
+      it { is_expected.to compile.and_raise_error(%r{no value for the architecture ''}) }
     end
   end
 
-  context 'with a file for all' do
+  context 'with one file for all architectures' do
     let(:params) { { 'install' => 'file', 'source' => 'puppet:///modules/site/puller', 'checksum_value' => 'ab' } }
 
     it { is_expected.to contain_file('/usr/local/lib/alm-pull/docker-pull-with-progress').with_source('puppet:///modules/site/puller') }
   end
 
-  context 'with installing left to others' do
+  context 'with install none' do
     let(:params) { { 'install' => 'none', 'executable' => '/opt/bin/puller', 'manage_links' => false } }
 
     it { is_expected.to compile.with_all_deps }
@@ -78,7 +78,7 @@ describe 'alm_pull' do
   context 'with a monitor, from a file' do
     let(:params) { { 'install' => 'file', 'source' => 'puppet:///modules/site/puller', 'checksum_value' => 'ab', 'monitor' => true } }
 
-    it 'brings the unit too' do
+    it 'installs the unit, too' do
       is_expected.to contain_file('/etc/systemd/system/alm-monitor.service')
         .with_content(%r{^ExecStart=/usr/local/lib/alm-pull/docker-pull-with-progress --status --monitor /dev/tty1 })
         .that_notifies('Service[alm-monitor]')
@@ -99,7 +99,7 @@ describe 'alm_pull' do
     it { is_expected.not_to contain_service('alm-monitor') }
   end
 
-  context 'with an environment that is none' do
+  context 'with an environment that has no value' do
     let(:params) { { 'environment' => ['no value'] } }
 
     it { is_expected.to compile.and_raise_error(%r{environment}) }

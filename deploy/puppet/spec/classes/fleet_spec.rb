@@ -10,15 +10,15 @@ describe 'alm_pull::agent' do
   it { is_expected.to compile.with_all_deps }
   it { is_expected.to contain_package('alm-agent').with_ensure('installed') }
 
-  it 'has its options in one line, and no secret in it' do
+  it 'has its options in one line, without a secret' do
     is_expected.to contain_file('/etc/default/alm-agent').with_content(
       "# Managed by Puppet.\nALM_AGENT_OPTIONS=\"--broker mqtts://broker.example.com:8883 --topic fleet --mqtt 5 --site 'Berlin, hall 2'\"\n",
     ).that_notifies('Service[alm-agent]')
   end
 
-  it 'hands out Puppet\'s own certificate' do
+  it 'gets Puppet\'s own certificate from systemd' do
     is_expected.to contain_file(drop_in).with_content(<<~END).that_notifies('Exec[alm-agent: read the unit]')
-      # Managed by Puppet. The service has no rights to read these itself: systemd hands it copies.
+      # Managed by Puppet. The service has no right to read these files: systemd passes it copies.
       [Service]
       LoadCredential=ca:#{ssl}/certs/ca.pem
       LoadCredential=cert:#{ssl}/certs/pi-2.example.com.pem
@@ -28,7 +28,7 @@ describe 'alm_pull::agent' do
     END
   end
 
-  it 'restarts with a renewed one' do
+  it 'restarts with a renewed certificate' do
     is_expected.to contain_exec('alm-agent: cert was renewed').with(
       'command' => 'systemctl restart alm-agent.service',
       'unless' => "cmp -s '#{ssl}/certs/pi-2.example.com.pem' /run/credentials/alm-agent.service/cert",
@@ -52,7 +52,7 @@ describe 'alm_pull::agent' do
 
     it { is_expected.to compile.with_all_deps }
 
-    it 'keeps them in a file for root alone, and shows them to nobody' do
+    it 'keeps them in a file that only root can read, and in no catalog or report' do
       is_expected.to contain_file('/etc/alm/notify')
         .with('mode' => '0600', 'owner' => 'root', 'show_diff' => false, 'backup' => false)
         .with_content(sensitive("https://hooks.slack.com/services/T0/B0/hush\nmailto:ops@example.com\n"))
@@ -67,7 +67,7 @@ describe 'alm_pull::agent' do
     it { is_expected.to contain_exec('alm-agent: notify was renewed') }
     it { is_expected.to contain_file('/etc/systemd/system/alm-agent.service.d/mailer.conf').with_ensure('absent') }
 
-    context 'alone, by a mailer that is setuid' do
+    context 'without a broker, through a setuid mailer' do
       let(:params) { super().reject { |name, _| name == 'broker' }.merge('setuid_mailer' => true) }
 
       it { is_expected.to contain_file('/etc/default/alm-agent').with_content("# Managed by Puppet.\nALM_AGENT_OPTIONS=\"--device pi-2.example.com --site 'Berlin, hall 2'\"\n") }
@@ -76,7 +76,7 @@ describe 'alm_pull::agent' do
     end
 
     [['gopher://hush'], [], ["https://a/hush\nx"]].each do |urls|
-      context "that are #{urls.length} of another kind" do
+      context "that are not valid (#{urls.length})" do
         let(:params) { super().merge('notify_urls' => sensitive(urls)) }
 
         it {
@@ -146,7 +146,7 @@ describe 'alm_pull::fleet' do
 
   it { is_expected.to contain_exec('alm-fleet-configure').with('unless' => 'alm-fleet-configure --check').that_notifies('Service[mosquitto]') }
 
-  it 'serves the page as nginx.conf of deploy/fleet does' do
+  it 'serves the page as deploy/fleet/nginx.conf does' do
     as_shipped = File.read(File.expand_path('../../../fleet/nginx.conf', __dir__)).sub(%r{\A(#.*\n)+}, "# Managed by Puppet.\n")
     is_expected.to contain_file('/etc/nginx/conf.d/alm-fleet.conf').that_notifies('Service[nginx]').with_content(
       as_shipped.sub('/etc/ssl/certs/alm-fleet.pem', '/etc/mosquitto/alm-fleet/broker.pem')
@@ -156,7 +156,7 @@ describe 'alm_pull::fleet' do
 
   it { is_expected.to contain_file('/etc/mosquitto/alm-fleet/broker.pem').that_notifies('Service[nginx]') }
 
-  context 'with the page elsewhere, under a certificate of its own' do
+  context 'with another port and certificate of the page' do
     let(:params) { { 'topic' => 'fleet/eu', 'viewer_port' => 9443, 'page_port' => 444, 'page_cert' => '/etc/page.pem', 'page_key' => '/etc/page.key' } }
 
     it {
@@ -172,7 +172,7 @@ describe 'alm_pull::fleet' do
     it { is_expected.to contain_file('/etc/default/alm-fleet').with_content(%r{^VIEWER_PORT=$}) }
   end
 
-  context 'with a page that has no news' do
+  context 'with a page but no port for viewers' do
     let(:params) { { 'viewer_port' => 0, 'page_port' => 443 } }
 
     it { is_expected.to compile.and_raise_error(%r{a page_port needs a viewer_port}) }
@@ -184,7 +184,7 @@ describe 'alm_pull::fleet' do
     it { is_expected.to contain_file('/etc/mosquitto/alm-fleet/crl.pem').with_source('file:///var/lib/puppet/ssl/crl.pem') }
   end
 
-  context 'with other topics' do
+  context 'with another beginning of the topics' do
     let(:params) { { 'topic' => 'fleet/eu', 'password_port' => 8884 } }
 
     it { is_expected.to contain_file('/etc/default/alm-fleet').with_content(%r{^ROOT=fleet/eu$.*^PASSWORD_PORT=8884$}m) }

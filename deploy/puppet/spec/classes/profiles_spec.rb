@@ -16,7 +16,7 @@ telemetry = "#{REGISTRY}/project/alm-telemetry/alm-telemetry:latest"
     it { is_expected.to contain_exec('docker-recreate alm-app').that_requires("Exec[docker-pull #{app}]") }
     it { is_expected.to contain_exec('docker-recreate alm-telemetry').that_requires("Exec[docker-pull #{telemetry}]") }
 
-    it 'does everything by state, nothing by event' do
+    it 'has a check for each command, and none that waits for an event' do
       catalogue.resources.select { |resource| resource.type == 'Exec' }.each do |resource|
         expect(resource[:refreshonly]).to be_nil
         expect(resource[:unless]).not_to be_nil
@@ -35,12 +35,12 @@ end
 
     it { is_expected.to contain_exec('docker-recreate alm-app').with_command(words('recreate', '--remove-replaced')) }
 
-    context 'without a login of docker' do
+    context 'without docker login' do
       let(:params) { { 'settings' => { 'docker_login' => false } } }
 
       it { is_expected.not_to contain_exec("docker-login #{REGISTRY}") }
 
-      it 'hands the token\'s file to pull and check alike' do
+      it 'passes the token file to pull and check alike' do
         token = words('--token-file', '/opt/alm/config/gcp-registry-token')
         is_expected.to contain_exec("docker-pull #{app}").with_command(token).with_unless(token)
       end
@@ -52,37 +52,37 @@ describe 'alm_pull::profile::dev_machine' do
   it { is_expected.not_to contain_exec("docker-login #{REGISTRY}") }
   it { is_expected.to contain_exec('docker-recreate alm-app').with_command(words('recreate')) }
 
-  context 'that is to log in' do
+  context 'with docker login' do
     let(:params) { { 'settings' => { 'docker_login' => true, 'token_file' => '/t' } } }
 
     it { is_expected.to contain_exec("docker-login #{REGISTRY}").with_command(words('/t')) }
   end
 
-  it 'leaves credentials to docker' do
+  it 'uses docker\'s own credentials' do
     expect(catalogue.resource('exec', "docker-pull #{app}")[:command]).not_to include('--token-file')
   end
 end
 
 describe 'alm_pull::profile::raspberry_pi' do
-  context 'on a node with an image of its own' do
+  context 'on a node with its own reference and settings' do
     let(:facts) { { 'networking' => { 'fqdn' => 'pi-1.example.com' } } }
 
     it { is_expected.to contain_exec("docker-pull #{REGISTRY}/project/alm-app/alm-app:next") }
     it { is_expected.not_to contain_exec("docker-pull #{app}") }
     it { is_expected.to contain_exec("docker-pull #{telemetry}") }
 
-    it 'keeps what it ran before, and is logged in as all' do
+    it 'keeps replaced images, and is logged in as the fleet is' do
       is_expected.to contain_exec('docker-recreate alm-app').with_command(->(command) { !command.include?('--remove-replaced') })
       is_expected.not_to contain_exec("docker-clean #{REGISTRY}/project/alm-app/alm-app:next")
       is_expected.to contain_exec("docker-login #{REGISTRY}")
     end
 
-    it 'runs it with the arguments of all' do
+    it 'runs it with the arguments of the fleet' do
       is_expected.to contain_exec('docker-recreate alm-app').with_command(words('--network', 'host', '--env-file'))
     end
   end
 
-  context 'with an image that is absent, and its container' do
+  context 'with an absent image that has a container' do
     let(:params) { { 'images' => { 'old' => { 'image' => 'a:1', 'container' => 'l', 'ensure' => 'absent' }, 'new' => { 'image' => 'b:1', 'container' => 'r' } } } }
 
     it { is_expected.to compile.with_all_deps }
@@ -104,7 +104,7 @@ describe 'alm_pull::profile::raspberry_pi' do
     it { is_expected.to contain_exec('docker-recreate r').that_requires('Exec[docker-pull a:1]') }
   end
 
-  context 'with two containers on one image, of which one is to keep what it ran before' do
+  context 'with two containers on one image, one of them with remove_replaced false' do
     let(:params) do
       { 'images' => { 'left' => { 'image' => 'a:1', 'container' => 'l' },
                       'right' => { 'image' => 'a:1', 'container' => 'r', 'remove_replaced' => false, 'grace' => 5 } } }
@@ -116,19 +116,19 @@ describe 'alm_pull::profile::raspberry_pi' do
     it { is_expected.to contain_exec('docker-recreate r').with_command(words('--grace', '5')) }
   end
 
-  context 'that is to pull one image in two ways' do
+  context 'with two entries that pull one image differently' do
     let(:params) { { 'images' => { 'left' => { 'image' => 'a:1' }, 'right' => { 'image' => 'a:1', 'timeout' => 60 } } } }
 
     it { is_expected.to compile.and_raise_error(%r{Duplicate declaration: Alm_pull::Image\[a:1\]}) }
   end
 
-  context 'with a setting that there is not' do
+  context 'with an unknown setting' do
     let(:params) { { 'settings' => { 'tokens' => '/t' } } }
 
     it { is_expected.to compile.and_raise_error(%r{no parameter named 'tokens'}) }
   end
 
-  context 'with a reference to no image' do
+  context 'with a reference for an image that does not exist' do
     let(:params) { { 'references' => { 'apps' => 'a:1' } } }
 
     it { is_expected.to compile.and_raise_error(%r{references names apps}) }

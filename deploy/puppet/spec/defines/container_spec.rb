@@ -6,42 +6,42 @@ describe 'alm_pull::container' do
   let(:params) { { 'image' => 'a:1', 'run_args' => run_args } }
 
   {
-    ['--rm']                             => 'named and removed',
-    ['--rm=false']                       => 'named and removed',
-    ['--name', 'other']                  => 'named and removed',
-    ['--name=other']                     => 'named and removed',
-    ['--cidfile', '/run/app.cid']        => 'once only',
-    ['--cidfile=/run/app.cid']           => 'once only',
-    ['--pull', 'always']                 => 'never on the way',
-    ['--pull=always']                    => 'never on the way',
-    ['--detach']                         => 'leave it out',
-    ['--detach=false']                   => 'leave it out',
+    ['--rm']                             => 'names and removes',
+    ['--rm=false']                       => 'names and removes',
+    ['--name', 'other']                  => 'names and removes',
+    ['--name=other']                     => 'names and removes',
+    ['--cidfile', '/run/app.cid']        => 'if the file exists',
+    ['--cidfile=/run/app.cid']           => 'if the file exists',
+    ['--pull', 'always']                 => 'pulls the image',
+    ['--pull=always']                    => 'pulls the image',
+    ['--detach']                         => 'always detached',
+    ['--detach=false']                   => 'always detached',
     ['--detach-keys', 'ctrl-a']          => 'always detached',
     ['--sig-proxy']                      => 'always detached',
-    ['-dp', '80:80']                     => '-d in it',
-    ['-dp80:80']                         => '-d in it',
-    ['-dit']                             => '-d in it',
-    ['-itd']                             => '-d in it',
-    ['-Pd']                              => '-d in it',
-    ['-d=true']                          => '-d in it',
-    ['-ip', '80:80']                     => 'write -i as a word of its own',
-    ['-tp80:80']                         => 'write -t as a word of its own',
-    ['-q']                               => 'no pull',
+    ['-dp', '80:80']                     => 'it contains -d',
+    ['-dp80:80']                         => 'it contains -d',
+    ['-dit']                             => 'it contains -d',
+    ['-itd']                             => 'it contains -d',
+    ['-Pd']                              => 'it contains -d',
+    ['-d=true']                          => 'it contains -d',
+    ['-ip', '80:80']                     => 'write -i as an element of its own',
+    ['-tp80:80']                         => 'write -t as an element of its own',
+    ['-q']                               => 'pulls the image',
     ['--help']                           => 'create nothing',
-    ['--label', 'alm_pull.arguments=1']  => 'this module',
-    ['-lalm_pull.arguments=1']           => 'this module',
+    ['--label', 'alm_pull.arguments=1']  => 'reserved for this module',
+    ['-lalm_pull.arguments=1']           => 'reserved for this module',
     ['--network host']                   => 'an element of its own',
     ['host']                             => 'an element of its own',
     ['-v /opt/data:/data']               => 'an element of its own',
     ['-e A=b']                           => 'an element of its own',
-    ['-itp', '80:80']                    => 'write -i as a word of its own',
-    ['--rm=true']                        => 'named and removed',
-    ['-d=false']                         => '-d in it',
-    ['--quiet=false']                    => 'no pull',
-    ['--name=']                          => 'named and removed',
-    ['--network="host"']                 => 'its quotes would be part',
-    ['-v', "'/opt/data:/data'"]          => 'its quotes would be part',
-    ['--uts', 'container:friend']        => '--uts host alone',
+    ['-itp', '80:80']                    => 'write -i as an element of its own',
+    ['--rm=true']                        => 'names and removes',
+    ['-d=false']                         => 'it contains -d',
+    ['--quiet=false']                    => 'pulls the image',
+    ['--name=']                          => 'names and removes',
+    ['--network="host"']                 => 'the quotes would be part',
+    ['-v', "'/opt/data:/data'"]          => 'the quotes would be part',
+    ['--uts', 'container:friend']        => 'only knows --uts host',
     ['--init', 'nginx']                  => 'an element of its own',
     ['--']                               => 'an element of its own',
     ['-']                                => 'an element of its own',
@@ -52,12 +52,12 @@ describe 'alm_pull::container' do
     context "with #{words.join(' ')}" do
       let(:run_args) { words }
 
-      it { is_expected.to compile.and_raise_error(%r{is not for the container app: .*#{Regexp.escape(reason)}}) }
+      it { is_expected.to compile.and_raise_error(%r{run_args of the container app cannot have .*#{Regexp.escape(reason)}}) }
     end
   end
 
   {
-    # What looks like such an option and is the value of another.
+    # Words that look like refused options, but are the values of others.
     ['--env', '--rm', '-e', '-d', '--label', '--name=x', '--entrypoint=', '-v', '--pull'] => ['env:--rm', 'env:-d'],
     ['-it', '-i', '-t', '-ti', '-d', '-p80:80', '-P']              => [],
     ['-p=80:80', '--uts', 'host', '--cgroupns=host', '--health-cmd', '"/a b" "c"', '-e', '"A"="b"'] => [],
@@ -76,7 +76,7 @@ describe 'alm_pull::container' do
     context "with #{words.join(' ')}" do
       let(:run_args) { words }
 
-      it 'looks at what they refer to, in check and recreate alike' do
+      it 'passes what they refer to, to check and recreate alike' do
         command = catalogue.resource('exec', 'docker-recreate app')[:command]
         unless_ = catalogue.resource('exec', 'docker-recreate app')[:unless].flatten
         arguments = command.drop(command.index('a:1') + 1)
@@ -87,7 +87,7 @@ describe 'alm_pull::container' do
     end
   end
 
-  context 'that depends on what else is in the catalog' do
+  context 'with references to other resources of the catalog' do
     let(:run_args) { ['--network', 'container:friend', '--volumes-from', 'data', '--env-file', '/etc/app.env'] }
     let(:params) { super().merge('restart_on' => ['/etc/app.yaml']) }
     let(:pre_condition) do
@@ -111,7 +111,7 @@ describe 'alm_pull::container' do
   end
 
   ['app.new', 'app.old', '-app', 'a/b', ''].each do |name|
-    context "by the name '#{name}'" do
+    context "with the name '#{name}'" do
       let(:run_args) { [] }
       let(:params) { super().merge('container' => name) }
 

@@ -6,7 +6,7 @@ describe 'alm_pull::image' do
 
   it { is_expected.to compile.with_all_deps }
 
-  it 'pulls where the check does not say that there is nothing to pull' do
+  it 'pulls unless the check reports that there is nothing to pull' do
     is_expected.to contain_exec("docker-pull #{title}").with(
       'command' => IMAGE + ['pull'] + STATES + [title, PULLER, '--ascii', '--retries', '3', '--stall-timeout', '600',
                                                 '--log', '/var/log/alm/docker-pull.log', title],
@@ -20,7 +20,7 @@ describe 'alm_pull::image' do
   it { is_expected.to have_alm_pull__container_resource_count(0) }
   it { is_expected.not_to contain_exec("docker-clean #{title}") }
 
-  context 'that is absent' do
+  context 'with ensure absent' do
     let(:params) { { 'ensure' => 'absent' } }
 
     it { is_expected.not_to contain_exec("docker-pull #{title}") }
@@ -29,16 +29,16 @@ describe 'alm_pull::image' do
     context 'with a container' do
       let(:params) { super().merge('container' => 'app') }
 
-      it { is_expected.to compile.and_raise_error(%r{the container app cannot be kept on it}) }
+      it { is_expected.to compile.and_raise_error(%r{has ensure => absent, so the container app cannot be kept}) }
     end
   end
 
-  context 'that is to remove what it replaced' do
+  context 'with remove_replaced' do
     let(:params) { { 'remove_replaced' => true } }
 
     it { is_expected.to contain_exec("docker-pull #{title}").with_command(words('pull', '--remove-replaced')) }
 
-    it 'looks in each run, whether or not the pull succeeds' do
+    it 'cleans in each run, whether or not the pull succeeds' do
       is_expected.to contain_exec("docker-clean #{title}").with(
         'command' => IMAGE + ['clean'] + STATES + [title],
         'unless' => [WHERE_INSTALLED + IMAGE + ['cleaned'] + STATES + [title]],
@@ -47,7 +47,7 @@ describe 'alm_pull::image' do
     end
   end
 
-  context 'with all that the class can say' do
+  context 'with all parameters of the class that concern it' do
     let(:pre_condition) do
       "class { 'alm_pull':
         install => 'package', host => 'unix:///run/d.sock', docker_config => '/etc/alm/docker', environment => ['A=b'],
@@ -68,7 +68,7 @@ describe 'alm_pull::image' do
       )
     end
 
-    context 'and the image otherwise' do
+    context 'with its own parameters' do
       let(:params) { { 'token_file' => '/own', 'timeout' => 0, 'logoutput' => false, 'platform' => 'linux/arm/v6' } }
 
       it do
@@ -85,7 +85,7 @@ describe 'alm_pull::image' do
     it { is_expected.to contain_exec("docker-pull #{title}").that_requires('Exec[docker-login registry.example.com:5000]') }
   end
 
-  context 'with a login to Docker Hub and an image of it' do
+  context 'with a login to Docker Hub and an image from there' do
     let(:title) { 'team/app:1' }
     let(:pre_condition) { "class { 'alm_pull': install => 'package' } alm_pull::login { 'docker.io': token_user => 'me' }" }
 
@@ -95,32 +95,32 @@ describe 'alm_pull::image' do
   context 'with a container' do
     let(:params) { { 'container' => 'app', 'run_args' => ['-d', '--network', 'host'], 'command' => ['serve', '--all'] } }
     let(:options) { ['--state', '/var/lib/alm', '--image-at', '3'] }
-    let(:making) { options + ['--grace', '30', '--grace-limit', '600'] }
+    let(:recreate_options) { options + ['--grace', '30', '--grace-limit', '600'] }
     let(:arguments) { [PULLER, 'app', title, '--network', 'host', title, 'serve', '--all'] }
 
-    it 'recreates it where it is not as it should be' do
+    it 'recreates it unless it is current' do
       is_expected.to contain_exec('docker-recreate app').with(
-        'command' => CONTAINER + ['recreate'] + making + arguments,
+        'command' => CONTAINER + ['recreate'] + recreate_options + arguments,
         'unless' => [WHERE_INSTALLED + CONTAINER + ['current'] + options + arguments],
         'timeout' => 900,
       ).that_requires("Exec[docker-pull #{title}]")
     end
 
-    it 'starts what is here, whether or not it could be pulled' do
+    it 'starts it from the local image, whether or not the pull succeeds' do
       is_expected.to contain_exec('docker-start app').with(
-        'command' => CONTAINER + ['start'] + making + arguments,
+        'command' => CONTAINER + ['start'] + recreate_options + arguments,
         'unless' => [WHERE_INSTALLED + CONTAINER + ['started'] + options + arguments],
         'require' => 'Class[Alm_pull]',
       )
     end
 
-    context 'that is to remove the replaced image' do
+    context 'with remove_replaced' do
       let(:params) { super().merge('remove_replaced' => true) }
 
       it { is_expected.to contain_exec('docker-recreate app').with_command(words('--remove-replaced')) }
     end
 
-    context 'that is to prove itself otherwise' do
+    context 'with another trial and restart_on' do
       let(:params) { super().merge('grace' => 0, 'grace_limit' => 60, 'restart_on' => ['/etc/app.yaml']) }
 
       it do
@@ -133,11 +133,11 @@ describe 'alm_pull::image' do
     end
   end
 
-  context 'pulled by another already' do
+  context 'with an image that another resource pulls' do
     let(:params) { { 'image' => 'app:1' } }
     let(:pre_condition) { "class { 'alm_pull': install => 'package' } alm_pull::image { 'app:1': }" }
 
-    it { is_expected.to compile.and_raise_error(%r{app:1 is pulled already, so not by '#{Regexp.escape(title)}' too}) }
+    it { is_expected.to compile.and_raise_error(%r{'#{Regexp.escape(title)}': another alm_pull::image pulls app:1}) }
   end
 
   context 'with another container on the same image' do
@@ -151,7 +151,7 @@ describe 'alm_pull::image' do
   end
 
   ['--privileged', '-v', 'a b', 'a;b', ''].each do |image|
-    context "with '#{image}' for an image" do
+    context "with the image '#{image}'" do
       let(:params) { { 'image' => image } }
 
       it { is_expected.to compile.and_raise_error(%r{image}) }

@@ -1,4 +1,4 @@
-//! Who gets a password or a token: registries that want a login, token servers, and redirects from one to another.
+//! Which hosts get a password or a token: registries that require a login, token servers, and redirects between them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +9,7 @@ use crate::agent::{Call, Scratch};
 use crate::fake::{Request, Server, answer, registry, simple, simple_layers};
 use crate::pki::{Authority, self_signed};
 
-/// Basic, of `user` with `secret`.
+/// The Basic header of `user` with the password `secret`.
 const BASIC: &str = "Basic dXNlcjpzZWNyZXQ=";
 
 fn wants_basic(request: &Request) -> Vec<u8> {
@@ -66,7 +66,7 @@ fn what_has_answered_by_https_is_not_asked_by_http() {
     let server = Server::start(Some(self_signed(&["127.0.0.1"], false).server(None)), |_| {
         answer("500 Internal Server Error", &[], "")
     });
-    // By http it would answer with status 400.
+    // It answers plain HTTP with status 400.
     let answer = Call::sizes(&format!("{}/a:app", server.address)).login("user", "secret").ask();
     assert!(answer.is_kind("network").line.contains("500"), "{answer:?}");
     assert_eq!(server.lines(), ["GET /v2/a/manifests/app"]);
@@ -114,7 +114,7 @@ fn what_registries_refuse() {
         Call::sizes(&format!("{}/{name}:app", server.address)).ask().is_kind(kind);
         Call::digest(&format!("{}/{name}:app", server.address)).ask().is_kind(kind);
     }
-    // A wrong password is tried once.
+    // A wrong password is sent only once.
     let before = server.lines().len();
     Call::sizes(&format!("{}/basic:app", server.address)).login("user", "wrong").ask().is_kind("auth");
     assert_eq!(server.lines().len() - before, 2);
@@ -126,7 +126,7 @@ fn what_registries_refuse() {
 
 #[test]
 fn token_servers() {
-    // Artifact Registry's form: the token server is the registry itself, below /v2/.
+    // As at Artifact Registry: the token server is the registry itself, below /v2/.
     let server = Server::start(None, |request| {
         let host = request.header("host").unwrap_or_default().to_owned();
         if request.path.starts_with("/v2/token") {
@@ -174,7 +174,7 @@ fn token_servers() {
 
 #[test]
 fn challenges_of_every_form() {
-    // The challenge in place of `HOST` has the server's address; each line of it is a header of its own.
+    // `HOST` in the challenge is replaced by the server's address; each line of the challenge is one header.
     let server = Server::start(None, |request| {
         let host = request.header("host").unwrap_or_default();
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
@@ -209,7 +209,7 @@ fn challenges_of_every_form() {
         let before = server.lines().len();
         let call = || Call::sizes(&format!("{}/{form}:app", server.address));
         if form < 7 {
-            // Bearer is preferred, and its scope is the one repository, whatever the challenge names.
+            // Bearer is preferred, and its scope is this one repository, whatever the challenge asks for.
             assert_eq!(call().ask().layers(), simple_layers(), "{form}");
             let more = if form == 6 { "x=1&" } else { "" };
             let token = format!("GET /token?{more}scope=repository%3A{form}%3Apull&service=s");
@@ -285,7 +285,7 @@ fn odd_token_servers() {
         ask(name).is_kind("auth");
     }
     ask("long").is_kind("limit");
-    // The password went to the token server, and not on to where that redirects.
+    // The password went to the token server, but not to the host that it redirects to.
     assert_eq!(ask("moved").layers(), simple_layers());
     let good = server.requests().into_iter().find(|request| request.path == "/good").expect("it was asked");
     assert_eq!(good.header("authorization"), None);

@@ -1,5 +1,4 @@
-//! What registries have under an image's name, and how they answer: all kinds of layers and indexes, and answers that are not to
-//! be believed.
+//! Manifests and indexes with all kinds of layers and platforms, and answers that the agent must not trust.
 
 use serde_json::{Value, json};
 
@@ -9,7 +8,7 @@ use crate::fake::{
     simple_layers,
 };
 
-/// The answer about the first of these manifests, `app`, and the registry that had them.
+/// The agent's answer about `app`, the first of these manifests, and the registry that has them.
 fn ask(manifests: Vec<(&'static str, String)>, platform: Option<&str>, version: &str) -> (Answer, Server) {
     let manifests = sealed(manifests);
     let server = Server::start(None, move |request| registry(&manifests, request));
@@ -47,7 +46,7 @@ fn layers_of_every_kind() {
     assert_eq!(answer.json["total"], 4_000_000_180_u64);
     assert_eq!(elsewhere.lines(), [""; 0], "asked where a foreign layer is");
 
-    // An artifact: what runs is none of our concern, and the engine says it itself.
+    // An artifact that is not an image: the engine itself reports that.
     let empty = layer("application/vnd.oci.empty.v1+json", "44136fa355b3", 2);
     let artifact = json!({"schemaVersion": 2, "artifactType": "application/x", "config": empty, "layers": [empty]});
     let (answer, _server) = ask(vec![("app", artifact.to_string())], None, "28.5.2");
@@ -72,14 +71,14 @@ fn layers_that_cannot_be_summed() {
 #[test]
 fn indexes_of_every_kind() {
     let image = |start| image(OCI[1], &[(start, 1)]);
-    // Attestations only, and beside an image; the second without a platform of its own.
+    // An index with attestations only.
     let attested = |entries: &[(&str, &str)]| index(OCI, entries);
     let (answer, server) =
         ask(vec![("app", attested(&[("a0", "unknown/unknown")])), ("a0", image("aa"))], None, "28.5.2");
     answer.is_kind("platform");
     assert_eq!(server.lines().len(), 1, "asked for an attestation");
 
-    // An index in an index, and an entry that the registry does not have.
+    // An index in an index, and an entry whose manifest the registry does not have.
     let inner = index(OCI, &[("a2", "linux/amd64")]);
     let (answer, server) =
         ask(vec![("app", index(OCI, &[("a1", "linux/amd64")])), ("a1", inner), ("a2", image("22"))], None, "28.5.2");
@@ -90,7 +89,7 @@ fn indexes_of_every_kind() {
     let (answer, _server) = ask(vec![("app", index(OCI, &[]))], None, "28.5.2");
     answer.is_kind("platform");
 
-    // Windows' versions and features of a system: of no effect on Linux.
+    // Windows' versions and features of the operating system have no effect on Linux.
     let windows = r#"{"os":"windows","architecture":"amd64","os.version":"10.0.17763.1"}"#;
     let linux = r#"{"os":"linux","architecture":"amd64","os.version":"6.1","os.features":["x"],"features":["sse4"]}"#;
     let list = [("a1", windows), ("a2", linux)]
@@ -114,7 +113,7 @@ fn each_variant_of_arm() {
         ("linux/arm/v7", "a7", "a7"),
         ("linux/arm", "a7", "a7"),
         ("linux/arm/v8", "a8", "a8"),
-        // To 20.10 it is none of them, so it takes the first; to others the newest.
+        // For 20.10 none of them fits, so it takes the first; later engines take the newest.
         ("linux/arm/v9", "a8", "a5"),
         ("linux/arm64", "a8", ""),
     ] {
@@ -141,13 +140,13 @@ fn no_other_bytes_than_the_digest_names() {
         match request.path.split('/').nth(2).unwrap_or_default() {
             "right" => header(&simple_digest(), good),
             "garbage" => header("x", good),
-            // An index whose entry the registry has exchanged.
+            // An index with an entry for which the registry sends another manifest.
             "index" if request.path.ends_with("/app") => {
                 answer("200 OK", &[], &list.replace(&digest("a1"), &simple_digest()))
             }
             "swapped" | "index" => header(&simple_digest(), other),
             "long" => header(&format!("sha512:{}", "0".repeat(128)), good),
-            // Without a header, and whatever it is asked for the same.
+            // No header, and the same body for each request.
             _ => answer("200 OK", &[], good),
         }
     });
@@ -174,7 +173,7 @@ fn odd_headers_of_answers() {
             "text" => typed("text/plain"),
             "capitals" => typed(&DOCKER[1].to_ascii_uppercase()),
             "identity" => answer("200 OK", &[("content-encoding", "identity")], text),
-            // The first bytes of gzip, which nobody has asked for.
+            // The first bytes of gzip, which was not requested.
             "gzip" => {
                 let mut bytes = answer("200 OK", &[("content-encoding", "gzip")], "12345");
                 let at = bytes.len() - 5;

@@ -1,4 +1,4 @@
-//! Registries that are spoken to by TLS: who signed their certificate, and which certificate they want of a client.
+//! Registries with TLS: which CAs are trusted, and which client certificate is sent.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -33,14 +33,14 @@ fn a_private_authority() {
     answer.has("asked", &format!("https://{}", server.address));
     assert_eq!(server.lines().len(), 1, "asked before it was verified");
 
-    // By the system's roots as well.
+    // The system's root certificates are trusted, too.
     let empty = Scratch::new("private-empty");
     let mut call = call(&empty);
     call.roots = Some(empty.write("roots.pem", &authority.pem));
     assert_eq!(call.ask().layers(), simple_layers());
     call.roots = Some(empty.0.join("missing.pem"));
     call.ask().is_kind("tls");
-    // An insecure one is not verified.
+    // The certificate of an insecure registry is not verified.
     assert_eq!(Call::sizes(&format!("{}/a:app", server.address)).ask().layers(), simple_layers());
 }
 
@@ -55,7 +55,7 @@ fn a_certificate_for_another_name() {
 
 #[test]
 fn a_server_that_is_its_own_authority() {
-    // As docker's manual has it made, and one that says of itself that it is none.
+    // A self-signed certificate as docker's manual creates it, and one that declares that it is not a CA.
     for (name, is_authority) in [("self-ca", true), ("self", false)] {
         let identity = self_signed(&["127.0.0.1"], is_authority);
         let server = Server::start(Some(identity.server(None)), |request| registry(&simple(), request));
@@ -65,7 +65,7 @@ fn a_server_that_is_its_own_authority() {
         certs_d(&certs, &server, &[("ca.crt", &identity.pem)]);
         assert_eq!(call().ask().layers(), simple_layers(), "{name}");
 
-        // Not for another's name, nor another certificate.
+        // It is trusted neither for another name, nor in place of another certificate.
         let identity = self_signed(&["other.test"], is_authority);
         let server = Server::start(Some(identity.server(None)), |request| registry(&simple(), request));
         certs_d(&certs, &server, &[("ca.crt", &identity.pem)]);
@@ -86,7 +86,7 @@ fn a_client_certificate() {
     certs_d(&certs, &server, &[("client.cert", &client.pem), ("client.key", &client.key.serialize_pem())]);
     assert_eq!(call().ask().layers(), simple_layers());
 
-    // A key that does not fit, one that cannot be read, one that is missing.
+    // A key of another certificate, one that cannot be read, one that is missing.
     for key in [stranger.key.serialize_pem(), "-----BEGIN".to_owned()] {
         certs_d(&certs, &server, &[("client.key", &key)]);
         call().ask().is_kind("tls");
@@ -97,7 +97,7 @@ fn a_client_certificate() {
     assert_eq!(server.lines().len(), 1);
 }
 
-/// The same key in another form, by `openssl`.
+/// The same key in another format, converted by `openssl`.
 fn converted(scratch: &Scratch, key: &str, words: &[&str]) -> String {
     let file = scratch.write("key", key);
     let output = Command::new("openssl").args(words).arg("-in").arg(file).output().expect("openssl");
@@ -117,7 +117,7 @@ fn files_of_certs_d_in_every_state() {
     write(&[("ca.crt", &authority.pem), ("client.cert", &client.pem), ("client.key", &key)]);
     assert_eq!(call().ask().layers(), simple_layers());
 
-    // A key as older tools write it, with what openssl writes before it; one that wants a password.
+    // A key as older tools write it, with openssl's text before it; and one with a password.
     let old = converted(&scratch, &key, &["ec"]);
     assert!(old.contains("BEGIN EC PRIVATE KEY"), "{old}");
     write(&[(
@@ -131,7 +131,7 @@ fn files_of_certs_d_in_every_state() {
     assert!(call().ask().is_kind("tls").line.contains("client.key cannot be read as a key"));
     write(&[("client.key", &key)]);
 
-    // Authorities that are none beside one that is; others' files; a chain after the client's certificate.
+    // Invalid CAs beside a valid one; unrelated files; a chain after the client's certificate.
     let broken = "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n";
     let text = format!("a comment\r\n{}{}", client.pem, clients.pem);
     write(&[("a.crt", broken), ("b.crt", ""), ("c.crt", "no PEM"), ("README", "x"), ("client.cert", &text)]);
@@ -140,7 +140,7 @@ fn files_of_certs_d_in_every_state() {
     call().ask().is_kind("tls");
     fs::remove_dir(certs.0.join(&server.address).join("z.crt")).expect("it was there");
 
-    // Certificates that are none.
+    // Files that are not certificates.
     for text in [broken, "", "no PEM"] {
         write(&[("client.cert", text)]);
         call().ask().is_kind("tls");
@@ -168,7 +168,7 @@ fn files_of_certs_d_that_another_user_may_not_read() {
     set(&directory.join("ca.crt"), 0o000);
     let answer = call("28.5.2").ask();
     assert!(answer.is_kind("tls").line.contains("ca.crt cannot be read as certificates"), "{answer:?}");
-    // Which files are there cannot be known, nor where a hosts.toml would send the engine.
+    // It cannot be known which files are there, or whether a hosts.toml names other hosts.
     set(&directory, 0o000);
     let answer = call("28.5.2").ask();
     assert!(answer.is_kind("unsupported").line.contains("hosts.toml cannot be seen"), "{answer:?}");

@@ -1,16 +1,16 @@
-# @summary Reads the options of `docker run`: what `docker create` gets of them, and what they refer to
+# @summary Reads options of `docker run`: returns those for `docker create`, and what they refer to
 #
-# Options that cannot work here fail the catalog, in whatever spelling: else each run would fail on the node.
+# Options that cannot work here fail the catalog, in any spelling. Otherwise each run would fail on the node.
 #
 # @api private
 Puppet::Functions.create_function(:'alm_pull::run_arguments') do
   # @param container
   #   The container's name.
   # @param run_args
-  #   Its options, one element a word.
+  #   Its options, one element for each word.
   # @return [Hash]
-  #   `arguments` for `docker create`; `refers`, the things referred to as `KIND:WHAT`; `containers`, those whose `namespaces` are used, and
-  #   `files` among them.
+  #   `arguments` for `docker create`; `refers`: everything that they refer to, as `KIND:NAME`; and of these `containers`,
+  #   `namespaces` (the containers whose namespaces are used) and `files`.
   dispatch :read do
     param 'String', :container
     param 'Array[String]', :run_args
@@ -23,17 +23,17 @@ Puppet::Functions.create_function(:'alm_pull::run_arguments') do
     words = run_args.dup
     until words.empty?
       word = words.shift
-      # As it stands in many a line of `docker run`.
+      # Most lines of `docker run` have it, so it is ignored.
       next if word == '-d'
 
-      refuse(container, word, 'it is no option; each word is an element of its own') unless word.start_with?('-') && word !~ %r{\A--?\z}
+      refuse(container, word, 'it is not an option; write each word as an element of its own') unless word.start_with?('-') && word !~ %r{\A--?\z}
       name, value, words_of_value = option(container, word, words)
       arguments.push(word, *words_of_value)
       refuse(container, word, reasons[name]) if reasons.key?(name)
-      refuse(container, word, 'no shell reads these words, and its quotes would be part of the value') if quoted?(name, value)
-      refuse(container, word, 'docker has --uts host alone') if name == 'uts' && !['host', ''].include?(value)
-      refuse(container, word, 'labels that begin with alm_pull. are this module\'s') if name == 'label' && value.start_with?('alm_pull.')
-      refers.concat(referred(name, value))
+      refuse(container, word, 'no shell reads it, so the quotes would be part of the value: remove them') if quoted?(name, value)
+      refuse(container, word, 'docker only knows --uts host') if name == 'uts' && !['host', ''].include?(value)
+      refuse(container, word, 'labels that begin with alm_pull. are reserved for this module') if name == 'label' && value.start_with?('alm_pull.')
+      refers.concat(references(name, value))
     end
     containers = refers.map { |item| item[%r{\A(?:network|pid|ipc|volumes-from|link):(.*)}m, 1] }.compact.uniq
     refuse(container, container, 'a container cannot depend on itself') if containers.include?(container)
@@ -42,7 +42,7 @@ Puppet::Functions.create_function(:'alm_pull::run_arguments') do
     { 'arguments' => arguments, 'refers' => refers.uniq, 'containers' => containers, 'namespaces' => namespaces, 'files' => files.uniq }
   end
 
-  # Options without a value, as of docker 29. All others have one, beside them or after `=`.
+  # The options without a value, as of docker 29. All others have one, in the next word or after `=`.
   def switches
     @switches ||= [
       'detach', 'disable-content-trust', 'help', 'init', 'interactive', 'no-healthcheck', 'oom-kill-disable', 'privileged',
@@ -60,23 +60,23 @@ Puppet::Functions.create_function(:'alm_pull::run_arguments') do
 
   def reasons
     @reasons ||= {
-      'cidfile'     => 'docker writes it once only, and fails where it is there already',
-      'detach'      => 'it is always detached: leave it out',
-      'detach-keys' => 'it is always detached',
-      'help'        => 'docker would show its help and create nothing',
-      'name'        => 'it is named and removed by this module',
-      'pull'        => 'the image is pulled by alm_pull::image, and never on the way',
-      'quiet'       => 'there is no pull that could be quiet',
-      'rm'          => 'it is named and removed by this module',
-      'sig-proxy'   => 'it is always detached',
+      'cidfile'     => 'docker fails if the file exists, so only the first run would work',
+      'detach'      => 'containers are always detached: remove it',
+      'detach-keys' => 'containers are always detached: remove it',
+      'help'        => 'docker would print its help and create nothing',
+      'name'        => 'this module names and removes the container: remove it',
+      'pull'        => 'alm_pull::image pulls the image: remove it',
+      'quiet'       => 'alm_pull::image pulls the image: remove it',
+      'rm'          => 'this module names and removes the container: remove it',
+      'sig-proxy'   => 'containers are always detached: remove it',
     }
   end
 
-  # The option's long name, its value, and the words that are the value.
+  # Returns the option's long name, its value, and the further words that it takes.
   def option(container, word, words)
     if word.start_with?('--')
       name, value = word[2..-1].split('=', 2)
-      refuse(container, word, 'each word is an element of its own') if name =~ %r{\s}
+      refuse(container, word, 'write each word as an element of its own') if name =~ %r{\s}
       return [name, value || '', []] if value || switches.include?(name)
     else
       letters = word[1..-1]
@@ -86,7 +86,7 @@ Puppet::Functions.create_function(:'alm_pull::run_arguments') do
 
       name = long_names[letters[index]] || letters[index]
       value = letters[(index + 1)..-1].delete_prefix('=')
-      refuse(container, word, 'each word is an element of its own') if value.match?(%r{\A\s})
+      refuse(container, word, 'write each word as an element of its own') if value.match?(%r{\A\s})
       return [name, value, []] unless value.empty?
     end
     refuse(container, word, 'its value is missing') if words.empty?
@@ -94,21 +94,22 @@ Puppet::Functions.create_function(:'alm_pull::run_arguments') do
     [name, value, [value]]
   end
 
-  # Of values that cannot begin and end with quotes; others, as of `--health-cmd`, may.
+  # Whether a value is in quotes by mistake. Options that are not listed here, such as `--health-cmd`, may have quotes.
   def quoted?(name, value)
     unquoted = ['env-file', 'hostname', 'ipc', 'label-file', 'link', 'net', 'network', 'pid', 'publish', 'restart', 'user', 'volume', 'volumes-from']
     unquoted.include?(name) && value.match?(%r{\A(["']).*\1\z}m)
   end
 
-  # `docker run` takes several letters as one word.
+  # Checks the letters of a word such as `-itp`, which `docker run` accepts.
   def cluster(container, word, before, size)
     refused = before.chars.find { |letter| reasons.key?(long_names[letter]) }
-    refuse(container, word, "-#{refused} in it: #{reasons[long_names[refused]]}") if refused
-    apart = before.chars.find { |letter| ['i', 't'].include?(letter) }
-    refuse(container, word, "write -#{apart} as a word of its own") if apart && size > before.size
+    refuse(container, word, "it contains -#{refused}: #{reasons[long_names[refused]]}") if refused
+    separate = before.chars.find { |letter| ['i', 't'].include?(letter) }
+    refuse(container, word, "write -#{separate} as an element of its own") if separate && size > before.size
   end
 
-  def referred(name, value)
+  # What an option refers to, as `KIND:NAME`.
+  def references(name, value)
     case name
     when 'network', 'net'
       network(value)
@@ -133,7 +134,7 @@ Puppet::Functions.create_function(:'alm_pull::run_arguments') do
   end
 
   def network(value)
-    # `name=X,alias=Y` as well as the name alone.
+    # The name alone, or `name=X,alias=Y`.
     value = value[%r{(?:\A|,)name=([^,]*)}, 1] || value if value.include?('=')
     case value
     when %r{\Acontainer:(.+)}m then ["network:#{Regexp.last_match(1)}"]
@@ -143,6 +144,6 @@ Puppet::Functions.create_function(:'alm_pull::run_arguments') do
   end
 
   def refuse(container, word, reason)
-    raise Puppet::ParseError, "alm_pull: #{word} is not for the container #{container}: #{reason}"
+    raise Puppet::ParseError, "alm_pull: run_args of the container #{container} cannot have #{word}: #{reason}"
   end
 end
