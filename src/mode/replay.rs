@@ -179,7 +179,7 @@ impl Player<'_> {
         if self.session.is_none() {
             let image = match &self.header {
                 Some(header) => header.image.clone(),
-                None => format!("unknown (capture {})", self.path.display()),
+                None => format!("not told (capture {})", self.path.display()),
             };
             self.open(&Opening { image, method: Method::Api, reason: None, attached: None });
         }

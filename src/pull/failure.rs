@@ -314,14 +314,14 @@ mod tests {
         let mut wrong = String::new();
         for (number, row) in rows.iter().filter(|(.., wording)| wording.contains('{')).enumerate() {
             // Each word at one place in each wording, and at every place in some, because a debug build is slow.
-            for (at, three) in words[number % 3..].chunks(3).enumerate() {
-                let [host, name] = [three[0], three[three.len() / 2]].map(str::to_ascii_lowercase);
-                let tag = three[three.len() - 1];
-                let host = host.replace('_', "-");
+            for (at, six) in words[number % 6..].chunks(6).enumerate() {
+                let word = |at: usize| six[at % six.len()].to_ascii_lowercase();
+                let [host, domain] = [word(0), word(1)].map(|word| word.replace('_', "-"));
+                let (name, tag) = (format!("{}/{}/{}", word(2), word(3), word(4)), six[5 % six.len()]);
                 let (registry, repository) = match at % 3 {
-                    0 => (format!("{host}:5000"), name),
-                    1 => (format!("[::1]:5000/{host}"), format!("{name}/app")),
-                    _ => (format!("{host}.{host}"), format!("team/{name}")),
+                    0 => (format!("{host}.{domain}:5000"), name),
+                    1 => (format!("[::1]:5000/{host}"), format!("{name}/{domain}")),
+                    _ => (format!("{host}.{domain}"), name),
                 };
                 wrong.extend(mistaken(row, &registry, &repository, tag).filter(|_| wrong.len() < 4000));
             }

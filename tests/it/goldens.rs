@@ -391,7 +391,7 @@ fn a_bare_capture_plays_like_its_recording() {
         assert_eq!(piped.code, Some(code), "{case}: {piped:?}");
         let closing = |text: &str| texts(text).last_chunk::<4>().map(|lines| lines.join("\n"));
         assert_eq!(closing(&ended.stdout), closing(&piped.stdout), "{case}");
-        assert!(ended.stdout.contains("Image: unknown (capture "), "{case}: {}", ended.stdout);
+        assert!(ended.stdout.contains("Image: not told (capture "), "{case}: {}", ended.stdout);
         check_log(&ended.stdout, case);
     }
 }

@@ -47,13 +47,33 @@ pub(crate) const ROWS: &[Row] = &[
             "no valid trust data",
             "no trust data",
             "could not validate the path to a trusted root",
+            "trust data is expired",
+            "trust pinning",
+            // Other registries and their checks.
+            "signature verification failed",
+            "cosign verification failed",
+            "failed to verify image signature",
+            "no matching signatures",
+            "policy violation",
+            "* admission policy",
+            "* policy blocked",
+            "* not allowed by policy",
+            "* blocked by your administrator",
         ],
         "a policy forbids this image, and no login helps: one of the registry (scanned, signed, quarantined) or of this host \
          (/etc/containers/policy.json, content trust); have the image scanned or signed, or the policy changed",
     ),
     (
         Kind::Other,
-        words!["client with ip", "* allow list", "* not whitelisted"],
+        words![
+            "client with ip",
+            "* allow list",
+            "* not whitelisted",
+            "public network access",
+            "your ip address",
+            "access from your ip",
+            "access denied by network rules"
+        ],
         "the registry's firewall does not admit this device's address: have it allowed there; no login helps",
     ),
     (
@@ -68,6 +88,7 @@ pub(crate) const ROWS: &[Row] = &[
             "406",
             "410",
             "the operation is unsupported",
+            "method not allowed$",
             "received unexpected http status: 400",
             "unexpected status from head request to _: 400",
         ],
@@ -76,7 +97,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     (
         Kind::Other,
-        words!["413", "431", "request entity too large"],
+        words!["413", "431", "request entity too large", "payload too large"],
         "a proxy, web filter or gateway on the way to the registry does not pass what is so large: have its limit raised",
     ),
     (
@@ -99,6 +120,7 @@ pub(crate) const ROWS: &[Row] = &[
         words![
             "invalid character <",
             "error parsing http 200",
+            "statuscode: 200",
             "200 ok",
             "text/html",
             "missing or empty content-*",
@@ -114,6 +136,7 @@ pub(crate) const ROWS: &[Row] = &[
         words![
             "error parsing http 403",
             "status 403 trying to pull",
+            "statuscode: 403",
             // Containerd, when the registry's manifest is at hand.
             "failed open: unexpected status from get request to _: 403",
             "failed open: unexpected status code _: 403",
@@ -125,6 +148,12 @@ pub(crate) const ROWS: &[Row] = &[
         Kind::Login,
         words!["error getting credentials"],
         "docker's credential helper failed: check credsStore and credHelpers in ~/.docker/config.json, and that the helper is installed",
+    ),
+    (
+        Kind::Certificate,
+        words!["certificate is valid for", "certificate is not valid for any names"],
+        "another server answers in the registry's place (a captive portal, a web filter, a wrong address or DNS), or the certificate \
+         does not name the registry: look at it (openssl s_client -connect HOST:443)",
     ),
     (
         Kind::Store,
