@@ -196,6 +196,10 @@ impl Pull {
             matches!(phase, Phase::Waiting | Phase::Verifying | Phase::Extracting | Phase::Retrying(_));
         let found = self.find(id);
         if self.is_reweighed_by(found, phase, numbers) {
+            // A layer that was finished is downloaded again, perhaps before any other has moved.
+            if phase == Phase::Downloading && found.is_some_and(|at| self.layers[at].is_finished) {
+                self.percent = self.percent();
+            }
             self.keep_percent();
         }
         self.last_other.clear();

@@ -102,7 +102,11 @@ impl Pull {
     /// Keeps the percentage before an event that changes how the layers are weighted, because it must not decrease. Not
     /// before any layer has moved: then the layers are still being announced.
     pub(super) fn keep_percent(&mut self) {
-        if self.layers.iter().any(|layer| layer.reached > 0 || layer.extracted.is_some()) {
+        // A small layer is often downloaded without a report of its bytes.
+        let has_moved = |layer: &Layer| {
+            layer.reached > 0 || layer.extracted.is_some() || (layer.is_downloaded() && !layer.is_cached)
+        };
+        if self.layers.iter().any(has_moved) {
             self.percent = self.percent();
         }
     }

@@ -184,6 +184,30 @@ fn a_pull_that_begins_anew_at_another_endpoint_goes_on() {
     }
 }
 
+/// Small layers are often finished without a report of their bytes; then a mirror fails, and they are downloaded again.
+#[test]
+fn the_overall_progress_never_goes_back_when_a_finished_layer_is_downloaded_again() {
+    let other = |line: String| line.replace("abc", "def");
+    let lower = |log: &str| {
+        let bars = texts(log).into_iter().filter_map(|text| text.strip_prefix("Overall Progress: [")?.split_once("] "));
+        let percents: Vec<u32> = bars.filter_map(|(_, rest)| rest.split_once('%')?.0.parse().ok()).collect();
+        assert!(percents.iter().filter(|percent| (1..100).contains(*percent)).count() > 4, "{log}");
+        percents.windows(2).any(|two| two[1] < two[0])
+    };
+    for begin in [
+        vec![abc("Download complete", ""), abc("Pull complete", "")],
+        vec![abc("Verifying Checksum", ""), abc("Download complete", "")],
+        vec![abc("Already exists", "")],
+    ] {
+        let again = [FROM.to_owned(), LAYER.to_owned(), other(LAYER.to_owned())];
+        let slowly = |n: u64| [bytes(n * 1_000_000, 70_000_000), other(bytes(n * 1_000_000, 50_000_000))];
+        let lines =
+            [other(LAYER.to_owned())].into_iter().chain(begin.clone()).chain(again).chain((1..7).flat_map(slowly));
+        let (_, log) = play(&every(8, lines), &[]);
+        assert!(!lower(&log), "{begin:?}: {log}");
+    }
+}
+
 #[test]
 fn the_stall_limit_counts_movement_of_every_kind() {
     let temp = Temp::new();
