@@ -146,7 +146,10 @@ const WEAK: Rows = &[
         ],
     ),
     // A page or a text where JSON should be.
-    (Kind::ServerError, words!["invalid character", "unavailable$", "unexpected end of json input"]),
+    (
+        Kind::ServerError,
+        words!["invalid character", "unavailable$", "unexpected end of json input", "failed to fetch$"],
+    ),
     // The registry's login service was reached, and said something else than that it is not well.
     (Kind::Login, words!["failed to authorize"]),
     (Kind::NotFound, words!["not found$", "does not exist$"]),

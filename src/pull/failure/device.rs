@@ -28,6 +28,8 @@ pub(crate) const CAUSES: Rows = &[
             "transport endpoint is not connected",
             "stale nfs file handle",
             "stale file handle",
+            // Podman's database on a file system that became read-only.
+            "attempt to write a readonly database",
         ],
     ),
     (
@@ -106,7 +108,6 @@ pub(crate) const CAUSES: Rows = &[
             "signal: killed",
             // Of a helper of the engine: nothing of the image is run.
             "exec format error",
-            "database is locked",
             "readlink",
             "file exists$",
             "directory not empty$",
@@ -114,6 +115,7 @@ pub(crate) const CAUSES: Rows = &[
             "unlinkat",
             "*/.tmp-committed*",
             "database not open",
+            "database is locked",
             "invalid database",
         ],
     ),

@@ -156,6 +156,7 @@ pub(crate) const CAUSES: Rows = &[
             "invalid_token$",
             "not authorized",
             "must be logged in",
+            "unable to parse json key",
             "invalid header field value",
             "forbidden$",
         ],
@@ -188,6 +189,7 @@ pub(crate) const CAUSES: Rows = &[
         Kind::ServerError,
         words![
             "bad gateway",
+            "unable to reach trust server",
             "service unavailable",
             "service temporarily unavailable",
             "gateway timeout",
@@ -201,7 +203,6 @@ pub(crate) const CAUSES: Rows = &[
             // A registry that passes images on (Nexus), and does not ask its own one for some time.
             "remote auto blocked",
             "remote manually blocked",
-            "failed to fetch$",
             "failed to fetch manifest$",
             "could not fetch * from remote",
             "remote repository is offline",
