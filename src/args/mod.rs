@@ -227,7 +227,7 @@ fn view(mut parser: lexopt::Parser, mut view: ViewOptions) -> Result<Mode, lexop
 
 /// Somebody wrote `docker-pull-with-progress pull IMAGE`, or two images.
 fn one_too_many(value: &OsStr, image: Option<&str>) -> lexopt::Error {
-    let image = image.map_or_else(String::new, |image| format!(": the image is '{image}', and it is one at a time"));
+    let image = image.map_or_else(String::new, |image| format!(" after the image '{image}': one image at a time"));
     format!("unexpected argument '{}'{image}", value.display()).into()
 }
 
@@ -447,7 +447,7 @@ mod tests {
         check("p", "no image was named");
         check("p --check", "no image was named");
         check("p --running web", "no image was named");
-        check("p pull b", "unexpected argument 'b': the image is 'pull', and it is one at a time");
+        check("p pull b", "unexpected argument 'b' after the image 'pull': one image at a time");
         check("p --frobnicate a", "--frobnicate");
         check("p -x a", "-x");
         check("p --log", "--log");
