@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 import engines, section
-from engines import ALONE, CHILDREN, LAB, MB, NAME, PATH, ROOT, STOP, Engine, Link, Registry, Wrong, expect, layer, run
+from engines import ALONE, CHILDREN, LAB, MB, NAME, PATH, STOP, Engine, Link, Registry, Wrong, expect, layer, run
 
 # The size of each file system: more than five times the largest image.
 DISK = 700 * MB

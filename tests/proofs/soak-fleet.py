@@ -251,7 +251,7 @@ def soak(seconds, directory, program):
     writers = Writers(program, directory, agents, found)
     until(lambda: not differences(agents, broker, page)[0], 30)
     writers.begin()
-    rows, began, turn, reconnects = {}, time.monotonic(), 0, []
+    rows, began, turn = {}, time.monotonic(), 0
     every = max(1.0, seconds / 240)
     next_trouble = began + min(seconds / 3, 150)
     try:
