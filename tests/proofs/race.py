@@ -234,7 +234,8 @@ class Race:
             self.with_agent.parent.mkdir()
             shutil.copy2(self.program, self.with_agent)
             shutil.copy2(agent, self.with_agent.with_name("alm-agent"))
-        else:
+        elif OURS_SIZES in self.names:
+            say(f"no {agent.name} beside it: sizes are not raced")
             self.names.remove(OURS_SIZES)
         self.is_static = "INTERP" not in succeed("readelf", "-lW", self.program)
 
