@@ -14,7 +14,7 @@ lint() { (cd "$module" && puppet-lint --fail-on-warnings --relative .); }
 # REFERENCE.md is what puppet-strings of Debian 12 makes of the comments, without blanks at the end of a line.
 documented() {
     local sources="$module/{manifests,functions,types,lib}/**/*.{pp,rb}"
-    cd "$dir" # it leaves a .yardoc where it runs
+    cd "$dir" || return # it leaves a .yardoc where it runs
     puppet strings generate "$sources" --format json --out "$dir/strings.json" 2>&1 | tee "$dir/strings.log"
     grep -q alm_pull::by_architecture "$dir/strings.json"
     fails grep '\[warn\]' "$dir/strings.log"
