@@ -107,6 +107,8 @@ pub(crate) fn regular(metadata: &Metadata) -> io::Result<()> {
         Err(not_regular("directory"))
     } else if kind.is_char_device() || kind.is_block_device() {
         Err(not_regular("device"))
+    } else if kind.is_symlink() {
+        Err(not_regular("link"))
     } else {
         Err(not_regular("FIFO or socket"))
     }

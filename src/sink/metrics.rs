@@ -133,8 +133,12 @@ const METRICS: [Metric; 9] = [
     },
 ];
 
-/// Writes the file at `path` from the states. If that fails, the old file stays.
+/// Writes the file at `path` from the states. If that fails, the old file stays. What is there and is no regular file is
+/// refused: it would be replaced, be it the device `/dev/null` or the link `/dev/stdout`.
 pub(crate) fn write(path: &Path, store: &Store) -> io::Result<()> {
+    if let Ok(found) = std::fs::symlink_metadata(path) {
+        file::regular(&found)?;
+    }
     // Held while the states are read, so that the next writer reads newer ones.
     let _lock = lock(path);
     let mut written = String::new();

@@ -9,6 +9,7 @@ use crate::support::{
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -74,6 +75,27 @@ fn metrics_that_cannot_be_written_are_named_and_change_nothing() {
         ["--check", "--state", &temp.at("state"), "--metrics", &metrics, "--host", &engine.host(), &temp.image()];
     let ended = run(program(&temp).args(args));
     assert_eq!((ended.code, ended.stderr.matches(&complaint).count()), (Some(3), 1), "{ended:?}");
+}
+
+#[test]
+fn metrics_replace_no_device_and_no_link() {
+    let temp = Temp::new();
+    let engine = good(&temp);
+    std::os::unix::fs::symlink("/proc/self/fd/1", temp.at("stdout")).expect("a link");
+    rustix::fs::mkfifoat(rustix::fs::CWD, temp.at("fifo"), rustix::fs::Mode::RUSR).expect("a FIFO");
+    fs::create_dir(temp.at("directory")).expect("a directory");
+    for (name, kind) in [("stdout", "link"), ("fifo", "FIFO or socket"), ("directory", "directory")] {
+        let metrics = temp.at(name);
+        let before = fs::symlink_metadata(&metrics).expect("it is there");
+        let ended = run(pull(&temp, &engine).args(["--metrics", &metrics]));
+        let after = fs::symlink_metadata(&metrics).expect("it is there");
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let complaint =
+            ended.stderr.lines().find(|line| line.contains(&format!("metrics {metrics}: "))).unwrap_or_default();
+        assert!(complaint.contains(kind), "{kind}: {ended:?}");
+        assert_eq!((before.file_type(), before.ino()), (after.file_type(), after.ino()), "{name}");
+        assert!(!fs::exists(temp.at(&format!(".{name}.lock"))).expect("a directory"), "{name}");
+    }
 }
 
 #[test]
