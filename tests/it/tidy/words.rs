@@ -52,6 +52,13 @@ fn parts(identifier: &str) -> Vec<String> {
     parts
 }
 
+/// In comments most words of the lists for names are plain English; these are not, of a program that reads and writes.
+const IN_COMMENTS: &str = "story stories tell tells told telling pace paces glyph glyphs patience";
+
+fn has(list: &str, word: &str) -> bool {
+    list.split_whitespace().any(|listed| listed == word)
+}
+
 #[test]
 fn names_and_comments_are_in_the_terms_of_the_field() {
     // In names each word has its term: session, emit, throttle, pause, charset, write policy, request, pending, poll, max, min.
@@ -62,9 +69,6 @@ fn names_and_comments_are_in_the_terms_of_the_field() {
     // MQTT's own.
     let of_others = "AtMostOnce AtLeastOnce";
     let as_files = "context text rest look way story tell give pace patience glyphs questions";
-    // In comments most of these are plain English; these are not, of a program that reads and writes.
-    let in_comments = "story stories tell tells told telling pace paces glyph glyphs patience";
-    let has = |list: &str, word: &str| list.split_whitespace().any(|listed| listed == word);
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let mut wrong = Vec::new();
     let folders = ["src", "crates", "tests/it", "fuzz/src"];
@@ -81,7 +85,7 @@ fn names_and_comments_are_in_the_terms_of_the_field() {
         let names = names.into_iter().filter(|name| !has(of_others, name));
         let names = names.filter(|name| parts(name).iter().any(|part| has(in_names, part)));
         wrong.extend(names.map(|name| format!("{shown}: the name {name}")));
-        let words = comments.split(|c| !is_word(c)).filter(|word| has(in_comments, &word.to_lowercase()));
+        let words = comments.split(|c| !is_word(c)).filter(|word| has(IN_COMMENTS, &word.to_lowercase()));
         wrong.extend(words.map(|word| format!("{shown}: a comment with «{word}»")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -109,7 +113,6 @@ fn defined(script: &str) -> BTreeSet<&str> {
 fn names_and_comments_of_scripts_are_in_the_terms_of_the_field() {
     let in_names =
         "story tell tells told give gives pace glyphs patience question came look looks least most heard said";
-    let in_comments = "story stories tell tells told telling pace paces glyph glyphs patience";
     let mut wrong = Vec::new();
     let mut count = 0;
     let top = root().join("build-rpi.sh");
@@ -123,12 +126,11 @@ fn names_and_comments_of_scripts_are_in_the_terms_of_the_field() {
         }
         count += 1;
         let text = fs::read_to_string(&path).expect("a script");
-        let has = |list: &str, word: &str| list.split_whitespace().any(|listed| listed == word);
         let names = defined(&text).into_iter().filter(|name| parts(name).iter().any(|part| has(in_names, part)));
         wrong.extend(names.map(|name| format!("{shown}: the name {name}")));
         let comments = text.lines().filter_map(|line| line.trim_start().strip_prefix('#'));
         let words = comments.flat_map(|comment| comment.split(|c: char| !c.is_alphanumeric()));
-        let words = words.filter(|word| has(in_comments, &word.to_lowercase()));
+        let words = words.filter(|word| has(IN_COMMENTS, &word.to_lowercase()));
         wrong.extend(words.map(|word| format!("{shown}: a comment with «{word}»")));
     }
     assert!(count > 20, "{count} scripts");
