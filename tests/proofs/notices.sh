@@ -91,7 +91,7 @@ ln -s ../bin/msmtp "$root/usr/sbin/sendmail"
 # The mail server and the webhook write what they receive to /srv/got.
 mkdir -p "$root/srv/got"
 cat >"$root/srv/receivers.py" <<'END'
-import http.server, socketserver, threading, time
+import http.server, os, socket, socketserver, threading, time
 def keep(what, text): open(f"/srv/got/{what}.{time.time_ns()}", "w").write(text)
 class Hook(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
@@ -114,9 +114,12 @@ class Mail(socketserver.StreamRequestHandler):
 for kind, port, handler in ((http.server.ThreadingHTTPServer, 8080, Hook), (socketserver.ThreadingTCPServer, 2525, Mail)):
     kind.allow_reuse_address = True
     threading.Thread(target=kind(("127.0.0.1", port), handler).serve_forever).start()
+# Both listen now, and not before: the service is active from here on.
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
 END
 cat >"$root/etc/systemd/system/receivers.service" <<'END'
 [Service]
+Type=notify
 ExecStartPre=/bin/ip link set lo up
 ExecStart=/usr/bin/python3 /srv/receivers.py
 [Install]
