@@ -7,7 +7,7 @@
 //! argument or its environment.
 
 use crate::docker::inspect::Inspector;
-use crate::docker::reference::Reference;
+use crate::docker::reference::{Reference, is_lower_hex};
 use crate::docker::{base64, value};
 use crate::os::child::{self, Setup};
 use serde_json::Value;
@@ -111,7 +111,7 @@ pub(crate) fn parse(answer: &[u8]) -> Option<String> {
     let answer = value::parse(answer)?;
     let digest = answer["digest"].as_str()?;
     let hex = digest.strip_prefix("sha256:")?;
-    (hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))).then(|| digest.to_owned())
+    (hex.len() == 64 && is_lower_hex(hex)).then(|| digest.to_owned())
 }
 
 /// `linux/arm`, as the engine was built; the kernel can be another one. An engine that does not report it runs on this

@@ -11,7 +11,7 @@ use crate::docker::config::Headers;
 use crate::docker::http::{self, Response};
 use crate::docker::platform::Rule;
 use crate::docker::reference::{Reference, percent_encode};
-use crate::os::wait::{OnTick, ready};
+use crate::os::wait::{OnTick, TICK, ready};
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::{BROKEN_OFF, End};
 use rustix::event::PollFlags;
@@ -25,9 +25,6 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// The longest wait of one call: short enough to answer a signal within 100 ms.
-const TICK: Duration = crate::os::wait::TICK;
 
 /// How long an engine may take to answer `/_ping`.
 const PING: Duration = Duration::from_secs(2);

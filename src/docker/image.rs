@@ -4,8 +4,8 @@
 //!
 //! **Invariant:** pure. «Here» and «not here» are what the engine reported; anything else is [`Here::Unknown`].
 
-use crate::docker::config::field;
 use crate::docker::platform::{Platform, Rule};
+use crate::docker::value::field;
 use serde_json::Value;
 
 /// The answer of `GET /images/NAME/json`.

@@ -8,6 +8,7 @@
 
 use crate::docker::agent::{self, Reached, RegistryQuery};
 use crate::docker::engine::{Connection, Engine};
+use crate::docker::reference::is_lower_hex;
 use crate::docker::store::{self, Store};
 use crate::docker::value;
 use crate::os::child::{Child, Read, Setup};
@@ -213,7 +214,7 @@ fn read_output(child: &mut Child, output: &mut Vec<u8>) -> Output {
 pub(crate) fn parse(answer: &[u8]) -> Option<Sizes> {
     let answer = value::parse(answer)?;
     let layers = sizes::from_json(&answer["layers"])?;
-    let is_id = |id: &str| id.len() == 12 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let is_id = |id: &str| id.len() == 12 && is_lower_hex(id);
     let total = layers.iter().fold(0, |total: u64, (_, size)| total.saturating_add(*size));
     (layers.len() <= LAYERS_MAX && total <= BYTES_MAX && layers.iter().all(|(id, _)| is_id(id))).then_some(layers)
 }
