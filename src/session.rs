@@ -6,9 +6,9 @@
 
 use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
+use crate::pull::disk::DiskSpace;
 use crate::pull::event::{self, Event};
 use crate::pull::failure::NOT_A_SOCKET;
-use crate::pull::room::Room;
 use crate::pull::sizes::Sizes;
 use crate::pull::snapshot::Snapshot;
 use crate::pull::{End, Pull, Verdict, split_object};
@@ -163,12 +163,12 @@ impl Session {
 
     /// Handles a measurement of the free space where the engine keeps its images. Returns why the pull cannot continue,
     /// if it cannot.
-    pub(crate) fn room(&mut self, at: u64, room: &Room) -> Option<String> {
-        self.record(|recorder| recorder.room(at, room));
+    pub(crate) fn space(&mut self, at: u64, space: &DiskSpace) -> Option<String> {
+        self.record(|recorder| recorder.space(at, space));
         let Self { pull, report, sinks, stderr, .. } = self;
         let out = &mut |line: &Line<'_>| emit(sinks, line, *stderr);
         report.advance(pull, at, out);
-        report.room(pull.check_space(room), at, out)
+        report.space(pull.check_space(space), at, out)
     }
 
     /// Handles that the attempt failed, and that another follows.

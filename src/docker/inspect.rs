@@ -89,10 +89,10 @@ impl Inspector<'_> {
     }
 
     /// The engine's directory for images, and the bytes free there.
-    pub(crate) fn room(&self) -> Option<(PathBuf, u64)> {
+    pub(crate) fn space(&self) -> Option<(PathBuf, u64)> {
         let store = Store::of(&self.find("/info").ok()??)?;
-        let room = store.room()?;
-        Some((store.directory, room.available))
+        let space = store.space()?;
+        Some((store.directory, space.available))
     }
 
     /// The JSON object at `path`; `None` if the engine answers 404.

@@ -8,7 +8,7 @@
 use crate::docker::engine::{Connection, Engine};
 use crate::os::file;
 use crate::pull::Pull;
-use crate::pull::room::Room;
+use crate::pull::disk::DiskSpace;
 use rustix::fs::{statfs, statvfs};
 use serde_json::Value;
 use std::fs;
@@ -108,15 +108,15 @@ impl Store {
         (directory.is_absolute() && directory.is_dir()).then_some(Self { directory, is_containerd })
     }
 
-    pub(crate) fn room(&self) -> Option<Room> {
+    pub(crate) fn space(&self) -> Option<DiskSpace> {
         let disk = statvfs(&self.directory).ok()?;
         // The field's type differs between architectures.
         #[expect(clippy::allow_attributes, reason = "which of the lints applies depends on the architecture")]
         #[allow(clippy::unnecessary_cast, clippy::cast_lossless, clippy::cast_possible_wrap)]
         let kind = statfs(&self.directory).ok()?.f_type as i64;
-        Some(Room {
+        Some(DiskSpace {
             is_containerd: self.is_containerd,
-            is_twice: PLAIN.contains(&kind),
+            is_uncompressed: PLAIN.contains(&kind),
             free: disk.f_bfree.saturating_mul(disk.f_frsize),
             available: disk.f_bavail.saturating_mul(disk.f_frsize),
         })
@@ -206,8 +206,8 @@ mod tests {
     #[test]
     fn free_space_is_measured() {
         let store = Store::at(std::env::temp_dir(), true).expect("a directory");
-        let room = store.room().expect("a file system");
-        assert!(room.free >= room.available && room.is_containerd);
-        assert!(Store { directory: "/nonexistent".into(), is_containerd: false }.room().is_none());
+        let space = store.space().expect("a file system");
+        assert!(space.free >= space.available && space.is_containerd);
+        assert!(Store { directory: "/nonexistent".into(), is_containerd: false }.space().is_none());
     }
 }

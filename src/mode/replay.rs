@@ -157,7 +157,7 @@ impl Player<'_> {
             Entry::Warning(text) => self.session().warn(at, &text),
             Entry::Sizes(sizes) => self.session().sizes(at, sizes),
             // Whether it was too little is recorded in the closing entry.
-            Entry::Room(room) => drop(self.session().room(at, &room)),
+            Entry::DiskSpace(space) => drop(self.session().space(at, &space)),
             // The fast path did not understand the row: it may be broken, and not just hold an unknown line.
             Entry::Line(text) if self.on_engine_line(text) == Outcome::NotUnderstood => recording::check(line)?,
             Entry::Line(_) | Entry::Open(_) | Entry::Other => {}
