@@ -11,6 +11,7 @@ use crate::docker::config::Headers;
 use crate::docker::http::{self, Response};
 use crate::docker::platform::Rule;
 use crate::docker::reference::{Reference, percent_encode};
+use crate::docker::value;
 use crate::os::wait::{OnTick, TICK, ready};
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::{BROKEN_OFF, End};
@@ -35,6 +36,15 @@ const NEWEST: (u32, u32) = (1, 51);
 /// Bytes. An answer to anything except a pull is JSON of a few KB; reading a longer one is given up before it fills the
 /// memory.
 const MAX_ANSWER: usize = 1 << 20;
+
+/// How much is read at once, in bytes: as much as the engine writes, so that a burst of events takes few system calls; and
+/// less of an answer, which comes when the pull itself needs its memory.
+const FOR_EVENTS: usize = 8 << 10;
+const FOR_ANSWER: usize = 2_000;
+
+/// The space for an answer from the beginning: without it a longer one is copied to larger and larger places, which all
+/// stay in memory. Space that is not used costs none.
+const ANSWER_SPACE: usize = 12 << 10;
 
 /// Why a request has no answer.
 #[derive(Debug)]
@@ -97,7 +107,7 @@ impl Engine {
             }
             other => other,
         };
-        let mut connection = Connection::open(socket, until, on_tick)?;
+        let mut connection = Connection::open(socket, FOR_ANSWER, until, on_tick)?;
         connection.send(&http::request("GET", "/_ping", &with(&headers, &[]))).map_err(unanswered)?;
         let answer = connection.answer(until, on_tick).map_err(unanswered)?;
         // A proxy before the socket may forbid the ping and allow a pull; then the version of the API is not known.
@@ -135,7 +145,7 @@ impl Engine {
             target.push_str("&platform=");
             target.push_str(&percent_encode(platform));
         }
-        let mut connection = Connection::open(&self.socket, Instant::now() + PING, on_tick)?;
+        let mut connection = Connection::open(&self.socket, FOR_EVENTS, Instant::now() + PING, on_tick)?;
         connection.send(&http::request("POST", &target, &with(&self.headers, &[("X-Registry-Auth", credentials)])))?;
         Ok(connection)
     }
@@ -148,22 +158,34 @@ impl Engine {
         until: Instant,
         on_tick: OnTick<'_>,
     ) -> Result<Answer, Error> {
-        let mut connection = Connection::open(&self.socket, until, on_tick)?;
+        let mut connection = Connection::open(&self.socket, FOR_ANSWER, until, on_tick)?;
         connection.send(&http::request("GET", &self.target(path), &with(&self.headers, headers)))?;
         connection.answer(until, on_tick)
     }
 
     /// Requests `path` without waiting; [`Connection::poll_answer`] returns the answer.
     pub(crate) fn begin(&self, path: &str) -> Result<Connection, Error> {
-        let mut connection = Connection::open(&self.socket, Instant::now(), &mut || ControlFlow::Break(()))?;
+        let mut connection =
+            Connection::open(&self.socket, FOR_ANSWER, Instant::now(), &mut || ControlFlow::Break(()))?;
         connection.send(&http::request("GET", &self.target(path), &with(&self.headers, &[])))?;
         Ok(connection)
     }
 
-    /// The JSON object at `path`; `None` if the engine answers 404. Any other answer is an error with the engine's
-    /// message.
-    pub(crate) fn find(&self, path: &str, until: Instant, on_tick: OnTick<'_>) -> Result<Option<Value>, Error> {
+    /// The JSON object at `path`, or of it only the fields with these names; `None` if the engine answers 404. Any other answer
+    /// is an error with the engine's message.
+    pub(crate) fn find(
+        &self,
+        path: &str,
+        names: Option<&[&str]>,
+        until: Instant,
+        on_tick: OnTick<'_>,
+    ) -> Result<Option<Value>, Error> {
         let answer = self.get(path, &[], until, on_tick)?;
+        if let (200, Some(names)) = (answer.status, names)
+            && let Some(fields) = value::parse_fields(&answer.body, names)
+        {
+            return Ok(Some(fields));
+        }
         let json = answer.json();
         match answer.status {
             200 if json.is_object() => Ok(Some(json)),
@@ -221,7 +243,7 @@ impl AsFd for Connection {
 }
 
 impl Connection {
-    fn open(socket: &Path, until: Instant, on_tick: OnTick<'_>) -> Result<Self, Error> {
+    fn open(socket: &Path, buffer: usize, until: Instant, on_tick: OnTick<'_>) -> Result<Self, Error> {
         let path = socket.display();
         let broken = |error: io::Error| Error::Connect(format!("the engine's socket {path} cannot be used: {error}"));
         let denied = || Error::Denied(format!("permission denied on the engine's socket {path}"));
@@ -268,8 +290,7 @@ impl Connection {
             .and_then(|()| stream.set_read_timeout(Some(TICK)))
             .and_then(|()| stream.set_write_timeout(Some(TICK)))
             .map_err(broken)?;
-        // As large as the engine's own writes, so that a burst of events takes few system calls.
-        Ok(Self { stream, response: Response::new(), buffer: vec![0; 8 << 10] })
+        Ok(Self { stream, response: Response::new(), buffer: vec![0; buffer] })
     }
 
     /// Sends the request in one write: on a socket that the engine is closing, a second write fails with EPIPE and
@@ -344,7 +365,7 @@ impl Connection {
 
     /// Reads the complete answer, waiting until `until`.
     fn answer(&mut self, until: Instant, on_tick: OnTick<'_>) -> Result<Answer, Error> {
-        let mut answer = Vec::new();
+        let mut answer = Vec::with_capacity(ANSWER_SPACE);
         loop {
             match self.read(&mut |body| answer.extend_from_slice(body)) {
                 Read::End(end) => return self.ended_with(end, answer),
