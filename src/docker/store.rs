@@ -5,7 +5,8 @@
 //! **Invariant:** if the directory is uncertain, there is none. Only the file system of the directory itself is
 //! measured; its content belongs to root and is not read.
 
-use crate::docker::engine::{Connection, Engine};
+use crate::docker::connection::Connection;
+use crate::docker::engine::Engine;
 use crate::docker::value;
 use crate::os::file;
 use crate::pull::Pull;
