@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Simulator } from './simulator.mjs';
-import { Broker, Tab, VIEWER, WRITER, expected, launch, sleep, until } from './world.mjs';
+import { Broker, Tab, VIEWER, WRITER, classOf, expected, launch, sleep, until } from './world.mjs';
 
 let broker, browser, simulator;
 before(async () => {
@@ -41,20 +41,34 @@ test('totals and reasons are what was sent, and filter the table', async () => {
   await agrees(tab);
   const { totals, kinds } = expected(simulator);
   assert.ok(totals.failed > 0 && totals.pulling > 0 && totals.offline > 0 && totals.behind > 0, 'the simulator tells some of each');
+  // Above the filter and in the table it is the same devices.
+  const shows = async (what, has) => {
+    const rows = await tab.rows(), names = [...simulator.devices.values()].filter(has).map(one => one.name).sort();
+    assert.deepEqual(rows.map(row => row.name), names.slice(0, rows.length), what);
+    assert.ok(rows.length >= Math.min(names.length, 10), what);
+    return rows;
+  };
   for (const [cls, n] of Object.entries(totals)) {
     if (cls === 'unknown') continue;
+    assert.equal(await tab.text(`#totals [value=${cls}] small`), `${(100 * n / 300).toFixed(1)}\u00a0%`);
     await tab.page.click(`#totals [value=${cls}]`);
     await until(`${cls} filters`, async () => (await tab.text('#shown')) === `${n} shown`);
     assert.equal(await tab.page.$eval(`#totals [value=${cls}]`, tile => tile.getAttribute('aria-pressed')), 'true');
-    const rows = await tab.rows();
-    assert.ok(rows.length >= Math.min(n, 10));
+    const rows = await shows(cls, one => classOf(simulator, one) === cls);
+    const state = { current: /^Up to date$/, pulling: /^Downloading$/, failed: /^Failed$/, offline: /^Offline$/, behind: /^Behind$/ }[cls];
+    for (const row of rows) assert.match(row.cls, state);
+    // Since when a device is offline, no message says.
+    if (cls === 'offline') for (const row of rows) assert.match(`${row.since}|${row.detail}`, /^\|last report \d+ (s|min) ago$/);
     await tab.page.click(`#totals [value=${cls}]`);
   }
   for (const [kind, n] of Object.entries(kinds)) {
     await tab.page.click(`#kinds [value="${kind}"]`);
     await until(`${kind} filters`, async () => (await tab.text('#shown')) === `${n} shown`);
+    await shows(kind, one => one.state.images[0].kind === kind);
     await tab.page.click('#all');
   }
+  const counts = await tab.page.$$eval('#kinds button:not([hidden]) b', counts => counts.map(count => Number(count.textContent)));
+  assert.deepEqual(counts, [...counts].sort((a, b) => b - a), 'the most frequent reason is the first');
   await tab.picture('light');
   await clean(tab);
   await tab.close();
@@ -73,16 +87,49 @@ test('search and site narrow the table, its heads sort it', async () => {
   assert.ok((await tab.rows()).every(row => row.site === 'Köln'));
   await tab.page.click('#all');
   await until('no site', async () => (await tab.text('#shown')) === '');
-  const names = [...simulator.devices.keys()].sort();
+  // All that a search finds: image, digest, reason, its kind, site and container.
+  const find = async (query, has) => {
+    const n = [...simulator.devices.values()].filter(has).length;
+    assert.ok(n > 0, query);
+    await tab.page.$eval('#query', query => query.value = '');
+    await tab.page.type('#query', query);
+    await until(`${query} finds ${n}`, async () => { const shown = await tab.text('#shown'); return shown === (n === 300 ? '' : `${n} shown`) || shown; });
+  };
+  const [{ state: { images: [{ latest }] } }] = simulator.devices.values(), failed = [...simulator.devices.values()].find(one => one.state.images[0].status === 'Error').state.images[0];
+  await find('APPS/PLAYER', () => true);
+  await find(latest.slice(7, 30), one => one.state.images[0].digest === latest);
+  await find(failed.details, one => one.state.images[0].details === failed.details);
+  await find(failed.kind, one => one.state.images[0].kind === failed.kind || one.state.images[0].details?.includes(failed.kind));
+  await find('münchen', one => one.state.site === 'München');
+  await find('player', () => true);
+  await tab.page.type('#query', 'no such thing');
+  await until('said', async () => (await tab.text('#shown')) === 'No device matches.');
+  await tab.page.click('#all');
+  // By each column, both ways; equal ones by name.
+  const names = [...simulator.devices.keys()].sort(), CLASSES = ['failed', 'pulling', 'offline', 'behind', 'current'];
+  const columns = { name: one => one.name, site: one => one.state.site, image: one => one.state.images[0].id, digest: one => one.state.images[0].digest,
+    percent: one => (classOf(simulator, one) === 'pulling' ? one.state.images[0].percent : -1), detail: one => one.state.images[0].details ?? '', cls: one => CLASSES.indexOf(classOf(simulator, one)),
+    since: one => (classOf(simulator, one) === 'offline' ? 0 : -Date.parse(one.state.images[0].failing_since ?? one.state.images[0].since)) };
+  for (const [column, key] of Object.entries(columns)) for (const [direction, turn] of [['ascending', 1], ['descending', -1]]) {
+    await tab.page.click(`#head .c-${column} button`);
+    assert.equal(await tab.page.$eval(`#head .c-${column}`, head => head.getAttribute('aria-sort')), direction);
+    const wanted = [...simulator.devices.values()].map(one => [key(one), one.name]).sort(([a, name], [b, other]) => turn * (a < b ? -1 : a > b ? 1 : 0) || (name < other ? -1 : 1)).map(([, name]) => name);
+    const shown = (await tab.rows()).map(row => row.name);
+    assert.deepEqual(shown, wanted.slice(0, shown.length), `${column}, ${direction}`);
+  }
   await tab.page.click('#head .c-name button');
-  assert.equal((await tab.rows())[0].name, names[0]);
   await tab.page.click('#head .c-name button');
-  assert.equal((await tab.rows())[0].name, names.at(-1));
-  assert.equal(await tab.page.$eval('#head .c-name', head => head.getAttribute('aria-sort')), 'descending');
   // Scrolled to its end, it has the last; and only as many elements as fit.
   await tab.page.$eval('#scroll', box => box.scrollTop = box.scrollHeight);
   await until('the last row', async () => (await tab.rows()).at(-1).name === names[0]);
   assert.ok((await tab.page.$$('#space .row')).length < 60);
+  // The last device of the site that is looked at goes: the select says again what the table shows.
+  await simulator.publish('alone/state', { v: 1, device: 'alone', site: 'Atlantis', images: [] });
+  await until('its site', async () => await tab.page.$$eval('#site option', options => options.some(option => option.value === 'Atlantis')));
+  await tab.page.select('#site', 'Atlantis');
+  await until('it alone', async () => (await tab.text('#shown')) === '1 shown');
+  await simulator.publish('alone/state', '');
+  await until('all sites', async () => (await tab.page.$eval('#site', site => site.value)) === '' && (await tab.text('#shown')) === '' && !(await tab.visible('#all')));
   await clean(tab);
   await tab.close();
 });
@@ -113,6 +160,14 @@ test('the drawer shows layers while pulling, and what to do where it fails', asy
   });
   const layers = await tab.page.$$eval('#device tr', rows => rows.map(row => row.cells[0].textContent));
   assert.deepEqual(layers, ['b9bf3f3b8299', '12414bf0d23c', 'b5a0d1a0b112', '3c9fd1a5a1e0', '77ae0c11d9aa']);
+  // What is sent of layers, computed anew.
+  const megabytes = n => (n < 1e6 ? `${Math.floor(n / 1e3)} KB` : `${Math.floor(n / 1e6)} MB`), sent = [];
+  for (const share of [.05, .1, .45, .3, .1]) {
+    const own = Math.min(1, Math.max(0, (pulling.pull.done / 214e6 - sent.reduce((sum, one) => sum + one.share, 0)) / share));
+    sent.push({ share, text: own === 1 ? 'Download complete' : own ? 'Downloading' : 'Waiting', percent: Math.floor(100 * own), size: `${megabytes(own * share * 214e6)} of ${megabytes(share * 214e6)}` });
+  }
+  assert.deepEqual(await tab.page.$$eval('#device tr', rows => rows.map(({ cells: [, text, bar, size] }) => ({ text: text.textContent, percent: bar.firstChild.value, size: size.textContent }))),
+    sent.map(({ share: _, ...one }) => one));
   const shown = await tab.page.$eval('#device section > progress', bar => bar.value);
   assert.equal(shown, Math.floor(70 * pulling.pull.done / 214e6));
   await tab.picture('drawer-pulling');
@@ -126,15 +181,24 @@ test('the rollout curve ends where the fleet is', async () => {
   const options = await tab.page.$$eval('#image option', options => options.map(option => option.value));
   assert.deepEqual(options.sort(), ['europe-west1-docker.pkg.dev/alm/apps/agent:2', 'europe-west1-docker.pkg.dev/alm/apps/player:stable']);
   assert.equal(await tab.page.$eval('#image', select => select.value), 'europe-west1-docker.pkg.dev/alm/apps/player:stable', 'the one that not everybody has');
-  assert.equal(await tab.text('#goal'), '9760a03b9760');
   // All devices may be there before the last of their states.
   const end = 100 * have / simulator.devices.size;
   await until('the curve of all states', () => tab.page.evaluate(end => plot.data[1].at(-1) === end || plot.data[1].at(-1), end));
-  const [, done, broken] = await tab.page.evaluate(() => plot.data);
-  assert.ok(done.every((part, at) => at === 0 || part >= done[at - 1]));
+  const [at, done, broken] = await tab.page.evaluate(() => plot.data);
+  assert.equal(await tab.text('#goal'), `9760a03b9760 · ${end.toFixed(1)}\u00a0%`);
+  // At each of its points it has those that had pulled until then; a point is as wide as the time to the next.
+  const pulled = [...simulator.devices.values()].map(one => one.state.images[0]).filter(image => image.digest === simulator.goal(image.id)).map(image => Date.parse(image.pulled) / 1000);
+  const until_ = seconds => 100 * pulled.filter(time => time <= seconds).length / simulator.devices.size, width = at[1] - at[0];
+  done.forEach((part, point) => assert.ok(part >= until_(at[point] - width) && part <= until_(at[point] + width), `${part} % at ${at[point]}`));
+  assert.equal(at[0], Math.min(...pulled));
   assert.equal(broken.at(-1), 100 * expected(simulator).totals.failed / simulator.devices.size);
   const inked = await tab.page.$eval('#plot canvas', canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(value => value));
   assert.ok(inked, 'something is drawn');
+  // Times have 24 hours, the first of a day has its date; an image that took days has dates.
+  const labels = () => tab.page.evaluate(() => plot.axes[0]._values);
+  for (const [at, label] of (await labels()).entries()) assert.match(label, at ? /^\d\d:\d\d(\n\d{1,2} [A-Z][a-z]{2})?$/ : /^\d\d:\d\d\n\d{1,2} [A-Z][a-z]{2}$/);
+  await tab.page.select('#image', 'europe-west1-docker.pkg.dev/alm/apps/agent:2');
+  await until('dates', async () => { const all = await labels(); return all.every(label => /^\d{1,2} [A-Z][a-z]{2}(\n\d{4})?$/.test(label)) || all; });
   await tab.close();
 });
 
@@ -143,7 +207,7 @@ test('keyboard: through the table into the drawer and back', async () => {
   await tab.page.click('#head .c-name button');
   await tab.page.focus('#table');
   const key = name => tab.page.keyboard.press(name);
-  const at = () => tab.page.$eval('#table', grid => document.getElementById(grid.getAttribute('aria-activedescendant'))?.children[1].textContent);
+  const at = () => tab.page.$eval('#table', grid => grid.ariaActiveDescendantElement?.children[1].textContent);
   await key('ArrowDown');
   assert.equal(await at(), 'pi-00001');
   await key('ArrowDown');
@@ -164,6 +228,12 @@ test('keyboard: through the table into the drawer and back', async () => {
   await key('Escape');
   assert.equal(await tab.visible('#device'), false);
   assert.equal(await tab.page.evaluate(() => document.activeElement.id), 'table');
+  // With the drawer open and the focus in the table, the drawer follows.
+  await key('Enter');
+  await tab.page.focus('#table');
+  await key('ArrowDown');
+  assert.deepEqual([await at(), await tab.text('#device h2')], ['pi-00002', 'pi-00002']);
+  await key('Escape');
   // Everything else by Tab alone.
   await tab.page.focus('#leave');
   const reached = new Set();
@@ -171,6 +241,30 @@ test('keyboard: through the table into the drawer and back', async () => {
   for (const wanted of ['failed', 'image', 'query', 'site', 'c-since', 'table']) assert.ok(reached.has(wanted), `${wanted} is not reached: ${[...reached]}`);
   await clean(tab);
   await tab.close();
+});
+
+test('a wide screen has room for the drawer beside the table, whose rows are clicked through', async () => {
+  for (const [width, height] of [[1440, 900], [1920, 1080], [1280, 720]]) {
+    const tab = await opened({ width, height });
+    await agrees(tab);
+    await tab.page.click('#totals [value=failed]');
+    const edge = (selector, side) => tab.page.$eval(selector, (element, side) => element.getBoundingClientRect()[side], side), before_ = await edge('#plot canvas', 'right');
+    const failed = [...simulator.devices.values()].filter(one => classOf(simulator, one) === 'failed');
+    assert.ok(failed.length > 1);
+    for (const [at, { name, state }] of failed.entries()) {
+      await tab.page.click(`#space .row:nth-child(${at + 1})`);
+      assert.equal(await tab.text('#device h2'), name);
+      const left = await edge('#device', 'left');
+      for (const part of ['#head .c-detail', `#space .row:nth-child(${at + 1}) .c-detail`, '#leave', '#totals', '#plot canvas', '#kinds']) assert.ok(await edge(part, 'right') <= left, `${part} is below the drawer, ${width}`);
+      const row = await tab.page.$eval(`#space .row:nth-child(${at + 1})`, row => ({ reason: row.lastChild.clientWidth, text: row.lastChild.textContent }));
+      assert.ok(row.reason >= 140 && row.text === state.images[0].details, `${JSON.stringify(row)} at ${width}`);
+    }
+    await tab.picture(`drawer-beside-${width}`);
+    await tab.page.click('#close');
+    await until('the curve has its room again', async () => (await edge('#plot canvas', 'right')) === before_);
+    await clean(tab);
+    await tab.close();
+  }
 });
 
 test('390 px: nothing is wider than the screen, and dark has contrast', async () => {
@@ -184,6 +278,15 @@ test('390 px: nothing is wider than the screen, and dark has contrast', async ()
   await tab.page.waitForSelector('#device', { visible: true });
   assert.ok(await tab.page.$eval('#device', drawer => drawer.scrollWidth <= 390));
   await tab.picture('phone-dark-drawer');
+  // Layers too: each has a bar to be seen, and nothing is cut.
+  const pulling = [...simulator.devices.values()].find(one => one.pull);
+  await tab.page.click('#close');
+  await tab.page.type('#query', pulling.name);
+  await tab.page.click('#space .row:not([hidden])');
+  await until('layers', async () => { await simulator.progress(pulling); await sleep(300); return (await tab.page.$$('#device tr')).length === 5; });
+  assert.ok(await tab.page.$eval('#device', drawer => drawer.scrollWidth <= 390));
+  for (const width of await tab.page.$$eval('#device tr progress', bars => bars.map(bar => bar.clientWidth))) assert.ok(width >= 50, `a bar of ${width} px`);
+  await tab.picture('phone-dark-layers');
   await tab.close();
   for (const scheme of ['dark', 'light']) {
     const wide = await opened({ scheme });
