@@ -2,6 +2,8 @@
 //
 // node --test tests/page/page.test.mjs; PICTURES=DIR says where the pictures go (default: target/page)
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { Simulator } from './simulator.mjs';
 import { Broker, Tab, VIEWER, WRITER, classOf, expected, launch, sleep, until } from './world.mjs';
@@ -349,6 +351,8 @@ test('names, sites and texts of the hostile are only text', async () => {
   // Those that are no state at all are not seen; `once` has said that it is there and nothing else.
   await tab.live(simulator.devices.size + told.size + 2);
   await until('totals', async () => (await tab.totals()).failed === expected(simulator).totals.failed + 5 || await tab.totals());
+  // And those without an image.
+  assert.equal((await tab.totals()).unknown, 4);
   const kinds = await tab.kinds();
   assert.equal(kinds.constructor, 1);
   assert.equal(Object.entries(kinds).find(([kind]) => kind.startsWith('<img'))?.[1], 1);
@@ -473,6 +477,146 @@ test('what a device says wrongly of itself: one vote an image, no number below z
   assert.match(await tab.page.$eval('#device .digest', digest => getComputedStyle(digest).fontFamily), /monospace/);
   await clean(tab);
   for (const name of names) await told(name, '');
+  await tab.close();
+});
+
+test('a container that failed is a device that failed; who fails offline says both', async () => {
+  const tab = await opened(), before_ = expected(simulator), [{ state }] = simulator.devices.values(), since = new Date(Date.now() - 600e3).toISOString();
+  const told = (name, status, details, images = [state.images[1]]) => simulator.publish(`${name}/state`, { ...state, device: name, images, containers: [{ name: 'web', image: 'web:1', status, details, since }] });
+  await told('broken', 'Failed', 'exited with 137');
+  await told('returned', 'Rolled back');
+  await simulator.publish('broken/online', 'offline');
+  await until('both failed', async () => (await tab.totals()).failed === before_.totals.failed + 2 || await tab.totals());
+  assert.deepEqual(await tab.kinds(), { ...before_.kinds, container: 1, 'rolled-back': 1 });
+  await tab.page.click('#kinds [value=container]');
+  await until('one', async () => (await tab.text('#shown')) === '1 shown');
+  const [{ name, cls, detail }] = await tab.rows();
+  assert.deepEqual({ name, cls, detail }, { name: 'broken', cls: 'Failed, offline', detail: 'container web: exited with 137' });
+  await tab.page.click('#space .row:not([hidden])');
+  for (const part of ['What runs', 'Nameweb', 'StateFailed', 'exited with 137', 'Imageweb:1', '(10 min ago)']) assert.ok((await tab.text('#device')).includes(part), part);
+  await tab.page.click('#kinds [value=rolled-back]');
+  await until('the other', async () => { const [{ name, cls, detail }] = await tab.rows(); return [name, cls, detail].join() === 'returned,Failed,container web: Rolled back' || [name, cls, detail]; });
+  await simulator.publish('broken/online', '');
+  for (const name of ['broken', 'returned']) await simulator.publish(`${name}/state`, '');
+  await tab.live(simulator.devices.size);
+  await clean(tab);
+  await tab.close();
+});
+
+test('the goal is what most found in the last hour, not what is newest, nor what was found before', async () => {
+  const tab = await opened(), now = Date.now(), digest = letter => `sha256:${letter.repeat(64)}`;
+  const told = (name, own, latest, minutes) => simulator.publish(`${name}/state`, { v: 1, device: name, time: new Date(now).toISOString(),
+    images: [{ id: 'goal:1', status: 'Done', digest: digest(own), latest: digest(latest), checked: new Date(now - minutes * 60e3).toISOString(), pulled: new Date(now - minutes * 60e3).toISOString() }] });
+  const goal = letter => until(`the goal is ${letter}`, () => tab.page.evaluate(goal => { draw(); return fleet.goals.get('goal:1') === goal || fleet.goals.get('goal:1'); }, digest(letter)));
+  const before_ = expected(simulator).totals, names = ['old-1', 'old-2', 'old-3', 'now-1', 'now-2', 'test'];
+  for (const name of names.slice(0, 3)) await told(name, 'a', 'a', 61);
+  await tab.live(simulator.devices.size + 3);
+  // Nobody has found anything within the hour: no goal, so nobody is behind it.
+  await until('no goal', () => tab.page.evaluate(() => { draw(); return !fleet.goals.has('goal:1'); }));
+  await tab.page.select('#image', 'goal:1');
+  await until('said', async () => (await tab.text('#goal')) === 'no device has asked its registry in the last hour' && !(await tab.visible('#plot')));
+  await told('now-1', 'b', 'b', 30);
+  await told('now-2', 'b', 'b', 20);
+  await goal('b');
+  await until('the older three are behind', async () => (await tab.totals()).behind === before_.behind + 3 || await tab.totals());
+  await told('test', 'c', 'c', 0);
+  await tab.live(simulator.devices.size + 6);
+  await goal('b');
+  // The curve is there again, and as wide as its place.
+  await until('drawn', () => tab.page.evaluate(() => plot.width === document.getElementById('plot').clientWidth && plot.width > 300 && document.getElementById('plot').checkVisibility()));
+  for (const name of names) await simulator.publish(`${name}/state`, '');
+  await tab.live(simulator.devices.size);
+  await clean(tab);
+  await tab.close();
+});
+
+test('no two sums contradict each other at any moment', async () => {
+  const tab = await opened(), [{ state }] = simulator.devices.values();
+  await tab.page.evaluate(() => {
+    window.sums = [];
+    const number = element => Number(element.textContent.replace(/[^\d]/g, '')), sum = list => [...document.querySelectorAll(`${list} button:not([hidden]) b`)].reduce((all, count) => all + number(count), 0);
+    new MutationObserver(() => window.sums.push([number(document.getElementById('count')), sum('#totals'), number(document.querySelector('#totals [value=failed] b')), sum('#kinds')].join()))
+      .observe(document.body, { subtree: true, characterData: true, childList: true });
+  });
+  const names = Array.from({ length: 40 }, (_, at) => `flip-${at}`);
+  for (let turn = 0; turn < 20; turn++) {
+    await Promise.all(names.map((name, at) => simulator.publish(`${name}/state`, at < 7 * turn % 40 ? { ...state, device: name, images: [{ ...state.images[1], status: 'Error', kind: at % 2 ? 'login' : 'stalled' }] } : '')));
+    await sleep(200);
+  }
+  const seen = new Set(await tab.page.evaluate(() => window.sums));
+  assert.ok(seen.size > 3, [...seen].join(' '));
+  for (const sums of seen) {
+    const [count, totals, failed, kinds] = sums.split(',').map(Number);
+    assert.deepEqual([totals, kinds], [count, failed], sums);
+  }
+  for (const name of names) await simulator.publish(`${name}/state`, '');
+  await tab.live(simulator.devices.size);
+  await clean(tab);
+  await tab.close();
+});
+
+test('progress is asked for of no more than 45 devices, of those that are seen and the one in the drawer', async () => {
+  const tab = await opened({ width: 1440, height: 3000 }), [{ state }] = simulator.devices.values(), names = Array.from({ length: 60 }, (_, at) => `watched-${String(at).padStart(2, '0')}`);
+  await tab.page.evaluate(() => {
+    const post = worker.postMessage.bind(worker);
+    worker.postMessage = message => { if (message.watch) window.watch = message.watch; post(message); };
+  });
+  for (const name of names) await simulator.publish(`${name}/state`, { ...state, device: name, images: [{ ...state.images[1], status: 'Working', text: 'Downloading' }] });
+  await tab.live(simulator.devices.size + 60);
+  await tab.page.type('#query', 'watched');
+  await until('45 of 60', () => tab.page.evaluate(() => window.watch?.length === 45 && window.watch.every(name => name.startsWith('watched')) || window.watch));
+  assert.equal((await tab.rows()).length, 60);
+  await tab.page.evaluate(() => [...document.querySelectorAll('#space .row:not([hidden])')].at(-1).click());
+  await until('the last, as its drawer is open', () => tab.page.evaluate(() => window.watch.length === 45 && new Set(window.watch).size === 45 && window.watch[0] === 'watched-59' || window.watch));
+  // The broker has them, and sends what is published.
+  await simulator.publish('watched-59/progress', { id: state.images[1].id, text: 'Extracting', percent: 42 }, false, 0);
+  await until('it is shown', async () => (await tab.page.$eval('#device section > progress', bar => bar.value)) === 42 && (await tab.text('#device')).includes('Extracting'));
+  await tab.page.click('#close');
+  await tab.page.$eval('#query', query => query.value = '');
+  await tab.page.type('#query', 'watched-07');
+  await until('one', () => tab.page.evaluate(() => window.watch.join() === 'watched-07' || window.watch));
+  for (const name of names) await simulator.publish(`${name}/state`, '');
+  await tab.live(simulator.devices.size);
+  await clean(tab);
+  await tab.close();
+});
+
+test('settings.json: a root of two levels, MQTT 3.1.1, and the next broker where the first is not there', async () => {
+  const settings = path.join(broker.dir, 'site/settings.json'), before_ = fs.readFileSync(settings), part = new Simulator({ url: broker.url, ...WRITER, root: 'fleet/eu', version: 4 });
+  try {
+    await part.connected();
+    await part.populate(20);
+    fs.writeFileSync(settings, JSON.stringify({ root: 'fleet/eu', version: 4, brokers: ['wss://127.0.0.1:1/mqtt', '/'] }));
+    const tab = await Tab.open(browser, broker.page);
+    await tab.login();
+    await tab.live(20);
+    const wanted = expected(part).totals;
+    await until('its totals', async () => JSON.stringify(await tab.totals()) === JSON.stringify(wanted) || await tab.totals());
+    assert.deepEqual(await tab.page.evaluate(() => window.violations), []);
+    await tab.close();
+  } finally {
+    fs.writeFileSync(settings, before_);
+    for (const name of part.devices.keys()) for (const topic of ['state', 'online']) await part.publish(`${name}/${topic}`, '');
+    await part.close();
+  }
+});
+
+test('all of it is from its own server, mqtt.js runs in a worker made of a Blob, and the CSP is in force', async () => {
+  const tab = await opened();
+  const from = await tab.page.evaluate(() => performance.getEntriesByType('resource').map(({ name }) => name));
+  for (const file of ['page.js', 'fleet.js', 'page.css', 'settings.json', 'mqtt.min.js', 'worker.js', 'uPlot.iife.min.js', 'uPlot.min.css']) assert.ok(from.some(name => name === new URL(file, broker.page).href), file);
+  for (const name of from) assert.equal(new URL(name).origin, new URL(broker.page).origin);
+  assert.deepEqual(tab.page.workers().map(worker => worker.url().split(':')[0]), ['blob']);
+  assert.deepEqual(await tab.page.evaluate(() => [typeof mqtt, typeof uPlot]), ['undefined', 'function']);
+  await clean(tab);
+  // What it forbids, tried.
+  await tab.page.evaluate(() => {
+    document.body.append(Object.assign(document.createElement('script'), { textContent: 'window.owned = 1' }), Object.assign(new Image(), { src: 'http://127.0.0.1:1/x.png' }));
+    fetch('http://127.0.0.1:1/').catch(() => {});
+    try { new Worker('worker.js'); } catch { /* is seen as a violation */ }
+  });
+  await until('all are refused', async () => { const seen = (await tab.page.evaluate(() => window.violations)).map(text => text.split(' ')[0]).sort().join(); return seen === 'connect-src,img-src,script-src-elem,worker-src' || seen; });
+  assert.equal(await tab.page.evaluate(() => window.owned), undefined);
   await tab.close();
 });
 
