@@ -421,8 +421,11 @@ mod tests {
         }
         let drawn = Rc::new(RefCell::new(Vec::new()));
         let mut session = Session::new(vec![("state".into(), Box::new(Drawn(drawn.clone())))], None, Charset::All);
+        session.line(7, br#"{"status":"Pulling fs layer","progressDetail":{},"id":"0123456789ab"}"#);
         for bytes in [5, 20, 70] {
-            let bar = format!(r#"{{"status":"Downloading","progressDetail":{{"current":{bytes},"total":99}},"id":"a"}}"#);
+            let bar = format!(
+                r#"{{"status":"Downloading","progressDetail":{{"current":{bytes},"total":99}},"id":"0123456789ab"}}"#
+            );
             assert_eq!(session.line(7, bar.as_bytes()), Outcome::Movement);
         }
         assert_eq!(*drawn.borrow(), [0; 0]);
