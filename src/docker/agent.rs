@@ -7,7 +7,7 @@
 //! argument or its environment.
 
 use crate::docker::inspect::Inspector;
-use crate::docker::reference::Reference;
+use crate::docker::reference::{Reference, is_lower_hex};
 use crate::docker::{base64, value};
 use crate::os::child::{self, Setup};
 use serde_json::Value;
@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 /// The limit for a digest, and the later one after which the agent is killed.
-const DIGEST: Duration = Duration::from_secs(10);
-const DIGEST_MAX: Duration = Duration::from_millis(10_500);
+const DIGEST_LIMIT: Duration = Duration::from_secs(10);
+const DIGEST_KILL: Duration = Duration::from_millis(10_500);
 
 /// Bytes. An answer is a digest, or the reason why there is none.
 const ANSWER_MAX: usize = 4 << 10;
@@ -98,10 +98,10 @@ pub(crate) fn digest(inspector: &Inspector<'_>, query: &RegistryQuery<'_>) -> Op
     let version = inspector.find("/version").ok()??;
     let engine = Reached { info: &info, version: &version, ping: &inspector.engine.version };
     let left = inspector.until.saturating_duration_since(Instant::now());
-    let input = request("digest", query, &engine, DIGEST.min(left)).filter(|_| is_own(&info))?;
+    let input = request("digest", query, &engine, DIGEST_LIMIT.min(left)).filter(|_| is_own(&info))?;
     let setup = Setup { input: Some(input.as_bytes()), own_group: true, ..Setup::default() };
     let mut go_on = || inspector.signals.go_on();
-    let answer = child::collect(command(&agent, "digest"), setup, DIGEST_MAX.min(left), ANSWER_MAX, &mut go_on);
+    let answer = child::collect(command(&agent, "digest"), setup, DIGEST_KILL.min(left), ANSWER_MAX, &mut go_on);
     let (status, answer) = answer.ok()?;
     parse(&answer).filter(|_| status.success())
 }
@@ -111,7 +111,7 @@ pub(crate) fn parse(answer: &[u8]) -> Option<String> {
     let answer = value::parse(answer)?;
     let digest = answer["digest"].as_str()?;
     let hex = digest.strip_prefix("sha256:")?;
-    (hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))).then(|| digest.to_owned())
+    (hex.len() == 64 && is_lower_hex(hex)).then(|| digest.to_owned())
 }
 
 /// `linux/arm`, as the engine was built; the kernel can be another one. An engine that does not report it runs on this

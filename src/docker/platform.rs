@@ -6,7 +6,7 @@
 //!
 //! **Invariant:** pure. A property of a platform that is not known never counts against it.
 
-use crate::docker::config::field;
+use crate::docker::value::field;
 use serde_json::Value;
 
 /// `OS/ARCH[/VARIANT]` in docker's names; parts that are not known are empty.

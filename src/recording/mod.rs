@@ -30,8 +30,8 @@ mod recorder;
 pub(crate) use recorder::Recorder;
 
 use crate::pull::End;
+use crate::pull::disk::DiskSpace;
 use crate::pull::failure::{Failure, Kind};
-use crate::pull::room::Room;
 use crate::pull::sizes::Sizes;
 use crate::report::line::{Method, Opening, Retry};
 use alm_state::parse_rfc3339;
@@ -70,7 +70,7 @@ pub(crate) enum Entry<'a> {
     /// The sizes of the layers, from the registry.
     Sizes(Sizes),
     /// The free space where the engine keeps its images was measured.
-    Room(Room),
+    DiskSpace(DiskSpace),
     End(Ended),
     /// A row with a code that this version does not know.
     Other,

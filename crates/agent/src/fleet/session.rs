@@ -96,7 +96,6 @@ pub(super) struct Session {
     /// Whether a ping was not answered before the packet that is being handled.
     is_ping_open: bool,
     /// The largest packet that the broker accepts, in bytes.
-    /// Bytes. The largest packet that the broker accepts.
     max_packet: usize,
     /// The bytes that are to be sent.
     out: Vec<u8>,

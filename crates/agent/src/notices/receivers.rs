@@ -69,11 +69,8 @@ pub(super) fn read(file: &Path) -> Result<Vec<Receiver>, String> {
 }
 
 fn parse(line: &str, number: usize) -> Result<Receiver, String> {
-    // FNV-1a, which stays the same in all versions of this program: files of an earlier version must keep their receivers.
-    let hash = line
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    let id = format!("{hash:016x}");
+    // The same in all versions of this program: files of an earlier version must keep their receivers.
+    let id = format!("{:016x}", alm_state::fnv1a(line));
     let wrong = "this is no address: https://..., ntfys://HOST/TOPIC, or mailto:NAME@HOST";
     let (scheme, rest) = line.split_once(':').ok_or(wrong)?;
     let scheme = scheme.to_ascii_lowercase();
