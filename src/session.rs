@@ -63,7 +63,8 @@ impl Session {
         self.frame(at);
     }
 
-    /// Applies a line of the engine's stream, or of docker's output.
+    /// Applies a line of the engine's stream, or of docker's output. Sinks that show the present state wait for
+    /// [`frame`](Self::frame), because lines arrive many at once.
     pub(crate) fn line(&mut self, at: u64, line: &[u8]) -> Outcome {
         let event = match self.method {
             Method::Api => event::parse(line),
@@ -119,13 +120,11 @@ impl Session {
         let is_unknown = matches!(event, Event::Unknown(_));
         let update = pull.apply(event);
         report.event(pull, &update, announces, line, at, out);
-        let outcome = match update {
+        match update {
             _ if is_unknown => Outcome::NotUnderstood,
             _ if update.is_movement() => Outcome::Movement,
             _ => Outcome::Nothing,
-        };
-        self.frame(at);
-        outcome
+        }
     }
 
     /// Handles that time has passed: emits the lines that are due.

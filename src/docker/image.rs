@@ -8,7 +8,10 @@ use crate::docker::platform::{Platform, Rule};
 use crate::docker::value::field;
 use serde_json::Value;
 
-/// The answer of `GET /images/NAME/json`.
+/// What is read of the answer of `GET /images/NAME/json`.
+pub(crate) const FIELDS: [&str; 7] = ["Id", "RepoDigests", "Descriptor", "Architecture", "Os", "Variant", "Manifests"];
+
+/// These [`FIELDS`].
 pub(crate) struct Image(pub(super) Value);
 
 /// What the registry has: the answer of `GET /distribution/NAME/json`, or only a digest.

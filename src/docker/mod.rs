@@ -10,6 +10,7 @@ mod base64;
 mod cli;
 pub(crate) mod client;
 mod config;
+mod connection;
 pub(crate) mod container;
 mod endpoint;
 pub(crate) mod engine;
@@ -27,6 +28,8 @@ mod value;
 pub(crate) use auth::{Found, Search};
 #[cfg(fuzzing)]
 pub(crate) use config::Config;
+#[cfg(fuzzing)]
+pub(crate) use connection::Connection;
 #[cfg(fuzzing)]
 pub(crate) use endpoint::{Endpoint, find as find_endpoint};
 #[cfg(fuzzing)]

@@ -7,7 +7,8 @@
 //! **Invariant:** nothing here waits or fails. Secrets go to the agent's standard input and nowhere else.
 
 use crate::docker::agent::{self, EngineFacts, RegistryQuery};
-use crate::docker::engine::{Connection, Engine};
+use crate::docker::connection::Connection;
+use crate::docker::engine::Engine;
 use crate::docker::reference::is_lower_hex;
 use crate::docker::store::{self, Store};
 use crate::docker::value;

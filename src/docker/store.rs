@@ -5,7 +5,9 @@
 //! **Invariant:** if the directory is uncertain, there is none. Only the file system of the directory itself is
 //! measured; its content belongs to root and is not read.
 
-use crate::docker::engine::{Connection, Engine};
+use crate::docker::connection::Connection;
+use crate::docker::engine::Engine;
+use crate::docker::value;
 use crate::os::file;
 use crate::pull::Pull;
 use crate::pull::disk::DiskSpace;
@@ -32,9 +34,12 @@ pub(crate) struct Store {
     is_containerd: bool,
 }
 
+/// The part of `GET /info` that names the snapshotter, with the containerd store.
+const DRIVER_STATUS: &str = "DriverStatus";
+
 /// Whether images are in the containerd store.
 pub(crate) fn is_containerd(info: &Value) -> bool {
-    is_snapshotter(&info["DriverStatus"])
+    is_snapshotter(&info[DRIVER_STATUS])
 }
 
 fn is_snapshotter(driver_status: &Value) -> bool {
@@ -66,8 +71,9 @@ impl StoreQuery {
                 Ok(Some(answer)) => Some(answer),
                 Err(_) => None,
             };
-            let info = answer.filter(|answer| answer.status == 200).map(|answer| answer.json());
-            self.is_containerd = info.and_then(|info| info.get("DriverStatus").map(is_snapshotter));
+            let answer = answer.filter(|answer| answer.status == 200);
+            let info = answer.and_then(|answer| value::parse_fields(&answer.body, &[DRIVER_STATUS]));
+            self.is_containerd = info.and_then(|info| info.get(DRIVER_STATUS).map(is_snapshotter));
             self.pending = None;
         }
         if self.is_asked || pull.is_containerd || !pull.is_fetching() {

@@ -6,12 +6,53 @@
 //! **Invariant:** it knows no key; what the values mean is known by those that use them. No error repeats a value.
 
 use serde::Deserialize as _;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
+use std::fmt;
 
 /// The JSON value in `bytes`; `None` if they are not JSON. It is parsed as text, as everywhere in the program: serde's
 /// reader for bytes would be additional code.
 pub(crate) fn parse(bytes: &[u8]) -> Option<Value> {
     serde_json::from_str(std::str::from_utf8(bytes).ok()?).ok()
+}
+
+/// Of the JSON object in `bytes` the fields with these names, in any case, as Go reads them; `None` if it is no JSON object.
+/// What an engine says of an image or of itself is long, and a pull needs little of it.
+pub(crate) fn parse_fields(bytes: &[u8], names: &[&str]) -> Option<Value> {
+    let mut json = serde_json::Deserializer::from_str(std::str::from_utf8(bytes).ok()?);
+    let object = Fields(names).deserialize(&mut json).ok()?;
+    json.end().ok()?;
+    Some(object)
+}
+
+struct Fields<'a>(&'a [&'a str]);
+
+impl<'de> DeserializeSeed<'de> for Fields<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Fields<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            if self.0.iter().any(|kept| kept.eq_ignore_ascii_case(&name)) {
+                object.insert(name, fields.next_value()?);
+            } else {
+                fields.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(Value::Object(object))
+    }
 }
 
 /// Parses JSON as docker parses its own files: what follows the first value is ignored, and an empty text is null. The
@@ -59,4 +100,29 @@ pub(crate) fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
         object.insert(name.to_owned(), value);
     }
     Value::Object(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn of_an_object_only_the_named_fields_are_kept() {
+        let bytes = br#"{"Id":"sha256:1","RootFS":{"Layers":["a",{"Id":"b"}]},"os":null,"Config":[1.5e3,"\u00fc"]} "#;
+        assert_eq!(parse_fields(bytes, &["Id", "Os", "Variant"]), Some(json!({"Id": "sha256:1", "os": null})));
+        assert_eq!(parse_fields(b"{}", &["Id"]), Some(json!({})));
+        for bad in [
+            &b""[..],
+            b"null",
+            b"[]",
+            b"\"Id\"",
+            b"{\"Id\":1",
+            b"{\"Id\":1}}",
+            b"{\"Other\":tru}",
+            b"{\"Id\":\"\xff\"}",
+        ] {
+            assert_eq!(parse_fields(bad, &["Id"]), None, "{}", bad.escape_ascii());
+        }
+    }
 }

@@ -22,7 +22,7 @@ use crate::os::charset::Charset;
 use crate::os::clock::now;
 use crate::os::lock::{self, Lock};
 use crate::os::signals::Signals;
-use crate::os::wait::{MAX_PAUSE, ReadPacer, TICK};
+use crate::os::wait::{ReadPacer, TICK};
 use crate::pull::attempt::{self, Attempts, FailedAttempt, Fetched};
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::{End, LineBuffer, MAX_LINE, NO_ANSWER, NO_IMAGE, Verdict};
@@ -181,7 +181,8 @@ impl LivePull<'_> {
             Err(error) => return self.cut(error),
         };
         let mut lines = LineBuffer::new(MAX_LINE);
-        let (mut idle, mut before, mut pacer) = (Duration::ZERO, Instant::now(), ReadPacer::new());
+        let max_pause = outputs::max_pause(self.options);
+        let (mut idle, mut before, mut pacer) = (Duration::ZERO, Instant::now(), ReadPacer::new(max_pause));
         loop {
             if let Some(signal) = signals.pending()
                 && let ControlFlow::Break(end) = source.stop(signal)
@@ -196,7 +197,7 @@ impl LivePull<'_> {
             };
             match source.read(&mut |body| lines.feed(body, &mut on_line)) {
                 // Data that is not read would fill the socket's buffer and block the engine.
-                Read::Bytes { more: true } => {}
+                Read::Bytes { more: true } => self.session.frame(self.at()),
                 Read::Bytes { more: false } | Read::Tick => {
                     self.session.advance(at());
                     if let ControlFlow::Break(end) = self.ask_sizes(client) {
@@ -219,7 +220,7 @@ impl LivePull<'_> {
             // docker's CLI prints no progress unless it writes to a terminal, so its silence means nothing.
             let Source::Api(_) = source else { continue };
             // At most one round is counted: a process that was stopped and continued has not stalled.
-            idle = if has_moved { Duration::ZERO } else { idle + before.elapsed().min(MAX_PAUSE + TICK) };
+            idle = if has_moved { Duration::ZERO } else { idle + before.elapsed().min(max_pause + TICK) };
             before = Instant::now();
             if let Some(limit) = self.stall_limit().filter(|limit| idle >= *limit) {
                 let reason = format!("nothing has moved for {}s", limit.as_secs());

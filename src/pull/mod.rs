@@ -30,6 +30,9 @@ use std::borrow::Cow;
 /// the memory.
 const MAX_LAYERS: usize = 1024;
 
+/// The space for layers from the beginning: without it they are copied to larger and larger places, which all stay in memory.
+const USUAL_LAYERS: usize = 48;
+
 /// How many blobs that are not layers are kept.
 const MAX_OTHERS: usize = 64;
 
@@ -223,6 +226,9 @@ impl Pull {
 
     fn announce(&mut self, id: &str, phase: Phase, numbers: Numbers) -> Update<'static> {
         let at = self.layers.len();
+        if at == 0 {
+            self.layers.reserve_exact(USUAL_LAYERS);
+        }
         self.latest = at;
         let mut layer = Layer::new(id);
         // The id is a digest, so the size is the same in each attempt.
