@@ -260,9 +260,11 @@ mod tests {
     use crate::sink::log::{self, Log};
     use crate::sink::plain::Plain;
     use allocation_counter::{AllocationInfo, measure};
+    use std::cell::RefCell;
     use std::fs::File;
     use std::ops::ControlFlow;
     use std::path::PathBuf;
+    use std::rc::Rc;
     use time::OffsetDateTime;
 
     const LAYERS: u64 = 4;
@@ -404,6 +406,33 @@ mod tests {
         fn drop(&mut self) {
             std::fs::remove_dir_all(&self.directory).unwrap();
         }
+    }
+
+    #[test]
+    fn what_shows_the_state_is_drawn_once_for_all_lines_of_a_read() {
+        struct Drawn(Rc<RefCell<Vec<u64>>>);
+        impl Sink for Drawn {
+            fn line(&mut self, _: &Line<'_>) -> io::Result<()> {
+                Ok(())
+            }
+
+            fn frame(&mut self, snapshot: &Snapshot<'_>) -> io::Result<()> {
+                self.0.borrow_mut().push(snapshot.pull.layers[0].done);
+                Ok(())
+            }
+        }
+        let drawn = Rc::new(RefCell::new(Vec::new()));
+        let mut session = Session::new(vec![("state".into(), Box::new(Drawn(drawn.clone())))], None, Charset::All);
+        session.line(7, br#"{"status":"Pulling fs layer","progressDetail":{},"id":"0123456789ab"}"#);
+        for bytes in [5, 20, 70] {
+            let bar = format!(
+                r#"{{"status":"Downloading","progressDetail":{{"current":{bytes},"total":99}},"id":"0123456789ab"}}"#
+            );
+            assert_eq!(session.line(7, bar.as_bytes()), Outcome::Movement);
+        }
+        assert_eq!(*drawn.borrow(), [0; 0]);
+        session.advance(7);
+        assert_eq!(*drawn.borrow(), [70]);
     }
 
     #[test]

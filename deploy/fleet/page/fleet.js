@@ -65,7 +65,8 @@ class Fleet {
     device.detail = !failed && broken ? `container ${broken.name}: ${broken.details ?? broken.status}` : main.details ?? '';
     device.image = main.id ?? '';
     device.digest = main.digest ?? '';
-    device.since = -time(main.failing_since ?? main.since) || 0;
+    // The broker does not say since when a device is offline.
+    device.since = device.cls !== 'offline' && -time(main.failing_since ?? main.since) || 0;
     device.percent = device.cls === 'pulling' ? this.latest(device, main).percent ?? 0 : -1;
   }
 
