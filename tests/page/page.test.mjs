@@ -59,6 +59,7 @@ test('totals and reasons are what was sent, and filter the table', async () => {
     const rows = await shows(cls, one => classOf(simulator, one) === cls);
     const state = { current: /^Up to date$/, pulling: /^Downloading$/, failed: /^Failed$/, offline: /^Offline$/, behind: /^Behind$/ }[cls];
     for (const row of rows) assert.match(row.cls, state);
+    if (cls === 'behind') for (const row of rows) assert.deepEqual([row.digest, row.detail], ['41f0c0aa41f0', 'goal: 9760a03b9760']);
     // Since when a device is offline, no message says.
     if (cls === 'offline') for (const row of rows) assert.match(`${row.since}|${row.detail}`, /^\|last report \d+ (s|min) ago$/);
     await tab.page.click(`#totals [value=${cls}]`);

@@ -43,8 +43,10 @@ class Fleet {
     for (const [id, digests] of found) this.goals.set(id, largest(digests)[0][0]);
   }
 
-  isBehind({ id, digest, latest, text }) {
-    const goal = this.goals.get(id) ?? latest;
+  goal({ id, latest }) { return this.goals.get(id) ?? latest; }
+
+  isBehind(image) {
+    const { digest, text } = image, goal = this.goal(image);
     return Boolean(goal && digest && digest !== goal) || text === 'Newer image';
   }
 

@@ -14,8 +14,9 @@ const COLUMNS = { cls: 'State', name: 'Device', site: 'Site', image: 'Image', di
 const WATCHED = 45; // devices at once: with the two for all of them it is 47 of the 50 subscriptions that a broker may allow
 
 const ALL = { cls: '', kind: '' }; // site and query are in their form
+let worker = null, login = null;
 const fleet = new Fleet(), filter = { ...ALL }, sort = { by: 'cls', up: true };
-let rows = [], opened = '', cursor = '', link = '', dirty = false, drawn = 0;
+let rows = [], opened = '', cursor = '', dirty = false, drawn = 0;
 
 // --- Words and numbers.
 // Rounded down, as `alm status` does.
@@ -104,6 +105,18 @@ function row() {
   $('space').append(element);
 }
 
+// `now` is the device's main image with its progress.
+function state({ cls, online }, now) {
+  return cls === 'pulling' ? now.text || NAMES.pulling : cls === 'failed' && online === 'offline' ? 'Failed, offline' : NAMES[cls];
+}
+
+function detail({ cls, main, time, digest, detail }, now) {
+  if (cls === 'pulling') return far(now);
+  if (cls === 'offline') return dots(main.status === 'Working' && 'lost while pulling', ago(time) && `last report ${ago(time)} ago`);
+  const goal = fleet.goal(main);
+  return detail || (cls === 'behind' && goal && goal !== digest ? `goal: ${brief(goal)}` : '');
+}
+
 function paint() {
   const height = rowHeight(), box = $('scroll'), all = rows.length;
   put($('shown'), !fleet.devices.size ? 'No device has reported yet.' : !all ? 'No device matches.' : all < fleet.devices.size ? `${count(all)} shown` : '');
@@ -117,26 +130,17 @@ function paint() {
   pool.forEach((element, at) => {
     element.hidden = at >= n;
     if (element.hidden) return;
-    const device = rows[first + at], { name, cls, main, online, since } = device, isPulling = cls === 'pulling', now = fleet.latest(device, main), last = ago(device.time);
+    const device = rows[first + at], { name, cls, main } = device, isPulling = cls === 'pulling', now = fleet.latest(device, main);
     Object.assign(element, { device: name, className: `row ${cls}`, ariaRowIndex: first + at + 2, ariaSelected: name === cursor });
     element.style.transform = `translateY(${(first + at) * height}px)`;
     if (name === cursor) $('table').ariaActiveDescendantElement = element;
-    const texts = [isPulling ? now.text || NAMES.pulling : cls === 'failed' && online === 'offline' ? 'Failed, offline' : NAMES[cls], name, device.site, short(device.image),
-      brief(device.digest), null, age(-since),
-      isPulling ? far(now) : cls !== 'offline' ? device.detail : dots(main.status === 'Working' && 'lost while pulling', last && `last report ${last} ago`)];
+    const texts = [state(device, now), name, device.site, short(device.image), brief(device.digest), null, age(-device.since), detail(device, now)];
     texts.forEach((text, at) => { if (text !== null) put(element.children[at], text); });
     element.children[3].title = device.image;
     Object.assign(element.children[5].firstChild, { value: now.percent ?? 0, hidden: !isPulling });
     if (isPulling && name !== opened) watch.push(name);
   });
-  follow(watch.slice(0, WATCHED));
-}
-
-let followed = '';
-function follow(names) {
-  if (names.join('\n') === followed || link !== 'up') return;
-  followed = names.join('\n');
-  worker.postMessage({ watch: names });
+  worker?.postMessage({ watch: watch.slice(0, WATCHED) });
 }
 
 // --- The drawer of one device.
@@ -196,11 +200,10 @@ function narrow(change) {
 
 const LINKS = { up: 'live · ', down: 'connection lost: showing what was last known', refused: 'login refused', none: 'no connection to the broker' };
 function onWorkerMessage({ data }) {
-  if (data.link) {
-    link = data.link;
+  const { link } = data;
+  if (link) {
     $('link').className = link;
     put($('link'), LINKS[link === 'down' && $('leave').hidden ? 'none' : link] + (data.host ?? ''));
-    followed = '';
     if (link === 'up') { fleet.connection++; sessionStorage.setItem('login', JSON.stringify(login)); }
     if (link === 'refused') ask('The broker refused this user or password.');
     return;
@@ -214,7 +217,6 @@ function onWorkerMessage({ data }) {
 }
 
 // --- In and out.
-let login = null, worker = null;
 const files = Promise.all(['settings.json', 'mqtt.min.js', 'worker.js'].map(async file => (await fetch(file)).text()));
 
 function show(isIn) {
