@@ -11,7 +11,7 @@
 //! | `sink` | where lines go: log, plain, json, screen (with private frame), quiet, state, metrics, checked; open (opens them); complaint (stderr). Never meets `docker` |
 //! | `report` | updates → lines: image, layer, sizes, line, throttle, bar, sanitize, stamp; lines of a log → terminal: layout, fit; states → text: status, page, pages, digits, moment; pure |
 //! | `pull` | events → state: layer, sizes, disk, tally, attempt, failure, meter, snapshot, verdict; pure |
-//! | `os` | output, console, charset, child, clock, file, lock, signals, tail, user, wait |
+//! | `os` | output, console, charset, child, clock, file, host, lock, signals, tail, user, wait |
 //! | `crates/stream` | bytes → lines → events: `line_buffer`, event, wire; pure, and alone optimized for speed |
 //! | `crates/state` | the files that say how images stand, which `alm-agent` reads too |
 //!

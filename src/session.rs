@@ -35,9 +35,11 @@ pub(crate) struct Session {
 /// What a line of the stream changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
+    /// Nothing: it is no line of an engine that this version knows.
     NotUnderstood,
-    /// It repeats what was known, or was not understood.
+    /// Nothing that counts as movement: a repetition, or an error that the engine reports.
     Nothing,
+    /// The pull has moved.
     Movement,
 }
 
@@ -211,7 +213,7 @@ impl Session {
         {
             let complaint = format!("{name}: {error}; the pull goes on without it");
             self.recorder = None;
-            interrupt(&mut self.sinks, &complaint, self.stderr);
+            report_complaint(&mut self.sinks, &complaint, self.stderr);
         }
     }
 }
@@ -234,12 +236,12 @@ fn each(sinks: &mut Vec<NamedSink>, stderr: Charset, act: &mut dyn FnMut(&mut dy
         }
     });
     for complaint in complaints {
-        interrupt(sinks, &complaint, stderr);
+        report_complaint(sinks, &complaint, stderr);
     }
 }
 
 /// Writes a complaint to stderr, which may be the terminal that a sink draws on.
-fn interrupt(sinks: &mut [NamedSink], complaint: &str, stderr: Charset) {
+fn report_complaint(sinks: &mut [NamedSink], complaint: &str, stderr: Charset) {
     for (_, sink) in sinks {
         // An error of the sink itself is reported when it is used next.
         let _ = sink.step_aside();

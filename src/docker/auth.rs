@@ -122,7 +122,7 @@ fn find(registry: &str, environment: &Environment, config: &Config, on_tick: OnT
         Ok(None) => {}
         Ok(Some(Helper { name, chosen })) => match ask(&name, server, environment, on_tick) {
             Ok(answer) => {
-                // The one thing of the file's entry that docker keeps, even where the helper has nothing.
+                // docker keeps this field of the file's entry, even if the helper has no credentials.
                 credentials = Credentials { registrytoken: credentials.registrytoken, ..answer };
                 searched.push(mem::replace(&mut place, name));
             }

@@ -1,4 +1,5 @@
-//! Interprets an engine's answer about a container: whether it runs, and whether it can be reached over the network.
+//! Interprets an engine's answer about a container: whether it runs, whether it can be reached over the network, and which
+//! image it runs.
 //!
 //! Separate from the request, because the engine says "running" of a container that is restarted endlessly, that is
 //! paused, or whose network belongs to a container that is gone.
@@ -6,6 +7,7 @@
 //! **Invariant:** a container has a problem only if the engine or the kernel reports it; what is not reported counts as
 //! well.
 
+use crate::docker::platform::Platform;
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -35,6 +37,21 @@ pub(crate) fn problem(container: &Value) -> Option<String> {
         return Some("does not run".to_owned());
     }
     (state["Health"]["Status"].as_str() == Some("unhealthy")).then(|| "is unhealthy".to_owned())
+}
+
+/// The id of the image that a container was created from; `None` if the answer is not complete.
+pub(crate) fn image_id(container: &Value) -> Option<&str> {
+    container["State"]["Running"].as_bool().and(container["Image"].as_str())
+}
+
+/// The digest of the manifest that a container was created from, which only the containerd store reports.
+pub(crate) fn manifest(container: &Value) -> Option<&str> {
+    container["ImageManifestDescriptor"]["digest"].as_str()
+}
+
+/// The platform of that manifest.
+pub(crate) fn platform(container: &Value) -> Option<Platform> {
+    manifest(container).and(Platform::from_json(&container["ImageManifestDescriptor"]["platform"]))
 }
 
 /// The namespaces that a container takes from other containers.

@@ -8,7 +8,7 @@ use crate::docker::connection::{Connection, FOR_ANSWER, FOR_EVENTS};
 use crate::docker::http;
 use crate::docker::platform::Rule;
 use crate::docker::reference::{Reference, percent_encode};
-use crate::docker::value;
+use crate::docker::value::RawFields;
 use crate::os::wait::OnTick;
 use crate::pull::failure::{Failure, Kind};
 use serde_json::Value;
@@ -159,9 +159,9 @@ impl Engine {
     ) -> Result<Option<Value>, Error> {
         let answer = self.get(path, &[], until, on_tick)?;
         if let (200, Some(names)) = (answer.status, names)
-            && let Some(fields) = value::parse_fields(&answer.body, names)
+            && let Some(fields) = RawFields::parse(&answer.body)
         {
-            return Ok(Some(fields));
+            return Ok(Some(fields.only(names)));
         }
         let json = answer.json();
         match answer.status {

@@ -12,7 +12,7 @@ use serde_json::Value;
 pub(crate) const FIELDS: [&str; 7] = ["Id", "RepoDigests", "Descriptor", "Architecture", "Os", "Variant", "Manifests"];
 
 /// These [`FIELDS`].
-pub(crate) struct Image(pub(crate) Value);
+pub(crate) struct Image(pub(super) Value);
 
 /// What the registry has: the answer of `GET /distribution/NAME/json`, or only a digest.
 pub(crate) struct Distribution {
@@ -81,9 +81,14 @@ pub(crate) fn without_algorithm(digest: &str) -> &str {
 }
 
 impl Image {
+    /// The id as the engine reports it.
+    pub(crate) fn reported_id(&self) -> Option<&str> {
+        self.0["Id"].as_str()
+    }
+
     /// The id without its algorithm, which podman leaves out.
     pub(crate) fn id(&self) -> Option<&str> {
-        self.0["Id"].as_str().map(without_algorithm)
+        self.reported_id().map(without_algorithm)
     }
 
     /// The digests under which registries have the image. With the containerd store the image's id is one of them; the

@@ -37,6 +37,8 @@ pub(crate) use http::Error as HttpError;
 #[cfg(any(test, fuzzing))]
 pub(crate) use http::Response;
 
+pub(crate) use value::RawFields;
+
 use crate::pull::End;
 
 /// The result of one read of a pull, from an engine or from docker's CLI.

@@ -6,7 +6,7 @@
 //!
 //! **Invariant:** nothing here waits or fails. Secrets go to the agent's standard input and nowhere else.
 
-use crate::docker::agent::{self, Reached, RegistryQuery};
+use crate::docker::agent::{self, EngineFacts, RegistryQuery};
 use crate::docker::connection::Connection;
 use crate::docker::engine::Engine;
 use crate::docker::reference::is_lower_hex;
@@ -152,7 +152,7 @@ impl SizesQuery {
 
     /// Starts the agent.
     fn start(&self, engine: &Engine, query: &RegistryQuery<'_>, info: &Value, version: &Value) -> Option<Stage> {
-        let engine = Reached { info, version, ping: &engine.version };
+        let engine = EngineFacts { info, version, ping: &engine.version };
         let request = agent::request("sizes", query, &engine, AGENT_LIMIT)?;
         let command = agent::command(&self.agent, "sizes");
         let setup = Setup { input: Some(request.as_bytes()), own_group: true, ..Setup::default() };

@@ -7,7 +7,7 @@
 
 use crate::docker::connection::Connection;
 use crate::docker::engine::Engine;
-use crate::docker::value;
+use crate::docker::value::RawFields;
 use crate::os::file;
 use crate::pull::Pull;
 use crate::pull::disk::DiskSpace;
@@ -39,11 +39,12 @@ const DRIVER_STATUS: &str = "DriverStatus";
 
 /// Whether images are in the containerd store.
 pub(crate) fn is_containerd(info: &Value) -> bool {
-    is_snapshotter(&info[DRIVER_STATUS])
+    serde_json::to_string(&info[DRIVER_STATUS]).is_ok_and(|status| is_snapshotter(&status))
 }
 
-fn is_snapshotter(driver_status: &Value) -> bool {
-    serde_json::to_string(driver_status).is_ok_and(|text| text.contains("io.containerd.snapshotter"))
+/// The same from the JSON of `DriverStatus`.
+fn is_snapshotter(driver_status: &str) -> bool {
+    driver_status.contains("io.containerd.snapshotter")
 }
 
 /// After how many milliseconds of fetching the engine is asked for its store: most pulls are finished by then, and one
@@ -72,8 +73,8 @@ impl StoreQuery {
                 Err(_) => None,
             };
             let answer = answer.filter(|answer| answer.status == 200);
-            let info = answer.and_then(|answer| value::parse_fields(&answer.body, &[DRIVER_STATUS]));
-            self.is_containerd = info.and_then(|info| info.get(DRIVER_STATUS).map(is_snapshotter));
+            self.is_containerd =
+                answer.and_then(|answer| RawFields::parse(&answer.body)?.raw(DRIVER_STATUS).map(is_snapshotter));
             self.pending = None;
         }
         if self.is_asked || pull.is_containerd || !pull.is_fetching() {

@@ -1,12 +1,12 @@
-//! JSON values of docker's files, an engine, a helper or the agent: how they are parsed and read, and how objects for
-//! them are built.
+//! JSON values of docker's files, an engine, a helper, the agent or a recording: how they are parsed and read, and how
+//! objects for them are built.
 //!
 //! Separate from `answer` and `config`, because requests, credentials and image metadata need it as much as they do.
 //!
 //! **Invariant:** it knows no key; what the values mean is known by those that use them. No error repeats a value.
 
-use serde::Deserialize as _;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -16,42 +16,64 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Value> {
     serde_json::from_str(std::str::from_utf8(bytes).ok()?).ok()
 }
 
-/// Of the JSON object in `bytes` the fields with these names, in any case, as Go reads them; `None` if it is no JSON object.
-/// What an engine says of an image or of itself is long, and a pull needs little of it.
-pub(crate) fn parse_fields(bytes: &[u8], names: &[&str]) -> Option<Value> {
-    let mut json = serde_json::Deserializer::from_str(std::str::from_utf8(bytes).ok()?);
-    let object = Fields(names).deserialize(&mut json).ok()?;
-    json.end().ok()?;
-    Some(object)
-}
+/// The fields of a JSON object, with their values not yet parsed. One type for the answers of engines and for recordings, because
+/// code that serde derives for each object would be a tenth of the executable.
+pub(crate) struct RawFields<'a>(Vec<(String, &'a RawValue)>);
 
-struct Fields<'a>(&'a [&'a str]);
-
-impl<'de> DeserializeSeed<'de> for Fields<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Fields<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+impl<'a> RawFields<'a> {
+    /// The fields of the object in `bytes`; `None` if that is no JSON object.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        serde_json::from_str(std::str::from_utf8(bytes).ok()?).ok()
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+    /// The JSON of a field.
+    pub(crate) fn raw(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.get())
+    }
+
+    /// An object of the fields with these names alone. What an engine says of an image or of itself is long, and a pull needs
+    /// little of it.
+    pub(super) fn only(&self, names: &[&str]) -> Value {
         let mut object = Map::new();
-        while let Some(name) = fields.next_key::<String>()? {
-            if self.0.iter().any(|kept| kept.eq_ignore_ascii_case(&name)) {
-                object.insert(name, fields.next_value()?);
-            } else {
-                fields.next_value::<IgnoredAny>()?;
+        for (name, value) in &self.0 {
+            if names.iter().any(|kept| kept.eq_ignore_ascii_case(name)) {
+                object.insert(name.clone(), parse(value.get().as_bytes()).unwrap_or_default());
             }
         }
-        Ok(Value::Object(object))
+        Value::Object(object)
+    }
+
+    /// A string, a number or `true`, as text; anything else as an empty text. Values are only shown, so they are not
+    /// validated.
+    pub(crate) fn text(&self, name: &str) -> String {
+        let raw = self.raw(name).unwrap_or_default();
+        match raw.as_bytes().first() {
+            Some(b'"') => serde_json::from_str(raw).unwrap_or_default(),
+            Some(b'0'..=b'9' | b't') => raw.to_owned(),
+            _ => String::new(),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawFields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = RawFields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawFields<'de>, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(RawFields(fields))
+            }
+        }
+        deserializer.deserialize_map(Object)
     }
 }
 
@@ -110,8 +132,9 @@ mod tests {
     #[test]
     fn of_an_object_only_the_named_fields_are_kept() {
         let bytes = br#"{"Id":"sha256:1","RootFS":{"Layers":["a",{"Id":"b"}]},"os":null,"Config":[1.5e3,"\u00fc"]} "#;
-        assert_eq!(parse_fields(bytes, &["Id", "Os", "Variant"]), Some(json!({"Id": "sha256:1", "os": null})));
-        assert_eq!(parse_fields(b"{}", &["Id"]), Some(json!({})));
+        let only = |bytes| RawFields::parse(bytes).map(|fields| fields.only(&["Id", "Os", "Variant"]));
+        assert_eq!(only(bytes), Some(json!({"Id": "sha256:1", "os": null})));
+        assert_eq!(only(b"{}"), Some(json!({})));
         for bad in [
             &b""[..],
             b"null",
@@ -122,7 +145,7 @@ mod tests {
             b"{\"Other\":tru}",
             b"{\"Id\":\"\xff\"}",
         ] {
-            assert_eq!(parse_fields(bad, &["Id"]), None, "{}", bad.escape_ascii());
+            assert_eq!(only(bad), None, "{}", bad.escape_ascii());
         }
     }
 }

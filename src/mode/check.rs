@@ -240,9 +240,7 @@ impl Checker<'_> {
         let Some(image) = self.image_of(&container)? else {
             return Ok(Answer::No(format!("{reference} is not here")));
         };
-        let (Some(_), Some(is), Some(wanted)) =
-            (container["State"]["Running"].as_bool(), container["Image"].as_str(), image.0["Id"].as_str())
-        else {
+        let (Some(is), Some(wanted)) = (container::image_id(&container), image.reported_id()) else {
             return Err(unknown("the engine's answer has no State.Running, Image or Id"));
         };
         if let Some(why) = self.problem(&container)? {
@@ -250,7 +248,7 @@ impl Checker<'_> {
         }
         // In the containerd store an image's id is that of its index, which changes with the entries of other
         // platforms.
-        let (is, wanted, is_same) = match (container["ImageManifestDescriptor"]["digest"].as_str(), image.manifest()) {
+        let (is, wanted, is_same) = match (container::manifest(&container), image.manifest()) {
             (Some(is), Some(wanted)) => (is, wanted, is == wanted),
             // podman writes `sha256:` before one of the two only.
             _ => (is, wanted, Some(without_algorithm(is)) == image.id()),
@@ -278,8 +276,7 @@ impl Checker<'_> {
 
     /// The local image; where the container's is one manifest of an index, for the same platform.
     fn image_of(&self, container: &Value) -> Result<Option<Image>, Answer> {
-        let manifest = &container["ImageManifestDescriptor"];
-        if let Some(platform) = Platform::from_json(&manifest["platform"]).filter(|_| manifest["digest"].is_string()) {
+        if let Some(platform) = container::platform(container) {
             let image = self.answered(self.inspector()?.image_for(self.reference, &platform))?;
             // There may still be an image of that name for another platform, which is a different one.
             if let Some(image) = image.filter(|image| image.manifest().is_some()) {

@@ -120,6 +120,8 @@ impl LivePull<'_> {
     }
 
     /// Makes attempts until one of them decides; returns the exit code.
+    // As a part of `main` it would be larger by a fifth.
+    #[inline(never)]
     fn run(mut self, mut client: Client<'_>) -> u8 {
         if let Err(reason) = client.log_in(&mut || self.signals.go_on()) {
             return self.close_decided(&End::Cut(Some(Failure::own(Kind::Other, reason))));

@@ -156,7 +156,7 @@ impl Player<'_> {
             Entry::Retry(retry) => self.session().retry(at, &retry),
             Entry::Warning(text) => self.session().warn(at, &text),
             Entry::Sizes(sizes) => self.session().sizes(at, sizes),
-            // Whether it was too little is recorded in the closing entry.
+            // If the space was too small, the closing entry contains that.
             Entry::DiskSpace(space) => drop(self.session().space(at, &space)),
             // The fast path did not understand the row: it may be broken, and not just hold an unknown line.
             Entry::Line(text) if self.on_engine_line(text) == Outcome::NotUnderstood => recording::check(line)?,

@@ -112,9 +112,9 @@ impl Layer {
     /// How many of these bytes the containerd store had kept from an earlier pull: it counts from the beginning of the
     /// layer. `kept` is how far this run had come with it before, 0 if the layer is new to the run.
     ///
-    /// The store does not report what it kept. The first number of a fresh layer was downloaded within a tenth of a
-    /// second, and the next number grows at that rate; a continued layer has a large first number, and the next is
-    /// little more.
+    /// The store does not report what it kept, so this compares the first two numbers of bytes that it reports, a tenth of
+    /// a second apart. The second number of a new layer is about twice the first. The first number of a continued layer
+    /// includes the kept bytes, so the second is only a little larger.
     pub(crate) fn was_there(&self, kept: u64) -> u64 {
         let first = self.first.unwrap_or(0);
         // The store writes whole megabytes from where it continues.

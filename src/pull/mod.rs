@@ -17,7 +17,7 @@ mod tally;
 mod verdict;
 
 pub(crate) use alm_stream::{LineBuffer, MAX_LINE, event, split_object};
-pub(crate) use verdict::{End, Verdict, signal_exit_code};
+pub(crate) use verdict::{End, Verdict, signal_exit_code, signal_name};
 
 use crate::pull::event::{Event, Numbers};
 use crate::pull::failure::{Failure, Kind, PULL_CALL};

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 pub(super) fn sizes(sizes: &Sizes) -> String {
     let total = sizes.iter().fold(0, |total: u64, (_, size)| total.saturating_add(*size));
-    // Text and numbers cannot fail to become JSON. The keys not by serde_json, which would sort them.
+    // Text and numbers cannot fail to become JSON. The keys are written here, because serde_json would sort them.
     let layers = serde_json::to_string(sizes).unwrap_or_default();
     format!(r#"{{"layers":{layers},"total":{total}}}"#)
 }

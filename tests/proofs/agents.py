@@ -113,7 +113,7 @@ def beside(broker, at):
     publish(lab.image("app:1", digest="sha256:1"))
     watch = lab.Watch(broker)
     names = ["pi-1", "pi-roots", "pi-pub", "pi-paho"]
-    budget(lab.until(lambda: all(watch.state(name).get("images") for name in names)), "all four have published")
+    budget(lab.until(lambda: all(watch.state(name).get("images") for name in names)), "all four agents have published their state")
     pids = [agent.process.pid, roots.process.pid, pub.pid, paho.pid]
     time.sleep(2)
     first = socket_counts(pids[0])
@@ -177,7 +177,7 @@ def many(broker, at, count):
     for agent in agents:
         agent.start()
     there = lambda: sum(1 for name in names if watch.online(name) == "online" and len(watch.state(name).get("images", [])) == 2)
-    budget(lab.until(lambda: there() == count, 120), f"{there()} of {count} agents are there")
+    budget(lab.until(lambda: there() == count, 120), f"{there()} of {count} agents are online")
     first, first_cpu = time.monotonic() - started, busy(broker.process.pid) - before
     pids = [agent.process.pid for agent in agents]
     time.sleep(10)
@@ -198,7 +198,7 @@ def many(broker, at, count):
     back = time.monotonic() - started
     cost = sum(busy(pid) - then for pid, then in zip(pids, before)) / count
     broker_cost = busy(broker.process.pid)
-    budget(is_back and back < BUDGET_BACK, f"{there()} of {count} are back after {back:.1f} s")
+    budget(is_back and back < BUDGET_BACK, f"{there()} of {count} agents are online again after {back:.1f} s")
     print(f"| {count} agents with TLS and certificates on one mosquitto, all on two cores | |\n|---|---|")
     print(f"| started one after the other, until all are seen | {first:.1f} s; CPU of the broker {1000 * first_cpu / count:.1f} ms each |")
     print(f"| CPU of an agent from its start until it is idle | {1000 * sum(shaken) / count:.1f} ms |")
@@ -219,7 +219,7 @@ def many(broker, at, count):
     print(f"| away for {OUTAGE} s: until all are seen again | {back:.1f} s |")
     for agent in agents:
         agent.process.terminate()
-    budget([agent.process.wait(20) for agent in agents] == [0] * count, "all end with 0")
+    budget([agent.process.wait(20) for agent in agents] == [0] * count, "all agents end with exit code 0")
 
 
 def main():
