@@ -337,9 +337,10 @@ mod tests {
         for row in rows.iter().filter(|(.., wording)| wording.contains('{')) {
             let (kind, is_retried, words, wording) = row;
             let by_digest = (*kind, *is_retried, *words, wording.replace(":{T}", "@{T}"));
-            for status in
-                [200, 400, 401, 402, 403, 404, 405, 407, 408, 410, 412, 413, 416, 429, 451, 500, 502, 503, 507, 511]
-            {
+            for status in [
+                200, 301, 400, 401, 402, 403, 404, 405, 407, 408, 410, 412, 413, 416, 418, 426, 429, 451, 500, 502,
+                503, 507, 511,
+            ] {
                 let digest = format!("sha256:{}", status.to_string().repeat(22).split_at(64).0);
                 for (row, registry, repository, tag) in [
                     (row, format!("reg.example:{status}"), "team/app".to_owned(), "1.2".to_owned()),
