@@ -19,6 +19,8 @@ impl Report {
         }
         match (change, layer.phase) {
             (Change::Silent, Phase::Downloading) => self.throttle.downloading(index, at),
+            // It was counted before, as a layer that was present and still had to be extracted.
+            (Change::Silent, Phase::Complete) => self.end_extraction(layer, index, at, out),
             (Change::None | Change::Moved | Change::Silent, _) | (_, Phase::Waiting) => {}
             (Change::Restarted, _) => {
                 self.throttle.begin_phase(index, None);
@@ -54,8 +56,10 @@ impl Report {
 
     /// Emits the line for a layer that is complete because the pull has succeeded, although the engine never said so.
     pub(crate) fn settled(&mut self, pull: &Pull, update: &Update<'_>, at: u64, out: Out<'_>) {
-        if let Update::Layer(layer, _) = update {
-            self.complete(pull, *layer, at, out);
+        match *update {
+            Update::Layer(index, Change::Silent) => self.end_extraction(&pull.layers[index], index, at, out),
+            Update::Layer(index, _) => self.complete(pull, index, at, out),
+            _ => {}
         }
     }
 
@@ -90,9 +94,7 @@ impl Report {
 
     fn complete(&mut self, pull: &Pull, index: usize, at: u64, out: Out<'_>) {
         let layer = &pull.layers[index];
-        if layer.extracted.is_some() && self.throttle.bars(index) > 0 {
-            self.extraction_bar(layer, index, (1, 1), at, out);
-        }
+        self.end_extraction(layer, index, at, out);
         let began = self.throttle.began(index);
         let size = layer.size.or_else(|| (layer.done > 0).then_some(layer.done));
         let details = fmt::from_fn(|f| {
@@ -141,6 +143,13 @@ impl Report {
             && self.throttle.is_due(index, at)
         {
             self.extraction_bar(layer, index, numbers, at, out);
+        }
+    }
+
+    /// If an extraction showed a bar, a full one is shown before the line that ends it.
+    fn end_extraction(&mut self, layer: &Layer, index: usize, at: u64, out: Out<'_>) {
+        if layer.extracted.is_some() && self.throttle.bars(index) > 0 {
+            self.extraction_bar(layer, index, (1, 1), at, out);
         }
     }
 
