@@ -8,7 +8,6 @@
 
 use crate::pull::event::Numbers;
 pub(crate) use crate::pull::event::Phase;
-use crate::pull::share;
 
 /// What an event changed in a layer. Its phase is the layer's present one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,13 +291,9 @@ impl Layer {
             // The reported total may have been only the remainder after a broken connection.
             self.learn_size(total);
             self.all_here();
-            let (done, whole) = before.unwrap_or_default();
-            let all = whole.max(total);
-            let now = done.max(current).min(all);
-            // With a larger total the same bytes would be a smaller part.
-            if before.is_none() || share(now, all, whole) >= done {
-                self.extracted = Some((now, all));
-            }
+            // The first total stays: of a larger one the same bytes would be a smaller part.
+            let (done, whole) = before.filter(|(_, whole)| *whole > 0).unwrap_or((0, total));
+            self.extracted = Some((done.max(current).min(whole), whole));
         }
         match self.extracted != before {
             _ if begins => Change::Began,

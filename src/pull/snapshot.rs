@@ -122,9 +122,7 @@ impl Pull {
                     || is_more(layer.size)
                     || (is_unknown && layer.size.is_some())
             }
-            Phase::Extracting => {
-                !self.shows_extraction || is_more(layer.size) || is_more(layer.extracted.map(|(_, whole)| whole))
-            }
+            Phase::Extracting => !self.shows_extraction || is_more(layer.size),
             _ => true,
         }
     }

@@ -84,7 +84,7 @@ const STAGES: Rows = &[
 ];
 
 /// What Go says of a proxy that refuses CONNECT: the text of its status, and no more. A registry's answer has more.
-const REFUSALS: [&str; 9] = [
+const REFUSALS: &str = words![
     "forbidden",
     "method not allowed",
     "access denied",
@@ -120,10 +120,10 @@ const STORING: &str = words![
 ];
 
 /// What podman was doing when a layer could not be fetched.
-const BLOB: [&str; 3] = ["reading blob", "fetching blob", "error fetching blob"];
+const BLOB: &str = words!["reading blob", "fetching blob", "error fetching blob"];
 
 /// What Docker and containerd were doing, of a layer or of the image's configuration.
-const DOWNLOAD: [&str; 4] = [
+const DOWNLOAD: &str = words![
     "error pulling image configuration",
     "download failed after*",
     "failed open",
@@ -201,7 +201,7 @@ const OUR_OWN: Rows = &[
 /// The kind of a reason.
 pub(crate) fn kind(reason: &Reason) -> Kind {
     for (kind, patterns) in STAGES {
-        if patterns.lines().any(|pattern| reason.has(pattern)) {
+        if reason.has_any(patterns) {
             return *kind;
         }
     }
@@ -212,12 +212,12 @@ pub(crate) fn kind(reason: &Reason) -> Kind {
         return Kind::EngineDown;
     }
     let cause = cause(reason);
-    if !KEPT.contains(&cause) && STORING.lines().any(|pattern| reason.has(pattern)) {
+    if !KEPT.contains(&cause) && reason.has_any(STORING) {
         return Kind::Store;
     }
     match cause {
         // A manifest that names a blob that the registry does not have.
-        Kind::NotFound if reason.is_about_blob || BLOB.iter().any(|pattern| reason.has(pattern)) => Kind::Damaged,
+        Kind::NotFound if reason.is_about_blob || reason.has_any(BLOB) => Kind::Damaged,
         Kind::Other if is_signed(reason) => Kind::ServerError,
         cause => cause,
     }
@@ -226,14 +226,15 @@ pub(crate) fn kind(reason: &Reason) -> Kind {
 /// Whether nothing but the text of a status follows a request.
 fn is_refused_by_proxy(reason: &Reason) -> bool {
     let mut clauses = reason.clauses().rev();
-    clauses.next().is_some_and(|cause| REFUSALS.contains(&cause))
-        && clauses.next().is_some_and(|request| ["get _", "head _", "post _"].contains(&request))
+    let is_one =
+        |words: &str, clause: Option<&str>| clause.is_some_and(|clause| words.lines().any(|word| word == clause));
+    is_one(REFUSALS, clauses.next()) && is_one(words!["get _", "head _", "post _"], clauses.next())
 }
 
 /// Whether the registry's storage answered 400 without a known reason.
 pub(crate) fn is_signed(reason: &Reason) -> bool {
-    reason.statuses().any(|status| status == Some(400))
-        && (reason.is_about_blob || BLOB.iter().chain(&DOWNLOAD).any(|pattern| reason.has(pattern)))
+    answered(reason, |status| status == 400)
+        && (reason.is_about_blob || reason.has_any(BLOB) || reason.has_any(DOWNLOAD))
         && precise(reason).is_none()
 }
 
@@ -244,7 +245,12 @@ pub(crate) fn is_no_registry(reason: &Reason) -> bool {
         .clauses()
         .next()
         .is_some_and(|first| !first.starts_with(|c: char| c.is_ascii_digit()) && !first.starts_with("the engine"))
-        && reason.statuses().any(|status| status.is_some_and(|status| Kind::of_status(status) == Kind::Other))
+        && answered(reason, |status| Kind::of_status(status) == Kind::Other)
+}
+
+/// Whether the reason names such an HTTP status.
+fn answered(reason: &Reason, is_it: fn(u16) -> bool) -> bool {
+    reason.statuses().flatten().any(is_it)
 }
 
 /// The kind of the innermost known clause.

@@ -19,8 +19,8 @@ pub(crate) const NO_REGISTRY: &str = "what answers there is not an image registr
      in the image's name, and registry-mirrors and insecure-registries in /etc/docker/daemon.json";
 
 /// A storage server that answers 400 to the address that the registry signed for it. The next pull gets a new address.
-pub(crate) const SIGNED: &str = "the registry's storage refused the address that the registry signed for it: pull again; if it stays so, check the clocks \
-     (date) here and there, and for a proxy that changes requests";
+pub(crate) const SIGNED: &str = "the registry's storage refused the registry's signed address: pull again; if it stays so, check both clocks (date) and \
+     the proxy";
 
 /// A kernel without overlay, as after its update without a reboot. It is no disk that is missing.
 pub(crate) const NO_OVERLAY: &str =
@@ -205,8 +205,7 @@ pub(crate) const ROWS: &[Row] = &[
     (
         Kind::Certificate,
         TLS_PORT,
-        "the registry speaks TLS at this port: take it out of insecure-registries in /etc/docker/daemon.json; it may also want a \
-         client certificate (/etc/docker/certs.d)",
+        "this port speaks TLS: take it out of insecure-registries in /etc/docker/daemon.json; it may want a client certificate",
     ),
     (
         Kind::Damaged,
@@ -219,13 +218,9 @@ pub(crate) const ROWS: &[Row] = &[
             "unsupported schema version",
             "pulling docker images with manifest v2 schema 1",
         ],
-        "this image has a format that is no longer supported (schema 1): build and push it anew with a current Docker",
+        "this image has an outdated format (schema 1): build and push it anew",
     ),
-    (
-        Kind::Store,
-        NO_OVERLAY,
-        "the kernel has no overlay file system at hand: reboot this device if its kernel was updated",
-    ),
+    (Kind::Store, NO_OVERLAY, "the kernel lacks overlay: reboot this device if its kernel was updated"),
     (
         Kind::Store,
         words!["max depth exceeded"],

@@ -89,7 +89,7 @@ impl Reason {
         let last = self.clauses().position(|clause| LAST.contains(&clause) || clause.starts_with(UNREAD));
         if let Some(at) = last
             && let Some(&next) = self.starts.get(at + 1)
-            && !precise::BODIES.iter().any(|words| words.lines().any(|words| self.has(words)))
+            && !precise::BODIES.iter().any(|words| self.has_any(words))
         {
             self.text.truncate(next - 2);
             self.starts.truncate(at + 1);
@@ -110,8 +110,13 @@ impl Reason {
     }
 
     /// Whether some clause, with what follows it, matches `pattern`.
-    pub(crate) fn has(&self, pattern: &str) -> bool {
+    fn has(&self, pattern: &str) -> bool {
         self.tails().any(|tail| matches(tail, pattern))
+    }
+
+    /// The same for some of these patterns, one a line.
+    pub(crate) fn has_any(&self, patterns: &str) -> bool {
+        patterns.lines().any(|pattern| self.has(pattern))
     }
 
     /// The HTTP statuses in the clauses, the innermost first; `None` for a clause without one.
