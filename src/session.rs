@@ -6,9 +6,9 @@
 
 use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
+use crate::pull::disk::DiskSpace;
 use crate::pull::event::{self, Event};
 use crate::pull::failure::NOT_A_SOCKET;
-use crate::pull::room::Room;
 use crate::pull::sizes::Sizes;
 use crate::pull::snapshot::Snapshot;
 use crate::pull::{End, Pull, Verdict, split_object};
@@ -35,9 +35,11 @@ pub(crate) struct Session {
 /// What a line of the stream changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
+    /// Nothing: it is no line of an engine that this version knows.
     NotUnderstood,
-    /// It repeats what was known, or was not understood.
+    /// Nothing that counts as movement: a repetition, or an error that the engine reports.
     Nothing,
+    /// The pull has moved.
     Movement,
 }
 
@@ -61,7 +63,8 @@ impl Session {
         self.frame(at);
     }
 
-    /// Applies a line of the engine's stream, or of docker's output.
+    /// Applies a line of the engine's stream, or of docker's output. Sinks that show the present state wait for
+    /// [`frame`](Self::frame), because lines arrive many at once.
     pub(crate) fn line(&mut self, at: u64, line: &[u8]) -> Outcome {
         let event = match self.method {
             Method::Api => event::parse(line),
@@ -117,13 +120,11 @@ impl Session {
         let is_unknown = matches!(event, Event::Unknown(_));
         let update = pull.apply(event);
         report.event(pull, &update, announces, line, at, out);
-        let outcome = match update {
+        match update {
             _ if is_unknown => Outcome::NotUnderstood,
             _ if update.is_movement() => Outcome::Movement,
             _ => Outcome::Nothing,
-        };
-        self.frame(at);
-        outcome
+        }
     }
 
     /// Handles that time has passed: emits the lines that are due.
@@ -163,12 +164,12 @@ impl Session {
 
     /// Handles a measurement of the free space where the engine keeps its images. Returns why the pull cannot continue,
     /// if it cannot.
-    pub(crate) fn room(&mut self, at: u64, room: &Room) -> Option<String> {
-        self.record(|recorder| recorder.room(at, room));
+    pub(crate) fn space(&mut self, at: u64, space: &DiskSpace) -> Option<String> {
+        self.record(|recorder| recorder.space(at, space));
         let Self { pull, report, sinks, stderr, .. } = self;
         let out = &mut |line: &Line<'_>| emit(sinks, line, *stderr);
         report.advance(pull, at, out);
-        report.room(pull.check_space(room), at, out)
+        report.space(pull.check_space(space), at, out)
     }
 
     /// Handles that the attempt failed, and that another follows.
@@ -212,7 +213,7 @@ impl Session {
         {
             let complaint = format!("{name}: {error}; the pull goes on without it");
             self.recorder = None;
-            interrupt(&mut self.sinks, &complaint, self.stderr);
+            report_complaint(&mut self.sinks, &complaint, self.stderr);
         }
     }
 }
@@ -235,12 +236,12 @@ fn each(sinks: &mut Vec<NamedSink>, stderr: Charset, act: &mut dyn FnMut(&mut dy
         }
     });
     for complaint in complaints {
-        interrupt(sinks, &complaint, stderr);
+        report_complaint(sinks, &complaint, stderr);
     }
 }
 
 /// Writes a complaint to stderr, which may be the terminal that a sink draws on.
-fn interrupt(sinks: &mut [NamedSink], complaint: &str, stderr: Charset) {
+fn report_complaint(sinks: &mut [NamedSink], complaint: &str, stderr: Charset) {
     for (_, sink) in sinks {
         // An error of the sink itself is reported when it is used next.
         let _ = sink.step_aside();
@@ -259,9 +260,11 @@ mod tests {
     use crate::sink::log::{self, Log};
     use crate::sink::plain::Plain;
     use allocation_counter::{AllocationInfo, measure};
+    use std::cell::RefCell;
     use std::fs::File;
     use std::ops::ControlFlow;
     use std::path::PathBuf;
+    use std::rc::Rc;
     use time::OffsetDateTime;
 
     const LAYERS: u64 = 4;
@@ -403,6 +406,33 @@ mod tests {
         fn drop(&mut self) {
             std::fs::remove_dir_all(&self.directory).unwrap();
         }
+    }
+
+    #[test]
+    fn what_shows_the_state_is_drawn_once_for_all_lines_of_a_read() {
+        struct Drawn(Rc<RefCell<Vec<u64>>>);
+        impl Sink for Drawn {
+            fn line(&mut self, _: &Line<'_>) -> io::Result<()> {
+                Ok(())
+            }
+
+            fn frame(&mut self, snapshot: &Snapshot<'_>) -> io::Result<()> {
+                self.0.borrow_mut().push(snapshot.pull.layers[0].done);
+                Ok(())
+            }
+        }
+        let drawn = Rc::new(RefCell::new(Vec::new()));
+        let mut session = Session::new(vec![("state".into(), Box::new(Drawn(drawn.clone())))], None, Charset::All);
+        session.line(7, br#"{"status":"Pulling fs layer","progressDetail":{},"id":"0123456789ab"}"#);
+        for bytes in [5, 20, 70] {
+            let bar = format!(
+                r#"{{"status":"Downloading","progressDetail":{{"current":{bytes},"total":99}},"id":"0123456789ab"}}"#
+            );
+            assert_eq!(session.line(7, bar.as_bytes()), Outcome::Movement);
+        }
+        assert_eq!(*drawn.borrow(), [0; 0]);
+        session.advance(7);
+        assert_eq!(*drawn.borrow(), [70]);
     }
 
     #[test]

@@ -225,7 +225,7 @@ fn view(mut parser: lexopt::Parser, mut view: ViewOptions) -> Result<Mode, lexop
     Ok(Mode::View(view))
 }
 
-/// Somebody wrote `docker-pull-with-progress pull IMAGE`, or two images.
+/// The error for an argument after the image: somebody wrote `docker-pull-with-progress pull IMAGE`, or two images.
 fn one_too_many(value: &OsStr, image: Option<&str>) -> lexopt::Error {
     let image = image.map_or_else(String::new, |image| format!(" after the image '{image}': one image at a time"));
     format!("unexpected argument '{}'{image}", value.display()).into()

@@ -7,19 +7,20 @@
 //! argument or its environment.
 
 use crate::docker::inspect::Inspector;
-use crate::docker::reference::Reference;
+use crate::docker::reference::{Reference, is_lower_hex};
 use crate::docker::{base64, value};
 use crate::os::child::{self, Setup};
+use crate::os::host;
 use serde_json::Value;
+use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
 /// The limit for a digest, and the later one after which the agent is killed.
-const DIGEST: Duration = Duration::from_secs(10);
-const DIGEST_MAX: Duration = Duration::from_millis(10_500);
+const DIGEST_LIMIT: Duration = Duration::from_secs(10);
+const DIGEST_KILL: Duration = Duration::from_millis(10_500);
 
 /// Bytes. An answer is a digest, or the reason why there is none.
 const ANSWER_MAX: usize = 4 << 10;
@@ -33,7 +34,7 @@ pub(crate) struct RegistryQuery<'a> {
 }
 
 /// An engine's answers to `/info` and `/version`, and the version from its `/_ping`.
-pub(super) struct Reached<'a> {
+pub(super) struct EngineFacts<'a> {
     pub(super) info: &'a Value,
     pub(super) version: &'a Value,
     pub(super) ping: &'a str,
@@ -63,12 +64,16 @@ pub(super) fn command(agent: &Path, what: &str) -> Command {
 /// Whether `/info` is of an engine on this host that reports its registries. Those of a remote engine belong to another
 /// network, and so do its secrets.
 pub(super) fn is_own(info: &Value) -> bool {
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    host.is_some_and(|host| info["Name"].as_str() == Some(host.trim_end())) && info["RegistryConfig"].is_object()
+    host::name().is_some_and(|host| info["Name"].as_str() == Some(&*host)) && info["RegistryConfig"].is_object()
 }
 
 /// The JSON object for the agent's standard input; `None` if no registry may be asked.
-pub(super) fn request(what: &str, query: &RegistryQuery<'_>, engine: &Reached<'_>, limit: Duration) -> Option<String> {
+pub(super) fn request(
+    what: &str,
+    query: &RegistryQuery<'_>,
+    engine: &EngineFacts<'_>,
+    limit: Duration,
+) -> Option<String> {
     let RegistryQuery { reference, platform, credentials } = query;
     // Podman follows its registries.conf, which can name other hosts; its /info has only a part of that.
     let components = serde_json::to_string(&engine.version["Components"]).ok()?;
@@ -96,12 +101,12 @@ pub(crate) fn digest(inspector: &Inspector<'_>, query: &RegistryQuery<'_>) -> Op
     let agent = find()?;
     let info = inspector.find("/info").ok()??;
     let version = inspector.find("/version").ok()??;
-    let engine = Reached { info: &info, version: &version, ping: &inspector.engine.version };
+    let engine = EngineFacts { info: &info, version: &version, ping: &inspector.engine.version };
     let left = inspector.until.saturating_duration_since(Instant::now());
-    let input = request("digest", query, &engine, DIGEST.min(left)).filter(|_| is_own(&info))?;
+    let input = request("digest", query, &engine, DIGEST_LIMIT.min(left)).filter(|_| is_own(&info))?;
     let setup = Setup { input: Some(input.as_bytes()), own_group: true, ..Setup::default() };
     let mut go_on = || inspector.signals.go_on();
-    let answer = child::collect(command(&agent, "digest"), setup, DIGEST_MAX.min(left), ANSWER_MAX, &mut go_on);
+    let answer = child::collect(command(&agent, "digest"), setup, DIGEST_KILL.min(left), ANSWER_MAX, &mut go_on);
     let (status, answer) = answer.ok()?;
     parse(&answer).filter(|_| status.success())
 }
@@ -111,7 +116,7 @@ pub(crate) fn parse(answer: &[u8]) -> Option<String> {
     let answer = value::parse(answer)?;
     let digest = answer["digest"].as_str()?;
     let hex = digest.strip_prefix("sha256:")?;
-    (hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))).then(|| digest.to_owned())
+    (hex.len() == 64 && is_lower_hex(hex)).then(|| digest.to_owned())
 }
 
 /// `linux/arm`, as the engine was built; the kernel can be another one. An engine that does not report it runs on this

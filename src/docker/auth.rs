@@ -14,8 +14,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::docker::config::{Config, field, json, object, read, text};
+use crate::docker::config::{Config, read};
 use crate::docker::environment::Environment;
+use crate::docker::value::{as_object, field, parse_lenient, text};
 use crate::docker::{base64, value};
 use crate::os::child::{Setup, collect, program};
 use crate::os::wait::OnTick;
@@ -101,7 +102,7 @@ fn find(registry: &str, environment: &Environment, config: &Config, on_tick: OnT
     if let Some(text) = &environment.docker_auth_config {
         let place = "DOCKER_AUTH_CONFIG".to_owned();
         // Only the exact key: docker does not search this variable for older spellings of a registry.
-        match json(text.as_bytes()).and_then(|root| entry(&field(&root, "auths")[server])) {
+        match parse_lenient(text.as_bytes()).and_then(|root| entry(&field(&root, "auths")[server])) {
             Ok(credentials) if !credentials.is_empty() => {
                 return found(credentials, server, place, warnings);
             }
@@ -121,7 +122,7 @@ fn find(registry: &str, environment: &Environment, config: &Config, on_tick: OnT
         Ok(None) => {}
         Ok(Some(Helper { name, chosen })) => match ask(&name, server, environment, on_tick) {
             Ok(answer) => {
-                // The one thing of the file's entry that docker keeps, even where the helper has nothing.
+                // docker keeps this field of the file's entry, even if the helper has no credentials.
                 credentials = Credentials { registrytoken: credentials.registrytoken, ..answer };
                 searched.push(mem::replace(&mut place, name));
             }
@@ -150,7 +151,7 @@ fn server(registry: &str) -> &str {
 
 /// The entry of `auths` for a registry.
 fn stored(root: &Value, server: &str) -> Result<Credentials, String> {
-    let Some(auths) = object(field(root, "auths"), "\"auths\"")? else {
+    let Some(auths) = as_object(field(root, "auths"), "\"auths\"")? else {
         return Ok(Credentials::default());
     };
     // An exact key counts even if it is empty: docker login leaves such an entry when a helper has the secret.
@@ -166,7 +167,7 @@ fn host(key: &str) -> &str {
 
 /// Reads one entry of `auths`.
 fn entry(entry: &Value) -> Result<Credentials, String> {
-    object(entry, "the registry's entry")?;
+    as_object(entry, "the registry's entry")?;
     let mut credentials = Credentials {
         username: text(entry, "username")?,
         password: text(entry, "password")?,
@@ -237,7 +238,7 @@ fn ask(name: &str, server: &str, environment: &Environment, on_tick: OnTick<'_>)
         let none = output.trim_ascii() == NOT_FOUND;
         return if none { Ok(Credentials::default()) } else { Err(format!("failed ({status})")) };
     }
-    let answer = json(&output).ok().filter(Value::is_object).ok_or("gave no JSON object")?;
+    let answer = parse_lenient(&output).ok().filter(Value::is_object).ok_or("gave no JSON object")?;
     let wrong = |error| format!("gave a wrong answer: {error}");
     let user = text(&answer, "Username").map_err(wrong)?;
     let secret = text(&answer, "Secret").map_err(wrong)?;
@@ -285,7 +286,7 @@ fn from_token_file(path: &Path, user: Option<&str>, registry: &str, config: &Con
     if file.mode & 0o066 != 0 {
         warnings.push(format!("token file {place} is open to others than its owner: chmod 600 {place}"));
     }
-    let user = user.unwrap_or_else(|| match json(token.as_bytes()) {
+    let user = user.unwrap_or_else(|| match parse_lenient(token.as_bytes()) {
         Ok(key) if key["type"] == "service_account" => "_json_key",
         _ => "oauth2accesstoken",
     });

@@ -6,9 +6,9 @@
 //! error or warning repeats a value.
 
 use crate::docker::environment::Environment;
+use crate::docker::value::{as_object, field, parse_lenient};
 use crate::os::file;
-use serde::Deserialize as _;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -63,8 +63,8 @@ impl Config {
         let path = directory.join("config.json");
         let mut config = Self { place: path.display().to_string(), directory: Some(directory), ..Self::default() };
         let root = read(&path, MAX).and_then(|file| {
-            let root = file.map(|file| json(&file.bytes)).transpose()?;
-            object(root.as_ref().unwrap_or(&Value::Null), "the whole").map(drop)?;
+            let root = file.map(|file| parse_lenient(&file.bytes)).transpose()?;
+            as_object(root.as_ref().unwrap_or(&Value::Null), "the whole").map(drop)?;
             Ok(root)
         });
         match root {
@@ -84,7 +84,7 @@ impl Config {
     pub(crate) fn headers(&self) -> (Headers, Vec<String>) {
         let (mut headers, mut warnings) = (Headers::new(), Vec::new());
         let mut refuse = |what: &str, why: &str| warnings.push(format!("{}: {what} {why}", self.place));
-        let all = match object(field(&self.root, "HttpHeaders"), "\"HttpHeaders\"") {
+        let all = match as_object(field(&self.root, "HttpHeaders"), "\"HttpHeaders\"") {
             Ok(all) => all,
             Err(error) => {
                 refuse("", &error);
@@ -133,44 +133,6 @@ pub(crate) fn read(path: &Path, max: usize) -> Result<Option<File>, String> {
         Ok((bytes, metadata)) => Ok(Some(File { bytes, mode: metadata.mode() })),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.to_string()),
-    }
-}
-
-/// Parses JSON as docker does: what follows the first value is ignored, and an empty text is an empty object. An error
-/// contains only its position: `serde_json`'s own message can quote the text.
-pub(crate) fn json(bytes: &[u8]) -> Result<Value, String> {
-    if bytes.trim_ascii().is_empty() {
-        return Ok(Value::Null);
-    }
-    // So far as it is text: what is none counts only where it comes before the end of the first value.
-    let text = std::str::from_utf8(bytes)
-        .unwrap_or_else(|error| std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default());
-    Value::deserialize(&mut serde_json::Deserializer::from_str(text))
-        .map_err(|error| format!("not valid JSON (line {}, column {})", error.line(), error.column()))
-}
-
-/// The object in `value`; `None` if it is null.
-pub(crate) fn object<'a>(value: &'a Value, what: &str) -> Result<Option<&'a Map<String, Value>>, String> {
-    match value {
-        Value::Null => Ok(None),
-        Value::Object(object) => Ok(Some(object)),
-        _ => Err(format!("{what} is not an object")),
-    }
-}
-
-/// A field of an object; null if it is missing. Like Go, ignores the case of names.
-pub(crate) fn field<'a>(object: &'a Value, name: &str) -> &'a Value {
-    let mut fields = object.as_object().into_iter().flatten();
-    let folded = || Some(fields.find(|(key, _)| key.eq_ignore_ascii_case(name))?.1);
-    object.get(name).or_else(folded).unwrap_or(&Value::Null)
-}
-
-/// A field that must be a string; empty if it is missing.
-pub(crate) fn text(object: &Value, name: &str) -> Result<String, String> {
-    match field(object, name) {
-        Value::Null => Ok(String::new()),
-        Value::String(text) => Ok(text.clone()),
-        _ => Err(format!("{name:?} is not text")),
     }
 }
 

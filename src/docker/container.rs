@@ -1,16 +1,18 @@
-//! Interprets an engine's answer about a container: whether it runs, and whether it can be reached over the network.
+//! Interprets an engine's answer about a container: whether it runs, whether it can be reached over the network, and which
+//! image it runs.
 //!
 //! Separate from the request, because the engine says "running" of a container that is restarted endlessly, that is
 //! paused, or whose network belongs to a container that is gone.
 //!
-//! **Invariant:** a container is called unwell only if the engine or the kernel says so; what is not reported counts as
+//! **Invariant:** a container has a problem only if the engine or the kernel reports it; what is not reported counts as
 //! well.
 
+use crate::docker::platform::Platform;
 use serde_json::Value;
 use std::path::PathBuf;
 
 /// A namespace that a container shares with another one.
-pub(crate) struct Shared<'a> {
+pub(crate) struct SharedNamespace<'a> {
     /// Its name in `/proc/PID/ns`.
     namespace: &'static str,
     /// The other container's id.
@@ -18,7 +20,7 @@ pub(crate) struct Shared<'a> {
 }
 
 /// Why a container does not run, as a phrase that follows its name; `None` if it runs.
-pub(crate) fn unwell(container: &Value) -> Option<String> {
+pub(crate) fn problem(container: &Value) -> Option<String> {
     let state = &container["State"];
     let is = |key: &str| state[key].as_bool() == Some(true);
     let count = container["RestartCount"].as_u64().unwrap_or(0);
@@ -37,20 +39,35 @@ pub(crate) fn unwell(container: &Value) -> Option<String> {
     (state["Health"]["Status"].as_str() == Some("unhealthy")).then(|| "is unhealthy".to_owned())
 }
 
+/// The id of the image that a container was created from; `None` if the answer is not complete.
+pub(crate) fn image_id(container: &Value) -> Option<&str> {
+    container["State"]["Running"].as_bool().and(container["Image"].as_str())
+}
+
+/// The digest of the manifest that a container was created from, which only the containerd store reports.
+pub(crate) fn manifest(container: &Value) -> Option<&str> {
+    container["ImageManifestDescriptor"]["digest"].as_str()
+}
+
+/// The platform of that manifest.
+pub(crate) fn platform(container: &Value) -> Option<Platform> {
+    manifest(container).and(Platform::from_json(&container["ImageManifestDescriptor"]["platform"]))
+}
+
 /// The namespaces that a container takes from other containers.
-pub(crate) fn shared(container: &Value) -> Vec<Shared<'_>> {
+pub(crate) fn shared_namespaces(container: &Value) -> Vec<SharedNamespace<'_>> {
     let modes = [("net", "NetworkMode"), ("pid", "PidMode"), ("ipc", "IpcMode")];
     let shared = modes.into_iter().filter_map(|(namespace, key)| {
         let owner = container["HostConfig"][key].as_str()?.strip_prefix("container:")?;
-        Some(Shared { namespace, owner })
+        Some(SharedNamespace { namespace, owner })
     });
     shared.collect()
 }
 
-impl Shared<'_> {
+impl SharedNamespace<'_> {
     /// Why a container is alone in a namespace that it takes from another, as a phrase that follows its name. No packet
     /// arrives there any more: a container that is started again, even the same one, gets new namespaces.
-    pub(crate) fn is_dead(&self, container: &Value, owner: Option<&Value>) -> Option<String> {
+    pub(crate) fn problem(&self, container: &Value, owner: Option<&Value>) -> Option<String> {
         let kind = match self.namespace {
             "net" => "network",
             other => other,
@@ -91,7 +108,7 @@ mod tests {
     fn a_container_runs_only_when_it_does_nothing_else() {
         let check = |state: Value, expected: Option<&str>| {
             let container = json!({"RestartCount": 7, "State": state});
-            assert_eq!(unwell(&container).as_deref(), expected, "{container}");
+            assert_eq!(problem(&container).as_deref(), expected, "{container}");
         };
         check(json!({"Running": true}), None);
         check(json!({"Running": true, "Restarting": false, "Paused": false, "Dead": false}), None);
@@ -114,9 +131,9 @@ mod tests {
                 "HostConfig": {"NetworkMode": format!("container:{id}"), "PidMode": "host", "IpcMode": "private"},
                 "State": {"Running": true, "StartedAt": started, "Pid": 0},
             });
-            let all = shared(&container);
+            let all = shared_namespaces(&container);
             assert_eq!(all.len(), 1);
-            let dead = all[0].is_dead(&container, owner.as_ref());
+            let dead = all[0].problem(&container, owner.as_ref());
             let expected =
                 expected.map(|why| format!("is in the network namespace of container 0123456789ab, which {why}"));
             assert_eq!(dead, expected, "{owner:?} {started}");
@@ -137,6 +154,6 @@ mod tests {
         let pid = std::process::id();
         let here = json!({"HostConfig": {"IpcMode": "container:x"}, "State": {"StartedAt": "2026-01-01T00:00:00Z", "Pid": pid}});
         let owner = json!({"State": {"StartedAt": "2027-01-01T00:00:00Z", "Pid": pid}});
-        assert_eq!(shared(&here)[0].is_dead(&here, Some(&owner)), None);
+        assert_eq!(shared_namespaces(&here)[0].problem(&here, Some(&owner)), None);
     }
 }

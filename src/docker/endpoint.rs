@@ -7,6 +7,7 @@
 
 use crate::docker::config::{self, Config};
 use crate::docker::environment::Environment;
+use crate::docker::value;
 use crate::pull::failure::NOT_A_SOCKET;
 use serde_json::Value;
 use std::fs;
@@ -52,7 +53,7 @@ fn endpoint(name: &str, directory: Option<&Path>) -> Result<String, String> {
     let meta = entries
         .filter_map(|entry| {
             let file = config::read(&entry.ok()?.path().join("meta.json"), config::MAX).ok()??;
-            config::json(&file.bytes).ok()
+            value::parse_lenient(&file.bytes).ok()
         })
         .find(|meta| meta["Name"] == name)
         .ok_or_else(missing)?;

@@ -1,43 +1,27 @@
-//! The Docker Engine over its Unix socket.
+//! The Docker Engine over its Unix socket: its version, its requests, its errors. [`Connection`] carries them.
 //!
-//! Every wait is cut into ticks, and after each of them the caller decides whether to continue, so a signal is answered
-//! within 100 ms whatever the engine does.
-//!
-//! **Invariant:** no other file opens the socket, and nothing here blocks longer than a tick.
+//! **Invariant:** once it has answered, its socket, headers and version of the API stay the same.
 
-use crate::docker::Read;
 pub(crate) use crate::docker::answer::Answer;
 use crate::docker::config::Headers;
-use crate::docker::http::{self, Response};
+use crate::docker::connection::{Connection, FOR_ANSWER, FOR_EVENTS};
+use crate::docker::http;
 use crate::docker::platform::Rule;
 use crate::docker::reference::{Reference, percent_encode};
-use crate::os::wait::{OnTick, ready};
+use crate::docker::value::RawFields;
+use crate::os::wait::OnTick;
 use crate::pull::failure::{Failure, Kind};
-use crate::pull::{BROKEN_OFF, End};
-use rustix::event::PollFlags;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde_json::Value;
 use std::fmt;
-use std::io::{self, Read as _, Write as _};
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileTypeExt as _;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// The longest wait of one call: short enough to answer a signal within 100 ms.
-const TICK: Duration = crate::os::wait::TICK;
 
 /// How long an engine may take to answer `/_ping`.
 const PING: Duration = Duration::from_secs(2);
 
 /// The newest API version that this program was tested with (Docker 28.5).
 const NEWEST: (u32, u32) = (1, 51);
-
-/// Bytes. An answer to anything except a pull is JSON of a few KB; reading a longer one is given up before it fills the
-/// memory.
-const MAX_ANSWER: usize = 1 << 20;
 
 /// Why a request has no answer.
 #[derive(Debug)]
@@ -100,7 +84,7 @@ impl Engine {
             }
             other => other,
         };
-        let mut connection = Connection::open(socket, until, on_tick)?;
+        let mut connection = Connection::open(socket, FOR_ANSWER, until, on_tick)?;
         connection.send(&http::request("GET", "/_ping", &with(&headers, &[]))).map_err(unanswered)?;
         let answer = connection.answer(until, on_tick).map_err(unanswered)?;
         // A proxy before the socket may forbid the ping and allow a pull; then the version of the API is not known.
@@ -138,7 +122,7 @@ impl Engine {
             target.push_str("&platform=");
             target.push_str(&percent_encode(platform));
         }
-        let mut connection = Connection::open(&self.socket, Instant::now() + PING, on_tick)?;
+        let mut connection = Connection::open(&self.socket, FOR_EVENTS, Instant::now() + PING, on_tick)?;
         connection.send(&http::request("POST", &target, &with(&self.headers, &[("X-Registry-Auth", credentials)])))?;
         Ok(connection)
     }
@@ -151,22 +135,34 @@ impl Engine {
         until: Instant,
         on_tick: OnTick<'_>,
     ) -> Result<Answer, Error> {
-        let mut connection = Connection::open(&self.socket, until, on_tick)?;
+        let mut connection = Connection::open(&self.socket, FOR_ANSWER, until, on_tick)?;
         connection.send(&http::request("GET", &self.target(path), &with(&self.headers, headers)))?;
         connection.answer(until, on_tick)
     }
 
     /// Requests `path` without waiting; [`Connection::poll_answer`] returns the answer.
     pub(crate) fn begin(&self, path: &str) -> Result<Connection, Error> {
-        let mut connection = Connection::open(&self.socket, Instant::now(), &mut || ControlFlow::Break(()))?;
+        let mut connection =
+            Connection::open(&self.socket, FOR_ANSWER, Instant::now(), &mut || ControlFlow::Break(()))?;
         connection.send(&http::request("GET", &self.target(path), &with(&self.headers, &[])))?;
         Ok(connection)
     }
 
-    /// The JSON object at `path`; `None` if the engine answers 404. Any other answer is an error with the engine's
-    /// message.
-    pub(crate) fn find(&self, path: &str, until: Instant, on_tick: OnTick<'_>) -> Result<Option<Value>, Error> {
+    /// The JSON object at `path`, or of it only the fields with these names; `None` if the engine answers 404. Any other answer
+    /// is an error with the engine's message.
+    pub(crate) fn find(
+        &self,
+        path: &str,
+        names: Option<&[&str]>,
+        until: Instant,
+        on_tick: OnTick<'_>,
+    ) -> Result<Option<Value>, Error> {
         let answer = self.get(path, &[], until, on_tick)?;
+        if let (200, Some(names)) = (answer.status, names)
+            && let Some(fields) = RawFields::parse(&answer.body)
+        {
+            return Ok(Some(fields.only(names)));
+        }
         let json = answer.json();
         match answer.status {
             200 if json.is_object() => Ok(Some(json)),
@@ -189,11 +185,6 @@ impl Engine {
     }
 }
 
-/// The end of a stream that was cut: the engine is gone.
-fn gone(reason: impl Into<String>) -> End {
-    End::Cut(Some(Failure::own(Kind::EngineGone, reason)))
-}
-
 /// The version to use with an engine whose newest is `api`; `None` if that is not a version.
 fn negotiate(api: &str) -> Option<String> {
     let (major, minor) = version(api)?.min(NEWEST);
@@ -208,162 +199,6 @@ fn version(api: &str) -> Option<(u32, u32)> {
 /// The headers of a request: first the user's, then those of this program.
 fn with<'a>(headers: &'a Headers, own: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(own.iter().copied()).collect()
-}
-
-/// A request that was sent, and its answer while it is received.
-pub(crate) struct Connection {
-    stream: UnixStream,
-    pub(crate) response: Response,
-    buffer: Vec<u8>,
-}
-
-impl AsFd for Connection {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
-    }
-}
-
-impl Connection {
-    fn open(socket: &Path, until: Instant, on_tick: OnTick<'_>) -> Result<Self, Error> {
-        let path = socket.display();
-        let broken = |error: io::Error| Error::Connect(format!("the engine's socket {path} cannot be used: {error}"));
-        let denied = || Error::Denied(format!("permission denied on the engine's socket {path}"));
-        match std::fs::metadata(socket) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(denied()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::Connect(format!("there is no Docker socket at {path}")));
-            }
-            Err(error) => return Err(broken(error)),
-            Ok(metadata) if !metadata.file_type().is_socket() => {
-                return Err(Error::Connect(format!("{path} is not a socket")));
-            }
-            Ok(_) => {}
-        }
-        let address = SocketAddrUnix::new(socket).map_err(|error| broken(error.into()))?;
-        // Not std's connect, which blocks while the backlog of the socket is full.
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let new = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
-        let new = new.map_err(|error| broken(error.into()))?;
-        loop {
-            match rustix::net::connect(&new, &address) {
-                Ok(()) => break,
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {
-                    if Instant::now() >= until {
-                        return Err(Error::Connect(format!(
-                            "the engine's socket {path} is busy and takes no connection"
-                        )));
-                    }
-                    std::thread::sleep(TICK / 2);
-                    if on_tick().is_break() {
-                        return Err(Error::Interrupted);
-                    }
-                }
-                Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => return Err(denied()),
-                Err(rustix::io::Errno::CONNREFUSED) => {
-                    return Err(Error::Connect(format!("nothing listens on the Docker socket {path}")));
-                }
-                Err(error) => return Err(broken(error.into())),
-            }
-        }
-        let stream = UnixStream::from(new);
-        stream
-            .set_nonblocking(false)
-            .and_then(|()| stream.set_read_timeout(Some(TICK)))
-            .and_then(|()| stream.set_write_timeout(Some(TICK)))
-            .map_err(broken)?;
-        // As large as the engine's own writes, so that a burst of events takes few system calls.
-        Ok(Self { stream, response: Response::new(), buffer: vec![0; 8 << 10] })
-    }
-
-    /// Sends the request in one write: on a socket that the engine is closing, a second write fails with EPIPE and
-    /// hides the answer. A request is much smaller than the socket's buffer.
-    fn send(&mut self, request: &[u8]) -> Result<(), Error> {
-        self.stream.write_all(request).map_err(|error| Error::Broken(format!("the engine broke off: {error}")))
-    }
-
-    /// Waits at most one tick for bytes, and passes those of the body on.
-    pub(crate) fn read(&mut self, body: &mut dyn FnMut(&[u8])) -> Read {
-        let count = match self.stream.read(&mut self.buffer) {
-            Ok(count) => count,
-            Err(error) => {
-                use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
-                if matches!(error.kind(), WouldBlock | TimedOut | Interrupted) {
-                    return Read::Tick;
-                }
-                return Read::End(gone(format!("the engine broke off: {error}")));
-            }
-        };
-        if count == 0 {
-            return Read::End(self.ended());
-        }
-        if let Err(error) = self.response.feed(&self.buffer[..count], body) {
-            return Read::End(gone(format!("the engine broke off with a malformed answer: {error}")));
-        }
-        if self.response.is_complete() {
-            Read::End(self.ended())
-        } else {
-            Read::Bytes { more: count == self.buffer.len() }
-        }
-    }
-
-    fn ended(&self) -> End {
-        match self.response.head() {
-            None => gone("the engine broke off before it answered"),
-            // Even if the body was cut: the status alone shows the failure.
-            Some(head) if head.status != 200 => End::Refused(head.status),
-            Some(_) if self.response.is_complete() => End::Complete,
-            // If only the end of the connection ends the body (HTTP/1.0), a cut cannot be distinguished from the end.
-            Some(_) if self.response.is_unframed() => {
-                gone("the engine broke off, or not: its answer has no end that could be told from a cut")
-            }
-            Some(_) => gone(BROKEN_OFF),
-        }
-    }
-
-    /// Reads what has arrived, and returns the answer once it is complete. Never waits.
-    pub(crate) fn poll_answer(&mut self, answer: &mut Vec<u8>) -> Result<Option<Answer>, Error> {
-        while ready(&*self, PollFlags::IN, Duration::ZERO).unwrap_or(true) {
-            match self.read(&mut |body| answer.extend_from_slice(body)) {
-                Read::End(end) => return self.ended_with(end, std::mem::take(answer)).map(Some),
-                Read::Bytes { .. } if answer.len() > MAX_ANSWER => {
-                    return Err(Error::Broken("an answer without end".into()));
-                }
-                Read::Bytes { .. } => {}
-                Read::Tick => break,
-            }
-        }
-        Ok(None)
-    }
-
-    fn ended_with(&self, end: End, body: Vec<u8>) -> Result<Answer, Error> {
-        match (end, self.response.head()) {
-            (End::Complete | End::Refused(_), Some(head)) => Ok(Answer { status: head.status, body }),
-            // An answer without a length ends with the connection.
-            (_, Some(head)) if self.response.is_unframed() => Ok(Answer { status: head.status, body }),
-            (End::Cut(Some(failure)), _) => Err(Error::Broken(failure.text)),
-            _ => Err(Error::Broken(BROKEN_OFF.into())),
-        }
-    }
-
-    /// Reads the complete answer, waiting until `until`.
-    fn answer(&mut self, until: Instant, on_tick: OnTick<'_>) -> Result<Answer, Error> {
-        let mut answer = Vec::new();
-        loop {
-            match self.read(&mut |body| answer.extend_from_slice(body)) {
-                Read::End(end) => return self.ended_with(end, answer),
-                Read::Bytes { .. } | Read::Tick if Instant::now() >= until => {
-                    return Err(Error::Broken("no answer in time".into()));
-                }
-                Read::Bytes { .. } if answer.len() > MAX_ANSWER => {
-                    return Err(Error::Broken("an answer without end".into()));
-                }
-                Read::Bytes { .. } | Read::Tick => {}
-            }
-            if on_tick().is_break() {
-                return Err(Error::Interrupted);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -14,9 +14,7 @@ const HEAD_LIMIT: usize = 64 * 1024;
 /// Bytes of a chunk's size line: a u64 needs 16 digits, the rest is for leading zeros and extensions, which nobody
 /// sends.
 const SIZE_LINE_LIMIT: usize = 1024;
-/// Bytes: the line end after a chunk's data is `\r
-/// ` or `
-/// `.
+/// Bytes: the line end after a chunk's data is CR LF, or LF alone.
 const LINE_END_LIMIT: usize = 2;
 /// Docker sends no 1xx responses; a proxy in front of it may send one or two.
 const INTERIM_LIMIT: u8 = 16;

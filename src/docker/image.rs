@@ -4,12 +4,15 @@
 //!
 //! **Invariant:** pure. «Here» and «not here» are what the engine reported; anything else is [`Here::Unknown`].
 
-use crate::docker::config::field;
 use crate::docker::platform::{Platform, Rule};
+use crate::docker::value::field;
 use serde_json::Value;
 
-/// The answer of `GET /images/NAME/json`.
-pub(crate) struct Image(pub(crate) Value);
+/// What is read of the answer of `GET /images/NAME/json`.
+pub(crate) const FIELDS: [&str; 7] = ["Id", "RepoDigests", "Descriptor", "Architecture", "Os", "Variant", "Manifests"];
+
+/// These [`FIELDS`].
+pub(crate) struct Image(pub(super) Value);
 
 /// What the registry has: the answer of `GET /distribution/NAME/json`, or only a digest.
 pub(crate) struct Distribution {
@@ -78,9 +81,14 @@ pub(crate) fn without_algorithm(digest: &str) -> &str {
 }
 
 impl Image {
+    /// The id as the engine reports it.
+    pub(crate) fn reported_id(&self) -> Option<&str> {
+        self.0["Id"].as_str()
+    }
+
     /// The id without its algorithm, which podman leaves out.
     pub(crate) fn id(&self) -> Option<&str> {
-        self.0["Id"].as_str().map(without_algorithm)
+        self.reported_id().map(without_algorithm)
     }
 
     /// The digests under which registries have the image. With the containerd store the image's id is one of them; the

@@ -3,7 +3,7 @@
 //! **Invariant:** every request has a deadline, and changes nothing. The caller decides what a missing answer means.
 
 use crate::docker::engine::{Answer, Engine, Error};
-use crate::docker::image::Image;
+use crate::docker::image::{self, Image};
 use crate::docker::platform::{Platform, arm_variant};
 use crate::docker::reference::{Reference, percent_encode};
 use crate::docker::store::{self, Store};
@@ -44,7 +44,8 @@ impl Inspector<'_> {
 
     fn image_at(&self, reference: &Reference, query: &str) -> Result<Option<Image>, Error> {
         let path = format!("/images/{}/json{query}", percent_encode(&reference.local()));
-        Ok(self.find(&path)?.map(Image))
+        let image = self.engine.find(&path, Some(&image::FIELDS), self.until, &mut || self.signals.go_on());
+        Ok(image?.map(Image))
     }
 
     /// A container; `None` if there is none of that name or id.
@@ -89,15 +90,15 @@ impl Inspector<'_> {
     }
 
     /// The engine's directory for images, and the bytes free there.
-    pub(crate) fn room(&self) -> Option<(PathBuf, u64)> {
+    pub(crate) fn space(&self) -> Option<(PathBuf, u64)> {
         let store = Store::of(&self.find("/info").ok()??)?;
-        let room = store.room()?;
-        Some((store.directory, room.available))
+        let space = store.space()?;
+        Some((store.directory, space.available))
     }
 
     /// The JSON object at `path`; `None` if the engine answers 404.
     pub(super) fn find(&self, path: &str) -> Result<Option<Value>, Error> {
-        self.engine.find(path, self.until, &mut || self.signals.go_on())
+        self.engine.find(path, None, self.until, &mut || self.signals.go_on())
     }
 }
 

@@ -10,6 +10,7 @@ mod base64;
 mod cli;
 pub(crate) mod client;
 mod config;
+mod connection;
 pub(crate) mod container;
 mod endpoint;
 pub(crate) mod engine;
@@ -28,11 +29,15 @@ pub(crate) use auth::{Found, Search};
 #[cfg(fuzzing)]
 pub(crate) use config::Config;
 #[cfg(fuzzing)]
+pub(crate) use connection::Connection;
+#[cfg(fuzzing)]
 pub(crate) use endpoint::{Endpoint, find as find_endpoint};
 #[cfg(fuzzing)]
 pub(crate) use http::Error as HttpError;
 #[cfg(any(test, fuzzing))]
 pub(crate) use http::Response;
+
+pub(crate) use value::RawFields;
 
 use crate::pull::End;
 

@@ -6,7 +6,7 @@
 //!
 //! **Invariant:** pure. A property of a platform that is not known never counts against it.
 
-use crate::docker::config::field;
+use crate::docker::value::field;
 use serde_json::Value;
 
 /// `OS/ARCH[/VARIANT]` in docker's names; parts that are not known are empty.
@@ -149,7 +149,7 @@ impl Platform {
             architecture: architecture.to_owned(),
             variant,
         };
-        // With or without its `v`, as engines read it; there is no v10 of anything.
+        // With or without its `v`, as engines read it; no architecture has a v10.
         let number = |variant: &str| {
             variant.strip_prefix('v').unwrap_or(variant).parse::<u16>().ok().map(|number| number.min(9))
         };
@@ -158,7 +158,7 @@ impl Platform {
             "amd64" => {
                 let own = number(&self.variant).unwrap_or(1);
                 list.extend((2..own).rev().map(|n| with("amd64", format!("v{n}"))));
-                // Of a variant that is no number none is older.
+                // A variant that is not a number has no older ones.
                 list.extend((own > 1).then(|| with("amd64", String::new())));
                 list.push(with("386", String::new()));
             }

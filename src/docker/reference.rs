@@ -242,7 +242,7 @@ fn check_digest(digest: &str) -> Result<(), &'static str> {
     Err("the digest is not whole; write sha256: and all 64 hexadecimal digits, in lower case")
 }
 
-fn is_lower_hex(text: &str) -> bool {
+pub(super) fn is_lower_hex(text: &str) -> bool {
     text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 

@@ -6,13 +6,15 @@
 //!
 //! **Invariant:** nothing here waits or fails. Secrets go to the agent's standard input and nowhere else.
 
-use crate::docker::agent::{self, Reached, RegistryQuery};
-use crate::docker::engine::{Connection, Engine};
+use crate::docker::agent::{self, EngineFacts, RegistryQuery};
+use crate::docker::connection::Connection;
+use crate::docker::engine::Engine;
+use crate::docker::reference::is_lower_hex;
 use crate::docker::store::{self, Store};
 use crate::docker::value;
 use crate::os::child::{Child, Read, Setup};
 use crate::pull::Pull;
-use crate::pull::room::Room;
+use crate::pull::disk::DiskSpace;
 use crate::pull::sizes::{self, Sizes};
 use serde_json::Value;
 use std::os::fd::BorrowedFd;
@@ -20,11 +22,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// The limit for the engine's answers to `/info` and `/version`.
-const ENGINE: Duration = Duration::from_secs(2);
+const ENGINE_LIMIT: Duration = Duration::from_secs(2);
 
 /// The limit that the agent gets, and the later one after which it is killed.
-const AGENT: Duration = Duration::from_secs(4);
-const AGENT_MAX: Duration = Duration::from_millis(4500);
+const AGENT_LIMIT: Duration = Duration::from_secs(4);
+const AGENT_KILL: Duration = Duration::from_millis(4500);
 
 /// Bytes. The answer for an ordinary image has some KB; a longer one is ignored.
 const ANSWER_MAX: usize = 64 << 10;
@@ -34,11 +36,11 @@ const LAYERS_MAX: usize = 512;
 const BYTES_MAX: u64 = 1 << 40;
 
 /// Milliseconds after the first layer, by which all layers are announced.
-const ANNOUNCING: u64 = 100;
+const ANNOUNCE_TIME: u64 = 100;
 
 /// Milliseconds after which the engine has reported every byte that was on disk when the free space was measured: it reports
 /// a layer ten times a second. Bytes that it has not reported would count twice, as used and as still to come.
-const REPORTING: u64 = 200;
+const REPORT_DELAY: u64 = 200;
 
 /// The progress of the request.
 pub(crate) struct SizesQuery {
@@ -52,7 +54,7 @@ pub(crate) struct SizesQuery {
     /// How many downloads had begun when the free space was measured last.
     measured: Option<usize>,
     /// The result of that, and when it was measured, in milliseconds of the pull.
-    room: Option<(u64, Room)>,
+    space: Option<(u64, DiskSpace)>,
 }
 
 enum Stage {
@@ -79,7 +81,7 @@ struct Request {
 /// What a step of the query found out.
 pub(crate) enum Finding {
     Sizes(Sizes),
-    Room(Room),
+    DiskSpace(DiskSpace),
 }
 
 impl SizesQuery {
@@ -92,28 +94,22 @@ impl SizesQuery {
             is_containerd: None,
             announced: None,
             measured: None,
-            room: None,
+            space: None,
         })
     }
 
     /// Continues the request as far as possible without waiting.
-    pub(crate) fn step(
-        &mut self,
-        engine: &Engine,
-        sizes_request: &RegistryQuery<'_>,
-        pull: &Pull,
-        at: u64,
-    ) -> Option<Finding> {
+    pub(crate) fn step(&mut self, engine: &Engine, query: &RegistryQuery<'_>, pull: &Pull, at: u64) -> Option<Finding> {
         if pull.has_announced() {
             self.announced.get_or_insert(at);
         } else {
             // Another attempt has begun.
-            (self.announced, self.measured, self.room) = (None, None, None);
+            (self.announced, self.measured, self.space) = (None, None, None);
         }
         self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Waiting if self.announced.is_none() => Stage::Waiting,
-            Stage::Waiting => Request::begin(engine, "/info", None, Instant::now() + ENGINE),
-            Stage::Engine(request) => self.ask_engine(engine, sizes_request, request),
+            Stage::Waiting => Request::begin(engine, "/info", None, Instant::now() + ENGINE_LIMIT),
+            Stage::Engine(request) => self.ask_engine(engine, query, request),
             Stage::Agent { mut child, mut output, until } => match read_output(&mut child, &mut output) {
                 Output::Partial if Instant::now() < until => Stage::Agent { child, output, until },
                 Output::Complete => return parse(&output).map(Finding::Sizes),
@@ -121,7 +117,7 @@ impl SizesQuery {
             },
             Stage::Over => Stage::Over,
         };
-        self.measure_room(pull, at).map(Finding::Room)
+        self.measure_space(pull, at).map(Finding::DiskSpace)
     }
 
     /// The descriptor whose readiness ends a wait, because the request can continue.
@@ -134,7 +130,7 @@ impl SizesQuery {
         }
     }
 
-    fn ask_engine(&mut self, engine: &Engine, sizes_request: &RegistryQuery<'_>, mut request: Request) -> Stage {
+    fn ask_engine(&mut self, engine: &Engine, query: &RegistryQuery<'_>, mut request: Request) -> Stage {
         let answer = match request.connection.poll_answer(&mut request.body) {
             Ok(Some(answer)) => answer,
             Ok(None) if Instant::now() < request.until => return Stage::Engine(request),
@@ -150,33 +146,34 @@ impl SizesQuery {
                 self.store = Store::of(&info);
                 Request::begin(engine, "/version", Some(info), until)
             }
-            Some(info) => self.start(engine, sizes_request, &info, &answer.json()).unwrap_or(Stage::Over),
+            Some(info) => self.start(engine, query, &info, &answer.json()).unwrap_or(Stage::Over),
         }
     }
 
     /// Starts the agent.
     fn start(&self, engine: &Engine, query: &RegistryQuery<'_>, info: &Value, version: &Value) -> Option<Stage> {
-        let engine = Reached { info, version, ping: &engine.version };
-        let request = agent::request("sizes", query, &engine, AGENT)?;
+        let engine = EngineFacts { info, version, ping: &engine.version };
+        let request = agent::request("sizes", query, &engine, AGENT_LIMIT)?;
         let command = agent::command(&self.agent, "sizes");
         let setup = Setup { input: Some(request.as_bytes()), own_group: true, ..Setup::default() };
         Some(Stage::Agent {
             child: Child::spawn(command, setup).ok()?,
             output: Vec::new(),
-            until: Instant::now() + AGENT_MAX,
+            until: Instant::now() + AGENT_KILL,
         })
     }
 
     /// Measures the free space in the engine's directory, once all layers are known and again with each download that
     /// begins; the result is returned once the engine has reported what was on disk then.
-    fn measure_room(&mut self, pull: &Pull, at: u64) -> Option<Room> {
-        let is_whole = pull.is_fetching() || self.announced.is_some_and(|since| at >= since.saturating_add(ANNOUNCING));
+    fn measure_space(&mut self, pull: &Pull, at: u64) -> Option<DiskSpace> {
+        let is_whole =
+            pull.is_fetching() || self.announced.is_some_and(|since| at >= since.saturating_add(ANNOUNCE_TIME));
         let downloads = Some(pull.downloads());
-        if self.room.is_none() && pull.has_sizes() && is_whole && self.measured != downloads {
+        if self.space.is_none() && pull.has_sizes() && is_whole && self.measured != downloads {
             self.measured = downloads;
-            self.room = self.store.as_ref().and_then(Store::room).map(|room| (at, room));
+            self.space = self.store.as_ref().and_then(Store::space).map(|space| (at, space));
         }
-        self.room.take_if(|(since, _)| at >= since.saturating_add(REPORTING)).map(|(_, room)| room)
+        self.space.take_if(|(since, _)| at >= since.saturating_add(REPORT_DELAY)).map(|(_, space)| space)
     }
 }
 
@@ -213,7 +210,7 @@ fn read_output(child: &mut Child, output: &mut Vec<u8>) -> Output {
 pub(crate) fn parse(answer: &[u8]) -> Option<Sizes> {
     let answer = value::parse(answer)?;
     let layers = sizes::from_json(&answer["layers"])?;
-    let is_id = |id: &str| id.len() == 12 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let is_id = |id: &str| id.len() == 12 && is_lower_hex(id);
     let total = layers.iter().fold(0, |total: u64, (_, size)| total.saturating_add(*size));
     (layers.len() <= LAYERS_MAX && total <= BYTES_MAX && layers.iter().all(|(id, _)| is_id(id))).then_some(layers)
 }

@@ -5,10 +5,12 @@
 //! **Invariant:** if the directory is uncertain, there is none. Only the file system of the directory itself is
 //! measured; its content belongs to root and is not read.
 
-use crate::docker::engine::{Connection, Engine};
+use crate::docker::connection::Connection;
+use crate::docker::engine::Engine;
+use crate::docker::value::RawFields;
 use crate::os::file;
 use crate::pull::Pull;
-use crate::pull::room::Room;
+use crate::pull::disk::DiskSpace;
 use rustix::fs::{statfs, statvfs};
 use serde_json::Value;
 use std::fs;
@@ -32,13 +34,17 @@ pub(crate) struct Store {
     is_containerd: bool,
 }
 
+/// The part of `GET /info` that names the snapshotter, with the containerd store.
+const DRIVER_STATUS: &str = "DriverStatus";
+
 /// Whether images are in the containerd store.
 pub(crate) fn is_containerd(info: &Value) -> bool {
-    is_snapshotter(&info["DriverStatus"])
+    serde_json::to_string(&info[DRIVER_STATUS]).is_ok_and(|status| is_snapshotter(&status))
 }
 
-fn is_snapshotter(driver_status: &Value) -> bool {
-    serde_json::to_string(driver_status).is_ok_and(|text| text.contains("io.containerd.snapshotter"))
+/// The same from the JSON of `DriverStatus`.
+fn is_snapshotter(driver_status: &str) -> bool {
+    driver_status.contains("io.containerd.snapshotter")
 }
 
 /// After how many milliseconds of fetching the engine is asked for its store: most pulls are finished by then, and one
@@ -66,8 +72,9 @@ impl StoreQuery {
                 Ok(Some(answer)) => Some(answer),
                 Err(_) => None,
             };
-            let info = answer.filter(|answer| answer.status == 200).map(|answer| answer.json());
-            self.is_containerd = info.and_then(|info| info.get("DriverStatus").map(is_snapshotter));
+            let answer = answer.filter(|answer| answer.status == 200);
+            self.is_containerd =
+                answer.and_then(|answer| RawFields::parse(&answer.body)?.raw(DRIVER_STATUS).map(is_snapshotter));
             self.pending = None;
         }
         if self.is_asked || pull.is_containerd || !pull.is_fetching() {
@@ -108,15 +115,15 @@ impl Store {
         (directory.is_absolute() && directory.is_dir()).then_some(Self { directory, is_containerd })
     }
 
-    pub(crate) fn room(&self) -> Option<Room> {
+    pub(crate) fn space(&self) -> Option<DiskSpace> {
         let disk = statvfs(&self.directory).ok()?;
         // The field's type differs between architectures.
         #[expect(clippy::allow_attributes, reason = "which of the lints applies depends on the architecture")]
         #[allow(clippy::unnecessary_cast, clippy::cast_lossless, clippy::cast_possible_wrap)]
         let kind = statfs(&self.directory).ok()?.f_type as i64;
-        Some(Room {
+        Some(DiskSpace {
             is_containerd: self.is_containerd,
-            is_twice: PLAIN.contains(&kind),
+            is_uncompressed: PLAIN.contains(&kind),
             free: disk.f_bfree.saturating_mul(disk.f_frsize),
             available: disk.f_bavail.saturating_mul(disk.f_frsize),
         })
@@ -206,8 +213,8 @@ mod tests {
     #[test]
     fn free_space_is_measured() {
         let store = Store::at(std::env::temp_dir(), true).expect("a directory");
-        let room = store.room().expect("a file system");
-        assert!(room.free >= room.available && room.is_containerd);
-        assert!(Store { directory: "/nonexistent".into(), is_containerd: false }.room().is_none());
+        let space = store.space().expect("a file system");
+        assert!(space.free >= space.available && space.is_containerd);
+        assert!(Store { directory: "/nonexistent".into(), is_containerd: false }.space().is_none());
     }
 }

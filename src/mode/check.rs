@@ -33,14 +33,14 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// The limit for all answers together; Puppet waits for them.
-const CHECK: Duration = Duration::from_mins(1);
-const RUNNING: Duration = Duration::from_secs(10);
+const CHECK_LIMIT: Duration = Duration::from_mins(1);
+const RUNNING_LIMIT: Duration = Duration::from_secs(10);
 
 /// The part of the limit that is reserved for printing the answer.
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// How long printing the answer may block.
-const READER: Duration = Duration::from_millis(500);
+const PRINT_LIMIT: Duration = Duration::from_millis(500);
 
 /// The answer, as it is printed.
 enum Answer {
@@ -59,7 +59,7 @@ pub(crate) fn check(reference: &Reference, options: &PullOptions) -> u8 {
     let previous =
         PreviousState::read(state_target(reference.to_string(), reference.full(), reference.registry(), options));
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime, and this of any")]
-    let (answer, known) = find(reference, options, CHECK, |checker| checker.check());
+    let (answer, known) = connect_and_ask(reference, options, CHECK_LIMIT, |checker| checker.check());
     let checked = match &answer {
         Answer::Yes(_) => known.latest.or(known.here).map(|digest| Checked::Current { digest }),
         Answer::No(_) => Some(Checked::Newer { digest: known.here, latest: known.latest }),
@@ -69,12 +69,12 @@ pub(crate) fn check(reference: &Reference, options: &PullOptions) -> u8 {
     if let Some(Err(error)) = checked.map(|checked| previous.keep(checked)) {
         complain(&error.to_string(), Charset::from_environment(options.ascii));
     }
-    say(options, &answer)
+    print(options, &answer)
 }
 
 /// Whether container `name` runs, and runs the local image.
 pub(crate) fn running(name: &str, reference: &Reference, options: &PullOptions) -> u8 {
-    say(options, &find(reference, options, RUNNING, |checker| checker.running(name)).0)
+    print(options, &connect_and_ask(reference, options, RUNNING_LIMIT, |checker| checker.running(name)).0)
 }
 
 /// The digests that a check found, for the state file.
@@ -94,7 +94,8 @@ struct Checker<'a> {
     known: Known,
 }
 
-fn find(
+/// Connects to the engine, and calls `ask` with a limit for all of its requests. Returns its answer, or why there is none.
+fn connect_and_ask(
     reference: &Reference,
     options: &PullOptions,
     limit: Duration,
@@ -123,7 +124,7 @@ fn find(
 }
 
 /// Prints the answer; returns the exit code.
-fn say(options: &PullOptions, answer: &Answer) -> u8 {
+fn print(options: &PullOptions, answer: &Answer) -> u8 {
     let (word, text, exit) = match answer {
         Answer::Yes(text) => ("yes", text.as_str(), 0),
         Answer::No(text) => ("no", text.as_str(), 1),
@@ -133,7 +134,7 @@ fn say(options: &PullOptions, answer: &Answer) -> u8 {
     let mut line = String::new();
     Charset::from_environment(options.ascii).push(&format!("{word}: {}\n", sanitize::safe(text)), &mut line);
     // If stdout is closed, the exit code is the answer.
-    let _ = Output::stdout().and_then(|mut stdout| stdout.offer(line.as_bytes(), READER));
+    let _ = Output::stdout().and_then(|mut stdout| stdout.offer(line.as_bytes(), PRINT_LIMIT));
     exit
 }
 
@@ -239,17 +240,15 @@ impl Checker<'_> {
         let Some(image) = self.image_of(&container)? else {
             return Ok(Answer::No(format!("{reference} is not here")));
         };
-        let (Some(_), Some(is), Some(wanted)) =
-            (container["State"]["Running"].as_bool(), container["Image"].as_str(), image.0["Id"].as_str())
-        else {
+        let (Some(is), Some(wanted)) = (container::image_id(&container), image.reported_id()) else {
             return Err(unknown("the engine's answer has no State.Running, Image or Id"));
         };
-        if let Some(why) = self.unwell(&container)? {
+        if let Some(why) = self.problem(&container)? {
             return Ok(Answer::No(format!("container {name} {why}")));
         }
         // In the containerd store an image's id is that of its index, which changes with the entries of other
         // platforms.
-        let (is, wanted, is_same) = match (container["ImageManifestDescriptor"]["digest"].as_str(), image.manifest()) {
+        let (is, wanted, is_same) = match (container::manifest(&container), image.manifest()) {
             (Some(is), Some(wanted)) => (is, wanted, is == wanted),
             // podman writes `sha256:` before one of the two only.
             _ => (is, wanted, Some(without_algorithm(is)) == image.id()),
@@ -262,13 +261,13 @@ impl Checker<'_> {
     }
 
     /// Why a container does not run, or cannot be reached.
-    fn unwell(&self, container: &Value) -> Result<Option<String>, Answer> {
-        if let Some(why) = container::unwell(container) {
+    fn problem(&self, container: &Value) -> Result<Option<String>, Answer> {
+        if let Some(why) = container::problem(container) {
             return Ok(Some(why));
         }
-        for shared in container::shared(container) {
+        for shared in container::shared_namespaces(container) {
             let owner = self.answered(self.inspector()?.container(shared.owner))?;
-            if let Some(why) = shared.is_dead(container, owner.as_ref()) {
+            if let Some(why) = shared.problem(container, owner.as_ref()) {
                 return Ok(Some(why));
             }
         }
@@ -277,8 +276,7 @@ impl Checker<'_> {
 
     /// The local image; where the container's is one manifest of an index, for the same platform.
     fn image_of(&self, container: &Value) -> Result<Option<Image>, Answer> {
-        let manifest = &container["ImageManifestDescriptor"];
-        if let Some(platform) = Platform::from_json(&manifest["platform"]).filter(|_| manifest["digest"].is_string()) {
+        if let Some(platform) = container::platform(container) {
             let image = self.answered(self.inspector()?.image_for(self.reference, &platform))?;
             // There may still be an image of that name for another platform, which is a different one.
             if let Some(image) = image.filter(|image| image.manifest().is_some()) {

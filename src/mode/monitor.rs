@@ -8,6 +8,7 @@ use crate::docker::reference::is_same;
 use crate::os::charset::Charset;
 use crate::os::clock::now;
 use crate::os::console::{Console, Painted};
+use crate::os::host;
 use crate::os::signals::Signals;
 use crate::os::wait::any_ready;
 use crate::report::moment::Moment;
@@ -16,7 +17,6 @@ use crate::report::pages;
 use crate::sink::complaint::complain;
 use alm_state::{Store, Time};
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -53,38 +53,15 @@ struct Surroundings {
 
 impl Surroundings {
     fn read() -> Self {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let written = |path: &&str| Some(Time::from(std::fs::metadata(path).ok()?.modified().ok()?));
         Self {
-            host: host.trim().to_owned(),
-            address: address(),
-            disk: DISKS.iter().find_map(|path| disk(path)),
+            host: host::name().unwrap_or_default(),
+            address: host::address(),
+            disk: DISKS.iter().find_map(|path| host::disk_usage(path)),
             docker: SOCKETS.iter().any(|path| Path::new(path).exists()),
             puppet: PUPPET.iter().filter_map(written).max(),
         }
     }
-}
-
-/// The address of this device on the network. Nothing is sent: connecting a datagram socket only makes the kernel
-/// choose a route, here to addresses that are reserved for documentation.
-fn address() -> Option<String> {
-    // As addresses and not as text, which could be a name: to resolve one takes 30 KB of the executable.
-    let towards = |from: IpAddr, to: IpAddr| {
-        let socket = UdpSocket::bind(SocketAddr::new(from, 0)).ok()?;
-        socket.connect(SocketAddr::new(to, 9)).ok()?;
-        Some(socket.local_addr().ok()?.ip().to_string())
-    };
-    towards(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into())
-        .or_else(|| towards(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()))
-}
-
-/// Percent used and bytes free, computed as df does.
-fn disk(path: &str) -> Option<(u64, u64)> {
-    let disk = rustix::fs::statvfs(path).ok()?;
-    let used = disk.f_blocks.saturating_sub(disk.f_bfree);
-    let all = used.saturating_add(disk.f_bavail);
-    let percent = used.saturating_mul(100).checked_div(all)?;
-    Some((percent, disk.f_bavail.saturating_mul(disk.f_frsize)))
 }
 
 /// Keeps the states on the console until a signal comes; returns the exit code.

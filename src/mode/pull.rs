@@ -22,8 +22,8 @@ use crate::os::charset::Charset;
 use crate::os::clock::now;
 use crate::os::lock::{self, Lock};
 use crate::os::signals::Signals;
-use crate::os::wait::{MAX_PAUSE, ReadPacer, TICK};
-use crate::pull::attempt::{self, Attempts, Broken, Fetched};
+use crate::os::wait::{ReadPacer, TICK};
+use crate::pull::attempt::{self, Attempts, FailedAttempt, Fetched};
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::{End, LineBuffer, MAX_LINE, NO_ANSWER, NO_IMAGE, Verdict};
 use crate::recording::Header;
@@ -36,7 +36,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// The limit for an answer of the engine that decides something, or that is shown.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// The same limit after the pull has succeeded.
+/// The limit for such an answer after the pull has succeeded: then it only decides about a warning.
 const BRIEF_ANSWER: Duration = Duration::from_secs(2);
 
 /// The stall limit is at least this during an extraction that shows no progress: a large layer takes long on an SD
@@ -120,6 +120,8 @@ impl LivePull<'_> {
     }
 
     /// Makes attempts until one of them decides; returns the exit code.
+    // As a part of `main` it would be larger by a fifth.
+    #[inline(never)]
     fn run(mut self, mut client: Client<'_>) -> u8 {
         if let Err(reason) = client.log_in(&mut || self.signals.go_on()) {
             return self.close_decided(&End::Cut(Some(Failure::own(Kind::Other, reason))));
@@ -140,17 +142,17 @@ impl LivePull<'_> {
             };
             failure.had_credentials = client.credentials.user.is_some();
             let failure = failure.clone();
-            let was_there = matches!(backend, Backend::Api(_));
+            let engine_answered = matches!(backend, Backend::Api(_));
             // Only the containerd store keeps the bytes of a broken pull; with the graphdriver each attempt starts from zero.
             let keeps = self.session.pull.is_containerd || attempt::is_of_containerd(&failure.text);
             let fetched = match self.session.pull.fetched() {
-                Fetched::Rest if !keeps && matches!(failure.kind, Kind::EngineGone) => Fetched::FromNothing,
+                Fetched::Rest if !keeps && matches!(failure.kind, Kind::EngineGone) => Fetched::FromScratch,
                 fetched => fetched,
             };
-            let broken = Broken { failure: &failure, fetched, was_there };
-            let Some(next) = attempts.next(broken, &mut || self.is_containerd(backend, &failure.text)) else {
-                let is_judged = matches!(&end, End::Cut(Some(own)) if own.kind == Kind::DiskFull);
-                self.explain(&client, failure.kind, is_judged);
+            let failed = FailedAttempt { failure: &failure, fetched, engine_answered };
+            let Some(next) = attempts.next(failed, &mut || self.is_containerd(backend, &failure.text)) else {
+                let is_too_large = matches!(&end, End::Cut(Some(own)) if own.kind == Kind::DiskFull);
+                self.explain(&client, failure.kind, is_too_large);
                 return self.close(&end, &verdict);
             };
             let limit = Some(self.options.retries);
@@ -181,7 +183,8 @@ impl LivePull<'_> {
             Err(error) => return self.cut(error),
         };
         let mut lines = LineBuffer::new(MAX_LINE);
-        let (mut idle, mut before, mut pacer) = (Duration::ZERO, Instant::now(), ReadPacer::new());
+        let max_pause = outputs::max_pause(self.options);
+        let (mut idle, mut before, mut pacer) = (Duration::ZERO, Instant::now(), ReadPacer::new(max_pause));
         loop {
             if let Some(signal) = signals.pending()
                 && let ControlFlow::Break(end) = source.stop(signal)
@@ -196,7 +199,7 @@ impl LivePull<'_> {
             };
             match source.read(&mut |body| lines.feed(body, &mut on_line)) {
                 // Data that is not read would fill the socket's buffer and block the engine.
-                Read::Bytes { more: true } => {}
+                Read::Bytes { more: true } => self.session.frame(self.at()),
                 Read::Bytes { more: false } | Read::Tick => {
                     self.session.advance(at());
                     if let ControlFlow::Break(end) = self.ask_sizes(client) {
@@ -219,7 +222,7 @@ impl LivePull<'_> {
             // docker's CLI prints no progress unless it writes to a terminal, so its silence means nothing.
             let Source::Api(_) = source else { continue };
             // At most one round is counted: a process that was stopped and continued has not stalled.
-            idle = if has_moved { Duration::ZERO } else { idle + before.elapsed().min(MAX_PAUSE + TICK) };
+            idle = if has_moved { Duration::ZERO } else { idle + before.elapsed().min(max_pause + TICK) };
             before = Instant::now();
             if let Some(limit) = self.stall_limit().filter(|limit| idle >= *limit) {
                 let reason = format!("nothing has moved for {}s", limit.as_secs());
@@ -272,8 +275,9 @@ impl LivePull<'_> {
         }
     }
 
-    /// Adds facts that help a reader to understand the failure. `is_judged`: the pull was ended here because the image cannot fit.
-    fn explain(&mut self, client: &Client<'_>, kind: Kind, is_judged: bool) {
+    /// Adds facts that help a reader to understand the failure. `is_too_large`: this program ended the pull, because the
+    /// image cannot fit.
+    fn explain(&mut self, client: &Client<'_>, kind: Kind, is_too_large: bool) {
         let (registry, credentials) = (self.reference.registry(), &client.credentials);
         let text = match (kind, &client.backend) {
             (Kind::Login, Backend::Api(_)) => match &credentials.user {
@@ -281,10 +285,10 @@ impl LivePull<'_> {
                 None => format!("no credentials for {registry} were found (looked in: {})", credentials.origin),
             },
             (Kind::DiskFull | Kind::Store, Backend::Api(engine)) => {
-                let Some((root, free)) = self.inspector(engine, ANSWER).room() else { return };
+                let Some((root, free)) = self.inspector(engine, ANSWER).space() else { return };
                 let root = root.display();
-                if is_judged {
-                    // How much is free there the reason says, by another measure: what is root's is the engine's too.
+                if is_too_large {
+                    // The reason names the free space already: what is free for root, as the engine runs as root.
                     format!("the engine keeps its images in {root}")
                 } else {
                     format!("{} free where the engine keeps its images ({root})", crate::report::bar::bytes(free))

@@ -156,13 +156,15 @@ impl Player<'_> {
             Entry::Retry(retry) => self.session().retry(at, &retry),
             Entry::Warning(text) => self.session().warn(at, &text),
             Entry::Sizes(sizes) => self.session().sizes(at, sizes),
-            // Whether it was too little is recorded in the closing entry.
-            Entry::Room(room) => drop(self.session().room(at, &room)),
+            // If the space was too small, the closing entry contains that.
+            Entry::DiskSpace(space) => drop(self.session().space(at, &space)),
             // The fast path did not understand the row: it may be broken, and not just hold an unknown line.
             Entry::Line(text) if self.on_engine_line(text) == Outcome::NotUnderstood => recording::check(line)?,
             Entry::Line(_) | Entry::Open(_) | Entry::Other => {}
             Entry::Raw(text) => {
-                self.session().raw_line(at, text.as_bytes());
+                let session = self.session();
+                session.raw_line(at, text.as_bytes());
+                session.frame(at);
             }
             Entry::End(ended) => self.end = Some(ended),
         }
@@ -171,7 +173,10 @@ impl Player<'_> {
 
     fn on_engine_line(&mut self, line: &[u8]) -> Outcome {
         let at = self.at;
-        self.session().line(at, line)
+        let session = self.session();
+        let outcome = session.line(at, line);
+        session.frame(at);
+        outcome
     }
 
     /// The session; opened with the defaults if the recording has no header.

@@ -1,6 +1,6 @@
 //! The viewer: `alm pull`, for people who may read the log and do nothing else.
 //!
-//! Separate from `os::tail`, which reads lines, and from `report::reader`, which lays them out: this module prints the
+//! Separate from `os::tail`, which reads lines, and from `report::layout`, which lays them out: this module prints the
 //! heading, waits, and explains why there is no log or none that may be read.
 //!
 //! **Invariant:** stdout gets the log's sanitized lines, and on a terminal a heading; everything else goes to stderr. A
@@ -14,7 +14,7 @@ use crate::os::tail::Tail;
 use crate::os::user;
 use crate::os::wait::{TICK, ready};
 use crate::pull::signal_exit_code;
-use crate::report::reader::Reader;
+use crate::report::layout::Layout;
 use crate::report::sanitize;
 use crate::sink::complaint::complain_as;
 use crate::sink::log;
@@ -26,26 +26,26 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How often an idle log is polled: rarely enough to cost nothing, often enough that nobody notices the delay.
-const IDLE: Duration = Duration::from_millis(200);
+const IDLE_POLL: Duration = Duration::from_millis(200);
 
 /// How often a growing log is polled, and how long after its last line it counts as growing.
-const BRISK: Duration = Duration::from_millis(20);
-const MOVING: Duration = Duration::from_secs(1);
+const ACTIVE_POLL: Duration = Duration::from_millis(20);
+const ACTIVE_FOR: Duration = Duration::from_secs(1);
 
-/// A log that became unreadable may be in the middle of a rotation, which creates the file before it makes it readable
+/// How long a log may be unreadable before the viewer gives up: a rotation creates the new file before it makes it readable
 /// for all.
-const TROUBLE: Duration = Duration::from_secs(2);
+const UNREADABLE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Shows the log; returns the exit code.
 pub(crate) fn view(options: &ViewOptions) -> u8 {
     let path = options.log.as_deref().unwrap_or(Path::new(log::PATH));
     let charset = Charset::from_environment(options.ascii);
-    let reader = Reader::new(is_colored(options.color), charset);
+    let layout = Layout::new(is_colored(options.color), charset);
     let tail = Tail::open(path, options.lines, options.raw, options.follow);
     // Caught only now: until here, where a line of gigabytes may be skipped, a signal has to end the process.
     let signals = Signals::catch(false);
     let shown =
-        tail.map_err(|error| unreadable(path, &error)).and_then(|tail| show(tail, path, options, reader, &signals));
+        tail.map_err(|error| unreadable(path, &error)).and_then(|tail| show(tail, path, options, layout, &signals));
     match (shown, signals.pending()) {
         (_, Some(signal)) => signal_exit_code(signal),
         (Ok(()), None) => 0,
@@ -61,26 +61,26 @@ fn show(
     mut tail: Tail,
     path: &Path,
     options: &ViewOptions,
-    mut reader: Reader,
+    mut layout: Layout,
     signals: &Signals,
 ) -> Result<(), String> {
     let mut output = Output::stdout().map_err(|error| format!("standard output: {error}"))?;
     let mut buffer = String::new();
     let is_terminal = io::stdout().is_terminal();
-    reader.columns = is_terminal.then(|| output.size().0);
+    layout.columns = is_terminal.then(|| output.size().0);
     if !tail.is_there() || (options.lines > 0 && tail.is_empty()) {
-        say_that_there_is_nothing(&tail, path, options, reader.charset);
+        explain_no_lines(&tail, path, options, layout.charset);
     } else if is_terminal {
         let following = if options.follow { " (following; Ctrl-C ends)" } else { "" };
         let heading = format!("Log of image pulls: {}{following}", path.display());
-        reader.text("", &sanitize::safe(&heading).to_string(), &mut buffer);
+        layout.text("", &sanitize::safe(&heading).to_string(), &mut buffer);
     }
-    let (mut moved, mut trouble) = (None, None);
+    let (mut grew_at, mut unreadable_since) = (None, None);
     while signals.pending().is_none() {
         let polled = if options.follow { tail.poll() } else { Ok(()) };
         // Asked for each line: the terminal may have been resized.
-        reader.columns = is_terminal.then(|| output.size().0);
-        let read = tail.read(&mut |line| reader.push(line, &mut buffer));
+        layout.columns = is_terminal.then(|| output.size().0);
+        let read = tail.read(&mut |line| layout.push(line, &mut buffer));
         let is_more = read.map_err(|error| format!("{}: {error}", path.display()))?;
         // A rotation must not be missed while the reader is slow.
         let mut on_tick = || {
@@ -95,21 +95,21 @@ fn show(
         }
         buffer.clear();
         if is_more {
-            moved = Some(Instant::now());
+            grew_at = Some(Instant::now());
             continue;
         }
         if !options.follow {
             break;
         }
         match polled {
-            Ok(()) => trouble = None,
-            Err(error) if trouble.get_or_insert_with(Instant::now).elapsed() > TROUBLE => {
+            Ok(()) => unreadable_since = None,
+            Err(error) if unreadable_since.get_or_insert_with(Instant::now).elapsed() > UNREADABLE_LIMIT => {
                 return Err(unreadable(path, &error));
             }
             Err(_) => {}
         }
-        let is_moving = moved.is_some_and(|moved: Instant| moved.elapsed() < MOVING);
-        if !wait(if is_moving { BRISK } else { IDLE }) {
+        let is_growing = grew_at.is_some_and(|grew_at: Instant| grew_at.elapsed() < ACTIVE_FOR);
+        if !wait(if is_growing { ACTIVE_POLL } else { IDLE_POLL }) {
             break;
         }
     }
@@ -123,7 +123,7 @@ fn wait(time: Duration) -> bool {
     !matches!(ready(&stdout, PollFlags::empty(), time), Ok(true))
 }
 
-fn say_that_there_is_nothing(tail: &Tail, path: &Path, options: &ViewOptions, charset: Charset) {
+fn explain_no_lines(tail: &Tail, path: &Path, options: &ViewOptions, charset: Charset) {
     let path = sanitize::safe(&path.display().to_string()).to_string();
     let state =
         if tail.is_there() { format!("The log {path} is empty") } else { format!("There is no log {path} yet") };

@@ -165,7 +165,7 @@ impl Child {
     }
 
     fn read_within(&mut self, buffer: &mut [u8], tick: Duration) -> io::Result<Read> {
-        // Before the pipe is read: only then is what the pipe still holds all of the child's output.
+        // Checked before the pipe is read: if the child has ended by now, the pipe already holds the rest of its output.
         self.reap()?;
         self.feed();
         if let Some(output) = &mut self.output {

@@ -1,5 +1,5 @@
-//! A console of this device that is painted by a program to which it is not the controlling terminal, and on which
-//! others write, too.
+//! A text console of this device, such as `/dev/tty1`. It is not the controlling terminal of this program, and other
+//! programs write on it, too.
 //!
 //! Separate from `output`, because here nothing may wait and nothing is final: Ctrl-S stops a console, a getty hangs it
 //! up, the kernel writes on it at any time.

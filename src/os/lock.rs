@@ -7,12 +7,11 @@
 //! **Invariant:** if a lock cannot be taken for another reason than being held, the pull goes on; and no lock counts
 //! that another user could have taken.
 
-use crate::os::user;
+use crate::os::{file, user};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, fstat, openat};
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 /// The state of the lock.
@@ -54,12 +53,7 @@ fn directory(runtime: &Path) -> io::Result<OwnedFd> {
     let path = shared.join("lock");
     // The upper directory also contains the states of pulls, which all may read.
     for (directory, mode) in [(&shared, 0o755), (&path, 0o700)] {
-        match DirBuilder::new().mode(mode).create(directory) {
-            // Independent of the umask.
-            Ok(()) => fs::set_permissions(directory, Permissions::from_mode(mode))?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
+        file::create_directory(directory, mode)?;
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = openat(CWD, &path, flags, Mode::empty())?;
@@ -88,17 +82,15 @@ fn is_ours_alone(file: &OwnedFd) -> io::Result<()> {
 fn file_name(image: &str) -> String {
     let readable: String =
         image.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' }).take(100).collect();
-    // FNV-1a: has to stay the same in all versions of this program.
-    let hash = image
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    format!("{readable}-{hash:016x}")
+    // The same in all versions of this program, which otherwise would not see each other's locks.
+    format!("{readable}-{:016x}", alm_state::fnv1a(image))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::path::PathBuf;
 
     /// A runtime directory of a test's own.

@@ -1,4 +1,4 @@
-//! The operating system: processes, signals, files, locks, and outputs that never block.
+//! The operating system: processes, signals, files, locks, facts about the host, and outputs that never block.
 //!
 //! **Invariant:** nothing here knows of Docker or of a pull.
 
@@ -7,6 +7,7 @@ pub(crate) mod child;
 pub(crate) mod clock;
 pub(crate) mod console;
 pub(crate) mod file;
+pub(crate) mod host;
 pub(crate) mod lock;
 pub(crate) mod output;
 // libFuzzer installs its own signal handlers.

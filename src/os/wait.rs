@@ -30,8 +30,11 @@ pub(crate) fn any_ready(files: &mut [PollFd<'_>], time: Duration) -> io::Result<
     }
 }
 
-/// Bars still move nearly five times a second, and the end of a pull is not delayed: it ends the sleep.
-pub(crate) const MAX_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause while somebody sees each event: bars still move nearly five times a second. The end of a pull is not
+/// delayed by any pause: it ends the sleep.
+pub(crate) const WATCHED: Duration = Duration::from_millis(200);
+/// The same if events only become lines and states, of which there is at most one a second.
+pub(crate) const UNWATCHED: Duration = Duration::from_millis(500);
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 
 /// More lines than this in one pause are many: the kernel buffers about 270 writes of the engine, after which the
@@ -40,14 +43,16 @@ const MANY_LINES: usize = 100;
 
 /// Decides how long the engine's next lines are left unread: nearly all of a pull's cost is waking up for each line.
 pub(crate) struct ReadPacer {
+    max: Duration,
     last: Duration,
     /// The lines read since the last pause.
     lines: usize,
 }
 
 impl ReadPacer {
-    pub(crate) fn new() -> Self {
-        Self { last: MAX_PAUSE, lines: 0 }
+    /// `max` is the longest pause.
+    pub(crate) fn new(max: Duration) -> Self {
+        Self { max, last: max, lines: 0 }
     }
 
     /// Counts a line that was read.
@@ -60,7 +65,7 @@ impl ReadPacer {
     pub(crate) fn next(&mut self, is_within_line: bool) -> Duration {
         let lines = std::mem::take(&mut self.lines);
         let is_behind = is_within_line || lines > MANY_LINES;
-        self.last = if is_behind { (self.last / 2).max(MIN_PAUSE) } else { (self.last * 2).min(MAX_PAUSE) };
+        self.last = if is_behind { (self.last / 2).max(MIN_PAUSE) } else { (self.last * 2).min(self.max) };
         self.last
     }
 }
@@ -71,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_pause_is_the_shorter_the_more_is_read() {
-        let mut pacer = ReadPacer::new();
+        let mut pacer = ReadPacer::new(WATCHED);
         let mut next = |lines, is_within_line| {
             (0..lines).for_each(|_| pacer.line());
             pacer.next(is_within_line).as_micros()
@@ -85,5 +90,8 @@ mod tests {
             [100_000, 50_000, 25_000, 12_500, 6_250, 3_125, 1_562, 1_000, 1_000]
         );
         assert_eq!(next(0, false), 2_000);
+        let mut unwatched = ReadPacer::new(UNWATCHED);
+        let next = |is_within_line| unwatched.next(is_within_line).as_millis();
+        assert_eq!([false, true, true, false, false, false].map(next), [500, 250, 125, 250, 500, 500]);
     }
 }

@@ -22,17 +22,17 @@ pub(crate) enum Fetched {
     Nothing,
     /// Bytes, from where the previous attempt broke off.
     Rest,
-    /// Bytes that an earlier attempt had already downloaded, or the first bytes of all.
-    FromNothing,
+    /// Bytes from the beginning of the layers: for the first time, or again.
+    FromScratch,
 }
 
 /// An attempt that failed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Broken<'a> {
+pub(crate) struct FailedAttempt<'a> {
     pub(crate) failure: &'a Failure,
     pub(crate) fetched: Fetched,
-    /// Whether the engine had answered before.
-    pub(crate) was_there: bool,
+    /// Whether an engine had answered before this attempt failed.
+    pub(crate) engine_answered: bool,
 }
 
 /// Another attempt.
@@ -56,32 +56,32 @@ pub(crate) struct Attempts {
     was_at_once: bool,
     /// Whether the latest attempt began at once.
     is_at_once: bool,
-    /// The number of attempts that downloaded from zero.
-    from_nothing: u64,
+    /// The number of attempts that downloaded from the beginning.
+    from_scratch: u64,
 }
 
 impl Attempts {
     pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, number: 0, waited: 0, has_moved: false, was_at_once: false, is_at_once: false, from_nothing: 0 }
+        Self { limit, number: 0, waited: 0, has_moved: false, was_at_once: false, is_at_once: false, from_scratch: 0 }
     }
 
-    /// Handles a failed attempt: returns the next one, or `None`. `is_containerd` is asked only if the answer matters:
-    /// whether the images are in the containerd store. That store deletes unfinished layers 0.1 to 0.4 s after an
-    /// error; a pull that begins earlier continues them.
-    pub(crate) fn next(&mut self, broken: Broken<'_>, is_containerd: &mut dyn FnMut() -> bool) -> Option<Next> {
-        self.has_moved |= broken.fetched != Fetched::Nothing;
-        self.from_nothing += u64::from(broken.fetched == Fetched::FromNothing);
+    /// Handles a failed attempt: returns the next one, or `None` if there is to be none. `is_containerd` says whether the
+    /// images are in the containerd store; it is called only if the answer matters. That store deletes unfinished layers
+    /// 0.1 to 0.4 s after an error; a pull that begins earlier continues them.
+    pub(crate) fn next(&mut self, failed: FailedAttempt<'_>, is_containerd: &mut dyn FnMut() -> bool) -> Option<Next> {
+        self.has_moved |= failed.fetched != Fetched::Nothing;
+        self.from_scratch += u64::from(failed.fetched == Fetched::FromScratch);
         // An attempt that begins at once can meet that deletion, and fail because something is not found that the
         // previous attempt had found a moment before.
         let has_met_deletion = std::mem::take(&mut self.is_at_once)
-            && matches!(broken.failure.kind, Kind::NotFound | Kind::Store | Kind::Damaged | Kind::Other);
-        let may_pass = broken.failure.may_pass(broken.was_there) || has_met_deletion;
-        if self.number >= self.limit || !may_pass || self.from_nothing > 1 {
+            && matches!(failed.failure.kind, Kind::NotFound | Kind::Store | Kind::Damaged | Kind::Other);
+        let may_pass = failed.failure.may_pass(failed.engine_answered) || has_met_deletion;
+        if self.number >= self.limit || !may_pass || self.from_scratch > 1 {
             return None;
         }
         self.number += 1;
         // An engine that is gone does not return at once, and has to be asked again for its API version.
-        let is_there = !matches!(broken.failure.kind, Kind::EngineGone | Kind::EngineDown);
+        let is_there = !matches!(failed.failure.kind, Kind::EngineGone | Kind::EngineDown);
         if self.has_moved && !self.was_at_once && is_there && is_containerd() {
             (self.was_at_once, self.is_at_once) = (true, true);
             return Some(Next { number: self.number, wait: 0 });
@@ -98,8 +98,8 @@ pub(crate) fn is_of_containerd(reason: &str) -> bool {
     CONTAINERD_SAYS.iter().any(|words| reason.contains(words))
 }
 
-/// The time that is added to a wait. `nanoseconds` is from the clock: devices that fail in the same moment differ at
-/// least in its last digits, and each digit changes the whole result.
+/// The time that is added to a wait. `nanoseconds` are those of the wall clock: devices that fail in the same moment
+/// differ at least in its last digits, and each digit changes the whole result. `process` is this process's id.
 pub(crate) fn jitter(nanoseconds: u32, process: u32) -> Duration {
     // The multiplier of Fibonacci hashing, 2^64 divided by the golden ratio.
     let mixed = (u64::from(process) << 32 ^ u64::from(nanoseconds)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -119,7 +119,7 @@ mod tests {
         is_containerd: &mut dyn FnMut() -> bool,
     ) -> Option<Next> {
         let failure = Failure::own(kind, "x");
-        attempts.next(Broken { failure: &failure, fetched, was_there: true }, is_containerd)
+        attempts.next(FailedAttempt { failure: &failure, fetched, engine_answered: true }, is_containerd)
     }
 
     /// The waits before the attempts that follow failed ones with these downloads.
@@ -143,10 +143,10 @@ mod tests {
 
     #[test]
     fn only_what_may_pass_is_tried_again() {
-        let next = |kind, was_there| {
+        let next = |kind, engine_answered| {
             let failure = Failure::own(kind, "x");
             Attempts::new(1)
-                .next(Broken { failure: &failure, fetched: Fetched::Nothing, was_there }, &mut || true)
+                .next(FailedAttempt { failure: &failure, fetched: Fetched::Nothing, engine_answered }, &mut || true)
                 .is_some()
         };
         for kind in [Kind::Unreachable, Kind::ServerError, Kind::EngineGone, Kind::Stalled] {
@@ -160,25 +160,25 @@ mod tests {
 
     #[test]
     fn the_containerd_store_is_asked_again_at_once() {
-        use Fetched::{FromNothing, Nothing, Rest};
+        use Fetched::{FromScratch, Nothing, Rest};
         let check = |all: &[Fetched], expected: &[Option<u64>]| {
             assert_eq!(waits(Kind::Unreachable, true, all), expected, "{all:?}");
         };
-        check(&[FromNothing, Rest, Rest, Rest], &[Some(0), Some(5), Some(10), Some(20)]);
+        check(&[FromScratch, Rest, Rest, Rest], &[Some(0), Some(5), Some(10), Some(20)]);
         // The first attempt after bytes have moved, in any position.
-        check(&[Nothing, FromNothing, Nothing, Rest], &[Some(5), Some(0), Some(10), Some(20)]);
-        check(&[FromNothing, Rest, FromNothing], &[Some(0), Some(5), None]);
-        assert_eq!(waits(Kind::Stalled, true, &[FromNothing]), [Some(0)]);
-        assert_eq!(waits(Kind::EngineGone, true, &[FromNothing, Rest]), [Some(5), Some(10)]);
-        assert_eq!(waits(Kind::EngineDown, true, &[FromNothing]), [Some(5)]);
+        check(&[Nothing, FromScratch, Nothing, Rest], &[Some(5), Some(0), Some(10), Some(20)]);
+        check(&[FromScratch, Rest, FromScratch], &[Some(0), Some(5), None]);
+        assert_eq!(waits(Kind::Stalled, true, &[FromScratch]), [Some(0)]);
+        assert_eq!(waits(Kind::EngineGone, true, &[FromScratch, Rest]), [Some(5), Some(10)]);
+        assert_eq!(waits(Kind::EngineDown, true, &[FromScratch]), [Some(5)]);
     }
 
     #[test]
     fn what_an_attempt_at_once_does_not_find_is_tried_again() {
-        use Fetched::{FromNothing, Nothing};
+        use Fetched::{FromScratch, Nothing};
         let mut attempts = Attempts::new(9);
         let mut wait = |kind, fetched| next(&mut attempts, kind, fetched, &mut || true).map(|next| next.wait);
-        assert_eq!(wait(Kind::Unreachable, FromNothing), Some(0));
+        assert_eq!(wait(Kind::Unreachable, FromScratch), Some(0));
         assert_eq!(wait(Kind::Store, Nothing), Some(5));
         // Not twice.
         assert_eq!(wait(Kind::Store, Nothing), None);
@@ -192,20 +192,20 @@ mod tests {
             let mut attempts = Attempts::new(9);
             let mut wait = |kind, fetched| next(&mut attempts, kind, fetched, &mut || true).map(|next| next.wait);
             assert_eq!(wait(kind, Nothing), None, "{kind:?} before anything has come");
-            assert_eq!(wait(Kind::Unreachable, FromNothing), Some(0));
+            assert_eq!(wait(Kind::Unreachable, FromScratch), Some(0));
             assert_eq!(wait(kind, Nothing), expected, "{kind:?}");
         }
     }
 
     #[test]
     fn bytes_are_not_fetched_again_and_again() {
-        use Fetched::{FromNothing, Nothing, Rest};
+        use Fetched::{FromScratch, Nothing, Rest};
         for (is_containerd, first) in [(false, 5), (true, 0)] {
             let next = |all: &[Fetched]| waits(Kind::Unreachable, is_containerd, all);
-            assert_eq!(next(&[FromNothing, FromNothing]), [Some(first), None]);
+            assert_eq!(next(&[FromScratch, FromScratch]), [Some(first), None]);
             // What fetched nothing or went on does not count.
-            assert!(next(&[FromNothing, Nothing, Rest, Nothing, Rest]).iter().all(Option::is_some));
-            assert_eq!(next(&[FromNothing, Nothing, Rest, FromNothing]).last(), Some(&None));
+            assert!(next(&[FromScratch, Nothing, Rest, Nothing, Rest]).iter().all(Option::is_some));
+            assert_eq!(next(&[FromScratch, Nothing, Rest, FromScratch]).last(), Some(&None));
         }
     }
 

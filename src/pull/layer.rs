@@ -30,7 +30,7 @@ pub(crate) enum Change {
 const FIRST_WRITE: u64 = 1 << 20;
 
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that the engine told")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that the engine reported")]
 pub(crate) struct Layer {
     pub(crate) id: String,
     pub(crate) phase: Phase,
@@ -89,8 +89,8 @@ impl Layer {
         matches!(self.phase, Phase::Downloaded | Phase::Extracting | Phase::Complete | Phase::Cached)
     }
 
-    /// Whether nothing more will happen to it.
-    pub(crate) fn is_still(&self) -> bool {
+    /// Whether its phase is the last one: complete or cached.
+    pub(crate) fn is_at_end(&self) -> bool {
         matches!(self.phase, Phase::Complete | Phase::Cached)
     }
 
@@ -112,9 +112,9 @@ impl Layer {
     /// How many of these bytes the containerd store had kept from an earlier pull: it counts from the beginning of the
     /// layer. `kept` is how far this run had come with it before, 0 if the layer is new to the run.
     ///
-    /// The store does not report what it kept. The first number of a fresh layer was downloaded within a tenth of a
-    /// second, and the next number grows at that rate; a continued layer has a large first number, and the next is
-    /// little more.
+    /// The store does not report what it kept, so this compares the first two numbers of bytes that it reports, a tenth of
+    /// a second apart. The second number of a new layer is about twice the first. The first number of a continued layer
+    /// includes the kept bytes, so the second is only a little larger.
     pub(crate) fn was_there(&self, kept: u64) -> u64 {
         let first = self.first.unwrap_or(0);
         // The store writes whole megabytes from where it continues.
@@ -141,8 +141,8 @@ impl Layer {
 
     /// Applies the engine's event.
     pub(crate) fn apply(&mut self, phase: Phase, numbers: Numbers) -> Change {
-        let is_new = self.note(phase, numbers);
-        let is_news = match phase {
+        let difference = self.note(phase, numbers);
+        let is_change = match phase {
             Phase::Queued => {
                 self.may_restart = true;
                 false
@@ -167,10 +167,10 @@ impl Layer {
             Phase::Complete => self.complete(),
             Phase::Cached => self.exists(),
         };
-        if is_news { Change::Began } else { is_new }
+        if is_change { Change::Began } else { difference }
     }
 
-    /// Whether the event differs from the one before.
+    /// Keeps the event, and returns how it differs from the one before.
     fn note(&mut self, phase: Phase, numbers: Numbers) -> Change {
         let (before, known) = &mut self.last_event;
         let is_same = match (*before, phase) {
@@ -258,22 +258,22 @@ impl Layer {
 
     /// All bytes are here and are being verified. Returns whether this is new.
     fn verify(&mut self) -> bool {
-        let is_news = self.phase != Phase::Verifying && !self.is_downloaded();
-        if is_news {
+        let is_change = self.phase != Phase::Verifying && !self.is_downloaded();
+        if is_change {
             self.phase = Phase::Verifying;
             self.all_here();
         }
-        is_news
+        is_change
     }
 
     /// All bytes are here. Returns whether this is new.
     fn end_download(&mut self) -> bool {
-        let is_news = !self.is_downloaded();
-        if is_news {
+        let is_change = !self.is_downloaded();
+        if is_change {
             self.phase = Phase::Downloaded;
             self.all_here();
         }
-        is_news
+        is_change
     }
 
     fn extract(&mut self, numbers: Numbers) -> Change {

@@ -7,17 +7,17 @@
 //! engine said so; the absence of errors is not enough.
 
 pub(crate) mod attempt;
+pub(crate) mod disk;
 pub(crate) mod failure;
 pub(crate) mod layer;
 pub(crate) mod meter;
-pub(crate) mod room;
 pub(crate) mod sizes;
 pub(crate) mod snapshot;
 mod tally;
 mod verdict;
 
 pub(crate) use alm_stream::{LineBuffer, MAX_LINE, event, split_object};
-pub(crate) use verdict::{End, Verdict, signal_exit_code};
+pub(crate) use verdict::{End, Verdict, signal_exit_code, signal_name};
 
 use crate::pull::event::{Event, Numbers};
 use crate::pull::failure::{Failure, Kind, PULL_CALL};
@@ -29,6 +29,9 @@ use std::borrow::Cow;
 /// More layers than any image has (Docker allows 127). Further ones are ignored, so that a hostile stream cannot fill
 /// the memory.
 const MAX_LAYERS: usize = 1024;
+
+/// The space for layers from the beginning: without it they are copied to larger and larger places, which all stay in memory.
+const USUAL_LAYERS: usize = 48;
 
 /// How many blobs that are not layers are kept.
 const MAX_OTHERS: usize = 64;
@@ -223,6 +226,9 @@ impl Pull {
 
     fn announce(&mut self, id: &str, phase: Phase, numbers: Numbers) -> Update<'static> {
         let at = self.layers.len();
+        if at == 0 {
+            self.layers.reserve_exact(USUAL_LAYERS);
+        }
         self.latest = at;
         let mut layer = Layer::new(id);
         // The id is a digest, so the size is the same in each attempt.
@@ -345,7 +351,7 @@ impl Pull {
     pub(crate) fn may_extract_unseen(&self) -> bool {
         let is_over = self.status_seen || self.error.is_some();
         let shows_bytes =
-            |layer: &Layer| !layer.is_still() && layer.extracted.is_some_and(|(done, whole)| done < whole);
+            |layer: &Layer| !layer.is_at_end() && layer.extracted.is_some_and(|(done, whole)| done < whole);
         let is_here = !self.layers.is_empty() && self.layers.iter().all(Layer::is_downloaded);
         is_here && !is_over && !self.layers.iter().any(shows_bytes)
     }
@@ -521,7 +527,7 @@ mod tests {
         say(pull, "1: Pulling from a");
         check(pull, ANNOUNCED, Change::Silent, 1000);
         check(pull, downloading(10, 1000), Change::Restarted, 10);
-        assert_eq!((pull.percent(), pull.finished, pull.layers[0].is_still()), (percent, 1, false));
+        assert_eq!((pull.percent(), pull.finished, pull.layers[0].is_at_end()), (percent, 1, false));
         check(pull, DOWNLOADED, Change::Began, 1000);
         check(pull, extracting(1, 1000), Change::Began, 1000);
         check(pull, COMPLETE, Change::Silent, 1000);
@@ -843,7 +849,7 @@ mod tests {
 
     #[test]
     fn an_attempt_goes_on_or_fetches_from_nothing() {
-        use crate::pull::attempt::Fetched::{FromNothing, Nothing, Rest};
+        use crate::pull::attempt::Fetched::{FromScratch, Nothing, Rest};
         let mut pull = Pull::default();
         let mut attempt = |counts: &[(&str, u64)]| {
             for (id, count) in counts {
@@ -855,13 +861,13 @@ mod tests {
             fetched
         };
         assert_eq!(attempt(&[]), Nothing);
-        assert_eq!(attempt(&[("a", 1), ("a", 4), ("a", 6)]), FromNothing);
+        assert_eq!(attempt(&[("a", 1), ("a", 4), ("a", 6)]), FromScratch);
         assert_eq!(attempt(&[]), Nothing);
         assert_eq!(attempt(&[("a", 6), ("a", 7)]), Rest);
         // A layer that no attempt had begun counts as neither.
         assert_eq!(attempt(&[("a", 7), ("a", 8), ("b", 1), ("b", 4)]), Rest);
         // From nothing, also when it comes further than before.
-        assert_eq!(attempt(&[("a", 1), ("a", 5), ("a", 9), ("b", 1)]), FromNothing);
+        assert_eq!(attempt(&[("a", 1), ("a", 5), ("a", 9), ("b", 1)]), FromScratch);
         assert_eq!(attempt(&[("c", 1), ("c", 2)]), Rest);
     }
 

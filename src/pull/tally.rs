@@ -77,7 +77,7 @@ impl Pull {
             return Fetched::Nothing;
         }
         if self.before.iter().all(|known| known.transferred == 0) {
-            return Fetched::FromNothing;
+            return Fetched::FromScratch;
         }
         let (mut kept, mut lost) = (0_u64, 0_u64);
         for layer in &self.layers {
@@ -91,7 +91,7 @@ impl Pull {
             kept = kept.saturating_add(is_there);
             lost = lost.saturating_add(before - is_there);
         }
-        if lost > kept { Fetched::FromNothing } else { Fetched::Rest }
+        if lost > kept { Fetched::FromScratch } else { Fetched::Rest }
     }
 
     /// The bytes that were seen, including those that the engine had before this run. Unlike `moved` it never

@@ -49,3 +49,14 @@ impl Verdict {
 pub(crate) fn signal_exit_code(signal: i32) -> u8 {
     128_u8.saturating_add(u8::try_from(signal).unwrap_or(0))
 }
+
+/// The name of a signal that ends this program.
+pub(crate) fn signal_name(signal: i32) -> String {
+    match signal {
+        1 => "SIGHUP".into(),
+        2 => "SIGINT".into(),
+        9 => "SIGKILL".into(),
+        15 => "SIGTERM".into(),
+        other => format!("signal {other}"),
+    }
+}

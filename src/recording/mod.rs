@@ -29,13 +29,14 @@ mod recorder;
 
 pub(crate) use recorder::Recorder;
 
+use crate::docker::RawFields;
 use crate::pull::End;
+use crate::pull::disk::DiskSpace;
 use crate::pull::failure::{Failure, Kind};
-use crate::pull::room::Room;
 use crate::pull::sizes::Sizes;
 use crate::report::line::{Method, Opening, Retry};
 use alm_state::parse_rfc3339;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -70,7 +71,7 @@ pub(crate) enum Entry<'a> {
     /// The sizes of the layers, from the registry.
     Sizes(Sizes),
     /// The free space where the engine keeps its images was measured.
-    Room(Room),
+    DiskSpace(DiskSpace),
     End(Ended),
     /// A row with a code that this version does not know.
     Other,
@@ -91,7 +92,7 @@ pub(crate) struct Ended {
 
 /// Reads the first line of a file. `None` means that there is no header: the file is a capture of an engine's JSON lines.
 pub(crate) fn header(line: &[u8]) -> Result<Option<Header>, String> {
-    match std::str::from_utf8(line).ok().map(serde_json::from_str::<Fields<'_>>) {
+    match std::str::from_utf8(line).ok().map(serde_json::from_str::<RawFields<'_>>) {
         Some(Ok(top)) => Ok(top.raw("version").is_some_and(|version| version != "null").then(|| Header {
             image: top.text("image"),
             started: parse_rfc3339(&top.text("started")),
@@ -188,7 +189,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {
 }
 
 /// Reads the data of a row `a`.
-fn attempt(data: &Fields<'_>, header: &Header) -> Entry<'static> {
+fn attempt(data: &RawFields<'_>, header: &Header) -> Entry<'static> {
     let number: u64 = data.text("attempt").parse().unwrap_or(1);
     if number > 1 {
         let failure = failure(&data.text("reason"), Kind::from_name(&data.text("kind")));
@@ -205,7 +206,7 @@ fn attempt(data: &Fields<'_>, header: &Header) -> Entry<'static> {
 }
 
 /// Reads the data of a row `x`.
-fn ending(data: &Fields<'_>) -> Entry<'static> {
+fn ending(data: &RawFields<'_>) -> Entry<'static> {
     let kind = Kind::from_name(&data.text("kind"));
     let reason = Some(data.text("reason")).filter(|reason| !reason.is_empty()).map(|reason| failure(&reason, kind));
     let end = data.text("end");
@@ -224,49 +225,6 @@ fn ending(data: &Fields<'_>) -> Entry<'static> {
 /// A recorded failure. Early versions recorded no kind; then it is found from the text.
 fn failure(reason: &str, kind: Option<Kind>) -> Failure {
     kind.map_or_else(|| Failure::recorded(reason), |kind| Failure::own(kind, reason))
-}
-
-/// The fields of an object, with their values not yet parsed. One type for all objects of a recording, because code that
-/// serde derives for each of them would be a tenth of this executable.
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
-
-impl Fields<'_> {
-    fn raw(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.get())
-    }
-
-    /// A string, a number or `true`, as text; anything else as an empty text. Values are only shown, so they are not
-    /// validated.
-    fn text(&self, name: &str) -> String {
-        let raw = self.raw(name).unwrap_or_default();
-        match raw.as_bytes().first() {
-            Some(b'"') => serde_json::from_str(raw).unwrap_or_default(),
-            Some(b'0'..=b'9' | b't') => raw.to_owned(),
-            _ => String::new(),
-        }
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(Fields(fields))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
 }
 
 #[cfg(test)]

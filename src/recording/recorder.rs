@@ -7,8 +7,8 @@
 use super::{Header, findings};
 use crate::os::file;
 use crate::pull::End;
+use crate::pull::disk::DiskSpace;
 use crate::pull::failure::Failure;
-use crate::pull::room::Room;
 use crate::pull::sizes::Sizes;
 use crate::report::line::{Method, Opening, Retry};
 use crate::report::stamp::rfc3339;
@@ -96,8 +96,8 @@ impl Recorder {
     }
 
     /// Writes the free space where the engine keeps its images.
-    pub(crate) fn room(&mut self, at: u64, room: &Room) -> io::Result<()> {
-        self.finding(at, &findings::room(room))
+    pub(crate) fn space(&mut self, at: u64, space: &DiskSpace) -> io::Result<()> {
+        self.finding(at, &findings::space(space))
     }
 
     fn finding(&mut self, at: u64, data: &str) -> io::Result<()> {

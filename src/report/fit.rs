@@ -15,8 +15,8 @@ pub(crate) fn cells(text: &str) -> usize {
     text.chars().map(cells_of).sum()
 }
 
-/// Two cells for every character that is an emoji anywhere, and for all from Hangul on that are no symbols. A variation
-/// selector has no cell of its own.
+/// Two cells for every character that some terminal shows as an emoji, and for all characters from Hangul on that are
+/// not symbols. A variation selector has no cell of its own.
 fn cells_of(c: char) -> usize {
     match c {
         '\u{fe00}'..='\u{fe0f}' => 0,

@@ -6,8 +6,8 @@
 //! **Invariant:** pure, like all of the report; a full bar is shown only if the pull has succeeded.
 
 use crate::pull::snapshot::{Amount, Snapshot};
-use crate::pull::{Pull, Verdict};
-use crate::report::line::{About, LINE_BYTES, Method, Opening, Part, Retry, Topic, signal_name};
+use crate::pull::{Pull, Verdict, signal_name};
+use crate::report::line::{About, LINE_BYTES, Method, Opening, Part, Retry, Topic};
 use crate::report::throttle::Throttle;
 use crate::report::{Out, Report, WARNING, WithBar, bar, sanitize};
 use std::fmt;

@@ -131,7 +131,7 @@ impl Report {
     fn download_bar(&mut self, layer: &Layer, index: usize, done: u64, at: u64, out: Out<'_>) {
         let size = layer.size.unwrap_or(0);
         let percent = bar::percent(done, size);
-        if !self.throttle.is_news(index, at, (percent, bar::shown(done), size)) {
+        if !self.throttle.note_bar(index, at, (percent, bar::shown(done), size)) {
             return;
         }
         if layer.size.is_none() {
@@ -152,7 +152,7 @@ impl Report {
 
     fn extraction_bar(&mut self, layer: &Layer, index: usize, (done, whole): (u64, u64), at: u64, out: Out<'_>) {
         let percent = bar::percent(done, whole);
-        if !self.throttle.is_news(index, at, (percent, 0, 0)) {
+        if !self.throttle.note_bar(index, at, (percent, 0, 0)) {
             return;
         }
         self.layer_bar(layer, Phase::Extracting, at, out, (done, whole), format_args!(" {percent}%"));

@@ -112,14 +112,3 @@ pub(crate) struct Retry {
     /// Why the previous attempt failed.
     pub(crate) failure: Failure,
 }
-
-/// The name of a signal that ends this program.
-pub(crate) fn signal_name(signal: i32) -> String {
-    match signal {
-        1 => "SIGHUP".into(),
-        2 => "SIGINT".into(),
-        9 => "SIGKILL".into(),
-        15 => "SIGTERM".into(),
-        other => format!("signal {other}"),
-    }
-}

@@ -11,11 +11,11 @@ mod digits;
 pub(crate) mod fit;
 mod image;
 mod layer;
+pub(crate) mod layout;
 pub(crate) mod line;
 pub(crate) mod moment;
 pub(crate) mod page;
 pub(crate) mod pages;
-pub(crate) mod reader;
 pub(crate) mod sanitize;
 mod sizes;
 pub(crate) mod stamp;
@@ -26,7 +26,7 @@ use crate::pull::layer::{Change, Layer};
 use crate::pull::meter::Meter;
 use crate::pull::{Pull, Update};
 use crate::report::line::{About, Bar, Line, Part, Topic};
-use crate::report::throttle::{Grid, Throttle};
+use crate::report::throttle::{Schedule, Throttle};
 use std::fmt::{Arguments, Write as _};
 
 /// The longest line for people, in characters without the stamp `[2025-11-19 10:30:15] `.
@@ -44,7 +44,7 @@ const RULE: &str = "==========================================";
 #[derive(Default)]
 pub(crate) struct Report {
     throttle: Throttle,
-    grid: Grid,
+    schedule: Schedule,
     /// Updated with the pull before each event, and when time passes.
     pub(crate) meter: Meter,
     /// Whether bytes are reported; docker's CLI reports none.
@@ -64,7 +64,7 @@ impl Report {
     /// Emits the lines that are due by now, each with the time when it was due. To be called before each event and on
     /// each tick.
     pub(crate) fn advance(&mut self, pull: &Pull, at: u64, out: Out<'_>) {
-        while let Some(due) = self.grid.next(at) {
+        while let Some(due) = self.schedule.next(at) {
             self.notices(pull, due, out);
             self.meter.advance(pull, due);
             self.overall(pull, due, out);
@@ -83,8 +83,8 @@ impl Report {
         if !self.has_bytes {
             return;
         }
-        while let Some((due, seconds)) = self.throttle.still(at) {
-            let layer = self.moving.and_then(|at| pull.layers.get(at)).filter(|layer| !layer.is_still());
+        while let Some((due, seconds)) = self.throttle.next_stall_notice(at) {
+            let layer = self.moving.and_then(|at| pull.layers.get(at)).filter(|layer| !layer.is_at_end());
             let about = About::Image(Topic::Stuck, layer.map_or("", |layer| &layer.id));
             let body = Part::Body;
             match layer {
@@ -122,7 +122,7 @@ impl Report {
         }
         if update.is_movement() {
             self.throttle.moved(at);
-            self.grid.moved();
+            self.schedule.moved();
         }
         let is_progress = matches!(
             update,

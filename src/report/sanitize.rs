@@ -4,6 +4,7 @@
 //!
 //! **Invariant:** the output has no control, C1 or bidi character, so it is one line and moves no cursor.
 
+use alm_state::is_hostile;
 use std::fmt::{self, Display};
 
 /// Bytes of a text that are read: the longest raw line. This bounds the memory that escapes can take.
@@ -59,12 +60,6 @@ fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
         plain = at + c.len_utf8();
     }
     f.write_str(&text[plain..])
-}
-
-/// C0, DEL, C1; bidi marks, embeddings, overrides and isolates; the separators that some viewers treat as line ends.
-fn is_hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Cuts `text` to at most `max` characters, and appends how many there were.

@@ -5,7 +5,7 @@
 //! **Invariant:** pure, like all of the report; each of the two lines is shown once at most.
 
 use crate::pull::Pull;
-use crate::pull::room::SpaceCheck;
+use crate::pull::disk::SpaceCheck;
 use crate::pull::sizes::ToFetch;
 use crate::report::line::{Part, Topic};
 use crate::report::{Out, Report, WARNING, bar};
@@ -42,12 +42,12 @@ impl Report {
     }
 
     /// Handles a check of the free space. Returns why the pull cannot continue, if it cannot.
-    pub(crate) fn room(&mut self, check: SpaceCheck, at: u64, out: Out<'_>) -> Option<String> {
+    pub(crate) fn space(&mut self, check: SpaceCheck, at: u64, out: Out<'_>) -> Option<String> {
         match check {
             SpaceCheck::Fits => None,
-            SpaceCheck::Tight(bytes, available) => {
+            SpaceCheck::Tight { to_fetch, available } => {
                 if !std::mem::replace(&mut self.shown.is_tight, true) {
-                    let (bytes, available) = (bar::bytes(bytes), bar::bytes(available));
+                    let (bytes, available) = (bar::bytes(to_fetch), bar::bytes(available));
                     let text = format!(
                         "{bytes} to download and {available} free where the engine keeps its images: unpacked they may not fit"
                     );
@@ -55,7 +55,7 @@ impl Report {
                 }
                 None
             }
-            SpaceCheck::Full(need, free) => Some(format!(
+            SpaceCheck::Full { need, free } => Some(format!(
                 "no space left on device for this image: it needs at least {} more where the engine keeps its images, and {} are free",
                 bar::bytes(need),
                 bar::bytes(free)

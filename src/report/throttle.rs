@@ -33,20 +33,21 @@ struct Shown {
     began: Option<u64>,
 }
 
-/// When the lines of the overall progress are due: at regular times, if anything has moved since the last one.
-pub(crate) struct Grid {
+/// When the lines of the overall progress are due: every [`OVERALL`] milliseconds of the pull, later every
+/// [`LONG_OVERALL`], if anything has moved since the last one.
+pub(crate) struct Schedule {
     /// The next regular time that has not passed yet.
     due: u64,
     has_moved: bool,
 }
 
-impl Default for Grid {
+impl Default for Schedule {
     fn default() -> Self {
         Self { due: following(0), has_moved: false }
     }
 }
 
-impl Grid {
+impl Schedule {
     /// Notes that something has moved.
     pub(crate) fn moved(&mut self) {
         self.has_moved = true;
@@ -89,9 +90,9 @@ impl Throttle {
     }
 
     /// The next line about missing progress that is due: when it was due, and after how many seconds without movement.
-    pub(crate) fn still(&mut self, at: u64) -> Option<(u64, u64)> {
+    pub(crate) fn next_stall_notice(&mut self, at: u64) -> Option<(u64, u64)> {
         let notice = self.notice();
-        self.is_still(at).then(|| {
+        self.is_stalled(at).then(|| {
             self.notices += 1;
             (self.moved_at + notice, notice / 1000)
         })
@@ -102,13 +103,13 @@ impl Throttle {
         FIRST_NOTICE << self.notices.min(32)
     }
 
-    fn is_still(&self, at: u64) -> bool {
+    fn is_stalled(&self, at: u64) -> bool {
         at.saturating_sub(self.moved_at) >= self.notice()
     }
 
     /// Whether any line about layers is due by `at` without an event.
     pub(crate) fn has_notices(&self, at: u64) -> bool {
-        self.held_until().is_some_and(|due| at >= due) || self.is_still(at)
+        self.held_until().is_some_and(|due| at >= due) || self.is_stalled(at)
     }
 
     /// Notes that a `queued` line is held back.
@@ -163,16 +164,16 @@ impl Throttle {
         last.is_none_or(|last| at.saturating_sub(last) >= interval)
     }
 
-    /// Whether a bar would differ from the layer's last one; it then counts as shown. Asked before the line is made: on
-    /// a slow link most events move a bar by less than can be seen.
-    pub(crate) fn is_news(&mut self, layer: usize, at: u64, numbers: (u64, u64, u64)) -> bool {
+    /// Notes that a bar with these numbers is due. Returns whether it differs from the layer's last one; if not, it is not
+    /// to be shown. Called before the line is made: on a slow link most events move a bar by less than can be seen.
+    pub(crate) fn note_bar(&mut self, layer: usize, at: u64, numbers: (u64, u64, u64)) -> bool {
         let shown = self.shown(layer);
-        let is_news = shown.numbers != Some(numbers);
-        if is_news {
+        let is_new = shown.numbers != Some(numbers);
+        if is_new {
             (shown.numbers, shown.at) = (Some(numbers), Some(at));
             shown.bars += 1;
         }
-        is_news
+        is_new
     }
 
     fn shown(&mut self, layer: usize) -> &mut Shown {
@@ -189,7 +190,7 @@ mod tests {
 
     #[test]
     fn lines_of_the_whole_are_due_on_a_grid() {
-        let mut grid = Grid::default();
+        let mut grid = Schedule::default();
         let mut check = |moved, at, expected: &[u64]| {
             if moved {
                 grid.moved();

@@ -41,7 +41,7 @@ pub(crate) fn draw(snapshot: &Snapshot<'_>, columns: usize, rows: usize, out: &m
 
 /// Appends a line for each layer that is being fetched. If there are more than `max`, one line counts those that wait.
 pub(crate) fn layers(pull: &Pull, columns: usize, max: usize, out: &mut String) {
-    let open = || pull.layers.iter().filter(|layer| !layer.is_still());
+    let open = || pull.layers.iter().filter(|layer| !layer.is_at_end());
     let mut count = [0; 3];
     open().for_each(|layer| count[rank(layer.phase)] += 1);
     let mut room = if count.iter().sum::<usize>() > max { max.saturating_sub(1) } else { max };

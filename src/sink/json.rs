@@ -8,12 +8,12 @@
 
 use crate::os::charset::Charset;
 use crate::os::output::{Output, WritePolicy};
-use crate::pull::Verdict;
 use crate::pull::failure::Failure;
 use crate::pull::layer::{Layer, Phase};
 use crate::pull::snapshot::Snapshot;
+use crate::pull::{Verdict, signal_name};
 use crate::report::bar;
-use crate::report::line::{About, Line, Part, Topic, signal_name};
+use crate::report::line::{About, Line, Part, Topic};
 use crate::report::sanitize;
 use crate::report::stamp::{Stamp, rfc3339};
 use crate::sink::{Closing, Sink};

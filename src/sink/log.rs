@@ -11,9 +11,9 @@ use crate::os::file::{self, Identity, Links};
 use crate::report::line::{About, LINE_BYTES, Line, Part, Topic};
 use crate::report::stamp::Stamp;
 use crate::sink::{Sink, push};
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -155,11 +155,7 @@ fn make_directory(path: &Path) -> io::Result<()> {
     let missing: Vec<&Path> =
         path.ancestors().skip(1).take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
     for directory in missing.into_iter().rev() {
-        match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
-            Ok(()) => std::fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE))?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
+        file::create_directory(directory, DIRECTORY_MODE)?;
     }
     Ok(())
 }

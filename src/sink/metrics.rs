@@ -43,7 +43,7 @@ impl Sample<'_> {
         self.push_labelled(None, value);
     }
 
-    /// Nothing for an image of which this is not known.
+    /// Adds the value, if it is known for this image.
     fn push_known(&mut self, value: Option<impl std::fmt::Display>) {
         if let Some(value) = value {
             self.push(value);

@@ -26,7 +26,7 @@ pub(crate) trait Sink {
     /// Writes one line.
     fn line(&mut self, line: &Line<'_>) -> io::Result<()>;
 
-    /// Draws the present state, if the sink shows it. Called after each event and on each tick.
+    /// Draws the present state, if the sink shows it. Called after the lines of each read and on each tick.
     fn frame(&mut self, _snapshot: &Snapshot<'_>) -> io::Result<()> {
         Ok(())
     }

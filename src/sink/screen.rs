@@ -12,8 +12,8 @@ use crate::os::output::{Output, WritePolicy};
 use crate::pull::Verdict;
 use crate::pull::layer::Phase;
 use crate::pull::snapshot::Snapshot;
+use crate::report::layout::Layout;
 use crate::report::line::{About, Bar, Line, Part};
-use crate::report::reader::Reader;
 use crate::report::stamp::Stamp;
 use crate::sink::frame;
 use crate::sink::{self, Closing, Sink};
@@ -39,7 +39,7 @@ pub(crate) struct Screen {
     output: Output,
     stamp: Stamp,
     /// Wraps lines of the log as `alm pull` does.
-    reader: Reader,
+    layout: Layout,
     policy: WritePolicy,
     /// When the next frame may be drawn.
     next: Option<Instant>,
@@ -64,7 +64,7 @@ impl Screen {
         Self {
             output,
             stamp,
-            reader: Reader::new(color, charset),
+            layout: Layout::new(color, charset),
             policy,
             next: None,
             log: String::new(),
@@ -84,7 +84,7 @@ impl Screen {
             return Ok(());
         }
         self.buffer.clear();
-        self.buffer.push_str(if self.reader.charset == Charset::All { HOLD } else { "" });
+        self.buffer.push_str(if self.layout.charset == Charset::All { HOLD } else { "" });
         let rows = height(&self.drawn, size.0);
         if rows > 0 {
             let _ = write!(self.buffer, "\r\x1b[{rows}A");
@@ -98,12 +98,12 @@ impl Screen {
         let mut drawn = self.drawn.lines();
         for line in self.area.lines() {
             if drawn.next() != Some(line) || is_afresh {
-                push(line, self.reader.color, self.reader.charset, &mut self.buffer);
+                push(line, self.layout.color, self.layout.charset, &mut self.buffer);
                 self.buffer.push_str(if is_afresh { "" } else { "\x1b[K" });
             }
             self.buffer.push('\n');
         }
-        self.buffer.push_str(if self.reader.charset == Charset::All { SHOW } else { "" });
+        self.buffer.push_str(if self.layout.charset == Charset::All { SHOW } else { "" });
         let bytes = self.buffer.as_bytes();
         let is_taken = if is_last {
             self.policy.write(&mut self.output, bytes, true)?;
@@ -123,8 +123,8 @@ impl Screen {
     fn scroll(&mut self, at: u64, text: &str) {
         let mut stamp = String::new();
         self.stamp.push(at, &mut stamp);
-        self.reader.columns = Some(self.output.size().0);
-        self.reader.line(&stamp, text, &mut self.log);
+        self.layout.columns = Some(self.output.size().0);
+        self.layout.line(&stamp, text, &mut self.log);
     }
 }
 
@@ -183,7 +183,7 @@ impl Sink for Screen {
             frame::layers(closing.snapshot.pull, columns, rows / 2, &mut self.area);
             let mut left = String::new();
             for line in self.area.lines() {
-                push(line, self.reader.color, self.reader.charset, &mut left);
+                push(line, self.layout.color, self.layout.charset, &mut left);
                 left.push('\n');
             }
             self.log.insert_str(self.closing.unwrap_or(self.log.len()), &left);

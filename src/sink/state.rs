@@ -33,6 +33,11 @@ const TROUBLE: u64 = 15_000;
 /// How often the metrics are written during a pull, in milliseconds.
 const METRICS: u64 = 60_000;
 
+/// The space for the text of a state, and in it for each layer, in bytes. Taken at once, because a buffer that grows by and by
+/// leaves its earlier places behind, in memory.
+const SPACE: usize = 700;
+const SPACE_OF_LAYER: usize = 110;
+
 /// Tries to take the image's lock, and returns whether this process holds it.
 pub(crate) type IsOurs = Box<dyn FnMut() -> bool>;
 
@@ -175,6 +180,8 @@ impl State {
             (image.details, image.hint) = (Some(reason), None);
         }
         fill(image, snapshot, sign.percent);
+        self.buffer.clear();
+        self.buffer.reserve(SPACE + image.layers.len() * SPACE_OF_LAYER);
         image.received = self.received.saturating_add(sign.moved.saturating_sub(self.received_before));
         let written = self.target.store.write(&self.target.reference, image, &mut self.buffer);
         self.not_before = if written.is_ok() { at } else { at.saturating_add(TROUBLE) };

@@ -96,7 +96,7 @@ const BELOW: [(&str, &[&str]); 8] = [
     ("report", &["os", "pull"]),
     ("docker", &["os", "pull"]),
     ("sink", &["os", "pull", "report", "args"]),
-    ("recording", &["os", "pull", "report"]),
+    ("recording", &["os", "pull", "report", "docker"]),
     ("session", &["os", "pull", "report", "docker", "sink", "recording"]),
     ("mode", &["os", "pull", "report", "docker", "sink", "recording", "session", "args"]),
 ];

@@ -2,9 +2,11 @@
 //
 // node --test tests/page/page.test.mjs; PICTURES=DIR says where the pictures go (default: target/page)
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { Simulator } from './simulator.mjs';
-import { Broker, Tab, VIEWER, WRITER, expected, launch, sleep, until } from './world.mjs';
+import { Broker, Tab, VIEWER, WRITER, classOf, expected, launch, sleep, until } from './world.mjs';
 
 let broker, browser, simulator;
 before(async () => {
@@ -41,20 +43,35 @@ test('totals and reasons are what was sent, and filter the table', async () => {
   await agrees(tab);
   const { totals, kinds } = expected(simulator);
   assert.ok(totals.failed > 0 && totals.pulling > 0 && totals.offline > 0 && totals.behind > 0, 'the simulator tells some of each');
+  // Above the filter and in the table it is the same devices.
+  const shows = async (what, has) => {
+    const rows = await tab.rows(), names = [...simulator.devices.values()].filter(has).map(one => one.name).sort();
+    assert.deepEqual(rows.map(row => row.name), names.slice(0, rows.length), what);
+    assert.ok(rows.length >= Math.min(names.length, 10), what);
+    return rows;
+  };
   for (const [cls, n] of Object.entries(totals)) {
     if (cls === 'unknown') continue;
+    assert.equal(await tab.text(`#totals [value=${cls}] small`), `${(100 * n / 300).toFixed(1)}\u00a0%`);
     await tab.page.click(`#totals [value=${cls}]`);
     await until(`${cls} filters`, async () => (await tab.text('#shown')) === `${n} shown`);
     assert.equal(await tab.page.$eval(`#totals [value=${cls}]`, tile => tile.getAttribute('aria-pressed')), 'true');
-    const rows = await tab.rows();
-    assert.ok(rows.length >= Math.min(n, 10));
+    const rows = await shows(cls, one => classOf(simulator, one) === cls);
+    const state = { current: /^Up to date$/, pulling: /^Downloading$/, failed: /^Failed$/, offline: /^Offline$/, behind: /^Behind$/ }[cls];
+    for (const row of rows) assert.match(row.cls, state);
+    if (cls === 'behind') for (const row of rows) assert.deepEqual([row.digest, row.detail], ['41f0c0aa41f0', 'goal: 9760a03b9760']);
+    // Since when a device is offline, no message says.
+    if (cls === 'offline') for (const row of rows) assert.match(`${row.since}|${row.detail}`, /^\|last report \d+ (s|min) ago$/);
     await tab.page.click(`#totals [value=${cls}]`);
   }
   for (const [kind, n] of Object.entries(kinds)) {
     await tab.page.click(`#kinds [value="${kind}"]`);
     await until(`${kind} filters`, async () => (await tab.text('#shown')) === `${n} shown`);
+    await shows(kind, one => one.state.images[0].kind === kind);
     await tab.page.click('#all');
   }
+  const counts = await tab.page.$$eval('#kinds button:not([hidden]) b', counts => counts.map(count => Number(count.textContent)));
+  assert.deepEqual(counts, [...counts].sort((a, b) => b - a), 'the most frequent reason is the first');
   await tab.picture('light');
   await clean(tab);
   await tab.close();
@@ -73,16 +90,49 @@ test('search and site narrow the table, its heads sort it', async () => {
   assert.ok((await tab.rows()).every(row => row.site === 'Köln'));
   await tab.page.click('#all');
   await until('no site', async () => (await tab.text('#shown')) === '');
-  const names = [...simulator.devices.keys()].sort();
+  // All that a search finds: image, digest, reason, its kind, site and container.
+  const find = async (query, has) => {
+    const n = [...simulator.devices.values()].filter(has).length;
+    assert.ok(n > 0, query);
+    await tab.page.$eval('#query', query => query.value = '');
+    await tab.page.type('#query', query);
+    await until(`${query} finds ${n}`, async () => { const shown = await tab.text('#shown'); return shown === (n === 300 ? '' : `${n} shown`) || shown; });
+  };
+  const [{ state: { images: [{ latest }] } }] = simulator.devices.values(), failed = [...simulator.devices.values()].find(one => one.state.images[0].status === 'Error').state.images[0];
+  await find('APPS/PLAYER', () => true);
+  await find(latest.slice(7, 30), one => one.state.images[0].digest === latest);
+  await find(failed.details, one => one.state.images[0].details === failed.details);
+  await find(failed.kind, one => one.state.images[0].kind === failed.kind || one.state.images[0].details?.includes(failed.kind));
+  await find('münchen', one => one.state.site === 'München');
+  await find('player', () => true);
+  await tab.page.type('#query', 'no such thing');
+  await until('said', async () => (await tab.text('#shown')) === 'No device matches.');
+  await tab.page.click('#all');
+  // By each column, both ways; equal ones by name.
+  const names = [...simulator.devices.keys()].sort(), CLASSES = ['failed', 'pulling', 'offline', 'behind', 'current'];
+  const columns = { name: one => one.name, site: one => one.state.site, image: one => one.state.images[0].id, digest: one => one.state.images[0].digest,
+    percent: one => (classOf(simulator, one) === 'pulling' ? one.state.images[0].percent : -1), detail: one => one.state.images[0].details ?? '', cls: one => CLASSES.indexOf(classOf(simulator, one)),
+    since: one => (classOf(simulator, one) === 'offline' ? 0 : -Date.parse(one.state.images[0].failing_since ?? one.state.images[0].since)) };
+  for (const [column, key] of Object.entries(columns)) for (const [direction, turn] of [['ascending', 1], ['descending', -1]]) {
+    await tab.page.click(`#head .c-${column} button`);
+    assert.equal(await tab.page.$eval(`#head .c-${column}`, head => head.getAttribute('aria-sort')), direction);
+    const wanted = [...simulator.devices.values()].map(one => [key(one), one.name]).sort(([a, name], [b, other]) => turn * (a < b ? -1 : a > b ? 1 : 0) || (name < other ? -1 : 1)).map(([, name]) => name);
+    const shown = (await tab.rows()).map(row => row.name);
+    assert.deepEqual(shown, wanted.slice(0, shown.length), `${column}, ${direction}`);
+  }
   await tab.page.click('#head .c-name button');
-  assert.equal((await tab.rows())[0].name, names[0]);
   await tab.page.click('#head .c-name button');
-  assert.equal((await tab.rows())[0].name, names.at(-1));
-  assert.equal(await tab.page.$eval('#head .c-name', head => head.getAttribute('aria-sort')), 'descending');
   // Scrolled to its end, it has the last; and only as many elements as fit.
   await tab.page.$eval('#scroll', box => box.scrollTop = box.scrollHeight);
   await until('the last row', async () => (await tab.rows()).at(-1).name === names[0]);
   assert.ok((await tab.page.$$('#space .row')).length < 60);
+  // The last device of the site that is looked at goes: the select says again what the table shows.
+  await simulator.publish('alone/state', { v: 1, device: 'alone', site: 'Atlantis', images: [] });
+  await until('its site', async () => await tab.page.$$eval('#site option', options => options.some(option => option.value === 'Atlantis')));
+  await tab.page.select('#site', 'Atlantis');
+  await until('it alone', async () => (await tab.text('#shown')) === '1 shown');
+  await simulator.publish('alone/state', '');
+  await until('all sites', async () => (await tab.page.$eval('#site', site => site.value)) === '' && (await tab.text('#shown')) === '' && !(await tab.visible('#all')));
   await clean(tab);
   await tab.close();
 });
@@ -113,6 +163,14 @@ test('the drawer shows layers while pulling, and what to do where it fails', asy
   });
   const layers = await tab.page.$$eval('#device tr', rows => rows.map(row => row.cells[0].textContent));
   assert.deepEqual(layers, ['b9bf3f3b8299', '12414bf0d23c', 'b5a0d1a0b112', '3c9fd1a5a1e0', '77ae0c11d9aa']);
+  // What is sent of layers, computed anew.
+  const megabytes = n => (n < 1e6 ? `${Math.floor(n / 1e3)} KB` : `${Math.floor(n / 1e6)} MB`), sent = [];
+  for (const share of [.05, .1, .45, .3, .1]) {
+    const own = Math.min(1, Math.max(0, (pulling.pull.done / 214e6 - sent.reduce((sum, one) => sum + one.share, 0)) / share));
+    sent.push({ share, text: own === 1 ? 'Download complete' : own ? 'Downloading' : 'Waiting', percent: Math.floor(100 * own), size: `${megabytes(own * share * 214e6)} of ${megabytes(share * 214e6)}` });
+  }
+  assert.deepEqual(await tab.page.$$eval('#device tr', rows => rows.map(({ cells: [, text, bar, size] }) => ({ text: text.textContent, percent: bar.firstChild.value, size: size.textContent }))),
+    sent.map(({ share: _, ...one }) => one));
   const shown = await tab.page.$eval('#device section > progress', bar => bar.value);
   assert.equal(shown, Math.floor(70 * pulling.pull.done / 214e6));
   await tab.picture('drawer-pulling');
@@ -126,15 +184,24 @@ test('the rollout curve ends where the fleet is', async () => {
   const options = await tab.page.$$eval('#image option', options => options.map(option => option.value));
   assert.deepEqual(options.sort(), ['europe-west1-docker.pkg.dev/alm/apps/agent:2', 'europe-west1-docker.pkg.dev/alm/apps/player:stable']);
   assert.equal(await tab.page.$eval('#image', select => select.value), 'europe-west1-docker.pkg.dev/alm/apps/player:stable', 'the one that not everybody has');
-  assert.equal(await tab.text('#goal'), '9760a03b9760');
   // All devices may be there before the last of their states.
   const end = 100 * have / simulator.devices.size;
   await until('the curve of all states', () => tab.page.evaluate(end => plot.data[1].at(-1) === end || plot.data[1].at(-1), end));
-  const [, done, broken] = await tab.page.evaluate(() => plot.data);
-  assert.ok(done.every((part, at) => at === 0 || part >= done[at - 1]));
+  const [at, done, broken] = await tab.page.evaluate(() => plot.data);
+  assert.equal(await tab.text('#goal'), `9760a03b9760 · ${end.toFixed(1)}\u00a0%`);
+  // At each of its points it has those that had pulled until then; a point is as wide as the time to the next.
+  const pulled = [...simulator.devices.values()].map(one => one.state.images[0]).filter(image => image.digest === simulator.goal(image.id)).map(image => Date.parse(image.pulled) / 1000);
+  const until_ = seconds => 100 * pulled.filter(time => time <= seconds).length / simulator.devices.size, width = at[1] - at[0];
+  done.forEach((part, point) => assert.ok(part >= until_(at[point] - width) && part <= until_(at[point] + width), `${part} % at ${at[point]}`));
+  assert.equal(at[0], Math.min(...pulled));
   assert.equal(broken.at(-1), 100 * expected(simulator).totals.failed / simulator.devices.size);
   const inked = await tab.page.$eval('#plot canvas', canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(value => value));
   assert.ok(inked, 'something is drawn');
+  // Times have 24 hours, the first of a day has its date; an image that took days has dates.
+  const labels = () => tab.page.evaluate(() => plot.axes[0]._values);
+  for (const [at, label] of (await labels()).entries()) assert.match(label, at ? /^\d\d:\d\d(\n\d{1,2} [A-Z][a-z]{2})?$/ : /^\d\d:\d\d\n\d{1,2} [A-Z][a-z]{2}$/);
+  await tab.page.select('#image', 'europe-west1-docker.pkg.dev/alm/apps/agent:2');
+  await until('dates', async () => { const all = await labels(); return all.every(label => /^\d{1,2} [A-Z][a-z]{2}(\n\d{4})?$/.test(label)) || all; });
   await tab.close();
 });
 
@@ -143,7 +210,7 @@ test('keyboard: through the table into the drawer and back', async () => {
   await tab.page.click('#head .c-name button');
   await tab.page.focus('#table');
   const key = name => tab.page.keyboard.press(name);
-  const at = () => tab.page.$eval('#table', grid => document.getElementById(grid.getAttribute('aria-activedescendant'))?.children[1].textContent);
+  const at = () => tab.page.$eval('#table', grid => grid.ariaActiveDescendantElement?.children[1].textContent);
   await key('ArrowDown');
   assert.equal(await at(), 'pi-00001');
   await key('ArrowDown');
@@ -164,6 +231,12 @@ test('keyboard: through the table into the drawer and back', async () => {
   await key('Escape');
   assert.equal(await tab.visible('#device'), false);
   assert.equal(await tab.page.evaluate(() => document.activeElement.id), 'table');
+  // With the drawer open and the focus in the table, the drawer follows.
+  await key('Enter');
+  await tab.page.focus('#table');
+  await key('ArrowDown');
+  assert.deepEqual([await at(), await tab.text('#device h2')], ['pi-00002', 'pi-00002']);
+  await key('Escape');
   // Everything else by Tab alone.
   await tab.page.focus('#leave');
   const reached = new Set();
@@ -171,6 +244,30 @@ test('keyboard: through the table into the drawer and back', async () => {
   for (const wanted of ['failed', 'image', 'query', 'site', 'c-since', 'table']) assert.ok(reached.has(wanted), `${wanted} is not reached: ${[...reached]}`);
   await clean(tab);
   await tab.close();
+});
+
+test('a wide screen has room for the drawer beside the table, whose rows are clicked through', async () => {
+  for (const [width, height] of [[1440, 900], [1920, 1080], [1280, 720]]) {
+    const tab = await opened({ width, height });
+    await agrees(tab);
+    await tab.page.click('#totals [value=failed]');
+    const edge = (selector, side) => tab.page.$eval(selector, (element, side) => element.getBoundingClientRect()[side], side), before_ = await edge('#plot canvas', 'right');
+    const failed = [...simulator.devices.values()].filter(one => classOf(simulator, one) === 'failed');
+    assert.ok(failed.length > 1);
+    for (const [at, { name, state }] of failed.entries()) {
+      await tab.page.click(`#space .row:nth-child(${at + 1})`);
+      assert.equal(await tab.text('#device h2'), name);
+      const left = await edge('#device', 'left');
+      for (const part of ['#head .c-detail', `#space .row:nth-child(${at + 1}) .c-detail`, '#leave', '#totals', '#plot canvas', '#kinds']) assert.ok(await edge(part, 'right') <= left, `${part} is below the drawer, ${width}`);
+      const row = await tab.page.$eval(`#space .row:nth-child(${at + 1})`, row => ({ reason: row.lastChild.clientWidth, text: row.lastChild.textContent }));
+      assert.ok(row.reason >= 140 && row.text === state.images[0].details, `${JSON.stringify(row)} at ${width}`);
+    }
+    await tab.picture(`drawer-beside-${width}`);
+    await tab.page.click('#close');
+    await until('the curve has its room again', async () => (await edge('#plot canvas', 'right')) === before_);
+    await clean(tab);
+    await tab.close();
+  }
 });
 
 test('390 px: nothing is wider than the screen, and dark has contrast', async () => {
@@ -184,6 +281,15 @@ test('390 px: nothing is wider than the screen, and dark has contrast', async ()
   await tab.page.waitForSelector('#device', { visible: true });
   assert.ok(await tab.page.$eval('#device', drawer => drawer.scrollWidth <= 390));
   await tab.picture('phone-dark-drawer');
+  // Layers too: each has a bar to be seen, and nothing is cut.
+  const pulling = [...simulator.devices.values()].find(one => one.pull);
+  await tab.page.click('#close');
+  await tab.page.type('#query', pulling.name);
+  await tab.page.click('#space .row:not([hidden])');
+  await until('layers', async () => { await simulator.progress(pulling); await sleep(300); return (await tab.page.$$('#device tr')).length === 5; });
+  assert.ok(await tab.page.$eval('#device', drawer => drawer.scrollWidth <= 390));
+  for (const width of await tab.page.$$eval('#device tr progress', bars => bars.map(bar => bar.clientWidth))) assert.ok(width >= 50, `a bar of ${width} px`);
+  await tab.picture('phone-dark-layers');
   await tab.close();
   for (const scheme of ['dark', 'light']) {
     const wide = await opened({ scheme });
@@ -246,6 +352,8 @@ test('names, sites and texts of the hostile are only text', async () => {
   // Those that are no state at all are not seen; `once` has said that it is there and nothing else.
   await tab.live(simulator.devices.size + told.size + 2);
   await until('totals', async () => (await tab.totals()).failed === expected(simulator).totals.failed + 5 || await tab.totals());
+  // And those without an image.
+  assert.equal((await tab.totals()).unknown, 4);
   const kinds = await tab.kinds();
   assert.equal(kinds.constructor, 1);
   assert.equal(Object.entries(kinds).find(([kind]) => kind.startsWith('<img'))?.[1], 1);
@@ -370,6 +478,146 @@ test('what a device says wrongly of itself: one vote an image, no number below z
   assert.match(await tab.page.$eval('#device .digest', digest => getComputedStyle(digest).fontFamily), /monospace/);
   await clean(tab);
   for (const name of names) await told(name, '');
+  await tab.close();
+});
+
+test('a container that failed is a device that failed; who fails offline says both', async () => {
+  const tab = await opened(), before_ = expected(simulator), [{ state }] = simulator.devices.values(), since = new Date(Date.now() - 600e3).toISOString();
+  const told = (name, status, details, images = [state.images[1]]) => simulator.publish(`${name}/state`, { ...state, device: name, images, containers: [{ name: 'web', image: 'web:1', status, details, since }] });
+  await told('broken', 'Failed', 'exited with 137');
+  await told('returned', 'Rolled back');
+  await simulator.publish('broken/online', 'offline');
+  await until('both failed', async () => (await tab.totals()).failed === before_.totals.failed + 2 || await tab.totals());
+  assert.deepEqual(await tab.kinds(), { ...before_.kinds, container: 1, 'rolled-back': 1 });
+  await tab.page.click('#kinds [value=container]');
+  await until('one', async () => (await tab.text('#shown')) === '1 shown');
+  const [{ name, cls, detail }] = await tab.rows();
+  assert.deepEqual({ name, cls, detail }, { name: 'broken', cls: 'Failed, offline', detail: 'container web: exited with 137' });
+  await tab.page.click('#space .row:not([hidden])');
+  for (const part of ['What runs', 'Nameweb', 'StateFailed', 'exited with 137', 'Imageweb:1', '(10 min ago)']) assert.ok((await tab.text('#device')).includes(part), part);
+  await tab.page.click('#kinds [value=rolled-back]');
+  await until('the other', async () => { const [{ name, cls, detail }] = await tab.rows(); return [name, cls, detail].join() === 'returned,Failed,container web: Rolled back' || [name, cls, detail]; });
+  await simulator.publish('broken/online', '');
+  for (const name of ['broken', 'returned']) await simulator.publish(`${name}/state`, '');
+  await tab.live(simulator.devices.size);
+  await clean(tab);
+  await tab.close();
+});
+
+test('the goal is what most found in the last hour, not what is newest, nor what was found before', async () => {
+  const tab = await opened(), now = Date.now(), digest = letter => `sha256:${letter.repeat(64)}`;
+  const told = (name, own, latest, minutes) => simulator.publish(`${name}/state`, { v: 1, device: name, time: new Date(now).toISOString(),
+    images: [{ id: 'goal:1', status: 'Done', digest: digest(own), latest: digest(latest), checked: new Date(now - minutes * 60e3).toISOString(), pulled: new Date(now - minutes * 60e3).toISOString() }] });
+  const goal = letter => until(`the goal is ${letter}`, () => tab.page.evaluate(goal => { draw(); return fleet.goals.get('goal:1') === goal || fleet.goals.get('goal:1'); }, digest(letter)));
+  const before_ = expected(simulator).totals, names = ['old-1', 'old-2', 'old-3', 'now-1', 'now-2', 'test'];
+  for (const name of names.slice(0, 3)) await told(name, 'a', 'a', 61);
+  await tab.live(simulator.devices.size + 3);
+  // Nobody has found anything within the hour: no goal, so nobody is behind it.
+  await until('no goal', () => tab.page.evaluate(() => { draw(); return !fleet.goals.has('goal:1'); }));
+  await tab.page.select('#image', 'goal:1');
+  await until('said', async () => (await tab.text('#goal')) === 'no device has asked its registry in the last hour' && !(await tab.visible('#plot')));
+  await told('now-1', 'b', 'b', 30);
+  await told('now-2', 'b', 'b', 20);
+  await goal('b');
+  await until('the older three are behind', async () => (await tab.totals()).behind === before_.behind + 3 || await tab.totals());
+  await told('test', 'c', 'c', 0);
+  await tab.live(simulator.devices.size + 6);
+  await goal('b');
+  // The curve is there again, and as wide as its place.
+  await until('drawn', () => tab.page.evaluate(() => plot.width === document.getElementById('plot').clientWidth && plot.width > 300 && document.getElementById('plot').checkVisibility()));
+  for (const name of names) await simulator.publish(`${name}/state`, '');
+  await tab.live(simulator.devices.size);
+  await clean(tab);
+  await tab.close();
+});
+
+test('no two sums contradict each other at any moment', async () => {
+  const tab = await opened(), [{ state }] = simulator.devices.values();
+  await tab.page.evaluate(() => {
+    window.sums = [];
+    const number = element => Number(element.textContent.replace(/[^\d]/g, '')), sum = list => [...document.querySelectorAll(`${list} button:not([hidden]) b`)].reduce((all, count) => all + number(count), 0);
+    new MutationObserver(() => window.sums.push([number(document.getElementById('count')), sum('#totals'), number(document.querySelector('#totals [value=failed] b')), sum('#kinds')].join()))
+      .observe(document.body, { subtree: true, characterData: true, childList: true });
+  });
+  const names = Array.from({ length: 40 }, (_, at) => `flip-${at}`);
+  for (let turn = 0; turn < 20; turn++) {
+    await Promise.all(names.map((name, at) => simulator.publish(`${name}/state`, at < 7 * turn % 40 ? { ...state, device: name, images: [{ ...state.images[1], status: 'Error', kind: at % 2 ? 'login' : 'stalled' }] } : '')));
+    await sleep(200);
+  }
+  const seen = new Set(await tab.page.evaluate(() => window.sums));
+  assert.ok(seen.size > 3, [...seen].join(' '));
+  for (const sums of seen) {
+    const [count, totals, failed, kinds] = sums.split(',').map(Number);
+    assert.deepEqual([totals, kinds], [count, failed], sums);
+  }
+  for (const name of names) await simulator.publish(`${name}/state`, '');
+  await tab.live(simulator.devices.size);
+  await clean(tab);
+  await tab.close();
+});
+
+test('progress is asked for of no more than 45 devices, of those that are seen and the one in the drawer', async () => {
+  const tab = await opened({ width: 1440, height: 3000 }), [{ state }] = simulator.devices.values(), names = Array.from({ length: 60 }, (_, at) => `watched-${String(at).padStart(2, '0')}`);
+  await tab.page.evaluate(() => {
+    const post = worker.postMessage.bind(worker);
+    worker.postMessage = message => { if (message.watch) window.watch = message.watch; post(message); };
+  });
+  for (const name of names) await simulator.publish(`${name}/state`, { ...state, device: name, images: [{ ...state.images[1], status: 'Working', text: 'Downloading' }] });
+  await tab.live(simulator.devices.size + 60);
+  await tab.page.type('#query', 'watched');
+  await until('45 of 60', () => tab.page.evaluate(() => window.watch?.length === 45 && window.watch.every(name => name.startsWith('watched')) || window.watch));
+  assert.equal((await tab.rows()).length, 60);
+  await tab.page.evaluate(() => [...document.querySelectorAll('#space .row:not([hidden])')].at(-1).click());
+  await until('the last, as its drawer is open', () => tab.page.evaluate(() => window.watch.length === 45 && new Set(window.watch).size === 45 && window.watch[0] === 'watched-59' || window.watch));
+  // The broker has them, and sends what is published.
+  await simulator.publish('watched-59/progress', { id: state.images[1].id, text: 'Extracting', percent: 42 }, false, 0);
+  await until('it is shown', async () => (await tab.page.$eval('#device section > progress', bar => bar.value)) === 42 && (await tab.text('#device')).includes('Extracting'));
+  await tab.page.click('#close');
+  await tab.page.$eval('#query', query => query.value = '');
+  await tab.page.type('#query', 'watched-07');
+  await until('one', () => tab.page.evaluate(() => window.watch.join() === 'watched-07' || window.watch));
+  for (const name of names) await simulator.publish(`${name}/state`, '');
+  await tab.live(simulator.devices.size);
+  await clean(tab);
+  await tab.close();
+});
+
+test('settings.json: a root of two levels, MQTT 3.1.1, and the next broker where the first is not there', async () => {
+  const settings = path.join(broker.dir, 'site/settings.json'), before_ = fs.readFileSync(settings), part = new Simulator({ url: broker.url, ...WRITER, root: 'fleet/eu', version: 4 });
+  try {
+    await part.connected();
+    await part.populate(20);
+    fs.writeFileSync(settings, JSON.stringify({ root: 'fleet/eu', version: 4, brokers: ['wss://127.0.0.1:1/mqtt', '/'] }));
+    const tab = await Tab.open(browser, broker.page);
+    await tab.login();
+    await tab.live(20);
+    const wanted = expected(part).totals;
+    await until('its totals', async () => JSON.stringify(await tab.totals()) === JSON.stringify(wanted) || await tab.totals());
+    assert.deepEqual(await tab.page.evaluate(() => window.violations), []);
+    await tab.close();
+  } finally {
+    fs.writeFileSync(settings, before_);
+    for (const name of part.devices.keys()) for (const topic of ['state', 'online']) await part.publish(`${name}/${topic}`, '');
+    await part.close();
+  }
+});
+
+test('all of it is from its own server, mqtt.js runs in a worker made of a Blob, and the CSP is in force', async () => {
+  const tab = await opened();
+  const from = await tab.page.evaluate(() => performance.getEntriesByType('resource').map(({ name }) => name));
+  for (const file of ['page.js', 'fleet.js', 'page.css', 'settings.json', 'mqtt.min.js', 'worker.js', 'uPlot.iife.min.js', 'uPlot.min.css']) assert.ok(from.some(name => name === new URL(file, broker.page).href), file);
+  for (const name of from) assert.equal(new URL(name).origin, new URL(broker.page).origin);
+  assert.deepEqual(tab.page.workers().map(worker => worker.url().split(':')[0]), ['blob']);
+  assert.deepEqual(await tab.page.evaluate(() => [typeof mqtt, typeof uPlot]), ['undefined', 'function']);
+  await clean(tab);
+  // What it forbids, tried.
+  await tab.page.evaluate(() => {
+    document.body.append(Object.assign(document.createElement('script'), { textContent: 'window.owned = 1' }), Object.assign(new Image(), { src: 'http://127.0.0.1:1/x.png' }));
+    fetch('http://127.0.0.1:1/').catch(() => {});
+    try { new Worker('worker.js'); } catch { /* is seen as a violation */ }
+  });
+  await until('all are refused', async () => { const seen = (await tab.page.evaluate(() => window.violations)).map(text => text.split(' ')[0]).sort().join(); return seen === 'connect-src,img-src,script-src-elem,worker-src' || seen; });
+  assert.equal(await tab.page.evaluate(() => window.owned), undefined);
   await tab.close();
 });
 

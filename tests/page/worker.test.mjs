@@ -24,7 +24,7 @@ function worker(version = 5) {
   class WebSocket {
     addEventListener(name, listener) { assert.equal(name, 'message'); frame = listener; }
   }
-  const client = { on() {}, end() {} };
+  const requests = [], client = { connected: true, on() {}, end() {}, ...Object.fromEntries(['subscribe', 'unsubscribe'].map(method => [method, topics => requests.push([method, topics])])) };
   const scope = vm.createContext({ WebSocket, TextDecoder, Uint8Array, URL, crypto, performance: { now: () => 1e6 }, setInterval: act => { tick = act; },
     postMessage: data => posted.push(data), mqtt: { connect: (_, options) => { settings = options; return client; } } });
   vm.runInContext(code, scope);
@@ -36,6 +36,7 @@ function worker(version = 5) {
       frame({ data: Uint8Array.from(bytes).buffer, stopImmediatePropagation: () => { isKept = true; } });
       return isKept;
     },
+    watch(names) { vm.runInContext('onmessage', scope)({ data: { watch: names } }); return JSON.parse(JSON.stringify(requests.splice(0))); },
     told() { tick(); return JSON.parse(JSON.stringify(posted.splice(0).flatMap(({ changed }) => [...changed]))); },
   };
 }
@@ -83,3 +84,12 @@ for (const [what, first] of [
     assert.deepEqual(one.told(), [['pi-0', { online: 'online' }]]);
   });
 }
+
+test('what is watched: eight topics at most in a request, and only what changes', () => {
+  const one = worker(), names = Array.from({ length: 45 }, (_, at) => `pi-${at}`), topics = names.map(name => `fleet/${name}/progress`);
+  const first = one.watch(names);
+  assert.deepEqual(first.map(([method, topics]) => [method, topics.length]), [8, 8, 8, 8, 8, 5].map(n => ['subscribe', n]));
+  assert.deepEqual(first.flatMap(([, topics]) => topics), topics);
+  assert.deepEqual(one.watch([...names.slice(2), 'new']), [['unsubscribe', topics.slice(0, 2)], ['subscribe', ['fleet/new/progress']]]);
+  assert.deepEqual(one.watch([...names.slice(2), 'new']), []);
+});

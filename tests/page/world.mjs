@@ -142,18 +142,21 @@ export class Tab {
   }
 }
 
+// The class that the page has to give a device.
+export function classOf(simulator, { online, state }) {
+  if (state.images.some(image => image.status === 'Error')) return 'failed';
+  if (online === 'offline') return 'offline';
+  if (state.images.some(image => image.status === 'Working')) return 'pulling';
+  return state.images.some(image => image.digest !== simulator.goal(image.id)) ? 'behind' : 'current';
+}
+
 // What the page has to show, counted from what the simulator sent last.
 export function expected(simulator) {
   const totals = { current: 0, pulling: 0, failed: 0, offline: 0, behind: 0, unknown: 0 }, kinds = {};
-  for (const { online, state } of simulator.devices.values()) {
-    const failed = state.images.find(image => image.status === 'Error');
-    if (failed) {
-      totals.failed++;
-      kinds[failed.kind] = (kinds[failed.kind] ?? 0) + 1;
-    } else if (online === 'offline') totals.offline++;
-    else if (state.images.some(image => image.status === 'Working')) totals.pulling++;
-    else if (state.images.some(image => image.digest !== simulator.goal(image.id))) totals.behind++;
-    else totals.current++;
+  for (const device of simulator.devices.values()) {
+    totals[classOf(simulator, device)]++;
+    const failed = device.state.images.find(image => image.status === 'Error');
+    if (failed) kinds[failed.kind] = (kinds[failed.kind] ?? 0) + 1;
   }
   return { totals, kinds };
 }

@@ -125,10 +125,10 @@ class Broker:
             )
         self.environment = {"PATH": os.environ["PATH"], "ALM_FLEET_SHARE": f"{directory}/share", "ALM_FLEET_TO": f"{directory}/etc",
                             "ALM_FLEET_DEFAULT": f"{directory}/default"}
-        must(self.configure("--check").returncode == 1, "alm-fleet-configure --check names what is missing")
+        must(self.configure("--check").returncode == 1, "alm-fleet-configure --check fails and names what is missing")
         done = self.configure()
         must(done.returncode == 0, f"alm-fleet-configure: {done.stdout.strip()[:60]}")
-        must(self.configure("--check").returncode == 0 and self.configure().stdout == "", "a second one changes nothing")
+        must(self.configure("--check").returncode == 0 and self.configure().stdout == "", "a second alm-fleet-configure changes nothing")
         for file, user, password in ("viewers", "viewer", "look"), ("devices", "pi-password", "secret"):
             run("mosquitto_passwd", "-b", f"{directory}/etc/alm-fleet/{file}.passwd", user, password)
         os.makedirs(f"{directory}/db")
@@ -359,44 +359,44 @@ def accounts(broker, agent, watch, at):
     listening = run("ss", "-ltnpH").stdout
     own = [line for line in listening.splitlines() if f"pid={broker.process.pid}," in line]
     ports = {int(re.search(r":(\d+)$", line.split()[3])[1]) for line in own}
-    must(ports == {broker.port, broker.password_port, broker.viewer_port}, f"ss -ltn: mosquitto listens at three ports alone {sorted(ports)}")
+    must(ports == {broker.port, broker.password_port, broker.viewer_port}, f"ss -ltn: mosquitto listens on its three ports only {sorted(ports)}")
     for port in sorted(ports):
         plain = run("mosquitto_pub", "-h", "localhost", "-p", str(port), "-t", f"{TOPIC}/pi-1/state", "-m", "x")
-        must(plain.returncode != 0, f"port {port}: nothing without TLS ({plain.stdout.strip()[:40]})")
+        must(plain.returncode != 0, f"port {port}: a client without TLS is refused ({plain.stdout.strip()[:40]})")
         no_login = run("mosquitto_pub", "-h", "localhost", "-p", str(port), "--cafile", broker.authority.ca, "-t", f"{TOPIC}/pi-1/state", "-m", "x")
-        must(no_login.returncode != 0, f"port {port}: nothing without login ({no_login.stdout.strip()[:40]})")
+        must(no_login.returncode != 0, f"port {port}: a client without a login is refused ({no_login.stdout.strip()[:40]})")
     for topic in ("online", "state", "progress"):
         done = broker.publish("pi-2", f"{TOPIC}/pi-2/{topic}")
-        must(done.returncode == 0 and "not authori" not in done.stdout.lower(), f"a device writes its {topic}")
+        must(done.returncode == 0 and "not authori" not in done.stdout.lower(), f"a device may write its own topic {topic}")
     for topic in (f"{TOPIC}/pi-1/state", f"{TOPIC}/pi-2/other", f"{TOPIC}/pi-2/state/more", f"{TOPIC}/pi-2", "fleet/pi-2/state", "other/pi-2/state", "$SYS/pi-2/state",
                   f"{TOPIC}//state", f"{TOPIC}/pi-2/State"):
         done = broker.publish("pi-2", topic, "forged")
-        must("not authori" in done.stdout.lower() or done.returncode != 0, f"a device does not write {topic} ({done.stdout.strip()[-40:]})")
+        must("not authori" in done.stdout.lower() or done.returncode != 0, f"a device may not write {topic} ({done.stdout.strip()[-40:]})")
         done = broker.publish("pi-2", topic, "forged", "311")
     until(lambda: f"{TOPIC}/pi-2/progress" in [seen[1] for seen in watch.seen], 5)
-    must(watch.is_open and "forged" not in [seen[2] for seen in watch.seen], "nothing of that has come to the viewers, by 3.1.1 neither")
+    must(watch.is_open and "forged" not in [seen[2] for seen in watch.seen], "no viewer received a forged message, with MQTT 3.1.1 either")
     wild = broker.publish("pi-2", f"{TOPIC}/pi-2/#")
-    must(wild.returncode != 0, f"a device does not write # ({wild.stdout.strip()[:40]})")
+    must(wild.returncode != 0, f"a device may not write to a topic with # ({wild.stdout.strip()[:40]})")
     at_broker = broker.authority.at
     received = run("mosquitto_sub", "-h", "localhost", "-p", str(broker.port), "--cafile", broker.authority.ca, "--cert", f"{at_broker}/pi-2.pem", "--key",
                 f"{at_broker}/pi-2.key", "-t", "#", "-W", "2", "-V", "5")
-    must("online" not in received.stdout and "pi-1" not in received.stdout, f"a device hears nothing of others ({received.stdout.strip()[:40]!r})")
+    must("online" not in received.stdout and "pi-1" not in received.stdout, f"a device that subscribes to everything receives nothing of other devices ({received.stdout.strip()[:40]!r})")
     own = run("mosquitto_sub", "-h", "localhost", "-p", str(broker.port), "--cafile", broker.authority.ca, "--cert", f"{at_broker}/pi-2.pem", "--key",
               f"{at_broker}/pi-2.key", "-t", f"{TOPIC}/pi-1/#", "-W", "2", "-V", "5")
-    must("online" not in own.stdout, "nor of one other")
+    must("online" not in own.stdout, "a device that subscribes to one other device receives nothing of it")
     # Viewers.
     viewer = WebSocket(broker, "viewer", "look")
-    must(viewer.packet()[1][1] == 0, "a viewer with a login is let in")
+    must(viewer.packet()[1][1] == 0, "a viewer with a login is accepted")
     text = f"{TOPIC}/pi-1/state".encode()
     viewer.send(0x30, struct.pack("!H", len(text)) + text + b"painted")
     time.sleep(1)
-    must(watch.is_open and "painted" not in [seen[2] for seen in watch.seen], "a viewer writes nothing")
+    must(watch.is_open and "painted" not in [seen[2] for seen in watch.seen], "a viewer may not write")
     for user, password in ("viewer", "guess"), ("", ""), ("nobody", "look"), ("pi-password", "secret"):
         try:
             code = WebSocket(broker, user, password).packet()[1][1]
         except (EOFError, OSError):
             code = "closed"
-        must(code != 0, f"no viewer as {user or 'nobody'} with {password or 'nothing'} ({code})")
+        must(code != 0, f"a viewer as {user or 'nobody'} with {password or 'no password'} is refused ({code})")
     try:
         context = ssl.create_default_context(cafile=broker.authority.ca)
         with context.wrap_socket(socket.create_connection(("localhost", broker.viewer_port), 5), server_hostname="localhost") as page:
@@ -406,19 +406,19 @@ def accounts(broker, agent, watch, at):
                 got += more
     except OSError:
         pass
-    must(b"<html" in got.lower(), "the page is at the same address")
+    must(b"<html" in got.lower(), "the page is served at the same address")
     # A login instead of a certificate.
     with open(f"{at}/password", "w") as file:
         file.write("secret\n")
     login = Agent(at, broker, "pi-password", "--user", "pi-password", "--password-file", f"{at}/password", "--device", "pi-password", port=broker.password_port, identity=False)
     must(until(lambda: watch.state("pi-password").get("device") == "pi-password"), "a device with a password publishes its state")
     command = open(f"/proc/{login.process.pid}/cmdline").read() + open(f"/proc/{login.process.pid}/environ").read()
-    must("secret" not in command, "its password is neither an argument nor in the environment")
+    must("secret" not in command, "the password is neither in the arguments nor in the environment of the agent")
     login.end()
-    must("secret" not in login.journal(), "nor in the journal")
-    must("can be read by everybody" in login.journal(), "a file that is too open is named there")
+    must("secret" not in login.journal(), "the password is not in the journal")
+    must("can be read by everybody" in login.journal(), "the journal names a password file that everybody may read")
     os.chmod(f"{at}/password", 0o600)
-    print("-- names")
+    print("-- names of devices")
     for name in "Pi.Example.COM", "pi-Ü", "hall 2", "x" * 200:
         run("mosquitto_passwd", "-b", f"{broker.at}/etc/alm-fleet/devices.passwd", name, "secret")
     broker.process.send_signal(signal.SIGHUP)
@@ -429,7 +429,7 @@ def accounts(broker, agent, watch, at):
             file.write(b"\xef\xbb\xbfsecret\r\n")
         named = Agent(at, broker, f"named-{number}", "--user", name, "--password-file", f"{at}/password", "--device", name, "--once", port=broker.password_port, identity=False)
         code = named.process.wait(20)
-        must(code == 0 and until(lambda: watch.state(name).get("device") == name, 5), f"a device named {name[:20]!r} is seen under that name ({code})")
+        must(code == 0 and until(lambda: watch.state(name).get("device") == name, 5), f"a device named {name[:20]!r} is published under that name ({code})")
     for name in "pi+1", "pi#1":
         broker.authority.issue(name)
         odd = Agent(at, broker, name, "--once")
@@ -437,21 +437,21 @@ def accounts(broker, agent, watch, at):
     with open(f"{at}/password", "w") as file:
         file.write("wrong-secret\n")
     login.start()
-    must(until(lambda: "refuses this device" in login.journal()), "a wrong password is logged")
-    must("wrong-secret" not in login.journal(), "and not which")
+    must(until(lambda: "refuses this device" in login.journal()), "a wrong password is reported in the journal")
+    must("wrong-secret" not in login.journal(), "the wrong password itself is not in the journal")
     login.end()
     other = Agent(at, broker, "pi-2", "--device", "pi-1")
-    must(until(lambda: "not authorized (135)" in other.journal()), "a device that writes as another learns that it is refused")
+    must(until(lambda: "not authorized (135)" in other.journal()), "a device that writes to the topic of another reports that it is not authorized")
     time.sleep(2)
-    must(other.journal().count("refuses what this device says") == 2, "once a topic, and not again and again")
+    must(other.journal().count("refuses what this device says") == 2, "it reports this once for each topic, not for each attempt")
     other.end()
 
 
 def revoked(broker, at, watch):
-    print("-- one is revoked")
+    print("-- a revoked certificate")
     broker.authority.issue("pi-3")
     agent = Agent(at, broker, "pi-3")
-    must(until(lambda: watch.online("pi-3") == "online"), f"pi-3 is there: {agent.journal().strip()[-100:]}")
+    must(until(lambda: watch.online("pi-3") == "online"), f"pi-3 is online: {agent.journal().strip()[-100:]}")
     agent.end()
     broker.authority.revoke("pi-3")
     broker.process.send_signal(signal.SIGHUP)
@@ -459,13 +459,13 @@ def revoked(broker, at, watch):
     agent.start()
     is_out = until(lambda: "revoked" in agent.journal(), 10)
     if not is_out:
-        print("     (a HUP does not make this mosquitto read the list: it is restarted)")
+        print("     (this mosquitto does not read the list again on SIGHUP: it is restarted)")
         agent.end()
         broker.process.terminate()
         broker.process.wait()
         broker.start()
         agent.start()
-    must(until(lambda: "it was revoked" in agent.journal()), f"revoked, and the journal says so: {agent.journal().strip().splitlines()[-1][-90:]}")
+    must(until(lambda: "it was revoked" in agent.journal()), f"the journal says that the certificate was revoked: {agent.journal().strip().splitlines()[-1][-90:]}")
     agent.end()
     stranger = Authority(f"{at}/other-ca")
     cert, key = stranger.issue("pi-1")
@@ -477,36 +477,36 @@ def revoked(broker, at, watch):
     untrusted.end()
     broker.authority.issue("pi-old", end="20210101000000Z")
     expired = Agent(at, broker, "pi-old")
-    must(until(lambda: "it has expired" in expired.journal()), f"an expired certificate is logged: {expired.journal().strip()[-100:]}")
+    must(until(lambda: "it has expired" in expired.journal()), f"an expired certificate is reported in the journal: {expired.journal().strip()[-100:]}")
     expired.end()
 
 
 def states(broker, agent, watch, at):
     print("-- what is published")
-    must(until(lambda: watch.online("pi-1") == "online"), "the device is there")
+    must(until(lambda: watch.online("pi-1") == "online"), "the device is online")
     agent.write(image("app:1", digest="sha256:1", failures=3, received=5))
     must(until(lambda: watch.state("pi-1").get("images"), 12), "a new state is published")
     published = watch.state("pi-1")
-    must(published["images"] == [published_fields(json.load(open(f"{agent.state}/{state_name('app:1')}.json")))], "field by field")
-    must((published["v"], published["device"], published["site"]) == (1, "pi-1", "Berlin / Küche"), "with device and site")
+    must(published["images"] == [published_fields(json.load(open(f"{agent.state}/{state_name('app:1')}.json")))], "each of its fields is that of the state file")
+    must((published["v"], published["device"], published["site"]) == (1, "pi-1", "Berlin / Küche"), "it has the version, the device and the site")
     for current in range(0, 1000, 50):
         agent.write(working("app:1", current))
         time.sleep(0.35)
-    must(len(watch.progress) >= 4, f"progress: {len(watch.progress)} messages in 7 s")
+    must(len(watch.progress) >= 4, f"the progress is published: {len(watch.progress)} messages in 7 s")
     times = [seen[0] for seen in watch.seen if seen[1].endswith("/pi-1/progress")]
     gaps = [round(b - a, 2) for a, b in zip(times, times[1:])]
-    must(all(gap > 0.8 for gap in gaps), f"at most one a second (gaps {gaps})")
+    must(all(gap > 0.8 for gap in gaps), f"progress is published at most once a second (intervals {gaps})")
     last = (watch.progress or [{}])[-1]
-    must(set(last) == {"time", "id", "text", "current", "total", "percent", "rate", "left", "layers"}, f"with {' '.join(last)}")
+    must(set(last) == {"time", "id", "text", "current", "total", "percent", "rate", "left", "layers"}, f"progress has the keys {' '.join(last)}")
     agent.write(working("app:1", 990, pid=4194304))
     agent.write(image("web:2", "Error", "Failed", kind="disk-full", details="no space left on device", failing_since=stamp(500), attempts=6))
     os.makedirs(f"{agent.state}/container", exist_ok=True)
     with open(f"{agent.state}/container/web.json", "w") as file:
         json.dump({"v": 1, "name": "web", "image": "web:2", "status": "Running", "since": stamp()}, file)
-    must(until(lambda: len(watch.state("pi-1").get("images", [])) == 2 and watch.state("pi-1").get("containers"), 25), "a second image and a container")
+    must(until(lambda: len(watch.state("pi-1").get("images", [])) == 2 and watch.state("pi-1").get("containers"), 25), "a second image and a container are published")
     agent.write(dict(working("app:1", 995), beat=max(0, uptime() - 500)))
     must(until(lambda: any(row.get("lost") for row in watch.state("pi-1")["images"]), 25), "a pull whose writer is gone is published as lost")
-    print("-- hostile files")
+    print("-- hostile state files")
     for name, content in {"r%2Fhuge.json": "[" * 70000, "r%2Fdeep.json": "[" * 60000, "r%2Fbinary.json": "\0\xff\x1b[2J", "r%2Fempty.json": "", "r%2Fbig.json": json.dumps(image("big:1", details="x" * 66000))}.items():
         with open(f"{agent.state}/{name}", "w", encoding="latin-1") as file:
             file.write(content)
@@ -516,46 +516,46 @@ def states(broker, agent, watch, at):
     agent.write(image("evil:1", "Error", "Failed", details="\x1b[2J\u202e"))
     agent.write(image("good:1"))
     must(until(lambda: "good:1" in [row["id"] for row in watch.state("pi-1")["images"]], 25), "a good state beside hostile ones is published")
-    must(len(watch.state("pi-1")["images"]) == 3, "and none of the hostile ones")
+    must(len(watch.state("pi-1")["images"]) == 3, "no hostile state is published")
     for number in range(70):
         agent.write(image(f"many:{number}", "Error", "Failed", kind="unknown", details="ü" * 900, hint="ü" * 900))
     must(until(lambda: len(watch.state("pi-1")["images"]) == 64, 25), "64 images with the longest texts are published")
-    must(len(watch.retained[f"{TOPIC}/pi-1/state"].encode()) < 65536, f"in {len(watch.retained[f'{TOPIC}/pi-1/state'].encode())} bytes")
-    must(agent.process.poll() is None and agent.journal().count("\n") == 1, f"with one line in the journal: {agent.journal().strip()}")
+    must(len(watch.retained[f"{TOPIC}/pi-1/state"].encode()) < 65536, f"the payload is under 64 KiB: {len(watch.retained[f'{TOPIC}/pi-1/state'].encode())} bytes")
+    must(agent.process.poll() is None and agent.journal().count("\n") == 1, f"the agent is running, and its journal has one line: {agent.journal().strip()}")
     for file in os.listdir(agent.state):
         path = f"{agent.state}/{file}"
         if file != "container":
             os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
     agent.write(image("app:1", digest="sha256:1"))
     must(until(lambda: [row["id"] for row in watch.state("pi-1")["images"]] == ["app:1"], 25), "the removal of a state is published")
-    print("-- the directory of the states changes under it")
+    print("-- the directory of the states changes while the agent runs")
     ids = lambda: sorted(row["id"] for row in watch.state("pi-1").get("images", []))
     for number in range(10_000):
         open(f"{agent.state}/foreign-{number}.txt", "w").close()
     with open(f"{agent.state}/{state_name('sparse:1')}.json", "w") as file:
         file.truncate(1 << 30)
     agent.write(image("app:3"))
-    must(until(lambda: ids() == ["app:1", "app:3"], 25), "beside 10,000 foreign files and an empty one of 1 GB")
+    must(until(lambda: ids() == ["app:1", "app:3"], 25), "states are published from a directory with 10,000 other files and a sparse file of 1 GB")
     peak = int(re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{agent.process.pid}/status").read())[1])
     # Enough for the 64 images above, and for the larger executable of a debug build.
-    must(peak < (8_000 if os.path.getsize(AGENT) < 10_000_000 else 16_000), f"     with {peak} KB of memory at most")
+    must(peak < (8_000 if os.path.getsize(AGENT) < 10_000_000 else 16_000), f"     the peak of its resident memory is {peak} KB")
     aside = f"{agent.state}.aside"
     os.rename(agent.state, aside)
-    must(until(lambda: ids() == [], 25), "the directory is gone: no images")
+    must(until(lambda: ids() == [], 25), "no image is published after the directory was removed")
     os.symlink(aside, agent.state)
     time.sleep(8)
-    must(ids() == [], "a link to one is not followed")
+    must(ids() == [], "a symbolic link in its place is not followed")
     os.unlink(agent.state)
     shutil.rmtree(aside)
     os.makedirs(agent.state)
     agent.write(image("app:1", digest="sha256:1"))
-    must(until(lambda: ids() == ["app:1"], 25), "a new one is read")
-    must(agent.process.poll() is None and agent.journal().count("\n") == 1, "with the same one line in the journal")
+    must(until(lambda: ids() == ["app:1"], 25), "a new directory is read")
+    must(agent.process.poll() is None and agent.journal().count("\n") == 1, "the agent is running, and its journal still has one line")
 
 
 def notices(broker, watch, at):
     """Receivers of notices that hang or refuse do not delay what is published to the broker."""
-    print("-- a receiver of notices that hangs")
+    print("-- a receiver of notices that does not answer")
     silent = socket.create_server(("127.0.0.1", 0))
     asked = []
     def accept():
@@ -567,56 +567,56 @@ def notices(broker, watch, at):
         out.write(f"http://127.0.0.1:{silent.getsockname()[1]}/hush\nhttp://127.0.0.1:{free_ports(1)[0]}/hush\n")
     os.chmod(file, 0o600)
     agent = Agent(at, broker, "pi-2", "--notify-file", file)
-    must(until(lambda: watch.online("pi-2") == "online"), "the device is there")
+    must(until(lambda: watch.online("pi-2") == "online"), "the device is online")
     agent.write(image("bad:1", "Error", "Failed", kind="network", details="gone", failing_since=stamp(7200), attempts=3))
-    must(until(lambda: asked, 90), "the receiver is asked, and says nothing")
+    must(until(lambda: asked, 90), "the receiver gets a request, and does not answer")
     begun = time.monotonic()
     agent.write(image("good:1"))
-    must(until(lambda: "good:1" in [row["id"] for row in watch.state("pi-2").get("images", [])], 12), f"a new state is at the broker after {time.monotonic() - begun:.1f} s")
+    must(until(lambda: "good:1" in [row["id"] for row in watch.state("pi-2").get("images", [])], 12), f"meanwhile a new state is published, after {time.monotonic() - begun:.1f} s")
     count = len(watch.progress)
     for current in range(0, 1000, 100):
         agent.write(working("good:1", current))
         time.sleep(0.5)
-    must(len(watch.progress) - count >= 3 and len(asked) == 1, f"and {len(watch.progress) - count} messages of progress in 5 s, while it is still asked")
+    must(len(watch.progress) - count >= 3 and len(asked) == 1, f"meanwhile progress is published: {len(watch.progress) - count} messages in 5 s")
     begun = time.monotonic()
-    must(agent.end() == 0, f"ended by a signal, after {time.monotonic() - begun:.1f} s")
-    must(until(lambda: watch.online("pi-2") == "offline", 5), "it has published offline")
-    must("hush" not in agent.journal(), "the journal has no address")
+    must(agent.end() == 0, f"the agent ends after a signal, in {time.monotonic() - begun:.1f} s")
+    must(until(lambda: watch.online("pi-2") == "offline", 5), "it publishes offline at its end")
+    must("hush" not in agent.journal(), "the address of the receiver is not in the journal")
 
 
 def lost(broker, agent, at):
-    print("-- the broker goes and comes")
+    print("-- the broker is killed and started again")
     broker.kill()
     broker.forget()
     agent.write(image("app:2"))
-    must(until(lambda: "no connection" in agent.journal()), f"killed: {agent.journal().strip().splitlines()[-1][:110]}")
+    must(until(lambda: "no connection" in agent.journal()), f"a broker that was killed is reported in the journal: {agent.journal().strip().splitlines()[-1][:110]}")
     time.sleep(2)
     broker.start()
     started = time.monotonic()
     watch = Watch(broker)
     is_back = until(lambda: {row["id"] for row in watch.state("pi-1").get("images", [])} == {"app:1", "app:2"} and watch.online("pi-1") == "online", 60)
-    must(is_back, f"its database deleted: all is there again after {time.monotonic() - started:.1f} s (at most 60)")
+    must(is_back, f"after its database was deleted, everything is published again within {time.monotonic() - started:.1f} s (at most 60)")
     agent.process.send_signal(signal.SIGKILL)
     agent.process.wait()
-    must(until(lambda: watch.online("pi-1") == "offline", 5), "killed, the broker says offline for it")
+    must(until(lambda: watch.online("pi-1") == "offline", 5), "when the agent is killed, the broker publishes offline for it")
     agent.start()
-    must(until(lambda: watch.online("pi-1") == "online", 10), "started again, it is there")
+    must(until(lambda: watch.online("pi-1") == "online", 10), "when the agent is started again, it is online")
     code = agent.end()
-    must(code == 0 and until(lambda: watch.online("pi-1") == "offline", 5), f"ended by a signal, it publishes offline and ends with {code}")
+    must(code == 0 and until(lambda: watch.online("pi-1") == "offline", 5), f"after a signal the agent publishes offline and ends with exit code {code}")
     old = Agent(at, broker, "pi-2", "--mqtt", "3.1.1", "--site", "Paris")
-    must(until(lambda: watch.state("pi-2").get("site") == "Paris" and watch.online("pi-2") == "online"), "MQTT 3.1.1: the same")
+    must(until(lambda: watch.state("pi-2").get("site") == "Paris" and watch.online("pi-2") == "online"), "MQTT 3.1.1: state and online are published")
     old.process.send_signal(signal.SIGKILL)
     old.process.wait()
-    must(until(lambda: watch.online("pi-2") == "offline", 5), "with its will")
+    must(until(lambda: watch.online("pi-2") == "offline", 5), "MQTT 3.1.1: the broker publishes the will")
     for version in "5", "3.1.1":
         once = Agent(at, broker, "pi-2", "--mqtt", version, "--once", "--site", f"once {version}")
         code = once.process.wait(20)
-        must(code == 0 and until(lambda: watch.state("pi-2").get("site") == f"once {version}", 5), f"--once by {version}: published, and ended with {code}")
-    must(watch.online("pi-2") == "offline", "and does not say that it stays")
+        must(code == 0 and until(lambda: watch.state("pi-2").get("site") == f"once {version}", 5), f"--once with MQTT {version} publishes the state and ends with exit code {code}")
+    must(watch.online("pi-2") == "offline", "--once does not publish online")
     once = Agent(at, broker, "pi-2", "--once", "--device", "pi-1")
-    must(once.process.wait(20) == 1 and "not authorized" in once.journal(), "--once that is refused fails and says why")
+    must(once.process.wait(20) == 1 and "not authorized" in once.journal(), "--once fails with a reason if the broker refuses the state")
     nobody = Agent(at, broker, "pi-2", "--once", port=free_ports(1)[0])
-    must(nobody.process.wait(20) == 1 and "connection refused" in nobody.journal(), f"--once without a broker too: {nobody.journal().strip().splitlines()[-1][:100]}")
+    must(nobody.process.wait(20) == 1 and "connection refused" in nobody.journal(), f"--once fails with a reason if there is no broker: {nobody.journal().strip().splitlines()[-1][:100]}")
     agent.start()
     return watch
 
@@ -624,22 +624,22 @@ def lost(broker, agent, at):
 def renewed(broker, agent, watch, at):
     print("-- a certificate is renewed")
     before = run("openssl", "x509", "-in", f"{broker.authority.at}/pi-1.pem", "-serial", "-noout").stdout
-    must(until(lambda: watch.online("pi-1") == "online"), "pi-1 is there")
+    must(until(lambda: watch.online("pi-1") == "online"), "pi-1 is online")
     broker.authority.issue("pi-1", "2048")
     broker.authority.list()
     broker.kill()
     until(lambda: agent.journal().count("no connection") >= 1)
     broker.start()
     watch = Watch(broker)
-    must(until(lambda: watch.online("pi-1") == "online", 60), "with a new certificate and an RSA key of PKCS#1 in the same files it comes back")
+    must(until(lambda: watch.online("pi-1") == "online", 60), "it connects again with a new certificate and an RSA key (PKCS#1) in the same files")
     serial = run("openssl", "x509", "-in", f"{broker.authority.at}/pi-1.pem", "-serial", "-noout").stdout
-    must(serial != before, f"by {serial.strip()} ({before.strip()} before)")
+    must(serial != before, f"the certificate in use is the new one: {serial.strip()} ({before.strip()} before)")
     agent.end()
 
 
 def others(broker, at):
     """Servers that are not brokers, or broken ones."""
-    print("-- what is no broker")
+    print("-- servers that are not a working broker")
     def serve(answer):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(f"{broker.authority.at}/broker.pem", f"{broker.authority.at}/broker.key")
@@ -685,18 +685,18 @@ def others(broker, at):
         other = Agent(at, broker, "pi-2", port=port)
         must(until(lambda: expected in other.journal()), f"{what}: {other.journal().strip().splitlines()[-1][-100:] if other.journal() else ''}")
         time.sleep(1)
-        must(count[0] <= 2, f"     and is not run at ({count[0]} connections)")
+        must(count[0] <= 2, f"     and the agent does not connect again and again ({count[0]} connections)")
         other.end()
         os.unlink(other.log)
-    must(until(lambda: "no answer to TLS" in patient.journal()), "a handshake by the byte is given up (the limit is 20 s)")
+    must(until(lambda: "no answer to TLS" in patient.journal()), "a TLS handshake of single bytes is given up (limit 20 s)")
     patient.end()
     slow = SlowTls(f"{broker.authority.at}/broker.pem", f"{broker.authority.at}/broker.key", in_handshake=False)
     other = Agent(at, broker, "pi-2", "--mqtt", "3.1.1", port=slow.port)
-    must(until(lambda: slow.is_trickling and "connected" in other.journal()), "a broker that sends a record by the byte")
+    must(until(lambda: slow.is_trickling and "connected" in other.journal()), "a broker that sends a TLS record in single bytes is connected")
     other.write(image("slow:1"))
-    must(until(lambda: b"slow:1" in slow.received), "     gets a new state all the same")
+    must(until(lambda: b"slow:1" in slow.received), "     a new state is published to it")
     begun = time.monotonic()
-    must(other.end() == 0, f"     and does not keep the agent from ending ({time.monotonic() - begun:.1f} s)")
+    must(other.end() == 0, f"     the agent ends all the same ({time.monotonic() - begun:.1f} s)")
     plain = socket.create_server(("127.0.0.1", 0))
     def answer_plain():
         while True:
@@ -704,10 +704,10 @@ def others(broker, at):
             connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
     threading.Thread(target=answer_plain, daemon=True).start()
     other = Agent(at, broker, "pi-2", port=plain.getsockname()[1])
-    must(until(lambda: "does not speak TLS" in other.journal()), "a port without TLS is called that")
+    must(until(lambda: "does not speak TLS" in other.journal()), "a port without TLS is reported as such")
     started = time.monotonic()
     other.end()
-    must(time.monotonic() - started < 1.5, "it ends at once though it waits for the next try")
+    must(time.monotonic() - started < 1.5, "the agent ends at once while it waits for its next attempt")
 
 
 def random_changes(broker, at):
@@ -758,7 +758,7 @@ def random_changes(broker, at):
 
     # The waits grow up to five minutes, until a connection lasts for a minute.
     until(lambda: not difference(), 330)
-    must(killed == 10 and difference() == [], f"what the broker has of {len(agents)} agents are their files, field by field (killed {killed} times; other: {difference()})")
+    must(killed == 10 and difference() == [], f"the broker has exactly the states in the files of {len(agents)} agents (it was killed {killed} times; differences: {difference()})")
     for agent in agents:
         lines = agent.journal().count("\n")
         must(agent.process.poll() is None and lines <= 25, f"{agent.name}: {lines} lines in the journal")
@@ -849,30 +849,30 @@ def unit(broker, at, watch):
         run("systemctl", "--quiet", f"--root={root}", "enable", "alm-agent.service")
         must(device.boot(), "systemd runs")
         shown = lambda: inside("systemctl", "show", "-p", "ConditionResult,MainPID,ActiveState,Result,NRestarts,ExecMainStatus", "alm-agent").stdout
-        must(until(lambda: "ConditionResult=no" in shown() and "MainPID=0" in shown()), f"without /etc/default/alm-agent it does not run: {shown().split()}")
+        must(until(lambda: "ConditionResult=no" in shown() and "MainPID=0" in shown()), f"the unit does not start without /etc/default/alm-agent: {shown().split()}")
         with open(f"{root}/etc/default/alm-agent", "w") as file:
             file.write(f"ALM_AGENT_OPTIONS=\"--broker mqtts://localhost:{broker.port} --topic {TOPIC} --site 'Berlin, hall 2'\"\n")
         inside("systemctl", "start", "alm-agent")
         is_published = until(lambda: watch.online("pi-1") == "online" and watch.state("pi-1").get("site") == "Berlin, hall 2")
-        must(is_published and watch.state("pi-1")["images"][0].get("digest") == "sha256:unit", f"with it, it connects out of its sandbox and publishes its state: {shown().split()} {'' if is_published else inside('journalctl', '-q', '-o', 'cat', '-u', 'alm-agent').stdout[-600:]}")
+        must(is_published and watch.state("pi-1")["images"][0].get("digest") == "sha256:unit", f"with that file it connects from its sandbox and publishes its state: {shown().split()} {'' if is_published else inside('journalctl', '-q', '-o', 'cat', '-u', 'alm-agent').stdout[-600:]}")
         pid = re.search(r"MainPID=(\d+)", shown())[1]
         who = inside("sh", "-c", f"grep -E '^(Uid|CapEff|NoNewPrivs|Seccomp):' /proc/{pid}/status").stdout.split()
-        must("0" not in who[1:5] and "0000000000000000" in who, f"without rights, as a user of its own: {' '.join(who)}")
+        must("0" not in who[1:5] and "0000000000000000" in who, f"it runs without privileges, as a dynamic user: {' '.join(who)}")
         write_state(f"{root}/var/lib/alm/pull", image("bad:1", "Error", "Failed", kind="network", details="gone", failing_since=stamp(7200), attempts=3))
-        must(until(lambda: any("bad:1 cannot be pulled: gone" in text for text in posted), 90), f"out of the same sandbox a notice is delivered {posted}")
+        must(until(lambda: any("bad:1 cannot be pulled: gone" in text for text in posted), 90), f"a notice is delivered from the same sandbox {posted}")
         broker.kill()
         time.sleep(2)
         broker.start()
         began, watch = time.monotonic(), Watch(broker)
         is_back = until(lambda: watch.online("pi-1") == "online" and len(watch.state("pi-1").get("images", [])) == 2, 60)
-        must(is_back and f"MainPID={pid}" in shown(), f"the broker was killed: the same process is connected again after {time.monotonic() - began:.1f} s")
+        must(is_back and f"MainPID={pid}" in shown(), f"after the broker was killed, the same process is connected again within {time.monotonic() - began:.1f} s")
         inside("systemctl", "stop", "alm-agent")
-        must(until(lambda: watch.online("pi-1") == "offline", 10), "stopped, it says offline")
+        must(until(lambda: watch.online("pi-1") == "offline", 10), "it publishes offline when the unit is stopped")
         with open(f"{root}/etc/default/alm-agent", "w") as file:
             file.write("ALM_AGENT_OPTIONS=\"--nonsense\"\n")
         inside("systemctl", "start", "alm-agent")
         time.sleep(7)
-        must("NRestarts=0" in shown() and "ActiveState=failed" in shown(), f"wrong options are not tried again and again: {shown().split()}")
+        must("NRestarts=0" in shown() and "ActiveState=failed" in shown(), f"systemd does not restart it after wrong options: {shown().split()}")
     finally:
         device.end()
 
@@ -902,14 +902,14 @@ def many(broker, at, count):
         agent.start()
     watch = Watch(broker)
     all_there = lambda: sum(1 for name in names if watch.online(name) == "online" and watch.state(name).get("images"))
-    must(until(lambda: all_there() == count, 120), f"{all_there()} are there")
+    must(until(lambda: all_there() == count, 120), f"{all_there()} agents are online")
     time.sleep(10)
     before = [cpu(agent.process.pid) for agent in agents]
     time.sleep(30)
     used = sorted(cpu(agent.process.pid) - start for agent, start in zip(agents, before))
     memory = sorted(figure(agent.process.pid, "VmRSS") for agent in agents)
     private = sorted(figure(agent.process.pid, "RssAnon") for agent in agents)
-    print(f"     an agent, idle: resident {memory[count // 2]} kB (of these its own {private[count // 2]} kB), CPU {100 * sum(used) / count / 30:.3f} % of a core")
+    print(f"     an idle agent: resident {memory[count // 2]} kB (private {private[count // 2]} kB), CPU {100 * sum(used) / count / 30:.3f} % of a core")
     print(f"     the broker: resident {figure(broker.process.pid, 'VmRSS')} kB")
     broker.kill()
     broker.forget()
@@ -917,11 +917,11 @@ def many(broker, at, count):
     broker.start()
     started = time.monotonic()
     watch = Watch(broker)
-    must(until(lambda: all_there() == count, 120), f"{all_there()} are there again {time.monotonic() - started:.1f} s after the broker was, emptied; CPU of the broker {cpu(broker.process.pid):.2f} s")
-    must(time.monotonic() - started < 60, "within a minute")
+    must(until(lambda: all_there() == count, 120), f"{all_there()} agents are online again {time.monotonic() - started:.1f} s after the broker was started with an empty database; CPU time of the broker {cpu(broker.process.pid):.2f} s")
+    must(time.monotonic() - started < 60, "all of them were online again within a minute")
     for agent in agents:
         agent.process.terminate()
-    must([agent.process.wait(20) for agent in agents] == [0] * count, "all end with 0")
+    must([agent.process.wait(20) for agent in agents] == [0] * count, "all agents end with exit code 0")
 
 
 def main():
@@ -957,7 +957,7 @@ def main():
                 process.kill()
                 process.wait()
         shutil.rmtree(at, ignore_errors=True)
-    print(f"{len(wrong)} wrong" if wrong else "all as it should be")
+    print(f"{len(wrong)} checks failed" if wrong else "all checks passed")
     sys.exit(1 if wrong else 0)
 
 

@@ -169,7 +169,7 @@ echo '-- the page in Chromium'
 open_page https://127.0.0.1/ me 'pass word 1' pi-1.example.com "$REGISTRY/app" >"$dir/out" 2>&1 || { cat "$dir/out" >&2; die 'the page does not show the device'; }
 cat "$dir/out"
 open_page https://127.0.0.1/ me wrong pi-1.example.com >"$dir/out" 2>&1 && die 'the page shows the device to who has a wrong password'
-echo 'and not with a wrong password'
+echo 'the page does not show the device with a wrong password'
 settled server 2
 settled device 3
 
@@ -178,8 +178,8 @@ settled device 3
 mknod -m 600 "$dir/cells" c 7 $((64 + ${1:-61}))
 screen() { iconv -f UTF-32LE -t UTF-8 "$dir/cells"; }
 shows() { screen | grep -qF "$1"; }
-eventually 'the device shows its place on its console' shows 'Berlin, hall 2'
-eventually 'and its image' shows 'UP TO DATE'
+eventually 'the console of the device shows its site' shows 'Berlin, hall 2'
+eventually 'the console of the device shows its image' shows 'UP TO DATE'
 
 # == What changes later ==
 
@@ -188,11 +188,11 @@ before=$(main device alm-agent) mosquitto=$(main server mosquitto) nginx=$(main 
 issue pi-1.example.com
 place_certificate device pi-1.example.com
 again device 3
-check 'a renewed certificate of the device: its agent is started again' another_pid device alm-agent "$before"
-check 'with that one' cmp "$dir/ca/pi-1.example.com.pem" "$dir/device/system/$ssldir/certs/pi-1.example.com.pem"
-check 'as systemd hands it out' inside device cmp "$ssldir/certs/pi-1.example.com.pem" /run/credentials/alm-agent.service/cert
+check 'a renewed certificate of the device: Puppet restarts the agent' another_pid device alm-agent "$before"
+check 'the device has the renewed certificate' cmp "$dir/ca/pi-1.example.com.pem" "$dir/device/system/$ssldir/certs/pi-1.example.com.pem"
+check 'systemd passes the renewed certificate to the agent' inside device cmp "$ssldir/certs/pi-1.example.com.pem" /run/credentials/alm-agent.service/cert
 open_page https://127.0.0.1/ me 'pass word 1' pi-1.example.com "$REGISTRY/app" >"$dir/out" 2>&1 || { cat "$dir/out" >&2; die 'it does not come back to the page'; }
-echo 'and it is on the page again'
+echo 'the device is on the page again'
 settled device 3
 
 serial() { # PORT
@@ -204,10 +204,10 @@ place_certificate server broker.example.com
 wanted=$(openssl x509 -noout -serial -in "$dir/ca/broker.example.com.pem")
 again server 2
 has() { [ "$(serial "$1")" = "$wanted" ]; } # PORT
-eventually 'a renewed certificate of the broker: devices see it' has 8883
-eventually 'viewers, too' has 443
-check 'mosquitto was started again' another_pid server mosquitto "$mosquitto"
-check 'and nginx was not' test "$(main server nginx)" = "$nginx"
+eventually 'a renewed certificate of the broker: devices get it' has 8883
+eventually 'a renewed certificate of the broker: viewers get it' has 443
+check 'mosquitto was restarted' another_pid server mosquitto "$mosquitto"
+check 'nginx was not restarted' test "$(main server nginx)" = "$nginx"
 
 systemctl_() { inside "$1" systemctl "${@:2}"; }
 systemctl_ device disable --quiet --now alm-agent alm-monitor

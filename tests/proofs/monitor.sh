@@ -59,30 +59,30 @@ write_state() { # TEXT JSON: writes a state as a pull does
     inside pi sh -euc 'mkdir -p /run/alm/pull; cd /run/alm/pull; printf "{\"v\":1,\"id\":\"r.example/app:1\",\"time\":\"2026-11-25T02:18:33Z\",\"since\":\"2026-11-25T02:18:33Z\",%s}" "$1" >.new; mv .new r.example%2Fapp%3A1.json' sh "$1"
 }
 
-eventually 'enabled, it runs from the boot on' is alm-monitor active
-eventually 'the console shows it' shows 'NO PULL YET'
-eventually 'with the name of the place from /etc/default' shows 'Berlin, hall 2'
-eventually 'and no login beside it' is getty@tty1 inactive
+eventually 'the unit, once enabled, runs after a boot' is alm-monitor active
+eventually 'the console shows the page' shows 'NO PULL YET'
+eventually 'the page shows the site from /etc/default' shows 'Berlin, hall 2'
+eventually 'no getty runs on this console' is getty@tty1 inactive
 write_state '"status":"Error","text":"Failed","kind":"disk-full","details":"no space left on device","hint":"make room","failing_since":"2026-11-25T02:00:00Z","attempts":6'
-eventually 'a failure is shown within its sandbox' shows 'no space left on device'
+eventually 'the page shows a failure' shows 'no space left on device'
 inside pi systemctl start getty@tty1
-eventually 'a login that is started takes the console' is alm-monitor inactive
-eventually 'and asks who is there' shows 'login:'
+eventually 'a getty that is started stops the monitor' is alm-monitor inactive
+eventually 'the getty shows its prompt' shows 'login:'
 inside pi systemctl start alm-monitor
-eventually 'and gives it back' is getty@tty1 inactive
-eventually 'to the page' shows 'WHAT TO DO'
+eventually 'a monitor that is started stops the getty' is getty@tty1 inactive
+eventually 'the console shows the page again' shows 'WHAT TO DO'
 main() { inside pi systemctl show -P MainPID alm-monitor; }
 is_another() { local now; now=$(main) && [ "$now" != 0 ] && [ "$now" != "$1" ]; }
 before=$(main)
 inside pi systemctl kill -s KILL alm-monitor
-eventually 'killed, it comes back' is_another "$before"
-eventually 'alone' is getty@tty1 inactive
+eventually 'systemd starts a killed monitor again' is_another "$before"
+eventually 'no getty was started meanwhile' is getty@tty1 inactive
 write_state '"status":"Done","text":"Pulled"'
-eventually 'with the page of now' shows 'UP TO DATE'
+eventually 'the page shows the current state' shows 'UP TO DATE'
 inside pi ln -sf /bin/false /usr/bin/alm-status
 inside pi systemctl restart alm-monitor || true
-eventually 'where it cannot run it is given up' is alm-monitor failed
-eventually 'for the login' is getty@tty1 active
+eventually 'systemd gives up a monitor that cannot run' is alm-monitor failed
+eventually 'the getty is started in its place' is getty@tty1 active
 sleep 5
 is getty@tty1 active || die 'the login has not stayed'
 security=$(inside pi systemd-analyze --no-pager --threshold=40 security alm-monitor | tail -n 1 | tr -d '→' | xargs) || die "over 4.0: $security"

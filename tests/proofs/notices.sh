@@ -154,26 +154,26 @@ state() { # JSON: writes a state as a pull does
 }
 failing='"status":"Error","text":"Failed","kind":"disk-full","details":"no space left on device","hint":"make room","failing_since":"2026-11-25T02:00:00Z","attempts":6'
 
-eventually 'configured, it runs' is alm-agent active
-eventually 'the receivers, too' is receivers active
-echo "to a test: $(inside pi-1 alm-agent --notify-file /etc/alm/notify --test-notice | tail -n 2 | xargs -d '\n')"
-eventually 'which arrives by mail and at the webhook' has 1
-eventually 'what was noticed is kept' inside pi-1 test -s /var/lib/alm/outbox/noticed.json
+eventually 'the service runs with the options of /etc/default' is alm-agent active
+eventually 'the receivers run' is receivers active
+echo "answers to --test-notice: $(inside pi-1 alm-agent --notify-file /etc/alm/notify --test-notice | tail -n 2 | xargs -d '\n')"
+eventually 'the test notice arrives by mail and at the webhook' has 1
+eventually 'the service keeps what it has noticed in a file' inside pi-1 test -s /var/lib/alm/outbox/noticed.json
 state "$failing"
-eventually 'a failure arrives, too: by msmtp within the sandbox' has 2
+eventually 'the notice of a failure arrives, by msmtp within the sandbox' has 2
 inside pi-1 sh -c 'grep -q "^To: ops@example.com" /srv/got/mail.*' || die 'the mail has no address'
 if [ -z "$*" ]; then
     inside pi-1 systemctl restart alm-agent
     sleep 40
-    has 2 || die 'told again after a restart'
-    echo 'and not again after a restart'
+    has 2 || die 'the notice was sent again after a restart'
+    echo 'the notice is not sent again after a restart'
     state '"status":"Done","text":"Up to date"'
     inside pi-1 systemctl kill -s KILL alm-agent
-    eventually 'a recovery arrives from a service that was killed' has 3
+    eventually 'the notice of a recovery arrives after the service was killed' has 3
 fi
 shown=$(journal; inside pi-1 sh -c 'cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr "\0" "\n"; cat /var/lib/alm/outbox/*; systemctl show alm-agent')
-case $shown in *"$secret"*) die 'the secret is to be seen' ;; esac
-case $shown in *'was delivered'*) echo 'the journal names receivers, and the secret is in none of journal, arguments, environments, outbox' ;; *) die 'the journal says nothing' ;; esac
+case $shown in *"$secret"*) die 'the secret can be seen' ;; esac
+case $shown in *'was delivered'*) echo 'the journal reports deliveries; the secret is not in journal, arguments, environments or outbox' ;; *) die 'the journal reports no delivery' ;; esac
 [ -z "$*" ] || exit 0
 
 # A setuid sendmail: the sandbox refuses its privileges, so the mail waits; with the drop-in it arrives.

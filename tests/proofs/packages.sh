@@ -298,7 +298,7 @@ clean() { # ARCHITECTURE
     inside dpkg -i /tmp/agent.deb >/dev/null
     same "$(inside $AGENT --version)" "$AGENT ${version%-*}"
     same "$(inside $AGENT digest <<<'{}' || echo "exit code $?")" "\
-{\"kind\":\"request\",\"error\":\"standard input is not a question (line 1, column 2)\"}
+{\"kind\":\"request\",\"error\":\"standard input is not a request (line 1, column 2)\"}
 exit code 1"
     echo 'ALM_AGENT_OPTIONS="--broker mqtts://broker.example"' >"$root/etc/default/$AGENT"
     inside dpkg -i /tmp/old-agent.deb >/dev/null 2>&1

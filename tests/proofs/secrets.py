@@ -136,7 +136,7 @@ def pulls(at, search, program):
     through_docker = ["--host", f"tcp://{link.address}", "--log", f"{at}/out/log", "--state", f"{at}/out/state", "--record", f"{at}/out/record-cli.jsonl"]
     execute(at, "docker's CLI, a token file", program, *through_docker, "--token-file", token, "--token-user", "fleet", image)
     execute(at, "docker's CLI, a wrong token", program, *through_docker, "--token-file", f"{at}/wrong", "--token-user", "fleet", image, expected=1)
-    must(until(lambda: not glob.glob("/run/docker-pull-with-progress-*") + glob.glob("/dev/shm/docker-pull-with-progress-*")), "no such directory is left")
+    must(until(lambda: not glob.glob("/run/docker-pull-with-progress-*") + glob.glob("/dev/shm/docker-pull-with-progress-*")), "no private configuration directory is left")
     execute(at, "the states", program, "--status", "--json", "--state", f"{at}/out/state", expected=1)
     execute(at, "the log, viewed", program, "--view", "--log", f"{at}/out/log")
     return found
@@ -151,13 +151,13 @@ def agents(at, search, receiver):
     search.forms["proxy"] |= forms(quoted) | forms(f"me:{proxy}")
     notify = write_private(f"{at}/notify", f"http://127.0.0.1:{port}/hook/{path}\n")
     execute(at, "a test notice", lab.AGENT, "--notify-file", notify, "--test-notice")
-    must(any(path in asked for asked in Receiver.asked), "the notice has come to its secret address")
+    must(any(path in asked for asked in Receiver.asked), "the notice arrived at its secret address")
     gone = write_private(f"{at}/notify-gone", f"https://127.0.0.1:1/hook/{path}\n")
     execute(at, "a test notice to nobody", lab.AGENT, "--notify-file", gone, "--test-notice", expected=1)
     environment = {"https_proxy": f"http://me:{quoted}@127.0.0.1:{port}", "HTTPS_PROXY": f"http://me:{quoted}@127.0.0.1:{port}"}
     far = write_private(f"{at}/notify-far", "https://notices.example/hook\n")
     execute(at, "a test notice by a proxy", lab.AGENT, "--notify-file", far, "--test-notice", environment=environment, expected=1)
-    must(any(value and base64.b64decode(value.split()[1]).decode() == f"me:{proxy}" for value in Receiver.proxied), "the proxy was sent its password")
+    must(any(value and base64.b64decode(value.split()[1]).decode() == f"me:{proxy}" for value in Receiver.proxied), "the proxy got its password")
     broker = lab.Broker(f"{at}/broker", lab.Authority(f"{at}/ca")).start()
     password = search.add("broker")
     lab.run("mosquitto_passwd", "-U", write_passwords(broker, password))
@@ -166,12 +166,12 @@ def agents(at, search, receiver):
     arguments = ["--user", "pi-1", "--password-file", write_private(f"{at}/mqtt", password), "--device", "pi-1", "--notify-file", notify]
     agent = lab.Agent(f"{at}/out", broker, "pi-1", *arguments, port=broker.password_port, identity=False)
     agent.write(lab.image("app:1", "Error", "Failed", kind="disk-full", details="no space left on device", failing_since=lab.stamp(7200), attempts=9))
-    must(until(lambda: "app:1" in str(seen.state("pi-1"))), "the agent with the broker's password has told its state")
+    must(until(lambda: "app:1" in str(seen.state("pi-1"))), "the agent with the broker's password has published its state")
     broker.kill()
     time.sleep(1)
     broker.start()
     again = lab.Watch(broker)
-    must(until(lambda: again.online("pi-1") == "online", 90), "and is connected again")
+    must(until(lambda: again.online("pi-1") == "online", 90), "that agent is connected again")
     agent.end()
     write_private(f"{at}/mqtt", search.add("wrong broker"))
     agent.start()
@@ -235,7 +235,7 @@ def main():
         for file in files:
             search.read(file.removeprefix(at), open(file, "rb").read())
         must(len(files) > 20, f"{len(files)} files were read, of these outputs, log, recording, states, metrics, journal")
-        must(not search.hits, f"no secret is to be seen {sorted(search.hits)[:10]}")
+        must(not search.hits, f"no secret was found {sorted(search.hits)[:10]}")
     finally:
         stop.set()
         for process in lab.started:

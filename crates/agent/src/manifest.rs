@@ -59,7 +59,7 @@ impl Manifest {
             Ok(Text { manifests: None, layers: None }) => {
                 return wrong("the registry's manifest has no layers with sizes");
             }
-            Ok(_) => return wrong("the registry's manifest is two in one"),
+            Ok(_) => return wrong("the registry's manifest has both manifests and layers"),
             Err(error) => {
                 let at = format!("line {}, column {}", error.line(), error.column());
                 return wrong(&format!("the registry's answer is no manifest ({at})"));
@@ -69,7 +69,7 @@ impl Manifest {
         if list.iter().all(|entry| is_digest(&entry.digest)) {
             return Ok(manifest);
         }
-        wrong("the registry's manifest has a digest that is none")
+        wrong("the registry's manifest has an invalid digest")
     }
 }
 
@@ -174,7 +174,7 @@ mod tests {
         let none = "the registry's manifest has no layers with sizes";
         assert_eq!(parse(r#"{"schemaVersion":1,"fsLayers":[{"blobSum":"sha256:aa"}]}"#), none);
         assert_eq!(parse("{}"), none);
-        assert_eq!(parse(r#"{"layers":[],"manifests":[]}"#), "the registry's manifest is two in one");
+        assert_eq!(parse(r#"{"layers":[],"manifests":[]}"#), "the registry's manifest has both manifests and layers");
         for layer in [r##"{"digest":"#"}"##, r##"{"digest":"#","size":null}"##] {
             assert_eq!(
                 parse(&format!(r##"{{"layers":[{{"digest":"#","size":1}},{layer}]}}"##)),
@@ -191,7 +191,7 @@ mod tests {
         assert!(parse(r##"{"layers":[{"digest":"#","size":18446744073709551616}]}"##).starts_with(unread));
         for digest in ["", "sha256:", "sha256:9760", "md5:9760a0f4d2c5e1b3a796857463524130", "9760a0f4d2c5"] {
             let text = format!(r#"{{"layers":[{{"digest":"{digest}","size":1}}]}}"#);
-            assert_eq!(parse(&text), "the registry's manifest has a digest that is none", "{digest}");
+            assert_eq!(parse(&text), "the registry's manifest has an invalid digest", "{digest}");
         }
     }
 

@@ -32,8 +32,8 @@ impl Wanted {
     /// From `--platform`, the platform and version in `GET /version`, and the text of /proc/cpuinfo.
     pub(crate) fn new(given: Option<&str>, engine: &str, version: &str, cpuinfo: &str) -> Result<Self> {
         let wrong =
-            |what: &str| Failure::new(Kind::Platform, format!("{what} is no platform; write OS/ARCH[/VARIANT]"));
-        let mut host = Platform::parse(engine).ok_or_else(|| wrong("what the engine says of itself"))?;
+            |what: &str| Failure::new(Kind::Platform, format!("{what} is not a platform; write OS/ARCH[/VARIANT]"));
+        let mut host = Platform::parse(engine).ok_or_else(|| wrong("what the engine reports as its platform"))?;
         if host.architecture == "arm" && engine.split('/').count() < 3 {
             arm_variant(cpuinfo).clone_into(&mut host.variant);
         }
@@ -42,7 +42,7 @@ impl Wanted {
             let any_amd64 = !old && host.architecture == "amd64" && host.variant.is_empty();
             return Ok(Self { platform: host, any_amd64, old });
         };
-        let mut platform = Platform::parse(given).ok_or_else(|| wrong("what --platform names"))?;
+        let mut platform = Platform::parse(given).ok_or_else(|| wrong("the value of --platform"))?;
         if platform.architecture.is_empty() {
             (platform.architecture, platform.variant) = (host.architecture, host.variant);
         } else if platform.os.is_empty() {
@@ -145,7 +145,7 @@ impl Platform {
         let older = |architecture, min: u8, max: u8| {
             (min..=max).rev().map(move |version| other(architecture, format!("v{version}")))
         };
-        // With or without its `v`, as engines read it; there is no v10 of anything.
+        // With or without its `v`, as engines read it; no architecture has a v10.
         let version = self.variant.strip_prefix('v').unwrap_or(&self.variant).parse::<u16>().map_or(0, |n| n.min(9));
         let version = u8::try_from(version).unwrap_or(0);
         let mut list = vec![self.clone()];

@@ -13,7 +13,7 @@ use crate::failure::{Failure, Kind, Result};
 /// The proxy for a URL with this scheme and `host[:port]`; `None` if it is reached directly.
 pub(crate) fn proxy_for(info: &Info, scheme: &str, authority: &str) -> Result<Option<ureq::Proxy>> {
     let proxy = if scheme == "https" { &info.https_proxy } else { &info.http_proxy };
-    if proxy.is_empty() || goes_straight(&info.no_proxy, scheme, authority) {
+    if proxy.is_empty() || is_direct(&info.no_proxy, scheme, authority) {
         return Ok(None);
     }
     // `GET /info` hides user and password: `http://xxxxx:xxxxx@host:port`.
@@ -22,15 +22,16 @@ pub(crate) fn proxy_for(info: &Info, scheme: &str, authority: &str) -> Result<Op
     }
     let address = proxy.strip_prefix("http://").unwrap_or(proxy);
     if address.contains("://") {
-        return Err(Failure::new(Kind::Proxy, "the engine goes by a proxy that is not spoken to by http"));
+        return Err(Failure::new(Kind::Proxy, "the engine uses a proxy with another scheme than http://"));
     }
-    // An address with a zone is one for Go alone.
+    // Only Go accepts an IPv6 address with a zone.
     let proxy = ureq::Proxy::new(&format!("http://{address}")).ok().filter(|_| !address.contains('%'));
-    proxy.map(Some).ok_or_else(|| Failure::new(Kind::Proxy, "the engine goes by a proxy that has no address"))
+    proxy.map(Some).ok_or_else(|| Failure::new(Kind::Proxy, "the engine uses a proxy whose address is not valid"))
 }
 
-/// The rule of `golang.org/x/net/http/httpproxy`.
-pub(crate) fn goes_straight(no_proxy: &str, scheme: &str, authority: &str) -> bool {
+/// Whether a host is reached without a proxy, by the rule of `golang.org/x/net/http/httpproxy`. `no_proxy` is the value of
+/// `NO_PROXY`.
+pub(crate) fn is_direct(no_proxy: &str, scheme: &str, authority: &str) -> bool {
     let host = host_name(authority);
     let default = if scheme == "https" { "443" } else { "80" };
     let port = authority.rsplit_once(':').map_or(default, |(_, port)| if port.contains(']') { default } else { port });
@@ -51,7 +52,7 @@ pub(crate) fn goes_straight(no_proxy: &str, scheme: &str, authority: &str) -> bo
     })
 }
 
-/// Host and port of an entry, as Go's `net.SplitHostPort`: only where a port follows are brackets taken from an address.
+/// Host and port of an entry, as Go's `net.SplitHostPort`: brackets are removed only from an address with a port.
 fn split_port(entry: &str) -> (&str, &str) {
     if let Some(address_and_port) = entry.strip_prefix('[').and_then(|rest| rest.split_once("]:")) {
         return address_and_port;
@@ -124,7 +125,7 @@ mod tests {
             ("", "https://[::ffff:127.0.0.1]", true),
         ] {
             let (scheme, authority) = url.split_once("://").unwrap();
-            assert_eq!(goes_straight(no_proxy, scheme, authority), expected, "{no_proxy} {url}");
+            assert_eq!(is_direct(no_proxy, scheme, authority), expected, "{no_proxy} {url}");
         }
     }
 
@@ -137,12 +138,12 @@ mod tests {
             ("p.test:3128", "p.test:3128"),
             ("http://p.test", "p.test:80"),
             ("http://xxxxx:xxxxx@p.test:3128", "the engine uses a proxy whose password it does not report"),
-            ("https://p.test:3128", "the engine goes by a proxy that is not spoken to by http"),
-            ("socks5://p.test", "the engine goes by a proxy that is not spoken to by http"),
+            ("https://p.test:3128", "the engine uses a proxy with another scheme than http://"),
+            ("socks5://p.test", "the engine uses a proxy with another scheme than http://"),
             ("http://xxxxx@p.test:3128", "the engine uses a proxy whose password it does not report"),
             ("http://[fd00::1]:3128", "[fd00::1]:3128"),
-            ("http://[fe80::1%25eth0]:3128", "the engine goes by a proxy that has no address"),
-            ("http://p test", "the engine goes by a proxy that has no address"),
+            ("http://[fe80::1%25eth0]:3128", "the engine uses a proxy whose address is not valid"),
+            ("http://p test", "the engine uses a proxy whose address is not valid"),
         ] {
             let info =
                 Info { https_proxy: proxy.to_owned(), http_proxy: "http://other.test".into(), ..Info::default() };

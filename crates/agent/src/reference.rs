@@ -47,7 +47,7 @@ impl Reference {
             && is_plain(host, b".-:[]")
             && !host.starts_with(['.', '-', ':', ']']))
         {
-            return Err(Failure::new(Kind::Reference, "this is no image's name; write HOST/REPOSITORY:TAG"));
+            return Err(Failure::new(Kind::Reference, "this is not a name of an image; write HOST/REPOSITORY:TAG"));
         }
         let library = if host == HUB && !path.contains('/') { "library/" } else { "" };
         Ok(Self { host: host.to_owned(), repository: format!("{library}{path}"), version: version.to_owned() })

@@ -19,7 +19,7 @@ use crate::endpoint::Endpoint;
 use crate::failure::{Failure, Kind, Result};
 use crate::manifest::{Manifest, is_digest};
 use crate::request::Auth;
-use crate::web::{self, Shown, Web};
+use crate::web::{self, RequestHeaders, Web};
 
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
@@ -70,7 +70,7 @@ impl Registry<'_> {
                 .flat_map(challenge::parse)
                 .collect();
             drop(answer);
-            self.authorization = Some(self.prove(&challenges)?);
+            self.authorization = Some(self.authorize(&challenges)?);
             answer = self.get(method, &url)?;
         }
         match answer.status().as_u16() {
@@ -83,11 +83,11 @@ impl Registry<'_> {
     }
 
     fn get(&self, method: &Method, url: &str) -> Result<Response<Body>> {
-        self.web.get(method, url, Shown { accept: ACCEPT, authorization: self.authorization.as_deref() })
+        self.web.get(method, url, RequestHeaders { accept: ACCEPT, authorization: self.authorization.as_deref() })
     }
 
     /// The value of `Authorization` that the registry asks for.
-    fn prove(&self, challenges: &[Challenge]) -> Result<String> {
+    fn authorize(&self, challenges: &[Challenge]) -> Result<String> {
         let nobody = Auth::default();
         let auth = if self.endpoint.mirror { &nobody } else { self.auth };
         let find = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
@@ -107,9 +107,9 @@ impl Registry<'_> {
     fn token(&self, bearer: &Challenge, auth: &Auth) -> Result<String> {
         let wrong = |error: &str| Failure::new(Kind::Auth, error);
         let realm = bearer.get("realm").ok_or_else(|| wrong("the registry names no token server"))?;
-        let realm = web::with_small_scheme(realm);
-        let is_http_right = realm.starts_with("http://") && self.endpoint.base.starts_with("http://");
-        if !is_http_right && !realm.starts_with("https://") {
+        let realm = web::with_lowercase_scheme(realm);
+        let may_be_http = realm.starts_with("http://") && self.endpoint.base.starts_with("http://");
+        if !may_be_http && !realm.starts_with("https://") {
             return Err(wrong("the registry's token server is not reached by https"));
         }
         let scope = format!("repository:{}:pull", self.repository);
@@ -119,8 +119,8 @@ impl Registry<'_> {
             let query =
                 [("account", account), ("scope", Some(&scope)), ("service", Some(service).filter(|s| !s.is_empty()))];
             let authorization = account.map(|_| basic(auth));
-            let shown = Shown { accept: "application/json", authorization: authorization.as_deref() };
-            self.web.get(&Method::GET, &with_query(&realm, &query), shown)?
+            let headers = RequestHeaders { accept: "application/json", authorization: authorization.as_deref() };
+            self.web.get(&Method::GET, &with_query(&realm, &query), headers)?
         } else {
             let form = [
                 ("grant_type", "refresh_token"),

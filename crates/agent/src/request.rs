@@ -100,12 +100,12 @@ fn read(input: impl Read) -> Result<Request> {
     let read = input.take(REQUEST_MAX + 1).read_to_end(&mut text);
     read.map_err(|error| Failure::new(Kind::Request, format!("standard input cannot be read: {error}")))?;
     if text.len() as u64 > REQUEST_MAX {
-        return Err(Failure::new(Kind::Request, "the question is longer than 1 MiB"));
+        return Err(Failure::new(Kind::Request, "the request is longer than 1 MiB"));
     }
     // Only the position is taken from serde's message, whose text can repeat the input.
     serde_json::from_slice(&text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        Failure::new(Kind::Request, format!("standard input is not a question (line {line}, column {column})"))
+        Failure::new(Kind::Request, format!("standard input is not a request (line {line}, column {column})"))
     })
 }
 
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn what_is_no_request() {
         let at = |line, column| {
-            format!(r#"{{"kind":"request","error":"standard input is not a question (line {line}, column {column})"}}"#)
+            format!(r#"{{"kind":"request","error":"standard input is not a request (line {line}, column {column})"}}"#)
         };
         check(What::Sizes, b"", &at(1, 0));
         check(What::Sizes, b"{}", &at(1, 2));
@@ -129,7 +129,7 @@ mod tests {
         // serde would repeat the text.
         check(What::Sizes, br#"{"image":"a","info":"hunter2"}"#, &at(1, 29));
         let long = vec![b' '; (1 << 20) + 1];
-        check(What::Sizes, &long, r#"{"kind":"request","error":"the question is longer than 1 MiB"}"#);
+        check(What::Sizes, &long, r#"{"kind":"request","error":"the request is longer than 1 MiB"}"#);
         check(
             What::Digest,
             br#"{"do":"sizes","image":"a","info":{}}"#,

@@ -47,8 +47,8 @@ pub(crate) fn config(host_directory: Option<&Path>, verify: bool) -> Result<Arc<
     for path in files {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("crt") => trusted.extend(certificates(&path)?),
-            // The first of several. Engines take a later one if the server names only its authority: there this one is
-            // refused, and nobody else is asked.
+            // The first of several. An engine chooses a later one if the server asks for its authority; here the server
+            // refuses the first one then, the request fails, and the sizes stay unknown.
             Some("cert") if identity.is_none() => {
                 identity = Some((certificates(&path)?, key(&path.with_extension("key"))?));
             }
@@ -194,10 +194,10 @@ impl<In: Transport> Connector<In> for TlsConnector {
         }
         let host = details.uri.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let name = ServerName::try_from(host).map_err(|_| ureq::Error::Tls("the host's name is none"))?.to_owned();
+        let name = ServerName::try_from(host).map_err(|_| ureq::Error::Tls("the host's name is not valid"))?.to_owned();
         let mut connection = ClientConnection::new(self.0.clone(), name).map_err(std::io::Error::other)?;
         let mut socket = TransportAdapter::new(transport.boxed(), details.current_time.clone());
-        socket.set_timeout(what_is_left(details));
+        socket.set_timeout(time_left(details));
         connection.complete_io(&mut socket)?;
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
         Ok(Some(Either::B(TlsTransport { buffers, stream: StreamOwned::new(connection, socket) })))
@@ -205,7 +205,7 @@ impl<In: Transport> Connector<In> for TlsConnector {
 }
 
 /// The time left for connecting after the connectors before this one.
-fn what_is_left(details: &ConnectionDetails) -> NextTimeout {
+fn time_left(details: &ConnectionDetails) -> NextTimeout {
     let mut timeout = details.timeout;
     if let (Duration::Exact(limit), Instant::Exact(begun), Instant::Exact(now)) =
         (timeout.after, details.now, (details.current_time)())

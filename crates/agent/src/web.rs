@@ -31,9 +31,9 @@ pub(crate) struct Web<'a> {
     has_answered: Cell<bool>,
 }
 
-/// The headers that a server gets.
+/// The headers that a request has besides those of every request.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Shown<'a> {
+pub(crate) struct RequestHeaders<'a> {
     pub(crate) accept: &'a str,
     pub(crate) authorization: Option<&'a str>,
 }
@@ -64,12 +64,12 @@ impl<'a> Web<'a> {
 
     /// Sends a GET or HEAD, and follows redirects. What another server wants as authentication, to which the registry has
     /// redirected, is not in the answer: it must not decide who gets the registry's credentials.
-    pub(crate) fn get(&self, method: &Method, url: &str, shown: Shown) -> Result<Response<Body>> {
-        let (mut url, mut shown) = (url.to_owned(), shown);
+    pub(crate) fn get(&self, method: &Method, url: &str, headers: RequestHeaders) -> Result<Response<Body>> {
+        let (mut url, mut headers) = (url.to_owned(), headers);
         for redirects in 0..=REDIRECTS_MAX {
             let request = if *method == Method::HEAD { self.agent.head(&url) } else { self.agent.get(&url) };
-            let mut request = request.header("accept", shown.accept);
-            if let Some(value) = shown.authorization {
+            let mut request = request.header("accept", headers.accept);
+            if let Some(value) = headers.authorization {
                 request = request.header("authorization", value);
             }
             let (limit, proxy) = (self.deadline.left()?, self.proxy(&url)?);
@@ -84,7 +84,7 @@ impl<'a> Web<'a> {
             }
             let location = answer.headers().get("location").and_then(|value| value.to_str().ok()).unwrap_or_default();
             url = redirect(&url, location)?;
-            shown.authorization = None;
+            headers.authorization = None;
         }
         Err(Failure::new(Kind::Network, format!("the registry redirects more than {REDIRECTS_MAX} times")))
     }
@@ -108,7 +108,7 @@ impl<'a> Web<'a> {
 }
 
 fn bad_address() -> Failure {
-    Failure::new(Kind::Format, "the registry names an address that is none")
+    Failure::new(Kind::Format, "the registry names an invalid address")
 }
 
 /// The URL to which a redirect leads, resolved as in RFC 3986 (5.2), as Go's client does.
@@ -119,7 +119,7 @@ fn redirect(from: &str, location: &str) -> Result<String> {
     let location = location.split('#').next().unwrap_or_default();
     let has_scheme = location.split(['/', '?']).next().is_some_and(|first| first.contains(':'));
     let to = if has_scheme {
-        with_small_scheme(location)
+        with_lowercase_scheme(location)
     } else if location.starts_with("//") {
         format!("{scheme}:{location}")
     } else if location.is_empty() {
@@ -160,7 +160,7 @@ fn without_dots(path: &str) -> String {
 }
 
 /// The URL with its scheme in lower case.
-pub(crate) fn with_small_scheme(url: &str) -> String {
+pub(crate) fn with_lowercase_scheme(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
         None => url.to_owned(),

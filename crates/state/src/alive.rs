@@ -13,9 +13,9 @@ const SILENCE: u64 = 60;
 /// Seconds since the boot, including those in which the machine slept.
 #[must_use]
 pub fn boottime() -> u64 {
-    // Not rustix's clock_gettime, whose vDSO does not run under valgrind.
-    let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
-    uptime.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
+    // Not rustix's clock_gettime, whose vDSO does not run under valgrind; not /proc/uptime, because a pull asks every second.
+    // The kernel counts a second that has begun.
+    u64::try_from(rustix::system::sysinfo().uptime).unwrap_or(0).saturating_sub(1)
 }
 
 /// When process `pid` started, in clock ticks since the boot; `None` if it cannot be seen.

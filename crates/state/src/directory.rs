@@ -131,11 +131,17 @@ impl Directory {
     }
 
     fn write_new(&self, file: &str, bytes: &[u8], sync: bool) -> io::Result<()> {
-        // An existing file was left by a process with the same id.
-        let _ = self.remove(file);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(0o644);
-        let fd = rustix::fs::openat(&self.fd, file, flags, mode)?;
+        let create = || rustix::fs::openat(&self.fd, file, flags, mode);
+        let fd = match create() {
+            // It was left by a process with the same id.
+            Err(Errno::EXIST) => {
+                self.remove(file)?;
+                create()?
+            }
+            created => created?,
+        };
         // Independent of the umask.
         rustix::fs::fchmod(&fd, mode)?;
         let mut file = File::from(fd);

@@ -37,7 +37,7 @@ pub use clock::{Time, parse_rfc3339};
 pub use container::{Container, Standing};
 pub use history::{Checked, Failure, Pulled};
 pub use image::{Image, Layer, Status, is_hostile};
-pub use name::file_name;
+pub use name::{file_name, fnv1a};
 pub use store::{Found, Stamp, States, Store};
 pub use sweep::BUILT;
 

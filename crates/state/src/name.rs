@@ -1,4 +1,4 @@
-//! The name of an image's file.
+//! The name of an image's file, and the hash in it.
 //!
 //! **Invariant:** every image has a different name, at most 200 bytes long, without a slash, and not hidden.
 
@@ -24,14 +24,16 @@ pub fn file_name(reference: &str) -> String {
         }
     }
     if name.len() > LONGEST {
-        // FNV-1a: has to stay the same in all versions of this program.
-        let hash = reference
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
         name.truncate(LONGEST - HASH);
-        let _ = write!(name, "-{hash:016x}");
+        let _ = write!(name, "-{:016x}", fnv1a(reference));
     }
     name
+}
+
+/// The FNV-1a hash of a text, for names of files: it has to stay the same in all versions of these programs.
+#[must_use]
+pub fn fnv1a(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 fn is_plain(byte: u8) -> bool {

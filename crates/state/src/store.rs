@@ -6,7 +6,7 @@
 
 use crate::directory::{Directory, Owner};
 use crate::sweep::{self, Candidate};
-use crate::{Container, Image, MAX_BYTES, MAX_IMAGES, MAX_LAYERS, MAX_TEXT, Time, file_name, is_hostile, name};
+use crate::{Container, Image, MAX_BYTES, MAX_IMAGES, MAX_LAYERS, MAX_TEXT, Status, Time, file_name, is_hostile, name};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -128,7 +128,7 @@ impl Store {
         let directory = Directory::create(&self.run, self.owner())?;
         let name = file_name(reference);
         let mut written = serialize(image, buffer).and_then(|()| directory.write(&name, buffer, false));
-        if written.is_err() && image.status != crate::Status::Working {
+        if written.is_err() && image.status != Status::Working {
             let removed = directory.remove(&format!("{name}.json"));
             // On a full file system the old file may have taken the only space.
             if removed.is_ok() && buffer.len() <= MAX_BYTES {
@@ -159,7 +159,7 @@ impl Store {
             directory.remove_temporary();
             let names = directory.names(name::of_image).into_iter().filter(|name| *name != own);
             let mut candidates: Vec<_> = names.filter_map(|name| candidate(&directory, name)).collect();
-            candidates.extend(before.map(|time| Candidate { name: own.clone(), time, image: None }));
+            candidates.extend(before.map(|time| Candidate { name: own.clone(), time, image: None, is_in_use: true }));
             for name in sweep::old(&candidates, &own, now) {
                 let _ = directory.remove(&format!("{name}.json"));
             }
@@ -197,7 +197,8 @@ fn candidate(directory: &Directory, name: String) -> Option<Candidate> {
     let image = image(directory, &name);
     // The older of the two: a copied file has a new date.
     let time = image.as_ref().map_or(written, |image| image.time.min(written));
-    Some(Candidate { name, time, image })
+    let is_in_use = image.as_ref().is_some_and(|image| image.status == Status::Working && !image.is_lost());
+    Some(Candidate { name, time, image, is_in_use })
 }
 
 /// Writes `image` to `buffer`, within the limits of readers.
@@ -347,6 +348,24 @@ mod tests {
         write(&store, "a/link", &done("mine", Time::now()));
         assert_eq!(fs::read_to_string(&secret).expect("a file"), good);
         assert_eq!(store.image("a/link").map(|image| image.id), Some("mine".into()));
+    }
+
+    #[test]
+    fn a_state_whose_writer_died_makes_room_and_one_that_is_written_does_not() {
+        let temp = Temp::new();
+        let store = temp.store();
+        let pid = std::process::id();
+        for at in 0..64 {
+            let mut image = Image::begin("x", None, Time::now());
+            // Only the last one is of this process: another that had its id started at another time.
+            let born = crate::born(pid).filter(|_| at == 63).or(Some(1));
+            (image.pid, image.born, image.beat) = (Some(pid), born, Some(crate::boottime()));
+            write(&store, &format!("a/{at:02}"), &image);
+        }
+        store.sweep("a/new", None, Time::now());
+        let names: Vec<_> = store.read().images.into_iter().map(|found| found.name).collect();
+        assert_eq!(names.len(), 63, "{names:?}");
+        assert!(names.contains(&file_name("a/63")), "{names:?}");
     }
 
     #[test]

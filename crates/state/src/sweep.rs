@@ -5,7 +5,7 @@
 //!
 //! **Invariant:** a time that no clock can have shown causes no removal.
 
-use crate::{Image, MAX_IMAGES, Status, Time};
+use crate::{Image, MAX_IMAGES, Time};
 
 /// No correct clock shows an earlier time: this program did not exist then.
 pub const BUILT: Time = Time(1_767_225_600);
@@ -23,6 +23,8 @@ pub(crate) struct Candidate {
     pub(crate) time: Time,
     /// Its state, if it has one.
     pub(crate) image: Option<Image>,
+    /// A process that still runs writes it.
+    pub(crate) is_in_use: bool,
 }
 
 /// The names of the files to remove when a pull of `own` begins.
@@ -39,7 +41,7 @@ pub(crate) fn old<'a>(files: &'a [Candidate], own: &str, now: Time) -> Vec<&'a s
     let mut stay: Vec<&Candidate> =
         files.iter().filter(|file| file.image.is_some() && file.name != own && !old.contains(&&*file.name)).collect();
     let excess = (stay.len() + 1).saturating_sub(MAX_IMAGES);
-    stay.retain(|file| file.image.as_ref().is_some_and(|image| image.status != Status::Working));
+    stay.retain(|file| !file.is_in_use);
     for _ in 0..excess {
         let Some(oldest) = (0..stay.len()).min_by_key(|at| stay[*at].time) else { break };
         old.push(&stay.remove(oldest).name);
@@ -58,7 +60,7 @@ mod tests {
     }
 
     fn file(name: &str, time: Time) -> Candidate {
-        Candidate { name: name.into(), time, image: Some(Image { status: Status::Done, ..Image::default() }) }
+        Candidate { name: name.into(), time, image: Some(Image::default()), is_in_use: false }
     }
 
     #[track_caller]
@@ -92,10 +94,10 @@ mod tests {
         let mut files: Vec<_> = (0..64).map(|at| file(&format!("f{at:02}"), Time(day(1).0 + at))).collect();
         assert_eq!(old(&files, "new", day(2)), ["f00"]);
         assert_eq!(old(&files, "f63", day(2)), [""; 0]);
-        files[0].image = Some(Image::default());
+        files[0].is_in_use = true;
         assert_eq!(old(&files, "new", day(2)), ["f01"]);
         for file in &mut files {
-            file.image = Some(Image::default());
+            file.is_in_use = true;
         }
         assert_eq!(old(&files, "new", day(2)), [""; 0]);
     }

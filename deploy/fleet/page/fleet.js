@@ -43,8 +43,10 @@ class Fleet {
     for (const [id, digests] of found) this.goals.set(id, largest(digests)[0][0]);
   }
 
-  isBehind({ id, digest, latest, text }) {
-    const goal = this.goals.get(id) ?? latest;
+  goal({ id, latest }) { return this.goals.get(id) ?? latest; }
+
+  isBehind(image) {
+    const { digest, text } = image, goal = this.goal(image);
     return Boolean(goal && digest && digest !== goal) || text === 'Newer image';
   }
 
@@ -65,7 +67,8 @@ class Fleet {
     device.detail = !failed && broken ? `container ${broken.name}: ${broken.details ?? broken.status}` : main.details ?? '';
     device.image = main.id ?? '';
     device.digest = main.digest ?? '';
-    device.since = -time(main.failing_since ?? main.since) || 0;
+    // The broker does not say since when a device is offline.
+    device.since = device.cls !== 'offline' && -time(main.failing_since ?? main.since) || 0;
     device.percent = device.cls === 'pulling' ? this.latest(device, main).percent ?? 0 : -1;
   }
 

@@ -13,9 +13,10 @@ const NAMES = { current: 'Up to date', pulling: 'Pulling', failed: 'Failed', off
 const COLUMNS = { cls: 'State', name: 'Device', site: 'Site', image: 'Image', digest: 'Version', percent: 'Progress', since: 'For', detail: 'Detail' };
 const WATCHED = 45; // devices at once: with the two for all of them it is 47 of the 50 subscriptions that a broker may allow
 
-const ALL = { cls: '', kind: '', site: '', query: '' };
+const ALL = { cls: '', kind: '' }; // site and query are in their form
+let worker = null, login = null;
 const fleet = new Fleet(), filter = { ...ALL }, sort = { by: 'cls', up: true };
-let rows = [], opened = '', cursor = '', link = '', dirty = false, drawn = 0;
+let rows = [], opened = '', cursor = '', dirty = false, drawn = 0;
 
 // --- Words and numbers.
 // Rounded down, as `alm status` does.
@@ -23,23 +24,25 @@ const span = seconds => {
   const minutes = Math.floor(seconds / 60), hours = Math.floor(minutes / 60), days = Math.floor(hours / 24);
   return minutes < 2 ? `${Math.floor(seconds)} s` : hours < 1 ? `${minutes} min` : days < 1 ? `${hours} h ${minutes % 60} min` : `${days} day${days === 1 ? '' : 's'}`;
 };
-const ago = text => (time(text) ? span(Math.max(0, Date.now() - time(text)) / 1000) : '');
-const when = text => (time(text) ? `${new Date(text).toLocaleString()} (${ago(text)} ago)` : text && `${text} (clock is wrong)`);
+const age = at => (at ? span(Math.max(0, Date.now() - at) / 1000) : '');
+const ago = text => age(time(text));
+// Sweden's form of a local time is that of ISO 8601: the same for each reader, with 24 hours.
+const when = text => (time(text) ? `${new Date(text).toLocaleString('sv')} (${ago(text)} ago)` : `${text} (clock is wrong)`);
 const bytes = n => (n === undefined ? '?' : n < 1e6 ? `${Math.floor(n / 1e3)} KB` : n < 1e9 ? `${Math.floor(n / 1e6)} MB` : `${(Math.floor(n / 1e8) / 10).toFixed(1)} GB`);
+const short = id => id.split('/').pop();
 const brief = digest => digest?.replace(/^sha256:/, '').slice(0, 12);
 const count = n => n.toLocaleString('en');
 const dots = (...parts) => parts.filter(Boolean).join(' · ');
 const size = one => one.current !== undefined && `${bytes(one.current)} of ${bytes(one.total)}`;
-const far = one => dots(one.percent !== undefined && `${Math.floor(one.percent)} %`, size(one), one.rate && `${bytes(one.rate)}/s`, one.left && `${span(one.left)} left`);
+const far = one => dots(one.percent !== undefined && `${Math.floor(one.percent)} %`, one.left && `${span(one.left)} left`, one.rate && `${bytes(one.rate)}/s`, size(one));
 const bar = (percent = 0) => make('progress', { max: 100, value: percent, ariaLabel: 'Progress' });
 
 // --- Totals, reasons, sites and curve.
 // Buttons that filter, each with its count. They stay where they are, so that a press and the focus do not miss.
 function choices(list, by, entries) {
   while (list.children.length < entries.length) {
-    const button = make('button', {}, make('b'), make('span'), make('small'));
-    button.onclick = () => narrow({ cls: '', kind: '', [by]: button.value === filter[by] ? '' : button.value });
-    list.append(button);
+    const onclick = ({ currentTarget: { value } }) => narrow({ ...ALL, [by]: value === filter[by] ? '' : value });
+    list.append(make('button', { onclick }, make('b'), make('span'), make('small')));
   }
   [...list.children].forEach((button, at) => {
     const [value = '', ...texts] = entries[at] ?? [];
@@ -52,90 +55,92 @@ function totals({ classes, kinds }) {
   const all = fleet.devices.size;
   put($('count'), `${count(all)} device${all === 1 ? '' : 's'}`);
   choices($('totals'), 'cls', Object.entries(NAMES).filter(([cls]) => cls !== 'unknown' || classes.get(cls))
-    .map(([cls, name]) => [cls, count(classes.get(cls)), name, all ? `${(100 * classes.get(cls) / all).toFixed(1)} %` : '']));
+    .map(([cls, name]) => [cls, count(classes.get(cls)), name, all ? `${(100 * classes.get(cls) / all).toFixed(1)}\u00a0%` : '']));
   choices($('kinds'), 'kind', kinds.map(([kind, n]) => [kind, count(n), kind.replaceAll('-', ' ')]));
   $('none').hidden = kinds.length;
 }
 
-function options(select, values, names = values) {
+function options(select, values, name) {
   if (values.length === select.length && values.every((value, at) => value === select[at].value)) return;
-  const { value } = select;
-  select.replaceChildren(...values.map((value, at) => make('option', { value }, names[at])));
-  select.value = values.includes(value) ? value : values[0];
+  const { value: chosen } = select;
+  select.replaceChildren(...values.map(value => Object.assign(new Option(name(value), value, false, value === chosen), { title: value })));
 }
 
 let plot = null, chosen = false;
 function curve({ images, behind }) {
-  options($('image'), images.slice(0, 40));
+  options($('image'), images.slice(0, 40), short);
   // Of most interest is the one that not everybody has.
   if (!chosen) $('image').value = images.find(id => behind.has(id)) ?? images[0];
-  const id = $('image').value, goal = fleet.goals.get(id), box = $('plot');
-  put($('goal'), brief(goal) ?? (id && 'no device has asked its registry in the last hour'));
-  box.hidden = !goal;
+  const id = $('image').value, goal = fleet.goals.get(id), data = fleet.rollout(id);
+  put($('goal'), goal ? `${brief(goal)} · ${data[1].at(-1).toFixed(1)}\u00a0%` : id && 'no device has asked its registry in the last hour');
+  $('plot').hidden = !goal;
   if (!goal || !globalThis.uPlot) return;
   // Asked for at each drawing: the browser may turn dark.
   const color = (of, property) => () => getComputedStyle(document.querySelector(of))[property];
   const stroke = color('#scroll', 'borderTopColor'), axis = { stroke: color('#count', 'color'), grid: { stroke }, ticks: { stroke } };
   const line = (label, cls) => ({ label, stroke: color(`#totals [value=${cls}]`, 'borderLeftColor'), width: 2 });
-  plot ??= new uPlot({ width: 0, height: 140, legend: { live: false }, scales: { y: { range: [0, 100] } },
-    axes: [{ ...axis, size: 30 }, { ...axis, size: 56, values: (_, values) => values.map(value => `${value} %`) }],
-    series: [{}, line('have it', 'current'), line('failing', 'failed')] }, [], box);
-  if (plot.width !== box.clientWidth) plot.setSize({ width: box.clientWidth, height: 140 });
-  plot.setData(fleet.rollout(id));
+  // For ticks so many seconds apart: the label, and what the first of a year or of a day has below it.
+  const day = '\n{D} {MMM}', values = [[86400, '{D} {MMM}', '\n{YYYY}'], [60, '{HH}:{mm}', null, null, day], [1, '{HH}:{mm}:{ss}', null, null, day]];
+  plot ??= new uPlot({ ...plotSize(), legend: { live: false }, scales: { y: { range: [0, 100] } },
+    axes: [{ ...axis, values }, { ...axis, size: 56, values: (_, values) => values.map(value => `${value} %`) }],
+    series: [{}, line('have it', 'current'), line('failing', 'failed')] }, [], $('plot'));
+  plot.setData(data);
 }
+const plotSize = () => ({ width: $('curve').clientWidth, height: 155 });
 
 // --- The table: as many rows as fit, moved to where the reader is.
-const pool = [], rowHeight = () => (matchMedia('(max-width: 700px)').matches ? 46 : 26);
+const pool = [], rowHeight = () => (innerWidth > 700 ? 26 : 46); // as in page.css
 for (const [by, name] of Object.entries(COLUMNS)) {
-  const button = make('button', {}, name);
-  button.onclick = () => {
+  const onclick = () => {
     Object.assign(sort, { by, up: sort.by !== by || !sort.up });
     draw();
   };
-  $('head').append(make('div', { className: `c-${by}`, role: 'columnheader' }, button));
+  $('head').append(make('div', { className: `c-${by}`, role: 'columnheader' }, make('button', { onclick }, name)));
 }
 
 function row() {
-  const element = make('div', { id: `row-${pool.length}`, role: 'row' }, ...Object.keys(COLUMNS).map(by => make('div', { className: `c-${by}`, role: 'gridcell' })));
+  const element = make('div', { role: 'row', onclick: () => open(cursor = element.device) }, ...Object.keys(COLUMNS).map(by => make('div', { className: `c-${by}`, role: 'gridcell', style: `grid-area: ${by}` })));
   element.children[5].append(bar());
-  element.onclick = () => open(cursor = element.device);
   pool.push(element);
   $('space').append(element);
 }
 
+// `now` is the device's main image with its progress.
+function state({ cls, online }, now) {
+  return cls === 'pulling' ? now.text || NAMES.pulling : cls === 'failed' && online === 'offline' ? 'Failed, offline' : NAMES[cls];
+}
+
+function detail({ cls, main, time, digest, detail }, now) {
+  if (cls === 'pulling') return far(now);
+  if (cls === 'offline') return dots(main.status === 'Working' && 'lost while pulling', ago(time) && `last report ${ago(time)} ago`);
+  const goal = fleet.goal(main);
+  return detail || (cls === 'behind' && goal && goal !== digest ? `goal: ${brief(goal)}` : '');
+}
+
 function paint() {
   const height = rowHeight(), box = $('scroll'), all = rows.length;
-  put($('shown'), !fleet.devices.size ? 'No device has reported yet.' : all === fleet.devices.size ? '' : `${count(all)} shown`);
+  put($('shown'), !fleet.devices.size ? 'No device has reported yet.' : !all ? 'No device matches.' : all < fleet.devices.size ? `${count(all)} shown` : '');
   $('all').hidden = !Object.values(filter).some(Boolean);
   $('space').style.height = `${all * height}px`;
   $('table').ariaRowCount = all + 1;
   const first = Math.max(0, Math.min(Math.floor(box.scrollTop / height) - 3, all)), n = Math.min(all - first, Math.ceil(box.clientHeight / height) + 6);
   while (pool.length < n) row();
   const watch = opened ? [opened] : [];
-  $('table').removeAttribute('aria-activedescendant');
+  $('table').ariaActiveDescendantElement = null;
   pool.forEach((element, at) => {
     element.hidden = at >= n;
     if (element.hidden) return;
-    const device = rows[first + at], { name, cls, main, online } = device, isPulling = cls === 'pulling', now = fleet.latest(device, main), last = ago(device.time);
+    const device = rows[first + at], { name, cls, main } = device, isPulling = cls === 'pulling', now = fleet.latest(device, main);
     Object.assign(element, { device: name, className: `row ${cls}`, ariaRowIndex: first + at + 2, ariaSelected: name === cursor });
     element.style.transform = `translateY(${(first + at) * height}px)`;
-    if (name === cursor) $('table').setAttribute('aria-activedescendant', element.id);
-    const texts = [isPulling ? now.text || NAMES.pulling : cls === 'failed' && online === 'offline' ? 'Failed, offline' : NAMES[cls], name, device.site, device.image.split('/').pop(),
-      brief(device.digest), null, ago(main.failing_since ?? main.since),
-      isPulling ? far(now) : cls !== 'offline' ? device.detail : main.status === 'Working' ? 'lost while pulling' : last && `last word ${last} ago`];
+    if (name === cursor) $('table').ariaActiveDescendantElement = element;
+    const texts = [state(device, now), name, device.site, short(device.image), brief(device.digest), null, age(-device.since), detail(device, now)];
     texts.forEach((text, at) => { if (text !== null) put(element.children[at], text); });
     element.children[3].title = device.image;
     Object.assign(element.children[5].firstChild, { value: now.percent ?? 0, hidden: !isPulling });
     if (isPulling && name !== opened) watch.push(name);
   });
-  follow(watch.slice(0, WATCHED));
-}
-
-let followed = '';
-function follow(names) {
-  if (names.join('\n') === followed || link !== 'up') return;
-  followed = names.join('\n');
-  worker.postMessage({ watch: names });
+  worker?.postMessage({ watch: watch.slice(0, WATCHED) });
 }
 
 // --- The drawer of one device.
@@ -148,9 +153,9 @@ function open(name) {
 }
 
 // The labels of the fields of a device, an image or a container; a field without a value is not shown.
-const FACTS = { online: ['Connection'], site: ['Site'], time: ['Last word', when], clock: ['Clock'], left_out: ['Images left out'], name: ['Name'], text: ['State'],
+const FACTS = { online: ['Connection'], site: ['Site'], time: ['Last report', when], clock: ['Clock'], left_out: ['Images left out'], name: ['Name'], text: ['State'],
   far: ['So far'], details: ['Why'], hint: ['What to do'], failing_since: ['Failing since', when], attempts: ['Tries'], image: ['Image'], digest: ['Version here'],
-  latest: ['In the registry'], since: ['Since', when], pulled: ['Pulled', when], bytes: ['Size', bytes], seconds: ['Took', span], checked: ['Last looked', when] };
+  latest: ['In the registry'], since: ['Since', when], pulled: ['Pulled', when], bytes: ['Size', bytes], seconds: ['Took', span], checked: ['Last check', when] };
 const facts = of => make('dl', {}, ...Object.entries(FACTS).filter(([name]) => of[name]).flatMap(([name, [label, format = String]]) => [
   make('dt', {}, label), make('dd', { className: name }, format(of[name]))]));
 
@@ -179,7 +184,8 @@ function draw() {
   [dirty, drawn] = [false, performance.now()];
   for (const head of $('head').children) head.ariaSort = head.className !== `c-${sort.by}` ? 'none' : sort.up ? 'ascending' : 'descending';
   totals(tally);
-  options($('site'), ['', ...tally.sites], ['All sites', ...tally.sites]);
+  options($('site'), ['', ...tally.sites], site => site || 'All sites');
+  Object.assign(filter, { site: $('site').value, query: $('query').value });
   curve(tally);
   rows = fleet.rows(filter, sort);
   paint();
@@ -194,11 +200,10 @@ function narrow(change) {
 
 const LINKS = { up: 'live · ', down: 'connection lost: showing what was last known', refused: 'login refused', none: 'no connection to the broker' };
 function onWorkerMessage({ data }) {
-  if (data.link) {
-    link = data.link;
+  const { link } = data;
+  if (link) {
     $('link').className = link;
     put($('link'), LINKS[link === 'down' && $('leave').hidden ? 'none' : link] + (data.host ?? ''));
-    followed = '';
     if (link === 'up') { fleet.connection++; sessionStorage.setItem('login', JSON.stringify(login)); }
     if (link === 'refused') ask('The broker refused this user or password.');
     return;
@@ -212,7 +217,6 @@ function onWorkerMessage({ data }) {
 }
 
 // --- In and out.
-let login = null, worker = null;
 const files = Promise.all(['settings.json', 'mqtt.min.js', 'worker.js'].map(async file => (await fetch(file)).text()));
 
 function show(isIn) {
@@ -248,12 +252,12 @@ $('login').onsubmit = event => {
 $('close').onclick = () => open('');
 $('leave').onclick = () => { sessionStorage.removeItem('login'); location.reload(); };
 $('filter').onsubmit = event => event.preventDefault();
-$('filter').onreset = () => narrow(ALL);
-$('query').oninput = () => narrow({ query: $('query').value });
-$('site').onchange = () => narrow({ site: $('site').value });
+$('all').onclick = () => { $('filter').reset(); narrow(ALL); };
+$('query').oninput = $('site').onchange = () => narrow({});
 $('image').onchange = () => { chosen = true; draw(); };
 $('scroll').onscroll = paint;
-onresize = () => { dirty = true; };
+// A drawer that opens takes room too.
+new ResizeObserver(() => { plot?.setSize(plotSize()); paint(); }).observe($('scroll'));
 
 $('table').onkeydown = event => {
   const box = $('scroll'), height = rowHeight(), page = Math.max(1, Math.floor(box.clientHeight / height) - 1), at = rows.findIndex(device => device.name === cursor);

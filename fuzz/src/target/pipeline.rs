@@ -6,9 +6,10 @@
 use super::event::{Pairs, Seen, has_failed, naive};
 use super::{Delivery, directory};
 use crate::args::{Log as Where, Progress, PullOptions, When};
+use crate::docker::Connection;
 use crate::docker::Read;
 use crate::docker::Response;
-use crate::docker::engine::{Connection, Engine};
+use crate::docker::engine::Engine;
 use crate::docker::platform::Rule;
 use crate::docker::reference::Reference;
 use crate::os::charset::Charset;

@@ -65,7 +65,7 @@ fn compare(line: &[u8], at: u64, entry: &Entry<'_>) {
         // A row "s" with neither sizes nor room is ignored.
         ("a", Entry::Open(_) | Entry::Retry(_))
         | ("x", Entry::End(..))
-        | ("s", Entry::Sizes(_) | Entry::Room(_) | Entry::Other) => {}
+        | ("s", Entry::Sizes(_) | Entry::DiskSpace(_) | Entry::Other) => {}
         (code, Entry::Other) => assert!(!["e", "r", "w", "a", "x"].contains(&code), "{code} is known"),
         (code, entry) => panic!("{code} became {entry:?}"),
     }
@@ -104,7 +104,7 @@ impl Written {
             // An engine's line contains no line end.
             Entry::Line(line) if !line.contains(&b'\n') => return self.line(at, line),
             Entry::Raw(line) if !line.contains('\n') => return self.line(at, line.as_bytes()),
-            Entry::Line(_) | Entry::Raw(_) | Entry::Sizes(_) | Entry::Room(_) | Entry::Other => return,
+            Entry::Line(_) | Entry::Raw(_) | Entry::Sizes(_) | Entry::DiskSpace(_) | Entry::Other => return,
         }
         .expect("a row");
         self.expected.push((at, text(entry)));

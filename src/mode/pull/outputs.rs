@@ -2,12 +2,13 @@
 //!
 //! **Invariant:** an output that cannot be opened is named on stderr, and the pull goes on without it.
 
-use crate::args::PullOptions;
+use crate::args::{Progress, PullOptions};
 use crate::docker::reference::Reference;
 use crate::os::charset::Charset;
 use crate::os::lock::{self, Lock};
-use crate::os::output::{CLOSING, WritePolicy};
+use crate::os::output::{CLOSING, WritePolicy, stdout_has_cursor};
 use crate::os::signals::Signals;
+use crate::os::wait::{UNWATCHED, WATCHED};
 use crate::recording::Recorder;
 use crate::report::stamp::Stamp;
 use crate::session::Session;
@@ -15,6 +16,7 @@ use crate::sink::complaint::complain;
 use crate::sink::{log, open};
 use alm_state::Time;
 use std::path::Path;
+use std::time::Duration;
 use time::OffsetDateTime;
 
 /// The session of a pull that began at `started`. If another process holds the image's `lock`, the log gets only what
@@ -45,6 +47,15 @@ pub(super) fn session(
     let charset = Charset::from_environment(options.ascii);
     let recorder = options.record.as_deref().and_then(|path| recorder(path, charset));
     Session::new(sinks, recorder, charset)
+}
+
+/// The longest pause between two reads. A program that reads JSON shows it to somebody, too.
+pub(super) fn max_pause(options: &PullOptions) -> Duration {
+    match options.progress {
+        Progress::Json => WATCHED,
+        Progress::Auto | Progress::Tty if stdout_has_cursor() => WATCHED,
+        _ => UNWATCHED,
+    }
 }
 
 /// The recorder for `path`, and the name for complaints.

@@ -31,11 +31,11 @@ impl LivePull<'_> {
         };
         let (reference, platform) = (self.reference, self.options.platform.as_deref());
         let credentials = client.credentials.header.as_str();
-        let (sizes_request, at) = (RegistryQuery { reference, platform, credentials }, since(self.began));
-        match sizes_query.step(engine, &sizes_request, &self.session.pull, at) {
+        let (query, at) = (RegistryQuery { reference, platform, credentials }, since(self.began));
+        match sizes_query.step(engine, &query, &self.session.pull, at) {
             Some(Finding::Sizes(sizes)) => self.session.sizes(at, sizes),
-            Some(Finding::Room(room)) => {
-                if let Some(reason) = self.session.room(at, &room) {
+            Some(Finding::DiskSpace(space)) => {
+                if let Some(reason) = self.session.space(at, &space) {
                     return ControlFlow::Break(End::Cut(Some(Failure::own(Kind::DiskFull, reason))));
                 }
             }

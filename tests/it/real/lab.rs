@@ -3,15 +3,19 @@
 //! **Invariant:** if a lab cannot start, the test fails with the reason. A lab ends with its test, even if the test is killed:
 //! the process that cleans up waits for the end of a pipe that only the test has open.
 
-use std::cell::RefCell;
-use std::ffi::OsStr;
+mod link;
+mod pulled;
+mod running;
+
+pub(super) use link::Link;
+pub(super) use pulled::Pulled;
+use running::Running;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,7 +24,6 @@ pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_docker-pull-with-progress")
 const LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub(super) const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/lab.sh");
-const LINK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/link.py");
 
 /// The limit for a pull; none of these tests takes that long.
 const LIMIT: Duration = Duration::from_secs(100);
@@ -264,239 +267,6 @@ impl Drop for Podman {
     }
 }
 
-/// A running pull.
-pub(super) struct Running {
-    name: String,
-    stem: PathBuf,
-    child: Child,
-    began: Instant,
-}
-
-impl Running {
-    fn read(&self, end: &str) -> String {
-        let path = self.stem.with_extension(end);
-        String::from_utf8(fs::read(&path).unwrap_or_default())
-            .unwrap_or_else(|_| panic!("{} is not UTF-8", path.display()))
-    }
-
-    pub(super) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Waits until `text` is on standard output.
-    #[track_caller]
-    pub(super) fn await_text(&mut self, text: &str) {
-        self.await_texts(&[text]);
-    }
-
-    /// Waits until all of `texts` are on standard output, in this order.
-    #[track_caller]
-    pub(super) fn await_texts(&mut self, texts: &[&str]) {
-        let until = Instant::now() + LIMIT;
-        loop {
-            let out = self.read("out");
-            if texts.iter().try_fold(out.as_str(), |rest, text| Some(rest.split_once(text)?.1)).is_some() {
-                return;
-            }
-            let ended = self.child.try_wait().expect("a child").is_some();
-            let (err, name) = (self.read("err"), &self.name);
-            assert!(!ended && Instant::now() < until, "{name} never said {texts:?}:\n{out}{err}");
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    pub(super) fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).expect("the pull is running");
-    }
-
-    /// Waits for the end and compares the outputs: the log without raw lines must equal standard output, and a replay of the
-    /// recording must have the same output, log and exit code.
-    pub(super) fn finish(mut self) -> Pulled {
-        let exit = loop {
-            if let Some(status) = self.child.try_wait().expect("a child") {
-                break status.code().unwrap_or_else(|| panic!("{} died of {:?}", self.name, status.signal()));
-            }
-            let (out, name) = (self.read("out"), &self.name);
-            assert!(self.began.elapsed() < LIMIT, "{name} does not end:\n{out}");
-            thread::sleep(Duration::from_millis(5));
-        };
-        let took = self.began.elapsed();
-        let (out, err, log) = (self.read("out"), self.read("err"), self.read("log"));
-        let pulled = Pulled { name: self.name.clone(), exit, out, err, log, took };
-        println!("{pulled}"); // shown if the test fails later
-        pulled.check();
-        let again = self.stem.with_extension("again.log");
-        let replay = Command::new(PROGRAM)
-            .arg("--replay")
-            .arg(self.stem.with_extension("rec"))
-            .arg("--log")
-            .arg(&again)
-            .env("LC_ALL", "C.UTF-8")
-            .output();
-        let replay = replay.expect("the program runs");
-        let replayed = String::from_utf8_lossy(&replay.stdout);
-        assert_eq!(replayed, pulled.out, "the replay of {pulled}");
-        assert_eq!(fs::read_to_string(again).expect("the replay's log"), pulled.log, "the replay's log of {pulled}");
-        assert_eq!(replay.status.code(), Some(exit), "the replay's exit code of {pulled}");
-        pulled
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It has ended already, unless the test failed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A pull that has ended.
-pub(super) struct Pulled {
-    name: String,
-    pub(super) exit: i32,
-    pub(super) out: String,
-    pub(super) err: String,
-    pub(super) log: String,
-    pub(super) took: Duration,
-}
-
-impl std::fmt::Display for Pulled {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, exit, out, err, took, .. } = self;
-        write!(f, "{name} (exit {exit}, {took:?}):\n{out}{err}")
-    }
-}
-
-impl Pulled {
-    /// Checks the rules that hold for every pull.
-    fn check(&self) {
-        let is_raw = |line: &&str| line.get(9..10) == Some("]");
-        let human: String = self.log.lines().filter(|line| !is_raw(line)).flat_map(|line| [line, "\n"]).collect();
-        assert_eq!(human, self.out, "the log without raw lines, of {self}");
-        let stamps: Vec<_> = self.out.lines().map(|line| line.get(..21).unwrap_or_default()).collect();
-        assert!(stamps.iter().all(|stamp| stamp.ends_with(']')), "a stamp each: {self}");
-        assert!(stamps.is_sorted(), "stamps in order: {self}");
-        let counts: Vec<(u32, u32)> =
-            self.lines().filter(|line| line.contains("Complete (") || line.contains("cached (")).map(counts).collect();
-        assert!(counts.iter().all(|(n, of)| n <= of), "n/N: {self}");
-        if !self.out.contains("🔁 Retry") {
-            assert!(counts.iter().map(|(n, _)| n).is_sorted_by(|a, b| a < b), "n grows: {self}");
-        }
-        for bar in self.lines().filter_map(|line| Some(line.split_once(": [")?.1.split_once(']')?.0)) {
-            let width = if bar.chars().count() == 50 { 50 } else { 40 };
-            assert!(bar.chars().count() == width && bar.chars().all(|cell| "█░".contains(cell)), "{bar} of {self}");
-        }
-    }
-
-    /// The lines without their time stamps.
-    pub(super) fn lines(&self) -> impl Iterator<Item = &str> {
-        self.out.lines().map(|line| &line[22..])
-    }
-
-    /// The text between `start` and `end` in the first line that contains `start`.
-    pub(super) fn between(&self, start: &str, end: &str) -> &str {
-        let found = self.lines().find_map(|line| line.split_once(start)?.1.split(end).next());
-        found.unwrap_or_else(|| panic!("no {start:?} in {self}"))
-    }
-
-    #[track_caller]
-    pub(super) fn ended_with(&self, exit: i32) -> &Self {
-        assert_eq!(self.exit, exit, "the exit code of {self}");
-        self
-    }
-
-    /// Fails unless the output contains these texts, in this order.
-    #[track_caller]
-    pub(super) fn says(&self, texts: &[&str]) -> &Self {
-        let mut rest = self.out.as_str();
-        for text in texts {
-            let found = rest.split_once(text);
-            rest = found.unwrap_or_else(|| panic!("no {text:?}, or not in this order ({texts:?}), in {self}")).1;
-        }
-        self
-    }
-
-    #[track_caller]
-    pub(super) fn never_says(&self, texts: &[&str]) -> &Self {
-        for text in texts {
-            assert!(!self.out.contains(text) && !self.err.contains(text), "{text:?} in {self}");
-        }
-        self
-    }
-
-    /// Fails unless this is a success with `count` layers, `cached` of which were here already: checks the order of each layer's
-    /// lines, and the closing block.
-    #[track_caller]
-    pub(super) fn pulled(&self, count: u32, cached: usize) -> &Self {
-        self.ended_with(0);
-        let layers: Vec<_> =
-            self.lines().filter_map(|line| line.strip_prefix("📋 Layer ")?.split(' ').next()).collect();
-        assert_eq!(layers.len(), usize::try_from(count).unwrap_or(0), "a queued line a layer: {self}");
-        // The total is the number of layers announced by then: lines wait for more announcements for only a quarter of a second.
-        let totals: Vec<u32> = self
-            .lines()
-            .filter_map(|line| {
-                line.strip_prefix("📋 Layer ")?.split_once("(total: ")?.1.split(' ').next()?.parse().ok()
-            })
-            .collect();
-        assert!(totals.is_sorted() && totals.last() == Some(&count), "{totals:?}: {self}");
-        let mut found = 0;
-        for layer in layers {
-            let queued = format!("📋 Layer {layer} queued (total: ");
-            if self.out.contains(&format!("💾 Layer {layer}: Already cached")) {
-                found += 1;
-                self.says(&[&queued, &format!("💾 Layer {layer}: Already cached (")]);
-                self.never_says(&[&format!("Layer {layer}: [")]);
-            } else {
-                self.says(&[&queued, &format!("✅ Layer {layer}: Complete (")]);
-            }
-            self.never_goes_back(layer);
-        }
-        assert_eq!(found, cached, "cached layers: {self}");
-        self.says(&[
-            "📦 PULLING IMAGE",
-            "Image: ",
-            "Method: ",
-            "📋 Layer",
-            &format!("({count}/{count})"),
-            "🔐 Image digest: sha256:",
-            "📊 Status: Downloaded newer image for ",
-            "✅ PULL SUCCESSFUL",
-            "] 100%",
-            &format!("Layers: {count}/{count} completed"),
-            "Downloaded: ",
-        ]);
-        self.never_says(&["PULL FAILED", "INTERRUPTED"])
-    }
-
-    /// Fails unless the phases of a layer are in order (the engine may leave some out), and percentages never fall.
-    #[track_caller]
-    fn never_goes_back(&self, layer: &str) {
-        const PHASES: [&str; 6] =
-            ["queued", ": [", ": Verifying", ": Download complete", ": Extracting...", ": Extracting ["];
-        let phase = |line: &str| {
-            let rest = line.split_once("Layer ")?.1.strip_prefix(layer)?.trim_start();
-            // A connection may break late in a download.
-            let is_known = !rest.starts_with(": retrying");
-            is_known.then(|| PHASES.iter().position(|start| rest.starts_with(start)).unwrap_or(PHASES.len()))
-        };
-        assert!(self.lines().filter_map(phase).is_sorted(), "the phases of {layer}: {self}");
-        for phase in ["⬇️  Layer", "📂 Layer"] {
-            let start = format!("{phase} {layer}: ");
-            let percent =
-                |line: &str| line.strip_prefix(&start)?.split_once("] ")?.1.split('%').next()?.parse::<u8>().ok();
-            assert!(self.lines().filter_map(percent).is_sorted(), "{layer} goes back: {self}");
-        }
-    }
-}
-
-fn counts(line: &str) -> (u32, u32) {
-    // Size and duration may follow.
-    let pair = line.split_once(" (").and_then(|(_, rest)| rest.split_once(')')?.0.split_once('/'));
-    pair.and_then(|(n, of)| Some((n.parse().ok()?, of.parse().ok()?))).unwrap_or_else(|| panic!("no counts: {line}"))
-}
-
 /// The output of a command, which must succeed.
 #[track_caller]
 pub(super) fn succeed(command: &mut Command) -> String {
@@ -520,71 +290,4 @@ pub(super) fn base64(bytes: &[u8]) -> String {
         }
     }
     text
-}
-
-/// A link between an engine and another host (`tests/lab/link.py`, which describes its commands).
-pub(super) struct Link {
-    pub(super) address: String,
-    child: Child,
-    answers: RefCell<BufReader<ChildStdout>>,
-}
-
-impl Link {
-    /// A link to a registry with `rate` bytes per second.
-    pub(super) fn to(registry: &str, rate: u64) -> Self {
-        Self::open(registry.as_ref(), rate)
-    }
-
-    /// A link that makes a Unix socket reachable over TCP.
-    pub(super) fn to_socket(path: &Path) -> Self {
-        Self::open(path.as_os_str(), 0)
-    }
-
-    fn open(target: &OsStr, rate: u64) -> Self {
-        let mut command = Command::new(LINK);
-        // The link ends when its input ends, so it ends with the test even if that is killed.
-        command.arg(target).arg(rate.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{LINK}: {error}"));
-        let answers = RefCell::new(BufReader::new(child.stdout.take().expect("a pipe")));
-        let mut link = Self { address: String::new(), child, answers };
-        link.address = link.answer();
-        link
-    }
-
-    fn answer(&self) -> String {
-        let mut line = String::new();
-        self.answers.borrow_mut().read_line(&mut line).expect("an answer");
-        assert!(line.ends_with('\n'), "{LINK} has ended");
-        line.trim_end().to_owned()
-    }
-
-    fn order(&self, order: &str) -> String {
-        let mut orders = self.child.stdin.as_ref().expect("a pipe");
-        orders.write_all(format!("{order}\n").as_bytes()).expect("the link runs");
-        self.answer()
-    }
-
-    pub(super) fn set_rate(&self, rate: u64) {
-        self.order(&format!("rate {rate}"));
-    }
-
-    pub(super) fn stall(&self) {
-        self.order("stall");
-    }
-
-    pub(super) fn reset(&self) {
-        self.order("reset");
-    }
-
-    /// The number of bytes that came from the target.
-    pub(super) fn carried(&self) -> u64 {
-        self.order("carried").parse().expect("a number")
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
-/// A broker that was away for a moment has all back within a minute: those that come too early, and so a second time, too.
-/// And in this window one core can shake hands with ten thousand, at a millisecond each.
+/// The first window. After a short outage of the broker all devices are back within a minute, including those whose first
+/// try came too early and needed a second one. In this time one core can do the TLS handshakes of ten thousand devices, at a
+/// millisecond each.
 const FIRST: Duration = Duration::from_secs(20);
-/// Nobody comes back sooner than this after a failed try: a broker that restarts within it refuses no device twice, so that
-/// none reaches the third window, and all are back within [`PAUSE`] and the second one.
+/// The minimum wait after a failed try. A broker that restarts within this time refuses no device twice. So no device
+/// reaches the third window, and all are back after this pause and the second window.
 const PAUSE: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_mins(5);
 

@@ -70,7 +70,7 @@ impl<'a> Device<'a> {
 impl Device<'_> {
     /// Does what is due for the notices, without waiting. Not while an attempt runs, but otherwise a signal may end the
     /// process between two calls.
-    fn attend_notices(&mut self) {
+    fn serve_notices(&mut self) {
         let Some(mut queue) = self.notices.take() else { return };
         // A signal during the call only sets the flag.
         self.is_alone.store(false, Ordering::Relaxed);
@@ -87,7 +87,7 @@ impl Device<'_> {
     /// Waits for the attempt that runs, or with `once` until nothing is due. Returns whether, with `once`, nothing is left.
     pub(super) fn finish_notices(&mut self, once: bool) -> bool {
         if once {
-            self.attend_notices();
+            self.serve_notices();
         }
         loop {
             let (at, is_stopped) = (self.at(), self.is_stopped());
@@ -99,7 +99,7 @@ impl Device<'_> {
                 return !once || queue.is_empty();
             }
             std::thread::sleep(POLL);
-            self.attend_notices();
+            self.serve_notices();
         }
     }
 }
@@ -116,7 +116,7 @@ impl World for Device<'_> {
     fn wait(&mut self, time: Duration) -> bool {
         let (started, clock) = (Instant::now(), Time::now());
         while !self.is_stopped() && started.elapsed() < time {
-            self.attend_notices();
+            self.serve_notices();
             std::thread::sleep(Duration::from_secs(1).min(time.saturating_sub(started.elapsed())));
             if Time::now().since(clock) > started.elapsed().as_secs() + STEP {
                 // Certificates that were not valid yet may be so now.
@@ -158,7 +158,7 @@ impl World for Device<'_> {
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, String> {
-        self.attend_notices();
+        self.serve_notices();
         self.link.as_mut().map_or(Ok(None), |link| link.receive(buffer))
     }
 

@@ -65,7 +65,8 @@ impl Files {
             Some(name) => name,
             None => host_name(),
         };
-        let device = super::options::level(&device).map_err(|why| format!("the device's name {device:?}: {why}"))?;
+        let device =
+            super::options::topic_level(&device).map_err(|why| format!("the device's name {device:?}: {why}"))?;
         let login = match &options.login {
             Some(Login { user, password_file }) => Some((user.clone(), password(password_file)?)),
             None => None,

@@ -82,8 +82,8 @@ impl Options {
             match arg {
                 Long("broker") => broker = Some(read("--broker", parser.value()?, address)?),
                 Long("site") => site = Some(read("--site", parser.value()?, one_line)?),
-                Long("topic") => topic = Some(read("--topic", parser.value()?, root)?),
-                Long("device") => device = Some(read("--device", parser.value()?, level)?),
+                Long("topic") => topic = Some(read("--topic", parser.value()?, topic_root)?),
+                Long("device") => device = Some(read("--device", parser.value()?, topic_level)?),
                 Long("ca") => ca = Some(parser.value()?.into()),
                 Long("cert") => file = Some(parser.value()?.into()),
                 Long("key") => key = Some(parser.value()?.into()),
@@ -176,7 +176,7 @@ fn one_line(text: &str) -> Result<String, String> {
 }
 
 /// Checks the name of one level of a topic.
-pub(super) fn level(text: &str) -> Result<String, String> {
+pub(super) fn topic_level(text: &str) -> Result<String, String> {
     let text = one_line(text)?;
     if text.contains(['/', '+', '#']) || text.starts_with('$') {
         return Err("as part of a topic it has no / + or #, and no $ at its beginning".into());
@@ -185,8 +185,8 @@ pub(super) fn level(text: &str) -> Result<String, String> {
 }
 
 /// Checks the root of the topics: one level or more.
-fn root(text: &str) -> Result<String, String> {
-    text.split('/').try_for_each(|part| level(part).map(drop))?;
+fn topic_root(text: &str) -> Result<String, String> {
+    text.split('/').try_for_each(|part| topic_level(part).map(drop))?;
     one_line(text)
 }
 

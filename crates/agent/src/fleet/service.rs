@@ -11,7 +11,7 @@ use super::journal::Journal;
 use super::options::{Address, Options};
 use super::payload::{self, Topics, View, Who};
 use super::planner::{Message, Planner};
-use super::session::{Answer, ConnectOptions, End, Session, words};
+use super::session::{Answer, ConnectOptions, End, Session, reason_text};
 use alm_state::Time;
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ pub(super) fn run(options: &Options, world: &mut impl World) -> u8 {
         return 0;
     };
     let mut backoff = Backoff::default();
-    let mut service = Service { options, broker, journal: Journal::default(), life: None };
+    let mut service = Service { options, broker, journal: Journal::default(), restart: None };
     loop {
         let outcome = service.serve_connection(world);
         world.close();
@@ -111,21 +111,22 @@ struct Service<'a> {
     journal: Journal,
     /// When the certificate expires, and when (of [`World::at`]) the service ends to get a renewed one: the credentials that
     /// systemd passes are copies, made when the service starts.
-    life: Option<(Time, Duration)>,
+    restart: Option<(Time, Duration)>,
 }
 
 impl Service<'_> {
     fn is_over(&self, at: Duration) -> bool {
-        self.life.is_some_and(|(_, over)| over <= at)
+        self.restart.is_some_and(|(_, over)| over <= at)
     }
 
     /// Plans the restart for half of the certificate's remaining time, if the wall clock can be right.
     fn note_end(&mut self, end: Option<Time>, world: &impl World) {
         let now = world.now();
-        if let Some(end) = end.filter(|end| now >= alm_state::BUILT && self.life.is_none_or(|(known, _)| known != *end))
+        if let Some(end) =
+            end.filter(|end| now >= alm_state::BUILT && self.restart.is_none_or(|(known, _)| known != *end))
         {
             let over = world.at() + Duration::from_secs(end.since(now) / 2);
-            self.life = Some((end, over.max(MIN_UPTIME)));
+            self.restart = Some((end, over.max(MIN_UPTIME)));
         }
     }
 
@@ -208,13 +209,13 @@ impl Service<'_> {
         let (Options { once, version, .. }, broker) = (self.options, self.broker);
         let line = match answer {
             Answer::Refused(reason) => {
-                let (words, device) = (words(reason), &connection.who.device);
+                let (words, device) = (reason_text(reason), &connection.who.device);
                 let line = format!(
                     "{broker} refuses what this device says in {topic}: {words} ({reason}); it has to let {device} write there, see --topic and --device"
                 );
                 self.journal.failure(&line, world.at())
             }
-            Answer::Taken => {
+            Answer::Accepted => {
                 let Topics { online, state, .. } = &connection.topics;
                 let line = format!("connected to {broker} by MQTT {version}, telling {state}");
                 if topic == *online && connection.disconnecting.is_none() { self.journal.up(&line) } else { None }
@@ -229,15 +230,15 @@ impl Service<'_> {
         let at = world.at();
         let _ = connection.session.disconnect(at);
         let _ = world.send(&connection.session.output());
-        Some(if answer == Answer::Taken { Outcome::Published } else { Outcome::Refused })
+        Some(if answer == Answer::Accepted { Outcome::Published } else { Outcome::Refused })
     }
 
     fn explain(&self, end: &End, was_accepted: bool) -> String {
         match end {
-            End::Refused(reason) => format!("the broker refuses this device: {} ({reason})", words(*reason)),
+            End::Refused(reason) => format!("the broker refuses this device: {} ({reason})", reason_text(*reason)),
             End::Closed(0) if !was_accepted => "the broker closed the connection without an answer".into(),
             End::Closed(0) => "the broker closed the connection".into(),
-            End::Closed(reason) => format!("the broker ended the connection: {} ({reason})", words(*reason)),
+            End::Closed(reason) => format!("the broker ended the connection: {} ({reason})", reason_text(*reason)),
             End::Silent(what) => format!("no answer to {what}"),
             End::Broken(how) if was_accepted => format!("the broker does not speak as agreed ({how})"),
             End::Broken(how) => {

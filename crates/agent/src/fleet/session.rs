@@ -77,7 +77,7 @@ pub(super) enum End {
 /// The broker's answer to a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    Taken,
+    Accepted,
     /// The broker's reason, as MQTT 5 numbers it; 3.1.1 has no such answer.
     Refused(u8),
 }
@@ -96,7 +96,6 @@ pub(super) struct Session {
     /// Whether a ping was not answered before the packet that is being handled.
     is_ping_open: bool,
     /// The largest packet that the broker accepts, in bytes.
-    /// Bytes. The largest packet that the broker accepts.
     max_packet: usize,
     /// The bytes that are to be sent.
     out: Vec<u8>,
@@ -310,7 +309,7 @@ impl Session {
     fn acknowledged(&mut self, id: u16, reason: u8) {
         if self.waiting.take_if(|waiting| *waiting == id).is_some() {
             self.due = None;
-            self.answer = Some(if reason < 128 { Answer::Taken } else { Answer::Refused(reason) });
+            self.answer = Some(if reason < 128 { Answer::Accepted } else { Answer::Refused(reason) });
         }
     }
 }
@@ -342,7 +341,7 @@ fn broken(error: MqttError) -> End {
 }
 
 /// A reason code of MQTT 5 in words; those of 3.1.1 were translated to it.
-pub(super) fn words(reason: u8) -> &'static str {
+pub(super) fn reason_text(reason: u8) -> &'static str {
     match reason {
         129 | 130 => "it could not read what was sent",
         132 => "it does not speak this version of MQTT; see --mqtt",
@@ -524,7 +523,7 @@ mod tests {
                 session.publish("fleet/pi-1/state", b"{}", S).expect("a publish");
                 let [high, low] = session.waiting.expect("its identifier").to_be_bytes();
                 session.receive(&[0x40, 2, high, low], S).expect("an answer");
-                assert_eq!(session.answer(), Some(Answer::Taken));
+                assert_eq!(session.answer(), Some(Answer::Accepted));
             }
         }
     }

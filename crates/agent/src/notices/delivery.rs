@@ -207,7 +207,7 @@ fn proxy(scheme: &str, authority: &str) -> Result<Option<Proxy>, &'static str> {
         value.or_else(|| std::env::var(name.to_ascii_uppercase()).ok()).unwrap_or_default()
     };
     let address = read(if scheme == "https" { "https_proxy" } else { "http_proxy" });
-    if address.is_empty() || crate::proxy::goes_straight(&read("no_proxy"), scheme, authority) {
+    if address.is_empty() || crate::proxy::is_direct(&read("no_proxy"), scheme, authority) {
         return Ok(None);
     }
     let address = address.strip_prefix("http://").unwrap_or(&address);

@@ -38,7 +38,10 @@ pub(crate) fn deliver() -> String {
     let order = read.ok().and_then(|_| delivery::Order::from_bytes(&bytes));
     let answer = match order {
         Some(order) => order.carry_out(),
-        None => delivery::Answer::new(delivery::End::Later, "the order is none: this is for the service itself"),
+        None => delivery::Answer::new(
+            delivery::End::Later,
+            "this command is for the service itself, and standard input has no order of it",
+        ),
     };
     answer.to_bytes()
 }

@@ -34,19 +34,20 @@ const UNCLEAR: [Duration; 2] = [Duration::from_mins(5), Duration::from_mins(30)]
 
 pub(crate) struct Queue {
     sender: String,
-    receivers: Vec<Line>,
+    receivers: Vec<ReceiverQueue>,
     outbox: Outbox,
     known: Known,
     attempt: Option<Attempt>,
-    judged: Option<Duration>,
+    /// When the states are to be checked for news; `None` before the first check.
+    next_check: Option<Duration>,
     journal: Journal,
     /// Send without the random wait: this run ends as soon as everything is sent.
-    is_hasty: bool,
+    without_jitter: bool,
     is_stopping: bool,
 }
 
 /// A receiver, and the notices that wait for it.
-struct Line {
+struct ReceiverQueue {
     receiver: Receiver,
     waiting: Vec<Entry>,
     /// Nothing is sent to it before this time.
@@ -61,7 +62,8 @@ struct Entry {
 
 struct Attempt {
     child: Child,
-    line: usize,
+    /// The index of its receiver.
+    receiver: usize,
     names: Vec<String>,
     title: String,
     due: Duration,
@@ -80,17 +82,22 @@ impl Queue {
         directory: &Path,
         device: &str,
         site: Option<&str>,
-        is_hasty: bool,
+        without_jitter: bool,
     ) -> Result<Self, String> {
         let receivers = receivers::read(file)?;
         let outbox = Outbox::new(directory);
-        let mut receivers: Vec<Line> = receivers
+        let mut receivers: Vec<ReceiverQueue> = receivers
             .into_iter()
-            .map(|receiver| Line { receiver, waiting: Vec::new(), after: Duration::ZERO, backoff: Backoff::default() })
+            .map(|receiver| ReceiverQueue {
+                receiver,
+                waiting: Vec::new(),
+                after: Duration::ZERO,
+                backoff: Backoff::default(),
+            })
             .collect();
         for name in outbox.names() {
-            match receivers.iter_mut().find(|line| name.starts_with(&line.receiver.id)) {
-                Some(line) => line.waiting.push(Entry { name, due: Duration::ZERO }),
+            match receivers.iter_mut().find(|queue| name.starts_with(&queue.receiver.id)) {
+                Some(queue) => queue.waiting.push(Entry { name, due: Duration::ZERO }),
                 // The receiver of this notice is no longer in the file.
                 None => drop(outbox.remove(&[name])),
             }
@@ -104,9 +111,9 @@ impl Queue {
             outbox,
             known,
             attempt: None,
-            judged: None,
+            next_check: None,
             journal,
-            is_hasty,
+            without_jitter,
             is_stopping: false,
         };
         queue.resume(Time::now());
@@ -115,10 +122,10 @@ impl Queue {
 
     /// Restores the pauses that receivers asked for: they hold across a restart, too.
     fn resume(&mut self, now: Time) {
-        for line in &mut self.receivers {
-            let afters = line.waiting.iter().filter_map(|entry| self.outbox.get(&entry.name)?.after);
+        for queue in &mut self.receivers {
+            let afters = queue.waiting.iter().filter_map(|entry| self.outbox.get(&entry.name)?.after);
             let wait = afters.max().map_or(0, |after| after.since(now)).min(24 * 3600);
-            line.after = Duration::from_secs(wait);
+            queue.after = Duration::from_secs(wait);
         }
     }
 
@@ -129,7 +136,7 @@ impl Queue {
 
     /// Whether a turn at `at` will check the states for news.
     pub(crate) fn wants_states(&self, at: Duration) -> bool {
-        !self.is_stopping && self.judged.is_none_or(|judged| judged <= at)
+        !self.is_stopping && self.next_check.is_none_or(|next_check| next_check <= at)
     }
 
     /// Whether a process that delivers a message is running.
@@ -139,12 +146,12 @@ impl Queue {
 
     /// Whether no notice is waiting.
     pub(crate) fn is_empty(&self) -> bool {
-        self.receivers.iter().all(|line| line.waiting.is_empty())
+        self.receivers.iter().all(|queue| queue.waiting.is_empty())
     }
 
     /// Whether at the time `at` there is nothing left to do.
     pub(crate) fn is_done(&self, at: Duration) -> bool {
-        self.judged.is_some() && !self.is_sending() && self.next(at + GAP).is_none()
+        self.next_check.is_some() && !self.is_sending() && self.next(at + GAP).is_none()
     }
 
     /// Ends a finished attempt, adds notices for what is new in `states`, and starts an attempt. Returns the lines for the
@@ -158,13 +165,13 @@ impl Queue {
     ) -> Vec<String> {
         let mut lines = Vec::new();
         if self.attempt.is_some() {
-            lines.extend(self.attend(at, now, &mut random));
+            lines.extend(self.finish_attempt(at, now, &mut random));
         }
         if self.attempt.is_none() && !self.is_stopping {
             if let Some(states) = states {
-                self.judged = Some(at + EVERY);
-                if let Err(error) = self.judge(states, at, now, random()) {
-                    self.judged = Some(at + AFTER_ERROR);
+                self.next_check = Some(at + EVERY);
+                if let Err(error) = self.add_new(states, at, now, random()) {
+                    self.next_check = Some(at + AFTER_ERROR);
                     let line = format!(
                         "notices cannot be kept in {}: {error}; see StateDirectory in alm-agent(1)",
                         self.outbox.shown()
@@ -179,21 +186,22 @@ impl Queue {
         lines
     }
 
-    fn judge(&mut self, states: &States, at: Duration, now: Time, random: u64) -> std::io::Result<()> {
+    /// Adds the notices that are due because of `states`, and remembers them as noticed.
+    fn add_new(&mut self, states: &States, at: Duration, now: Time, random: u64) -> std::io::Result<()> {
         let mut known = self.known.clone();
         let images = states.images.iter().map(|found| (&found.image, found.image.is_lost()));
-        let notices = rules::judge(images, &states.containers, now, &mut known);
+        let notices = rules::due(images, &states.containers, now, &mut known);
         if known == self.known {
             return Ok(());
         }
-        let jitter = if self.is_hasty { 0 } else { random % (JITTER * 1000 + 1) };
+        let jitter = if self.without_jitter { 0 } else { random % (JITTER * 1000 + 1) };
         let due = at + Duration::from_millis(jitter);
         for notice in notices {
-            for line in &mut self.receivers {
-                let name = format!("{}-{}.json", line.receiver.id, alm_state::file_name(&notice.key()));
+            for queue in &mut self.receivers {
+                let name = format!("{}-{}.json", queue.receiver.id, alm_state::file_name(&notice.key()));
                 self.outbox.put(&name, &Waiting { notice: notice.clone(), unclear: 0, after: None })?;
-                line.waiting.retain(|entry| entry.name != name);
-                line.waiting.push(Entry { name, due });
+                queue.waiting.retain(|entry| entry.name != name);
+                queue.waiting.push(Entry { name, due });
             }
         }
         self.outbox.set_known(&known)?;
@@ -204,15 +212,15 @@ impl Queue {
 
     /// The index of a receiver to which something is to be sent now.
     fn next(&self, at: Duration) -> Option<usize> {
-        let is_due = |line: &Line| line.after <= at && line.waiting.iter().any(|entry| entry.due <= at);
+        let is_due = |queue: &ReceiverQueue| queue.after <= at && queue.waiting.iter().any(|entry| entry.due <= at);
         self.receivers.iter().position(is_due)
     }
 
     /// Starts an attempt. Returns a line for the journal if that fails.
     fn begin(&mut self, number: usize, at: Duration) -> Option<String> {
-        let line = &mut self.receivers[number];
+        let queue = &mut self.receivers[number];
         let due: Vec<String> =
-            line.waiting.iter().filter(|entry| entry.due <= at).map(|entry| entry.name.clone()).collect();
+            queue.waiting.iter().filter(|entry| entry.due <= at).map(|entry| entry.name.clone()).collect();
         let count = if due.len() > MAX_SINGLE { due.len() } else { 1 };
         let mut names = Vec::new();
         let mut notices: Vec<Notice> = Vec::new();
@@ -222,7 +230,7 @@ impl Queue {
                 notices.push(waiting.notice);
             } else {
                 // The file was removed or damaged by someone else.
-                line.waiting.retain(|entry| entry.name != name);
+                queue.waiting.retain(|entry| entry.name != name);
                 let _ = self.outbox.remove(&[name]);
             }
         }
@@ -232,20 +240,20 @@ impl Queue {
             many => texts::digest(&self.sender, many),
         };
         let title = text.title.clone();
-        match start(&order(&line.receiver, text)) {
+        match start(&order(&queue.receiver, text)) {
             Ok(child) => {
-                self.attempt = Some(Attempt { child, line: number, names, title, due: at + LIMIT });
+                self.attempt = Some(Attempt { child, receiver: number, names, title, due: at + LIMIT });
                 None
             }
             Err(error) => {
-                line.after = at + AFTER_ERROR;
+                queue.after = at + AFTER_ERROR;
                 self.journal.failure(&format!("notices cannot be sent: {error}"), at)
             }
         }
     }
 
     /// If the attempt has ended, handles its result. Returns a line for the journal.
-    fn attend(&mut self, at: Duration, now: Time, random: &mut impl FnMut() -> u64) -> Option<String> {
+    fn finish_attempt(&mut self, at: Duration, now: Time, random: &mut impl FnMut() -> u64) -> Option<String> {
         let mut attempt = self.attempt.take()?;
         let is_over = match attempt.child.try_wait() {
             Ok(None) if at < attempt.due => {
@@ -267,17 +275,17 @@ impl Queue {
     }
 
     fn settle(&mut self, attempt: &Attempt, answer: &Answer, at: Duration, now: Time, random: u64) -> Option<String> {
-        let Attempt { line: number, names, title, .. } = attempt;
-        let line = &mut self.receivers[*number];
-        let shown = format!("the notice «{title}» ({})", line.receiver.shown);
+        let Attempt { receiver: number, names, title, .. } = attempt;
+        let queue = &mut self.receivers[*number];
+        let shown = format!("the notice «{title}» ({})", queue.receiver.shown);
         let details = &answer.details;
         let retry = Duration::from_secs(answer.retry.unwrap_or(0));
         let wait = |wait: Duration| at + wait.max(retry).max(GAP);
         match answer.end {
             End::Delivered | End::Refused => {
-                line.waiting.retain(|entry| !names.contains(&entry.name));
-                line.backoff.reset();
-                line.after = wait(GAP);
+                queue.waiting.retain(|entry| !names.contains(&entry.name));
+                queue.backoff.reset();
+                queue.after = wait(GAP);
                 if let Err(error) = self.outbox.remove(names) {
                     let line =
                         format!("{}: {error}; what is left there is sent again after a restart", self.outbox.shown());
@@ -289,7 +297,7 @@ impl Queue {
                 })
             }
             End::Later => {
-                line.after = wait(AFTER_REFUSAL + line.backoff.next(random));
+                queue.after = wait(AFTER_REFUSAL + queue.backoff.next(random));
                 if retry > Duration::ZERO {
                     self.note(names, 0, now, retry);
                 }

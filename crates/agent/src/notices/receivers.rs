@@ -69,11 +69,8 @@ pub(super) fn read(file: &Path) -> Result<Vec<Receiver>, String> {
 }
 
 fn parse(line: &str, number: usize) -> Result<Receiver, String> {
-    // FNV-1a, which stays the same in all versions of this program: files of an earlier version must keep their receivers.
-    let hash = line
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    let id = format!("{hash:016x}");
+    // The same in all versions of this program: files of an earlier version must keep their receivers.
+    let id = format!("{:016x}", alm_state::fnv1a(line));
     let wrong = "this is no address: https://..., ntfys://HOST/TOPIC, or mailto:NAME@HOST";
     let (scheme, rest) = line.split_once(':').ok_or(wrong)?;
     let scheme = scheme.to_ascii_lowercase();
@@ -131,19 +128,19 @@ fn topic(url: &str) -> Option<(&str, &str, &str)> {
     (!topic.is_empty() && base.len() > "https:/".len()).then_some((base, topic, query))
 }
 
-/// `text` in which nobody is called: servers that accept Slack's JSON (Mattermost, Discord) take `@channel` in a plain text for
-/// a call to everybody. A digest (`app@sha256:…`) calls nobody, and stays as it is to be copied.
-fn silenced(text: &str) -> String {
+/// `text` without mentions: servers that accept Slack's JSON (Mattermost, Discord) treat `@channel` in a plain text as a mention
+/// that notifies everybody. A digest (`app@sha256:…`) mentions nobody, and is left unchanged so that it can be copied.
+fn without_mentions(text: &str) -> String {
     let mut parts = text.split('@');
-    let mut silenced = parts.next().unwrap_or_default().to_owned();
+    let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        silenced.push('@');
+        out.push('@');
         if !part.starts_with("sha256:") {
-            silenced.push('\u{200b}');
+            out.push('\u{200b}');
         }
-        silenced.push_str(part);
+        out.push_str(part);
     }
-    silenced
+    out
 }
 
 /// Decodes percent-encoding.
@@ -169,7 +166,7 @@ impl Receiver {
         let (url, json) = match self.kind {
             Kind::Slack => {
                 let text = if body.is_empty() { title.clone() } else { format!("{title}\n{body}") };
-                let text = silenced(&text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+                let text = without_mentions(&text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
                 // Without formatting: characters in the name of an image would make parts of the text bold.
                 (self.url.clone(), serde_json::json!({"text": text, "mrkdwn": false}))
             }
@@ -196,7 +193,7 @@ impl Receiver {
     pub(super) fn mail(&self, text: &Text) -> String {
         let subject = &text.title;
         let mut words: Vec<String> = Vec::new();
-        // What looks like an encoded word would be decoded, to a text that is not the one here.
+        // A text that looks like an encoded word would be decoded into another text.
         if subject.is_ascii() && subject.len() < 900 && !subject.contains("=?") {
             words.push(subject.clone());
         } else {

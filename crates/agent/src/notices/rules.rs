@@ -117,7 +117,7 @@ struct KnownContainer {
 }
 
 /// The notices that are due, and the new value of `known`. The flag of each image says whether its run was lost.
-pub(super) fn judge<'a>(
+pub(super) fn due<'a>(
     images: impl Iterator<Item = (&'a Image, bool)>,
     containers: &[Container],
     now: Time,
@@ -149,7 +149,8 @@ pub(super) fn judge<'a>(
     notices
 }
 
-/// Makes room for one more. What is still here is kept, however old: forgotten, it would be noticed again.
+/// Removes the oldest entry if the list is full. The entry of an image or container that still exists is kept, however old
+/// it is: without it, the same event would be noticed again.
 fn forget_oldest<T>(list: &mut Vec<T>, is_here: impl Fn(&T) -> bool) {
     if list.len() >= MAX_KNOWN {
         let oldest = list.iter().position(|known| !is_here(known)).unwrap_or(0);
@@ -216,8 +217,8 @@ fn failure(image: &Image, lost: bool, now: Time) -> Option<(&str, Time)> {
     }
     let since = image.failing_since?;
     let is_over = matches!(image.status, Status::Error | Status::Warning);
-    let is_news = is_over && (image.attempts >= RUNS || lasts(since));
-    is_news.then(|| (image.kind.as_deref().unwrap_or("unknown"), since))
+    let is_worth_it = is_over && (image.attempts >= RUNS || lasts(since));
+    is_worth_it.then(|| (image.kind.as_deref().unwrap_or("unknown"), since))
 }
 
 fn of_container(container: &Container, now: Time, known: &mut KnownContainer) -> Option<Notice> {
@@ -276,8 +277,8 @@ mod tests {
             self.known =
                 serde_json::from_str(&serde_json::to_string(&self.known).expect("JSON")).expect("what was written");
             let images = self.image.iter().map(|image| (image, lost));
-            let notices = judge(images, &[], self.now, &mut self.known);
-            assert_eq!(judge(self.image.iter().map(|image| (image, lost)), &[], self.now, &mut self.known), []);
+            let notices = due(images, &[], self.now, &mut self.known);
+            assert_eq!(due(self.image.iter().map(|image| (image, lost)), &[], self.now, &mut self.known), []);
             let shown = notices.iter().map(|notice| format!("{} {}", notice.key(), notice.attempts));
             shown.collect::<Vec<_>>().join(",")
         }
@@ -445,7 +446,7 @@ mod tests {
                 since: Some(Time(BUILT.0 + since)),
                 details: Some("unhealthy".into()),
             };
-            let notices = judge(std::iter::empty(), &[container], Time(BUILT.0 + 99), &mut known);
+            let notices = due(std::iter::empty(), &[container], Time(BUILT.0 + 99), &mut known);
             notices.iter().map(Notice::key).collect::<Vec<_>>().join(",")
         };
         assert_eq!(judged(Standing::Running, 1), "");
@@ -464,7 +465,7 @@ mod tests {
         let mut known = Known::default();
         for at in 0..1_000 {
             let image = Image { v: 1, id: format!("a:{at}"), status: Status::Done, ..Image::default() };
-            judge([(&image, false)].into_iter(), &[], BUILT, &mut known);
+            due([(&image, false)].into_iter(), &[], BUILT, &mut known);
         }
         assert_eq!(known.images.len(), MAX_KNOWN);
         let mut failing = Image { v: 1, id: "a:old".into(), status: Status::Error, ..Image::default() };
@@ -473,7 +474,7 @@ mod tests {
         let mut noticed = 0;
         for at in 0..1_000 {
             let image = Image { v: 1, id: format!("a:{at}"), status: Status::Done, ..Image::default() };
-            noticed += judge([(&failing, false), (&image, false)].into_iter(), &[], BUILT, &mut known).len();
+            noticed += due([(&failing, false), (&image, false)].into_iter(), &[], BUILT, &mut known).len();
         }
         assert_eq!((noticed, known.images.len()), (1, MAX_KNOWN), "what is still here is not forgotten");
         let mut sample = Sample::new();

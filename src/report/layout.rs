@@ -31,7 +31,7 @@ const MIN: usize = 24;
 const DATE: usize = "[2025-11-19".len();
 
 /// Lays out lines.
-pub(crate) struct Reader {
+pub(crate) struct Layout {
     pub(crate) color: bool,
     pub(crate) charset: Charset,
     /// The terminal's width; `None` if the output is not a terminal.
@@ -40,7 +40,7 @@ pub(crate) struct Reader {
     date: String,
 }
 
-impl Reader {
+impl Layout {
     pub(crate) fn new(color: bool, charset: Charset) -> Self {
         Self { color, charset, columns: None, date: String::new() }
     }
@@ -194,9 +194,9 @@ mod tests {
     use super::*;
 
     fn read(lines: &[&str], columns: Option<usize>, charset: Charset, color: bool) -> String {
-        let (mut reader, mut out) = (Reader { columns, ..Reader::new(color, charset) }, String::new());
+        let (mut layout, mut out) = (Layout { columns, ..Layout::new(color, charset) }, String::new());
         for line in lines {
-            reader.push(&Line { bytes: line.as_bytes(), length: line.len() as u64 }, &mut out);
+            layout.push(&Line { bytes: line.as_bytes(), length: line.len() as u64 }, &mut out);
         }
         out
     }
