@@ -18,8 +18,7 @@ const STAGES: Rows = &[
     (
         Kind::SocketDenied,
         words![
-            "permission denied while trying to connect to the docker",
-            "got permission denied while trying to connect to the docker",
+            "*permission denied while trying to connect to the docker",
             "dial unix *docker.sock: connect: permission denied",
             "dial unix *podman.sock: connect: permission denied",
         ],

@@ -55,12 +55,11 @@ pub(crate) const ROWS: &[Row] = &[
             "412",
             // Artifactory with Xray or Curation, Nexus Firewall, Docker Trusted Registry and Docker Desktop.
             "artifact download request rejected",
-            "package * is blocked by",
+            "* is blocked by",
+            "* pull blocked by",
+            "blocked by docker",
             "requested item is quarantined",
             "image is quarantined",
-            "image pull blocked by",
-            "blocked by enforcement policy",
-            "blocked by docker scout",
             "* not allowed by your organization",
             // Podman, with its policy.json.
             "source image rejected",
@@ -72,17 +71,12 @@ pub(crate) const ROWS: &[Row] = &[
             // A verifier of containerd.
             "image verifier blocked",
             // Docker Content Trust.
-            "remote trust data does not exist",
-            "no valid trust data",
-            "no trust data",
-            "trust data missing",
-            "* does not have trust data",
-            "image signature verification failed",
+            "* trust data",
             "could not validate the path to a trusted root",
-            "trust data is expired",
+            "trust data",
             "trust pinning",
             // Other registries and their checks.
-            "signature verification failed",
+            "*signature verification failed",
             "cosign verification failed",
             "failed to verify image signature",
             "no matching signatures",
@@ -212,7 +206,6 @@ pub(crate) const ROWS: &[Row] = &[
         words![
             "docker image format v1",
             "deprecation notice",
-            "docker image manifest version 2, schema 1 support",
             "media type * is no longer supported",
             "manifest schema v1 unsupported",
             "unsupported schema version",
