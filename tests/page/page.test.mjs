@@ -297,11 +297,12 @@ test('390 px: nothing is wider than the screen, and dark has contrast', async ()
     // WCAG AA of every colour that text has, against the ground it stands on.
     const poor = await wide.page.evaluate(() => {
       const parts = color => color.match(/[\d.]+/g).map(Number), light = color => { const [r, g, b] = parts(color).slice(0, 3).map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; };
-      const ground = light(getComputedStyle(document.body).backgroundColor);
-      return [...document.querySelectorAll('#link, #count, #totals *, #kinds *, #space .row:not([hidden]) *, #device:not([hidden]) *')].map(element => {
+      const ground = light(getComputedStyle(document.body).backgroundColor), query = document.getElementById('query');
+      const [hint, field] = [getComputedStyle(query, '::placeholder').color, getComputedStyle(query).backgroundColor].map(light).sort((a, b) => b - a);
+      return [['placeholder', (hint + .05) / (field + .05)], ...[...document.querySelectorAll('#link, #count, #totals *, #kinds *, #space .row:not([hidden]) *, #device:not([hidden]) *')].map(element => {
         const own = light(getComputedStyle(element).color), [low, high] = [own, ground].sort((a, b) => a - b);
         return [element.className, (high + .05) / (low + .05)];
-      }).filter(([, contrast]) => contrast < 4.5);
+      })].filter(([, contrast]) => contrast < 4.5);
     });
     assert.deepEqual(poor, [], scheme);
     await wide.picture(scheme);
