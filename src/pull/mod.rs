@@ -199,8 +199,10 @@ impl Pull {
             matches!(phase, Phase::Waiting | Phase::Verifying | Phase::Extracting | Phase::Retrying(_));
         let found = self.find(id);
         if self.is_reweighed_by(found, phase, numbers) {
-            // A layer that was finished is downloaded again, perhaps before any other has moved.
-            if phase == Phase::Downloading && found.is_some_and(|at| self.layers[at].is_finished) {
+            // A layer that was finished is downloaded again, or extracted after all, perhaps before any other has moved.
+            if matches!(phase, Phase::Downloading | Phase::Extracting)
+                && found.is_some_and(|at| self.layers[at].is_finished)
+            {
                 self.percent = self.percent();
             }
             self.keep_percent();
@@ -665,6 +667,18 @@ mod tests {
         check(pull, downloading(2, 10), Change::Began, 6);
         check(pull, downloading(7, 10), Change::Grew, 7);
         assert_eq!((amount(pull).done, amount(pull).total, pull.moved()), (7, 10, (7, true)));
+    }
+
+    /// Its size is known only then, and weighs less than was assumed.
+    #[test]
+    fn what_is_there_and_extracted_takes_no_percent_away() {
+        let pull = &mut Pull::default();
+        step(pull, "a", ANNOUNCED);
+        step(pull, "a", downloading(1000, 1000));
+        step(pull, "b", CACHED);
+        assert_eq!(pull.percent(), 50);
+        step(pull, "b", extracting(1, 9));
+        assert_eq!(pull.percent(), 50);
     }
 
     /// Whatever an engine says, only a layer that is downloaded again loses bytes.
