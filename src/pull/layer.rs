@@ -101,12 +101,12 @@ impl Layer {
 
     /// Bytes that were downloaded since the layer was first seen; more than its size if it was downloaded again.
     pub(crate) fn seen(&self) -> u64 {
-        self.before_restart.saturating_add(if self.is_cached { 0 } else { self.done })
+        self.before_restart.saturating_add(self.done)
     }
 
     /// The same for an engine whose report that the whole layer was downloaded cannot be believed.
     pub(crate) fn reported(&self) -> u64 {
-        self.before_restart.saturating_add(if self.is_cached { 0 } else { self.reported })
+        self.before_restart.saturating_add(self.reported)
     }
 
     /// How many of these bytes the containerd store had kept from an earlier pull: it counts from the beginning of the
@@ -289,10 +289,10 @@ impl Layer {
         let before = self.extracted;
         if let Numbers { current: Some(current), total: Some(total), .. } = numbers {
             // The reported total may have been only the remainder after a broken connection.
-            self.done = self.learn_size(total);
-            self.reached = self.reached.max(self.done);
-            let (done, whole) = before.unwrap_or_default();
-            let whole = whole.max(total);
+            self.learn_size(total);
+            self.all_here();
+            // The first total stays: of a larger one the same bytes would be a smaller part.
+            let (done, whole) = before.filter(|(_, whole)| *whole > 0).unwrap_or((0, total));
             self.extracted = Some((done.max(current).min(whole), whole));
         }
         match self.extracted != before {
@@ -307,8 +307,6 @@ impl Layer {
         if self.is_finished {
             return false;
         }
-        // Bytes that were downloaded earlier still count as downloaded.
-        (self.before_restart, self.done) = (self.seen(), 0);
         (self.phase, self.is_cached, self.is_finished) = (Phase::Cached, true, true);
         true
     }
@@ -323,17 +321,19 @@ impl Layer {
         !std::mem::replace(&mut self.is_finished, true)
     }
 
-    /// The engine reported that all bytes are here.
+    /// The engine reported that all bytes are here. If it found them, they were not downloaded.
     fn all_here(&mut self) {
-        self.done = self.size.unwrap_or(self.done);
-        self.reached = self.reached.max(self.done);
+        if !self.is_cached {
+            self.done = self.size.unwrap_or(self.done);
+            self.reached = self.reached.max(self.done);
+        }
     }
 
     /// Takes the size from the registry, unless the engine has reported one.
     pub(crate) fn learn_from_registry(&mut self, size: u64) {
         if self.size.is_none() {
-            (self.size, self.is_size_from_registry) = (Some(size), true);
-            if self.is_downloaded() && !self.is_cached {
+            (self.size, self.is_size_from_registry) = (Some(size.max(self.done)), true);
+            if self.is_downloaded() {
                 self.all_here();
             }
         }
@@ -341,7 +341,8 @@ impl Layer {
 
     fn learn_size(&mut self, total: u64) -> u64 {
         let known = self.size.filter(|_| !std::mem::take(&mut self.is_size_from_registry));
-        let size = known.unwrap_or(0).max(total);
+        // The bytes that are here can be more than a total that is only the remainder.
+        let size = known.unwrap_or(self.done).max(total);
         self.size = Some(size);
         size
     }

@@ -199,8 +199,10 @@ impl Pull {
             matches!(phase, Phase::Waiting | Phase::Verifying | Phase::Extracting | Phase::Retrying(_));
         let found = self.find(id);
         if self.is_reweighed_by(found, phase, numbers) {
-            // A layer that was finished is downloaded again, perhaps before any other has moved.
-            if phase == Phase::Downloading && found.is_some_and(|at| self.layers[at].is_finished) {
+            // A layer that was finished is downloaded again, or extracted after all, perhaps before any other has moved.
+            if matches!(phase, Phase::Downloading | Phase::Extracting)
+                && found.is_some_and(|at| self.layers[at].is_finished)
+            {
                 self.percent = self.percent();
             }
             self.keep_percent();
@@ -328,10 +330,10 @@ impl Pull {
             return None;
         }
         self.succeed();
-        let at = self.layers.iter().position(|layer| !layer.is_finished)?;
-        self.layers[at].complete();
-        self.finished += 1;
-        Some(Update::Layer(at, Change::Began))
+        let at = self.layers.iter().position(|layer| !layer.is_finished || layer.phase == Phase::Extracting)?;
+        let is_news = self.layers[at].complete();
+        self.finished += usize::from(is_news);
+        Some(Update::Layer(at, if is_news { Change::Began } else { Change::Silent }))
     }
 
     /// podman's configuration blob, which was counted as a layer, is removed again.
@@ -562,9 +564,9 @@ mod tests {
         let pull = &mut Pull::default();
         check(pull, CACHED, Change::Began, 0);
         check(pull, (Phase::Extracting, Numbers::NONE), Change::Began, 0);
-        check(pull, extracting(1, 9), Change::Grew, 9);
+        check(pull, extracting(1, 9), Change::Grew, 0);
         assert_eq!((pull.finished, pull.moved()), (1, (0, true)));
-        check(pull, COMPLETE, Change::Silent, 9);
+        check(pull, COMPLETE, Change::Silent, 0);
         let pull = &mut Pull::default();
         check(pull, CACHED, Change::Began, 0);
         check(pull, downloading(1, 9), Change::Began, 1);
@@ -646,6 +648,96 @@ mod tests {
         step(&mut pull, "a", COMPLETE);
         step(&mut pull, "b", COMPLETE);
         assert_eq!(pull.percent(), 99);
+    }
+
+    /// A layer that exists after all keeps the bytes that were shown of it, and needs no more.
+    #[test]
+    fn what_is_there_after_all_takes_no_bytes_away() {
+        let amount = |pull: &Pull| Snapshot { pull, meter: &Meter::default(), at: 0 }.amount();
+        let pull = &mut Pull::default();
+        check(pull, ANNOUNCED, Change::Began, 0);
+        check(pull, downloading(6, 10), Change::Began, 6);
+        check(pull, CACHED, Change::Began, 6);
+        assert_eq!(
+            (amount(pull).done, amount(pull).total, amount(pull).is_exact, pull.moved()),
+            (6, 6, true, (6, true))
+        );
+        // Extracted, it was not downloaded.
+        check(pull, extracting(1, 10), Change::Began, 6);
+        check(pull, downloading(2, 10), Change::Began, 6);
+        check(pull, downloading(7, 10), Change::Grew, 7);
+        assert_eq!((amount(pull).done, amount(pull).total, pull.moved()), (7, 10, (7, true)));
+    }
+
+    /// Its size is known only then, and weighs less than was assumed.
+    #[test]
+    fn what_is_there_and_extracted_takes_no_percent_away() {
+        let pull = &mut Pull::default();
+        step(pull, "a", ANNOUNCED);
+        step(pull, "a", downloading(1000, 1000));
+        step(pull, "b", CACHED);
+        assert_eq!(pull.percent(), 50);
+        step(pull, "b", extracting(1, 9));
+        assert_eq!(pull.percent(), 50);
+    }
+
+    /// Whatever an engine says, only a layer that is downloaded again loses bytes.
+    #[test]
+    fn nothing_decreases_in_a_stream_that_contradicts_itself() {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = |limit: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % limit
+        };
+        let mut restarts = 0;
+        for stream in 0..3000 {
+            let mut pull = Pull::default();
+            say(&mut pull, "1: Pulling from a");
+            step(&mut pull, "a", ANNOUNCED);
+            step(&mut pull, "b", ANNOUNCED);
+            let mut amount = 0;
+            for _ in 0..40 {
+                let (current, total) = (random(100), [None, Some(0), Some(50), Some(90), Some(random(200))]);
+                let numbers = Numbers::of(current, total[random(5) as usize]);
+                let event = match random(12) {
+                    0 => ANNOUNCED,
+                    1 => CACHED,
+                    2 => VERIFYING,
+                    3 => DOWNLOADED,
+                    4 => COMPLETE,
+                    5 => retrying(random(9)),
+                    6 | 7 => (Phase::Extracting, numbers),
+                    _ => (Phase::Downloading, numbers),
+                };
+                if random(12) == 0 {
+                    say(&mut pull, "1: Pulling from a");
+                }
+                let id = ["a", "b"][random(2) as usize];
+                let known = |pull: &Pull| {
+                    pull.layers
+                        .iter()
+                        .find(|layer| layer.id == id)
+                        .map(|layer| (layer.done, layer.extracted.unwrap_or((0, 1)), layer.size))
+                };
+                let before = known(&pull).expect("a layer");
+                let update = step(&mut pull, id, event);
+                let after = known(&pull).expect("a layer");
+                let context = format!("{stream}: {before:?} {event:?} {after:?}");
+                if matches!(update, Update::Layer(_, Change::Restarted)) {
+                    restarts += 1;
+                } else {
+                    let ((part, whole), (now, all)) = (before.1, after.1);
+                    assert!(after.0 >= before.0 && share(now, all, whole) >= part, "{context}");
+                }
+                assert!(after.2.is_none_or(|size| size >= after.0), "{context}");
+                let now = Snapshot { pull: &pull, meter: &Meter::default(), at: 0 }.amount();
+                assert!(now.done >= amount && now.total >= now.done, "{context}");
+                amount = now.done;
+            }
+        }
+        assert!(restarts > 1000, "{restarts}");
     }
 
     #[test]

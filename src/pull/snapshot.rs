@@ -40,17 +40,19 @@ impl Snapshot<'_> {
 
     pub(crate) fn amount(&self) -> Amount {
         let mut amount = Amount { done: 0, total: 0, is_exact: true };
-        for layer in self.fetched() {
+        for layer in &self.pull.layers {
+            // A layer that is present after all has the bytes that were downloaded before, and no more are needed.
+            let size = if layer.is_cached { Some(layer.reached) } else { layer.size };
             amount.done = amount.done.saturating_add(layer.reached);
-            amount.total = amount.total.saturating_add(layer.size.unwrap_or(0).max(layer.reached));
-            amount.is_exact &= layer.size.is_some();
+            amount.total = amount.total.saturating_add(size.unwrap_or(0).max(layer.reached));
+            amount.is_exact &= size.is_some();
         }
         amount
     }
 
     /// Whether there is anything left to download.
     pub(crate) fn is_downloading(&self) -> bool {
-        self.fetched().any(|layer| !layer.is_downloaded())
+        self.pull.layers.iter().any(|layer| !layer.is_downloaded())
     }
 
     /// Bytes a second, while there is anything to download.
@@ -61,10 +63,6 @@ impl Snapshot<'_> {
     /// The seconds left, if all sizes are known.
     pub(crate) fn left(&self) -> Option<u64> {
         self.meter.left
-    }
-
-    fn fetched(&self) -> impl Iterator<Item = &Layer> {
-        self.pull.layers.iter().filter(|layer| !layer.is_cached)
     }
 }
 
@@ -124,9 +122,7 @@ impl Pull {
                     || is_more(layer.size)
                     || (is_unknown && layer.size.is_some())
             }
-            Phase::Extracting => {
-                !self.shows_extraction || is_more(layer.size) || is_more(layer.extracted.map(|(_, whole)| whole))
-            }
+            Phase::Extracting => !self.shows_extraction || is_more(layer.size),
             _ => true,
         }
     }

@@ -19,6 +19,7 @@ impl Report {
         }
         match (change, layer.phase) {
             (Change::Silent, Phase::Downloading) => self.throttle.downloading(index, at),
+            (Change::Silent, Phase::Complete) => self.complete(pull, index, change, at, out),
             (Change::None | Change::Moved | Change::Silent, _) | (_, Phase::Waiting) => {}
             (Change::Restarted, _) => {
                 self.throttle.begin_phase(index, None);
@@ -48,14 +49,14 @@ impl Report {
                 self.throttle.begin_phase(index, Some(at));
                 self.layer(layer, phase, at, out, format_args!(": Extracting..."));
             }
-            (_, Phase::Complete) => self.complete(pull, index, at, out),
+            (_, Phase::Complete) => self.complete(pull, index, change, at, out),
         }
     }
 
     /// Emits the line for a layer that is complete because the pull has succeeded, although the engine never said so.
     pub(crate) fn settled(&mut self, pull: &Pull, update: &Update<'_>, at: u64, out: Out<'_>) {
-        if let Update::Layer(layer, _) = update {
-            self.complete(pull, *layer, at, out);
+        if let Update::Layer(layer, change) = update {
+            self.complete(pull, *layer, *change, at, out);
         }
     }
 
@@ -88,10 +89,15 @@ impl Report {
         self.layer(&pull.layers[layer], Phase::Cached, at, out, rest);
     }
 
-    fn complete(&mut self, pull: &Pull, index: usize, at: u64, out: Out<'_>) {
+    /// If an extraction showed a bar, it ends with a full one. `change` is silent for a layer that was present, and counted,
+    /// before it was extracted.
+    fn complete(&mut self, pull: &Pull, index: usize, change: Change, at: u64, out: Out<'_>) {
         let layer = &pull.layers[index];
         if layer.extracted.is_some() && self.throttle.bars(index) > 0 {
             self.extraction_bar(layer, index, (1, 1), at, out);
+        }
+        if change == Change::Silent {
+            return;
         }
         let began = self.throttle.began(index);
         let size = layer.size.or_else(|| (layer.done > 0).then_some(layer.done));

@@ -241,7 +241,7 @@ fn fill(image: &mut Image, snapshot: &Snapshot<'_>, percent: u64) {
     let pull = snapshot.pull;
     let to_fetch = || pull.layers.iter().filter(|layer| !layer.is_cached);
     let amount = snapshot.amount();
-    let is_known = to_fetch().any(|layer| layer.size.is_some() || layer.done > 0);
+    let is_known = amount.done > 0 || to_fetch().any(|layer| layer.size.is_some());
     image.current = is_known.then_some(amount.done);
     image.total = is_known.then_some(amount.total);
     image.exact = is_known && amount.is_exact;

@@ -167,6 +167,33 @@ fn a_layer_that_starts_again_says_so_once() {
     assert!(!log.contains("starts again") && log.contains("44% (22MB / 50MB)"), "{log}");
 }
 
+/// A layer that is there can still have to be extracted. It was counted already, so its bar ends it.
+#[test]
+fn a_layer_that_is_extracted_although_it_exists_ends_full() {
+    let extracting = |n: u64| abc("Extracting", &format!("\"current\":{n},\"total\":90"));
+    let bar =
+        |full: usize, percent: u64| format!(": Extracting [{}{}] {percent}%", "█".repeat(full), "░".repeat(40 - full));
+    let begin = [abc("Already exists", "")].into_iter().chain([9, 45, 80].map(extracting));
+    for end in [vec![abc("Pull complete", ""), abc("Pull complete", "")], vec![]] {
+        let (_, log) = play(&every(2, begin.clone().chain(end.clone())), &["--no-raw"]);
+        let expected = [
+            " queued (total: 1 layers)".to_owned(),
+            ": Already cached (1/1)".to_owned(),
+            ": Extracting...".to_owned(),
+            bar(20, 50),
+            bar(35, 88),
+            bar(40, 100),
+        ];
+        assert_eq!(of_abc(&log), expected, "{end:?}: {log}");
+        assert!(texts(&log).contains(&"Layers: 1/1 completed"), "{log}");
+    }
+    // Seconds, as the containerd store shows them, are no bar, and end without one.
+    let seconds = |n: u64| abc("Extracting", &format!("\"current\":{n},\"units\":\"s\""));
+    let lines = [abc("Already exists", "")].into_iter().chain((1..5).map(seconds)).chain([abc("Pull complete", "")]);
+    let (_, log) = play(&every(2, lines), &["--no-raw"]);
+    assert_eq!(of_abc(&log)[1..], [": Already cached (1/1)", ": Extracting..."], "{log}");
+}
+
 #[test]
 fn a_pull_that_begins_anew_at_another_endpoint_goes_on() {
     for size in [",\"total\":50000000", ""] {

@@ -4,7 +4,7 @@
 //! sent and where the engine is, of which a replay knows as much as the pull; plain ASCII.
 
 use crate::pull::failure::reason::Reason;
-use crate::pull::failure::{Failure, Kind, PULL_CALL, causes};
+use crate::pull::failure::{Failure, Kind, PULL_CALL, causes, precise};
 
 /// How docker's CLI names an engine that it reaches over a network.
 const REMOTE: [&str; 4] = ["daemon at tcp://", "daemon at ssh://", "API at tcp://", "API at ssh://"];
@@ -12,7 +12,9 @@ const REMOTE: [&str; 4] = ["daemon at tcp://", "daemon at ssh://", "API at tcp:/
 impl Failure {
     /// The advice; `registry` is the host that the image comes from, if it is known.
     pub(crate) fn advice(&self, registry: Option<&str>) -> Option<String> {
-        use Kind::{BadReference, Damaged, EngineDown, Login, NoDocker, NotFound, Platform, RateLimit, ServerError};
+        use Kind::{
+            BadReference, Damaged, EngineDown, Login, NoDocker, NotFound, Other, Platform, RateLimit, ServerError,
+        };
         let is_remote = self.is_remote || REMOTE.iter().any(|address| self.text.contains(address));
         let advice = match self.kind {
             EngineDown if is_remote => {
@@ -22,10 +24,15 @@ impl Failure {
                         .into(),
                 );
             }
-            kind => match causes::precise(&Reason::new(&self.text)) {
-                Some((of, _, advice)) if *of == kind => (*advice).into(),
-                _ => self.advice_here(registry)?,
-            },
+            kind => {
+                let reason = Reason::new(&self.text);
+                match causes::precise(&reason) {
+                    Some((of, _, advice)) if *of == kind => (*advice).into(),
+                    _ if kind == ServerError && causes::is_signed(&reason) => precise::SIGNED.into(),
+                    _ if kind == Other && causes::is_no_registry(&reason) => precise::NO_REGISTRY.into(),
+                    _ => self.advice_here(registry)?,
+                }
+            }
         };
         // What is to be looked at there; the rest is the image's or the registry's.
         let is_anywhere = matches!(

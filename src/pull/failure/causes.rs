@@ -18,8 +18,7 @@ const STAGES: Rows = &[
     (
         Kind::SocketDenied,
         words![
-            "permission denied while trying to connect to the docker",
-            "got permission denied while trying to connect to the docker",
+            "*permission denied while trying to connect to the docker",
             "dial unix *docker.sock: connect: permission denied",
             "dial unix *podman.sock: connect: permission denied",
         ],
@@ -71,23 +70,29 @@ const STAGES: Rows = &[
             "proxy authorization required",
             "*407 proxy authentication required",
             "invalid proxy",
-            // How Go reports a proxy that refuses CONNECT: with the status text only.
-            "get _: forbidden$",
-            "head _: forbidden$",
-            "post _: forbidden$",
-            "get _: method not allowed$",
-            "head _: method not allowed$",
-            "get _: access denied$",
-            "head _: access denied$",
-            "get _: blocked$",
-            "head _: blocked$",
-            "get _: url blocked$",
-            "head _: url blocked$",
         ],
     ),
+    // The server's words for a client certificate that it does not accept.
+    (Kind::Certificate, words!["remote error: tls: access denied"]),
+    (Kind::Store, precise::NO_OVERLAY),
+    // The registry's code, and its own disk or database: of the engine's, `unknown` comes last.
+    (Kind::ServerError, words!["unknown: no space left on device", "unknown: database is locked"]),
     (Kind::Version, words!["client version"]),
     // The registry API's own code; a gateway has none.
     (Kind::RateLimit, words!["toomanyrequests$"]),
+];
+
+/// What Go says of a proxy that refuses CONNECT: the text of its status, and no more. A registry's answer has more.
+const REFUSALS: &str = words![
+    "forbidden",
+    "method not allowed",
+    "access denied",
+    "blocked",
+    "url blocked",
+    "bad request",
+    "not found",
+    "policy denied",
+    "authenticationrequired",
 ];
 
 /// A layer was being extracted or registered: its checksum was right by then.
@@ -114,7 +119,15 @@ const STORING: &str = words![
 ];
 
 /// What podman was doing when a layer could not be fetched.
-const BLOB: [&str; 3] = ["reading blob", "fetching blob", "error fetching blob"];
+const BLOB: &str = words!["reading blob", "fetching blob", "error fetching blob"];
+
+/// What Docker and containerd were doing, of a layer or of the image's configuration.
+const DOWNLOAD: &str = words![
+    "error pulling image configuration",
+    "download failed after*",
+    "failed open",
+    "unexpected status resolving reader",
+];
 
 /// Kinds that stay the same while a layer is stored.
 const KEPT: [Kind; 6] = [Kind::DiskFull, Kind::DiskBroken, Kind::Memory, Kind::Version, Kind::Platform, Kind::Damaged];
@@ -127,7 +140,19 @@ const WEAK: Rows = &[
     (Kind::EngineGone, words!["context canceled$"]),
     (
         Kind::Unreachable,
-        words!["http2", "eof$", "eof (", "dial tcp", "dial udp", "lookup", "read tcp", "write tcp", "read udp"],
+        words![
+            "http2",
+            "http$",
+            "net/http$",
+            "eof$",
+            "eof (",
+            "dial tcp",
+            "dial udp",
+            "lookup",
+            "read tcp",
+            "write tcp",
+            "read udp",
+        ],
     ),
     (Kind::Certificate, words!["tls$"]),
     (
@@ -148,11 +173,18 @@ const WEAK: Rows = &[
     // A page or a text where JSON should be.
     (
         Kind::ServerError,
-        words!["invalid character", "unavailable$", "unexpected end of json input", "failed to fetch$"],
+        words![
+            "invalid character",
+            "unavailable$",
+            "* is unreachable$",
+            "unknown: internal error",
+            "unexpected end of json input",
+            "failed to fetch$"
+        ],
     ),
     // The registry's login service was reached, and said something else than that it is not well.
-    (Kind::Login, words!["failed to authorize"]),
-    (Kind::NotFound, words!["not found$", "does not exist$"]),
+    (Kind::Login, words!["failed to authorize", "requesting bearer token"]),
+    (Kind::NotFound, words!["*not found$", "*does not exist$"]),
 ];
 
 /// The reasons of earlier versions of this program, whose recordings have no kind.
@@ -168,22 +200,56 @@ const OUR_OWN: Rows = &[
 /// The kind of a reason.
 pub(crate) fn kind(reason: &Reason) -> Kind {
     for (kind, patterns) in STAGES {
-        if patterns.lines().any(|pattern| reason.has(pattern)) {
+        if reason.has_any(patterns) {
             return *kind;
         }
+    }
+    if is_refused_by_proxy(reason) {
+        return Kind::Proxy;
     }
     if reason.is_to_engine {
         return Kind::EngineDown;
     }
     let cause = cause(reason);
-    if !KEPT.contains(&cause) && STORING.lines().any(|pattern| reason.has(pattern)) {
+    if !KEPT.contains(&cause) && reason.has_any(STORING) {
         return Kind::Store;
     }
     match cause {
         // A manifest that names a blob that the registry does not have.
-        Kind::NotFound if reason.is_about_blob || BLOB.iter().any(|pattern| reason.has(pattern)) => Kind::Damaged,
+        Kind::NotFound if reason.is_about_blob || reason.has_any(BLOB) => Kind::Damaged,
+        Kind::Other if is_signed(reason) => Kind::ServerError,
         cause => cause,
     }
+}
+
+/// Whether nothing but the text of a status follows a request.
+fn is_refused_by_proxy(reason: &Reason) -> bool {
+    let mut clauses = reason.clauses().rev();
+    let is_one =
+        |words: &str, clause: Option<&str>| clause.is_some_and(|clause| words.lines().any(|word| word == clause));
+    is_one(REFUSALS, clauses.next()) && is_one(words!["get _", "head _", "post _"], clauses.next())
+}
+
+/// Whether the registry's storage answered 400 without a known reason.
+pub(crate) fn is_signed(reason: &Reason) -> bool {
+    answered(reason, |status| status == 400)
+        && (reason.is_about_blob || reason.has_any(BLOB) || reason.has_any(DOWNLOAD))
+        && precise(reason).is_none()
+}
+
+/// Whether a registry was asked and answered with a status that no registry answers with.
+pub(crate) fn is_no_registry(reason: &Reason) -> bool {
+    // A text that begins with the status comes from the engine's address.
+    reason
+        .clauses()
+        .next()
+        .is_some_and(|first| !first.starts_with(|c: char| c.is_ascii_digit()) && !first.starts_with("the engine"))
+        && answered(reason, |status| Kind::of_status(status) == Kind::Other)
+}
+
+/// Whether the reason names such an HTTP status.
+fn answered(reason: &Reason, is_it: fn(u16) -> bool) -> bool {
+    reason.statuses().flatten().any(is_it)
 }
 
 /// The kind of the innermost known clause.
@@ -195,7 +261,8 @@ pub(crate) fn cause(reason: &Reason) -> Kind {
         if let Some((kind, ..)) = precise_at(tail, status) {
             return Some(*kind);
         }
-        let by_status = || status.map(Kind::of_status).filter(|kind| *kind != Kind::Other);
+        // 400 has as many causes as a request has parts.
+        let by_status = || status.filter(|status| *status != 400).map(Kind::of_status);
         CAUSES.iter().find_map(|rows| of(rows, tail)).or_else(by_status)
     });
     strong.or_else(|| reason.tails().find_map(|tail| of(WEAK, tail))).unwrap_or(Kind::Other)
@@ -249,7 +316,8 @@ mod tests {
         let all = [all, precise::ROWS.iter().flat_map(|(_, words, _)| words.lines()).collect()].concat();
         for (at, pattern) in all.iter().enumerate() {
             assert_eq!(*pattern, pattern.to_lowercase());
-            assert!(!all[at + 1..].contains(pattern), "twice: {pattern}");
+            let is_twice = all[at + 1..].contains(pattern) && !precise::NO_OVERLAY.contains(pattern);
+            assert!(!is_twice, "twice: {pattern}");
         }
     }
 }

@@ -14,6 +14,35 @@ pub(crate) type Row = (Kind, &'static str, &'static str);
 const WEB_PAGE: &str = "a web page came instead of the registry's answer: check whether this network wants a login of its own (a captive portal), \
      then the web filter or proxy on the way, and the registry's address";
 
+/// What answers is no registry. Of a blob it is the registry's storage.
+pub(crate) const NO_REGISTRY: &str = "what answers there is not an image registry, or a gateway before it forbids the call: check the registry's address and port \
+     in the image's name, and registry-mirrors and insecure-registries in /etc/docker/daemon.json";
+
+/// A storage server that answers 400 to the address that the registry signed for it. The next pull gets a new address.
+pub(crate) const SIGNED: &str = "the registry's storage refused the registry's signed address: pull again; if it stays so, check both clocks (date) and \
+     the proxy";
+
+/// A kernel without overlay, as after its update without a reboot. It is no disk that is missing.
+pub(crate) const NO_OVERLAY: &str =
+    words!["failed to mount overlay: no such device", "error creating overlay mount to *: no such device"];
+
+/// A registry that was asked without TLS at its port for TLS, or without the client certificate that it wants.
+const TLS_PORT: &str = words![
+    "*client sent an http request",
+    "*plain http request was sent",
+    "*required ssl certificate",
+    "*the ssl certificate error",
+];
+
+/// Storage that nobody pays for.
+const UNPAID: &str = words!["* billing account", "* requester pays", "* account is disabled"];
+
+/// What is looked at in a body that engines quote because it is not JSON: a body can say anything.
+pub(crate) const BODIES: [&str; 2] = [TLS_PORT, UNPAID];
+
+const CLOSED: &str =
+    "the registry has closed this account or repository (billing, quota, blackout): ask those who run it";
+
 pub(crate) const ROWS: &[Row] = &[
     (
         Kind::Other,
@@ -26,12 +55,11 @@ pub(crate) const ROWS: &[Row] = &[
             "412",
             // Artifactory with Xray or Curation, Nexus Firewall, Docker Trusted Registry and Docker Desktop.
             "artifact download request rejected",
-            "package * is blocked by",
+            "* is blocked by",
+            "* pull blocked by",
+            "blocked by docker",
             "requested item is quarantined",
             "image is quarantined",
-            "image pull blocked by",
-            "blocked by enforcement policy",
-            "blocked by docker scout",
             "* not allowed by your organization",
             // Podman, with its policy.json.
             "source image rejected",
@@ -43,17 +71,12 @@ pub(crate) const ROWS: &[Row] = &[
             // A verifier of containerd.
             "image verifier blocked",
             // Docker Content Trust.
-            "remote trust data does not exist",
-            "no valid trust data",
-            "no trust data",
-            "trust data missing",
-            "* does not have trust data",
-            "image signature verification failed",
+            "* trust data",
             "could not validate the path to a trusted root",
-            "trust data is expired",
+            "trust data",
             "trust pinning",
             // Other registries and their checks.
-            "signature verification failed",
+            "*signature verification failed",
             "cosign verification failed",
             "failed to verify image signature",
             "no matching signatures",
@@ -61,7 +84,10 @@ pub(crate) const ROWS: &[Row] = &[
             "* admission policy",
             "* policy blocked",
             "* not allowed by policy",
-            "* blocked by your administrator",
+            "* by your administrator*",
+            "* in the allowlist",
+            // Podman's registries.conf.
+            "* is blocked in",
         ],
         "a policy forbids this image, and no login helps: one of the registry (scanned, signed, quarantined) or of this host \
          (/etc/containers/policy.json, content trust); have the image scanned or signed, or the policy changed",
@@ -81,22 +107,34 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     (
         Kind::Other,
-        words!["402", "payment required", "* has been disabled", "* has been suspended", "* is suspended"],
-        "the registry has closed this account or repository: ask those who run it",
+        words![
+            "402",
+            "payment required",
+            "* has been disabled",
+            "* has been suspended",
+            "* is suspended",
+            // Artifactory, of a repository that its administrators took out of service.
+            "* is blacked out",
+            "* billing to be enabled",
+            "* billing-related error",
+            "quota exceeded$",
+            "* over its quota",
+            "* exceeded *quota",
+            "*quota has been exceeded",
+            "* exceed the configured",
+        ],
+        CLOSED,
     ),
+    (Kind::Other, UNPAID, CLOSED),
     (
         Kind::Other,
         words![
-            "405",
-            "406",
-            "410",
             "the operation is unsupported",
             "method not allowed$",
-            "received unexpected http status: 400",
-            "unexpected status from head request to _: 400",
+            "unsupported protocol scheme",
+            "could not resolve digest",
         ],
-        "what answers there is not an image registry, or a gateway before it forbids the call: check the registry's address and port \
-         in the image's name, and registry-mirrors in /etc/docker/daemon.json",
+        NO_REGISTRY,
     ),
     (
         Kind::Other,
@@ -158,6 +196,24 @@ pub(crate) const ROWS: &[Row] = &[
         "another server answers in the registry's place (a captive portal, a web filter, a wrong address or DNS), or the certificate \
          does not name the registry: look at it (openssl s_client -connect HOST:443)",
     ),
+    (
+        Kind::Certificate,
+        TLS_PORT,
+        "this port speaks TLS: take it out of insecure-registries in /etc/docker/daemon.json; it may want a client certificate",
+    ),
+    (
+        Kind::Damaged,
+        words![
+            "docker image format v1",
+            "deprecation notice",
+            "media type * is no longer supported",
+            "manifest schema v1 unsupported",
+            "unsupported schema version",
+            "pulling docker images with manifest v2 schema 1",
+        ],
+        "this image has an outdated format (schema 1): build and push it anew",
+    ),
+    (Kind::Store, NO_OVERLAY, "the kernel lacks overlay: reboot this device if its kernel was updated"),
     (
         Kind::Store,
         words!["max depth exceeded"],

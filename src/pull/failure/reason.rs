@@ -5,6 +5,8 @@
 //!
 //! **Invariant:** pure; names that are a word of their own (quoted, or with a slash) are removed from the clauses.
 
+use crate::pull::failure::precise;
+
 /// Words with a slash that are not names. Those of Go's packages include their colon.
 const WORDS_WITH_SLASH: [&str; 8] =
     ["i/o", "input/output", "fork/exec", "archive/tar:", "net/http:", "username/password", "http/1.x", "text/html"];
@@ -87,6 +89,7 @@ impl Reason {
         let last = self.clauses().position(|clause| LAST.contains(&clause) || clause.starts_with(UNREAD));
         if let Some(at) = last
             && let Some(&next) = self.starts.get(at + 1)
+            && !precise::BODIES.iter().any(|words| self.has_any(words))
         {
             self.text.truncate(next - 2);
             self.starts.truncate(at + 1);
@@ -107,8 +110,13 @@ impl Reason {
     }
 
     /// Whether some clause, with what follows it, matches `pattern`.
-    pub(crate) fn has(&self, pattern: &str) -> bool {
+    fn has(&self, pattern: &str) -> bool {
         self.tails().any(|tail| matches(tail, pattern))
+    }
+
+    /// The same for some of these patterns, one a line.
+    pub(crate) fn has_any(&self, patterns: &str) -> bool {
+        patterns.lines().any(|pattern| self.has(pattern))
     }
 
     /// The HTTP statuses in the clauses, the innermost first; `None` for a clause without one.
@@ -153,7 +161,7 @@ fn status(clause: &str, before: &str) -> Option<u16> {
     const LEADS: [&str; 7] = ["status", "http", "code", "statuscode", "response", "responded", "error"];
     let number = |word: &str| {
         let digits = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-        digits.parse::<u16>().ok().filter(|number| digits.len() == 3 && (400..600).contains(number))
+        digits.parse::<u16>().ok().filter(|number| digits.len() == 3 && (300..600).contains(number))
     };
     let mut words = clause.split(' ');
     let first = words.next().unwrap_or_default();
