@@ -35,7 +35,7 @@ pub(crate) struct Session {
 /// What a line of the stream changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
-    /// Nothing: it is no line of an engine that this version knows.
+    /// Nothing: this version does not know such a line.
     NotUnderstood,
     /// Nothing that counts as movement: a repetition, or an error that the engine reports.
     Nothing,

@@ -41,7 +41,7 @@ pub(crate) fn problem(container: &Value) -> Option<String> {
 
 /// The id of the image that a container was created from; `None` if the answer is not complete.
 pub(crate) fn image_id(container: &Value) -> Option<&str> {
-    container["State"]["Running"].as_bool().and(container["Image"].as_str())
+    container["Image"].as_str().filter(|_| container["State"]["Running"].is_boolean())
 }
 
 /// The digest of the manifest that a container was created from, which only the containerd store reports.
@@ -51,7 +51,8 @@ pub(crate) fn manifest(container: &Value) -> Option<&str> {
 
 /// The platform of that manifest.
 pub(crate) fn platform(container: &Value) -> Option<Platform> {
-    manifest(container).and(Platform::from_json(&container["ImageManifestDescriptor"]["platform"]))
+    let platform = Platform::from_json(&container["ImageManifestDescriptor"]["platform"]);
+    platform.filter(|_| manifest(container).is_some())
 }
 
 /// The namespaces that a container takes from other containers.

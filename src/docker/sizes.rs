@@ -120,6 +120,12 @@ impl SizesQuery {
         self.measure_space(pull, at).map(Finding::DiskSpace)
     }
 
+    /// Whether a later step can still find out what ends a pull that cannot fit: the sooner, the less is fetched in vain.
+    pub(crate) fn is_pending(&self, pull: &Pull) -> bool {
+        let is_unmeasured = pull.has_sizes() && self.measured.is_none();
+        !matches!(self.stage, Stage::Over) || is_unmeasured || self.space.is_some()
+    }
+
     /// The descriptor whose readiness ends a wait, because the request can continue.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         use std::os::fd::AsFd as _;

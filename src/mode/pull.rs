@@ -22,7 +22,7 @@ use crate::os::charset::Charset;
 use crate::os::clock::now;
 use crate::os::lock::{self, Lock};
 use crate::os::signals::Signals;
-use crate::os::wait::{ReadPacer, TICK};
+use crate::os::wait::{ReadPacer, TICK, WATCHED};
 use crate::pull::attempt::{self, Attempts, FailedAttempt, Fetched};
 use crate::pull::failure::{Failure, Kind};
 use crate::pull::{End, LineBuffer, MAX_LINE, NO_ANSWER, NO_IMAGE, Verdict};
@@ -210,8 +210,10 @@ impl LivePull<'_> {
                     if let Source::Api(connection) = &source
                         && self.options.record.is_none()
                     {
-                        let sizes_query = self.sizes_query.as_ref().and_then(SizesQuery::descriptor);
-                        signals.sleep(pacer.next(lines.is_within()), connection, sizes_query);
+                        let sizes_query = self.sizes_query.as_ref();
+                        let is_pending = sizes_query.is_some_and(|query| query.is_pending(&self.session.pull));
+                        let pause = pacer.next(lines.is_within()).min(if is_pending { WATCHED } else { max_pause });
+                        signals.sleep(pause, connection, sizes_query.and_then(SizesQuery::descriptor));
                     }
                 }
                 Read::End(end) => {

@@ -56,7 +56,7 @@ pub(crate) enum Update<'a> {
     Nothing,
     /// A blob that is not a layer has moved.
     Moved,
-    /// Something without a line of its own.
+    /// A change that no line reports.
     Silent,
     PullingFrom(Cow<'a, str>),
     Digest(Cow<'a, str>),
@@ -543,7 +543,7 @@ mod tests {
         check(pull, unknown(7), Change::None, 7);
         check(pull, unknown(5), Change::Moved, 7);
         assert_eq!((pull.layers[0].size, pull.moved()), (None, (7, false)));
-        // A total of less than there is is none.
+        // A total that is smaller than the bytes so far is ignored.
         check(pull, downloading(12, 9), Change::Grew, 12);
         assert_eq!(pull.layers[0].size, None);
         check(pull, downloading(15, 90), Change::Grew, 15);

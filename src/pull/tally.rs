@@ -3,8 +3,8 @@
 //! Separate from the state of the pull, because it outlives an attempt, and because an engine's numbers are not always
 //! what was downloaded: the containerd store counts from the beginning of a layer, even if it had kept a part.
 //!
-//! **Invariant:** a byte counts as often as it was downloaded; one that was present before does not count, as far as
-//! the engine's numbers show it.
+//! **Invariant:** a byte counts each time it is downloaded. A byte that was present before does not count, as far as the
+//! engine's numbers show it.
 
 use super::Pull;
 use super::attempt::Fetched;

@@ -32,7 +32,7 @@ impl Stamp {
 
     pub(crate) fn time(self, at: u64) -> OffsetDateTime {
         let at = i64::try_from(at).unwrap_or(i64::MAX);
-        // After the end of the calendar the session goes on with the start's time.
+        // After the end of the calendar every line has the time of the start.
         self.0.checked_add(Duration::milliseconds(at)).unwrap_or(self.0)
     }
 }

@@ -667,19 +667,19 @@ def others(broker, at):
     os.truncate(patient.log, 0)
     for what, answer, expected in (
         ("a web server", b"HTTP/1.1 400 Bad Request\r\n\r\n" + b"<html>" * 20, "does not answer as a broker"),
-        ("one that takes no devices now", b"\x20\x03\x00\x88\x00", "not able to serve now (136)"),
-        ("one of 3.1.1 that is asked in 5", b"\x20\x02\x00\x01", "--mqtt"),
-        ("one that announces 256 MB", b"\x20\xff\xff\xff\x7f" + b"x" * 100, "does not answer as a broker"),
-        ("one that closes", b"", "closed"),
-        ("one that reports another device", b"\x20\x03\x00\x00\x00\xe0\x01\x8e", "another connection came under the same name"),
-        ("one that moves its devices", b"\x20\x03\x00\x9d\x00", "has to use another broker (157)"),
-        ("one whose quota is used up", b"\x20\x03\x00\x97\x00", "too much at once (151)"),
-        ("one that gives no reason", b"\x20\x03\x00\x80\x00", "see the broker's own log (128)"),
-        ("one without retained messages", b"\x20\x05\x00\x00\x02\x25\x00", "keeps no messages for later"),
-        ("one without QoS 1", b"\x20\x05\x00\x00\x02\x24\x00", "confirms no messages"),
-        ("one that accepts 20 bytes", b"\x20\x08\x00\x00\x05\x27\x00\x00\x00\x14", "takes no messages of this size"),
-        ("one that sends another's retained message", b"\x20\x03\x00\x00\x00\x31\x05\x00\x01a\x00x", "what was not asked for"),
-        ("one that answers pings that were not sent", b"\x20\x03\x00\x00\x00" + b"\xd0\x00" * 500, "what was not asked for"),
+        ("a broker that is unavailable", b"\x20\x03\x00\x88\x00", "not able to serve now (136)"),
+        ("a broker of MQTT 3.1.1 that gets MQTT 5", b"\x20\x02\x00\x01", "--mqtt"),
+        ("a broker that announces a packet of 256 MB", b"\x20\xff\xff\xff\x7f" + b"x" * 100, "does not answer as a broker"),
+        ("a server that closes the connection", b"", "closed"),
+        ("a broker that ends the connection for another one of the same name", b"\x20\x03\x00\x00\x00\xe0\x01\x8e", "another connection came under the same name"),
+        ("a broker that sends its devices to another broker", b"\x20\x03\x00\x9d\x00", "has to use another broker (157)"),
+        ("a broker whose quota is used up", b"\x20\x03\x00\x97\x00", "too much at once (151)"),
+        ("a broker that gives no reason", b"\x20\x03\x00\x80\x00", "see the broker's own log (128)"),
+        ("a broker without retained messages", b"\x20\x05\x00\x00\x02\x25\x00", "keeps no messages for later"),
+        ("a broker without QoS 1", b"\x20\x05\x00\x00\x02\x24\x00", "confirms no messages"),
+        ("a broker that accepts 20 bytes", b"\x20\x08\x00\x00\x05\x27\x00\x00\x00\x14", "takes no messages of this size"),
+        ("a broker that sends another's retained message", b"\x20\x03\x00\x00\x00\x31\x05\x00\x01a\x00x", "what was not asked for"),
+        ("a broker that answers pings that were not sent", b"\x20\x03\x00\x00\x00" + b"\xd0\x00" * 500, "what was not asked for"),
     ):
         port, count = serve(answer)
         other = Agent(at, broker, "pi-2", port=port)

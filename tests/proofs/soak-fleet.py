@@ -2,7 +2,7 @@
 """A fleet for a long time: agents, broker, monitor and page, while pulls run and broker and network fail.
 
     tests/proofs/soak-fleet.py [SECONDS]    3600 unless told
-    tests/proofs/soak-fleet.py short        60 seconds, and one restart of the broker
+    tests/proofs/soak-fleet.py short        40 agents, 60 seconds, and one restart of the broker
 
 200 real agents on one mosquitto as alm-fleet configures it, behind a network that can be cut. The states are written by the
 program itself: four devices pull from a private engine, the others replay recordings of engines. The first device's monitor is on
@@ -26,7 +26,7 @@ sys.path.insert(0, f"{lab.ROOT}/tests/lab")
 from link import Link
 
 SHORT = sys.argv[1:] == ["short"]
-DEVICES, PULLERS = 200, 4
+DEVICES, PULLERS = 40 if SHORT else 200, 4
 TAGS = ["three:latest", "three:v2", "eight:latest", "tiny:latest", "three:missing"]
 PAGE_KNOWS = set("id status text time since digest latest pulled checked kind details hint failing_since current total percent attempt attempts bytes seconds lost".split())
 # A change of only these fields is published at most every 6 hours (deploy/fleet/README.md).

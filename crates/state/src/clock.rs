@@ -40,8 +40,8 @@ impl Time {
     }
 }
 
-/// Reads a time in RFC 3339, such as `2026-11-25T02:18:33.250+01:00`; of its fraction nanoseconds are kept. `None` if it is no
-/// such time. A leap second is none either: the clocks of devices do not show them.
+/// Reads a time in RFC 3339, such as `2026-11-25T02:18:33.250+01:00`; of a fraction nine digits are used (nanoseconds). `None` if
+/// it is not such a time, or a leap second, which the clocks of devices do not show.
 #[must_use]
 pub fn parse_rfc3339(text: &str) -> Option<OffsetDateTime> {
     let (seconds, rest) = text.split_at_checked("YYYY-MM-DDThh:mm:ss".len())?;

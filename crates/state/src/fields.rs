@@ -41,7 +41,7 @@ impl Fields {
         None
     }
 
-    /// Takes a text. An empty one is none: Puppet's script writes `"details":""` for a container that runs.
+    /// Takes a text. An empty text counts as absent: Puppet's script writes `"details":""` for a container that runs.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         match self.take(name) {
             Value::String(text) => Some(text).filter(|text| !text.is_empty()),

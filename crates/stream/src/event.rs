@@ -269,7 +269,7 @@ fn has_error_key(line: &[u8]) -> bool {
 
 /// Whether the text in quotes is such a key. JSON allows many spellings, such as `"\u0065rror"`.
 fn is_error(quoted: &[u8]) -> bool {
-    // As text throughout the program: serde_json's reader for bytes is code of its own.
+    // Parsed as text, as everywhere in the program: serde_json's reader for bytes would be additional code.
     let name = std::str::from_utf8(quoted).ok().and_then(|quoted| serde_json::from_str::<String>(quoted).ok());
     name.is_some_and(|name| name == "error" || name == "errorDetail")
 }

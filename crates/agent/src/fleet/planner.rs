@@ -126,7 +126,8 @@ fn urgent(view: &View) -> u64 {
     hash(&payload::state(&Who::default(), &view, usize::MAX))
 }
 
-/// Reduces a time to "before the build" or "after it": that a clock was corrected is a change, that it goes on is none.
+/// Reduces a time to "before the build" or "after it": the correction of a wrong clock counts as a change, and the passing of
+/// time does not.
 fn clock(time: Time) -> Time {
     if time < alm_state::BUILT { Time(0) } else { alm_state::BUILT }
 }
