@@ -101,8 +101,9 @@ class Fleet {
     for (const { images } of this.devices.values()) for (const image of images) {
       if (image.id !== id) continue;
       all++;
-      if (image.digest && image.digest === this.goals.get(id) && time(image.pulled)) had.push(time(image.pulled));
-      if (image.status === 'Error' && time(image.failing_since)) failing.push(time(image.failing_since));
+      const pulled = time(image.pulled), since = time(image.failing_since);
+      if (pulled && image.digest && image.digest === this.goals.get(id)) had.push(pulled);
+      if (since && image.status === 'Error') failing.push(since);
     }
     const from = had.reduce((a, b) => Math.min(a, b), now - 60e3), step = (now - from) / POINTS;
     const percent = times => {
