@@ -254,6 +254,7 @@ mod tests {
     use super::*;
     use crate::docker::Response;
     use crate::os::output::{Output, WritePolicy};
+    use crate::pull::failure::{Failure, Kind};
     use crate::pull::{LineBuffer, MAX_LINE};
     use crate::recording::{self, Entry};
     use crate::report::stamp::Stamp;
@@ -433,6 +434,35 @@ mod tests {
         assert_eq!(*drawn.borrow(), [0; 0]);
         session.advance(7);
         assert_eq!(*drawn.borrow(), [70]);
+    }
+
+    #[test]
+    fn an_attempt_that_failed_leaves_no_time_left() {
+        struct Left(Rc<RefCell<Option<u64>>>);
+        impl Sink for Left {
+            fn line(&mut self, _: &Line<'_>) -> io::Result<()> {
+                Ok(())
+            }
+
+            fn frame(&mut self, snapshot: &Snapshot<'_>) -> io::Result<()> {
+                *self.0.borrow_mut() = snapshot.left();
+                Ok(())
+            }
+        }
+        let left = Rc::new(RefCell::new(None));
+        let mut session = Session::new(vec![("state".into(), Box::new(Left(left.clone())))], None, Charset::All);
+        session.line(0, br#"{"status":"Pulling fs layer","progressDetail":{},"id":"0123456789ab"}"#);
+        for second in 0..=2_u64 {
+            let (at, status) = (second * 1_000, r#""status":"Downloading","id":"0123456789ab""#);
+            let bar = format!(r#"{{{status},"progressDetail":{{"current":{},"total":100}}}}"#, second * 10);
+            session.line(at, bar.as_bytes());
+            session.advance(at);
+        }
+        session.advance(2_500);
+        assert!(left.borrow().is_some());
+        let failure = Failure::own(Kind::EngineGone, "the engine broke off");
+        session.retry(2_501, &Retry { number: 1, limit: None, wait: 5, failure });
+        assert_eq!(*left.borrow(), None);
     }
 
     #[test]

@@ -51,6 +51,8 @@ impl Report {
         self.held.clear();
         self.moving = None;
         self.throttle.moved(at);
+        // Not only from the next sample on: a state that is written now may stay for the whole wait.
+        self.meter.left = None;
         let Retry { number, limit, wait, failure } = retry;
         let about = About::Image(Topic::Retry(failure.kind), &failure.text);
         let reason = sanitize::safe(&failure.text);

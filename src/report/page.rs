@@ -86,7 +86,7 @@ impl<'a> Page<'a> {
     /// Adds a text in as many rows as it needs.
     pub(super) fn paragraph(&mut self, text: &str, tone: Tone) {
         let mut lines = Vec::new();
-        status::wrap(text, "", Some(self.width().max(2)), &mut lines);
+        status::wrap(&in_font(text), "", Some(self.width().max(2)), &mut lines);
         for line in lines {
             self.put(&line, "", tone);
         }
@@ -131,14 +131,22 @@ impl<'a> Page<'a> {
 
 /// `text` limited to characters that every console font has, and to `width` of them.
 pub(super) fn fit(text: &str, width: usize) -> String {
-    let safe = sanitize::safe(text).to_string();
-    let all = safe.chars().count();
-    let cut = if all > width { width.saturating_sub(2) } else { all };
-    let shown = safe.chars().take(cut).map(|c| if is_in_font(c) { c } else { '?' });
-    if all > width { shown.chain("..".chars()).take(width).collect() } else { shown.collect() }
+    let shown = in_font(text);
+    let all = shown.chars().count();
+    if all > width {
+        shown.chars().take(width.saturating_sub(2)).chain("..".chars()).take(width).collect()
+    } else {
+        shown
+    }
+}
+
+/// `text` limited to characters that every console font has. What was cut ends with `…`, which some fonts lack.
+fn in_font(text: &str) -> String {
+    let safe = sanitize::safe(text).to_string().replace('…', "..");
+    safe.chars().map(|c| if is_in_font(c) { c } else { '?' }).collect()
 }
 
 /// Whether the character is in both the kernel's own font (code page 437) and Lat15, or in Latin-1.
 fn is_in_font(c: char) -> bool {
-    matches!(c, ' '..='~' | '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{ff}' | '█' | '░' | '▒' | '─' | '│' | '■')
+    matches!(c, ' '..='~' | '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{ff}' | '█' | '░' | '▒' | '─' | '│' | '■' | '≥')
 }

@@ -385,7 +385,7 @@ mod tests {
                 for row in page {
                     assert_eq!(row.text.chars().count(), columns, "{columns}×{rows}: {:?}", row.text);
                     // The fonts of consoles have 256 characters or 512.
-                    assert!(row.text.chars().all(|c| c.is_ascii_graphic() || " █░─■ßé".contains(c)), "{:?}", row.text);
+                    assert!(row.text.chars().all(|c| c.is_ascii_graphic() || " █░─■≥ßé".contains(c)), "{:?}", row.text);
                 }
             }
         }

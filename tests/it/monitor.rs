@@ -280,6 +280,22 @@ fn every_page_fills_the_screen_and_no_more() {
     }
 }
 
+/// Without the sizes from the registry, which is usual, the total is a lower bound; and the query strings of URLs are cut.
+#[test]
+fn what_is_not_exact_and_what_was_cut_have_signs_that_the_console_has() {
+    let temp = Temp::new();
+    let console = Console::new(&temp, 80, 25);
+    let _running = monitor(&temp, &console);
+    let uptime = fs::read_to_string("/proc/uptime").expect("a clock");
+    let beat = uptime.split('.').next().expect("seconds");
+    let working = r#""status":"Working","text":"Downloading","current":7000000,"total":100000000,"percent":2"#;
+    put(&temp, "app", &format!(r#"{working},"beat":{beat}"#));
+    console.expect("  7 of ≥100MB  ");
+    let details = r#""details":"Get \"https://s3.example/x?…\": EOF","failing_since":"2026-11-25T02:00:00Z""#;
+    put(&temp, "app", &format!(r#""status":"Error","text":"Failed",{details}"#));
+    console.expect(r#"Get "https://s3.example/x?..": EOF"#);
+}
+
 #[test]
 fn what_others_write_and_a_new_size_are_painted_over() {
     let temp = Temp::new();
