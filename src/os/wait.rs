@@ -31,10 +31,11 @@ pub(crate) fn any_ready(files: &mut [PollFd<'_>], time: Duration) -> io::Result<
 }
 
 /// The longest pause while somebody sees each event: bars still move nearly five times a second. The end of a pull is not
-/// delayed by any pause: it ends the sleep.
-pub(crate) const WATCHED: Duration = Duration::from_millis(200);
-/// The same if events only become lines and states, of which there is at most one a second.
-pub(crate) const UNWATCHED: Duration = Duration::from_millis(500);
+/// delayed by any pause: it ends the sleep. Five of these pauses are a little less than a second, so that a state file of each
+/// second has what came a second ago.
+pub(crate) const WATCHED: Duration = Duration::from_millis(195);
+/// The same, and two in a second, if events only become lines and states, of which there is one a second.
+pub(crate) const UNWATCHED: Duration = Duration::from_millis(490);
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 
 /// More lines than this in one pause are many: the kernel buffers about 270 writes of the engine, after which the
@@ -83,15 +84,15 @@ mod tests {
         };
         assert_eq!(
             [0, 100, 101, 101, 100, 0, 0].map(|lines| next(lines, false)),
-            [200, 200, 100, 50, 100, 200, 200].map(|ms| ms * 1000)
+            [195_000, 195_000, 97_500, 48_750, 97_500, 195_000, 195_000]
         );
         assert_eq!(
             [0; 9].map(|lines| next(lines, true)),
-            [100_000, 50_000, 25_000, 12_500, 6_250, 3_125, 1_562, 1_000, 1_000]
+            [97_500, 48_750, 24_375, 12_187, 6_093, 3_046, 1_523, 1_000, 1_000]
         );
         assert_eq!(next(0, false), 2_000);
         let mut unwatched = ReadPacer::new(UNWATCHED);
         let next = |is_within_line| unwatched.next(is_within_line).as_millis();
-        assert_eq!([false, true, true, false, false, false].map(next), [500, 250, 125, 250, 500, 500]);
+        assert_eq!([false, true, true, false, false, false].map(next), [490, 245, 122, 245, 490, 490]);
     }
 }
