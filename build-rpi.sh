@@ -115,7 +115,9 @@ build() { # PACKAGE, for the selected architecture; leaves its path in $built
         "--remap-path-prefix=$PWD=." "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo")
     local variable=${triple^^}
     variable=CARGO_TARGET_${variable//-/_}_LINKER
-    local command=(cargo build --release --locked -p "$1" --target "$triple" --target-dir "$target/static")
+    # For this executable alone; with other flags for all crates each of the two would have its own std and dependencies.
+    local own=()
+    local command=(cargo rustc --release --locked -p "$1" --bin "$1" --target "$triple" --target-dir "$target/static")
     if has_rustup_target; then
         echo "route: rustup's target $triple, linked by rust-lld"
         export "$variable=rust-lld"
@@ -127,7 +129,7 @@ build() { # PACKAGE, for the selected architecture; leaves its path in $built
         # With these zig builds the C library without tables for unwinding. Not for size (-Os): that saves 3 KB, but memcmp then
         # compares byte by byte, and a replay takes up to 50 % more instructions.
         flags+=(-Clink-self-contained=no -Clink-arg=-fno-unwind-tables -Clink-arg=-fno-asynchronous-unwind-tables)
-        [ "$1" != "$NAME" ] || flags+=("-Clink-arg=-Wl,-T,$PWD/deploy/cold.ld")
+        [ "$1" != "$NAME" ] || own+=("-Clink-arg=-Wl,-T,$PWD/deploy/cold.ld")
         # Repeated sequences of instructions become functions: 3 % of the ARMv6 executable, whose instructions are large, and 1 %
         # of the amd64 one, where 5 % more instructions in a pull are not worth it. On aarch64 it is the compiler's default.
         # Not a second time (-machine-outliner-reruns): with LLVM 22 the ARMv6 executable then never ends a long replay.
@@ -141,7 +143,7 @@ build() { # PACKAGE, for the selected architecture; leaves its path in $built
         [ "$deb" != armhf ] || command+=('--config=profile.release.package.alm-stream.opt-level="s"')
     fi
     local IFS=$'\x1f'
-    CARGO_ENCODED_RUSTFLAGS="${flags[*]}" "${command[@]}"
+    CARGO_ENCODED_RUSTFLAGS="${flags[*]}" "${command[@]}" -- "${own[@]}"
     built=$target/static/$triple/release/$1
 }
 
