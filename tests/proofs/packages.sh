@@ -82,7 +82,7 @@ build-rpi.sh:   build-rpi.sh install" "no route for $architecture: "
 build-rpi.sh: no alm-agent: a part of its TLS is in C, for zig to compile (build-rpi.sh install)
 == $architecture ==
 route: rustup's target $triple, linked by rust-lld
-cargo build --release --locked -p $NAME --target $triple --target-dir $tmp/build/static
+cargo rustc --release --locked -p $NAME --bin $NAME --target $triple --target-dir $tmp/build/static --
 CARGO_TARGET_${variable//-/_}_LINKER=rust-lld" "rustup's route for $architecture: "
     done
     # All tools of this machine, except those for packages.
