@@ -3,14 +3,15 @@
 //! The log is all that customers see of a pull. Several processes write it at once, and logrotate renames it while they
 //! write. A log that fails is dropped with a warning, and never stops a pull.
 //!
-//! **Invariant:** it is a regular file, opened without following a symbolic link; each line is one `write(2)`, so that
+//! **Invariant:** it is a regular file, opened without following a symbolic link; one `write(2)` has whole lines, so that
 //! lines of several processes never mix.
 
 use crate::os::charset::Charset;
 use crate::os::file::{self, Identity, Links};
-use crate::report::line::{About, LINE_BYTES, Line, Part, Topic};
+use crate::pull::snapshot::Snapshot;
+use crate::report::line::{About, Line, Part, Topic};
 use crate::report::stamp::Stamp;
-use crate::sink::{Sink, push};
+use crate::sink::{Closing, HELD_SPACE, MAX_HELD, Sink, push};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -34,7 +35,8 @@ pub(crate) struct Log {
     is_torn: bool,
     stamp: Stamp,
     options: Options,
-    buffer: String,
+    /// Lines that are not written yet.
+    held: String,
 }
 
 /// What is written to the log.
@@ -59,7 +61,7 @@ impl Log {
             is_torn,
             stamp,
             options,
-            buffer: String::with_capacity(LINE_BYTES),
+            held: String::with_capacity(HELD_SPACE),
         })
     }
 
@@ -69,6 +71,20 @@ impl Log {
             (self.file, self.identity) = open(&self.path)?;
             self.is_torn = false;
         }
+        Ok(())
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        self.reopen_if_rotated()?;
+        if self.is_torn {
+            self.file.write_all(b"\n")?;
+        }
+        let written = self.file.write(self.held.as_bytes())?;
+        self.is_torn = self.held.as_bytes()[..written].last() != Some(&b'\n');
+        self.held.clear();
         Ok(())
     }
 }
@@ -83,24 +99,25 @@ impl Sink for Log {
         if raw.is_none() && line.text.is_none() {
             return Ok(());
         }
-        self.reopen_if_rotated()?;
-        self.buffer.clear();
-        if self.is_torn {
-            self.buffer.push('\n');
-        }
         if let Some(raw) = raw {
-            self.stamp.push_time(line.at, &mut self.buffer);
-            self.buffer.push_str(raw);
-            self.buffer.push('\n');
+            self.stamp.push_time(line.at, &mut self.held);
+            self.held.push_str(raw);
+            self.held.push('\n');
         }
         if let Some(text) = line.text {
-            self.stamp.push(line.at, &mut self.buffer);
-            push(text, line.bar.as_ref(), self.options.color, Charset::All, &mut self.buffer);
-            self.buffer.push('\n');
+            self.stamp.push(line.at, &mut self.held);
+            push(text, line.bar.as_ref(), self.options.color, Charset::All, &mut self.held);
+            self.held.push('\n');
         }
-        let written = self.file.write(self.buffer.as_bytes())?;
-        self.is_torn = written < self.buffer.len();
-        Ok(())
+        if self.held.len() < MAX_HELD { Ok(()) } else { self.write() }
+    }
+
+    fn frame(&mut self, _snapshot: &Snapshot<'_>) -> io::Result<()> {
+        self.write()
+    }
+
+    fn close(&mut self, _closing: &Closing<'_>) -> io::Result<()> {
+        self.write()
     }
 }
 
@@ -172,6 +189,7 @@ mod tests {
         let path = directory.join("a/log");
         let mut log = Log::open(&path, Stamp(OffsetDateTime::UNIX_EPOCH), options).unwrap();
         write(&mut log, &path);
+        log.write().unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_dir_all(&directory).unwrap();
         text
@@ -259,11 +277,27 @@ mod tests {
     fn another_file_under_the_path_is_opened() {
         let text = with_log(OPTIONS, |log, path| {
             log.line(&line(Part::Body, None, Some("before"))).unwrap();
+            log.write().unwrap();
             log.is_torn = true;
             std::fs::rename(path, path.with_extension("1")).unwrap();
             log.line(&line(Part::Body, None, Some("after"))).unwrap();
         });
         assert_eq!(text, "[1970-01-01 00:00:01] after\n");
+    }
+
+    #[test]
+    fn lines_are_held_back_until_there_are_many() {
+        let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+        let text = with_log(OPTIONS, |log, path| {
+            let long = "x".repeat(MAX_HELD / 2);
+            log.line(&line(Part::Body, None, Some(&long))).unwrap();
+            assert_eq!(text(path), "");
+            log.line(&line(Part::Body, None, Some(&long))).unwrap();
+            assert_eq!(text(path).lines().count(), 2);
+            log.line(&line(Part::Body, None, Some("last"))).unwrap();
+            assert_eq!(text(path).lines().count(), 2);
+        });
+        assert_eq!(text.lines().count(), 3);
     }
 
     #[test]

@@ -21,17 +21,21 @@ use crate::report::bar;
 use crate::report::line::{Bar, Line};
 use std::io;
 
+/// From how many bytes on lines are not held back any more, and the space for these lines and a last one.
+const MAX_HELD: usize = 512;
+const HELD_SPACE: usize = 1024;
+
 /// An output of the session. It is not used again after an error.
 pub(crate) trait Sink {
-    /// Writes one line.
+    /// Writes one line, or holds it back until [`frame`](Self::frame): the lines of one read are written at once.
     fn line(&mut self, line: &Line<'_>) -> io::Result<()>;
 
-    /// Draws the present state, if the sink shows it. Called after the lines of each read and on each tick.
+    /// Writes what was held back, and draws the present state, if the sink shows it. Called after the lines of each read and on each tick.
     fn frame(&mut self, _snapshot: &Snapshot<'_>) -> io::Result<()> {
         Ok(())
     }
 
-    /// Leaves the terminal to something else that is about to be written there.
+    /// Writes what was held back, and leaves the terminal to something else that is about to be written there.
     fn step_aside(&mut self) -> io::Result<()> {
         Ok(())
     }

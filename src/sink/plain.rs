@@ -6,9 +6,10 @@
 
 use crate::os::charset::Charset;
 use crate::os::output::{Output, WritePolicy};
-use crate::report::line::{LINE_BYTES, Line, Part};
+use crate::pull::snapshot::Snapshot;
+use crate::report::line::{Line, Part};
 use crate::report::stamp::Stamp;
-use crate::sink::{Sink, push};
+use crate::sink::{Closing, HELD_SPACE, MAX_HELD, Sink, push};
 use std::io;
 
 /// Standard output as a sink.
@@ -18,22 +19,92 @@ pub(crate) struct Plain {
     charset: Charset,
     color: bool,
     policy: WritePolicy,
-    buffer: String,
+    /// Lines that are not written yet.
+    held: String,
+    /// The closing lines are among them.
+    is_closing: bool,
 }
 
 impl Plain {
     pub(crate) fn new(output: Output, stamp: Stamp, charset: Charset, color: bool, policy: WritePolicy) -> Self {
-        Self { output, stamp, charset, color, policy, buffer: String::with_capacity(LINE_BYTES) }
+        let held = String::with_capacity(HELD_SPACE);
+        Self { output, stamp, charset, color, policy, held, is_closing: false }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let written = self.policy.write(&mut self.output, self.held.as_bytes(), self.is_closing);
+        self.held.clear();
+        written
     }
 }
 
 impl Sink for Plain {
     fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
         let Some(text) = line.text else { return Ok(()) };
-        self.buffer.clear();
-        self.stamp.push(line.at, &mut self.buffer);
-        push(text, line.bar.as_ref(), self.color, self.charset, &mut self.buffer);
-        self.buffer.push('\n');
-        self.policy.write(&mut self.output, self.buffer.as_bytes(), line.part == Part::Closing)
+        self.is_closing |= line.part == Part::Closing;
+        self.stamp.push(line.at, &mut self.held);
+        push(text, line.bar.as_ref(), self.color, self.charset, &mut self.held);
+        self.held.push('\n');
+        if self.held.len() < MAX_HELD { Ok(()) } else { self.write() }
+    }
+
+    fn frame(&mut self, _snapshot: &Snapshot<'_>) -> io::Result<()> {
+        self.write()
+    }
+
+    fn step_aside(&mut self) -> io::Result<()> {
+        self.write()
+    }
+
+    fn close(&mut self, _closing: &Closing<'_>) -> io::Result<()> {
+        self.write()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pull::Pull;
+    use crate::pull::meter::Meter;
+    use crate::report::line::About;
+    use std::io::{PipeReader, Read as _};
+    use std::ops::ControlFlow;
+    use std::time::Duration;
+    use time::OffsetDateTime;
+
+    fn plain() -> (PipeReader, Plain) {
+        let (reader, writer) = io::pipe().unwrap();
+        let policy = WritePolicy::Live(Duration::ZERO, Box::new(|| ControlFlow::Continue(())));
+        let stamp = Stamp(OffsetDateTime::UNIX_EPOCH);
+        (reader, Plain::new(Output::of(writer.into(), "/nonexistent"), stamp, Charset::All, false, policy))
+    }
+
+    fn line(text: &str) -> Line<'_> {
+        Line { at: 0, part: Part::Body, raw: None, text: Some(text), about: About::Text, bar: None }
+    }
+
+    #[test]
+    fn the_lines_of_a_read_are_written_at_once() {
+        let (mut reader, mut plain) = plain();
+        plain.line(&line("first")).unwrap();
+        plain.line(&line("second")).unwrap();
+        let (pull, meter) = (Pull::default(), Meter::default());
+        plain.frame(&Snapshot { pull: &pull, meter: &meter, at: 0 }).unwrap();
+        let mut buffer = [0; 4096];
+        let stamp = "[1970-01-01 00:00:00]";
+        // A pipe returns what was written by then.
+        let count = reader.read(&mut buffer).unwrap();
+        assert_eq!(std::str::from_utf8(&buffer[..count]).unwrap(), format!("{stamp} first\n{stamp} second\n"));
+        let long = "x".repeat(MAX_HELD);
+        plain.line(&line(&long)).unwrap();
+        plain.line(&line("before a complaint")).unwrap();
+        plain.step_aside().unwrap();
+        drop(plain);
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, format!("{stamp} {long}\n{stamp} before a complaint\n"));
     }
 }
