@@ -97,6 +97,8 @@ pub(crate) fn pull(reference: &Reference, options: &PullOptions) -> u8 {
 }
 
 /// The whole milliseconds since `began`.
+// In each caller it would be larger.
+#[inline(never)]
 fn since(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
@@ -212,7 +214,8 @@ impl LivePull<'_> {
                     {
                         let sizes_query = self.sizes_query.as_ref();
                         let is_pending = sizes_query.is_some_and(|query| query.is_pending(&self.session.pull));
-                        let pause = pacer.next(lines.is_within()).min(if is_pending { WATCHED } else { max_pause });
+                        let pause = pacer.next(lines.is_within(), self.at());
+                        let pause = if is_pending { pause.min(WATCHED) } else { pause };
                         signals.sleep(pause, connection, sizes_query.and_then(SizesQuery::descriptor));
                     }
                 }

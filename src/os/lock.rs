@@ -32,8 +32,9 @@ fn take_in(runtime: &Path, image: &str) -> Lock {
     let Ok(mut file) = opened else { return Lock::Ours(None) };
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {
-            // Only for the message of the second process, which names no process if this fails.
-            let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+            // Only for the message of the second process, which names no process if this fails. It covers what an earlier
+            // process wrote, because truncating is slow on a disk.
+            let _ = file.write_all(format!("{:<19}\n", std::process::id()).as_bytes());
             Lock::Ours(Some(file))
         }
         Err(rustix::io::Errno::WOULDBLOCK) => {

@@ -30,12 +30,15 @@ pub(crate) fn any_ready(files: &mut [PollFd<'_>], time: Duration) -> io::Result<
     }
 }
 
-/// The longest pause while somebody sees each event: bars still move nearly five times a second. The end of a pull is not
-/// delayed by any pause: it ends the sleep. Five of these pauses are a little less than a second, so that a state file of each
-/// second has what came a second ago.
+/// A pull is divided into periods of this many milliseconds, each of which begins with a read, after which the state file is
+/// written: once a second, and so much earlier that what comes right after one write is within a second in the next.
+pub(crate) const PERIOD: u64 = 970;
+
+/// The longest pause while somebody sees each event: bars still move five times a second. The end of a pull is not delayed
+/// by any pause: it ends the sleep.
 pub(crate) const WATCHED: Duration = Duration::from_millis(195);
-/// The same, and two in a second, if events only become lines and states, of which there is one a second.
-pub(crate) const UNWATCHED: Duration = Duration::from_millis(490);
+/// The same if events only become lines and states, of which there is one a second.
+pub(crate) const UNWATCHED: Duration = Duration::from_millis(PERIOD);
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 
 /// More lines than this in one pause are many: the kernel buffers about 270 writes of the engine, after which the
@@ -51,9 +54,9 @@ pub(crate) struct ReadPacer {
 }
 
 impl ReadPacer {
-    /// `max` is the longest pause.
+    /// `max` is the longest pause. The first ones are shorter, as a pull on a fast link begins with many lines.
     pub(crate) fn new(max: Duration) -> Self {
-        Self { max, last: max, lines: 0 }
+        Self { max, last: WATCHED, lines: 0 }
     }
 
     /// Counts a line that was read.
@@ -61,13 +64,13 @@ impl ReadPacer {
         self.lines += 1;
     }
 
-    /// The length of the next pause: shorter after many lines, and if the data ends within a line, because then the
-    /// engine writes in small pieces.
-    pub(crate) fn next(&mut self, is_within_line: bool) -> Duration {
+    /// The length of the next pause, `at` so many milliseconds after the pull began: shorter after many lines, and if the data
+    /// ends within a line, because then the engine writes in small pieces. It ends with the period at the latest.
+    pub(crate) fn next(&mut self, is_within_line: bool, at: u64) -> Duration {
         let lines = std::mem::take(&mut self.lines);
         let is_behind = is_within_line || lines > MANY_LINES;
         self.last = if is_behind { (self.last / 2).max(MIN_PAUSE) } else { (self.last * 2).min(self.max) };
-        self.last
+        self.last.min(Duration::from_millis(PERIOD - at % PERIOD))
     }
 }
 
@@ -80,7 +83,7 @@ mod tests {
         let mut pacer = ReadPacer::new(WATCHED);
         let mut next = |lines, is_within_line| {
             (0..lines).for_each(|_| pacer.line());
-            pacer.next(is_within_line).as_micros()
+            pacer.next(is_within_line, 0).as_micros()
         };
         assert_eq!(
             [0, 100, 101, 101, 100, 0, 0].map(|lines| next(lines, false)),
@@ -91,8 +94,23 @@ mod tests {
             [97_500, 48_750, 24_375, 12_187, 6_093, 3_046, 1_523, 1_000, 1_000]
         );
         assert_eq!(next(0, false), 2_000);
-        let mut unwatched = ReadPacer::new(UNWATCHED);
-        let next = |is_within_line| unwatched.next(is_within_line).as_millis();
-        assert_eq!([false, true, true, false, false, false].map(next), [490, 245, 122, 245, 490, 490]);
+    }
+
+    #[test]
+    fn each_period_begins_with_a_read() {
+        // The times of reads that take no time themselves.
+        let reads = |max| {
+            let (mut pacer, mut at) = (ReadPacer::new(max), 0);
+            let mut next = || {
+                at += u64::try_from(pacer.next(false, at).as_millis()).unwrap();
+                at
+            };
+            [(); 7].map(|()| next())
+        };
+        assert_eq!(reads(UNWATCHED), [390, 970, 1_940, 2_910, 3_880, 4_850, 5_820]);
+        assert_eq!(reads(WATCHED), [195, 390, 585, 780, 970, 1_165, 1_360]);
+        // After a read that was early or late.
+        let mut pacer = ReadPacer::new(UNWATCHED);
+        assert_eq!([1_900, 1_950, 2_909, 2_911].map(|at| pacer.next(false, at).as_millis()), [40, 780, 1, 969]);
     }
 }

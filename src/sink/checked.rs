@@ -8,7 +8,7 @@
 use crate::os::lock::{self, Lock};
 use crate::sink::metrics;
 use crate::sink::state::Target;
-use alm_state::{Checked, Image, Time};
+use alm_state::{Checked, Image, Memory, Time};
 use std::io;
 
 /// The state as it was when the check began.
@@ -33,13 +33,13 @@ impl PreviousState {
         }
         let kept = store.kept(reference);
         let image = Image::check(id, self.image, checked, Time::now());
-        let mut buffer = Vec::new();
+        let mut memory = Memory::default();
         // A state that cannot be written is missing for its readers; the check itself is not affected.
-        let _ = store.write(reference, &image, &mut buffer);
+        let _ = store.write(reference, &image, &mut memory);
         // The copy on the SD card is not written at each check, but it must not show a failure that is over, nor hide
         // one.
         if kept.is_some_and(|kept| kept.failing_since != image.failing_since) {
-            let _ = store.keep(reference, &image, &mut buffer);
+            let _ = store.keep(reference, &image, &mut memory);
         }
         let Some(path) = metrics else { return Ok(()) };
         metrics::write(path, store)

@@ -5,6 +5,7 @@
 //!
 //! **Invariant:** a pull never waits or fails because of its state; only the process that holds the image's lock writes it.
 
+use crate::os::wait::PERIOD;
 use crate::pull::failure::{self, Kind};
 use crate::pull::layer::{Layer, Phase};
 use crate::pull::meter::Meter;
@@ -14,18 +15,15 @@ use crate::report::line::{About, Line, Topic};
 use crate::report::{bar, sanitize};
 use crate::sink::metrics;
 use crate::sink::{Closing, Sink};
-use alm_state::{Failure, Image, MAX_LAYERS, Pulled, Store, Time};
+use alm_state::{Failure, Image, MAX_LAYERS, Memory, Pulled, Store, Time};
 use std::io;
 use std::path::PathBuf;
 
 /// How often the lock and the progress are polled, in milliseconds.
 const POLL_INTERVAL: u64 = 250;
 
-/// How often progress is written, in milliseconds: once a second, and so much earlier that what comes right after one write is
-/// within a second in the next (the pauses between reads, `os::wait`, fit into this time).
-const MOVING: u64 = 970;
-
-/// How often the state is written if nothing changes, in milliseconds: readers see from it that the writer is alive.
+/// How often the state is written if nothing changes, and how often its beat is renewed, in milliseconds: readers see from it
+/// that the writer is alive.
 const BEAT: u64 = 15_000;
 
 /// How long to wait after the state could not be written, in milliseconds.
@@ -81,8 +79,9 @@ pub(crate) struct State {
     last: u64,
     /// The earliest time of the next write; later than `last` after a failure.
     not_before: u64,
+    next_beat: u64,
     next_metrics: u64,
-    buffer: Vec<u8>,
+    memory: Memory,
 }
 
 /// The values that decide whether the state has to be written again.
@@ -114,8 +113,9 @@ impl State {
             next_poll: 0,
             last: 0,
             not_before: 0,
+            next_beat: 0,
             next_metrics: METRICS,
-            buffer: Vec::new(),
+            memory: Memory::default(),
         };
         state.begin(&Snapshot { pull: &Pull::default(), meter: &Meter::default(), at: 0 });
         state
@@ -175,16 +175,19 @@ impl State {
         if image.pid.is_none() {
             (image.pid, image.born) = (Some(pid), alm_state::born(pid));
         }
-        image.beat = Some(alm_state::boottime());
+        // A system call of its own, which is slow after a pause.
+        if at >= self.next_beat {
+            image.beat = Some(alm_state::boottime());
+            self.next_beat = at.saturating_add(BEAT);
+        }
         if let Some((kind, reason)) = self.reason.take() {
             image.kind = Some(kind.name().to_owned());
             (image.details, image.hint) = (Some(reason), None);
         }
         fill(image, snapshot, sign.percent);
-        self.buffer.clear();
-        self.buffer.reserve(SPACE + image.layers.len() * SPACE_OF_LAYER);
+        self.memory.reserve(SPACE + image.layers.len() * SPACE_OF_LAYER);
         image.received = self.received.saturating_add(sign.moved.saturating_sub(self.received_before));
-        let written = self.target.store.write(&self.target.reference, image, &mut self.buffer);
+        let written = self.target.store.write(&self.target.reference, image, &mut self.memory);
         self.not_before = if written.is_ok() { at } else { at.saturating_add(TROUBLE) };
         (self.written, self.last) = (sign, at);
     }
@@ -219,10 +222,10 @@ impl State {
         }
         let Target { store, reference, .. } = &self.target;
         // Readers of states miss a state that cannot be written; that is no reason to fail the pull.
-        let _ = store.write(reference, image, &mut self.buffer);
+        let _ = store.write(reference, image, &mut self.memory);
         if !matches!(verdict, Verdict::Interrupted(_)) {
             // Not after a signal: the process has to end at once, and an SD card can be slow.
-            let _ = store.keep(reference, image, &mut self.buffer);
+            let _ = store.keep(reference, image, &mut self.memory);
         }
         self.write_metrics()
     }
@@ -307,12 +310,10 @@ impl Sink for State {
         if at < self.next_poll {
             return Ok(());
         }
-        // Not later than the moment from which progress may be written again.
-        let next_write = self.last.saturating_add(MOVING);
-        let next_poll = at.saturating_add(POLL_INTERVAL);
-        self.next_poll = if next_write > at { next_poll.min(next_write) } else { next_poll };
+        let period = at / PERIOD;
+        self.next_poll = (at + POLL_INTERVAL).min((period + 1) * PERIOD);
         if self.image.is_none() {
-            if at.saturating_sub(self.last) >= MOVING {
+            if period != self.last / PERIOD {
                 self.last = at;
                 self.begin(snapshot);
             }
@@ -325,7 +326,7 @@ impl Sink for State {
         let passed = at.saturating_sub(self.last);
         let is_urgent = (sign.text, sign.attempt) != (self.written.text, self.written.attempt)
             || (self.written.is_moving && !sign.is_moving);
-        let is_due = is_urgent || (sign != self.written && passed >= MOVING) || passed >= BEAT;
+        let is_due = is_urgent || (sign != self.written && period != self.last / PERIOD) || passed >= BEAT;
         if is_due && at >= self.not_before {
             self.write(snapshot);
         }
@@ -407,7 +408,7 @@ mod tests {
             }
         }
         // The first write is the change to Downloading.
-        assert_eq!(times, [10, 980, 1_950, 2_920, 3_890, 4_860, 5_830, 6_800, 7_770, 8_740, 9_710]);
+        assert_eq!(times, [10, 970, 1_940, 2_910, 3_880, 4_850, 5_820, 6_790, 7_760, 8_730, 9_700]);
     }
 
     #[test]
@@ -430,7 +431,7 @@ mod tests {
                 times.push(at);
             }
         }
-        assert_eq!(times, [50, 10_050, 25_050, 40_050, 55_050]);
+        assert_eq!(times, [50, 10_200, 25_250, 40_300, 55_300]);
     }
 
     #[test]
@@ -450,6 +451,6 @@ mod tests {
                 began = Some(at);
             }
         }
-        assert_eq!(began, Some(3_000));
+        assert_eq!(began, Some(2_950));
     }
 }

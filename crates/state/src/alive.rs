@@ -13,7 +13,7 @@ const SILENCE: u64 = 60;
 /// Seconds since the boot, including those in which the machine slept.
 #[must_use]
 pub fn boottime() -> u64 {
-    // Not rustix's clock_gettime, whose vDSO does not run under valgrind; not /proc/uptime, because a pull asks every second.
+    // Not rustix's clock_gettime, whose vDSO does not run under valgrind; not /proc/uptime, which takes four system calls.
     // The kernel counts a second that has begun.
     u64::try_from(rustix::system::sysinfo().uptime).unwrap_or(0).saturating_sub(1)
 }

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// How many entries are read, and below how many names of states are kept: the first ones.
@@ -19,6 +20,7 @@ const MAX_ENTRIES: usize = 100_000;
 const MAX_NAMES: usize = 1_024;
 
 /// An open directory.
+#[derive(Debug)]
 pub(crate) struct Directory {
     fd: OwnedFd,
 }
@@ -41,6 +43,18 @@ impl Directory {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the directory belongs to another user"));
         }
         Ok(Self { fd })
+    }
+
+    /// The directory in `last` if it is still the one at `path`, which is cheaper than opening it; else it is opened, or created.
+    pub(crate) fn again<'a>(last: &'a mut Option<Self>, path: &Path, owner: Owner) -> io::Result<&'a Self> {
+        let is_there = |open: &Self| {
+            let (there, here) = (std::fs::symlink_metadata(path).ok()?, rustix::fs::fstat(&open.fd).ok()?);
+            Some((there.dev(), there.ino()) == (here.st_dev, here.st_ino))
+        };
+        if last.as_ref().and_then(is_there) != Some(true) {
+            *last = Some(Self::create(path, owner)?);
+        }
+        last.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// A value that changes whenever a file is created, renamed or removed here.

@@ -227,7 +227,9 @@ impl Image {
 
 /// Whether a text from a file is safe to show.
 pub(crate) fn is_text(text: &str) -> bool {
-    text.chars().count() <= MAX_TEXT && !text.contains(is_hostile)
+    // Nearly all texts are printable ASCII, and those of a pull are looked at each second.
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    text.chars().count() <= MAX_TEXT && (is_plain || !text.contains(is_hostile))
 }
 
 /// Whether a character controls a terminal or changes the reading order: C0, DEL, C1; bidi marks, embeddings, overrides and

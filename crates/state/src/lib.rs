@@ -38,7 +38,7 @@ pub use container::{Container, Standing};
 pub use history::{Checked, Failure, Pulled};
 pub use image::{Image, Layer, Status, is_hostile};
 pub use name::{file_name, fnv1a};
-pub use store::{Found, Stamp, States, Store};
+pub use store::{Found, Memory, Stamp, States, Store};
 pub use sweep::BUILT;
 
 /// The version of the format: a reader ignores files of later versions.

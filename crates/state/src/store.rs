@@ -22,6 +22,21 @@ pub struct Store {
     is_trusted: bool,
 }
 
+/// What somebody who writes states keeps between two of them: the text's memory, and the open directory.
+#[derive(Debug, Default)]
+pub struct Memory {
+    text: Vec<u8>,
+    directory: Option<Directory>,
+}
+
+impl Memory {
+    /// Makes room for a text of so many bytes.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.text.clear();
+        self.text.reserve(bytes);
+    }
+}
+
 /// All states that were read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct States {
@@ -118,14 +133,15 @@ impl Store {
         image(&self.open(self.kept.as_ref()?)?, &file_name(reference))
     }
 
-    /// Replaces the state of the image with this full reference, until the device restarts. `buffer` is working memory.
+    /// Replaces the state of the image with this full reference, until the device restarts.
     ///
     /// # Errors
     ///
     /// If it cannot be written. The old state stays, unless this one ends a run: then the old one is removed, because
     /// it would say that the run goes on.
-    pub fn write(&self, reference: &str, image: &Image, buffer: &mut Vec<u8>) -> io::Result<()> {
-        let directory = Directory::create(&self.run, self.owner())?;
+    pub fn write(&self, reference: &str, image: &Image, memory: &mut Memory) -> io::Result<()> {
+        let Memory { text: buffer, directory } = memory;
+        let directory = Directory::again(directory, &self.run, self.owner())?;
         let name = file_name(reference);
         let mut written = serialize(image, buffer).and_then(|()| directory.write(&name, buffer, false));
         if written.is_err() && image.status != Status::Working {
@@ -143,7 +159,8 @@ impl Store {
     /// # Errors
     ///
     /// If it cannot be written.
-    pub fn keep(&self, reference: &str, image: &Image, buffer: &mut Vec<u8>) -> io::Result<()> {
+    pub fn keep(&self, reference: &str, image: &Image, memory: &mut Memory) -> io::Result<()> {
+        let buffer = &mut memory.text;
         let Some(kept) = &self.kept else { return Ok(()) };
         let directory = Directory::create(kept, self.owner())?;
         serialize(image, buffer)?;
@@ -278,7 +295,7 @@ mod tests {
     }
 
     fn write(store: &Store, reference: &str, image: &Image) {
-        store.write(reference, image, &mut Vec::new()).expect("it is written");
+        store.write(reference, image, &mut Memory::default()).expect("it is written");
     }
 
     fn ids(store: &Store) -> Vec<String> {
@@ -292,8 +309,8 @@ mod tests {
         assert_eq!(store.read(), States::default());
         assert_eq!(store.image(APP), None);
         let image = done("registry.example/app:1", Time::now());
-        store.keep(APP, &image, &mut Vec::new()).expect("it is kept");
-        store.keep(WEB, &done("web:1", Time::now()), &mut Vec::new()).expect("it is kept");
+        store.keep(APP, &image, &mut Memory::default()).expect("it is kept");
+        store.keep(WEB, &done("web:1", Time::now()), &mut Memory::default()).expect("it is kept");
         let working = Image::begin("registry.example/app:1", Some(image.clone()), Time::now());
         write(&store, APP, &working);
         let states = store.read();
@@ -315,6 +332,25 @@ mod tests {
         write(&store, APP, &done("a", Time::now()));
         let mode = |path: &str| fs::metadata(temp.0.join(path)).expect("it is there").permissions().mode() & 0o777;
         assert_eq!((mode("run"), mode("run/registry.example%2Fapp%3A1.json")), (0o755, 0o644));
+    }
+
+    #[test]
+    fn a_directory_that_was_replaced_is_opened_again_and_a_link_in_its_place_is_not() {
+        let temp = Temp::new();
+        let (store, run, mut memory) = (temp.store(), temp.0.join("run"), Memory::default());
+        let mut write = |id: &str| store.write(APP, &done(id, Time::now()), &mut memory).is_ok();
+        assert!(write("first"));
+        fs::rename(&run, temp.0.join("moved")).expect("a move");
+        assert!(write("second"));
+        assert_eq!(ids(&store), ["second"]);
+        fs::remove_dir_all(&run).expect("a removal");
+        assert!(write("third"));
+        assert_eq!(ids(&store), ["third"]);
+        fs::remove_dir_all(&run).expect("a removal");
+        symlink(temp.0.join("moved"), &run).expect("a link");
+        assert!(!write("fourth"));
+        let left = fs::read_to_string(temp.0.join("moved/registry.example%2Fapp%3A1.json")).expect("a state");
+        assert!(left.contains("first"), "{left}");
     }
 
     #[test]
@@ -395,13 +431,13 @@ mod tests {
         fs::create_dir(&elsewhere).expect("a directory");
         symlink(&elsewhere, temp.0.join("run")).expect("a link");
         let image = done("a", Time::now());
-        assert!(store.write(APP, &image, &mut Vec::new()).is_err());
+        assert!(store.write(APP, &image, &mut Memory::default()).is_err());
         assert_eq!(fs::read_dir(&elsewhere).expect("a directory").count(), 0);
         fs::remove_file(temp.0.join("run")).expect("a link");
         if rustix::process::geteuid().is_root() {
             write(&store, APP, &image);
             std::os::unix::fs::chown(temp.0.join("run"), Some(12_345), None).expect("root may");
-            assert!(store.write(APP, &image, &mut Vec::new()).is_err());
+            assert!(store.write(APP, &image, &mut Memory::default()).is_err());
             assert_eq!(store.read(), States::default());
             // If the user named the directory, its owner does not matter.
             assert_eq!(ids(&Store::at(&temp.0.join("run"))), ["a"]);
@@ -415,10 +451,10 @@ mod tests {
         let mut image = Image::begin("a", None, Time::now());
         write(&store, APP, &image);
         image.layers = vec![Layer { id: "\"".repeat(32), text: "\"".repeat(1_000), ..Layer::default() }; 256];
-        assert!(store.write(APP, &image, &mut Vec::new()).is_err());
+        assert!(store.write(APP, &image, &mut Memory::default()).is_err());
         assert!(store.image(APP).is_some());
         image.status = Status::Error;
-        assert!(store.write(APP, &image, &mut Vec::new()).is_err());
+        assert!(store.write(APP, &image, &mut Memory::default()).is_err());
         assert_eq!(store.image(APP), None);
     }
 
@@ -446,10 +482,10 @@ mod tests {
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let mut buffer = Vec::new();
+                let mut memory = Memory::default();
                 for at in 0..2_000 {
                     image.layers = vec![Layer { id: "b".into(), text: "Waiting".into(), ..Layer::default() }; at % 256];
-                    store.write(APP, &image, &mut buffer).expect("it is written");
+                    store.write(APP, &image, &mut memory).expect("it is written");
                 }
                 stop.store(true, Ordering::Relaxed);
             });
@@ -469,10 +505,10 @@ mod tests {
         let now = Time::now();
         let before = |days: i64| Time(now.0 - days * 24 * 3600);
         write(&store, "a/old", &done("old", before(9)));
-        store.keep("a/old", &done("old", before(9)), &mut Vec::new()).expect("it is kept");
+        store.keep("a/old", &done("old", before(9)), &mut Memory::default()).expect("it is kept");
         write(&store, "a/young", &done("young", before(6)));
         write(&store, WEB, &done("web:1", before(0)));
-        store.keep(WEB, &done("web:1", before(0)), &mut Vec::new()).expect("it is kept");
+        store.keep(WEB, &done("web:1", before(0)), &mut Memory::default()).expect("it is kept");
         // A temporary file of a process that is gone, and one of a process that is alive.
         fs::write(temp.0.join("run/.a%2Fold.4194304.tmp"), "{").expect("a file");
         fs::write(temp.0.join("run/.a%2Fold.1.tmp"), "{").expect("a file");
