@@ -169,7 +169,9 @@ impl Session {
         let Self { pull, report, sinks, stderr, .. } = self;
         let out = &mut |line: &Line<'_>| emit(sinks, line, *stderr);
         report.advance(pull, at, out);
-        report.space(pull.check_space(space), at, out)
+        let reason = report.space(pull.check_space(space), at, out);
+        self.frame(at);
+        reason
     }
 
     /// Handles that the attempt failed, and that another follows.

@@ -221,6 +221,8 @@ impl LivePull<'_> {
                 }
                 Read::End(end) => {
                     lines.end(&mut on_line);
+                    // The engine may be asked about this end, and not answer for a while.
+                    self.session.frame(self.at());
                     return end;
                 }
             }
