@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long things take that somebody waits for, and what a pull and the monitor cost meanwhile.
 
-    tests/proofs/moments.py    a minute and a half; as root also the monitor, on a console of the kernel (/dev/ttyNUMBER, CONSOLE=57)
+    tests/proofs/moments.py    less than two minutes; as root also the monitor, on a console of the kernel (/dev/ttyNUMBER, CONSOLE=57)
 
 An engine of this script's own sends events at moments that fit no clock of the program. Times are wall times, so on a busy
 machine they are longer than they need to be; a row that misses its budget fails. PULL names the executable; the budgets are those
@@ -53,8 +53,8 @@ class Engine:
         line = json.dumps(event).encode() + b"\r\n"
         self.client.sendall(b"%x\r\n%s\r\n" % (len(line), line))
 
-    def moved(self, percent):
-        self.send({"status": "Downloading", "progressDetail": {"current": TOTAL // 100 * percent, "total": TOTAL}, "id": "b5a0d1a0b112"})
+    def moved(self, current):
+        self.send({"status": "Downloading", "progressDetail": {"current": current, "total": TOTAL}, "id": "b5a0d1a0b112"})
 
 
 def until(what, limit=10):
@@ -100,7 +100,7 @@ def in_a_pull(program, environment, at):
             read()
             screen.clear()
             began, shown, written = time.monotonic(), None, None
-            engine.moved(percent)
+            engine.moved(TOTAL // 100 * percent)
 
             def both():
                 nonlocal shown, written
@@ -127,6 +127,31 @@ def in_a_pull(program, environment, at):
     row("from the engine's event to the state file", 1, "s", stated)
     row("SIGTERM in a pull to exit", 100, "ms", ends)
     row("peak memory of these pulls", 640, "KB", memory)
+
+
+def unwatched(program, environment, at):
+    """A pull without a terminal, whose state is all that anybody sees: events all the time, each a little further."""
+    engine, state = Engine(f"{at}/unwatched"), f"{at}/unwatched.state"
+    os.mkdir(state)
+    command = [program, "--host", f"unix://{at}/unwatched", "--no-log", "--state", state, "--sizes", "never", f"127.0.0.1:5000/moments{os.getpid()}:3"]
+    child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: engine.client)
+        sent, late, current, end = [], [], 0, time.monotonic() + 20
+        next_event = time.monotonic()
+        while (now := time.monotonic()) < end:
+            if now >= next_event:
+                next_event, current = now + 0.031, current + 1_000_000
+                sent.append((now, current))
+                engine.moved(current)
+            shown = max((json.load(open(file)).get("current", 0) for file in glob.glob(f"{state}/*.json")), default=0)
+            late += [time.monotonic() - moment for moment, size in sent if size <= shown]
+            sent = [(moment, size) for moment, size in sent if size > shown]
+            time.sleep(0.002)
+        row("from the engine's event to the state file, of a pull that nobody watches", 1, "s", late)
+    finally:
+        child.kill()
+        child.wait()
 
 
 def drain_all(master):
@@ -181,7 +206,7 @@ def main():
     program = os.path.realpath(program)
     with tempfile.TemporaryDirectory(prefix="moments") as at, section.written("moments", is_markdown=True, is_whole=True):
         environment = {"PATH": "/usr/bin:/bin", "HOME": at, "LC_ALL": "C.UTF-8"}
-        for part in (lambda: first_lines(program, environment), lambda: in_a_pull(program, environment, at), lambda: monitor(program, environment, at)):
+        for part in (lambda: first_lines(program, environment), lambda: in_a_pull(program, environment, at), lambda: unwatched(program, environment, at), lambda: monitor(program, environment, at)):
             part()
         for lock in glob.glob(f"/run/alm/lock/*moments{os.getpid()}_*"):
             os.remove(lock)
