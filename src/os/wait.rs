@@ -30,8 +30,8 @@ pub(crate) fn any_ready(files: &mut [PollFd<'_>], time: Duration) -> io::Result<
     }
 }
 
-/// A pull is divided into periods of this many milliseconds, each of which begins with a read, after which the state file is
-/// written: once a second, and so much earlier that what comes right after one write is within a second in the next.
+/// A pull is divided into periods of this many milliseconds, each of which begins with a read of all that has come; then the
+/// state file is written: once a second, and so much earlier that what comes right after one write is within a second in the next.
 pub(crate) const PERIOD: u64 = 970;
 
 /// The longest pause while somebody sees each event: bars still move five times a second. The end of a pull is not delayed

@@ -35,7 +35,7 @@ pub(crate) trait Sink {
         Ok(())
     }
 
-    /// Writes what was held back, and leaves the terminal to something else that is about to be written there.
+    /// Leaves the terminal to something else that is about to be written there; what was held back for it is written first.
     fn step_aside(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -21,7 +21,7 @@ pub(crate) struct Plain {
     policy: WritePolicy,
     /// Lines that are not written yet.
     held: String,
-    /// The closing lines are among them.
+    /// Closing lines have come.
     is_closing: bool,
 }
 

@@ -141,7 +141,7 @@ def unwatched(program, environment, at):
         next_event = time.monotonic()
         while (now := time.monotonic()) < end:
             if now >= next_event:
-                next_event, current = now + 0.031, current + 1_000_000
+                next_event, current = now + 0.007, current + 100_000
                 sent.append((now, current))
                 engine.moved(current)
             shown = max((json.load(open(file)).get("current", 0) for file in glob.glob(f"{state}/*.json")), default=0)

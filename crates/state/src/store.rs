@@ -22,7 +22,8 @@ pub struct Store {
     is_trusted: bool,
 }
 
-/// What somebody who writes states keeps between two of them: the text's memory, and the open directory.
+/// What somebody who writes states keeps between two of them: the text's memory, and the open directory,
+/// whose file system is in use until then.
 #[derive(Debug, Default)]
 pub struct Memory {
     text: Vec<u8>,
