@@ -134,6 +134,11 @@ impl Session {
         self.frame(at);
     }
 
+    /// Lets the sinks write the lines that they held back.
+    pub(crate) fn flush(&mut self) {
+        each(&mut self.sinks, self.stderr, &mut |sink| sink.flush());
+    }
+
     /// Lets the sinks that show the present state draw it; emits no line.
     pub(crate) fn frame(&mut self, at: u64) {
         let Self { pull, report, sinks, stderr, .. } = self;

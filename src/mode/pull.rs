@@ -200,9 +200,9 @@ impl LivePull<'_> {
                 has_moved |= session.line(at(), line) == Outcome::Movement;
             };
             match source.read(&mut |body| lines.feed(body, &mut on_line)) {
-                // Data that is not read would fill the socket's buffer and block the engine; and a state that is written of
-                // this part alone would be late for the rest by a period.
-                Read::Bytes { more: true } => {}
+                // Data that is not read would fill the socket's buffer and block the engine. A state that were written of this
+                // part alone would be late for the rest by a period.
+                Read::Bytes { more: true } => self.session.flush(),
                 Read::Bytes { more: false } | Read::Tick => {
                     self.session.advance(at());
                     if let ControlFlow::Break(end) = self.ask_sizes(client) {

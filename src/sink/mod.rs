@@ -35,6 +35,11 @@ pub(crate) trait Sink {
         Ok(())
     }
 
+    /// Writes the lines that were held back.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Leaves the terminal to something else that is about to be written there; what was held back for it is written first.
     fn step_aside(&mut self) -> io::Result<()> {
         Ok(())

@@ -51,6 +51,10 @@ impl Sink for Plain {
         if self.held.len() < MAX_HELD { Ok(()) } else { self.write() }
     }
 
+    fn flush(&mut self) -> io::Result<()> {
+        self.write()
+    }
+
     fn frame(&mut self, _snapshot: &Snapshot<'_>) -> io::Result<()> {
         self.write()
     }
