@@ -200,8 +200,8 @@ impl LivePull<'_> {
                 has_moved |= session.line(at(), line) == Outcome::Movement;
             };
             match source.read(&mut |body| lines.feed(body, &mut on_line)) {
-                // Data that is not read would fill the socket's buffer and block the engine. A state that were written of this
-                // part alone would be late for the rest by a period.
+                // Data that is not read would fill the socket's buffer and block the engine. A state written of this part
+                // alone would be a period late for the rest.
                 Read::Bytes { more: true } => self.session.flush(),
                 Read::Bytes { more: false } | Read::Tick => {
                     self.session.advance(at());

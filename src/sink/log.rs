@@ -8,10 +8,9 @@
 
 use crate::os::charset::Charset;
 use crate::os::file::{self, Identity, Links};
-use crate::pull::snapshot::Snapshot;
 use crate::report::line::{About, Line, Part, Topic};
 use crate::report::stamp::Stamp;
-use crate::sink::{Closing, HELD_SPACE, MAX_HELD, Sink, push};
+use crate::sink::{HELD_SPACE, MAX_HELD, Sink, push};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -73,20 +72,6 @@ impl Log {
         }
         Ok(())
     }
-
-    fn write(&mut self) -> io::Result<()> {
-        if self.held.is_empty() {
-            return Ok(());
-        }
-        self.reopen_if_rotated()?;
-        if self.is_torn {
-            self.file.write_all(b"\n")?;
-        }
-        let written = self.file.write(self.held.as_bytes())?;
-        self.is_torn = self.held.as_bytes()[..written].last() != Some(&b'\n');
-        self.held.clear();
-        Ok(())
-    }
 }
 
 impl Sink for Log {
@@ -109,19 +94,21 @@ impl Sink for Log {
             push(text, line.bar.as_ref(), self.options.color, Charset::All, &mut self.held);
             self.held.push('\n');
         }
-        if self.held.len() < MAX_HELD { Ok(()) } else { self.write() }
+        if self.held.len() < MAX_HELD { Ok(()) } else { self.flush() }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.write()
-    }
-
-    fn frame(&mut self, _snapshot: &Snapshot<'_>) -> io::Result<()> {
-        self.write()
-    }
-
-    fn close(&mut self, _closing: &Closing<'_>) -> io::Result<()> {
-        self.write()
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        self.reopen_if_rotated()?;
+        if self.is_torn {
+            self.file.write_all(b"\n")?;
+        }
+        let written = self.file.write(self.held.as_bytes())?;
+        self.is_torn = self.held.as_bytes()[..written].last() != Some(&b'\n');
+        self.held.clear();
+        Ok(())
     }
 }
 
@@ -193,7 +180,7 @@ mod tests {
         let path = directory.join("a/log");
         let mut log = Log::open(&path, Stamp(OffsetDateTime::UNIX_EPOCH), options).unwrap();
         write(&mut log, &path);
-        log.write().unwrap();
+        log.flush().unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_dir_all(&directory).unwrap();
         text
@@ -281,7 +268,7 @@ mod tests {
     fn another_file_under_the_path_is_opened() {
         let text = with_log(OPTIONS, |log, path| {
             log.line(&line(Part::Body, None, Some("before"))).unwrap();
-            log.write().unwrap();
+            log.flush().unwrap();
             log.is_torn = true;
             std::fs::rename(path, path.with_extension("1")).unwrap();
             log.line(&line(Part::Body, None, Some("after"))).unwrap();

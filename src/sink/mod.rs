@@ -21,18 +21,19 @@ use crate::report::bar;
 use crate::report::line::{Bar, Line};
 use std::io;
 
-/// From how many bytes on lines are not held back any more, and the space for these lines and a last one.
+/// Once so many bytes are held back they are written; and the space for them and a last line.
 const MAX_HELD: usize = 512;
 const HELD_SPACE: usize = 1024;
 
 /// An output of the session. It is not used again after an error.
 pub(crate) trait Sink {
-    /// Writes one line, or holds it back until [`frame`](Self::frame): the lines of one read are written at once.
+    /// Writes one line, or holds it back until [`flush`](Self::flush): the lines of one read are written at once.
     fn line(&mut self, line: &Line<'_>) -> io::Result<()>;
 
-    /// Writes what was held back, and draws the present state, if the sink shows it. Called after the lines of each read and on each tick.
+    /// Writes what was held back, and draws the present state, if the sink shows it. Called after the lines of each read and on
+    /// each tick.
     fn frame(&mut self, _snapshot: &Snapshot<'_>) -> io::Result<()> {
-        Ok(())
+        self.flush()
     }
 
     /// Writes the lines that were held back.
@@ -42,12 +43,12 @@ pub(crate) trait Sink {
 
     /// Leaves the terminal to something else that is about to be written there; what was held back for it is written first.
     fn step_aside(&mut self) -> io::Result<()> {
-        Ok(())
+        self.flush()
     }
 
     /// Called after the last line.
     fn close(&mut self, _closing: &Closing<'_>) -> io::Result<()> {
-        Ok(())
+        self.flush()
     }
 }
 

@@ -6,10 +6,9 @@
 
 use crate::os::charset::Charset;
 use crate::os::output::{Output, WritePolicy};
-use crate::pull::snapshot::Snapshot;
 use crate::report::line::{Line, Part};
 use crate::report::stamp::Stamp;
-use crate::sink::{Closing, HELD_SPACE, MAX_HELD, Sink, push};
+use crate::sink::{HELD_SPACE, MAX_HELD, Sink, push};
 use std::io;
 
 /// Standard output as a sink.
@@ -30,15 +29,6 @@ impl Plain {
         let held = String::with_capacity(HELD_SPACE);
         Self { output, stamp, charset, color, policy, held, is_closing: false }
     }
-
-    fn write(&mut self) -> io::Result<()> {
-        if self.held.is_empty() {
-            return Ok(());
-        }
-        let written = self.policy.write(&mut self.output, self.held.as_bytes(), self.is_closing);
-        self.held.clear();
-        written
-    }
 }
 
 impl Sink for Plain {
@@ -48,23 +38,16 @@ impl Sink for Plain {
         self.stamp.push(line.at, &mut self.held);
         push(text, line.bar.as_ref(), self.color, self.charset, &mut self.held);
         self.held.push('\n');
-        if self.held.len() < MAX_HELD { Ok(()) } else { self.write() }
+        if self.held.len() < MAX_HELD { Ok(()) } else { self.flush() }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.write()
-    }
-
-    fn frame(&mut self, _snapshot: &Snapshot<'_>) -> io::Result<()> {
-        self.write()
-    }
-
-    fn step_aside(&mut self) -> io::Result<()> {
-        self.write()
-    }
-
-    fn close(&mut self, _closing: &Closing<'_>) -> io::Result<()> {
-        self.write()
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let written = self.policy.write(&mut self.output, self.held.as_bytes(), self.is_closing);
+        self.held.clear();
+        written
     }
 }
 
@@ -73,6 +56,7 @@ mod tests {
     use super::*;
     use crate::pull::Pull;
     use crate::pull::meter::Meter;
+    use crate::pull::snapshot::Snapshot;
     use crate::report::line::About;
     use std::io::{PipeReader, Read as _};
     use std::ops::ControlFlow;
