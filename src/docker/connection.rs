@@ -132,6 +132,11 @@ impl Connection {
         }
     }
 
+    /// How many bytes have come and were not read; no limit if the kernel does not say.
+    pub(crate) fn unread(&self) -> u64 {
+        rustix::io::ioctl_fionread(&self.stream).unwrap_or(u64::MAX)
+    }
+
     fn ended(&self) -> End {
         match self.response.head() {
             None => gone("the engine broke off before it answered"),

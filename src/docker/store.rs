@@ -47,9 +47,9 @@ fn is_snapshotter(driver_status: &str) -> bool {
     driver_status.contains("io.containerd.snapshotter")
 }
 
-/// After how many milliseconds of fetching the engine is asked for its store: most pulls are finished by then, and one
+/// After how many milliseconds of fetching the engine is asked for its store: a short pull is finished by then, and one
 /// that breaks off earlier has lost little.
-const ASKED_AFTER: u64 = 1_000;
+const ASKED_AFTER: u64 = 5_000;
 
 /// Asks an engine for its store while it fetches. After a broken pull there is no time for it on a slow device: the
 /// containerd store deletes the bytes of a broken pull a tenth of a second later.

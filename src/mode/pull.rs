@@ -216,8 +216,11 @@ impl LivePull<'_> {
                         let sizes_query = self.sizes_query.as_ref();
                         let is_pending = sizes_query.is_some_and(|query| query.is_pending(&self.session.pull));
                         let pause = pacer.next(lines.is_within(), self.at());
-                        let pause = if is_pending { pause.min(WATCHED) } else { pause };
-                        signals.sleep(pause, connection, sizes_query.and_then(SizesQuery::descriptor));
+                        let descriptor = sizes_query.and_then(SizesQuery::descriptor);
+                        signals.sleep(if is_pending { pause.min(WATCHED) } else { pause }, connection, descriptor);
+                        if !is_pending && let Some(rest) = pacer.prolong(|| connection.unread()) {
+                            signals.sleep(rest, connection, descriptor);
+                        }
                     }
                 }
                 Read::End(end) => {

@@ -45,10 +45,16 @@ const MIN_PAUSE: Duration = Duration::from_millis(1);
 /// engine blocks.
 const MANY_LINES: usize = 100;
 
+/// Up to this many unread bytes are so few that no buffer gets full within a period. The shortest line of an engine has some
+/// 100 bytes.
+const FEW_BYTES: u64 = 4 << 10;
+
 /// Decides how long the engine's next lines are left unread: nearly all of a pull's cost is waking up for each line.
 pub(crate) struct ReadPacer {
     max: Duration,
     last: Duration,
+    /// By how much the last pause can be prolonged.
+    rest: Duration,
     /// The lines read since the last pause.
     lines: usize,
 }
@@ -56,7 +62,7 @@ pub(crate) struct ReadPacer {
 impl ReadPacer {
     /// `max` is the longest pause. The first ones are shorter, as a pull on a fast link begins with many lines.
     pub(crate) fn new(max: Duration) -> Self {
-        Self { max, last: WATCHED, lines: 0 }
+        Self { max, last: WATCHED, rest: Duration::ZERO, lines: 0 }
     }
 
     /// Counts a line that was read.
@@ -69,8 +75,19 @@ impl ReadPacer {
     pub(crate) fn next(&mut self, is_within_line: bool, at: u64) -> Duration {
         let lines = std::mem::take(&mut self.lines);
         let is_behind = is_within_line || lines > MANY_LINES;
+        let left = Duration::from_millis(PERIOD - at % PERIOD);
         self.last = if is_behind { (self.last / 2).max(MIN_PAUSE) } else { (self.last * 2).min(self.max) };
-        self.last.min(Duration::from_millis(PERIOD - at % PERIOD))
+        let pause = self.last.min(left);
+        self.rest = if is_behind { Duration::ZERO } else { self.max.min(left) - pause };
+        pause
+    }
+
+    /// By how much the pause that has ended is prolonged to the longest, instead of the following ones step by step: if the
+    /// `unread` bytes are few.
+    pub(crate) fn prolong(&mut self, unread: impl FnOnce() -> u64) -> Option<Duration> {
+        let rest = Some(self.rest).filter(|rest| !rest.is_zero() && unread() <= FEW_BYTES)?;
+        self.last = self.max;
+        Some(rest)
     }
 }
 
@@ -94,6 +111,33 @@ mod tests {
             [97_500, 48_750, 24_375, 12_187, 6_093, 3_046, 1_523, 1_000, 1_000]
         );
         assert_eq!(next(0, false), 2_000);
+    }
+
+    #[test]
+    fn a_pause_with_few_bytes_becomes_the_longest() {
+        let mut pacer = ReadPacer::new(UNWATCHED);
+        let millis = |pause: Option<Duration>| pause.map(|pause| pause.as_millis());
+        // From the first pause to the end of the period, and as long from then on, without a look at the bytes.
+        assert_eq!(pacer.next(false, 100).as_millis(), 390);
+        assert_eq!(millis(pacer.prolong(|| FEW_BYTES)), Some(480));
+        assert_eq!(pacer.next(false, 970).as_millis(), 970);
+        assert_eq!(pacer.prolong(|| unreachable!()), None);
+        // Many bytes; many lines before, or a part of one.
+        for (lines, is_within_line, bytes) in [(0, false, FEW_BYTES + 1), (101, false, 0), (0, true, 0)] {
+            let mut pacer = ReadPacer::new(UNWATCHED);
+            (0..lines).for_each(|_| pacer.line());
+            pacer.next(is_within_line, 0);
+            assert_eq!(pacer.prolong(|| bytes), None);
+        }
+        // Not beyond the end of the period, nor longer than somebody wants to wait who watches.
+        let mut pacer = ReadPacer::new(UNWATCHED);
+        assert_eq!(pacer.next(false, 900).as_millis(), 70);
+        assert_eq!(pacer.prolong(|| 0), None);
+        let mut pacer = ReadPacer::new(WATCHED);
+        assert_eq!(pacer.next(true, 0).as_micros(), 97_500);
+        assert_eq!(pacer.next(true, 98).as_micros(), 48_750);
+        assert_eq!(pacer.next(false, 147).as_micros(), 97_500);
+        assert_eq!(pacer.prolong(|| 0), Some(WATCHED - Duration::from_micros(97_500)));
     }
 
     #[test]
