@@ -41,6 +41,7 @@ pub(crate) fn status(options: &StatusOptions) -> u8 {
             return crate::args::EXIT_USAGE;
         }
     };
+    let reference = reference.map(|reference| meant(&store, reference));
     let shown = match (options.show, &reference) {
         (Show::Forget, Some(reference)) => return forget(&store, reference, program, charset),
         (Show::Follow, _) => return follow(&store, reference.as_ref(), program, charset),
@@ -67,6 +68,17 @@ pub(crate) fn status(options: &StatusOptions) -> u8 {
             BAD
         }
     }
+}
+
+/// The image that the command line names: as a pull names it, or as the states are shown.
+fn meant(store: &Store, reference: Reference) -> Reference {
+    let (images, name, shown) = (store.read().images, alm_state::file_name(&reference.full()), reference.to_string());
+    let ids: Vec<&str> = images.iter().map(|found| &*found.image.id).collect();
+    if images.iter().any(|found| found.name == name) {
+        return reference;
+    }
+    let id = ids.iter().find(|id| status::short_name(id, &ids) == shown);
+    id.and_then(|id| Reference::parse(id).ok()).unwrap_or(reference)
 }
 
 /// The states; only those of one image if the command line names it.
@@ -167,8 +179,7 @@ fn follow(store: &Store, reference: Option<&Reference>, program: &str, charset: 
             }
             if is_terminal {
                 // Rows above the top of the terminal could not be redrawn.
-                let max = text.split_inclusive('\n').take(now.1.saturating_sub(1).max(1)).map(str::len).sum();
-                text.truncate(max);
+                shorten(&mut text, now.1.saturating_sub(1).max(1));
             }
             if text != drawn || now != size {
                 let frame = if is_terminal { over(&drawn, &text, now.0) } else { text.clone() };
@@ -199,6 +210,15 @@ fn follow(store: &Store, reference: Option<&Reference>, program: &str, charset: 
     }
 }
 
+/// Shortens the text to so many lines; the last one then says how many are missing.
+fn shorten(text: &mut String, max: usize) {
+    let count = text.lines().count();
+    if count > max {
+        text.truncate(text.split_inclusive('\n').take(max - 1).map(str::len).sum());
+        let _ = writeln!(text, "+ {} more lines", count + 1 - max);
+    }
+}
+
 /// The escape sequences that draw `text` over `drawn`, on a terminal that is `columns` wide now.
 fn over(drawn: &str, text: &str, columns: usize) -> String {
     // A terminal that became narrower has wrapped the drawn lines.
@@ -212,4 +232,19 @@ fn over(drawn: &str, text: &str, columns: usize) -> String {
     }
     frame.push_str("\x1b[J");
     frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shorten;
+
+    #[test]
+    fn a_text_that_was_shortened_says_so() {
+        for (max, expected) in [(4, "a\nb\nc\n"), (3, "a\nb\nc\n"), (2, "a\n+ 2 more lines\n"), (1, "+ 3 more lines\n")]
+        {
+            let mut text = "a\nb\nc\n".to_owned();
+            shorten(&mut text, max);
+            assert_eq!(text, expected);
+        }
+    }
 }

@@ -79,6 +79,11 @@ impl<'a> Page<'a> {
         self.rows.push(Row { text, tone });
     }
 
+    /// Adds the name of an image.
+    pub(super) fn name(&mut self, name: &str) {
+        self.put(&fit_name(name, self.width()), "", Tone::Plain);
+    }
+
     pub(super) fn blank(&mut self) {
         self.put("", "", Tone::Plain);
     }
@@ -138,6 +143,13 @@ pub(super) fn fit(text: &str, width: usize) -> String {
     } else {
         shown
     }
+}
+
+/// A name likewise: its end says most, so that the beginning is cut.
+pub(super) fn fit_name(name: &str, width: usize) -> String {
+    let shown = in_font(name);
+    let (all, dots) = (shown.chars().count(), 2.min(width));
+    if all > width { "..".chars().take(dots).chain(shown.chars().skip(all + dots - width)).collect() } else { shown }
 }
 
 /// `text` limited to characters that every console font has. What was cut ends with `…`, which some fonts lack.

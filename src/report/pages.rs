@@ -6,7 +6,7 @@
 
 use crate::report::bar;
 use crate::report::digits;
-use crate::report::page::{Device, Page, Row, Tone, WIDE, fit};
+use crate::report::page::{Device, Page, Row, Tone, WIDE, fit_name};
 use crate::report::status::{self, Health, bytes, short_digest};
 use alm_state::{Image, States, Status};
 
@@ -76,7 +76,7 @@ impl Page<'_> {
         let attempt = image.attempt.filter(|attempt| *attempt > 1).map(|attempt| format!("attempt {attempt}"));
         let tone = if image.text == "Retrying" { Tone::Mark } else { Tone::Good };
         self.put(&format!("{word}{many}"), &attempt.unwrap_or_default(), tone);
-        self.put(&image.id, "", Tone::Plain);
+        self.name(&image.id);
         self.blank();
         let percent = image.percent.unwrap_or(0).min(100);
         let zoom = if self.columns >= WIDE { 2 } else { 1 };
@@ -112,9 +112,7 @@ impl Page<'_> {
         self.layers(image, self.max.saturating_sub(self.rows.len() + reserved));
         if !others.is_empty() {
             self.blank();
-            for other in others {
-                self.image(states, other);
-            }
+            self.images(states, others.into_iter());
         }
     }
 
@@ -153,8 +151,23 @@ impl Page<'_> {
             let tone = if word == "done" { Tone::Good } else { Tone::Plain };
             self.put(&format!("{id:12}  {word:12} {bar}"), &amount, tone);
         }
-        if shown < layers.len() {
-            self.put(&format!("+ {} more", layers.len() - shown), "", Tone::Plain);
+        self.more(layers.len() - shown);
+    }
+
+    /// A row for each image that is not being pulled, as far as there are rows, and then how many more there are.
+    fn images<'a>(&mut self, states: &States, images: impl Iterator<Item = &'a Image>) {
+        let images: Vec<&Image> = images.collect();
+        let rows = self.max.saturating_sub(self.rows.len());
+        let shown = if images.len() > rows { rows.saturating_sub(1) } else { images.len() };
+        for image in &images[..shown] {
+            self.image(states, image);
+        }
+        self.more(images.len() - shown);
+    }
+
+    fn more(&mut self, count: usize) {
+        if count > 0 {
+            self.put(&format!("+ {count} more"), "", Tone::Plain);
         }
     }
 
@@ -168,6 +181,8 @@ impl Page<'_> {
                 (Status::Done, _) => ("up to date", Tone::Good),
                 (Status::Error, _) => ("failed", Tone::Bad),
                 (Status::Working, _) => ("being pulled", Tone::Mark),
+                (Status::Warning, _) if status::is_failing(image) => ("failing", Tone::Bad),
+                (Status::Warning, "Newer image") if image.digest.is_none() => ("not here", Tone::Mark),
                 (Status::Warning, "Newer image") => ("newer one to come", Tone::Mark),
                 (Status::Warning, "Interrupted") => ("interrupted", Tone::Mark),
                 (Status::Warning, _) => ("cannot tell", Tone::Mark),
@@ -177,7 +192,7 @@ impl Page<'_> {
         let since = image.pulled.map(|pulled| format!("pulled {}", self.device.moment.at(pulled))).unwrap_or_default();
         // Besides the name: a sign, a digest, a word of 17 and a time of 18 cells at most, and the blanks between them.
         let room = self.width().saturating_sub(2 + 2 + 12 + 2 + 17 + 2 + 18).clamp(12, MAX_NAME);
-        let name = fit(name, room);
+        let name = fit_name(name, room);
         self.put(&format!("■ {name:room$}  {digest:12}  {word:17}"), &since, tone);
     }
 
@@ -210,7 +225,7 @@ impl Page<'_> {
                 self.title("FAILED", Tone::Bad);
                 self.put(&format!("since {}{tries}", moment.at(since)), "", Tone::Bad);
             }
-            self.put(&image.id, "", Tone::Plain);
+            self.name(&image.id);
             self.blank();
             if image.is_lost() {
                 self.paragraph(
@@ -245,9 +260,8 @@ impl Page<'_> {
         self.containers(states, same);
         self.blank();
         let others = || images().filter(|image| worst.is_none_or(|worst| image.id != worst.id));
-        for image in others().filter(|image| is_bad(image)).chain(others().filter(|image| !is_bad(image))) {
-            self.image(states, image);
-        }
+        let (bad, good) = (others().filter(|image| is_bad(image)), others().filter(|image| !is_bad(image)));
+        self.images(states, bad.chain(good));
     }
 
     fn idle(&mut self, states: &States, same: &dyn Fn(&str, &str) -> bool) {
@@ -259,9 +273,7 @@ impl Page<'_> {
             self.put("NOTHING IS BEING PULLED", "", Tone::Mark);
         }
         self.blank();
-        for found in &states.images {
-            self.image(states, &found.image);
-        }
+        self.images(states, states.images.iter().map(|found| &found.image));
         self.blank();
         self.containers(states, same);
         if !states.containers.is_empty() {
@@ -388,6 +400,55 @@ mod tests {
                     assert!(row.text.chars().all(|c| c.is_ascii_graphic() || " █░─■≥ßé".contains(c)), "{:?}", row.text);
                 }
             }
+        }
+    }
+
+    fn shown(states: &States, columns: usize, rows: usize) -> Vec<String> {
+        let page = page(states, &device(), &|one, other| one == other, columns, rows);
+        page.into_iter().map(|row| row.text.trim().to_owned()).collect()
+    }
+
+    #[test]
+    fn images_for_which_there_is_no_row_are_counted() {
+        for (at, first) in [(1, "■ 2 "), (2, "■ 0 "), (5, "■ 0 ")] {
+            let shown = shown(&pages()[at], 240, 67);
+            let rows = shown.iter().filter(|row| row.starts_with('■')).count();
+            assert!(rows > 0 && shown.iter().any(|row| row.contains(first)), "{shown:#?}");
+            let others = if at == 1 { 65 } else { 64 };
+            assert!(shown.contains(&format!("+ {} more", others - rows)), "{rows}: {shown:#?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_cut_at_its_beginning() {
+        let image = |id: &str| Image { id: id.into(), status: Status::Done, ..Image::default() };
+        let ids = ["one", "two"].map(|team| format!("europe-west1-docker.pkg.dev/company/{team}/app:latest"));
+        let found = ids.map(|id| Found { name: id.clone(), image: image(&id) });
+        let mut states = States { images: found.to_vec(), containers: Vec::new() };
+        let page = shown(&states, 80, 25);
+        for row in ["■ ..pany/one/app:latest", "■ ..pany/two/app:latest"] {
+            assert!(page.iter().any(|found| found.starts_with(row)), "{page:#?}");
+        }
+        states.images[0].image.status = Status::Error;
+        let page = shown(&states, 40, 25);
+        assert!(page.contains(&"..ker.pkg.dev/company/one/app:latest".to_owned()), "{page:#?}");
+    }
+
+    #[test]
+    fn an_image_that_is_not_here_or_fails_is_not_called_newer() {
+        let newer = Image {
+            id: "r/a:1".into(),
+            status: Status::Warning,
+            text: "Newer image".into(),
+            digest: Some("sha256:aaaa".into()),
+            ..Image::default()
+        };
+        let missing = Image { digest: None, ..newer.clone() };
+        let failing = Image { failing_since: Some(Time(NOW - 100)), ..missing.clone() };
+        for (image, word) in [(newer, "newer one to come"), (missing, "not here"), (failing, "failing")] {
+            let states = States { images: vec![Found { name: "a".into(), image }], containers: Vec::new() };
+            let page = shown(&states, 80, 25);
+            assert!(page.iter().any(|row| row.starts_with("■ a:1") && row.ends_with(word)), "{word}: {page:#?}");
         }
     }
 

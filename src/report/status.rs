@@ -80,7 +80,7 @@ fn last_part(id: &str) -> &str {
 }
 
 /// Whether its attempts fail since the last success, even if its present status is not an error.
-fn is_failing(image: &Image) -> bool {
+pub(crate) fn is_failing(image: &Image) -> bool {
     image.status == Status::Warning && image.failing_since.is_some()
 }
 

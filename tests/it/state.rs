@@ -61,6 +61,33 @@ fn rest() -> Vec<u8> {
     [chunk(DONE), chunk(DIGEST), chunk(STATUS), LAST_CHUNK.to_vec()].concat()
 }
 
+/// The name that the status shows, without the registry, can be given to it, unless two images are called so.
+#[test]
+fn an_image_is_found_by_the_name_that_is_shown() {
+    let temp = Temp::new();
+    let write = |id: &str| {
+        let name = id.replace(':', "%3A").replace('/', "%2F");
+        let row = format!(
+            r#"{{"v":1,"id":"{id}","status":"Done","text":"Up to date","time":"2026-11-25T02:18:33Z","since":"2026-11-25T02:18:33Z"}}"#
+        );
+        temp.write(&format!("state/{name}.json"), &row);
+    };
+    fs::create_dir(temp.join("state")).expect("a directory");
+    write("reg.example/team/app:latest");
+    for name in ["app", "app:latest", "reg.example/team/app"] {
+        let ended = status(&temp, &[name]);
+        assert_eq!((ended.code, ended.stdout.starts_with("app:latest  up to date")), (Some(0), true), "{ended:?}");
+    }
+    for name in ["app:2", "team/app"] {
+        assert_eq!(status(&temp, &[name]).code, Some(3), "{name}");
+    }
+    write("other.example/app:latest");
+    assert_eq!(status(&temp, &["app"]).code, Some(3));
+    assert_eq!(status(&temp, &["--forget", "other.example/app"]).code, Some(0));
+    assert_eq!(status(&temp, &["--forget", "app"]).code, Some(0));
+    assert_eq!(status(&temp, &[]).code, Some(3));
+}
+
 #[test]
 fn a_pull_writes_its_progress_and_its_result() {
     let temp = Temp::new();
