@@ -140,6 +140,11 @@ impl Output {
         }
     }
 
+    /// Whether another process group has this terminal in the foreground.
+    pub(crate) fn is_background(&self) -> bool {
+        rustix::termios::tcgetpgrp(&self.file).is_ok_and(|group| group != rustix::process::getpgrp())
+    }
+
     /// Writes what fits until then, and returns how many bytes are left. The limit is for all pieces together: a reader
     /// that accepts a little again and again (a serial line) must not delay us as long as it likes.
     fn write_some(&mut self, bytes: &[u8], until: Instant) -> io::Result<usize> {

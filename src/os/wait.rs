@@ -78,7 +78,7 @@ impl ReadPacer {
         let left = Duration::from_millis(PERIOD - at % PERIOD);
         self.last = if is_behind { (self.last / 2).max(MIN_PAUSE) } else { (self.last * 2).min(self.max) };
         let pause = self.last.min(left);
-        self.rest = if is_behind { Duration::ZERO } else { self.max.min(left) - pause };
+        self.rest = if is_behind { Duration::ZERO } else { self.max.min(left).saturating_sub(pause) };
         pause
     }
 
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(pacer.next(true, 0).as_micros(), 97_500);
         assert_eq!(pacer.next(true, 98).as_micros(), 48_750);
         assert_eq!(pacer.next(false, 147).as_micros(), 97_500);
-        assert_eq!(pacer.prolong(|| 0), Some(WATCHED - Duration::from_micros(97_500)));
+        assert_eq!(pacer.prolong(|| 0), Some(WATCHED.saturating_sub(Duration::from_micros(97_500))));
     }
 
     #[test]

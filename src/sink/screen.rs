@@ -9,6 +9,7 @@
 
 use crate::os::charset::Charset;
 use crate::os::output::{Output, WritePolicy};
+use crate::os::signals::{Continued, Place};
 use crate::pull::Verdict;
 use crate::pull::layer::Phase;
 use crate::pull::snapshot::Snapshot;
@@ -41,6 +42,7 @@ pub(crate) struct Screen {
     /// Wraps lines of the log as `alm pull` does.
     layout: Layout,
     policy: WritePolicy,
+    continued: Continued,
     /// When the next frame may be drawn.
     next: Option<Instant>,
     /// Log lines that are still to be written above the bars.
@@ -66,6 +68,7 @@ impl Screen {
             stamp,
             layout: Layout::new(color, charset),
             policy,
+            continued: Continued::catch(),
             next: None,
             log: String::new(),
             lost: 0,
@@ -79,6 +82,13 @@ impl Screen {
 
     /// Draws `log` and `area`, if they changed; `is_last` waits for the terminal.
     fn paint(&mut self, size: (usize, usize), is_last: bool) -> io::Result<()> {
+        let place = self.continued.place(&self.output);
+        if place != Place::Same {
+            self.drawn.clear();
+        }
+        if place == Place::Taken {
+            self.area.clear();
+        }
         let is_resized = size != self.size && !self.drawn.is_empty();
         if self.log.is_empty() && self.area == self.drawn && !is_resized {
             return Ok(());

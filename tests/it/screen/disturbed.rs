@@ -46,6 +46,44 @@ fn sigterm_leaves_the_terminal_in_order() {
     }
 }
 
+/// What the shell and its user write while the program is stopped (Ctrl-Z) or in the background stays as it is.
+#[test]
+fn a_program_that_was_stopped_draws_over_nothing() {
+    let mut tty = Tty::shell(80, 24);
+    tty.press(format!("{PROGRAM} --replay {} --speed 0.2\n", path(RETRIES)).as_bytes());
+    assert!(tty.shows("Downloading  ["), "{}", tty.screen());
+    let ctrl_z = b"\x1a";
+    tty.press(ctrl_z);
+    assert!(tty.shows("Stopped"), "{}", tty.screen());
+    tty.press(b"clear; seq -s- 1 5; fg\n");
+    assert!(tty.shows("Downloading  ["), "{}", tty.screen());
+    // It goes on in place: no row twice.
+    tty.watch(Duration::from_millis(300));
+    let screen = tty.screen();
+    let foreign = screen.find("1-2-3-4-5\n").expect("what was written meanwhile");
+    assert!(foreign < screen.find("Downloading  [").expect("bars"), "{screen}");
+    assert_eq!(screen.matches("Overall").count(), 1, "{screen}");
+    tty.press(ctrl_z);
+    tty.press(b"clear; bg\n");
+    tty.watch(QUIET);
+    tty.press(b"seq -s- 6 9\n");
+    assert!(tty.shows("6-7-8-9\n"), "{}", tty.screen());
+    let began = Instant::now();
+    while began.elapsed() < QUIET {
+        tty.watch(QUIET);
+    }
+    let screen = tty.screen();
+    assert!(screen.contains("6-7-8-9\n") && !screen.contains("Overall"), "{screen}");
+    tty.press(b"fg\n");
+    assert!(tty.shows("Overall"), "{}", tty.screen());
+    let screen = tty.screen();
+    assert!(screen.find("6-7-8-9\n") < screen.find("Overall"), "{screen}");
+    tty.press(b"\x03");
+    assert!(tty.shows("PULL INTERRUPTED (SIGINT)"), "{}", tty.screen());
+    tty.press(b"exit\n");
+    tty.end();
+}
+
 #[test]
 fn a_stopped_terminal_misses_frames_but_no_lines() {
     let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("stopped.log");

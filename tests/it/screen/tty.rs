@@ -23,24 +23,48 @@ pub(super) struct Tty {
 
 impl Tty {
     pub(super) fn start(columns: u16, rows: u16, env: &[(&str, &str)], args: &[&str]) -> Self {
+        let mut tty = Self::spawn(columns, rows, Command::new(PROGRAM).args(args).stdin(Stdio::piped()), env);
+        tty.recording = tty.child.stdin.take();
+        tty
+    }
+
+    /// A shell with job control, as after a login.
+    pub(super) fn shell(columns: u16, rows: u16) -> Self {
+        let mut shell = Command::new("setsid");
+        let mut tty = Self::spawn(columns, rows, shell.args(["--ctty", "bash", "--norc", "-i"]), &[("PS1", "$ ")]);
+        assert!(tty.shows("$"), "{}", tty.screen());
+        tty
+    }
+
+    /// Waits until the screen contains `text`; returns whether it does.
+    pub(super) fn shows(&mut self, text: &str) -> bool {
+        let started = Instant::now();
+        while !self.screen().contains(text) && started.elapsed() < Duration::from_secs(20) {
+            self.watch(Duration::from_millis(50));
+        }
+        self.screen().contains(text)
+    }
+
+    /// Starts the command with its outputs, and its input unless that is another one, on a new terminal.
+    fn spawn(columns: u16, rows: u16, command: &mut Command, env: &[(&str, &str)]) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
         grantpt(&master).and_then(|()| unlockpt(&master)).expect("its other side");
         let path = ptsname(&master, Vec::new()).expect("its name").into_string().expect("in ASCII");
         resize(&master, columns, rows);
         let slave = OpenOptions::new().read(true).write(true).open(path).expect("its other side");
-        let mut child = Command::new(PROGRAM)
-            .args(args)
+        if command.get_program() != PROGRAM {
+            command.stdin(slave.try_clone().expect("a copy"));
+        }
+        let child = command
             .env_clear()
             .envs([("TERM", "xterm-256color"), ("LC_ALL", "C.UTF-8")])
             .envs(env.iter().copied())
-            .stdin(Stdio::piped())
             .stdout(slave.try_clone().expect("a copy"))
             .stderr(slave)
             .spawn()
             .expect("the program");
-        let recording = child.stdin.take();
         let terminal = Terminal::with_scrollback(columns.into(), rows.into(), None).expect("a terminal");
-        Self { master: File::from(master), child, recording, terminal, reads: Vec::new(), partial: Vec::new() }
+        Self { master: File::from(master), child, recording: None, terminal, reads: Vec::new(), partial: Vec::new() }
     }
 
     /// Plays a recording up to a moment.
