@@ -13,6 +13,7 @@ use crate::docker::engine::{Engine, Error};
 use crate::docker::environment::Environment;
 use crate::docker::reference::Reference;
 use crate::os::wait::{OnTick, TICK};
+use crate::pull::failure::Sent;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -111,6 +112,15 @@ impl<'a> Client<'a> {
     /// Starts the pull.
     pub(crate) fn begin(&self, on_tick: OnTick<'_>) -> Result<Source, Error> {
         self.backend.begin(Self::request(self.options), &self.credentials, &self.environment, on_tick)
+    }
+
+    /// Which credentials the engine is sent.
+    pub(crate) fn sent(&self) -> Sent {
+        match self.credentials.user {
+            None => Sent::None,
+            Some(_) if self.options.token_file.is_some() => Sent::TokenFile,
+            Some(_) => Sent::Docker,
+        }
     }
 
     /// The warnings about configuration and credentials; each is returned once.

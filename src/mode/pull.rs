@@ -142,7 +142,7 @@ impl LivePull<'_> {
                 }
                 return self.close(&end, &verdict);
             };
-            failure.had_credentials = client.credentials.user.is_some();
+            failure.credentials = client.sent();
             let failure = failure.clone();
             let engine_answered = matches!(backend, Backend::Api(_));
             // Only the containerd store keeps the bytes of a broken pull; with the graphdriver each attempt starts from zero.

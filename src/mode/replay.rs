@@ -9,7 +9,7 @@ use crate::os::clock::now;
 use crate::os::output::WritePolicy;
 use crate::os::signals::Signals;
 use crate::os::wait::{TICK, ready};
-use crate::pull::failure::{Failure, Kind};
+use crate::pull::failure::{Failure, Kind, Sent};
 use crate::pull::{End, LineBuffer, MAX_LINE, NO_IMAGE, SILENT, Verdict, signal_exit_code};
 use crate::recording::{self, Ended, Entry, Header};
 use crate::report::line::{Method, Opening};
@@ -269,12 +269,10 @@ impl Player<'_> {
         if !self.has_begun {
             return Err(format!("{}: line 1: empty; there is nothing to replay", self.path.display()));
         }
-        let unknown = |end| Ended { end, exit: None, kind: None, had_credentials: false };
-        let Ended { end, exit, kind, had_credentials } = match self.end.take() {
-            Some(Ended { end: End::Complete, exit: Some(exit), kind, had_credentials })
-                if self.method == Method::Cli =>
-            {
-                Ended { end: End::Exited(exit), exit: Some(exit), kind, had_credentials }
+        let unknown = |end| Ended { end, exit: None, kind: None, credentials: Sent::None };
+        let Ended { end, exit, kind, credentials } = match self.end.take() {
+            Some(Ended { end: End::Complete, exit: Some(exit), kind, credentials }) if self.method == Method::Cli => {
+                Ended { end: End::Exited(exit), exit: Some(exit), kind, credentials }
             }
             Some(ended) => ended,
             None if self.header.is_none() => unknown(End::Complete),
@@ -296,7 +294,7 @@ impl Player<'_> {
             }
             // The live pull knew the kind from more than the text.
             failure.kind = kind.unwrap_or(failure.kind);
-            failure.had_credentials = had_credentials;
+            failure.credentials = credentials;
         }
         let exit = exit.unwrap_or_else(|| verdict.exit_code(&end));
         self.close(&end, &verdict, exit);

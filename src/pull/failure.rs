@@ -110,14 +110,22 @@ impl Kind {
     }
 }
 
+/// The credentials that were sent to the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    None,
+    /// Those of `docker login`, or from docker's environment.
+    Docker,
+    TokenFile,
+}
+
 /// Why a pull failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) kind: Kind,
     /// In the words of the engine, of docker or of this program; not sanitized.
     pub(crate) text: String,
-    /// Whether credentials were sent.
-    pub(crate) had_credentials: bool,
+    pub(crate) credentials: Sent,
     /// Whether the engine's proxy did not answer, which may pass; a proxy that refuses does not change its mind.
     is_proxy_away: bool,
     /// The engine is on another host.
@@ -127,7 +135,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// An error of this program, with its kind.
     pub(crate) fn own(kind: Kind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), had_credentials: false, is_proxy_away: false, is_remote: false }
+        Self { kind, text: text.into(), credentials: Sent::None, is_proxy_away: false, is_remote: false }
     }
 
     /// The same of an engine on another host, where there is something else to do.

@@ -18,7 +18,7 @@
 //! | `r` | a line that is not JSON |
 //! | `w` | a warning of this program |
 //! | `s` | the sizes of the layers, or the free space for them |
-//! | `x` | the end, with `reason` and `kind` if the pull failed, and `credentials` if some were sent |
+//! | `x` | the end, with `reason` and `kind` if the pull failed, and `credentials` if some were sent: `true`, or `"token file"` |
 //!
 //! Unknown codes and keys are ignored, so that later versions can add some.
 //!
@@ -32,7 +32,7 @@ pub(crate) use recorder::Recorder;
 use crate::docker::RawFields;
 use crate::pull::End;
 use crate::pull::disk::DiskSpace;
-use crate::pull::failure::{Failure, Kind};
+use crate::pull::failure::{Failure, Kind, Sent};
 use crate::pull::sizes::Sizes;
 use crate::report::line::{Method, Opening, Retry};
 use alm_state::parse_rfc3339;
@@ -86,8 +86,7 @@ pub(crate) struct Ended {
     pub(crate) exit: Option<u8>,
     /// The kind of the failure, if it failed.
     pub(crate) kind: Option<Kind>,
-    /// Whether credentials were sent.
-    pub(crate) had_credentials: bool,
+    pub(crate) credentials: Sent,
 }
 
 /// Reads the first line of a file. `None` means that there is no header: the file is a capture of an engine's JSON lines.
@@ -218,8 +217,12 @@ fn ending(data: &RawFields<'_>) -> Entry<'static> {
         "signal" => End::Signal(number.parse().unwrap_or(0)),
         _ => End::Cut(reason),
     };
-    let had_credentials = data.text("credentials") == "true";
-    Entry::End(Ended { end, exit: data.text("exit").parse().ok(), kind, had_credentials })
+    let credentials = match &*data.text("credentials") {
+        "true" => Sent::Docker,
+        "token file" => Sent::TokenFile,
+        _ => Sent::None,
+    };
+    Entry::End(Ended { end, exit: data.text("exit").parse().ok(), kind, credentials })
 }
 
 /// A recorded failure. Early versions recorded no kind; then it is found from the text.
@@ -289,10 +292,15 @@ mod tests {
             written(|to| to.end(15_200, &End::Refused(500), Some(&failure), 1)),
             r#"[15.200,"x",{"end":"refused 500","reason":"no \"a\"","kind":"login","exit":1}]"#,
         );
-        failure.had_credentials = true;
+        failure.credentials = Sent::Docker;
         check(
             written(|to| to.end(15_200, &End::Complete, Some(&failure), 1)),
             r#"[15.200,"x",{"end":"complete","reason":"no \"a\"","kind":"login","credentials":true,"exit":1}]"#,
+        );
+        failure.credentials = Sent::TokenFile;
+        check(
+            written(|to| to.end(15_200, &End::Complete, Some(&failure), 1)),
+            r#"[15.200,"x",{"end":"complete","reason":"no \"a\"","kind":"login","credentials":"token file","exit":1}]"#,
         );
     }
 
@@ -406,37 +414,45 @@ mod tests {
         );
         check(
             r#"[0,"a",{"attempt":2,"wait":5,"retries":3,"reason":"off"}]"#,
-            r#"Retry(Retry { number: 1, limit: Some(3), wait: 5, failure: Failure { kind: Other, text: "off", had_credentials: false, is_proxy_away: false, is_remote: false } })"#,
+            r#"Retry(Retry { number: 1, limit: Some(3), wait: 5, failure: Failure { kind: Other, text: "off", credentials: None, is_proxy_away: false, is_remote: false } })"#,
         );
         check(
             r#"[0,"a",{"attempt":3,"reason":"off","kind":"proxy"}]"#,
-            r#"Retry(Retry { number: 2, limit: None, wait: 0, failure: Failure { kind: Proxy, text: "off", had_credentials: false, is_proxy_away: false, is_remote: false } })"#,
+            r#"Retry(Retry { number: 2, limit: None, wait: 0, failure: Failure { kind: Proxy, text: "off", credentials: None, is_proxy_away: false, is_remote: false } })"#,
         );
-        let check = |row: &str, end: End, exit, kind, had_credentials| match entry(row.as_bytes(), &a_header()) {
+        let check = |row: &str, end: End, exit, kind, credentials| match entry(row.as_bytes(), &a_header()) {
             Ok((_, Entry::End(ended))) => {
-                let read = (ended.end, ended.exit, ended.kind, ended.had_credentials);
-                assert_eq!(read, (end, exit, kind, had_credentials), "{row}");
+                let read = (ended.end, ended.exit, ended.kind, ended.credentials);
+                assert_eq!(read, (end, exit, kind, credentials), "{row}");
             }
             other => panic!("{row}: {other:?}"),
         };
-        check(r#"[0,"x",{"end":"complete","exit":0}]"#, End::Complete, Some(0), None, false);
-        check(r#"[0,"x",{"end":"complete"}]"#, End::Complete, None, None, false);
-        check(r#"[0,"x",{"end":"complete","exit":256}]"#, End::Complete, None, None, false);
-        check(r#"[0,"x",{"end":"refused 404"}]"#, End::Refused(404), None, None, false);
-        check(r#"[0,"x",{"end":"refused"}]"#, End::Refused(0), None, None, false);
-        check(r#"[0,"x",{"end":"stalled"}]"#, End::Stalled(None), None, None, false);
-        check(r#"[0,"x",{"end":"signal 15","exit":143}]"#, End::Signal(15), Some(143), None, false);
-        check(r#"[0,"x",{}]"#, End::Cut(None), None, None, false);
+        check(r#"[0,"x",{"end":"complete","exit":0}]"#, End::Complete, Some(0), None, Sent::None);
+        check(r#"[0,"x",{"end":"complete"}]"#, End::Complete, None, None, Sent::None);
+        check(r#"[0,"x",{"end":"complete","exit":256}]"#, End::Complete, None, None, Sent::None);
+        check(r#"[0,"x",{"end":"refused 404"}]"#, End::Refused(404), None, None, Sent::None);
+        check(r#"[0,"x",{"end":"refused"}]"#, End::Refused(0), None, None, Sent::None);
+        check(r#"[0,"x",{"end":"stalled"}]"#, End::Stalled(None), None, None, Sent::None);
+        check(r#"[0,"x",{"end":"signal 15","exit":143}]"#, End::Signal(15), Some(143), None, Sent::None);
+        check(r#"[0,"x",{}]"#, End::Cut(None), None, None, Sent::None);
         let login = Some(Kind::Login);
         let row = r#"[0,"x",{"end":"complete","reason":"off","kind":"login","credentials":true}]"#;
-        check(row, End::Complete, None, login, true);
-        check(r#"[0,"x",{"end":"complete","kind":"newer","credentials":[]}]"#, End::Complete, None, None, false);
+        check(row, End::Complete, None, login, Sent::Docker);
+        let row = r#"[0,"x",{"end":"complete","reason":"off","kind":"login","credentials":"token file"}]"#;
+        check(row, End::Complete, None, login, Sent::TokenFile);
+        check(r#"[0,"x",{"end":"complete","kind":"newer","credentials":[]}]"#, End::Complete, None, None, Sent::None);
         let cut = |kind, text: &str| End::Cut(Some(Failure::own(kind, text)));
-        check(r#"[0,"x",{"end":"cut","reason":"off"}]"#, cut(Kind::Other, "off"), None, None, false);
-        check(r#"[0,"x",{"end":"cut","reason":"off","kind":"login"}]"#, cut(Kind::Login, "off"), None, login, false);
+        check(r#"[0,"x",{"end":"cut","reason":"off"}]"#, cut(Kind::Other, "off"), None, None, Sent::None);
+        check(
+            r#"[0,"x",{"end":"cut","reason":"off","kind":"login"}]"#,
+            cut(Kind::Login, "off"),
+            None,
+            login,
+            Sent::None,
+        );
         let old = "the engine broke off: connection refused";
         let row = format!(r#"[0,"x",{{"end":"cut","reason":"{old}"}}]"#);
-        check(&row, cut(Kind::EngineGone, old), None, None, false);
+        check(&row, cut(Kind::EngineGone, old), None, None, Sent::None);
         for row in [
             "",
             "[",

@@ -8,7 +8,7 @@ use super::{Header, findings};
 use crate::os::file;
 use crate::pull::End;
 use crate::pull::disk::DiskSpace;
-use crate::pull::failure::Failure;
+use crate::pull::failure::{Failure, Sent};
 use crate::pull::sizes::Sizes;
 use crate::report::line::{Method, Opening, Retry};
 use crate::report::stamp::rfc3339;
@@ -119,9 +119,12 @@ impl Recorder {
         write!(self.line, "{{\"end\":\"{word}\"")?;
         if let Some(failure) = failure {
             write!(self.line, ",\"reason\":{},\"kind\":\"{}\"", json(&failure.text), failure.kind.name())?;
-            if failure.had_credentials {
-                self.line.extend_from_slice(b",\"credentials\":true");
-            }
+            let credentials = match failure.credentials {
+                Sent::None => "",
+                Sent::Docker => ",\"credentials\":true",
+                Sent::TokenFile => ",\"credentials\":\"token file\"",
+            };
+            self.line.extend_from_slice(credentials.as_bytes());
         }
         write!(self.line, ",\"exit\":{exit}}}]")?;
         self.flush()

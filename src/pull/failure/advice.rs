@@ -4,7 +4,7 @@
 //! sent and where the engine is, of which a replay knows as much as the pull; plain ASCII.
 
 use crate::pull::failure::reason::Reason;
-use crate::pull::failure::{Failure, Kind, PULL_CALL, causes, precise};
+use crate::pull::failure::{Failure, Kind, PULL_CALL, Sent, causes, precise};
 
 /// How docker's CLI names an engine that it reaches over a network.
 const REMOTE: [&str; 4] = ["daemon at tcp://", "daemon at ssh://", "API at tcp://", "API at ssh://"];
@@ -84,8 +84,9 @@ impl Failure {
 
     fn login(&self, registry: Option<&str>) -> String {
         match registry {
+            _ if self.credentials == Sent::TokenFile => "put a valid token into the file that --token-file names; or check that this one may pull the image".into(),
             // Wrong credentials fail even for an image that needs none.
-            Some(registry) if self.had_credentials => {
+            Some(registry) if self.credentials == Sent::Docker => {
                 // Docker Hub's credentials have another key than its host: `docker logout docker.io` does not remove
                 // them.
                 let name = if registry == "docker.io" { String::new() } else { format!(" {registry}") };
@@ -233,7 +234,7 @@ mod tests {
     #[test]
     fn refused_credentials_have_two_remedies() {
         let mut failure = Failure::own(Kind::Login, "denied: denied");
-        failure.had_credentials = true;
+        failure.credentials = Sent::Docker;
         let check = |registry, expected: &str| assert_eq!(failure.advice(registry).as_deref(), Some(expected));
         check(
             Some("ghcr.io"),
@@ -243,5 +244,12 @@ mod tests {
             Some("docker.io"),
             "log in anew as the user that runs this: docker login; or, if the image is public, forget the credentials that were refused: docker logout",
         );
+        // Docker's own are not asked for then.
+        failure.credentials = Sent::TokenFile;
+        for registry in [Some("ghcr.io"), None] {
+            let expected =
+                "put a valid token into the file that --token-file names; or check that this one may pull the image";
+            assert_eq!(failure.advice(registry).as_deref(), Some(expected));
+        }
     }
 }

@@ -128,23 +128,31 @@ fn only_what_may_pass_is_tried_again() {
 }
 
 #[test]
-fn refused_credentials_have_two_remedies() {
+fn a_refused_token_file_has_another_remedy_than_a_refused_login() {
     let temp = Temp::new();
     temp.write("token", "secret");
     let refused = r#"{"message":"unauthorized: authentication required"}"#;
-    let engine = Engine::new(&temp, vec![Step::Write(answer(500, refused))]);
-    let mut command = pull(&temp, &engine);
-    command.args(["--token-file", &temp.at("token"), "--token-user", "ann", "--record", &temp.at("r.jsonl")]);
-    let live = run(&mut command);
-    let advice = text_after(&live.stdout, "💡 ");
-    assert!(
-        advice.contains("docker login 127.0.0.1:5000") && advice.contains("docker logout 127.0.0.1:5000"),
-        "{advice}"
-    );
-    assert!(live.stdout.contains("⚠️  127.0.0.1:5000 was asked as user ann (from "), "{live:?}");
-    replays_like(&temp, &live, "credentials");
-    let log = log_of(vec![Step::Write(answer(500, refused))], "login");
-    assert!(!text_after(&log, "💡 ").contains("logout"), "{log}");
+    let advice = |args: &[&str], origin: &str| {
+        let _ = std::fs::remove_file(temp.join("docker.sock"));
+        let engine = Engine::new(&temp, vec![Step::Write(answer(500, refused))]);
+        let mut command = pull(&temp, &engine);
+        let live = run(command.args(args).args(["--record", &temp.at("r.jsonl")]));
+        let asked = live.stdout.contains(&format!("⚠️  127.0.0.1:5000 was asked as user ann (from {origin}"));
+        assert_eq!(asked, !origin.is_empty(), "{live:?}");
+        replays_like(&temp, &live, "credentials");
+        text_after(&live.stdout, "💡 ").to_owned()
+    };
+    let token = temp.at("token");
+    let of_token = advice(&["--token-file", &token, "--token-user", "ann"], &token);
+    assert!(of_token.contains("--token-file") && !of_token.contains("docker log"), "{of_token}");
+    let of_none = advice(&[], "");
+    assert!(of_none.contains("docker login 127.0.0.1:5000") && !of_none.contains("logout"), "{of_none}");
+    std::fs::create_dir(temp.join(".docker")).expect("a directory");
+    temp.write(".docker/config.json", r#"{"auths":{"127.0.0.1:5000":{"auth":"YW5uOng="}}}"#);
+    let of_docker = advice(&[], &temp.at(".docker/config.json"));
+    for word in ["docker login 127.0.0.1:5000", "docker logout 127.0.0.1:5000"] {
+        assert!(of_docker.contains(word), "{of_docker}");
+    }
 }
 
 #[test]
