@@ -232,6 +232,19 @@ impl Tally {
     }
 }
 
+/// The result as tests/proofs/README.md has it; the test of its figures begins to read at the count.
+fn sentence(count: usize, wrong: usize, memory: u64, took: Duration) -> String {
+    let count = count.to_string().into_bytes();
+    let groups: Vec<&str> = count.rchunks(3).rev().map(|digits| str::from_utf8(digits).expect("digits")).collect();
+    #[expect(clippy::cast_precision_loss, reason = "some megabytes")]
+    let memory = memory as f64 / 1e6;
+    format!(
+        "{} faults, {wrong} wrong, at most {memory:.1} MB of memory, in {:.0} s.\n",
+        groups.join(","),
+        took.as_secs_f64()
+    )
+}
+
 /// Faults are made one by one as they are needed: all of them together would fill the memory.
 type Queue<'a> = Mutex<Box<dyn Iterator<Item = Fault> + Send + 'a>>;
 
@@ -270,26 +283,31 @@ fn no_fault_is_taken_for_a_success_or_a_reason_to_hang() {
     let Tally { kinds, wrong, max_memory: (memory, name) } = tally.into_inner().expect("nobody panicked with it");
     let count: usize = kinds.values().sum();
     let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    let summary = format!(
-        "{} (seed {})\nmost memory: {} KB ({name})\n{count} faults, {} wrong in {:.1}s\n",
-        kinds.join(", "),
-        seed(),
-        memory / 1000,
-        wrong.len(),
-        begun.elapsed().as_secs_f64()
-    );
+    let result = sentence(count, wrong.len(), memory, begun.elapsed());
+    let summary =
+        format!("{} (seed {})\nmost memory: {} KB ({name})\n{result}", kinds.join(", "), seed(), memory / 1000);
     // Not print!, whose output is hidden if the test passes.
     std::io::stdout().write_all(summary.as_bytes()).expect("standard output");
     if std::env::var_os("WRITE").is_some() {
         let mut section = std::process::Command::new("tests/proofs/section.py");
-        section.arg("tests/proofs/README.md").arg(if is_all() { "faults-all" } else { "faults" });
+        section.arg("tests/proofs/README.md").arg(if is_all() { "faults-all" } else { "faults" }).arg("markdown");
         section.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(std::process::Stdio::piped());
         let mut section = section.spawn().expect("section.py runs");
-        section.stdin.take().expect("a pipe").write_all(summary.as_bytes()).expect("section.py reads");
+        section.stdin.take().expect("a pipe").write_all(result.as_bytes()).expect("section.py reads");
         assert!(section.wait().expect("it ends").success(), "section.py");
     }
     let names: Vec<&str> = wrong.iter().filter_map(|wrong| wrong.lines().next()).collect();
     assert!(wrong.is_empty(), "{}\n\n{}", names.join("\n"), wrong[..wrong.len().min(5)].join("\n\n"));
+}
+
+#[test]
+fn the_result_is_a_sentence() {
+    let check = |count, expected: &str| {
+        assert_eq!(sentence(count, 0, 6_912_000, Duration::from_millis(328_900)), expected);
+    };
+    check(55_455, "55,455 faults, 0 wrong, at most 6.9 MB of memory, in 329 s.\n");
+    check(1_234_567, "1,234,567 faults, 0 wrong, at most 6.9 MB of memory, in 329 s.\n");
+    check(999, "999 faults, 0 wrong, at most 6.9 MB of memory, in 329 s.\n");
 }
 
 #[test]

@@ -9,7 +9,7 @@
 #   platform   which entry of an index is chosen, compared with the program's own choice
 #   broker     what a broker sends to the service, over several connections
 # Ten minutes each before a release: tests/proofs/fuzz.sh 600. A whole night on one: tests/proofs/fuzz.sh 28800 pipeline.
-# Prints a table, which WRITE=1 puts into the README.md here; fails on any finding, and names the input that causes it.
+# Prints a row for each; WRITE=1 puts a table of all targets into the README.md here. Fails on any finding, and names the input that causes it.
 # Interesting inputs are kept in target/fuzz/corpus, with which the next run continues; delete it to begin again.
 # There is no memory sanitizer, because the program has no unsafe code. SANITIZER=address uses one, for the libraries.
 # Overflows and debug assertions are checked in both cases.
@@ -19,7 +19,7 @@ cd "$(dirname "$0")/../.."
 sanitizer=${SANITIZER:-none}
 all=(http event recording reference config pipeline sizes challenge manifest platform broker)
 seconds=${1:-30}
-[[ $seconds =~ ^[1-9][0-9]*$ ]] || { sed -n '2,15s/^# //p' "$0" >&2; exit 2; }
+[[ $seconds =~ ^[1-9][0-9]*$ ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 shift $(($# > 0))
 targets=("${@:-${all[@]}}")
 for target in "${targets[@]}"; do
@@ -110,7 +110,11 @@ report() { # TARGET EXIT
         "$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -1)" \
         "$(sed -n 's/.* ft: \([0-9]*\) .*/\1/p' "$log" | tail -1)" \
         "$(find "$out/corpus/$1" -type f | wc -l)" \
-        "$([ "$2" = 0 ] && echo 'no finding' || echo "FINDING: ${found:-exit $2}")" | tee -a "$work/table"
+        "$([ "$2" = 0 ] && echo 'no finding' || echo "FINDING: ${found:-exit $2}")"
+    # For the README: an input's name says nothing there.
+    row_of[$1]="| $1 | $(total number_of_executed_units | sed ':a; s/\B[0-9]\{3\}\>/,&/; ta') | $(
+        sed -n 's/^Done [0-9]* runs in \([0-9]*\) second.*/\1/p' "$log"
+    ) | $([ "$2" = 0 ] && echo none || echo FOUND) |"
     [ "$2" = 0 ] && return
     failed=1
     if [ -n "$found" ]; then
@@ -124,7 +128,7 @@ report() { # TARGET EXIT
 
 failed=0
 for target in "${targets[@]}"; do seed "$target"; done
-declare -A target_of=()
+declare -A target_of=() row_of=()
 next=0
 while [ $next -lt ${#targets[@]} ] || [ ${#target_of[@]} -gt 0 ]; do
     while [ $next -lt ${#targets[@]} ] && [ ${#target_of[@]} -lt 2 ]; do
@@ -139,6 +143,10 @@ while [ $next -lt ${#targets[@]} ] || [ ${#target_of[@]} -gt 0 ]; do
 done
 # A run of some targets does not replace the results of a run of all targets.
 if [ -n "${WRITE-}" ] && [ ${#targets[@]} = ${#all[@]} ]; then
-    { echo "$seconds s each"; cat "$work/table"; } | tests/proofs/section.py tests/proofs/README.md fuzz
+    {
+        printf '| target | executions | seconds | findings |\n|---|---|---|---|\n'
+        for target in "${targets[@]}"; do echo "${row_of[$target]}"; done
+        printf '\n%s, two targets at a time\n' "$(date +%F)"
+    } | tests/proofs/section.py tests/proofs/README.md fuzz markdown
 fi
 exit $failed
