@@ -8,7 +8,7 @@
 //! | `mode` | a file for each mode: pull, replay, check (and `--running`), view (`alm pull`), status (`alm status`), monitor; modes never use each other |
 //! | `session`, `recording` | one pull, whose lines go to all sinks; its stream written to a file and read again |
 //! | `docker` | client (engine or fallback, with credentials), backend, engine (the socket), answer, inspect, image, platform, container, environment, reference; store (where images are kept); agent and sizes (what `alm-agent` is asked); private: connection, http, value (JSON), base64, cli, config, auth, endpoint |
-//! | `sink` | where lines go: log, plain, json, screen (with private frame), quiet, state, metrics, checked; open (opens them); complaint (stderr). Never meets `docker` |
+//! | `sink` | where lines go: log, plain, json, screen (with private frame), quiet, state, metrics, checked; open (opens them); complaint (stderr). Never meets `docker`; uses the options of `args` |
 //! | `report` | updates → lines: image, layer, sizes, line, throttle, bar, sanitize, stamp; lines of a log → terminal: layout, fit; states → text: status, page, pages, digits, moment; pure |
 //! | `pull` | events → state: layer, sizes, disk, tally, attempt, failure, meter, snapshot, verdict; pure |
 //! | `os` | output, console, charset, child, clock, file, host, lock, signals, tail, user, wait |
