@@ -431,7 +431,9 @@ mod tests {
         check("alm --help", "Usage: alm pull");
         check("alm --version", "docker-pull-with-progress ");
         for text in [USAGE, VIEW_USAGE, usage::STATUS_USAGE, ALM_USAGE] {
-            assert!(text.is_ascii() && text.lines().all(|line| line.len() <= 125));
+            for line in text.lines() {
+                assert!(line.is_ascii() && line.len() <= 125, "not ASCII, or more than 125 columns: {line}");
+            }
         }
     }
 
