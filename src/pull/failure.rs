@@ -372,6 +372,10 @@ mod tests {
 
     #[test]
     fn names_of_kinds_lead_back_to_them() {
+        let declared = include_str!("failure.rs").split("enum Kind {").nth(1).and_then(|rest| rest.split('}').next());
+        let declared = declared.into_iter().flat_map(str::lines).map(|line| line.trim().trim_end_matches(','));
+        let declared: Vec<_> = declared.filter(|line| !line.is_empty() && !line.starts_with("//")).collect();
+        assert_eq!(declared, Kind::NAMES.map(|(kind, _)| format!("{kind:?}")), "the kinds of Kind and of NAMES");
         for (kind, name) in Kind::NAMES {
             assert_eq!((kind.name(), Kind::from_name(name)), (name, Some(kind)));
         }
