@@ -133,6 +133,24 @@ fn the_monitor_is_the_same_service_from_the_package_and_from_puppet() {
 }
 
 #[test]
+fn the_images_of_hiera_have_the_parameters_of_an_image() {
+    // What belongs to a site and not to one of its images: the parameters of the class `alm_pull` are for these.
+    const OF_A_SITE: [&str; 3] = ["token_file", "token_user", "logoutput"];
+    let define = include_str!("../../deploy/puppet/manifests/image.pp");
+    let define = define.split("define alm_pull::image (").nth(1).and_then(|rest| rest.split("\n)").next());
+    let name = |line: &'static str| line.split_once('$').and_then(|(_, rest)| rest.split([' ', ',']).next());
+    let mut parameters: Vec<&str> = define.expect("parameters").lines().filter_map(name).collect();
+    let spec = include_str!("../../deploy/puppet/types/imagespec.pp");
+    let key =
+        |line: &'static str| Some(line.split_once("=>")?.0.trim().trim_start_matches("Optional[").trim_matches(']'));
+    let mut keys: Vec<&str> = spec.lines().filter_map(key).chain(OF_A_SITE).collect();
+    parameters.sort_unstable();
+    keys.sort_unstable();
+    assert!(parameters.len() > OF_A_SITE.len());
+    assert_eq!(keys, parameters, "types/imagespec.pp and manifests/image.pp");
+}
+
+#[test]
 fn the_man_page_and_the_rules_name_the_metrics_that_there_are() {
     let source = fs::read_to_string(Path::new(ROOT).join("src/sink/metrics.rs")).expect("a source file");
     let names: Vec<&str> = source.split("name: \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
