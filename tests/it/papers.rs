@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 const CONTRIBUTING: &str = include_str!("../../CONTRIBUTING.md");
 const LICENSE: &str = include_str!("../../LICENSE");
 const COPYRIGHT: &str = include_str!("../../deploy/debian/copyright");
+const PROOFS: &str = include_str!("../proofs/README.md");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The documents, with their paths.
@@ -80,7 +81,6 @@ fn contributing_says_which_file_to_change() {
 
 /// The text that a proof has written between its marks.
 fn proof(name: &str) -> &'static str {
-    const PROOFS: &str = include_str!("../proofs/README.md");
     let section = PROOFS.split(&format!("<!-- begin {name} -->")).nth(1);
     section.and_then(|rest| rest.split("<!-- end").next()).unwrap_or_else(|| panic!("no figures of {name}")).trim()
 }
@@ -119,6 +119,34 @@ fn times_of_docker_pull(table: &str) -> f64 {
     };
     let rows = lines.skip(1).take_while(|line| line.starts_with('|'));
     rows.map(|row| times(row).unwrap_or_else(|| panic!("{row}"))).reduce(f64::min).expect("rows")
+}
+
+#[test]
+fn the_table_of_the_proofs_says_which_of_them_ci_runs() {
+    const CI: &str = include_str!("../../.ci/run");
+    let heading = "| command | change | release | what it shows |\n|---|---|---|---|\n";
+    let table = PROOFS.split(heading).nth(1).expect("a table of commands");
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.split('|').map(|cell| cell.trim().trim_matches('`')).collect())
+        .collect();
+    for row in &rows {
+        let [command, change, release] = [row[1], row[2], row[3]];
+        // Followed by arguments or by nothing.
+        let is_run = CI.split_whitespace().any(|word| word == command);
+        assert_eq!(is_run, !change.is_empty(), "{command}: the column of changes, and .ci/run");
+        assert!(is_run || !release.is_empty(), "{command} is never run");
+        let text = fs::read_to_string(Path::new(ROOT).join(command)).expect("a script");
+        assert!(!text.contains("WRITE=1") || !release.is_empty(), "{command} has figures, and no release renews them");
+    }
+    for entry in fs::read_dir(Path::new(ROOT).join("tests/proofs")).expect("the proofs").flatten() {
+        let (path, name) = (entry.path(), entry.file_name().into_string().expect("UTF-8"));
+        // Those that others use have no first line for a shell.
+        let is_proof = fs::read_to_string(&path).is_ok_and(|text| text.starts_with("#!")) && name != "section.py";
+        let has_row = rows.iter().any(|row| row[1] == format!("tests/proofs/{name}"));
+        assert_eq!(is_proof, has_row, "tests/proofs/{name}: a proof, and a row");
+    }
 }
 
 #[test]
