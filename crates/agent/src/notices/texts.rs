@@ -11,7 +11,7 @@ const MAX_NAME: usize = 200;
 const MAX_LINE: usize = 160;
 /// The maximum of lines in a digest, the message for several notices.
 pub(super) const MAX_LINES: usize = 12;
-/// Bytes of these lines, and how many different things to do are below them: together less than what ntfy shows as a message.
+/// Bytes of these lines, and how many different things to do are among them: together less than what ntfy shows as a message.
 const MAX_BYTES: usize = 2_700;
 const MAX_HINTS: usize = 2;
 
@@ -65,40 +65,54 @@ pub(super) fn single(sender: &str, notice: &Notice) -> Text {
     Text { title: line(sender, notice), body: body.join("\n"), is_bad: outcome.is_bad() }
 }
 
-/// The text for several notices in one message.
+/// The text for several notices in one message: below each line what to do about it, once for neighbours with one cause.
 pub(super) fn digest(sender: &str, notices: &[Notice]) -> Text {
     let count = notices.len();
     let bad = notices.iter().filter(|notice| notice.outcome.is_bad()).count();
-    let mut lines: Vec<String> = Vec::new();
+    // An image that works by now needs neither advice nor the time of its failure.
+    let failing = || notices.iter().map(|notice| (!is_over(notice, notices)).then_some(notice));
+    let hints: Vec<Option<&str>> = failing().map(|notice| notice?.hint.as_deref()).collect();
+    // Many that fail at once mostly have one cause, so those with the same thing to do stand together, at the first of them.
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by_key(|&at| hints[at].and_then(|_| hints.iter().position(|hint| *hint == hints[at])).unwrap_or(at));
     let mut bytes = 0;
-    for notice in notices.iter().take(MAX_LINES) {
-        let line = short(&summary(notice), MAX_LINE);
-        bytes += line.len();
-        if bytes > MAX_BYTES {
-            break;
+    let lines_and_hints =
+        order.into_iter().take(MAX_LINES).map(|at| (short(&summary(&notices[at]), MAX_LINE), hints[at]));
+    let shown: Vec<(String, Option<&str>)> = lines_and_hints
+        .take_while(|(line, _)| {
+            bytes += line.len();
+            bytes <= MAX_BYTES
+        })
+        .collect();
+    let mut lines: Vec<String> = Vec::new();
+    let mut hint_count = 0;
+    for (at, (line, hint)) in shown.iter().enumerate() {
+        lines.push(line.clone());
+        let is_last = shown.get(at + 1).is_none_or(|(_, next)| next != hint);
+        if let Some(hint) = hint.filter(|_| is_last && hint_count < MAX_HINTS) {
+            hint_count += 1;
+            lines.push(format!("What to do: {}", short(hint, MAX_LINE)));
         }
-        lines.push(line);
     }
-    if count > lines.len() {
-        lines.push(format!("and {} more: see alm status", count - lines.len()));
+    if count > shown.len() {
+        lines.push(format!("and {} more: see alm status", count - shown.len()));
     }
-    // Many that fail at once mostly have one cause.
-    let mut hints: Vec<&str> = Vec::new();
-    for hint in notices.iter().filter_map(|notice| notice.hint.as_deref()) {
-        if hints.len() < MAX_HINTS && !hints.contains(&hint) {
-            hints.push(hint);
-        }
-    }
-    lines.extend(hints.into_iter().map(|hint| format!("What to do: {}", short(hint, MAX_LINE))));
-    let failing = notices.iter().filter(|notice| notice.outcome == Outcome::Failed);
-    if let Some(since) = failing.filter_map(|notice| notice.since).filter(|since| *since >= BUILT).min() {
-        lines.push(format!("Failing since {}.", when(since)));
+    let failed = failing().flatten().filter(|notice| notice.outcome == Outcome::Failed);
+    if let Some(since) = failed.filter_map(|notice| notice.since).filter(|since| *since >= BUILT).min() {
+        lines.push(format!("The oldest failure is from {}.", when(since)));
     }
     let title = match bad {
         0 => format!("{sender}: {count} notices"),
         bad => format!("{sender}: {count} notices, {bad} of failures"),
     };
     Text { title, body: lines.join("\n"), is_bad: bad > 0 }
+}
+
+/// Whether a newer one of `notices` says that what `notice` is about works again.
+fn is_over(notice: &Notice, notices: &[Notice]) -> bool {
+    let is_same = |other: &Notice| (&other.image, &other.container) == (&notice.image, &notice.container);
+    let is_newer_success = |other: &Notice| !other.outcome.is_bad() && other.time > notice.time;
+    !notice.outcome.is_bad() || notices.iter().any(|other| is_same(other) && is_newer_success(other))
 }
 
 pub(super) fn test(sender: &str, now: Time) -> Text {
@@ -232,10 +246,11 @@ mod tests {
         let long = Notice { details: Some("é".repeat(1_000)), image: "ü".repeat(1_000), ..failed() };
         let text = digest("pi", &vec![long.clone(); 50]);
         assert_eq!(text.title, "pi: 50 notices, 50 of failures");
-        // The last three: how many more, what to do, since when.
+        // The other three: what to do, how many more, since when.
         let shown = text.body.lines().count() - 3;
         assert!((6..=MAX_LINES).contains(&shown), "{}", text.body);
-        assert!(text.body.contains(&format!("\nand {} more: see alm status\nWhat to do: make room", 50 - shown)));
+        assert!(text.body.contains(&format!("\nand {} more: see alm status\nThe oldest", 50 - shown)));
+        assert_eq!(text.body.lines().nth(shown), Some("What to do: make room where docker keeps its images"));
         assert!(text.body.len() < 4_096);
         for c in ["é", "界", "😀"] {
             let widest = |hint: String| Notice {
@@ -251,12 +266,45 @@ mod tests {
         let text = digest("pi", &[failed(), notice(Outcome::NewImage)]);
         assert_eq!(
             text.body,
-            "player:stable cannot be pulled: no space left on device\nplayer:stable has a new image\n\
-             What to do: make room where docker keeps its images\nFailing since 2026-11-24 23:31 UTC."
+            "player:stable cannot be pulled: no space left on device\n\
+             What to do: make room where docker keeps its images\nplayer:stable has a new image\n\
+             The oldest failure is from 2026-11-24 23:31 UTC."
         );
         assert_eq!(digest("pi", &[notice(Outcome::NewImage)]).title, "pi: 1 notices");
         let text = single("pi", &Notice { hint: Some("x".repeat(1_000)), ..long });
         assert!(text.title.len() + text.body.len() < 2_000);
+    }
+
+    #[test]
+    fn what_to_do_stands_below_what_it_is_about() {
+        let of =
+            |image: &str, hint: Option<&str>| Notice { image: image.into(), hint: hint.map(str::to_owned), ..failed() };
+        let (room, login) = (Some("make room"), Some("log in"));
+        let notices = [of("a:1", room), of("b:1", None), of("c:1", login), of("d:1", room), notice(Outcome::NewImage)];
+        let full = "cannot be pulled: no space left on device";
+        assert_eq!(
+            digest("pi", &notices).body,
+            format!(
+                "a:1 {full}\nd:1 {full}\nWhat to do: make room\nb:1 {full}\nc:1 {full}\nWhat to do: log in\n\
+                 player:stable has a new image\nThe oldest failure is from 2026-11-24 23:31 UTC."
+            )
+        );
+    }
+
+    #[test]
+    fn what_works_again_needs_no_advice() {
+        let later = |outcome| Notice { time: Time(notice(outcome).time.0 + 60), ..notice(outcome) };
+        let lines = "player:stable cannot be pulled: no space left on device\nplayer:stable works again";
+        let body = |notices: &[Notice]| digest("pi", notices).body;
+        assert_eq!(body(&[failed(), later(Outcome::Recovered)]), lines);
+        // Another image, and another failure after it worked, need it.
+        let other = Notice { image: "web:1".into(), ..later(Outcome::Recovered) };
+        assert!(body(&[failed(), other]).contains("What to do"));
+        let again = Notice { time: Time(later(Outcome::Failed).time.0 + 60), ..failed() };
+        assert!(
+            body(&[later(Outcome::Recovered), again])
+                .contains("player:stable cannot be pulled: no space left on device\nWhat to do: ")
+        );
     }
 
     #[test]
