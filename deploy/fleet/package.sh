@@ -23,7 +23,7 @@ put 644 "$here/lintian-overrides" usr/share/lintian/overrides/alm-fleet
 # An administrator's own words about the page stay when the package is upgraded. Not in /etc, since mosquitto gives out no
 # file that a link leads to.
 conffiles=(/usr/share/alm-fleet/page/settings.json /etc/default/alm-fleet)
-for file in alm-fleet.conf devices.acl viewers.acl; do put 644 "$here/mosquitto/$file" "usr/share/alm-fleet/mosquitto/$file"; done
+for file in alm-fleet.conf devices.acl viewers.acl server.acl; do put 644 "$here/mosquitto/$file" "usr/share/alm-fleet/mosquitto/$file"; done
 put 644 "$here/mosquitto/default" etc/default/alm-fleet
 put 755 "$here/mosquitto/alm-fleet-configure" usr/sbin/alm-fleet-configure
 put 644 "$here/mosquitto/limits.conf" lib/systemd/system/mosquitto.service.d/alm-fleet.conf

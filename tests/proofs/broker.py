@@ -114,6 +114,7 @@ class Broker:
     def __init__(self, directory, authority, devices=1000):
         self.at, self.authority, self.process = directory, authority, None
         self.port, self.password_port, self.viewer_port = free_ports(3)
+        self.socket = f"{directory}/socket"
         os.makedirs(f"{directory}/share")
         os.symlink(f"{ROOT}/deploy/fleet/mosquitto", f"{directory}/share/mosquitto")
         os.symlink(f"{ROOT}/deploy/fleet/page", f"{directory}/share/page")
@@ -121,7 +122,7 @@ class Broker:
         with open(f"{directory}/default", "w") as file:
             file.write(
                 f"ROOT={TOPIC}\nDEVICES={devices}\nCERT={cert}\nKEY={key}\nDEVICE_PORT={self.port}\nCA={authority.ca}\nCRL={authority.crl}\n"
-                f"PASSWORD_PORT={self.password_port}\nVIEWER_PORT={self.viewer_port}\n"
+                f"PASSWORD_PORT={self.password_port}\nVIEWER_PORT={self.viewer_port}\nSOCKET={self.socket}\n"
             )
         self.environment = {"PATH": os.environ["PATH"], "ALM_FLEET_SHARE": f"{directory}/share", "ALM_FLEET_TO": f"{directory}/etc",
                             "ALM_FLEET_DEFAULT": f"{directory}/default"}
@@ -384,6 +385,22 @@ def accounts(broker, agent, watch, at):
     own = run("mosquitto_sub", "-h", "localhost", "-p", str(broker.port), "--cafile", broker.authority.ca, "--cert", f"{at_broker}/pi-2.pem", "--key",
               f"{at_broker}/pi-2.key", "-t", f"{TOPIC}/pi-1/#", "-W", "2", "-V", "5")
     must("online" not in own.stdout, "a device that subscribes to one other device receives nothing of it")
+    # Root of the server removes a device that is gone.
+    def server(topic, *more, **how):
+        return run("mosquitto_pub", "--unix", broker.socket, "-V", "5", "-r", "-n", "-q", "1", "-t", topic, *more, **how)
+    must(os.stat(broker.socket).st_mode & 0o007 == 0, f"the socket is for mosquitto's own user and group ({os.stat(broker.socket).st_mode & 0o777:o})")
+    must(watch.retained.get(f"{TOPIC}/pi-2/state") == "x", "pi-2 has a state")
+    for topic in "online", "state":
+        done = server(f"{TOPIC}/pi-2/{topic}")
+        must(done.returncode == 0 and done.stdout == "", f"root may delete {topic} of a device {done.stdout}")
+    must(until(lambda: watch.retained.get(f"{TOPIC}/pi-2/state") == watch.retained.get(f"{TOPIC}/pi-2/online") == "", 5), "and viewers receive that")
+    for topic in f"{TOPIC}/pi-2/progress", f"{TOPIC}/pi-2", "fleet/pi-2/state":
+        must("not authori" in server(topic).stdout.lower(), f"but not write {topic}")
+    read = run("mosquitto_sub", "--unix", broker.socket, "-t", "#", "-W", "1")
+    must("pi-1" not in read.stdout, "or read anything")
+    if os.geteuid() == 0:
+        done = server(f"{TOPIC}/pi-2/state", user="nobody", group="nogroup", extra_groups=[])
+        must(done.returncode != 0, f"other users may not use the socket ({done.stdout.strip()})")
     # Viewers.
     viewer = WebSocket(broker, "viewer", "look")
     must(viewer.packet()[1][1] == 0, "a viewer with a login is accepted")

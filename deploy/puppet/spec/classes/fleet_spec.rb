@@ -141,6 +141,7 @@ describe 'alm_pull::fleet' do
       CRL=/etc/mosquitto/alm-fleet/crl.pem
       PASSWORD_PORT=
       VIEWER_PORT=8443
+      SOCKET=/run/mosquitto/alm-fleet.sock
     END
   }
 
