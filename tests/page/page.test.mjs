@@ -378,17 +378,45 @@ test('names, sites and texts of the hostile are only text', async () => {
   await tab.close();
 });
 
-test('a pull that was lost is no pull, and what did not fit into a message is said', async () => {
+test('a pull that was lost has failed, and what did not fit into a message is said', async () => {
   const tab = await opened(), before_ = expected(simulator).totals, [{ state }] = simulator.devices.values();
   const image = { ...state.images[1], status: 'Working', text: 'Downloading', percent: 40 };
   await simulator.publish('lost/state', { ...state, device: 'lost', images: [image], left_out: 3 });
   await until('it pulls', async () => (await tab.totals()).pulling === before_.pulling + 1 || await tab.totals());
   await simulator.publish('lost/state', { ...state, device: 'lost', images: [{ ...image, lost: true }], left_out: 3 });
-  await until('it does not', async () => { const { pulling, current } = await tab.totals(); return pulling === before_.pulling && current === before_.current + 1 || [pulling, current]; });
+  await until('it failed', async () => { const { pulling, failed } = await tab.totals(); return pulling === before_.pulling && failed === before_.failed + 1 || [pulling, failed]; });
+  assert.equal((await tab.kinds()).lost, 1);
   await tab.page.type('#query', 'lost');
   await tab.page.click('#space .row:not([hidden])');
+  assert.equal((await tab.rows())[0].detail, 'The pull ended without a word');
   await until('said', async () => { const text = await tab.text('#device'); return text.includes('The pull ended without a word') && text.includes('Images left out3') || text; });
   await simulator.publish('lost/state', '');
+  await tab.live(simulator.devices.size);
+  await clean(tab);
+  await tab.close();
+});
+
+test('an image that is not here is not up to date', async () => {
+  const tab = await opened(), before_ = await tab.totals(), [{ state }] = simulator.devices.values(), { digest, pulled, ...image } = state.images[1];
+  const told = (name, more) => simulator.publish(`${name}/state`, { ...state, device: name, images: [{ ...image, ...more }] });
+  await told('not-1', { status: 'Warning', text: 'Interrupted' });
+  await told('not-2', { status: 'Warning', text: 'Newer image' });
+  await told('not-3', { status: 'Warning', text: 'Cannot tell', details: 'no route to host' });
+  await told('not-4', { status: 'Warning', text: 'Interrupted', digest, pulled });
+  await tab.live(simulator.devices.size + 4);
+  await until('two are behind, of one nothing is known', async () => {
+    const { current, behind, unknown } = await tab.totals(), is = [current - before_.current, behind - before_.behind, unknown];
+    return is.join() === '1,2,1' || is;
+  });
+  await tab.page.type('#query', 'not-');
+  await tab.page.click('#head .c-name button');
+  await until('four rows', async () => (await tab.text('#shown')) === '4 shown');
+  assert.deepEqual((await tab.rows()).map(({ cls, detail }) => `${cls}: ${detail}`), ['Behind: not here · interrupted · goal: 7c0ffee17c0f', 'Behind: not here · goal: 7c0ffee17c0f', 'Nothing known: no route to host', 'Up to date: ']);
+  await tab.page.click('#space .row:nth-child(2)');
+  const text = await tab.text('#device');
+  assert.ok(text.includes('StateNot here') && !text.includes('Newer image'), text);
+  await tab.picture('not-here');
+  for (let at = 1; at < 5; at++) await simulator.publish(`not-${at}/state`, '');
   await tab.live(simulator.devices.size);
   await clean(tab);
   await tab.close();

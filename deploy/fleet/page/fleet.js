@@ -5,12 +5,14 @@ const CLASSES = ['failed', 'pulling', 'offline', 'behind', 'current', 'unknown']
 const AHEAD = 60e3; // a clock that is further ahead is wrong, and so is one from before the program was made
 const WITHIN = 3600e3; // a goal is what devices found at their registry in the last hour
 const POINTS = 240; // of the rollout curve
+const LOST = 'The pull ended without a word';
 
 // The milliseconds of a time; NaN where it cannot be believed.
 function time(text) {
   const at = Date.parse(text);
   return at >= Date.UTC(2024) && at <= Date.now() + AHEAD ? at : NaN;
 }
+const isFailed = ({ status, lost }) => status === 'Error' || lost;
 const add = (counts, key) => counts.set(key, (counts.get(key) ?? 0) + 1);
 const largest = counts => [...counts].sort(([a, n], [b, m]) => m - n || (a < b ? -1 : 1));
 
@@ -47,24 +49,26 @@ class Fleet {
 
   isBehind(image) {
     const { digest, text } = image, goal = this.goal(image);
-    return Boolean(goal && digest && digest !== goal) || text === 'Newer image';
+    return Boolean(goal && digest && digest !== goal) || text === 'Newer image' || text === 'Interrupted' && !digest;
   }
 
   // Sets the class of a device, the image that is the reason for it, and the fields of its row.
   judge(device) {
     const { images, containers } = device;
-    const failed = images.find(image => image.status === 'Error');
+    const failed = images.find(isFailed);
     const broken = containers.find(one => one.status === 'Rolled back' || one.status === 'Failed');
     const working = images.find(image => image.status === 'Working' && !image.lost);
     const behind = images.find(image => this.isBehind(image));
-    const main = failed ?? working ?? behind ?? images[0] ?? {};
+    // Nobody could tell whether it is here.
+    const unclear = images.find(image => image.status === 'Warning' && !image.digest);
+    const main = failed ?? working ?? behind ?? unclear ?? images[0] ?? {};
     device.main = main;
     // What was told of a pull that is over is nothing to begin the next one with.
     if (!working) device.live = null;
     device.cls = failed || broken ? 'failed' : device.online === 'offline' ? 'offline' : working ? 'pulling'
-      : behind ? 'behind' : images.length ? 'current' : 'unknown';
-    device.kind = failed ? failed.kind || 'other' : broken?.status === 'Failed' ? 'container' : broken ? 'rolled-back' : '';
-    device.detail = !failed && broken ? `container ${broken.name}: ${broken.details ?? broken.status}` : main.details ?? '';
+      : behind ? 'behind' : images.length && !unclear ? 'current' : 'unknown';
+    device.kind = failed ? failed.lost ? 'lost' : failed.kind || 'other' : broken?.status === 'Failed' ? 'container' : broken ? 'rolled-back' : '';
+    device.detail = !failed && broken ? `container ${broken.name}: ${broken.details ?? broken.status}` : main.lost ? LOST : main.details ?? '';
     device.image = main.id ?? '';
     device.digest = main.digest ?? '';
     // The broker does not say since when a device is offline.

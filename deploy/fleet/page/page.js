@@ -113,8 +113,9 @@ function state({ cls, online }, now) {
 function detail({ cls, main, time, digest, detail }, now) {
   if (cls === 'pulling') return far(now);
   if (cls === 'offline') return dots(main.status === 'Working' && 'lost while pulling', ago(time) && `last report ${ago(time)} ago`);
+  if (cls !== 'behind') return detail;
   const goal = fleet.goal(main);
-  return detail || (cls === 'behind' && goal && goal !== digest ? `goal: ${brief(goal)}` : '');
+  return dots(!digest && 'not here', !digest && main.text === 'Interrupted' && 'interrupted', detail || goal && goal !== digest && `goal: ${brief(goal)}`);
 }
 
 function paint() {
@@ -161,7 +162,8 @@ const facts = of => make('dl', {}, ...Object.entries(FACTS).filter(([name]) => o
 
 function section(device, image) {
   const one = fleet.latest(device, image), isWorking = one.status === 'Working' && !one.lost;
-  const text = one.lost ? 'The pull ended without a word' : isWorking && one.attempt > 1 ? `${one.text}, try ${one.attempt}` : one.text ?? one.status;
+  const text = one.lost ? LOST : isWorking && one.attempt > 1 ? `${one.text}, try ${one.attempt}`
+    : one.text === 'Newer image' && !one.digest ? 'Not here' : one.text ?? one.status;
   return make('section', {}, make('h3', {}, one.id), isWorking ? bar(one.percent) : '',
     facts({ ...one, time: '', since: '', text, far: isWorking && far(one), latest: one.latest !== one.digest && one.latest, seconds: Math.round(one.seconds) }),
     make('table', {}, ...(one.layers ?? []).map(layer => make('tr', {}, ...[layer.id ?? '', layer.text ?? '', bar(layer.percent), size(layer) || ''].map(cell => make('td', {}, cell))))));
@@ -173,7 +175,7 @@ function drawer() {
   if (!device) { opened = ''; return; }
   const { online, site, time, clock, left_out, images, containers } = device;
   $('facts').replaceChildren(make('h2', {}, opened), facts({ online: online || 'comes only to report (--once)', site, time, clock, left_out }),
-    ...images.toSorted((a, b) => (b.status === 'Error') - (a.status === 'Error')).map(image => section(device, image)), make('h3', {}, containers.length ? 'What runs' : ''),
+    ...images.toSorted((a, b) => !isFailed(a) - !isFailed(b)).map(image => section(device, image)), make('h3', {}, containers.length ? 'What runs' : ''),
     ...containers.map(one => facts({ ...one, text: one.status })));
   box.scrollTop = scrollTop;
 }
