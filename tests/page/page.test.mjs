@@ -386,6 +386,8 @@ test('a pull that was lost has failed, and what did not fit into a message is sa
   await simulator.publish('lost/state', { ...state, device: 'lost', images: [{ ...image, lost: true }], left_out: 3 });
   await until('it failed', async () => { const { pulling, failed } = await tab.totals(); return pulling === before_.pulling && failed === before_.failed + 1 || [pulling, failed]; });
   assert.equal((await tab.kinds()).lost, 1);
+  await tab.page.select('#image', image.id);
+  await until('in the curve too', () => tab.page.evaluate(all => { draw(); return Math.abs(plot.data[2].at(-1) - 100 / all) < .01 || plot.data[2].at(-1); }, simulator.devices.size + 1));
   await tab.page.type('#query', 'lost');
   await tab.page.click('#space .row:not([hidden])');
   assert.equal((await tab.rows())[0].detail, 'The pull ended without a word');
@@ -417,6 +419,21 @@ test('an image that is not here is not up to date', async () => {
   assert.ok(text.includes('StateNot here') && !text.includes('Newer image'), text);
   await tab.picture('not-here');
   for (let at = 1; at < 5; at++) await simulator.publish(`not-${at}/state`, '');
+  await tab.live(simulator.devices.size);
+  await clean(tab);
+  await tab.close();
+});
+
+test('an image that was there before the first pull counts in the rollout', async () => {
+  const tab = await opened(), now = new Date().toISOString(), digest = `sha256:${'d'.repeat(64)}`;
+  await simulator.publish('there-1/state', { v: 1, time: now, images: [{ id: 'there:1', status: 'Done', text: 'Up to date', digest, latest: digest, checked: now }] });
+  await simulator.publish('there-2/state', { v: 1, time: now, images: [{ id: 'there:1', status: 'Done', text: 'Up to date', digest: `sha256:${'c'.repeat(64)}` }] });
+  await tab.live(simulator.devices.size + 2);
+  await until('its image', () => tab.page.evaluate(() => { draw(); return [...document.querySelectorAll('#image option')].some(one => one.value === 'there:1'); }));
+  await tab.page.select('#image', 'there:1');
+  await until('half', async () => (await tab.text('#goal')) === 'dddddddddddd · 50.0\u00a0%' || await tab.text('#goal'));
+  assert.deepEqual(await tab.page.evaluate(() => [...new Set(plot.data[1])]), [50], 'from the beginning');
+  for (const name of ['there-1', 'there-2']) await simulator.publish(`${name}/state`, '');
   await tab.live(simulator.devices.size);
   await clean(tab);
   await tab.close();
@@ -544,7 +561,7 @@ test('the goal is what most found in the last hour, not what is newest, nor what
   // Nobody has found anything within the hour: no goal, so nobody is behind it.
   await until('no goal', () => tab.page.evaluate(() => { draw(); return !fleet.goals.has('goal:1'); }));
   await tab.page.select('#image', 'goal:1');
-  await until('said', async () => (await tab.text('#goal')) === 'no device has asked its registry in the last hour' && !(await tab.visible('#plot')));
+  await until('said', async () => (await tab.text('#goal')) === 'no device found a version at its registry in the last hour' && !(await tab.visible('#plot')));
   await told('now-1', 'b', 'b', 30);
   await told('now-2', 'b', 'b', 20);
   await goal('b');

@@ -105,11 +105,11 @@ class Fleet {
     for (const { images } of this.devices.values()) for (const image of images) {
       if (image.id !== id) continue;
       all++;
-      const pulled = time(image.pulled), since = time(image.failing_since);
-      if (pulled && image.digest && image.digest === this.goals.get(id)) had.push(pulled);
-      if (since && image.status === 'Error') failing.push(since);
+      // Without a time that can be believed it counts from the beginning.
+      if (image.digest && image.digest === this.goals.get(id)) had.push(time(image.pulled) || 0);
+      if (isFailed(image)) failing.push(time(image.failing_since ?? image.since) || 0);
     }
-    const from = had.reduce((a, b) => Math.min(a, b), now - 60e3), step = (now - from) / POINTS;
+    const from = had.reduce((a, b) => Math.min(a, b || a), now - 60e3), step = (now - from) / POINTS;
     const percent = times => {
       const counts = new Array(POINTS + 1).fill(0);
       for (const at of times) counts[Math.min(POINTS, Math.max(0, Math.ceil((at - from) / step)))]++;

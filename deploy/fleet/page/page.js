@@ -72,7 +72,7 @@ function curve({ images, behind }) {
   // Of most interest is the one that not everybody has.
   if (!chosen) $('image').value = images.find(id => behind.has(id)) ?? images[0];
   const id = $('image').value, goal = fleet.goals.get(id), data = fleet.rollout(id);
-  put($('goal'), goal ? `${brief(goal)} · ${data[1].at(-1).toFixed(1)}\u00a0%` : id && 'no device has asked its registry in the last hour');
+  put($('goal'), goal ? `${brief(goal)} · ${data[1].at(-1).toFixed(1)}\u00a0%` : id && 'no device found a version at its registry in the last hour');
   $('plot').hidden = !goal;
   if (!goal || !globalThis.uPlot) return;
   // Asked for at each drawing: the browser may turn dark.
