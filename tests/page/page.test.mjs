@@ -439,6 +439,35 @@ test('an image that was there before the first pull counts in the rollout', asyn
   await tab.close();
 });
 
+test('row and drawer are of the same moment, at each moment', async () => {
+  const tab = await opened(), [{ state }] = simulator.devices.values(), image = { ...state.images[1], status: 'Working', text: 'Downloading', attempt: 2, total: 4e9, since: new Date().toISOString() };
+  await simulator.publish('moving/state', { ...state, device: 'moving', images: [image] });
+  await tab.page.type('#query', 'moving');
+  await until('one', async () => (await tab.text('#shown')) === '1 shown');
+  await tab.page.click('#space .row:not([hidden])');
+  await tab.page.evaluate(() => {
+    window.pairs = new Set();
+    const look = () => {
+      window.pairs.add([document.querySelector('#space .row:not([hidden]) .c-detail')?.textContent, document.querySelector('#device .far')?.textContent ?? ''].join('|'));
+      requestAnimationFrame(look);
+    };
+    look();
+  });
+  for (let at = 1; at <= 60; at++) {
+    await simulator.publish('moving/progress', { id: image.id, text: 'Downloading', percent: at, current: at * 1e7, total: 4e9, rate: 7e6, left: 600 - at }, false, 0);
+    if (at === 30) await simulator.publish('moving/state', { ...state, device: 'moving', images: [{ ...image, percent: 30, current: 3e8 }] });
+    await sleep(80);
+  }
+  const pairs = await tab.page.evaluate(() => [...window.pairs]);
+  assert.ok(pairs.length > 3, pairs.join(' '));
+  for (const pair of pairs) { const [row, drawer] = pair.split('|'); assert.equal(row, drawer); }
+  assert.ok((await tab.text('#device')).includes('StateDownloading, try 2'));
+  await simulator.publish('moving/state', '');
+  await tab.live(simulator.devices.size);
+  await clean(tab);
+  await tab.close();
+});
+
 test('a clock that is wrong: the device counts, is marked, and does not move the curve', async () => {
   const tab = await opened(), before_ = expected(simulator).totals, now = Date.now(), points = () => tab.page.evaluate(() => [plot.data[0][0], plot.data[0].at(-1)]);
   const [from] = await points(), { state } = [...simulator.devices.values()].find(one => one.online === 'online' && !one.pull && one.state.images[0].digest === simulator.goal(one.state.images[0].id));

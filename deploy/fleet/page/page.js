@@ -17,6 +17,8 @@ const ALL = { cls: '', kind: '' }; // site and query are in their form
 let worker = null, login = null;
 const fleet = new Fleet(), filter = { ...ALL }, sort = { by: 'cls', up: true };
 let rows = [], opened = '', cursor = '', dirty = false, drawn = 0;
+// What all ages are measured from, and the progress that the drawer shows: row and drawer are of the same moment.
+let moment = 0, still = null;
 
 // --- Words and numbers.
 // Rounded down, as `alm status` does.
@@ -24,7 +26,7 @@ const span = seconds => {
   const minutes = Math.floor(seconds / 60), hours = Math.floor(minutes / 60), days = Math.floor(hours / 24);
   return minutes < 2 ? `${Math.floor(seconds)} s` : hours < 1 ? `${minutes} min` : days < 1 ? `${hours} h ${minutes % 60} min` : `${days} day${days === 1 ? '' : 's'}`;
 };
-const age = at => (at ? span(Math.max(0, Date.now() - at) / 1000) : '');
+const age = at => (at ? span(Math.max(0, moment - at) / 1000) : '');
 const ago = text => age(time(text));
 // Sweden's form of a local time is that of ISO 8601: the same for each reader, with 24 hours.
 const when = text => (time(text) ? `${new Date(text).toLocaleString('sv')} (${ago(text)} ago)` : `${text} (clock is wrong)`);
@@ -131,7 +133,7 @@ function paint() {
   pool.forEach((element, at) => {
     element.hidden = at >= n;
     if (element.hidden) return;
-    const device = rows[first + at], { name, cls, main } = device, isPulling = cls === 'pulling', now = fleet.latest(device, main);
+    const device = rows[first + at], { name, cls, main } = device, isPulling = cls === 'pulling', now = fleet.latest(name === opened ? { live: still } : device, main);
     Object.assign(element, { device: name, className: `row ${cls}`, ariaRowIndex: first + at + 2, ariaSelected: name === cursor });
     element.style.transform = `translateY(${(first + at) * height}px)`;
     if (name === cursor) $('table').ariaActiveDescendantElement = element;
@@ -148,6 +150,7 @@ function paint() {
 function open(name) {
   const wasOpen = opened;
   opened = name;
+  moment = Date.now();
   drawer();
   paint();
   if (!wasOpen) $('device').focus(); else if (!name) $('table').focus();
@@ -173,6 +176,8 @@ function drawer() {
   const box = $('device'), device = fleet.devices.get(opened), { scrollTop } = box;
   box.hidden = !device;
   if (!device) { opened = ''; return; }
+  fleet.judge(device);
+  still = device.live;
   const { online, site, time, clock, left_out, images, containers } = device;
   $('facts').replaceChildren(make('h2', {}, opened), facts({ online: online || 'comes only to report (--once)', site, time, clock, left_out }),
     ...images.toSorted((a, b) => !isFailed(a) - !isFailed(b)).map(image => section(device, image)), make('h3', {}, containers.length ? 'What runs' : ''),
@@ -183,15 +188,15 @@ function drawer() {
 // --- All of it.
 function draw() {
   const tally = fleet.tally();
-  [dirty, drawn] = [false, performance.now()];
+  [dirty, drawn, moment] = [false, performance.now(), Date.now()];
   for (const head of $('head').children) head.ariaSort = head.className !== `c-${sort.by}` ? 'none' : sort.up ? 'ascending' : 'descending';
   totals(tally);
   options($('site'), ['', ...tally.sites], site => site || 'All sites');
   Object.assign(filter, { site: $('site').value, query: $('query').value });
   curve(tally);
   rows = fleet.rows(filter, sort);
-  paint();
   if (opened) drawer();
+  paint();
 }
 
 function narrow(change) {
