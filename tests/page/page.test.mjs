@@ -103,6 +103,13 @@ test('search and site narrow the table, its heads sort it', async () => {
   await find(latest.slice(7, 30), one => one.state.images[0].digest === latest);
   await find(failed.details, one => one.state.images[0].details === failed.details);
   await find(failed.kind, one => one.state.images[0].kind === failed.kind || one.state.images[0].details?.includes(failed.kind));
+  // As the page writes it, and as the device does.
+  const full = [...simulator.devices.values()].find(one => !one.pull), was = full.state.images;
+  full.state.images = [{ ...was[0], status: 'Error', kind: 'disk-full', details: 'write /x: quota exceeded' }];
+  await simulator.state(full);
+  for (const query of ['Disk full', 'disk-full']) await find(query, one => one.state.images[0].kind === 'disk-full');
+  full.state.images = was;
+  await simulator.state(full);
   await find('münchen', one => one.state.site === 'München');
   await find('player', () => true);
   await tab.page.type('#query', 'no such thing');

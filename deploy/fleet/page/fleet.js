@@ -13,6 +13,8 @@ function time(text) {
   return at >= Date.UTC(2024) && at <= Date.now() + AHEAD ? at : NaN;
 }
 const isFailed = ({ status, lost }) => status === 'Error' || lost;
+// Its own words for a reason and the page's are found alike.
+const plain = text => text.toLowerCase().replaceAll('-', ' ');
 const add = (counts, key) => counts.set(key, (counts.get(key) ?? 0) + 1);
 const largest = counts => [...counts].sort(([a, n], [b, m]) => m - n || (a < b ? -1 : 1));
 
@@ -121,10 +123,10 @@ class Fleet {
 
   // The rows that `filter` leaves, sorted.
   rows(filter, { by, up }) {
-    const query = filter.query.trim().toLowerCase();
+    const query = plain(filter.query.trim());
     const key = device => (by === 'cls' ? CLASSES.indexOf(device.cls) : device[by]);
-    const has = device => [device.name, device.site, device.detail, ...device.containers.map(one => one.name),
-      ...device.images.flatMap(({ id, digest, details, kind }) => [id, digest, details, kind])].join('\n').toLowerCase().includes(query);
+    const has = device => plain([device.name, device.site, device.kind, device.detail, ...device.containers.map(one => one.name),
+      ...device.images.flatMap(({ id, digest, details, kind }) => [id, digest, details, kind])].join('\n')).includes(query);
     return [...this.devices.values()].filter(device => ['cls', 'kind', 'site'].every(name => !filter[name] || device[name] === filter[name])
       && (!query || has(device))).sort((one, other) => {
       const a = key(one), b = key(other);
