@@ -61,7 +61,7 @@ test('totals and reasons are what was sent, and filter the table', async () => {
     for (const row of rows) assert.match(row.cls, state);
     if (cls === 'behind') for (const row of rows) assert.deepEqual([row.digest, row.detail], ['41f0c0aa41f0', 'goal: 9760a03b9760']);
     // Since when a device is offline, no message says.
-    if (cls === 'offline') for (const row of rows) assert.match(`${row.since}|${row.detail}`, /^\|last report \d+ (s|min) ago$/);
+    if (cls === 'offline') for (const row of rows) assert.match(`${row.since}|${row.detail}`, /^\|state as of \d+ (s|min) ago$/);
     await tab.page.click(`#totals [value=${cls}]`);
   }
   for (const [kind, n] of Object.entries(kinds)) {
@@ -152,7 +152,7 @@ test('the drawer shows layers while pulling, and what to do where it fails', asy
   await tab.page.click('#space .row:not([hidden])');
   await tab.page.waitForSelector('#device', { visible: true });
   const image = failed.state.images[0], drawer = await tab.text('#device');
-  for (const part of [failed.name, failed.state.site, image.id, image.details, image.hint, image.digest, 'Failing since', `Tries${image.attempts}`, 'What runs', 'player', 'Running']) {
+  for (const part of [failed.name, failed.state.site, image.id, image.details, image.hint, image.digest, 'Failing since', `Runs${image.attempts}`, 'What runs', 'player', 'Running']) {
     assert.ok(drawer.includes(part), `the drawer has no ${part}: ${drawer}`);
   }
   await tab.picture('drawer-failed');
@@ -468,10 +468,29 @@ test('row and drawer are of the same moment, at each moment', async () => {
   const pairs = await tab.page.evaluate(() => [...window.pairs]);
   assert.ok(pairs.length > 3, pairs.join(' '));
   for (const pair of pairs) { const [row, drawer] = pair.split('|'); assert.equal(row, drawer); }
-  assert.ok((await tab.text('#device')).includes('StateDownloading, try 2'));
+  assert.ok((await tab.text('#device')).includes('StateDownloading, attempt 2'));
   await simulator.publish('moving/state', '');
   await tab.live(simulator.devices.size);
   await clean(tab);
+  await tab.close();
+});
+
+test('the curve’s times stand apart, however wide it is and however long it took', async () => {
+  const tab = await opened();
+  const poor = await tab.page.evaluate(async () => {
+    const poor = [], { ctx } = plot, end = Date.now() / 1000;
+    for (let width = 300; width < 1200; width += 53) for (const seconds of [60, 300, 3000, 5400, 20_000, 90_000, 9 * 86_400, 60 * 86_400, 400 * 86_400]) {
+      plot.setSize({ width, height: 155 });
+      plot.setData([[end - seconds, end], [0, 0], [0, 0]]);
+      await Promise.resolve();
+      const [{ _splits, _values, font }] = plot.axes;
+      ctx.font = font[0];
+      const labels = _splits.map((split, at) => ({ at: plot.valToPos(split, 'x', true), half: Math.max(...(_values[at] ?? '').split('\n').map(line => ctx.measureText(line).width)) / 2 }));
+      labels.slice(1).forEach(({ at, half }, before) => { const gap = at - half - labels[before].at - labels[before].half; if (gap < 6) poor.push([width, seconds, gap]); });
+    }
+    return poor;
+  });
+  assert.deepEqual(poor, []);
   await tab.close();
 });
 
@@ -725,8 +744,20 @@ test('an empty fleet, and a broker that is not there at the login', async () => 
     await tab.login();
     await tab.live(0);
     await tab.page.waitForSelector('#none', { visible: true });
+    assert.equal(await tab.visible('#image'), false, 'there is nothing to choose');
     assert.deepEqual(await tab.totals(), { current: 0, pulling: 0, failed: 0, offline: 0, behind: 0, unknown: 0 });
     await tab.picture('empty');
+    // The first image, none again, and the next: the curve is as wide as its place.
+    const first = new Simulator({ url: empty.url, ...WRITER }), now = new Date().toISOString(), digest = `sha256:${'e'.repeat(64)}`;
+    for (const size of [[1440, 900], [1920, 1080]]) {
+      await first.publish('first/state', { v: 1, time: now, images: [{ id: 'first:1', status: 'Done', digest, latest: digest, checked: now }] });
+      await until('its curve', () => tab.page.evaluate(() => document.getElementById('image').checkVisibility() && plot?.width > 300 && plot.width === document.getElementById('curve').clientWidth || [plot?.width, document.getElementById('curve').clientWidth]));
+      await first.publish('first/state', '');
+      await until('none', async () => !(await tab.visible('#image')));
+      await tab.page.setViewport({ width: size[1], height: size[0] });
+      await sleep(300);
+    }
+    await first.close();
     await clean(tab);
     await tab.page.click('#leave');
     await tab.page.waitForSelector('#user', { visible: true });

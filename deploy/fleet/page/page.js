@@ -75,6 +75,7 @@ function curve({ images, behind }) {
   if (!chosen) $('image').value = images.find(id => behind.has(id)) ?? images[0];
   const id = $('image').value, goal = fleet.goals.get(id), data = fleet.rollout(id);
   put($('goal'), goal ? `${brief(goal)} · ${data[1].at(-1).toFixed(1)}\u00a0%` : id && 'no device found a version at its registry in the last hour');
+  $('curve').hidden = !id;
   $('plot').hidden = !goal;
   if (!goal || !globalThis.uPlot) return;
   // Asked for at each drawing: the browser may turn dark.
@@ -84,7 +85,7 @@ function curve({ images, behind }) {
   // For ticks so many seconds apart: the label, and what the first of a year or of a day has below it.
   const day = '\n{D} {MMM}', values = [[86400, '{D} {MMM}', '\n{YYYY}'], [60, '{HH}:{mm}', null, null, day], [1, '{HH}:{mm}:{ss}', null, null, day]];
   plot ??= new uPlot({ ...plotSize(), legend: { live: false }, scales: { y: { range: [0, 100] } },
-    axes: [{ ...axis, values }, { ...axis, size: 56, values: (_, values) => values.map(value => `${value} %`) }],
+    axes: [{ ...axis, values, space: 70 }, { ...axis, size: 56, values: (_, values) => values.map(value => `${value} %`) }],
     series: [{}, line('have it', 'current'), line('failing', 'failed')] }, [], $('plot'));
   plot.setData(data);
 }
@@ -114,7 +115,7 @@ function state({ cls, online }, now) {
 
 function detail({ cls, main, time, digest, detail }, now) {
   if (cls === 'pulling') return far(now);
-  if (cls === 'offline') return dots(main.status === 'Working' && 'lost while pulling', ago(time) && `last report ${ago(time)} ago`);
+  if (cls === 'offline') return dots(main.status === 'Working' && 'lost while pulling', ago(time) && `state as of ${ago(time)} ago`);
   if (cls !== 'behind') return detail;
   const goal = fleet.goal(main);
   return dots(!digest && 'not here', !digest && main.text === 'Interrupted' && 'interrupted', detail || goal && goal !== digest && `goal: ${brief(goal)}`);
@@ -158,14 +159,14 @@ function open(name) {
 
 // The labels of the fields of a device, an image or a container; a field without a value is not shown.
 const FACTS = { online: ['Connection'], site: ['Site'], time: ['Last report', when], clock: ['Clock'], left_out: ['Images left out'], name: ['Name'], text: ['State'],
-  far: ['So far'], details: ['Why'], hint: ['What to do'], failing_since: ['Failing since', when], attempts: ['Tries'], image: ['Image'], digest: ['Version here'],
-  latest: ['In the registry'], since: ['Since', when], pulled: ['Pulled', when], bytes: ['Size', bytes], seconds: ['Took', span], checked: ['Last check', when] };
+  far: ['So far'], details: ['Why'], hint: ['What to do'], failing_since: ['Failing since', when], attempts: ['Runs'], image: ['Image'], digest: ['Version here'],
+  latest: ['In the registry'], since: ['Since', when], pulled: ['Pulled', when], bytes: ['Downloaded', bytes], seconds: ['Took', span], checked: ['Last check', when] };
 const facts = of => make('dl', {}, ...Object.entries(FACTS).filter(([name]) => of[name]).flatMap(([name, [label, format = String]]) => [
   make('dt', {}, label), make('dd', { className: name }, format(of[name]))]));
 
 function section(device, image) {
   const one = fleet.latest(device, image), isWorking = one.status === 'Working' && !one.lost;
-  const text = one.lost ? LOST : isWorking && one.attempt > 1 ? `${one.text}, try ${one.attempt}`
+  const text = one.lost ? LOST : isWorking && one.attempt > 1 ? `${one.text}, attempt ${one.attempt}`
     : one.text === 'Newer image' && !one.digest ? 'Not here' : one.text ?? one.status;
   return make('section', {}, make('h3', {}, one.id), isWorking ? bar(one.percent) : '',
     facts({ ...one, time: '', since: '', text, far: isWorking && far(one), latest: one.latest !== one.digest && one.latest, seconds: Math.round(one.seconds) }),
