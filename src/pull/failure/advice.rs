@@ -83,20 +83,22 @@ impl Failure {
     }
 
     fn login(&self, registry: Option<&str>) -> String {
-        match registry {
-            _ if self.credentials == Sent::TokenFile => "put a valid token into the file that --token-file names; or check that this one may pull the image".into(),
+        // Docker Hub's credentials have another key than its host: `docker logout docker.io` does not remove them.
+        let name = registry.filter(|registry| *registry != "docker.io").map(|registry| format!(" {registry}"));
+        let name = name.unwrap_or_default();
+        match (self.credentials, registry) {
+            // Docker's own are not asked for then.
+            (Sent::TokenFile, _) => format!(
+                "put a valid token into the file that --token-file names; or leave that out, and \
+                 log in anew as the user that runs this: docker login{name}"
+            ),
             // Wrong credentials fail even for an image that needs none.
-            Some(registry) if self.credentials == Sent::Docker => {
-                // Docker Hub's credentials have another key than its host: `docker logout docker.io` does not remove
-                // them.
-                let name = if registry == "docker.io" { String::new() } else { format!(" {registry}") };
-                format!(
-                    "log in anew as the user that runs this: docker login{name}; or, if the image is public, \
-                     forget the credentials that were refused: docker logout{name}"
-                )
-            }
-            Some(registry) => format!("log in as the user that runs this: docker login {registry}; or check that this login may pull the image"),
-            None => "log in to the registry as the user that runs this (docker login); or check that this login may pull the image".into(),
+            (Sent::Docker, Some(_)) => format!(
+                "log in anew as the user that runs this: docker login{name}; or, if the image is public, \
+                 forget the credentials that were refused: docker logout{name}"
+            ),
+            (_, Some(registry)) => format!("log in as the user that runs this: docker login {registry}; or check that this login may pull the image"),
+            (_, None) => "log in to the registry as the user that runs this (docker login); or check that this login may pull the image".into(),
         }
     }
 }
@@ -244,12 +246,10 @@ mod tests {
             Some("docker.io"),
             "log in anew as the user that runs this: docker login; or, if the image is public, forget the credentials that were refused: docker logout",
         );
-        // Docker's own are not asked for then.
         failure.credentials = Sent::TokenFile;
-        for registry in [Some("ghcr.io"), None] {
-            let expected =
-                "put a valid token into the file that --token-file names; or check that this one may pull the image";
-            assert_eq!(failure.advice(registry).as_deref(), Some(expected));
+        let expected = "put a valid token into the file that --token-file names; or leave that out, and log in anew as the user that runs this: docker login";
+        for (registry, name) in [(Some("ghcr.io"), " ghcr.io"), (Some("docker.io"), ""), (None, "")] {
+            assert_eq!(failure.advice(registry), Some(format!("{expected}{name}")));
         }
     }
 }

@@ -144,7 +144,7 @@ fn a_refused_token_file_has_another_remedy_than_a_refused_login() {
     };
     let token = temp.at("token");
     let of_token = advice(&["--token-file", &token, "--token-user", "ann"], &token);
-    assert!(of_token.contains("--token-file") && !of_token.contains("docker log"), "{of_token}");
+    assert!(of_token.contains("--token-file") && !of_token.contains("docker logout"), "{of_token}");
     let of_none = advice(&[], "");
     assert!(of_none.contains("docker login 127.0.0.1:5000") && !of_none.contains("logout"), "{of_none}");
     std::fs::create_dir(temp.join(".docker")).expect("a directory");
