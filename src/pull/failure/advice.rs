@@ -89,8 +89,8 @@ impl Failure {
         match (self.credentials, registry) {
             // Docker's own are not asked for then.
             (Sent::TokenFile, _) => format!(
-                "put a valid token into the file that --token-file names; or leave that out, and \
-                 log in anew as the user that runs this: docker login{name}"
+                "log in anew as the user that runs this: docker login{name}, and leave --token-file out; \
+                 or put a valid token into that file"
             ),
             // Wrong credentials fail even for an image that needs none.
             (Sent::Docker, Some(_)) => format!(
@@ -247,9 +247,11 @@ mod tests {
             "log in anew as the user that runs this: docker login; or, if the image is public, forget the credentials that were refused: docker logout",
         );
         failure.credentials = Sent::TokenFile;
-        let expected = "put a valid token into the file that --token-file names; or leave that out, and log in anew as the user that runs this: docker login";
         for (registry, name) in [(Some("ghcr.io"), " ghcr.io"), (Some("docker.io"), ""), (None, "")] {
-            assert_eq!(failure.advice(registry), Some(format!("{expected}{name}")));
+            let expected = format!(
+                "log in anew as the user that runs this: docker login{name}, and leave --token-file out; or put a valid token into that file"
+            );
+            assert_eq!(failure.advice(registry), Some(expected));
         }
     }
 }
