@@ -104,6 +104,10 @@ recreate() {
     1) ;;
     *) report 'not touched: cannot determine whether it is current' >&2; exit $code ;;
     esac
+    create_from_image "$@"
+}
+
+create_from_image() {
     image_id "$image" || { report "not touched: the image $image is not on this device" >&2; exit 1; }
     candidate=$(candidate_of "$answer")
     if is_on_hold "$candidate"; then
@@ -116,7 +120,8 @@ recreate() {
     replace "$@"
 }
 
-start() { if inspect . "$name"; then keep_running; else recreate "$@"; fi; }
+# It works without the puller: a container is started even if that cannot be installed.
+start() { if inspect . "$name"; then keep_running; else create_from_image "$@"; fi; }
 
 arguments=$(printf '%s\n' "$@" | sha256sum | cut -d ' ' -f 1)
 if [ "$mode" = current ] || [ "$mode" = started ]; then

@@ -73,11 +73,12 @@ define alm_pull::container (
     *       => $defaults,
   }
 
-  # It depends on nothing that can fail: a container is started from local images even if the registry cannot be reached.
+  # It depends on nothing that can fail: a container is started from local images even if the registry cannot be reached, or if
+  # the wanted version of the executable cannot be installed. It does not use the executable.
   exec { "docker-start ${container}":
     command => [$helper, 'start'] + $recreate_options + $arguments,
     unless  => [$alm_pull::where_installed + [$helper, 'started'] + $options + $arguments],
-    require => Class['alm_pull'],
+    require => Class['alm_pull::helpers'],
     *       => $defaults,
   }
 

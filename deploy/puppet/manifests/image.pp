@@ -82,7 +82,7 @@ define alm_pull::image (
       path        => $alm_pull::path,
       cwd         => '/',
       logoutput   => on_failure,
-      require     => Class['alm_pull'],
+      require     => Class['alm_pull::executable'],
     }
   } else {
     $password = alm_pull::first($token_file, $alm_pull::token_file)
@@ -119,7 +119,7 @@ define alm_pull::image (
       cwd         => '/',
       timeout     => alm_pull::first($timeout, $alm_pull::timeout),
       logoutput   => alm_pull::first($logoutput, $alm_pull::logoutput),
-      require     => Class['alm_pull'],
+      require     => [Class['alm_pull::helpers'], Class['alm_pull::executable']],
     }
 
     # For images that were still used when they were replaced, for example by a container that was removed since.
@@ -131,7 +131,7 @@ define alm_pull::image (
         path        => $alm_pull::path,
         cwd         => '/',
         logoutput   => true,
-        require     => Class['alm_pull'],
+        require     => Class['alm_pull::helpers'],
       }
     }
 

@@ -130,6 +130,7 @@ class alm_pull (
 ) {
   contain alm_pull::install
 
+  # Nothing requires it: a display never stops an update.
   if $monitor {
     contain alm_pull::monitor
     Class['alm_pull::install'] -> Class['alm_pull::monitor']

@@ -1,76 +1,13 @@
-# @summary The executable and its links, the helper scripts, the log's directory and rotation
+# @summary The helper scripts, the executable and its links, the log's directory and rotation
+#
+# Pulls and containers require only the first two.
 #
 # @api private
 class alm_pull::install {
   $executable = $alm_pull::executable
 
-  file { $alm_pull::libexec:
-    ensure => directory,
-    owner  => 'root',
-    group  => 'root',
-    mode   => '0755',
-  }
-
-  ['container', 'image', 'login'].each |$helper| {
-    file { "${alm_pull::libexec}/${helper}":
-      ensure => file,
-      owner  => 'root',
-      group  => 'root',
-      mode   => '0755',
-      source => "puppet:///modules/alm_pull/${helper}.sh",
-    }
-  }
-
-  # The parts that these helpers include.
-  ['common', 'images', 'journal', 'references', 'replace'].each |$part| {
-    file { "${alm_pull::libexec}/${part}.sh":
-      ensure => file,
-      owner  => 'root',
-      group  => 'root',
-      mode   => '0644',
-      source => "puppet:///modules/alm_pull/${part}.sh",
-    }
-  }
-
-  case $alm_pull::install {
-    'package': {
-      $provider = $alm_pull::package_source ? { undef => undef, default => 'dpkg' }
-
-      package { $alm_pull::package_name:
-        ensure   => $alm_pull::package_ensure,
-        provider => $provider,
-        source   => $alm_pull::package_source,
-      }
-
-      $installed = Package[$alm_pull::package_name]
-    }
-    'file': {
-      $source = alm_pull::by_architecture('source', $alm_pull::source)
-      $sum = alm_pull::by_architecture('checksum_value', $alm_pull::checksum_value)
-
-      if $source == undef {
-        fail("alm_pull: install => 'file' needs a source, such as 'puppet:///modules/site/docker-pull-with-progress'")
-      }
-      if $source =~ /\Ahttps?:/ and $sum == undef {
-        fail("alm_pull: the source ${source} needs a checksum_value: the SHA-256 of the executable")
-      }
-
-      file { $executable:
-        ensure         => file,
-        owner          => 'root',
-        group          => 'root',
-        mode           => '0755',
-        source         => $source,
-        checksum       => 'sha256',
-        checksum_value => $sum,
-      }
-
-      $installed = File[$executable]
-    }
-    default: {
-      $installed = undef
-    }
-  }
+  contain alm_pull::helpers
+  contain alm_pull::executable
 
   if $alm_pull::manage_links {
     # A link in the place of the old script, which would otherwise still come first in PATH.
@@ -78,7 +15,7 @@ class alm_pull::install {
       file { "${alm_pull::bin}/${name}":
         ensure  => link,
         target  => $executable,
-        require => $installed,
+        require => Class['alm_pull::executable'],
       }
     }
 
@@ -87,7 +24,7 @@ class alm_pull::install {
       ensure  => link,
       target  => $executable,
       replace => false,
-      require => $installed,
+      require => Class['alm_pull::executable'],
     }
   }
 

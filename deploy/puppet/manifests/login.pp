@@ -32,6 +32,6 @@ define alm_pull::login (
     cwd         => '/',
     timeout     => 120,
     logoutput   => on_failure,
-    require     => Class['alm_pull'],
+    require     => Class['alm_pull::helpers'],
   }
 }

@@ -141,6 +141,24 @@ PP
     grep -q 'PULL SUCCESSFUL' /var/log/alm/docker-pull.log
     cmp /etc/logrotate.d/$name deploy/debian/logrotate
     changes_nothing
+    # A monitor that does not start stops no container.
+    site "package_ensure => '0.0.1-1', monitor => true"
+    sed -i "1i Service { provider => base, status => '/bin/false', start => '/bin/false' }" "$dir/conf/site.pp"
+    docker rm -f packaged
+    apply 6
+    output_has 'Service\[alm-monitor\].*failed'
+    executed_only 'docker-recreate packaged'
+    # A version that cannot be installed: the run fails without a pull, and a container is started or created all the same.
+    site "package_ensure => '9.9-1'"
+    docker stop packaged
+    apply 6
+    output_has 'docker-pull .*: Skipping because of failed dependencies'
+    executed_only 'docker-start packaged'
+    has 0.0.1-1
+    docker rm -f packaged
+    dpkg -P $name
+    apply 6
+    executed_only 'docker-start packaged'
     site "package_ensure => 'latest'"
     apply 2
     executed_only

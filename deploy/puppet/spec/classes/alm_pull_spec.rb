@@ -75,6 +75,18 @@ describe 'alm_pull' do
     it { is_expected.not_to contain_file('/etc/systemd/system/alm-monitor.service') }
   end
 
+  context 'with a monitor, an image and a container' do
+    let(:params) { { 'install' => 'package', 'monitor' => true } }
+    let(:post_condition) { "alm_pull::image { 'a:1': container => 'app' }" }
+
+    ['docker-pull a:1', 'docker-recreate app', 'docker-start app'].each do |title|
+      it { is_expected.not_to contain_exec(title).that_requires('Service[alm-monitor]') }
+    end
+    it { is_expected.to contain_exec('docker-recreate app').that_requires('Package[docker-pull-with-progress]') }
+    it { is_expected.not_to contain_exec('docker-start app').that_requires('Package[docker-pull-with-progress]') }
+    it { is_expected.to contain_exec('docker-start app').that_requires('File[/usr/local/lib/alm-pull/container]') }
+  end
+
   context 'with a monitor, from a file' do
     let(:params) { { 'install' => 'file', 'source' => 'puppet:///modules/site/puller', 'checksum_value' => 'ab', 'monitor' => true } }
 

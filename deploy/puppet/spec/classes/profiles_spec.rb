@@ -11,7 +11,7 @@ telemetry = "#{REGISTRY}/project/alm-telemetry/alm-telemetry:latest"
     it { is_expected.to have_alm_pull__container_resource_count(2) }
 
     [init, app, telemetry].each do |image|
-      it { is_expected.to contain_exec("docker-pull #{image}").that_requires('Class[alm_pull]') }
+      it { is_expected.to contain_exec("docker-pull #{image}").that_requires('Class[alm_pull::executable]') }
     end
     it { is_expected.to contain_exec('docker-recreate alm-app').that_requires("Exec[docker-pull #{app}]") }
     it { is_expected.to contain_exec('docker-recreate alm-telemetry').that_requires("Exec[docker-pull #{telemetry}]") }
@@ -86,7 +86,7 @@ describe 'alm_pull::profile::raspberry_pi' do
     let(:params) { { 'images' => { 'old' => { 'image' => 'a:1', 'container' => 'l', 'ensure' => 'absent' }, 'new' => { 'image' => 'b:1', 'container' => 'r' } } } }
 
     it { is_expected.to compile.with_all_deps }
-    it { is_expected.to contain_exec('docker-forget a:1').that_requires('Class[alm_pull]') }
+    it { is_expected.to contain_exec('docker-forget a:1').that_requires('Class[alm_pull::executable]') }
     it { is_expected.not_to contain_exec('docker-pull a:1') }
     it { is_expected.not_to contain_exec('docker-clean a:1') }
     it { is_expected.not_to contain_exec('docker-recreate l') }

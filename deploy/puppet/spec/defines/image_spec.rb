@@ -17,6 +17,10 @@ describe 'alm_pull::image' do
     )
   end
 
+  it 'needs the executable and the helpers, and neither the links nor the monitor' do
+    is_expected.to contain_exec("docker-pull #{title}").with_require(['Class[Alm_pull::Helpers]', 'Class[Alm_pull::Executable]'])
+  end
+
   it { is_expected.to have_alm_pull__container_resource_count(0) }
   it { is_expected.not_to contain_exec("docker-clean #{title}") }
 
@@ -42,7 +46,7 @@ describe 'alm_pull::image' do
       is_expected.to contain_exec("docker-clean #{title}").with(
         'command' => IMAGE + ['clean'] + STATES + [title],
         'unless' => [WHERE_INSTALLED + IMAGE + ['cleaned'] + STATES + [title]],
-        'require' => 'Class[Alm_pull]',
+        'require' => 'Class[Alm_pull::Helpers]',
       )
     end
   end
@@ -110,7 +114,7 @@ describe 'alm_pull::image' do
       is_expected.to contain_exec('docker-start app').with(
         'command' => CONTAINER + ['start'] + recreate_options + arguments,
         'unless' => [WHERE_INSTALLED + CONTAINER + ['started'] + options + arguments],
-        'require' => 'Class[Alm_pull]',
+        'require' => 'Class[Alm_pull::Helpers]',
       )
     end
 
