@@ -77,7 +77,7 @@ define alm_pull::container (
   # the wanted version of the executable cannot be installed. It does not use the executable.
   exec { "docker-start ${container}":
     command => [$helper, 'start'] + $recreate_options + $arguments,
-    unless  => [$alm_pull::where_installed + [$helper, 'started'] + $options + $arguments],
+    unless  => [$alm_pull::where_helper + [$helper, 'started'] + $options + $arguments],
     require => Class['alm_pull::helpers'],
     *       => $defaults,
   }

@@ -126,7 +126,7 @@ define alm_pull::image (
     if $remove {
       exec { "docker-clean ${image}":
         command     => [$helper, 'clean'] + $state + [$image],
-        unless      => [$alm_pull::where_installed + [$helper, 'cleaned'] + $state + [$image]],
+        unless      => [$alm_pull::where_helper + [$helper, 'cleaned'] + $state + [$image]],
         environment => $alm_pull::command_environment,
         path        => $alm_pull::path,
         cwd         => '/',

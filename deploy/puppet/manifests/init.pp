@@ -136,8 +136,10 @@ class alm_pull (
     Class['alm_pull::install'] -> Class['alm_pull::monitor']
   }
 
-  # In a first run with --noop the executable does not exist yet, which Puppet would report as an error of the check.
-  $where_installed = ['/bin/sh', '-c', '[ -x "$0" ] && exec "$0" "$@"']
+  # In a run with --noop the helper or the executable may not exist yet, which Puppet would report as an error of the check. The
+  # second is for helpers that do not use the executable.
+  $where_installed = ['/bin/sh', '-c', '[ -x "$0" ] && [ -x "$1" ] && exec "$@"', $executable]
+  $where_helper = ['/bin/sh', '-c', '[ -x "$0" ] && exec "$0" "$@"']
 
   # The environment of every command. Puppet removes HOME; the program and docker find root's home themselves.
   $command_environment = $environment + [

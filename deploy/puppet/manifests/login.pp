@@ -26,7 +26,7 @@ define alm_pull::login (
 
   exec { "docker-login ${registry}":
     command     => [$helper, 'login'] + $arguments,
-    unless      => [$alm_pull::where_installed + [$helper, 'current'] + $arguments],
+    unless      => [$alm_pull::where_helper + [$helper, 'current'] + $arguments],
     environment => $alm_pull::command_environment,
     path        => $alm_pull::path,
     cwd         => '/',

@@ -8,8 +8,9 @@ at_exit { FileUtils.remove_entry(modules) }
 File.symlink(module_root, File.join(modules, 'alm_pull'))
 
 REGISTRY = 'europe-west1-docker.pkg.dev'.freeze
-WHERE_INSTALLED = ['/bin/sh', '-c', '[ -x "$0" ] && exec "$0" "$@"'].freeze
 PULLER = '/usr/bin/docker-pull-with-progress'.freeze
+WHERE_INSTALLED = ['/bin/sh', '-c', '[ -x "$0" ] && [ -x "$1" ] && exec "$@"', PULLER].freeze
+WHERE_HELPER = ['/bin/sh', '-c', '[ -x "$0" ] && exec "$0" "$@"'].freeze
 CONTAINER = ['/usr/local/lib/alm-pull/container'].freeze
 IMAGE = ['/usr/local/lib/alm-pull/image'].freeze
 STATES = ['--state', '/var/lib/alm', '--run', '/run/alm'].freeze

@@ -10,6 +10,15 @@ fresh_noop() {
     output_has 'Exec\[docker-pull .*/app:latest\]/returns: .*noop'
     output_has 'Exec\[docker-recreate app\]/returns: .*noop'
     output_lacks '^(Error|Warning):'
+    # The same with the helpers and without the executable, as after a first run that could not install it.
+    mkdir "$dir/libexec"
+    for helper in "$module"/files/*.sh; do install -m 755 "$helper" "$dir/libexec/"; done
+    for helper in container image login; do mv "$dir/libexec/$helper.sh" "$dir/libexec/$helper"; done
+    apply 0 --noop
+    output_has 'Exec\[docker-pull .*/app:latest\]/returns: .*noop'
+    output_has 'Exec\[docker-recreate app\]/returns: .*noop'
+    output_lacks '^(Error|Warning):'
+    rm -r "$dir/libexec"
 }
 
 first_run() {

@@ -45,7 +45,7 @@ describe 'alm_pull::image' do
     it 'cleans in each run, whether or not the pull succeeds' do
       is_expected.to contain_exec("docker-clean #{title}").with(
         'command' => IMAGE + ['clean'] + STATES + [title],
-        'unless' => [WHERE_INSTALLED + IMAGE + ['cleaned'] + STATES + [title]],
+        'unless' => [WHERE_HELPER + IMAGE + ['cleaned'] + STATES + [title]],
         'require' => 'Class[Alm_pull::Helpers]',
       )
     end
@@ -113,7 +113,7 @@ describe 'alm_pull::image' do
     it 'starts it from the local image, whether or not the pull succeeds' do
       is_expected.to contain_exec('docker-start app').with(
         'command' => CONTAINER + ['start'] + recreate_options + arguments,
-        'unless' => [WHERE_INSTALLED + CONTAINER + ['started'] + options + arguments],
+        'unless' => [WHERE_HELPER + CONTAINER + ['started'] + options + arguments],
         'require' => 'Class[Alm_pull::Helpers]',
       )
     end
