@@ -339,6 +339,8 @@ exit code 1"
 > ./var/log/alm/docker-pull.log.1
 > ./var/log/alm/docker-pull.log.2.gz" 'after removal: '
     touch "$root/var/log/alm/docker-pull.log-20261128-1795887000"{,.gz}
+    # What the Puppet module has written.
+    mkdir -p "$root/var/lib/alm/container" && touch "$root/var/lib/alm/container/app.json"
     inside dpkg -P $NAME >/dev/null
     same "$(diff <(echo "$before") <(files))" '' 'after purge: '
 

@@ -191,7 +191,8 @@ node_cases() {
 
     run_case 'the registry cannot be reached, as the check reports: the pull is skipped' registry_unreachable
     run_case 'a refused login: the pull is tried and fails' login_refused
-    run_case "ensure => absent: the image's state is removed, its container goes on" absent
+    run_case "ensure => absent: the states of the image and its container are removed, the container goes on" absent
+    run_case "a container's entry gets another name: the state of the old one goes with it" renamed
     run_case 'no digest is known: reported with the correction, not pulled in every run' without_digest
     run_case 'registry down, when_unknown pull: the run fails, nothing is recreated' registry_down
     run_case 'registry down: a stopped or removed container starts from the local image' start_without_registry

@@ -133,6 +133,7 @@ if [ "$mode" = current ] || [ "$mode" = started ]; then
     is_current
     clear_mark
     publish_running
+    forget_removed
     exit
 fi
 

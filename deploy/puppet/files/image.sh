@@ -4,6 +4,8 @@
 #   image pull [OPTION...] IMAGE PULL...       pull it with the command PULL..., and record that it was pulled here
 #   image clean [OPTION...] IMAGE              remove images that were pulled under this name, were replaced, and are not used
 #   image cleaned [OPTION...] IMAGE            exit 0 if there are no such images
+#   image forget [OPTION...] IMAGE FORGET...   forget its pulls with the command FORGET..., and the states of its containers
+#   image forgotten [OPTION...] IMAGE JSON...  exit 0 if there are no such states; the command JSON... shows those of the pulls
 # Options:
 #   --when-unknown pull|skip   the answer of `current` if the image is here and the registry cannot be asked [skip]
 #   --remove-replaced          `pull` cleans, too
@@ -47,11 +49,25 @@ was_reported_today() {
     [ "$now" -ge "$reported" ] && [ "$now" -lt $((reported + 24 * 3600)) ]
 }
 
+# An image's name in docker's short form, and with the tag.
+short_form() { # NAME
+    short=${1#docker.io/} short=${short#index.docker.io/} short=${short#library/}
+    case ${short##*/} in *[:@]*) ;; *) short=$short:latest ;; esac
+    printf '%s\n' "$short"
+}
+
+# The files with the public states of the image's containers.
+container_states() {
+    id=$(short_form "$image")
+    for file in "$state"/container/*.json; do
+        runs=$(sed -n 's/^{"v":1,"name":"[^"]*","image":"\([^"]*\)",.*/\1/p' "$file" 2>/dev/null) || continue
+        [ -z "$runs" ] || [ "$(short_form "$runs")" != "$id" ] || printf '%s\n' "$file"
+    done
+}
+
 # Whether the last check failed for a reason for which a pull would fail, too; read from the state that the check wrote.
 would_pull_fail() {
-    # The name in docker's short form, and with the tag.
-    id=${image#docker.io/} id=${id#index.docker.io/} id=${id#library/}
-    case ${id##*/} in *[:@]*) ;; *) id=$id:latest ;; esac
+    id=$(short_form "$image")
     key='[{,]'
     for file in "$run"/pull/*.json "$state"/pull/*.json; do
         # Only small regular files can be states.
@@ -116,5 +132,13 @@ cleaned)
     kept=$(sed -n 's/^kept //p' "$(record_of "$image")" 2>/dev/null) || kept=''
     ! replaced_ids "$image" | grep -qvxF "${kept:-none}"
     ;;
+forget)
+    container_states | while read -r file; do rm -f "$file"; done
+    code=0
+    "$@" || code=$?
+    # 3: there are no states of pulls.
+    [ $code = 3 ] || exit $code
+    ;;
+forgotten) [ -z "$(container_states)" ] && ! "$@" | grep -q '"id":"' ;;
 *) usage ;;
 esac

@@ -109,3 +109,15 @@ publish_running() {
     *) mkdir -p "$states" && publish Running ;;
     esac
 }
+
+# Removes the public states of other containers that do not exist any more, for example because their entry got another name. If
+# one of them is still kept, it gets a state again when it is created. One with a journal is being changed, or has failed.
+forget_removed() {
+    all=''
+    for file in "$states"/*.json; do
+        other=${file##*/} other=${other%.json}
+        if [ ! -e "$file" ] || [ "$other" = "$name" ] || [ -e "$states/.$other.journal" ]; then continue; fi
+        [ -n "$all" ] || all=$(docker ps --all --format '{{.Names}}' 2>/dev/null) || return 0
+        printf '%s\n' "$all" | tr , '\n' | grep -qxF -e "$other" || rm -f "$file"
+    done
+}

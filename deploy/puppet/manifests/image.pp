@@ -7,8 +7,9 @@
 # @param image
 #   The image: `[REGISTRY/]NAME[:TAG][@DIGEST]`.
 # @param ensure
-#   `absent` removes the state of the image's pulls, so that status, monitor and metrics no longer show it. The image and its
-#   containers stay: removing a line from Hiera must not remove what runs.
+#   `absent` removes the states of the image's pulls and of its containers, so that `alm status` and the monitor no longer show
+#   them. The image and its containers stay: removing a line from Hiera must not remove what runs. The file of `metrics` has the
+#   image until the next pull or check of another image; if this was the last one, remove the file.
 # @param container
 #   The container to keep on the image; if unset, the image is only pulled.
 # @param run_args
@@ -73,16 +74,18 @@ define alm_pull::image (
     }
 
     $status = [$alm_pull::executable, '--status', '--ascii'] + $states
+    $helper = "${alm_pull::libexec}/image"
+    $of = ['--state', $alm_pull::state, $image] + $status
+    $where_known = ['/bin/sh', '-c', '! [ -x "$0" ] || ! [ -x "$1" ] || exec "$@"', $alm_pull::executable]
 
     exec { "docker-forget ${image}":
-      command     => $status + ['--forget', $image],
-      # The status may also have a line of a container that runs the image: it has no id, and stays.
-      unless      => [['/bin/sh', '-c', '! [ -x "$0" ] || ! "$0" "$@" | grep -q \'"id":"\''] + $status + ['--json', $image]],
+      command     => [$helper, 'forget'] + $of + ['--forget', $image],
+      unless      => [$where_known + [$helper, 'forgotten'] + $of + ['--json', $image]],
       environment => $alm_pull::command_environment,
       path        => $alm_pull::path,
       cwd         => '/',
       logoutput   => on_failure,
-      require     => Class['alm_pull::executable'],
+      require     => [Class['alm_pull::helpers'], Class['alm_pull::executable']],
     }
   } else {
     $password = alm_pull::first($token_file, $alm_pull::token_file)

@@ -208,6 +208,23 @@ variable_changed() {
     apply 2
 }
 
+# Its state is there as long as the container is.
+renamed() {
+    profile_images "app: {image: $HUB/app:latest, container: other, run_args: [$sigkill, --network, none]}"
+    apply 2
+    executed_only 'docker-recreate other'
+    has_status Running
+    docker rm -f app
+    changes_nothing
+    [ "$(cd "$dir/state/container" && echo *)" = 'other.json telemetry.json' ]
+    docker rm -f other
+    default_app
+    apply 2
+    executed_only 'docker-recreate app'
+    changes_nothing
+    [ "$(cd "$dir/state/container" && echo *)" = 'app.json telemetry.json' ]
+}
+
 # The engine calls both of them running.
 paused_or_unhealthy() {
     docker pause app

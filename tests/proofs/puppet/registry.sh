@@ -126,6 +126,8 @@ absent() {
     apply 2
     executed_only "docker-forget $HUB/telemetry:latest"
     [ "$(image_state telemetry)" = '[]' ]
+    [ ! -e "$dir/state/container/telemetry.json" ]
+    has_status Running
     is_unchanged "$before"
     changes_nothing
     default_app

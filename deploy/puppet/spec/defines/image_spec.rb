@@ -28,7 +28,13 @@ describe 'alm_pull::image' do
     let(:params) { { 'ensure' => 'absent' } }
 
     it { is_expected.not_to contain_exec("docker-pull #{title}") }
-    it { is_expected.to contain_exec("docker-forget #{title}").with_command([PULLER, '--status', '--ascii', '--forget', title]) }
+    it 'forgets its pulls, and the states of its containers' do
+      of = ['--state', '/var/lib/alm', title, PULLER, '--status', '--ascii']
+      is_expected.to contain_exec("docker-forget #{title}").with(
+        'command' => IMAGE + ['forget'] + of + ['--forget', title],
+        'unless' => [['/bin/sh', '-c', '! [ -x "$0" ] || ! [ -x "$1" ] || exec "$@"', PULLER] + IMAGE + ['forgotten'] + of + ['--json', title]],
+      )
+    end
 
     context 'with a container' do
       let(:params) { super().merge('container' => 'app') }
