@@ -30,6 +30,9 @@ class alm_pull::install {
 
   if $alm_pull::manage_log {
     $directory = regsubst($alm_pull::log, '/[^/]+\z', '')
+    if $directory == '' {
+      fail("alm_pull: the log ${alm_pull::log} has no directory that could be managed: put it into one, or set manage_log => false")
+    }
 
     # Readable for everyone: customers follow it with `alm pull -f`.
     file { $directory:

@@ -99,6 +99,12 @@ describe 'alm_pull' do
     it { is_expected.to contain_file('/usr/local/bin/alm-status').with_ensure('link') }
   end
 
+  context 'with a log in the root directory' do
+    let(:params) { { 'log' => '/x.log' } }
+
+    it { is_expected.to compile.and_raise_error(%r{the log /x.log has no directory that could be managed}) }
+  end
+
   context 'with a site that would break out of its quotes' do
     let(:params) { { 'install' => 'package', 'monitor' => true, 'site' => "x' --state /etc" } }
 
