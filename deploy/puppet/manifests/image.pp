@@ -88,6 +88,14 @@ define alm_pull::image (
       require     => [Class['alm_pull::helpers'], Class['alm_pull::executable']],
     }
   } else {
+    $of_container = {
+      'run_args' => $run_args, 'command' => $command, 'restart_on' => $restart_on, 'grace' => $grace, 'grace_limit' => $grace_limit,
+    }
+    $useless = $of_container.filter |$key, $value| { !($value in [undef, []]) }.keys
+    unless $useless.empty or $container {
+      fail("alm_pull: '${title}' has ${useless.join(', ')} and no container: name the container")
+    }
+
     $password = alm_pull::first($token_file, $alm_pull::token_file)
     $user = alm_pull::first($token_user, $alm_pull::token_user)
 

@@ -37,7 +37,9 @@ define alm_pull::update (
   unless $unknown.empty {
     fail("alm_pull: references names ${unknown.join(', ')}, which are not in images")
   }
-  $wanted = $images.map |$name, $entry| { [$name, $entry + { 'image' => alm_pull::first($references[$name], $entry['image']) }] }
+  $wanted = $images.map |$name, $entry| {
+    [$name, { 'ensure' => 'present' } + $entry + { 'image' => alm_pull::first($references[$name], $entry['image']) }]
+  }
 
   if $docker_login and $registry and $token_file {
     alm_pull::login { $registry:
@@ -51,7 +53,20 @@ define alm_pull::update (
 
   # Pulls come first: a container is stopped only after everything is downloaded. Each container needs only its own image, so
   # an image that cannot be pulled does not delay the others. Several containers may run the same image.
-  $pulls = $wanted.map |$pair| { $pair[1].filter |$key, $value| { $key in ['image', 'ensure', 'platform', 'timeout', 'when_unknown'] } }
+  $of_pull = ['ensure', 'platform', 'timeout', 'when_unknown']
+  $pulls = $wanted.map |$pair| { $pair[1].filter |$key, $value| { $key in (['image'] + $of_pull) } }
+
+  # Names are compared as elements, because `==` ignores case.
+  $wanted.each |$index, $pair| {
+    $first = $wanted[0, $index].filter |$other| { [$other[1]['image'], $pair[1]['image']].unique.length == 1 }[0]
+    if $first {
+      $different = $of_pull.filter |$key| { [$first[1][$key], $pair[1][$key]].unique.length > 1 }
+      unless $different.empty {
+        $what = "differ in ${different.join(', ')}, and both are the image ${pair[1]['image']}, which is pulled once"
+        fail("alm_pull: the entries ${first[0]} and ${pair[0]} of images ${what}: give both the same")
+      }
+    }
+  }
 
   $pulls.unique.each |$pull| {
     $kept = $wanted.any |$pair| {
@@ -64,12 +79,17 @@ define alm_pull::update (
     }
   }
 
+  $of_container = ['run_args', 'command', 'restart_on', 'grace', 'grace_limit']
   $wanted.each |$pair| {
     $entry = $pair[1]
+    $useless = $of_container.filter |$key| { $key in $entry }
+    unless $useless.empty or $entry['container'] or $entry['ensure'] == 'absent' {
+      fail("alm_pull: the entry ${pair[0]} of images has ${useless.join(', ')} and no container: name the container")
+    }
 
     # The container of an absent image is not removed here.
     if $entry['container'] and $entry['ensure'] != 'absent' {
-      $settings = $entry.filter |$key, $value| { $key in ['run_args', 'command', 'restart_on', 'grace', 'grace_limit'] }
+      $settings = $entry.filter |$key, $value| { $key in $of_container }
 
       alm_pull::container { $entry['container']:
         image           => $entry['image'],

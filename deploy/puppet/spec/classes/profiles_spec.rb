@@ -117,9 +117,42 @@ describe 'alm_pull::profile::raspberry_pi' do
   end
 
   context 'with two entries that pull one image differently' do
-    let(:params) { { 'images' => { 'left' => { 'image' => 'a:1' }, 'right' => { 'image' => 'a:1', 'timeout' => 60 } } } }
+    let(:params) { { 'images' => { 'left' => { 'image' => 'a:1', 'platform' => 'linux/arm' }, 'other' => { 'image' => 'a:V1' }, 'right' => entry } } }
+    let(:entry) { { 'image' => 'a:1', 'timeout' => 60 } }
 
-    it { is_expected.to compile.and_raise_error(%r{Duplicate declaration: Alm_pull::Image\[a:1\]}) }
+    it { is_expected.to compile.and_raise_error(%r{the entries left and right of images differ in platform, timeout, and both are the image a:1}) }
+
+    context 'because of a reference' do
+      let(:params) { super().merge('references' => { 'other' => 'a:1' }) }
+      let(:entry) { { 'image' => 'a:2' } }
+
+      it { is_expected.to compile.and_raise_error(%r{the entries left and other of images differ in platform, and}) }
+    end
+
+    context 'with other letters in the tag' do
+      let(:entry) { { 'image' => 'a:v1', 'ensure' => 'present', 'timeout' => 60 } }
+
+      it { is_expected.to compile.with_all_deps }
+    end
+  end
+
+  context 'with two entries of which one says the default' do
+    let(:params) { { 'images' => { 'left' => { 'image' => 'a:1' }, 'right' => { 'image' => 'a:1', 'ensure' => 'present' } } } }
+
+    it { is_expected.to compile.with_all_deps }
+  end
+
+  context 'with run_args and no container' do
+    let(:params) { { 'images' => { 'app' => { 'image' => 'a:1', 'run_args' => [], 'grace' => 0 }.merge(more) } } }
+    let(:more) { {} }
+
+    it { is_expected.to compile.and_raise_error(%r{the entry app of images has run_args, grace and no container}) }
+
+    context 'when absent' do
+      let(:more) { { 'ensure' => 'absent' } }
+
+      it { is_expected.to compile.with_all_deps }
+    end
   end
 
   context 'with an unknown setting' do

@@ -143,6 +143,12 @@ describe 'alm_pull::image' do
     end
   end
 
+  context 'with what concerns a container, and none' do
+    let(:params) { { 'command' => ['serve'], 'restart_on' => ['/etc/app.yaml'], 'grace' => 0 } }
+
+    it { is_expected.to compile.and_raise_error(%r{'#{Regexp.escape(title)}' has command, restart_on, grace and no container}) }
+  end
+
   context 'with an image that another resource pulls' do
     let(:params) { { 'image' => 'app:1' } }
     let(:pre_condition) { "class { 'alm_pull': install => 'package' } alm_pull::image { 'app:1': }" }
