@@ -1,7 +1,8 @@
 # @summary The service that sends the states of this device's images to a broker, and notices to people
 #
 # Puppet's own host certificate is the device's identity: only root can read the key, systemd passes a copy of it to
-# the service, and a renewed certificate restarts the service.
+# the service, and a renewed certificate restarts the service. It reads the states in the directories that are the defaults of
+# `alm_pull`'s `run` and `state`; it cannot be given others here.
 #
 # @param broker
 #   The broker, such as `mqtts://broker.example.com:8883`; if unset, only notices are sent.

@@ -15,7 +15,8 @@
 # @param viewer_port
 #   The port where mosquitto listens for viewers (WebSocket), to which nginx forwards them; 0: none.
 # @param page_port
-#   The port where nginx serves the page (HTTPS); 0: this class does not manage nginx. It needs a `viewer_port`.
+#   The port where nginx serves the page (HTTPS); 0: this class does not manage nginx. It needs a `viewer_port`. If unset, 443, or
+#   0 with `viewer_port => 0`.
 # @param page_cert
 #   The page's certificate, with its intermediate certificates; if unset, the broker's. Browsers do not know Puppet's CA and
 #   warn of its certificates.

@@ -4,8 +4,8 @@
 # otherwise still come first in PATH. Before that, remove the resources that download the script from the catalog.
 #
 # @param install
-#   `package` installs a package of the node's package sources; `file` takes the executable from `source`; `none` does not
-#   install it.
+#   `package` installs a package of the node's package sources, which has to be there: Debian has no such package; `file` takes the
+#   executable from `source`; `none` does not install it.
 # @param package_name
 #   The package's name.
 # @param package_ensure
@@ -20,7 +20,8 @@
 # @param architecture
 #   The architecture of the userland, as dpkg names it.
 # @param executable
-#   The executable's path.
+#   The executable's path; if unset, `docker-pull-with-progress` in `libexec` with `install => 'file'`, else
+#   `/usr/bin/docker-pull-with-progress`.
 # @param libexec
 #   The directory for the scripts of this module.
 # @param bin
@@ -29,7 +30,8 @@
 #   Whether to put links to the executable into `bin`: `docker-pull-with-progress`, `alm-pull`, `alm-status`, and `alm`
 #   if there is no `alm` yet.
 # @param manage_log
-#   Whether to manage the log's directory and its rotation; the package has its own configuration.
+#   Whether to manage the log's directory and its rotation; if unset, `true` with `install => 'file'`, else `false`: the package
+#   has its own configuration.
 # @param logrotate
 #   The path of logrotate's configuration file.
 # @param log
@@ -61,15 +63,20 @@
 # @param grace_limit
 #   A new container with a health check must be healthy within this number of seconds.
 # @param state
-#   The directory for data that survives a restart: pulled images, rollbacks, the states of containers.
+#   The directory for data that survives a restart: pulled images, rollbacks, the states of containers. `alm status`, the monitor
+#   and `alm_pull::agent` read the states of containers in `/var/lib/alm/container`; with another `state` they show none.
 # @param run
-#   The directory where `docker-pull-with-progress` keeps the states of images until the next boot.
+#   The directory where `docker-pull-with-progress` keeps the states of images until the next boot, in `pull`. The monitor and
+#   `alm_pull::agent` read `/run/alm/pull`, so with another `run` they do not show what this module pulls; `alm status` does with
+#   `--state RUN/pull`, without the containers.
 # @param monitor
-#   Whether the first console shows the states of the images, for people in front of the device.
+#   Whether the first console shows the states of the images, for people in front of the device. It needs systemd, and the
+#   defaults of `state` and `run`. No pull and no container depends on it.
 # @param site
 #   The location of the device, shown by the monitor.
 # @param metrics
 #   A text file for Prometheus' node_exporter, such as `/var/lib/prometheus/node-exporter/alm.prom`; if unset, none.
+#   Each pull and each check writes it anew: an image with `ensure => absent` is in it until the next one of another image.
 # @param environment
 #   Additional environment of all commands, such as `['NAME=value']`. It is visible in reports: no secrets here.
 # @param path
