@@ -55,6 +55,8 @@ pub(crate) struct ReadPacer {
     last: Duration,
     /// By how much the last pause can be prolonged.
     rest: Duration,
+    /// Whether it was too long once: then none is prolonged, because few bytes can be many small pieces.
+    was_behind: bool,
     /// The lines read since the last pause.
     lines: usize,
 }
@@ -62,7 +64,7 @@ pub(crate) struct ReadPacer {
 impl ReadPacer {
     /// `max` is the longest pause. The first ones are shorter, as a pull on a fast link begins with many lines.
     pub(crate) fn new(max: Duration) -> Self {
-        Self { max, last: WATCHED, rest: Duration::ZERO, lines: 0 }
+        Self { max, last: WATCHED, rest: Duration::ZERO, was_behind: false, lines: 0 }
     }
 
     /// Counts a line that was read.
@@ -78,7 +80,8 @@ impl ReadPacer {
         let left = Duration::from_millis(PERIOD - at % PERIOD);
         self.last = if is_behind { (self.last / 2).max(MIN_PAUSE) } else { (self.last * 2).min(self.max) };
         let pause = self.last.min(left);
-        self.rest = if is_behind { Duration::ZERO } else { self.max.min(left).saturating_sub(pause) };
+        self.was_behind |= is_behind;
+        self.rest = if self.was_behind { Duration::ZERO } else { self.max.min(left).saturating_sub(pause) };
         pause
     }
 
@@ -134,10 +137,13 @@ mod tests {
         assert_eq!(pacer.next(false, 900).as_millis(), 70);
         assert_eq!(pacer.prolong(|| 0), None);
         let mut pacer = ReadPacer::new(WATCHED);
+        assert_eq!(pacer.next(false, 0), WATCHED);
+        assert_eq!(pacer.prolong(|| 0), None);
+        // Nor after an engine has written small pieces.
+        let mut pacer = ReadPacer::new(UNWATCHED);
         assert_eq!(pacer.next(true, 0).as_micros(), 97_500);
-        assert_eq!(pacer.next(true, 98).as_micros(), 48_750);
-        assert_eq!(pacer.next(false, 147).as_micros(), 97_500);
-        assert_eq!(pacer.prolong(|| 0), Some(WATCHED.saturating_sub(Duration::from_micros(97_500))));
+        assert_eq!(pacer.next(false, 98).as_millis(), 195);
+        assert_eq!(pacer.prolong(|| 0), None);
     }
 
     #[test]
