@@ -1,7 +1,8 @@
 //! Replaces `src/os/signals.rs`: no signal ever comes.
 
-use crate::os::output::Output;
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 #[derive(Clone)]
 pub(crate) struct Signals;
@@ -22,23 +23,6 @@ impl Signals {
     }
 }
 
-pub(crate) struct Continued;
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[expect(dead_code, reason = "as the real one")]
-pub(crate) enum Place {
-    Same,
-    Lost,
-    Taken,
-}
-
-impl Continued {
-    pub(crate) fn catch() -> Self {
-        Self
-    }
-
-    #[expect(clippy::unused_self, reason = "as the real one")]
-    pub(crate) fn place(&self, _output: &Output) -> Place {
-        Place::Same
-    }
+pub(crate) fn continued() -> Arc<AtomicBool> {
+    Arc::default()
 }

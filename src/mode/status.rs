@@ -7,8 +7,8 @@ use crate::args::{Show, StatusOptions};
 use crate::docker::reference::{Reference, is_same};
 use crate::os::charset::Charset;
 use crate::os::clock::now;
-use crate::os::output::Output;
-use crate::os::signals::{Continued, Place, Signals};
+use crate::os::output::{Output, Place};
+use crate::os::signals::{self, Signals};
 use crate::os::wait::{TICK, ready};
 use crate::pull::signal_exit_code;
 use crate::report::fit;
@@ -166,7 +166,7 @@ fn forget(store: &Store, reference: &Reference, program: &str, charset: Charset)
 /// Shows the states until a signal comes or the reader closes stdout: redrawn on a terminal, printed again after each
 /// change into a pipe.
 fn follow(store: &Store, reference: Option<&Reference>, program: &str, charset: Charset) -> u8 {
-    let (signals, continued) = (Signals::catch(false), Continued::catch());
+    let (signals, continued) = (Signals::catch(false), signals::continued());
     let followed = Output::stdout().and_then(|mut output| {
         let is_terminal = io::stdout().is_terminal();
         let (mut drawn, mut size) = (String::new(), output.size());
@@ -181,7 +181,7 @@ fn follow(store: &Store, reference: Option<&Reference>, program: &str, charset: 
                 // Rows above the top of the terminal could not be redrawn.
                 shorten(&mut text, now.1.saturating_sub(1).max(1));
             }
-            let place = continued.place(&output);
+            let place = output.place(&continued);
             if place != Place::Same {
                 drawn.clear();
             }

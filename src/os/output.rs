@@ -13,6 +13,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Linux's `PIPE_BUF`: a pipe that poll reports as writable accepts this many bytes without blocking.
@@ -65,6 +66,17 @@ pub(crate) fn stdout_takes_color() -> bool {
 pub(crate) fn stdout_has_cursor() -> bool {
     let is_able = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
     io::stdout().is_terminal() && is_able
+}
+
+/// What may be done with the terminal on which something was drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It can be drawn over.
+    Same,
+    /// It is somewhere above: the next frame begins below the cursor.
+    Lost,
+    /// Nothing, because the shell uses it (`bg`).
+    Taken,
 }
 
 /// One of the program's own outputs.
@@ -140,9 +152,18 @@ impl Output {
         }
     }
 
-    /// Whether another process group has this terminal in the foreground.
-    pub(crate) fn is_background(&self) -> bool {
-        rustix::termios::tcgetpgrp(&self.file).is_ok_and(|group| group != rustix::process::getpgrp())
+    /// What may be done with what was drawn here. `continued` is set if this program was stopped since the last call: meanwhile
+    /// others have written on the terminal. A program that has never been stopped is not asked for its group: `timeout` gives
+    /// one of its own to what it starts.
+    pub(crate) fn place(&self, continued: &AtomicBool) -> Place {
+        if !continued.load(Ordering::Relaxed) {
+            Place::Same
+        } else if rustix::termios::tcgetpgrp(&self.file).is_ok_and(|group| group != rustix::process::getpgrp()) {
+            Place::Taken
+        } else {
+            continued.store(false, Ordering::Relaxed);
+            Place::Lost
+        }
     }
 
     /// Writes what fits until then, and returns how many bytes are left. The limit is for all pieces together: a reader

@@ -3,7 +3,6 @@
 //! **Invariant:** a handler stores a number and ends a sleep, and does nothing else. A hang-up (SIGHUP) is caught and
 //! ignored: when an SSH session ends, the pull continues and is written to the log.
 
-use crate::os::output::Output;
 use crate::os::wait::any_ready;
 use rustix::event::{PollFd, PollFlags};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM};
@@ -76,39 +75,12 @@ impl Signals {
     }
 }
 
-/// Whether this program was stopped (Ctrl-Z) and continued (`fg`, `bg`): meanwhile others have written on its terminal.
-pub(crate) struct Continued(Arc<AtomicBool>);
-
-/// What may be done with the terminal on which something was drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// It can be drawn over.
-    Same,
-    /// It is somewhere above: the next frame begins below the cursor.
-    Lost,
-    /// Nothing, because the shell uses it (`bg`).
-    Taken,
-}
-
-impl Continued {
-    pub(crate) fn catch() -> Self {
-        let continued = Arc::new(AtomicBool::new(false));
-        // Fails only for signals that cannot be caught.
-        let _ = signal_hook::flag::register(SIGCONT, Arc::clone(&continued));
-        Self(continued)
-    }
-
-    /// A program that has never been stopped is not asked for its group: `timeout` gives one of its own to what it starts.
-    pub(crate) fn place(&self, output: &Output) -> Place {
-        if !self.0.load(Ordering::Relaxed) {
-            Place::Same
-        } else if output.is_background() {
-            Place::Taken
-        } else {
-            self.0.store(false, Ordering::Relaxed);
-            Place::Lost
-        }
-    }
+/// Set whenever this program was stopped (Ctrl-Z) and continued (`fg`, `bg`), for [`Output::place`](super::output::Output::place).
+pub(crate) fn continued() -> Arc<AtomicBool> {
+    let continued = Arc::new(AtomicBool::new(false));
+    // Fails only for signals that cannot be caught.
+    let _ = signal_hook::flag::register(SIGCONT, Arc::clone(&continued));
+    continued
 }
 
 #[cfg(test)]

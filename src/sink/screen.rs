@@ -8,8 +8,8 @@
 //! does not accept is dropped, and its log lines are written with the next one.
 
 use crate::os::charset::Charset;
-use crate::os::output::{Output, WritePolicy};
-use crate::os::signals::{Continued, Place};
+use crate::os::output::{Output, Place, WritePolicy};
+use crate::os::signals;
 use crate::pull::Verdict;
 use crate::pull::layer::Phase;
 use crate::pull::snapshot::Snapshot;
@@ -20,6 +20,8 @@ use crate::sink::frame;
 use crate::sink::{self, Closing, Sink};
 use std::fmt::Write as _;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// The real time between two frames, however fast a recording is played.
@@ -42,7 +44,7 @@ pub(crate) struct Screen {
     /// Wraps lines of the log as `alm pull` does.
     layout: Layout,
     policy: WritePolicy,
-    continued: Continued,
+    continued: Arc<AtomicBool>,
     /// When the next frame may be drawn.
     next: Option<Instant>,
     /// Log lines that are still to be written above the bars.
@@ -68,7 +70,7 @@ impl Screen {
             stamp,
             layout: Layout::new(color, charset),
             policy,
-            continued: Continued::catch(),
+            continued: signals::continued(),
             next: None,
             log: String::new(),
             lost: 0,
@@ -82,7 +84,7 @@ impl Screen {
 
     /// Draws `log` and `area`, if they changed; `is_last` waits for the terminal.
     fn paint(&mut self, size: (usize, usize), is_last: bool) -> io::Result<()> {
-        let place = self.continued.place(&self.output);
+        let place = self.output.place(&self.continued);
         if place != Place::Same {
             self.drawn.clear();
         }
