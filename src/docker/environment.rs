@@ -7,7 +7,6 @@ use crate::docker::platform::Platform;
 use crate::os::user;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io::{IsTerminal as _, stdin};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,7 +45,8 @@ impl Environment {
             home: home(),
             path: variable("PATH").unwrap_or(DEFAULT_PATH.into()),
             helper_limit: HELPER_LIMIT,
-            terminal: stdin().is_terminal(),
+            // Not std's stdin, which comes with a buffer.
+            terminal: rustix::termios::isatty(rustix::stdio::stdin()),
         }
     }
 

@@ -245,7 +245,7 @@ impl Layer {
     }
 
     /// The engine waits before it tries again. Returns whether this is new: it counts the seconds down.
-    fn retry(&mut self, seconds: u64) -> bool {
+    fn retry(&mut self, seconds: u32) -> bool {
         let is_expected = std::mem::replace(&mut self.may_restart, true);
         let is_known = match self.phase {
             _ if self.is_downloaded() && !is_expected => return false,

@@ -31,7 +31,7 @@ use std::borrow::Cow;
 const MAX_LAYERS: usize = 1024;
 
 /// The space for layers from the beginning: without it they are copied to larger and larger places, which all stay in memory.
-const USUAL_LAYERS: usize = 48;
+pub(crate) const USUAL_LAYERS: usize = 48;
 
 /// How many blobs that are not layers are kept.
 const MAX_OTHERS: usize = 64;
@@ -388,7 +388,7 @@ mod tests {
     const DOWNLOADED: LayerEvent = (Phase::Downloaded, Numbers::NONE);
     const COMPLETE: LayerEvent = (Phase::Complete, Numbers::NONE);
 
-    fn retrying(seconds: u64) -> LayerEvent {
+    fn retrying(seconds: u32) -> LayerEvent {
         (Phase::Retrying(seconds), Numbers::NONE)
     }
 
@@ -707,7 +707,7 @@ mod tests {
                     2 => VERIFYING,
                     3 => DOWNLOADED,
                     4 => COMPLETE,
-                    5 => retrying(random(9)),
+                    5 => retrying(random(9) as u32),
                     6 | 7 => (Phase::Extracting, numbers),
                     _ => (Phase::Downloading, numbers),
                 };

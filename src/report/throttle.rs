@@ -3,6 +3,8 @@
 //! **Invariant:** pure. Every time is `at`, in whole milliseconds since the pull began; when a line is due does not
 //! depend on when it is asked.
 
+use crate::pull::USUAL_LAYERS;
+
 /// Milliseconds between two lines of a layer's progress: `LONG_INTERVAL` applies once the download takes `LONG_PULL`.
 const INTERVAL: u64 = 2_000;
 const LONG_INTERVAL: u64 = 10_000;
@@ -177,6 +179,9 @@ impl Throttle {
     }
 
     fn shown(&mut self, layer: usize) -> &mut Shown {
+        if self.shown.is_empty() {
+            self.shown.reserve_exact(USUAL_LAYERS);
+        }
         if self.shown.len() <= layer {
             self.shown.resize(layer + 1, Shown::default());
         }

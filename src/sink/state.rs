@@ -252,6 +252,8 @@ fn fill(image: &mut Image, snapshot: &Snapshot<'_>, percent: u64) {
     image.percent = (!pull.layers.is_empty()).then_some(percent);
     image.rate = snapshot.rate();
     image.left = snapshot.left();
+    // A vector that grows leaves its earlier places in memory.
+    image.layers.reserve_exact(to_fetch().take(MAX_LAYERS).count().saturating_sub(image.layers.len()));
     let mut count = 0;
     for layer in to_fetch().take(MAX_LAYERS) {
         if count == image.layers.len() {

@@ -25,7 +25,7 @@ pub enum Phase {
     /// `Downloading`
     Downloading,
     /// The engine waits this many seconds before it tries the layer again.
-    Retrying(u64),
+    Retrying(u32),
     /// `Verifying Checksum`
     Verifying,
     /// `Download complete`
